@@ -1,1 +1,1 @@
-"""A checkpoint -> ONNX -> a verified bundle: `python -m export CHECKPOINT OUT`."""
+"""Exports a checkpoint to a verified bundle: `python -m export CHECKPOINT OUT`."""

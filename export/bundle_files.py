@@ -1,4 +1,4 @@
-"""A bundle in the making: its files, written, hashed and listed, and what its artifacts must be."""
+"""Writes, hashes and lists the files of a new bundle, and holds what its writers share."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from samclip_sdk.bundle.graph_spec import Pin, StoredFile
 
 @dataclass(frozen=True)
 class Draft:
-    """What the writers of artifacts, one for each kind of them, are given alike.
+    """The data of a new bundle that the writers of all kinds of artifacts share.
 
     Attributes:
-        folder: of the bundle.
-        probes: of each graph, which its artifacts are held to.
-        plan: graph -> what is computed in fp32 where the rest is in fp16.
-        random_weights: numeric gates only.
-        steps: told what is being done.
+        folder: the bundle's folder.
+        probes: graph -> probes, by which its artifacts are checked.
+        plan: graph -> the operations that stay in fp32 if the others are in fp16.
+        random_weights: if True, only numeric gates are checked.
+        steps: told each step as it begins.
     """
 
     folder: Path
@@ -32,7 +32,7 @@ class Draft:
 
 
 def store(folder: Path, path: str, data: bytes) -> StoredFile:
-    """Writes a file of the bundle at `folder`, and its folders."""
+    """Writes a file of the bundle at `folder`, and makes its parent folders."""
     file = folder / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(data)
@@ -40,6 +40,6 @@ def store(folder: Path, path: str, data: bytes) -> StoredFile:
 
 
 def stored_file(folder: Path, path: str) -> StoredFile:
-    """What the manifest says of a file that is there."""
+    """Makes the manifest's entry of a file that exists."""
     file = folder / path
     return StoredFile(path=path, sha256=file_sha256(file), size_bytes=file.stat().st_size)

@@ -1,4 +1,4 @@
-"""A model -> a bundle folder that is whole, checked and in place, or not there at all."""
+"""Writes a model's bundle folder: complete and checked, or not at all."""
 
 from __future__ import annotations
 
@@ -72,16 +72,16 @@ def write_bundle(
 
     Args:
         source: the model.
-        out: the folder to make; written through if it is a link.
-        options: what goes into it.
-        on_progress: told before each step what is being done, how many steps are done, and how
-            many there are.
+        out: the folder to make; if it is a link, its target is written.
+        options: the contents of the bundle.
+        on_progress: called before each step with a message, the number of steps done, and the
+            number of all steps.
 
     Raises:
         ExportError: the model does not run at one of the resolutions.
-        VerificationError: a graph does not compute what eager torch computes, or a set of them
-            does not answer what it answers.
-        StorageError: `out` is something else than a bundle, or cannot be written.
+        VerificationError: a graph's outputs, or a set's answers, differ too much from eager
+            torch's.
+        StorageError: `out` exists and is not a bundle, or cannot be written.
         RuntimeMissingError: a package that the export needs is not installed.
     """
     target = check_export(source.model.config, out, options=options)
@@ -93,7 +93,7 @@ def write_bundle(
         for precision in options.onnx:
             writer.steps.begin(f"running the goldens in {precision}")
             verify_bundle(folder, precision=precision).raise_if_failed()
-        check_out(out)  # Again: the work takes minutes, and something may have come there since.
+        check_out(out)  # Again: the work takes minutes, and `out` may exist now.
         return manifest
 
 
@@ -117,7 +117,7 @@ class _Writer:
         self.steps = Steps(on_progress, total=total + bool(source.nouns))
 
     def write(self) -> Manifest:
-        """Writes everything, and holds every set of artifacts to eager torch's answers."""
+        """Writes everything, and compares every set of artifacts with eager torch's answers."""
         text_encoder = self._info.model.text_encoder
         vocabulary = self._folder / TOKENIZER_NAME
         tokenizer = write_tokenizer(vocabulary, text_encoder, own=self._source.tokenizer)
@@ -155,7 +155,7 @@ class _Writer:
     def _write_graphs(
         self, probes: Mapping[str, Sequence[Probe]], *, tokenizer: Tokenizer, files: Sequence[str]
     ) -> Manifest:
-        """Writes every graph for every runtime, each held to eager torch by itself."""
+        """Writes every graph for every runtime, and compares each with eager torch."""
         source, options = self._source, self._options
         feeds = self._calibration_feeds(probes, tokenizer=tokenizer)
         programs = self._trace()
@@ -204,7 +204,7 @@ class _Writer:
         )
 
     def _trace(self) -> dict[str, ExportedProgram]:
-        """Each graph with its symbolic axes, where ONNX is made of it or a plan tried on it."""
+        """Traces each graph with its symbolic axes, if ONNX or a precision plan needs it."""
         programs = {}
         for graph in self._graphs if self._options.onnx or self._options.mixed else ():
             self.steps.begin(f"tracing {graph.name}")
@@ -218,7 +218,7 @@ class _Writer:
         probes: Mapping[str, Sequence[Probe]],
         feeds: Mapping[str, Sequence[Arrays]],
     ) -> dict[str, tuple[Pin, ...]]:
-        """What stays in fp32 in each graph, where anything is in less."""
+        """Graph -> the operations that stay in fp32; empty if no graph computes in fp16."""
         plan = {}
         for graph in self._graphs if self._options.mixed else ():
             self.steps.begin(f"planning the precision of {graph.name}")
@@ -253,7 +253,7 @@ class _Writer:
     def _calibration_feeds(
         self, probes: Mapping[str, Sequence[Probe]], *, tokenizer: Tokenizer
     ) -> dict[str, list[Arrays]]:
-        """What ranges are taken from: pictures, or the probes where weights mean nothing."""
+        """The feeds to take ranges from: photographs, or the probes if the weights are random."""
         if not self._source.random_weights:
             self.steps.begin("running eager torch on the calibration pictures")
             pictures, words = calibration_pictures()
@@ -269,7 +269,7 @@ class _Writer:
         return {name: [probe.feed for probe in runs] for name, runs in probes.items()}
 
     def _nouns(self) -> dict[str, bytes]:
-        """The pack of the source's nouns, embedded by eager torch, if it has any."""
+        """Path -> the pack of the source's nouns, embedded by eager torch; empty without nouns."""
         if not self._source.nouns:
             return {}
         self.steps.begin("embedding the nouns")
@@ -282,11 +282,11 @@ class _Writer:
         return {NOUNS_NAME: content}
 
     def _embed(self, labels: Sequence[str]) -> NDArray[np.float32]:
-        """Eager torch's embeddings [K,E] of labels."""
+        """Embeds labels by eager torch: [K,E]."""
         return Engine(self._eager()).texts.embed_labels(labels, clock=Stopwatch())
 
     def _text_to_mask_probes(self, gate: TaskGate | None) -> list[Probe]:
-        """What apps ask: pictures for labels that are there, or for any where none is found."""
+        """Probes as apps run them: images with the labels found in them, or with any labels."""
         found: list[tuple[NDArray[np.uint8], list[str]]] = []
         if gate is not None:
             for picture, masks in zip(gate.pictures, gate.reference.text_masks, strict=True):
@@ -297,7 +297,7 @@ class _Writer:
         return self._ask([(image, self._embed(labels)) for image, labels in asked])
 
     def _ask(self, asked: Sequence[Asked]) -> list[Probe]:
-        """What eager torch's `text_to_mask@S` answers."""
+        """Runs `text_to_mask@S` in eager torch."""
         graphs = {graph.name: graph for graph in self._graphs}
         encoder = graphs[graph_key("image_encoder", self._text_to_mask.resolution)]
         return text_to_mask_probes(
@@ -305,7 +305,7 @@ class _Writer:
         )
 
     def _asked_texts(self, gate: TaskGate) -> AskedTexts:
-        """The picture of which most labels are found, and all of its labels."""
+        """The image in which most labels are found, and all of its labels."""
         found = [sum(mask.any() for mask in masks) for masks in gate.reference.text_masks]
         picture = gate.pictures[int(np.argmax(found))]
         embeddings = self._embed(picture.labels)
@@ -336,7 +336,7 @@ class _Writer:
         return gate
 
     def _accept(self, manifest: Manifest, *, gate: TaskGate) -> Manifest:
-        """Adds to each artifact how the set that it belongs to does on whole tasks."""
+        """Adds to each artifact the measurements of its set on whole tasks."""
         bundle = Bundle(self._folder, content=manifest.model_dump_json().encode())
         measured = {}
         for runtime, precision in artifact_sets(bundle):

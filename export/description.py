@@ -1,4 +1,4 @@
-"""What a bundle says of its model: the manifest's part beside the graphs, and the model card."""
+"""Describes the model of a bundle: the manifest without the graphs, and the model card."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 
 
 def describe(source: Source, *, options: ExportOptions) -> ModelInfo:
-    """What there is to know about the model beside its graphs."""
+    """Makes the manifest's facts about the model, without its graphs."""
     return ModelInfo.of_checkpoint(
         source.model.config,
         revision=source.revision,
@@ -34,7 +34,7 @@ def describe(source: Source, *, options: ExportOptions) -> ModelInfo:
 
 
 def write_descriptions(folder: Path, *, manifest: Manifest, source: Source) -> Manifest:
-    """Writes the model card, and the manifest that lists it too."""
+    """Writes the model card, and the manifest, which also lists the card."""
     card = store(folder, MODEL_CARD, model_card(manifest, card=source.card).encode())
     complete = manifest.model_copy(update={"files": (*manifest.files, card)})
     store(folder, MANIFEST_NAME, complete.model_dump_json(indent=1).encode())

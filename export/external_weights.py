@@ -1,4 +1,4 @@
-"""ONNX weights in files beside the graphs, where these share what they have in common."""
+"""Stores ONNX weights in files beside the graphs, which share equal weights."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from export.options import WeightPrecision
 from export.weight_rounding import Axes, on_grid
 from samclip_sdk.bundle.graph_spec import Precision
 
-_INLINE_BYTES = 1024  # shapes, scalars and biases that a runtime wants to see in the graph itself
+_INLINE_BYTES = 1024  # shapes, scalars and biases that a runtime needs in the graph itself
 _FEWEST_HALVES = 1024
 _ALIGNMENT = 64
 _MULTIPLIES = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 _ZERO = 128
 _OFF_GRID = 0.2
-"""In steps. What fp16 moves a weight by is less, and one that was never rounded is further off."""
+"""In steps. The rounding to fp16 is a smaller error; a weight that was never rounded has more."""
 
 
 class WeightFiles:
-    """A part's graphs and their external-data files in the making; a context manager.
+    """Collects a part's graphs and writes them with external-data files; a context manager.
 
-    Of weights that several graphs have, the bytes are stored once. There is a file for each group
-    of precisions that share some, so that a device that runs one reads no weight of another:
+    Weights that several graphs share are stored once. Each group of precisions that share weights
+    has its own file, so that a device reads no weights of a precision that it does not run:
     `PART.fp32.weights`, `PART.int8.weights`, `PART.fp32-int8.weights`.
 
     Args:
-        folder: for all files.
-        part: whose they are.
+        folder: the folder for all files.
+        part: the name of the part.
     """
 
     def __init__(self, folder: Path, *, part: str) -> None:
@@ -54,12 +54,12 @@ class WeightFiles:
         self._spool.close()
 
     def add(self, model: ir.Model, *, name: str, precision: Precision) -> None:
-        """Takes a graph, and its large initializers out of it.
+        """Adds a graph, and moves its large initializers out of it.
 
         Args:
-            model: lacks them until `write`.
-            name: of its file.
-            precision: of the set that it belongs to.
+            model: the graph, which has no large initializers until `write`.
+            name: the name of its file.
+            precision: the precision of its set.
         """
         moved = []
         for value in model.graph.initializers.values():
@@ -73,7 +73,7 @@ class WeightFiles:
         self._graphs.append((name, model, moved))
 
     def write(self) -> dict[str, tuple[str, ...]]:
-        """Writes all files; returns, by graph's file, the weight files that it needs."""
+        """Writes all files; returns the graph's file -> the weight files that it needs."""
         with ExitStack() as stack:
             files: dict[str, BinaryIO] = {}
             for stored in self._stored.values():
@@ -110,7 +110,7 @@ class WeightFiles:
 
 @dataclass
 class _Stored:
-    """Bytes in the spool, the precisions that read them, and at last their file and offset."""
+    """Bytes in the spool, the precisions that read them, and later their file and offset."""
 
     start: int
     nbytes: int
@@ -120,7 +120,7 @@ class _Stored:
 
 @dataclass(frozen=True)
 class _Moved:
-    """An initializer that was taken out."""
+    """An initializer that was moved out of its graph."""
 
     value: ir.Value
     dtype: ir.DataType
@@ -137,9 +137,10 @@ def _append(file: BinaryIO, data: bytes) -> int:
 
 
 def shrink_weights(model: ir.Model, *, stored: WeightPrecision) -> None:
-    """Has a graph read its large weights from less than it computes in; see `ExportOptions`.
+    """Stores a graph's large weights in a lower precision than it computes in.
 
-    In a graph that computes in fp16, that is what the plan keeps in fp32 too.
+    See `ExportOptions`. In a graph that computes in fp16, the weights that the plan keeps in fp32
+    are stored so too.
     """
     if stored == "int8":
         byte_weights(model)
@@ -148,11 +149,11 @@ def shrink_weights(model: ir.Model, *, stored: WeightPrecision) -> None:
 
 
 def byte_weights(model: ir.Model) -> None:
-    """Stores the large factors of products in bytes, where `round_weights` has made room for it.
+    """Stores the large factors of products in bytes, if `round_weights` has rounded them.
 
-    The graph turns a byte back into a number, (byte - 128) * step, and computes as before. It does
-    so by operators that runtimes fold into constants when they open it, and not by
-    DequantizeLinear, which tells some that the product itself is to be of int8.
+    The graph turns a byte back into a number, (byte - 128) * step, and computes as before. It uses
+    operators that runtimes fold into constants when they open it. It does not use DequantizeLinear,
+    because some runtimes would then compute the product itself in int8.
     """
     for value in tuple(model.graph.initializers.values()):
         weight = value.const_value
@@ -169,9 +170,9 @@ def halve_weights(model: ir.Model) -> None:
     """Stores the large factors of products in fp16; the graph casts them back and computes in fp32.
 
     Biases, normalisations, absolute positions and Fourier features stay in fp32: they are small,
-    and the latter lose pixels in fp16. So do depthwise convolutions, which are small too, and of
-    whose rounding comes most of the error of a convolutional backbone. A weight beyond fp16's range
-    stays as well.
+    and the last have errors of pixels in fp16. Depthwise convolutions stay too: they are small, and
+    their rounding causes most of the error of a convolutional backbone. A weight beyond fp16's
+    range also stays.
     """
     for value in tuple(model.graph.initializers.values()):
         weight = value.const_value
@@ -199,13 +200,13 @@ def _is_product_weight(value: ir.Value, *, weight: ir.TensorProtocol) -> bool:
 
 
 def _depthwise(node: ir.Node) -> bool:
-    """Whether each channel is convolved by itself."""
+    """Whether a convolution has several groups."""
     group = node.attributes.get("group")
     return group is not None and group.as_int() > 1
 
 
 def _axes(node: ir.Node) -> Axes:
-    """Of a node's weight."""
+    """The axes of a node's weight."""
     transposed = node.attributes.get("transB")
     match node.op_type:
         case "Gather":
@@ -221,7 +222,7 @@ def _axes(node: ir.Node) -> Axes:
 def _store_bytes(
     value: ir.Value, counts: NDArray[np.uint8], steps: NDArray[np.float16], *, graph: ir.Graph
 ) -> None:
-    """Puts bytes in a weight's place, and behind them what turns them back into it."""
+    """Replaces a weight by bytes, and inserts the nodes that decode them."""
     dtype, shape = value.dtype, value.shape
     assert dtype is not None
     assert shape is not None
@@ -231,7 +232,7 @@ def _store_bytes(
         graph.register_initializer(made)
         return made
 
-    # In fp32: onnxruntime folds no product of fp16 constants on a CPU.
+    # In fp32, because onnxruntime does not fold products of fp16 constants on a CPU.
     zero = constant("zero", np.array(_ZERO, np.float32))
     step = constant("step", steps)
     whole = constant("shape", np.array(shape.numpy()))
@@ -241,7 +242,7 @@ def _store_bytes(
         centred = _node("Sub", number.outputs[0], zero)
         exact = _node("Cast", step, to=ir.DataType.FLOAT)
         nodes = [number, centred, exact, _node("Mul", centred.outputs[0], exact.outputs[0])]
-        if stored is value:  # A row of a table has its shape already.
+        if stored is value:  # A row of a table already has its shape.
             nodes.append(_node("Reshape", nodes[-1].outputs[0], whole))
         if dtype != ir.DataType.FLOAT:
             nodes.append(_node("Cast", nodes[-1].outputs[0], to=dtype))
@@ -253,7 +254,7 @@ def _store_bytes(
 
 
 def _node(operator: str, *inputs: ir.Value, to: ir.DataType | None = None) -> ir.Node:
-    """A node whose output is named after its first input, and of its type unless it casts."""
+    """Makes a node; its output has a name and a type after its first input, unless it casts."""
     node = ir.node(operator, inputs, attributes=None if to is None else {"to": to})
     (output,) = node.outputs
     output.name = f"{inputs[0].name}_{operator.lower()}"
@@ -268,17 +269,17 @@ def _put_behind(
     dtype: ir.DataType,
     graph: ir.Graph,
 ) -> None:
-    """Puts nodes between a stored weight and what computes with it; their last output replaces it.
+    """Inserts nodes between a stored weight and its users; their last output replaces the weight.
 
-    Those of a table stand behind each look-up: the table itself is never expanded.
+    For a table the nodes follow each look-up, so that the table itself is never expanded.
 
     Args:
         value: the weight.
-        decode: makes the nodes, given the weight or what was found in it.
-        dtype: of what is stored.
-        graph: whose weight it is.
+        decode: makes the nodes for the weight, or for the rows that were looked up in it.
+        dtype: the dtype of the stored weight.
+        graph: the graph that has the weight.
     """
-    value.type = ir.TensorType(dtype)  # Not `dtype`, for clones of a graph share their types.
+    value.type = ir.TensorType(dtype)  # Not `dtype`, because clones of a graph share their types.
     uses = [(use.node, use.idx) for use in value.uses()]
     if uses[0][0].op_type != "Gather":
         nodes = decode(value)

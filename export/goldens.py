@@ -1,4 +1,4 @@
-"""The goldens: what eager torch answers, for devices to compare themselves with."""
+"""Makes the goldens: the answers of eager torch, for the comparison on devices."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ Tokenize = Callable[[Sequence[str]], NDArray[np.int32]]
 EMBEDDED_LABELS = ("traffic light",)  # one: for ViT-B its 80 prompts cost a teraflop
 
 _PROBES = {"image_encoder": (0,), "text_encoder": (0,), "prompt_encoder": (2,)}
-"""Which probes of a part become goldens. The inputs of the other parts, and of the image encoder at
-a high resolution, take megabytes: they are covered by the ways from a picture to masks."""
+"""Part -> the probes that become goldens. The inputs of the other parts, and of the image encoder
+at a high resolution, take megabytes; the goldens from an image to masks check these graphs."""
 
 _FP16_STORAGE = 1e-3
 _CHAINED = 3  # encoder, prompt encoder and decoder each add their error
@@ -55,20 +55,20 @@ def build_goldens(
     tasks: TaskGate | None,
     asked: AskedTexts | None,
 ) -> dict[str, bytes]:
-    """Runs eager torch on what the goldens hold.
+    """Runs eager torch on the inputs of the goldens.
 
     Args:
-        graphs: of the bundle, with their eager modules.
-        probes: of each graph; some of their inputs become goldens.
-        weights: how the ONNX files store theirs; decides the errors allowed.
-        resolution: of segmentation.
+        graphs: the bundle's graphs with their eager modules.
+        probes: graph -> probes; some of their inputs become goldens.
+        weights: the precision of the weights in the ONNX files; decides the accepted errors.
+        resolution: the resolution of segmentation.
         info: the model.
-        texts: with the ids that the tokenizer must give them.
+        texts: the golden texts with their correct ids.
         templates: prompt templates of class embeddings.
         tokenize: texts to ids int32 [n,L].
-        image_embedding: of the first picture, as classification sees it, [E].
-        tasks: held-out pictures and eager torch's answers; none of random weights.
-        asked: a picture, and what eager torch's `text_to_mask@S` answers; likewise.
+        image_embedding: [E], the first image's embedding for classification.
+        tasks: held-out images and eager torch's answers; None for random weights.
+        asked: an image, and the answer of eager torch's `text_to_mask@S`; None for random weights.
 
     Returns:
         Path in the bundle -> content.
@@ -77,7 +77,7 @@ def build_goldens(
     assert max_error is not None
     tensors = GoldenTensors(max_error=max_error + _FP16_STORAGE)
     recorder = _Recorder(graphs, tensors=tensors)
-    # Of the first picture, which the goldens hold.
+    # The outputs for the first image, which the goldens hold.
     encoded = probes[graph_key("image_encoder", resolution)][0].expected
     image_embeddings = encoded["image_embeddings"]
     lowest = min(graph.resolution for graph in graphs if graph.resolution is not None)
@@ -106,7 +106,7 @@ def build_goldens(
 
 
 class _Recorder:
-    """Runs eager torch and stores what it is given and answers."""
+    """Runs eager torch and stores its inputs and outputs."""
 
     def __init__(self, graphs: Sequence[Graph], *, tensors: GoldenTensors) -> None:
         self._graphs = {graph.name: graph for graph in graphs}
@@ -114,11 +114,11 @@ class _Recorder:
         self._tensors.keep(PICTURES[0], key=PICTURE)
 
     def graph(self, graph: Graph, *, probe: Probe, key: str) -> GoldenGraph:
-        """One run of one graph."""
+        """Records one run of one graph."""
         stored = {name: storable(array) for name, array in probe.feed.items()}
         given = {name: widened(array) for name, array in stored.items()}
         same = all(np.array_equal(given[name], array) for name, array in probe.feed.items())
-        # The reference is of the inputs as they are stored, rounding included.
+        # The reference is computed from the stored inputs, which are rounded.
         expected = probe.expected if same else graph.reference(given)
         return GoldenGraph(
             graph=graph.name,
@@ -135,7 +135,7 @@ class _Recorder:
     def segment(
         self, prompt: str, *, image_embeddings: NDArray[np.generic], resolution: int
     ) -> GoldenSegment:
-        """From the picture to masks, with one point or one box in its pixels."""
+        """Records the way from the image to masks, with one point or one box in its pixels."""
         height, width = PICTURES[0].shape[:2]
         points = ((0.42 * width, 0.55 * height),) if prompt == "point" else ()
         box = None if points else (0.2 * width, 0.25 * height, 0.7 * width, 0.8 * height)
@@ -166,7 +166,7 @@ class _Recorder:
     def class_embeddings(
         self, templates: Sequence[str], *, tokenize: Tokenize
     ) -> GoldenClassEmbeddings:
-        """The normalised mean of the normalised embeddings over the templates."""
+        """Records class embeddings: the normalised mean of the normalised template embeddings."""
         rows = []
         for label in EMBEDDED_LABELS:
             ids = tokenize([template.replace("{}", label) for template in templates])
@@ -176,13 +176,13 @@ class _Recorder:
         return GoldenClassEmbeddings(labels=EMBEDDED_LABELS, expected=expected)
 
     def image_embedding(self, embedding: NDArray[np.float32]) -> GoldenImageEmbedding:
-        """From the picture to its embedding."""
+        """Records the way from the image to its embedding."""
         error = _CHAINED * self._tensors.max_error
         expected = self._tensors.expect(embedding, key="image_embedding", max_error=error)
         return GoldenImageEmbedding(image=PICTURE, expected=expected)
 
     def tasks(self, gate: TaskGate) -> GoldenTasks:
-        """What eager torch answers about the held-out pictures."""
+        """Records eager torch's answers about the held-out images."""
         answers = gate.reference
         return GoldenTasks(
             vocabulary=tuple(gate.vocabulary),

@@ -1,4 +1,4 @@
-"""The five graphs of a bundle: which module each one is, and the tensors that go in and out."""
+"""The five graphs of a bundle: their modules, and their input and output tensors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from samclip_sdk.modeling.build import SamClipModel
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
 
 _EXAMPLE_AXES = {"num_texts": 3, "num_prompts": 3, "num_points": 2}
-"""Lengths of the dynamic axes while exporting: torch.export takes a 1 for a constant."""
+"""Lengths of the dynamic axes in the export; above 1, which torch.export takes for a constant."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Graph:
     Attributes:
         name: its key in the manifest, `image_encoder@256` for instance.
         part: the model's attribute that it is made from.
-        resolution: None where the graph exists only once.
-        module: what is exported; position tables are baked for the resolution.
+        resolution: in pixels; None if the graph exists only once.
+        module: the module to export; position tables are baked for the resolution.
         eager: the model's own part, the reference.
         inputs: in the order of `module.forward`; axes named by a string are dynamic.
-        outputs: likewise.
+        outputs: in the order of the outputs of `module.forward`; dynamic axes as in `inputs`.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Graph:
     outputs: tuple[TensorSpec, ...]
 
     def contract(self) -> GraphSpec:
-        """The tensors that go in and out, without artifacts."""
+        """The graph's inputs and outputs, without artifacts."""
         return GraphSpec(inputs=self.inputs, outputs=self.outputs)
 
     def example(self) -> dict[str, Tensor]:
@@ -60,16 +60,17 @@ class Graph:
         }
 
     def traced_inputs(self) -> tuple[TensorSpec, ...]:
-        """The inputs with every axis named that may vary in an ONNX file.
+        """The inputs, with a name for every axis that may vary in an ONNX file.
 
-        That is one more than the contract asks for: texts may be shorter than the context.
+        These are the contract's named axes and the length of texts, which may be shorter than the
+        context.
         """
         if self.part == "text_encoder":
             return take_short_texts(self.contract()).inputs
         return self.inputs
 
     def trace(self) -> ExportedProgram:
-        """The module as a program whose named axes may vary."""
+        """Traces the module into a program whose named axes may vary."""
         traced = {spec.name: spec.shape for spec in self.traced_inputs()}
         longest = {
             name: length
@@ -98,10 +99,10 @@ class Graph:
 def build_graphs(model: SamClipModel, *, resolutions: Sequence[int]) -> list[Graph]:
     """Lists the graphs of `model`, with image_encoder and clip_head at each of `resolutions`.
 
-    Freezes the model's parameters.
+    It freezes the model's parameters.
 
     Raises:
-        ValueError: the model does not run at one of them.
+        ValueError: the model does not run at one of the resolutions.
     """
     contract = contract_graphs(model.config, resolutions=resolutions)
     return [
@@ -120,12 +121,12 @@ def build_graphs(model: SamClipModel, *, resolutions: Sequence[int]) -> list[Gra
 
 
 def _module(model: SamClipModel, *, part: str, resolution: int | None) -> nn.Module:
-    """The part to export, with what depends on the resolution baked in."""
+    """The part to export, with tables baked for the resolution."""
     module: nn.Module = getattr(model, part)
     if resolution is not None and part == "image_encoder":
         module = model.image_encoder.at_resolution(resolution)
     elif resolution is not None:
         patch_size = model.config.image_encoder.patch_size
         module = model.clip_head.at_resolution(resolution, patch_size=patch_size)
-    # torch.export would else trace for gradients too, which takes half as long again.
+    # Otherwise torch.export traces for gradients too, which takes half as long again.
     return module.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""The bundle's README.md: what the model is, what it reaches, where it comes from."""
+"""Writes the bundle's README.md: the model, its measured quality and its origin."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def model_card(manifest: Manifest, *, card: str) -> str:
     """Writes the card in Markdown.
 
     Args:
-        manifest: of the bundle.
-        card: what its maker has to say: prose and measured figures; may be empty.
+        manifest: the bundle's manifest.
+        card: prose and measured figures from the model's maker; may be empty.
     """
     parts = [
         f"# {manifest.name}\n\nRevision `{manifest.revision}`. One merged SAM + CLIP model: one "

@@ -1,4 +1,4 @@
-"""The ONNX files of a bundle: every graph in every precision, each held to eager torch."""
+"""Writes the ONNX files of a bundle: every graph in every precision, compared with eager torch."""
 
 from __future__ import annotations
 
@@ -29,34 +29,35 @@ from samclip_sdk.system.packages import import_onnxruntime
 
 INT8_COSINE = {"image_encoder": 0.9999, "text_encoder": 0.999}
 INT8_GOAL = 0.9995
-"""The least cosine that layers in float bring each int8 graph of trained weights to, by part.
-Stricter than its gate, for the errors of five graphs add up to that of a task."""
+"""The smallest cosine of an int8 graph with trained weights, by part: more layers stay in float
+until it is reached. It is stricter than the gate, because the errors of five graphs add up."""
 
 ALL_IN_FLOAT = (PromptEncoder, BertTextEncoder)
-"""Parts whose int8 graph has no layer in int8. Three small convolutions of mask prompts take no
-time worth saving, and what refines a text's mask passes them: in int8 they cost it more than all
-other graphs together. A small BERT has few activations without outliers: most of its layers would
-have to stay in float anyway, and a label is embedded once."""
+"""Parts whose int8 graph has no layer in int8. The three small convolutions of mask prompts take
+little time; but the refinement of a text's mask uses them, and in int8 they add more error to it
+than all other graphs together. In a small BERT most activations have outliers: most of its layers
+would have to stay in float anyway, and a label is embedded only once."""
 
 
 @dataclass(frozen=True)
 class OnnxFiles:
-    """What was written: graph name -> artifacts, and the layers that int8 leaves in float."""
+    """The written files: graph name -> artifacts, and -> the layers that int8 leaves in float."""
 
     artifacts: dict[str, tuple[Artifact, ...]]
     kept_in_float: dict[str, tuple[str, ...]]
 
 
 class OnnxWriter:
-    """Writes the ONNX files of a bundle in the making.
+    """Writes the ONNX files of a new bundle.
 
-    The graphs of a part share weight files: resolutions and precisions have most in common.
+    The graphs of a part share weight files, because most weights are the same at all resolutions
+    and precisions.
 
     Args:
-        draft: of the bundle.
-        programs: graph -> what its files are made from.
-        calibration: inputs of each graph that int8 takes its ranges from.
-        weights: how graphs that compute in fp32 store theirs.
+        draft: the draft of the bundle.
+        programs: graph -> the program that its files are made from.
+        calibration: graph -> the inputs that int8 takes its ranges from.
+        weights: the precision in which fp32 graphs store their weights.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class OnnxWriter:
         """Writes every graph in every precision; artifacts are in the order of `precisions`.
 
         Raises:
-            VerificationError: one does not compute what eager torch computes.
+            VerificationError: a graph's outputs differ too much from eager torch's.
         """
         if not precisions:
             return OnnxFiles({graph.name: () for graph in graphs}, kept_in_float={})
@@ -122,7 +123,7 @@ class OnnxWriter:
         inputs = graph.traced_inputs()
         single = to_onnx(program, inputs=inputs, outputs=graph.outputs)
         kept: tuple[str, ...] = ()
-        # int8 first: what follows changes `single`.
+        # int8 first, because the other precisions change `single`.
         for precision in sorted(precisions, key=("int8", "fp16", "fp32").index):
             model = single
             if precision == "fp16":
@@ -142,7 +143,7 @@ class OnnxWriter:
     def _quantize(
         self, model: ir.Model, *, graph: Graph, keep: Sequence[str]
     ) -> tuple[ir.Model, tuple[str, ...]]:
-        """The graph in int8, and the layers that it leaves in float."""
+        """Quantizes the graph to int8; returns it and the layers that stay in float."""
         if isinstance(graph.eager, ALL_IN_FLOAT):
             return model.clone(), tuple(layer.name for layer in find_layers(model))
         quantized = quantize(
@@ -183,7 +184,7 @@ class OnnxWriter:
         )
 
     def _refusal(self, path: Path, *, graph: Graph) -> str | None:
-        """Why an int8 graph is not accepted, or None; it is judged as it will be stored."""
+        """The reason why an int8 graph is refused, or None; it is checked as it will be stored."""
         stored = ir.load(path)
         shrink_weights(stored, stored=self._weights)
         ir.save(stored, path)
@@ -203,6 +204,6 @@ class OnnxWriter:
 
 
 def file_name(graph: str, *, precision: Precision) -> str:
-    """What the ONNX file of a graph is called."""
+    """The name of a graph's ONNX file."""
     stem = file_stem(graph)
     return f"{stem}.onnx" if precision == "fp32" else f"{stem}.{precision}.onnx"

@@ -1,4 +1,4 @@
-"""What is asked of an export, and what speaks against it before any work is done."""
+"""The options of an export, and the checks before any work is done."""
 
 from __future__ import annotations
 
@@ -22,30 +22,32 @@ ONNX_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 COREML_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 MAX_RESOLUTION = 4096
-"""65,536 patches, where each attends to all others."""
+"""At this resolution there are 65,536 patches, and each attends to all others."""
 
 _BYTES: dict[Precision, float] = {"fp32": 4, "fp16": 2, "int8": 1, "palette6": 0.75}
-"""Of a stored weight. Some weights of every precision are stored in more."""
+"""The bytes of a stored weight. In every precision some weights take more."""
 
 
 class ExportError(SamClipError):
-    """What was asked for cannot be exported."""
+    """The export cannot be made as requested."""
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What a bundle holds.
+    """The contents of a bundle.
 
     Attributes:
         onnx: the precisions of its ONNX files, the preferred one first.
-        coreml: the precisions of its Core ML packages, likewise.
-        resolutions: of image_encoder and clip_head, in pixels; those of the two tasks are added.
-        weights: how ONNX files store theirs, whatever they compute in. In int8 the model's large
-            weights are rounded before all else, so that every file holds the same ones.
-        classification_crop: what classification sees of a raw picture.
+        coreml: the precisions of its Core ML packages, the preferred one first.
+        resolutions: the resolutions of image_encoder and clip_head in pixels; those of the two
+            tasks are added.
+        weights: the precision in which ONNX files store their weights, independent of the precision
+            that they compute in. With int8 the model's large weights are rounded first, so that
+            every file has the same weights.
+        classification_crop: the part of an image that classification uses.
 
     Raises:
-        ExportError: there is no such precision, one is asked for twice, or none at all.
+        ExportError: a precision is unknown or given twice, or there is none.
     """
 
     onnx: tuple[Precision, ...] = ("fp32",)
@@ -62,12 +64,12 @@ class ExportOptions:
 
     @property
     def sets(self) -> int:
-        """How many sets of artifacts there will be."""
+        """The number of sets of artifacts."""
         return len(self.onnx) + len(self.coreml)
 
     @property
     def mixed(self) -> bool:
-        """Whether any graph computes in fp16, but for what a plan keeps in fp32."""
+        """Whether any graph computes in fp16, with a plan of the operations that stay in fp32."""
         return "fp16" in self.onnx or any(each != "fp32" for each in self.coreml)
 
 
@@ -75,7 +77,7 @@ def known_precisions(asked: Sequence[str], *, known: Sequence[Precision]) -> tup
     """The names `asked` as precisions.
 
     Raises:
-        ExportError: one of them is not `known`, or comes twice.
+        ExportError: a name is not in `known`, or is given twice.
     """
     for name in asked:
         if name not in known:
@@ -88,19 +90,19 @@ def known_precisions(asked: Sequence[str], *, known: Sequence[Precision]) -> tup
 
 
 def check_export(config: ModelConfig, out: Path, *, options: ExportOptions) -> Path:
-    """Finds whatever can be known beforehand to stop an export.
+    """Makes all checks of an export that need no work beforehand.
 
     Args:
-        config: of the model.
+        config: the model's config.
         out: the bundle's folder.
-        options: what is asked for.
+        options: the options of the export.
 
     Returns:
-        The folder, links resolved: it is written through them.
+        The folder, with links resolved, because their target is written.
 
     Raises:
         ExportError: the model does not run at one of the resolutions.
-        StorageError: something other than a bundle is at `out`, or nothing can be written there.
+        StorageError: `out` exists and is not a bundle, or cannot be written.
         RuntimeMissingError: a package that the export needs is not installed.
     """
     for resolution in options.resolutions:
@@ -120,16 +122,16 @@ def check_export(config: ModelConfig, out: Path, *, options: ExportOptions) -> P
 
 
 def check_out(out: Path) -> Path:
-    """Returns the folder that a bundle may be written to, links resolved.
+    """Returns the folder that a bundle may be written to, with links resolved.
 
     Raises:
-        StorageError: something other than a bundle is there, or nothing can be written there.
+        StorageError: `out` exists and is not a bundle, or cannot be written.
     """
     try:
         folder = Path(os.path.realpath(out))
         taken = os.path.lexists(folder)
         above = next(each for each in folder.parents if os.path.lexists(each))
-    except ValueError as error:  # NUL, or what no file system can encode
+    except ValueError as error:  # NUL, or a name that no file system can encode
         raise StorageError(f"cannot write {one_line(out)}: {error}") from error
     if taken and not (folder / MANIFEST_NAME).is_file():
         raise StorageError(f"{one_line(out)} exists and is not a bundle: it is left as it is")
@@ -142,12 +144,12 @@ def check_space(folder: Path, *, parameters: int, options: ExportOptions) -> Non
     """Refuses an export whose weights alone do not fit on the disk.
 
     Args:
-        folder: the bundle's.
-        parameters: of the model.
-        options: what is asked for.
+        folder: the bundle's folder.
+        parameters: the number of the model's parameters.
+        options: the options of the export.
 
     Raises:
-        StorageError: they do not.
+        StorageError: the weights do not fit.
     """
     widths = [_BYTES[options.weights if each == "fp32" else each] for each in options.onnx]
     # ONNX files of several precisions share weights; each Core ML package has its own.

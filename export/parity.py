@@ -1,4 +1,4 @@
-"""The gate: what a graph's artifact computes, against eager torch."""
+"""The numeric gate: compares the outputs of a graph's artifact with eager torch's."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ EMBEDDINGS = frozenset({"patch_embeddings", "image_embedding", "text_embeddings"
 """Outputs whose last axis holds vectors of unit length."""
 
 LOGITS = frozenset({"low_res_masks", "mask_logits"})
-"""Outputs that are masks [K,...,H,W] where they are above 0."""
+"""Outputs [K,...,H,W] whose values above 0 are the mask."""
 
 CHOSEN = frozenset({"mask_logits", "scores"})
-"""Outputs that follow a choice of cells. Rounding may choose another one of nearly equal cells, so
-that nothing is said of their numbers: only that the masks are the same."""
+"""Outputs that depend on a choice of cells. Rounding may choose another of nearly equal cells, so
+only the masks are compared, not the numbers."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What an artifact must keep, for every probe.
+    """The bounds that an artifact must keep, for every probe.
 
     Attributes:
-        max_error: of max|output - reference| / max|reference|, for every output; none where
-            rounding is part of the bargain.
-        cosine: the least between an output and its reference: vector by vector for embeddings,
-            as a whole for others where there is no `max_error`.
-        iou: mean of the low-resolution masks. Of trained weights only: random ones draw noise,
-            which is all edge.
+        max_error: the bound of max|output - reference| / max|reference|, for every output; None for
+            precisions in which rounding errors are expected.
+        cosine: the smallest cosine between an output and its reference: of each vector for
+            embeddings, of the whole output for others if there is no `max_error`.
+        iou: the smallest mean IoU of the low-resolution masks. It is for trained weights only: the
+            masks of random ones are noise, which is all edge.
     """
 
     max_error: float | None
@@ -54,21 +54,21 @@ STORAGE_BOUNDS: dict[WeightPrecision, Bounds] = {
     "fp16": Bounds(max_error=1e-2, cosine=0.9999, iou=0.99),
     "int8": Bounds(max_error=1e-2, cosine=0.9999, iou=0.99),
 }
-"""Of graphs that compute in fp32, by how their weights are stored. In int8 the reference is the
-rounded model, and what could not be rounded is stored in fp16."""
+"""The bounds of fp32 graphs, by the precision of their stored weights. With int8 the reference is
+the rounded model, and weights that were not rounded are stored in fp16."""
 
 BOUNDS: dict[Precision, Bounds] = {
     "fp16": Bounds(max_error=None, cosine=0.999, iou=0.98),
     "int8": Bounds(max_error=None, cosine=0.99, iou=0.97),
     "palette6": Bounds(max_error=None, cosine=0.98, iou=0.97),
 }
-"""Of graphs that compute, or hold their weights, in less. Whole tasks have bounds of their own: see
-`samclip_sdk.device.goldens.task_metrics`."""
+"""The bounds of graphs that compute, or store their weights, in a lower precision. Whole tasks have
+their own bounds: see `samclip_sdk.device.goldens.task_metrics`."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A metric, measured, beside its bound."""
+    """A measured metric and its bound."""
 
     metric: str
     measured: float
@@ -77,7 +77,7 @@ class Reading:
 
     @property
     def kept(self) -> bool:
-        """Whether the bound is kept; what is not a number keeps none."""
+        """Whether the bound is kept; NaN never keeps it."""
         if self.better == "lower":
             return self.measured <= self.bound
         return self.measured >= self.bound
@@ -93,12 +93,12 @@ def read_outputs(
 
     Args:
         found: output name -> array, for each probe.
-        expected: eager torch's, for each probe, in the same order.
-        bounds: to keep.
-        random_weights: numeric gates only.
+        expected: eager torch's outputs, for each probe, in the same order.
+        bounds: the bounds to keep.
+        random_weights: if True, no IoU is measured.
 
     Yields:
-        A reading for each metric; those whose bound is broken too.
+        A reading for each metric, also if its bound is broken.
     """
     for name in expected[0]:
         pairs = [(mine[name], theirs[name]) for mine, theirs in zip(found, expected, strict=True)]
@@ -131,18 +131,18 @@ def check_parity(
     """Runs an artifact and compares it with eager torch.
 
     Args:
-        session: of the artifact, which holds it to the contract's names, types and axes.
-        graph: what it must be.
+        session: the artifact's session, which checks the contract's names, types and axes.
+        graph: the graph that the artifact was made from.
         probes: inputs and eager torch's outputs.
-        bounds: to keep.
-        random_weights: numeric gates only.
-        runs_on: what the session runs on, for the record.
+        bounds: the bounds to keep.
+        random_weights: if True, no IoU is measured.
+        runs_on: the runtime and device of the session, for the record.
 
     Returns:
-        What was measured, and the bounds that it kept.
+        The measurements and their bounds.
 
     Raises:
-        VerificationError: a shape or value is not what it must be.
+        VerificationError: the artifact does not run, or breaks a bound.
     """
     try:
         found = [session.run(probe.feed) for probe in probes]
@@ -171,7 +171,7 @@ def check_parity(
 
 
 def _mean_iou(pair: Pair) -> float:
-    """Mean IoU over the masks [...,H,W] of two sets of logits; 1 where both are empty."""
+    """The mean IoU of the masks [...,H,W] of two sets of logits; 1 if both masks are empty."""
     output, expected = (logits.astype(np.float32) > 0 for logits in pair)
     intersection = (output & expected).sum(axis=(-2, -1))
     union = (output | expected).sum(axis=(-2, -1))

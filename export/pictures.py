@@ -1,8 +1,9 @@
-"""The pictures of an export: drawn by rule, and photographs.
+"""The images of an export: drawn ones and photographs.
 
-What is drawn are inputs of the parity gate and of the goldens that need no photograph. Of the
-photographs, no training saw those that artifacts are accepted on; others, of training's own, give
-int8 its ranges. Nothing is measured against the truth here: only against what eager torch answers.
+Drawn images are the inputs of the parity gate and of the goldens that need no photograph. The
+held-out photographs, on which artifacts are accepted, were in no training. The calibration
+photographs, from training data, give int8 its ranges. Nothing is compared with the ground truth
+here, only with the answers of eager torch.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ _CALIBRATION = Path(__file__).with_name("calibration_set")
 
 
 def held_out_pictures() -> tuple[tuple[TaskPicture, ...], tuple[str, ...]]:
-    """The pictures to accept artifacts on, and the vocabulary that they are classified with.
+    """The images on which artifacts are accepted, and the vocabulary of their classification.
 
-    Each is asked for the masks of what is in it, and of one word that is not.
+    The labels of each image are those of its objects, and one word that is absent.
     """
     index = _index(_HELD_OUT)
     vocabulary = tuple(index["vocabulary"])
@@ -41,7 +42,7 @@ def held_out_pictures() -> tuple[tuple[TaskPicture, ...], tuple[str, ...]]:
 
 
 def held_out_files() -> dict[str, bytes]:
-    """Their files, by the paths that they have in a bundle, in order."""
+    """Path in a bundle -> content, of the held-out images in order."""
     return {
         f"golden/held_out/{entry['file']}": (_HELD_OUT / entry["file"]).read_bytes()
         for entry in _index(_HELD_OUT)["pictures"]
@@ -49,19 +50,19 @@ def held_out_files() -> dict[str, bytes]:
 
 
 def calibration_pictures() -> tuple[tuple[NDArray[np.uint8], ...], tuple[str, ...]]:
-    """Pictures uint8 [H,W,3] to take ranges from, and names of what is in them."""
+    """The images uint8 [H,W,3] that ranges are taken from, and the names of their objects."""
     index = _index(_CALIBRATION)
     pictures = tuple(load_image(_CALIBRATION / entry["file"]) for entry in index["pictures"])
     return pictures, tuple(index["vocabulary"])
 
 
 def draw_picture(height_px: int, width_px: int, *, seed: int) -> NDArray[np.uint8]:
-    """A sky over a meadow with a few discs and boxes.
+    """Draws a sky over a meadow with a few discs and boxes.
 
     Args:
-        height_px: rows.
-        width_px: columns.
-        seed: of places, sizes and colours.
+        height_px: the number of rows.
+        width_px: the number of columns.
+        seed: the seed of places, sizes and colours.
 
     Returns:
         uint8 [H,W,3], RGB.
@@ -88,6 +89,6 @@ def _index(folder: Path) -> dict[str, Any]:
 
 
 def _absent(number: int, vocabulary: tuple[str, ...], *, present: list[str]) -> str:
-    """A word that is not in the picture, another one for each picture."""
+    """A word that is absent in the image, a different one for each image."""
     others = [word for word in vocabulary if word not in present]
     return others[7 * number % len(others)]

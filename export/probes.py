@@ -1,7 +1,7 @@
-"""Inputs for each graph, as real as they can be without a data set, and what eager torch answers.
+"""Realistic inputs for each graph, made without a data set, and eager torch's outputs.
 
-Each part is fed with what the part before it answered: random noise would leave a clip head or a
-mask decoder far from where it works.
+Each part gets the outputs of the part before it, because random noise is far from the inputs that a
+CLIP head or a mask decoder works on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from samclip_sdk.picture.model_prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FI
 FOREGROUND, BACKGROUND = 1, 0
 
 PICTURES = (draw_picture(62, 96, seed=1), draw_picture(80, 52, seed=2))
-"""One wide and one tall: a square one would hide a swapped axis and the padding."""
+"""One wide and one tall image: a square one would hide swapped axes and the padding."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ def probe_graphs(
 
     Args:
         graphs: all graphs of the bundle.
-        resolution: of segmentation, where prompts are decoded.
-        image: the bundle's.
+        resolution: the resolution of segmentation, at which prompts are decoded.
+        image: the bundle's image preprocessing.
         token_ids: batches int32 [n,L].
-        pictures: uint8 [H,W,3] each.
+        pictures: the images, each uint8 [H,W,3].
 
     Returns:
         Graph name -> probes.
@@ -78,9 +78,9 @@ def probe_graphs(
 
 
 def without_padding(probe: Probe) -> Probe:
-    """A probe of a text encoder without the zeros behind the longest of its texts.
+    """A text encoder's probe without the zeros behind its longest text.
 
-    The answer must be the same: ONNX files take texts of any length up to the context's.
+    The output must be the same: ONNX files take texts of any length up to the context length.
     """
     ids = probe.feed["input_ids"]
     longest = int(np.flatnonzero(ids.any(axis=0)).max()) + 1
@@ -120,7 +120,7 @@ def prompt_feeds(frame: Frame, *, mask_side: int) -> list[Arrays]:
 
 
 def disc_logits(side: int, *, radius: float) -> NDArray[np.float32]:
-    """A mask prompt float32 [1,1,side,side]: a disc, its logits clipped as text-to-mask clips."""
+    """A mask prompt float32 [1,1,side,side]: a disc, with its logits clipped as in text-to-mask."""
     y, x = np.mgrid[:side, :side] / side
     distance = np.hypot(x - 0.45, y - 0.35)
     logits: NDArray[np.float32] = np.clip(60 * (radius - distance), -10, 10).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A part of the model as a program of torch: what every converter starts from."""
+"""Exports a part of the model as a torch program, from which every converter starts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def export_program(
     """Traces `module` and decomposes it into functional operators.
 
     Args:
-        module: in eval mode, on the CPU, fp32.
-        example: an input for each of the graph's inputs, in the order of `module.forward`. Dynamic
-            axes must be longer than 1 in it: torch.export takes a 1 for a constant.
+        module: the part, in eval mode, on the CPU, fp32.
+        example: a tensor for each of the graph's inputs, in the order of `module.forward`. Its
+            dynamic axes must be longer than 1, because torch.export takes a 1 for a constant.
         dynamic_axes: input -> axis -> symbolic name; all other axes are static, as in `example`.
-        longest: symbolic name -> the greatest length; any length where it is not named.
+        longest: symbolic name -> the greatest length; any length if it is absent.
 
     Returns:
-        The program. Its nodes know the submodule that they come from.
+        The program. Its nodes have the path of their submodule.
     """
     names = {name for axes in dynamic_axes.values() for name in axes.values()}
     dims = {name: torch.export.Dim(name, max=longest.get(name)) for name in names}
@@ -47,7 +47,7 @@ def export_program(
 
 
 def _drop_aliases(program: ExportedProgram) -> None:
-    """Removes second names of tensors, left over from `reshape`: converters stumble over them."""
+    """Removes alias nodes left by `reshape`, which converters do not support."""
     outputs = set(program.graph.output_node().all_input_nodes)
     for node in list(program.graph.nodes):
         if node.target is torch.ops.aten.alias.default and node not in outputs:

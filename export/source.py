@@ -1,4 +1,4 @@
-"""What is exported: a checkpoint folder with what is known about it, or random weights."""
+"""The source of an export: a checkpoint folder with the facts about it, or random weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOKENIZER_LICENCES = {
         source="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
     ),
 }
-"""Of each kind of text encoder."""
+"""Kind of text encoder -> the licence of its tokenizer."""
 RANDOM_LICENCE = Licence(
     part="weights", spdx="Apache-2.0", source="drawn at random by this package"
 )
@@ -40,19 +40,19 @@ _NOTICE = Path(__file__).parents[1] / "NOTICE"
 
 @dataclass(frozen=True)
 class Source:
-    """A model and what its bundle tells about it.
+    """A model and the facts about it for its bundle.
 
     Attributes:
-        model: in eval mode, fp32.
-        revision: says which weights these are.
-        provenance: how the weights came about.
-        calibration: scores and thresholds; None where nobody has chosen any.
-        random_weights: whether the model is held to numeric gates only.
-        licences: of its parts.
+        model: the model in eval mode, fp32.
+        revision: an id of the weights.
+        provenance: the origin of the weights.
+        calibration: scores and thresholds; None if they were not chosen for this model.
+        random_weights: whether the weights are random; then only numeric gates are checked.
+        licences: the licences of its parts.
         notice: the text of NOTICE.
-        card: Markdown for the model card, with the figures that were measured; may be empty.
-        tokenizer: the `tokenizer.json` that the text encoder was trained with, if not CLIP's.
-        nouns: what things may be called; the bundle gets their embeddings. May be empty.
+        card: Markdown for the model card, with the measured figures; may be empty.
+        tokenizer: the `tokenizer.json` that the text encoder was trained with; None if CLIP's.
+        nouns: names of things, whose embeddings are added to the bundle; may be empty.
     """
 
     model: SamClipModel
@@ -72,11 +72,11 @@ def read_source(folder: Path) -> Source:
 
     Beside the checkpoint's own files it may hold `calibration.json` (the manifest's calibration),
     `card.md` (prose and measured figures for the model card), `nouns.txt` (a noun in each line) and
-    `NOTICE`, which replaces this repository's. The provenance may say `random_weights`, and under
-    `licences` what the teachers' weights may be used under, see `teacher_licences`.
+    `NOTICE`, which replaces this repository's. The provenance may have `random_weights`, and
+    `licences` with the licences of the teachers' weights, see `teacher_licences`.
 
     Raises:
-        BundleError: the checkpoint or one of those files is missing or damaged.
+        BundleError: the checkpoint is missing, or one of these files is damaged.
     """
     model = load_checkpoint(folder)
     try:
@@ -104,15 +104,15 @@ def read_source(folder: Path) -> Source:
 
 
 def teacher_licences(provenance: Mapping[str, Any]) -> tuple[Licence, ...]:
-    """What the weights of a merged model may be used under: what its two teachers' may.
+    """The licences of a merged model's weights, which are those of its two teachers.
 
     Args:
-        provenance: of the checkpoint, or of one that it started from, whose `licences` holds an
-            SPDX name, or whatever the licence is called, for "sam" and for "clip".
+        provenance: the checkpoint's provenance. Its `licences`, or those of a checkpoint that it
+            started from, hold an SPDX or other licence name for "sam" and for "clip".
 
     Returns:
-        A licence for each teacher: this repository's own of the small ones, which are trained here,
-        and "not stated" where the provenance does not say.
+        A licence for each teacher: this repository's own for the small ones, which are trained
+        here, and "not stated" if the provenance has none.
     """
     origins = list(_origins(provenance))
     stated: object = next((each["licences"] for each in origins if "licences" in each), {})
@@ -128,7 +128,7 @@ def teacher_licences(provenance: Mapping[str, Any]) -> tuple[Licence, ...]:
 
 
 def _origins(provenance: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """A checkpoint's provenance, and that of what it started from, down to the teachers."""
+    """The provenance of a checkpoint, then of the checkpoint that it started from, and so on."""
     origin: object = provenance
     while isinstance(origin, Mapping):
         yield origin
@@ -136,7 +136,7 @@ def _origins(provenance: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _teacher(teacher: str, *, origins: list[Mapping[str, Any]]) -> str:
-    """Which teacher it was, as far as the provenance says."""
+    """The name of a teacher in the provenance, or "not stated"."""
     for origin in origins:
         found = origin.get(teacher)
         if isinstance(found, str):
@@ -148,7 +148,7 @@ def _teacher(teacher: str, *, origins: list[Mapping[str, Any]]) -> str:
 
 
 def random_source(config: ModelConfig, *, seed: int) -> Source:
-    """A model with random weights: for tests of export and for timing a size never trained."""
+    """Makes a model with random weights, to test an export or to time a size before training."""
     return Source(
         model=build_model(config, seed=seed),
         revision=f"random-{seed}",
@@ -171,7 +171,7 @@ def find_source(name: str) -> Source:
 
 
 def find_config(name: str) -> ModelConfig:
-    """What the model that `find_source` finds looks like, in no time.
+    """Reads the config of the model that `find_source` finds, without its weights.
 
     Raises:
         BundleError: there is no such checkpoint or preset.
@@ -191,7 +191,7 @@ def _preset(name: str) -> ModelConfig | None:
 
 
 def _read_nouns(path: Path) -> tuple[str, ...]:
-    """The nouns of a file; none where there is none."""
+    """The nouns of a file; empty if there is no file."""
     lines = [line.strip() for line in _read(path).splitlines()]
     try:
         return check_labels([line for line in lines if line]) if any(lines) else ()
@@ -200,5 +200,5 @@ def _read_nouns(path: Path) -> tuple[str, ...]:
 
 
 def _read(path: Path) -> str:
-    """The text of a file, empty where there is none."""
+    """The text of a file; empty if there is no file."""
     return path.read_text(encoding="utf-8") if path.is_file() else ""

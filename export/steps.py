@@ -1,4 +1,4 @@
-"""How far an export is."""
+"""The progress of an export."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Steps:
     """Tells a caller about each step of an export when it begins.
 
     Args:
-        on_progress: told what is being done, how many steps are done, and how many there are.
-        total: how many there are, see `count_steps`.
+        on_progress: called with a message, the number of steps done, and the number of all steps.
+        total: the number of all steps, see `count_steps`.
     """
 
     def __init__(self, on_progress: OnProgress, *, total: int) -> None:
@@ -26,12 +26,12 @@ class Steps:
 
 
 def count_steps(options: ExportOptions, *, graphs: int, random_weights: bool) -> int:
-    """How many steps an export has.
+    """Counts the steps of an export.
 
     Args:
-        options: what is asked for.
-        graphs: how many graphs the bundle has.
-        random_weights: whether no whole tasks are compared.
+        options: the options of the export.
+        graphs: the number of the bundle's graphs.
+        random_weights: whether the weights are random; then no whole tasks are compared.
     """
     onnx, coreml = len(options.onnx), len(options.coreml)
     traced = graphs if onnx or options.mixed else 0
@@ -39,8 +39,8 @@ def count_steps(options: ExportOptions, *, graphs: int, random_weights: bool) ->
     converted = graphs * sum(1 for kind in (onnx, coreml) if kind)
     checked = graphs * (onnx + coreml)
     apps = sum(1 + kind for kind in (onnx, coreml) if kind)
-    # Eager torch: on the probes; of trained weights on two sets of pictures, on one of them again
-    # where weights are rounded. Then each set.
+    # Eager torch runs on the probes. With trained weights it also runs on two sets of images, on
+    # one of them again if weights are rounded; then each set of artifacts runs.
     answered = 1 if random_weights else 3 + (options.weights == "int8") + options.sets
     # Every ONNX set runs its goldens.
     return answered + traced + planned + converted + checked + apps + onnx

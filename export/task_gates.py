@@ -1,6 +1,6 @@
-"""The gate on whole tasks: a set of artifacts answers what eager torch answers, or is not written.
+"""The gate on whole tasks: a set of artifacts is written only if it answers as eager torch does.
 
-Of trained weights only: random ones answer nothing of meaning.
+It is for trained weights only, because the answers of random ones have no meaning.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from samclip_sdk.runtimes.torch.session import TorchSession
 
 @dataclass(frozen=True)
 class EagerSource:
-    """The model's own parts in eager torch: the reference. A `ModelSource`."""
+    """The model's own parts in eager torch, the reference; implements `ModelSource`."""
 
     id: str
     manifest: ModelInfo
@@ -47,7 +47,7 @@ class EagerSource:
 
 @dataclass(frozen=True)
 class _OneGraph:
-    """Eager torch, but for one graph. A `ModelSource`."""
+    """Eager torch with one graph from another source; implements `ModelSource`."""
 
     eager: EagerSource
     other: ModelSource
@@ -79,12 +79,12 @@ class _OneGraph:
 
 
 class TaskGate:
-    """Eager torch's answers, and what is measured against them.
+    """Holds eager torch's answers, and compares sets of artifacts with them.
 
     Args:
         eager: the reference.
-        pictures: that no training saw.
-        vocabulary: what they are classified with.
+        pictures: images that were in no training.
+        vocabulary: the words that the images are classified with.
 
     Attributes:
         pictures: as given.
@@ -106,15 +106,16 @@ class TaskGate:
         """Measures a set of artifacts.
 
         Args:
-            candidate: all of its graphs.
-            precision: of the set; decides the bounds.
-            kind: what to call it in an error, "onnx int8" for instance.
+            candidate: the set, with all graphs.
+            precision: the set's precision; decides the bounds.
+            kind: the set's name in an error, "onnx int8" for instance.
 
         Returns:
             The metrics, all within their bounds.
 
         Raises:
-            VerificationError: one is not; names the graph that costs most by itself.
+            VerificationError: a metric breaks its bound; the message names the graph that alone
+                lowers it most.
         """
         bounds = TASK_BOUNDS[precision]
         metrics = self._compare(candidate)
@@ -132,7 +133,7 @@ class TaskGate:
         )
 
     def _blame(self, candidate: ModelSource, *, metric: str) -> tuple[str, float]:
-        """The graph that costs a metric most while all others are eager torch."""
+        """The graph that lowers a metric most while all others run in eager torch."""
         alone = {
             graph.name: self._compare(_OneGraph(self._eager, candidate, graph.name))[metric]
             for graph in self._eager.graphs
@@ -151,11 +152,11 @@ class TaskGate:
 def add_measurements(
     manifest: Manifest, measured: Mapping[tuple[str, str], Sequence[Measurement]]
 ) -> Manifest:
-    """Adds to each artifact's parity how the set that it belongs to does on whole tasks.
+    """Adds the measurements of a set on whole tasks to the parity of each of its artifacts.
 
     Args:
-        manifest: of the bundle.
-        measured: by runtime and precision.
+        manifest: the bundle's manifest.
+        measured: runtime and precision -> the measurements of the set.
     """
     graphs = {
         name: graph.model_copy(

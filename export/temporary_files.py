@@ -1,4 +1,4 @@
-"""Temporary files of an export, in the folder that it is writing."""
+"""Keeps the temporary files of an export in the folder that it writes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 @contextmanager
 def temporary_files_in(folder: Path) -> Iterator[None]:
-    """Has whoever makes temporary files make them in a folder, which is removed at the end.
+    """Makes `tempfile` use a folder, which is removed at the end.
 
-    An export that is killed leaves nothing elsewhere then: what is in its own folder is removed by
-    the next one.
+    So a killed export leaves no files elsewhere, and the next export removes those in its own
+    folder.
     """
     folder.mkdir()
     before, tempfile.tempdir = tempfile.tempdir, str(folder)

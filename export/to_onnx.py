@@ -1,4 +1,4 @@
-"""One program of torch -> one ONNX graph, with the contract's names and axes."""
+"""Converts a torch program to an ONNX graph with the contract's names and axes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch.export import ExportedProgram
 from samclip_sdk.bundle.graph_spec import TensorSpec
 
 OPSET = 18
-IR_VERSION = 8  # the oldest that opset 18 allows: runtimes on devices lag behind
+IR_VERSION = 8  # the oldest that opset 18 allows, because devices have old runtimes
 
 DATA_DEPENDENT = frozenset(
     {"NonZero", "Compress", "OneHot", "Loop", "If", "Scan", "Unique", "NonMaxSuppression", "TopK"}
 )
-"""Operators whose output shape or control flow depends on values, or that TensorRT and Core ML
-place badly; none may be in a graph."""
+"""Operators that no graph may have: their output shape or control flow depends on values, or
+TensorRT and Core ML place them badly."""
 
 
 def to_onnx(
@@ -29,13 +29,13 @@ def to_onnx(
     """Converts a program.
 
     Args:
-        program: from `export_program`, or what `halve` made of it.
-        inputs: names, types and axes, in the order of the program's; an axis with a name must be
-            dynamic in it.
-        outputs: likewise.
+        program: from `export_program` or `halve`.
+        inputs: names, types and axes, in the order of the program's inputs; an axis with a name
+            must be dynamic in the program.
+        outputs: names, types and axes, in the order of the program's outputs.
 
     Returns:
-        The graph, free of anything that tells about this machine.
+        The graph, without any data about this machine.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own: deprecations
@@ -64,9 +64,9 @@ def data_dependent_operators(model: ir.Model) -> set[str]:
 
 
 def _order_gelu(model: ir.Model) -> None:
-    """Makes torch's x * (0.5 * (1 + erf)) a 0.5 * (x * (1 + erf)): the same numbers.
+    """Changes torch's x * (0.5 * (1 + erf)) to 0.5 * (x * (1 + erf)), which is the same number.
 
-    onnxruntime runs the latter as one operator, and does not know the former.
+    onnxruntime fuses only the second form into one operator.
     """
     for node in model.graph:
         if node.op_type != "Erf":
@@ -80,9 +80,10 @@ def _order_gelu(model: ir.Model) -> None:
 
 
 def _add_up_lengths(model: ir.Model) -> None:
-    """Makes lengths along the channels of a map the roots of squares times ones.
+    """Computes the L2 norm over the channels of a map by a matrix product of squares and ones.
 
-    onnxruntime multiplies matrices twenty times faster than it reduces what is not the last axis.
+    In onnxruntime a matrix product is twenty times faster than a reduction over an axis that is not
+    the last.
     """
     for node in tuple(model.graph):
         x = node.inputs[0]
@@ -104,7 +105,7 @@ def _add_up_lengths(model: ir.Model) -> None:
 
 
 def _name_layers(model: ir.Model) -> None:
-    """Puts the submodule that a node comes from before its name, for a person to find it by."""
+    """Puts the path of a node's submodule before its name, so that a person can find it."""
     for node in model.graph:
         scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
         if len(scopes) > 1 and scopes[-2]:
@@ -112,7 +113,7 @@ def _name_layers(model: ir.Model) -> None:
 
 
 def _name_axes(model: ir.Model, *, inputs: Sequence[TensorSpec]) -> None:
-    """Gives torch's symbols (s13, and s13 + 5 further on) the contract's names."""
+    """Renames torch's symbols (s13, or s13 + 5 in later values) to the contract's names."""
     names: dict[str, str] = {}
     for value, spec in zip(model.graph.inputs, inputs, strict=True):
         assert value.shape is not None
@@ -136,7 +137,7 @@ def _values(graph: ir.Graph) -> list[ir.Value]:
 
 
 def _forget_origin(model: ir.Model) -> None:
-    """Drops stack traces and paths of the machine that exports, most of the file's size."""
+    """Removes stack traces and paths of this machine, which are most of the file's size."""
     for holder in (model, model.graph, *model.graph, *_values(model.graph)):
         holder.metadata_props.clear()
         holder.doc_string = None

@@ -1,4 +1,4 @@
-"""`tokenizer.json` of either kind of text encoder: CLIP's, equal to open_clip's, or MiniLM's."""
+"""Writes the `tokenizer.json` of a text encoder: CLIP's, equal to open_clip's, or MiniLM's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MERGES = 49152 - 256 - 2
 
 
 def find_vocabulary() -> Path:
-    """Finds CLIP's merges in the installed open_clip package, without importing it (or torch).
+    """Finds CLIP's merges in the installed open_clip package, without importing it or torch.
 
     Raises:
         RuntimeMissingError: open_clip is not installed.
@@ -51,8 +51,8 @@ def build_tokenizer(vocabulary: Path, *, context_length: int = 77) -> Tokenizer:
     lower case), adds the start and end tokens, truncates before the end token and pads with zeros.
 
     Args:
-        vocabulary: the gzipped list of merges, in order of rank, after one line of header.
-        context_length: ids of a text, with start and end.
+        vocabulary: the gzipped list of merges in order of rank, after one header line.
+        context_length: the number of ids of a text, with the start and end tokens.
     """
     lines = gzip.decompress(vocabulary.read_bytes()).decode("utf-8").split("\n")
     merges = [(first, second) for first, second in map(str.split, lines[1 : _MERGES + 1])]
@@ -62,7 +62,7 @@ def build_tokenizer(vocabulary: Path, *, context_length: int = 77) -> Tokenizer:
     tokens += [START, END]
     vocab = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(BPE(vocab=vocab, merges=merges, end_of_word_suffix=_WORD_END))
-    # Cleaned text is lower-case already; readers in other languages may forget.
+    # Cleaned text is lower-case already, but implementations in other languages may forget it.
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -81,10 +81,10 @@ def build_tokenizer(vocabulary: Path, *, context_length: int = 77) -> Tokenizer:
 
 
 def check_vocabulary(text_encoder: TextEncoderConfig) -> None:
-    """Looks for the package that has the vocabulary of a text encoder.
+    """Checks that the package with a text encoder's vocabulary is installed.
 
     Raises:
-        RuntimeMissingError: it is not installed.
+        RuntimeMissingError: the package is not installed.
     """
     if isinstance(text_encoder, ClipTextConfig):
         find_vocabulary()
@@ -98,16 +98,16 @@ def write_tokenizer(
     """Writes `tokenizer.json`.
 
     Args:
-        path: of the file.
-        text_encoder: whose it is; CLIP's own if none is given.
-        own: the one that it was trained with. Otherwise the vocabulary is that of an installed
+        path: the path of the file.
+        text_encoder: the config of the text encoder; CLIP's own by default.
+        own: the tokenizer that it was trained with. If None, the vocabulary comes from an installed
             package, open_clip or MiniLM's.
 
     Returns:
-        The file as the SDK reads it.
+        The tokenizer, read from the file.
 
     Raises:
-        VerificationError: it gives a golden text other ids than the reference.
+        VerificationError: the ids of a golden text differ from the reference.
         RuntimeMissingError: the package is not installed.
         BundleError: `own` is damaged.
     """
@@ -130,13 +130,13 @@ def write_tokenizer(
 def golden_texts(
     text_encoder: TextEncoderConfig, tokenizer: Path | None = None
 ) -> tuple[GoldenText, ...]:
-    """The golden texts with the reference's ids of them, cut to the context length.
+    """The golden texts with the reference's ids, cut to the context length.
 
-    The reference is open_clip or transformers; a test compares the file with it. Of a BERT, whose
-    vocabulary may be a part of the reference's, it is those texts that need no piece more.
+    The reference is open_clip or transformers; a test compares the file with it. A BERT's
+    vocabulary may be a part of the reference's. Then only the texts whose pieces it has are used.
 
     Args:
-        text_encoder: whose they are.
+        text_encoder: the config of the text encoder.
         tokenizer: its `tokenizer.json`, if its vocabulary is not the reference's.
     """
     path = Path(__file__).with_name(f"golden_texts_{text_encoder.kind}.json")
@@ -173,7 +173,7 @@ def _find_minilm_tokenizer() -> Path:
 
 
 def _byte_letters() -> list[str]:
-    """CLIP's letter for each byte, in the order of its vocabulary: printable bytes come first."""
+    """CLIP's letter for each byte, in the order of its vocabulary: printable bytes are first."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]

@@ -1,6 +1,6 @@
-"""Weights on grids of 8 bits, so that a byte holds one: `external_weights` writes them so.
+"""Rounds weights to grids of 8 bits, so that `external_weights` can store each in a byte.
 
-A grid is that of a few weights of one channel, between equal steps of which they lie.
+A group of a few weights of one channel has one grid, whose steps are equal.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from torch import Tensor, nn
 from export.source import Source
 
 FEWEST_WEIGHTS = 65536
-"""Tensors with fewer stay as they are: they take little room, and those at the start of a backbone
-lose most by rounding."""
+"""Smaller tensors stay unchanged: they take little space, and rounding does most harm at the start
+of a backbone."""
 
 _LEVELS = 127
 _IN_A_GROUP = 16
 _SMALLEST = np.finfo(np.float16).smallest_normal
-"""Groups of less are zeros: graphs that compute in fp16 would not find the same grid in them."""
+"""Groups of smaller weights become zeros: a graph that computes in fp16 would have another grid."""
 
 
 class Axes(NamedTuple):
-    """Of a weight: the axis of the channels that it makes, and the one that its product sums over.
+    """The axis of a weight's output channels, and the axis that its product sums over.
 
-    What is looked up in a table is not summed: all rows of a column are one group.
+    A look-up in a table has no sum: all rows of a column are one group.
     """
 
     channels: int
@@ -38,9 +38,9 @@ class Axes(NamedTuple):
 
 
 def round_weights(source: Source) -> Source:
-    """The same model with the factors of its large products on their grids: another revision.
+    """Rounds the factors of a model's large products to their grids; the revision changes.
 
-    Depthwise convolutions stay: they are small too.
+    Depthwise convolutions stay unchanged, because they are small.
     """
     model = deepcopy(source.model)
     round_modules(model)
@@ -63,16 +63,16 @@ def round_modules(model: nn.Module) -> None:
 def on_grid(
     weight: NDArray[np.floating], *, axes: Axes
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Where weights lie on the grids of their groups.
+    """Computes the places of weights on the grids of their groups.
 
     Args:
-        weight: of any shape.
-        axes: which of its axes are which.
+        weight: any shape.
+        axes: the roles of its axes.
 
     Returns:
-        How many steps each weight is from 0, -127..127, whole numbers if it was rounded; and the
-        steps. Both in the weight's shape, but that the axis that is summed is parted in two,
-        groups and what is in them, of which the steps have 1.
+        The number of steps of each weight from 0, in -127..127, whole numbers if the weight was
+        rounded; and the steps. Both have the weight's shape, but the axis of the sum is split into
+        two, the groups and the weights of a group; the second has length 1 in the steps.
     """
     shape, alone = list(weight.shape), {axes.channels}
     if axes.summed is not None:
@@ -89,7 +89,7 @@ def on_grid(
 
 
 def _axes(module: nn.Module) -> Axes | None:
-    """Of a module's `weight`; None where it is not rounded."""
+    """The axes of a module's `weight`; None if it is not rounded."""
     match module:
         case nn.Conv2d(groups=1) | nn.Linear():
             return Axes(channels=0, summed=1)

@@ -1,6 +1,6 @@
-"""The graphs of apps: what the SDK does between its five graphs in Python, as graphs of their own.
+"""The graphs of apps: the SDK's Python steps between its five graphs, as graphs of their own.
 
-`letterbox@S` brings a picture to the model's input; `text_to_mask@S` goes from what the backbone
-gave to the masks of texts. With them an app in any language writes next to nothing. The SDK itself
-runs neither, and nothing but these two lives here.
+`letterbox@S` converts an image to the model's input; `text_to_mask@S` goes from the backbone's
+outputs to the masks of texts. With them an app in any language needs very little code. The SDK
+itself runs neither. Only these two graphs are here.
 """

@@ -1,4 +1,4 @@
-"""The goldens of what an app writes by itself: letterbox, score maps, masks, texts to masks."""
+"""Makes the goldens of the steps of apps: letterbox, score maps, masks, texts to masks."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _MASK_PROMPT_ERROR = 1e-3
 
 @dataclass(frozen=True)
 class AskedTexts:
-    """A picture, the labels of a pack, and what eager torch answers.
+    """An image, the labels of a pack, and the answer of eager torch.
 
     Attributes:
         image: uint8 [H,W,3].
         pack: the content of the vocabulary pack.
-        probe: of `text_to_mask@S`.
+        probe: the probe of `text_to_mask@S`.
     """
 
     image: NDArray[np.uint8]
@@ -51,12 +51,12 @@ class AskedTexts:
 def app_goldens(
     tensors: GoldenTensors, *, info: ModelInfo, asked: AskedTexts | None
 ) -> dict[str, Any]:
-    """Fields of the index, by name.
+    """Makes the fields of the index for the goldens of apps, by name.
 
     Args:
-        tensors: where arrays go.
+        tensors: stores the arrays.
         info: the model.
-        asked: what is asked with texts; nothing of random weights.
+        asked: the golden of texts; None for random weights.
     """
     tasks = (info.tasks.segmentation, info.tasks.classification)
     sides = sorted({task.resolution for task in tasks if task.crop == "letterbox"})
@@ -77,7 +77,7 @@ def app_goldens(
 def _letterbox(
     size: tuple[int, int] | None, side: int, *, tensors: GoldenTensors, info: ModelInfo
 ) -> GoldenLetterbox:
-    """The small picture, or one of a size by formula, as the model sees it."""
+    """Records the letterboxed small image, or the letterboxed formula image of a size."""
     picture = PICTURES[0] if size is None else formula_picture(*size)
     height, width = picture.shape[:2]
     square, frame = letterbox(picture, resolution=side, pad_colour=info.image.pad_colour)
@@ -114,7 +114,7 @@ def _score_map(size: tuple[int, int], *, tensors: GoldenTensors, info: ModelInfo
 
 
 def _hill(cells: int) -> NDArray[np.float32]:
-    """Scores [h,h] of a label, highest beside the middle and twice the same there."""
+    """Scores [h,h] of a label: a maximum beside the middle, and two equal cells near it."""
     y, x = np.mgrid[:cells, :cells] / cells
     hill: NDArray[np.float32] = (3 - 12 * np.hypot(x - 0.45, y - 0.4)).astype(np.float32)
     hill[cells // 2, cells // 4] = hill[cells // 4, cells // 2] = 2.5

@@ -1,7 +1,8 @@
-"""The ONNX file of `text_to_mask@S`, joined from those of the graphs that it is made of.
+"""Joins the ONNX file of `text_to_mask@S` from the files of the graphs that it contains.
 
-So it computes what they compute, in each precision, and reads their weights from the same files: it
-adds some 100 kB to a bundle. What lies between them computes in fp32, and is traced once.
+So it computes the same as they do, in each precision, and reads their weights from the same files:
+it adds about 100 kB to a bundle. The operations between the graphs compute in fp32, and are traced
+once.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from export.to_onnx import to_onnx
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 
 LABELS = "num_texts"
-_EXAMPLE = 3  # labels, while exporting: torch.export takes a 1 for a constant
+_EXAMPLE = 3  # labels in the export; above 1, which torch.export takes for a constant
 _ELEMENTS = {"float32": "FLOAT", "int32": "INT32", "uint8": "UINT8"}
 _PROMPTS = ("point_coords", "point_labels", "mask_input", "has_mask_input")
 
 
 @dataclass(frozen=True)
 class Glue:
-    """What lies between the three graphs, each a graph of its own; all precisions share it."""
+    """The operations between the three graphs, as separate graphs; all precisions share them."""
 
     mark_tokens: onnx.ModelProto
     ask_labels: onnx.ModelProto
@@ -37,11 +38,11 @@ class Glue:
 
 
 def trace_glue(module: TextToMask, *, spec: GraphSpec) -> Glue:
-    """Converts what lies between the graphs of a whole.
+    """Converts the operations between the graphs.
 
     Args:
-        module: what the whole computes.
-        spec: its inputs and outputs.
+        module: the module of the joined graph.
+        spec: the inputs and outputs of the joined graph.
     """
     tensors = {each.name: each for each in (*spec.inputs, *spec.outputs)}
     side, dim = module.ask_labels.side, tensors["text_embeddings"].shape[1]
@@ -71,17 +72,17 @@ def trace_glue(module: TextToMask, *, spec: GraphSpec) -> Glue:
 def join_graphs(
     glue: Glue, *, spec: GraphSpec, clip_head: Path, prompt_encoder: Path, mask_decoder: Path
 ) -> onnx.ModelProto:
-    """Joins the files of three graphs with what lies between them.
+    """Joins the files of three graphs with the operations between them.
 
     Args:
-        glue: what lies between them; it is not changed.
-        spec: the inputs and outputs of the whole.
-        clip_head: the ONNX file at the resolution of segmentation.
-        prompt_encoder: likewise.
-        mask_decoder: likewise.
+        glue: the operations between them; it is not changed.
+        spec: the inputs and outputs of the joined graph.
+        clip_head: the CLIP head's ONNX file at the resolution of segmentation.
+        prompt_encoder: the prompt encoder's ONNX file.
+        mask_decoder: the mask decoder's ONNX file.
 
     Returns:
-        The graph; it refers to the weight files that the three refer to.
+        The joined graph; it refers to the same weight files as the three.
     """
     parts = [
         glue.mark_tokens,
@@ -99,7 +100,7 @@ def join_graphs(
 
 
 def _wire(parts: Sequence[onnx.ModelProto], *, spec: GraphSpec) -> onnx.GraphProto:
-    """All parts one after the other: what one gives another takes, since both call it the same."""
+    """Connects all parts in order: outputs and inputs of the same name are the same value."""
     whole = onnx.GraphProto(name="text_to_mask")
     for number, part in enumerate(parts):
         apart = compose.add_prefix(
@@ -120,7 +121,7 @@ def _stated(tensor: TensorSpec) -> onnx.ValueInfoProto:
 def _trace(
     module: nn.Module, inputs: Sequence[TensorSpec], *, outputs: Sequence[str]
 ) -> onnx.ModelProto:
-    """What lies between two graphs, as one of its own: in fp32, for any number of labels."""
+    """Traces the operations between two graphs as a graph in fp32, for any number of labels."""
     example = {
         each.name: torch.zeros([_EXAMPLE if n == LABELS else int(n) for n in each.shape])
         for each in inputs

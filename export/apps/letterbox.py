@@ -1,4 +1,4 @@
-"""`letterbox@S`: a picture to the model's input, as `picture.frame.letterbox` fits it."""
+"""Makes the graph `letterbox@S`: an image to the model's input, as `picture.frame.letterbox`."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ letterbox (uint8[height, width, 3] picture)
     extent = Cast <to = {float}> (resized_size)
 }}
 """
-"""The size is computed in whole numbers, as int(side * S / longer + 0.5) in float64 would be. The
-picture is resized as bytes: so Pillow does it, and a resize of floats is up to 6 levels off."""
+"""The size is computed in integers and equals int(side * S / longer + 0.5) in float64. The image is
+resized as bytes, as in Pillow; a resize of floats differs by up to 6 levels."""
 
 
 def letterbox_graph(resolution: int, *, pad_colour: Sequence[int]) -> ir.Model:
-    """The graph for a side of `resolution` pixels, within one level of Pillow."""
+    """Makes the graph for a side of `resolution` pixels, within one level of Pillow."""
     colour = "{" + ", ".join(f"{float(level)}" for level in pad_colour) + "}"
     text = _TEXT.format(
         ir_version=IR_VERSION,

@@ -1,7 +1,7 @@
-"""`text_to_mask@S`: from what the backbone gave to the masks of texts, in one graph.
+"""The module of `text_to_mask@S`: from the backbone's outputs to the masks of texts, in one graph.
 
-Each step is the one of `samclip_sdk.engine.text_to_mask`, in operators that every runtime has, but
-for the last: specks and small holes stay (the edition "one_prompt").
+The steps are those of `samclip_sdk.engine.text_to_mask`, in operators that every runtime has. Only
+the last step is missing: specks and small holes stay (the edition "one_prompt").
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class TextToMask(nn.Module):
     """CLIP head, score maps, prompts, mask decoder and the first step of upscaling.
 
     Args:
-        model: whose heads they are; not changed.
+        model: the model with these parts; it is not changed.
         info: its calibration and resolution.
     """
 
@@ -47,17 +47,17 @@ class TextToMask(nn.Module):
         extent: Tensor,
         text_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draws K labels.
+        """Segments K labels.
 
         Args:
-            image_tokens: [1,C,g,g], of the image encoder.
-            image_embeddings: [1,D,g,g], likewise.
-            extent: [2], the rows and columns of the model's input that the picture covers.
+            image_tokens: [1,C,g,g], from the image encoder.
+            image_embeddings: [1,D,g,g], from the image encoder.
+            extent: [2], the number of rows and columns of the model's input that the image covers.
             text_embeddings: [K,E], unit length.
 
         Returns:
-            mask_logits [K,S,S] in the model frame, scores [K], presence [K]; of a label that is
-            absent the first two mean nothing.
+            mask_logits [K,S,S] in the model frame, scores [K], presence [K]; the first two have no
+            meaning for an absent label.
         """
         patches = self.clip_head(image_tokens, self.mark_tokens(extent))[0]
         *prompts, maps, presence = self.ask_labels(patches, extent, text_embeddings)
@@ -66,7 +66,7 @@ class TextToMask(nn.Module):
 
 
 class MarkTokens(nn.Module):
-    """Which of g x g patches hold any pixel of the picture."""
+    """Marks the g x g patches that hold any pixel of the image."""
 
     starts: Tensor
 
@@ -76,18 +76,18 @@ class MarkTokens(nn.Module):
         self.register_buffer("starts", starts, persistent=False)
 
     def forward(self, extent: Tensor) -> Tensor:
-        """Maps the picture's extent [2] to [1,g,g], 1 inside and 0 in the padding."""
+        """Maps the image's extent [2] to [1,g,g], 1 inside and 0 in the padding."""
         rows, columns = ((self.starts < extent[axis]).float() for axis in (0, 1))
         return (rows[:, None] * columns[None, :])[None]
 
 
 class AskLabels(nn.Module):
-    """Patch embeddings and texts to what the prompt encoder takes, and presence.
+    """Maps patch embeddings and texts to the prompt encoder's inputs and the presence.
 
     Args:
         info: the calibration.
         cells: h, the side of a score map.
-        mask_side: 4g, that of a mask prompt.
+        mask_side: 4g, the side of a mask prompt.
     """
 
     def __init__(self, info: ModelInfo, *, cells: int, mask_side: int) -> None:
@@ -105,7 +105,7 @@ class AskLabels(nn.Module):
     def forward(
         self, patch_embeddings: Tensor, extent: Tensor, text_embeddings: Tensor
     ) -> tuple[Tensor, ...]:
-        """Asks for K labels.
+        """Makes the prompts of K labels.
 
         Args:
             patch_embeddings: [1,h*h,E].
@@ -136,10 +136,10 @@ class AskLabels(nn.Module):
         )
 
     def _parts(self, seen: Tensor) -> Tensor:
-        """Which cells [K,h*h] belong to a part of the label: 1 or 0.
+        """Marks the cells [K,h*h] that belong to a part of the label: 1 or 0.
 
-        Parts grow from the cells that say that the label is there, to neighbours that score enough,
-        by one cell in each of h rounds.
+        Parts grow from the cells in which the label is present to neighbours above a threshold, by
+        one cell in each of h rounds.
         """
         own, side = self.calibration, self.cells
         odds = seen.sigmoid()
@@ -153,9 +153,10 @@ class AskLabels(nn.Module):
         return reached.flatten(1)
 
     def _points(self, seen: Tensor, parts: Tensor, extent: Tensor) -> tuple[Tensor, Tensor]:
-        """The best cells of the parts, the first of equal ones: [K,3,2] and their kinds [K,3].
+        """The best cells of the parts [K,3,2] and their kinds [K,3].
 
-        The rule is `points_and_box` of `samclip_sdk/engine/label_points.py`.
+        If two cells are equal, the first one is better. The rule is `points_and_box` of
+        `samclip_sdk/engine/label_points.py`.
         """
         left = torch.where(parts > 0, seen, torch.full_like(seen, _NOWHERE))
         points, kinds = [], []
@@ -171,7 +172,7 @@ class AskLabels(nn.Module):
         return torch.minimum(centres, _last(extent) - 1), torch.cat(kinds, dim=1)
 
     def _corners(self, parts: Tensor, extent: Tensor) -> Tensor:
-        """The box around all parts [K,h,h], inside the picture: [K,2,2]."""
+        """The box [K,2,2] around all parts [K,h,h], inside the image."""
         places = self.places[: self.cells]
         firsts, lasts = [], []
         for axis in (1, 2):  # a column is reached if any of its rows is
@@ -183,10 +184,10 @@ class AskLabels(nn.Module):
         return torch.minimum(corners * self.step_px, _last(extent))
 
     def _mask(self, maps: Tensor, inside: Tensor, extent: Tensor) -> Tensor:
-        """Score maps [K,1,h,h] as mask prompts [K,1,4g,4g]."""
+        """Maps score maps [K,1,h,h] to mask prompts [K,1,4g,4g]."""
         clipped = maps.clamp(-MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT)
-        # The picture's last row and column are repeated into the padding, by products: a reader
-        # without a gather by computed places has them too.
+        # The image's last row and column are repeated into the padding by matrix products, because
+        # not every runtime has a gather with computed indices.
         rows, columns = (_repeat_last(inside.amax(dim=axis)[0]) for axis in (2, 1))
         extended = rows @ clipped @ columns.transpose(0, 1)
         prompt = F.interpolate(extended, size=(self.side, self.side), mode="bilinear")
@@ -195,7 +196,7 @@ class AskLabels(nn.Module):
 
 
 class DrawLabels(nn.Module):
-    """What the mask decoder gave, with the score maps, at the size of the model's input."""
+    """Combines the mask decoder's outputs with the score maps, at the size of the model's input."""
 
     def __init__(self, info: ModelInfo) -> None:
         super().__init__()
@@ -205,7 +206,16 @@ class DrawLabels(nn.Module):
     def forward(
         self, low_res_masks: Tensor, iou_predictions: Tensor, maps: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Maps [K,4,4g,4g], [K,4] and scores as masks [K,4g,4g] to logits [K,S,S] and [K]."""
+        """Makes the masks of K labels.
+
+        Args:
+            low_res_masks: [K,4,4g,4g].
+            iou_predictions: [K,4].
+            maps: the score maps as masks [K,4g,4g].
+
+        Returns:
+            mask_logits [K,S,S] and scores [K].
+        """
         own = self.calibration
         logits = (low_res_masks[:, 0] + own.map_weight * maps + own.mask_bias)[:, None]
         size = (self.resolution, self.resolution)
@@ -218,7 +228,7 @@ def _last(extent: Tensor) -> Tensor:
 
 
 def _repeat_last(inside: Tensor) -> Tensor:
-    """The matrix [h,h] that copies the last cell inside, of a prefix of h, over those after it."""
+    """The matrix [h,h] that copies the last inside cell, at the end of a prefix, over the rest."""
     places = torch.arange(len(inside), dtype=inside.dtype)
     chosen = torch.minimum(places, inside.sum() - 1)
     return (chosen[:, None] == places[None, :]).to(inside.dtype)

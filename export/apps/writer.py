@@ -1,4 +1,4 @@
-"""Writes the graphs of apps into a bundle in the making, each held to what it stands for."""
+"""Writes the graphs of apps into a new bundle, and compares each with its reference."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from samclip_sdk.system.packages import import_onnxruntime
 
 Artifacts = Mapping[str, Sequence[Artifact]]
 Asked = tuple[NDArray[np.uint8], NDArray[np.float32]]
-"""A picture uint8 [H,W,3] and the embeddings [K,E] of the texts that it is asked for."""
+"""An image uint8 [H,W,3] and the embeddings [K,E] of the texts for it."""
 
 _PARTS = ("clip_head", "prompt_encoder", "mask_decoder")
 _SIZES = ((62, 96), (1021, 1533), (1537, 611), (3, 900))
@@ -51,7 +51,7 @@ _ONE_LEVEL = 1.0
 
 
 def text_to_mask_graph(model: SamClipModel, info: ModelInfo) -> Graph:
-    """The graph `text_to_mask@S` of a model."""
+    """Makes the graph `text_to_mask@S` of a model."""
     resolution = info.tasks.segmentation.resolution
     name = graph_key("text_to_mask", resolution)
     spec = contract_app_graphs(info.model, resolutions=[])[name]
@@ -70,7 +70,7 @@ def text_to_mask_graph(model: SamClipModel, info: ModelInfo) -> Graph:
 def text_to_mask_probes(
     graph: Graph, *, image_encoder: Graph, info: ModelInfo, asked: Sequence[Asked]
 ) -> list[Probe]:
-    """What eager torch answers to texts about pictures."""
+    """Runs `text_to_mask@S` in eager torch on texts and images."""
     probes = []
     for picture, texts in asked:
         square, frame = letterbox(
@@ -87,9 +87,9 @@ def text_to_mask_probes(
 def text_to_mask_plan(
     graph: Graph, *, plan: Mapping[str, Sequence[Pin]], probe: Probe
 ) -> tuple[Pin, ...]:
-    """What stays in fp32: what does in its parts, and all that lies between them.
+    """The operations that stay in fp32: those of its parts, and all operations between the parts.
 
-    Traced for the probe's number of labels: Core ML's shapes are fixed too.
+    The graph is traced with the probe's number of labels, because Core ML's shapes are fixed too.
     """
     example = {spec.name: torch.tensor(probe.feed[spec.name]) for spec in graph.inputs}
     program = export_program(graph.module, example=example, dynamic_axes={})
@@ -111,9 +111,9 @@ class AppWriter:
     """Writes `letterbox@S` for every task and `text_to_mask@S`.
 
     Args:
-        draft: of the bundle; it has probes, and a plan if any is needed, of `text_to_mask@S`.
+        draft: the draft of the bundle; it has the probes of `text_to_mask@S`, and a plan if needed.
         info: the model.
-        options: which precisions.
+        options: the options of the export, with the precisions.
     """
 
     def __init__(self, draft: Draft, *, info: ModelInfo, options: ExportOptions) -> None:
@@ -124,18 +124,18 @@ class AppWriter:
     def write(
         self, graph: Graph, *, parts: Artifacts, coreml: CoreMLWriter
     ) -> dict[str, GraphSpec]:
-        """Writes them all.
+        """Writes all graphs of apps.
 
         Args:
             graph: `text_to_mask@S`.
             parts: the ONNX artifacts of the graphs that it is joined from.
-            coreml: what writes its Core ML packages.
+            coreml: writes its Core ML packages.
 
         Returns:
             The graphs by name, with their artifacts.
 
         Raises:
-            VerificationError: one does not compute what it stands for.
+            VerificationError: a graph's outputs differ too much from its reference.
         """
         specs = self._letterboxes() if self._options.onnx else {}
         joined = self._joined(graph, parts=parts) if self._options.onnx else []
@@ -146,7 +146,7 @@ class AppWriter:
         return {**specs, graph.name: whole}
 
     def _letterboxes(self) -> dict[str, GraphSpec]:
-        """The graphs that fit pictures, for each task that sees the whole picture."""
+        """Writes the letterbox graph of each task that uses the whole image."""
         self._draft.steps.begin("writing the letterboxes")
         tasks = (self._info.tasks.segmentation, self._info.tasks.classification)
         sides = sorted({task.resolution for task in tasks if task.crop == "letterbox"})
@@ -230,7 +230,7 @@ class AppWriter:
 
 
 def _key(part: str, graph: Graph) -> str:
-    """The graph of a part that `text_to_mask@S` has within."""
+    """The key of a part's graph that `text_to_mask@S` contains."""
     return graph_key(part, graph.resolution)
 
 

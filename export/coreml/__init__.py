@@ -1,4 +1,4 @@
-"""Core ML packages: a program of torch to MIL, and an interpreter that reads them back.
+"""Converts torch programs to Core ML packages (MIL), and interprets the packages to check them.
 
-Everything that needs coremltools. Which operations stay in fp32 is decided in `precision`.
+Everything that needs coremltools is here. `precision` decides which operations stay in fp32.
 """

@@ -1,4 +1,4 @@
-"""The Core ML packages of a bundle: every graph in every precision, each read back and run."""
+"""Writes the Core ML packages of a bundle: every graph in every precision, each read and run."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _WEIGHTS: dict[Precision, Weights] = {"int8": "int8", "palette6": "palette6"}
 
 
 class CoreMLWriter:
-    """Writes the Core ML packages of a bundle in the making.
+    """Writes the Core ML packages of a new bundle.
 
     Args:
-        draft: of the bundle.
-        metadata: of the packages.
+        draft: the draft of the bundle.
+        metadata: the metadata of the packages.
     """
 
     def __init__(self, draft: Draft, *, metadata: PackageMetadata) -> None:
@@ -48,10 +48,10 @@ class CoreMLWriter:
         self._metadata = metadata
 
     def write(self, graph: Graph, *, precisions: Sequence[Precision]) -> tuple[Artifact, ...]:
-        """Writes a graph in every precision; several packages where its axes are symbolic.
+        """Writes a graph in every precision; several packages if it has symbolic axes.
 
         Raises:
-            VerificationError: one does not compute what eager torch computes.
+            VerificationError: a package's outputs differ too much from eager torch's.
         """
         if not precisions:
             return ()
@@ -64,7 +64,7 @@ class CoreMLWriter:
         )
 
     def _artifacts(self, graph: Graph, precision: Precision) -> list[Artifact]:
-        """The packages of one precision, held to eager torch together."""
+        """Lists the packages of one precision, and compares them with eager torch together."""
         packages = [
             (_package(graph.name, axes=axes, precision=precision), axes)
             for axes in bucket_axes(graph)
@@ -91,7 +91,7 @@ class CoreMLWriter:
     def _convert(
         self, graph: Graph, *, precisions: Sequence[Precision], axes: Mapping[str, int]
     ) -> None:
-        """Writes the packages of one bucket: all that compute in fp16 are one program."""
+        """Writes the packages of one bucket: all that compute in fp16 share one program."""
         program = export_program(
             graph.module, example=bucket_example(graph, axes=axes), dynamic_axes={}
         )
@@ -107,7 +107,7 @@ class CoreMLWriter:
         if halved:
             half = halve(program, pinned={pin.operation for pin in self._draft.plan[graph.name]})
             to_coreml(half, halved, graph=graph, axes=axes, metadata=self._metadata)
-        if "fp32" in paths:  # last: a program that was converted is not what it was
+        if "fp32" in paths:  # last, because the conversion changes the program
             full: dict[Path, Weights] = {paths["fp32"]: "as_is"}
             to_coreml(program, full, graph=graph, axes=axes, metadata=self._metadata)
 
@@ -148,8 +148,8 @@ def _package(graph: str, *, axes: Mapping[str, int], precision: Precision) -> st
 def _stored_as(precision: Precision, *, part: str) -> Weights:
     """How the weights of a part's packages are stored.
 
-    Texts lie close together: 64 values for each tensor of their encoder change what a picture is
-    called, so that it keeps 8 bits.
+    The text encoder keeps 8 bits: text embeddings are close together, so that 64 values for each
+    tensor would change the class of an image.
     """
     if part == "text_encoder" and precision == "palette6":
         return "int8"
@@ -157,7 +157,7 @@ def _stored_as(precision: Precision, *, part: str) -> Weights:
 
 
 class InterpretedSource:
-    """A bundle's Core ML packages, interpreted. A `ModelSource`."""
+    """A bundle's Core ML packages, run by the interpreter; implements `ModelSource`."""
 
     def __init__(self, bundle: Bundle, *, precision: str) -> None:
         self.id = bundle.id

@@ -1,5 +1,5 @@
 # ruff: noqa: D103 - the functions and their parameters are those of Apple's MIL specification
-"""What the elementwise operations and the reductions of an ML program compute, in torch.
+"""The elementwise operations and the reductions of an ML program, in torch.
 
 See `mil_operations`.
 """
@@ -81,7 +81,7 @@ def select(cond: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def cast(x: Tensor, dtype: str) -> Tensor:
     require(dtype in ("fp16", "fp32", "int32", "bool"), f"cast to {dtype}")
-    # Rounding to fp16 is the interpreter's, as after every operation.
+    # The interpreter rounds to fp16, as after every operation.
     return x.to(torch.float32 if dtype == "fp16" else DTYPES[dtype])
 
 

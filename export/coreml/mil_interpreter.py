@@ -1,10 +1,10 @@
-"""A saved Core ML package in torch, operation by operation: the proof that needs no Mac.
+"""Runs a saved Core ML package in torch, operation by operation: a check that needs no Mac.
 
-The package is read back from the disk, weights and all, and each operation is computed in fp32
-from its inputs as they are stored, then rounded to the type that the program declares for its
-output. That is what an fp16 kernel with fp32 accumulation does, on the GPU for instance: an
-overflow of any tensor shows, one within an operation (the sum of squares of a LayerNorm) does not.
-It tells what the program computes, not how the Neural Engine rounds on the way.
+The package is read from the disk with its weights. Each operation is computed in fp32 from its
+stored inputs, and the result is rounded to the type that the program declares for the output. An
+fp16 kernel with fp32 accumulation does the same, on a GPU for instance. An overflow of a tensor is
+detected, but not one inside an operation, such as the sum of squares of a LayerNorm. The check
+shows what the program computes, not how the Neural Engine rounds inside an operation.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _Value: TypeAlias = "Tensor | str"
 
 @dataclass(frozen=True)
 class _Output:
-    """Where an operation's result goes, and what it must be."""
+    """The slot of an operation's result, and its declared type and shape."""
 
     slot: int
     name: str
@@ -55,7 +55,7 @@ class _Step:
     arguments: dict[str, int | list[int]]
     outputs: tuple[_Output, ...]
     dead: list[int] = field(default_factory=list)
-    """The slots that nothing after it reads."""
+    """The slots that no later step reads."""
 
     def reads(self) -> set[int]:
         slots: set[int] = set()
@@ -65,19 +65,19 @@ class _Step:
 
 
 class MilInterpreter:
-    """An ML program with fixed shapes. A `Program` of `CoreMLSession`.
+    """An ML program with fixed shapes; implements `Program` of `CoreMLSession`.
 
     Args:
         package: the folder of a saved .mlpackage.
 
     Attributes:
-        inputs: what `predict` takes.
-        outputs: what it returns.
-        load_times: of reading it; nothing is compiled.
+        inputs: the inputs of `predict`.
+        outputs: the outputs of `predict`.
+        load_times: the time of reading it; nothing is compiled.
 
     Raises:
         BundleError: the package is missing, truncated or damaged.
-        UnknownOperationError: an operation, a parameter or a type that is not known here.
+        UnknownOperationError: the interpreter does not know an operation, a parameter or a type.
     """
 
     def __init__(self, package: Path) -> None:
@@ -94,7 +94,7 @@ class MilInterpreter:
                 (var,) = operation.outputs
                 self._constants[self._slot(var)] = _constant(var)
             elif operation.op_type.startswith("constexpr_"):
-                # Weights unpack once, as Core ML does when it loads them.
+                # Weights are unpacked once, as Core ML does when it loads them.
                 self._constants |= _run(self._step(operation), self._constants)
             else:
                 steps.append(self._step(operation))
@@ -105,15 +105,15 @@ class MilInterpreter:
 
     @classmethod
     def load(cls, package: Path, compute_units: str) -> MilInterpreter:
-        """What `CoreMLSession` takes for `load`; the compute units make no difference."""
+        """Opens a package as the `load` of `CoreMLSession`; the compute units have no effect."""
         return cls(package)
 
     def predict(self, feed: dict[str, Any]) -> Mapping[str, NDArray[np.generic]]:
         """Runs the program.
 
         Raises:
-            ValueError: the feed is not what `inputs` says.
-            UnknownOperationError: a value of a parameter that is not known here.
+            ValueError: the feed does not match `inputs`.
+            UnknownOperationError: the interpreter does not know a parameter's value.
         """
         if set(feed) != set(self._fed):
             raise ValueError(f"the feed has {sorted(feed)}, the program takes {sorted(self._fed)}")
@@ -128,7 +128,7 @@ class MilInterpreter:
         return {name: _tensor(values[slot]).numpy() for name, slot in self._results.items()}
 
     def placement(self) -> tuple[Placement, ...]:
-        """Refuses: where operations run is for Core ML to say.
+        """Always fails, because only Core ML knows where operations run.
 
         Raises:
             RuntimeMissingError: always.
@@ -159,7 +159,7 @@ class MilInterpreter:
 
 
 def _read_function(package: Path) -> Any:
-    """The program's one function, as coremltools' own objects."""
+    """Reads the program's only function as coremltools' own objects."""
     coremltools = import_coremltools()
     from coremltools.converters.mil.frontend.milproto.load import load
 
@@ -172,7 +172,7 @@ def _read_function(package: Path) -> Any:
             file_weights_dir=model.weights_dir,
         )
         return program.functions["main"]
-    except Exception as error:  # protobuf's, the blob reader's and coremltools' own
+    except Exception as error:  # errors of protobuf, the blob reader or coremltools
         raise BundleError(f"{package} cannot be read: {first_line(error)}") from error
 
 
@@ -185,7 +185,7 @@ def _check_parameters(kind: str, *, function: Callable[..., Result], given: set[
 
 
 def _with_lifetimes(steps: list[_Step], *, kept: set[int]) -> list[_Step]:
-    """Tells each step which values it is the last to see."""
+    """Adds to each step the values that it is the last to read."""
     seen = set(kept)
     for step in reversed(steps):
         slots = step.reads() | {output.slot for output in step.outputs}
@@ -216,7 +216,7 @@ def _widened(value: _Value) -> _Value:
 
 
 def _conform(tensor: Tensor, *, output: _Output, kind: str) -> Tensor:
-    """Rounds a result to the declared type, and holds it to the declared shape."""
+    """Rounds a result to the declared type, and checks the declared shape."""
     same_kind = tensor.is_floating_point() == output.dtype.is_floating_point and (
         tensor.dtype == torch.bool
     ) == (output.dtype == torch.bool)
@@ -245,7 +245,7 @@ def _dtype(var: Any) -> torch.dtype:
 
 
 def _fed(value: Any, *, tensor: ProgramTensor) -> Tensor:
-    """An input as the program sees it: of a picture, its values as floats [1,3,height,width]."""
+    """Converts an input for the program; an image becomes floats [1,3,height,width]."""
     if tensor.dtype == "image":
         if not isinstance(value, Image.Image) or value.mode != "RGB":
             raise ValueError(f"{tensor.name} must be an RGB image")

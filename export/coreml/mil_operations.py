@@ -1,9 +1,9 @@
 # ruff: noqa: D103 - the functions and their parameters are those of Apple's MIL specification
-"""What each operation of an ML program computes, in torch.
+"""The operations of an ML program, in torch.
 
-A function for each, its parameters called as in Apple's specification. Tensors come in fp32 (fp16
-ones are widened), int32 or bool; constants are tensors too, strings aside. A parameter that a
-function does not have, or a value of it that it does not know, is an error: nothing is ignored.
+Each operation is a function whose parameters have the names of Apple's specification. Tensors are
+fp32 (fp16 is converted), int32 or bool; constants are tensors too, except strings. An unknown
+parameter, or an unknown value of one, is an error: nothing is ignored.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def avg_pool(
     ceil_mode: Tensor,
 ) -> Tensor:
     padding = _padding(pad_type, pad, name="avg_pool")
-    # Without padding, excluding it or not is the same.
+    # Without padding, `exclude_padding_from_average` has no effect.
     require(not any(padding), "avg_pool with padding")
     require(not ceil_mode and x.ndim == 4, "avg_pool with ceil_mode, or of other than two axes")
     return F.avg_pool2d(x, kernel_sizes.tolist(), strides.tolist())
@@ -184,7 +184,7 @@ def upsample_nearest_neighbor(
 
 
 def _padding(pad_type: str, pad: Tensor, *, name: str) -> list[int]:
-    """Torch's (left, right, top, bottom) for MIL's (top, bottom, left, right)."""
+    """Reorders MIL's (top, bottom, left, right) to torch's (left, right, top, bottom)."""
     require(pad_type in ("valid", "custom"), f"{name} with pad_type {pad_type}")
     if pad_type == "valid":  # `pad` is then ignored
         return [0, 0, 0, 0]
@@ -305,7 +305,7 @@ def constexpr_lut_to_dense(indices: Tensor, lut: Tensor, shape: Tensor) -> Tenso
     bits = len(lut).bit_length() - 1
     require(len(lut) == 1 << bits and 0 < bits <= 8, f"a palette of {len(lut)} values")
     count = int(torch.tensor(shape.tolist()).prod())
-    # Indices of `bits` bits are packed one after the other, the lowest bit first.
+    # Indices of `bits` bits are packed without gaps, the lowest bit first.
     stream = (indices.unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8)) & 1
     chosen = stream.flatten()[: count * bits].reshape(count, bits).int()
     return lut[(chosen << torch.arange(bits)).sum(-1)].reshape(shape.tolist())

@@ -1,4 +1,4 @@
-"""What the interpreter of ML programs knows of types, and how it says that it knows no more."""
+"""The types that the interpreter of ML programs knows, and the error for unknown ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DTYPES = {
     "uint8": torch.uint8,
     "uint32": torch.uint32,
 }
-"""MIL's name of an element type -> torch's."""
+"""MIL's name of an element type -> torch's dtype."""
 
 
 class UnknownOperationError(BundleError):
@@ -23,6 +23,6 @@ class UnknownOperationError(BundleError):
 
 
 def require(condition: bool, what: str) -> None:
-    """Raises UnknownOperationError, which says what is not known, unless a condition holds."""
+    """Raises UnknownOperationError about `what` if the condition is False."""
     if not condition:
         raise UnknownOperationError(f"the interpreter does not know {what}")

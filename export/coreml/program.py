@@ -1,11 +1,11 @@
-"""Rewrites a program of torch into one that coremltools converts as it is written.
+"""Rewrites a torch program so that coremltools converts it without changes of types.
 
-Axes: Core ML has no tensor of more than five axes. The one place of the model with six is the
-cutting into windows, a permutation that coremltools itself takes apart.
+Axes: Core ML has no tensor of more than five axes. The only place of the model with six is the
+partition into windows, a permutation that coremltools itself splits.
 
-Types: coremltools lets a half-precision operation become fp32, and all that follows it, where a
-Python number takes part, and computes every division and padding in fp32. The precision is the
-program's, so these places are written out.
+Types: if a Python number takes part in a half-precision operation, coremltools converts it and all
+later operations to fp32. It also computes every division and padding in fp32. The program decides
+the precision, so these operations are written out.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _NUMBER_AT: dict[Target, int] = {
     aten.clamp_min.default: 1,
     aten.layer_norm.default: 4,
 }
-"""Which argument of an operation may be a Python number."""
+"""Operation -> the index of the argument that may be a Python number."""
 
 _FILLED: dict[Target, float | None] = {
     aten.zeros_like.default: 0.0,
     aten.ones_like.default: 1.0,
     aten.full_like.default: None,
 }
-"""Operations that give the same number everywhere, and which."""
+"""Operation that fills a tensor with one number -> the number; None if it is an argument."""
 
 
 def prepare_program(program: ExportedProgram) -> None:
-    """Rewrites `program` in place; inputs, outputs, types and values stay what they are.
+    """Rewrites `program` in place; inputs, outputs, types and values do not change.
 
     Raises:
-        NotImplementedError: an operation on more than five axes that has no equal on five.
+        NotImplementedError: an operation on more than five axes has no equivalent on five.
     """
     for node in list(program.graph.nodes):
         _spell_out(node)
@@ -61,22 +61,22 @@ def prepare_program(program: ExportedProgram) -> None:
 
 
 def _is_half(node: Node) -> bool:
-    """Whether a node gives one fp16 tensor."""
+    """Whether a node's output is one fp16 tensor."""
     value = node.meta.get("val")
     return isinstance(value, Tensor) and value.dtype == torch.float16
 
 
 def _spell_out(node: Node) -> None:
-    """Writes out what torch leaves unsaid and coremltools does not know, or makes fp32."""
+    """Writes out torch's defaults that coremltools does not know or converts to fp32."""
     if node.target is aten.max_pool2d.default and len(node.args) == 2:
-        node.args = (*node.args, node.args[1])  # the stride, if none is said, is the window's side
+        node.args = (*node.args, node.args[1])  # the default of the stride is the window's side
     elif node.target is aten.clamp.default and len(node.args) == 2:
-        node.target = aten.clamp_min.default  # without a largest number, which is fp32's
+        node.target = aten.clamp_min.default  # coremltools' default of the maximum is fp32's
     elif node.target is aten.hardtanh.default and node.args[1:] == (0.0, 6.0):
         node.target, node.args = aten.relu6.default, node.args[:1]
     elif node.target is aten.pad.default and node.args[2:] == ("constant", 0.0):
         node.args = node.args[:2]
-    elif node.target in _FILLED:  # whose numbers coremltools makes fp32
+    elif node.target in _FILLED:  # coremltools would make their numbers fp32
         value = node.args[1] if node.target is aten.full_like.default else _FILLED[node.target]
         dtype = node.meta["val"].dtype
         node.target, node.args, node.kwargs = (
@@ -87,7 +87,7 @@ def _spell_out(node: Node) -> None:
 
 
 def _keep_half(node: Node, *, graph: Graph) -> None:
-    """Writes out what coremltools would otherwise promote to fp32."""
+    """Writes out operations that coremltools would otherwise convert to fp32."""
     position = _NUMBER_AT.get(node.target, len(node.args))
     number = node.args[position] if position < len(node.args) else None
     if isinstance(number, (int, float)):
@@ -101,14 +101,14 @@ def _keep_half(node: Node, *, graph: Graph) -> None:
         cast.meta["val"] = node.meta["val"]
         node.meta["val"] = node.meta["val"].float()
         node.replace_all_uses_with(cast, delete_user_cb=lambda user: user is not cast)
-    elif node.target is aten.pad.default and len(node.args) == 2:  # with zeros, that is
+    elif node.target is aten.pad.default and len(node.args) == 2:  # pads with zeros
         with graph.inserting_before(node):
             node.replace_all_uses_with(_padded(node, graph=graph))
         graph.erase_node(node)
 
 
 def _padded(node: Node, *, graph: Graph) -> Node:
-    """Joins zeros to what `node` pads. Its sides are two numbers an axis, the last axis first."""
+    """Pads by concatenating zeros; `node` has two numbers for each axis, the last axis first."""
     x, sides = node.args
     assert isinstance(x, Node)
     assert isinstance(sides, Sequence)
@@ -128,7 +128,7 @@ def _padded(node: Node, *, graph: Graph) -> Node:
 
 
 def _groups_of_many_axes(program: ExportedProgram) -> list[set[Node]]:
-    """The nodes whose output has too many axes, those that feed one another together."""
+    """The connected groups of nodes whose outputs have too many axes."""
     groups: list[set[Node]] = []
     for node in program.graph.nodes:
         if len(_shape(node)) > MAX_AXES:

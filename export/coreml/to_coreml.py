@@ -1,12 +1,13 @@
-"""A program of torch -> a Core ML package (an ML program), with the contract's names.
+"""Converts a torch program to a Core ML package (an ML program) with the contract's names.
 
-Deployment target: iOS 17 and macOS 14. iOS 18 would add fused attention, which these programs have
-no use for (the relative positions are added between its two products), weights in blocks, which
-matter at 4 bits only, and packages that share their weights among several shapes.
+The deployment target is iOS 17 and macOS 14. iOS 18 would add three features. Fused attention is of
+no use here, because the relative positions are added between its two products. Weights in blocks
+matter at 4 bits only. Packages could share their weights among several shapes.
 
-Shapes are fixed, since dynamic ones leave the Neural Engine: K prompts or texts in buckets, one
-package each, P points in one. Padding is exact: points labelled -2 are masked out by the model, and
-rows of K do not see one another. `CoreMLSession` pads and trims.
+Shapes are fixed, because dynamic shapes do not run on the Neural Engine: K prompts or texts have
+several buckets with one package each, P points have one bucket. Padding is exact: the model masks
+out points with the label -2, and the rows of K do not depend on one another. `CoreMLSession` pads
+and trims.
 """
 
 from __future__ import annotations
@@ -36,15 +37,16 @@ Weights = Literal["as_is", "int8", "palette6"]
 
 TARGET = "iOS17"
 BATCH_BUCKETS = (1, 8)
-"""Lengths of K, the axis of prompts and that of texts."""
+"""Lengths of K, the axis of prompts or of texts."""
 LABEL_BUCKETS = (1, 4, 8)
-"""Lengths of K of `text_to_mask`, which draws a mask for each."""
+"""Lengths of K in `text_to_mask`, which makes a mask for each label."""
 POINTS_BUCKET = 16
-"""The length of P: 14 points beside a box or 15 and SAM's padding token."""
+"""The length of P: 14 points and a box, or 15 points and SAM's padding token."""
 
 MIN_COMPRESSED = 10_000
-"""Smaller weights stay: they are a thousandth of the file, and from here on coremltools' k-means
-is the exact one of one dimension, which is deterministic and needs no scikit-learn."""
+"""Smaller weights stay uncompressed: they are a thousandth of the file. From this size on,
+coremltools uses the exact one-dimensional k-means, which is deterministic and needs no
+scikit-learn."""
 
 PARTS = {
     "image_encoder": "the backbone: a picture to tokens and embeddings, once per picture",
@@ -82,24 +84,24 @@ TENSORS = {
     "presence": "[K]: the probability that each text is in the picture, 0 to 1.",
     "iou_predictions": "[K,4]: the predicted IoU of each mask, about 0 to 1.",
 }
-"""What Xcode shows of each input and output; frames and units as in the contract."""
+"""The descriptions of inputs and outputs in Xcode; frames and units as in the contract."""
 
 
 _MULTIPLIES = frozenset({"linear", "matmul", "conv", "conv_transpose", "gather"})
-"""Operations whose constants are packed. Positions, which are added, keep their precision; `gather`
-reads the table of a text's tokens."""
+"""Operations whose constants are compressed. Positions are added, so they keep their precision;
+`gather` reads the table of text tokens."""
 _TYPES = {"fp16": torch.float16, "fp32": torch.float32}
 
 
 @dataclass(frozen=True)
 class PackageMetadata:
-    """What a package says about itself.
+    """The metadata of a package.
 
     Attributes:
         model: the bundle's name.
         version: the revision of the weights.
-        author: of the weights.
-        licence: of the weights, as SPDX.
+        author: the author of the weights.
+        licence: the licence of the weights, as SPDX.
     """
 
     model: str
@@ -121,7 +123,7 @@ def bucket_axes(graph: Graph) -> list[dict[str, int]]:
 
 
 def bucket_example(graph: Graph, *, axes: Mapping[str, int]) -> dict[str, Tensor]:
-    """An input of zeros to trace a bucket's program with; the image is a float tensor in it."""
+    """Inputs of zeros to trace a bucket's program with; the image is a float tensor."""
     return {
         spec.name: torch.zeros(
             [axes[axis] if isinstance(axis, str) else axis for axis in spec.shape],
@@ -139,21 +141,21 @@ def to_coreml(
     axes: Mapping[str, int],
     metadata: PackageMetadata,
 ) -> None:
-    """Converts a program once, and writes it as one package or several.
+    """Converts a program once, and writes it as one or several packages.
 
     Args:
-        program: traced with `bucket_example`; its types are kept. It is changed.
-        packages: a folder to be, with the ending .mlpackage -> how its fp16 weights are stored: as
-            they are, with 8 bits (symmetric, a scale for each output channel), or with 6 bits (a
-            palette of 64 values for each tensor, by k-means). Small ones, positions, and what the
-            program keeps in fp32 stay.
-        graph: what the program was made from.
+        program: traced with `bucket_example`; its types are kept, and it is changed.
+        packages: a new folder with the suffix .mlpackage -> how its fp16 weights are stored:
+            unchanged, with 8 bits (symmetric, a scale for each output channel), or with 6 bits (a
+            palette of 64 values for each tensor, by k-means). Small weights, positions and the
+            program's fp32 weights stay unchanged.
+        graph: the graph that the program was made from.
         axes: the lengths of its symbolic axes in these packages.
-        metadata: for whoever opens a package.
+        metadata: the metadata of the packages.
 
     Raises:
         VerificationError: coremltools changed a type.
-        NotImplementedError: an operation that cannot be converted.
+        NotImplementedError: an operation cannot be converted.
     """
     prepare_program(program)
     with _quiet(), tempfile.TemporaryDirectory() as scratch:
@@ -164,7 +166,7 @@ def to_coreml(
             _describe(packed, graph=graph, axes=axes, metadata=metadata)
             packed.save(str(path))
             if packed is not model:
-                # coremltools would keep its own copy until the process ends.
+                # Otherwise coremltools keeps its own copy until the process ends.
                 shutil.rmtree(packed.package_path)
 
 
@@ -172,7 +174,7 @@ def _convert(program: ExportedProgram, *, graph: Graph, package: Path) -> Any:
     ct = import_coremltools()
     pipeline = ct.PassPipeline.DEFAULT
     if graph.part == "prompt_encoder":
-        # Else "no mask", one vector, would be stored for every position and every prompt.
+        # Otherwise the one vector of "no mask" is stored for every position and every prompt.
         pipeline.set_options("common::const_elimination", {"skip_const_by_size": "1000"})
     images = [
         ct.ImageType(name=spec.name, shape=spec.shape, color_layout=ct.colorlayout.RGB)
@@ -185,7 +187,7 @@ def _convert(program: ExportedProgram, *, graph: Graph, package: Path) -> Any:
         outputs=[ct.TensorType(name=spec.name) for spec in graph.outputs],
         convert_to="mlprogram",
         minimum_deployment_target=getattr(ct.target, TARGET),
-        compute_precision=ct.precision.FLOAT32,  # none of its own: the program's types are kept
+        compute_precision=ct.precision.FLOAT32,  # none added: the program's types are kept
         pass_pipeline=pipeline,
         skip_model_load=True,
         package_dir=str(package),
@@ -193,10 +195,10 @@ def _convert(program: ExportedProgram, *, graph: Graph, package: Path) -> Any:
 
 
 def _check_types(model: Any, *, program: ExportedProgram, graph: Graph) -> None:
-    """Holds each operation that kept its name to the precision that the program states.
+    """Checks that each operation that kept its name also kept the program's precision.
 
-    What only moves numbers has the precision of what it moves, and coremltools gives its names to
-    transpositions of its own.
+    Operations that only move numbers have the precision of their input. They are not checked,
+    because coremltools gives their names to its own transpositions.
     """
     operations = model._mil_program.functions["main"].operations
     converted = {var.name: var.dtype.__name__ for each in operations for var in each.outputs}
@@ -212,7 +214,7 @@ def _check_types(model: Any, *, program: ExportedProgram, graph: Graph) -> None:
 
 
 def _compress(model: Any, *, weights: Weights) -> Any:
-    """Packs the large fp16 weights; returns `model` itself where there is nothing to pack."""
+    """Compresses the large fp16 weights; returns `model` itself if there are none."""
     packed = _packed_weights(model)
     if weights == "as_is" or not packed:
         return model
@@ -231,7 +233,7 @@ def _compress(model: Any, *, weights: Weights) -> Any:
 
 
 def _packed_weights(model: Any) -> list[str]:
-    """The constants that are worth packing: large, fp16, and what an operation multiplies with."""
+    """The names of the constants to compress: large fp16 factors of `_MULTIPLIES`."""
     operations = model._mil_program.functions["main"].operations
     values = {each.name: each.outputs[0] for each in operations if each.op_type == "const"}
     return [
@@ -247,7 +249,10 @@ def _packed_weights(model: Any) -> list[str]:
 
 
 def _is_added_to_after_a_transpose(operation: Any) -> bool:
-    """Of the patch embedding: coremltools tries to fuse the sum, and fails at packed weights."""
+    """Whether coremltools would try to fuse the sum, which fails with compressed weights.
+
+    This is the patch embedding.
+    """
     if not operation.op_type.startswith("conv"):
         return False
     after = [child for var in operation.outputs for child in var.child_ops]
@@ -279,7 +284,7 @@ def _describe(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps off the progress bar that coremltools draws for each pass, without a switch for it."""
+    """Hides the progress bar of each coremltools pass, for which there is no option."""
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")  # numpy's and torch's, about coremltools' own code
         yield

@@ -1,7 +1,7 @@
-"""How large the activations get that int8 must represent: measured inside the graph.
+"""Measures the ranges of the activations that int8 must represent, inside the graph.
 
-Only scalars leave the graph, so that memory grows neither with the attention maps nor with the
-number of feeds.
+The graph outputs only scalars, so that memory does not grow with the attention maps or the number
+of feeds.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Layer:
     """A product of an activation, `node.inputs[0]`, and a constant weight, `node.inputs[1]`.
 
     Attributes:
-        name: of the module that it comes from, `blocks.3.attn.qkv` for instance.
+        name: the name of its module, `blocks.3.attn.qkv` for instance.
         node: MatMul, Gemm, Conv or ConvTranspose.
-        channel_axis: the weight's axis of output channels, each of which has a scale of its own.
+        channel_axis: the weight's axis of output channels; each channel has its own scale.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Layer:
 
     @property
     def activation(self) -> ir.Value:
-        """What goes in, float32."""
+        """The input activation, float32."""
         return _input(self.node, 0)
 
     @property
@@ -49,10 +49,10 @@ class Layer:
 
 
 def find_layers(model: ir.Model) -> tuple[Layer, ...]:
-    """Lists what int8 can compute of a graph, in the graph's order.
+    """Lists the layers of a graph that int8 can compute, in the graph's order.
 
-    Attention's own products, of two activations, are not among them, nor are those with relative
-    positions, whose constant factor is a batch of matrices.
+    The products of attention are not included, because both factors are activations. Products with
+    relative positions are not either, because their constant factor is a batch of matrices.
     """
     layers: list[Layer] = []
     names: set[str] = set()
@@ -71,16 +71,17 @@ def find_layers(model: ir.Model) -> tuple[Layer, ...]:
 def collect_ranges(model: ir.Model, *, graph: str, feeds: Sequence[Arrays]) -> dict[str, float]:
     """Runs the graph on every feed and records the largest magnitude of each layer's activation.
 
-    The magnitude, not a percentile or the least squared error: on a trained model both of those
-    cut the few large values that carry a patch's embedding, and its least cosine fell.
+    It is the magnitude, not a percentile or the least squared error. On a trained model both of
+    these cut the few large values that a patch's embedding depends on, and its smallest cosine
+    fell.
 
     Args:
         model: the fp32 graph.
         graph: its name, for messages.
-        feeds: inputs like those of use.
+        feeds: realistic inputs.
 
     Returns:
-        Layer -> largest magnitude; 0 where every feed gave nothing but zeros.
+        Layer -> largest magnitude; 0 if every feed gave only zeros.
 
     Raises:
         ValueError: there is no feed, or one holds a number that is not finite.
@@ -105,8 +106,8 @@ def collect_ranges(model: ir.Model, *, graph: str, feeds: Sequence[Arrays]) -> d
 def with_range_outputs(model: ir.Model) -> ir.Model:
     """Copies a graph and replaces its outputs by scalars.
 
-    They are the least and the greatest value of each layer's activation, and the sum of each of the
-    graph's own outputs, where a NaN arrives that a maximum may pass over.
+    They are the smallest and the greatest value of each layer's activation, and the sum of each of
+    the graph's own outputs. The sum shows a NaN, which a maximum may hide.
     """
     augmented = model.clone()
     own = tuple(augmented.graph.outputs)
@@ -127,7 +128,7 @@ def open_session(model: ir.Model, *, folder: Path) -> Any:
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.enable_mem_pattern = False  # planning ahead keeps every attention map alive
+    options.enable_mem_pattern = False  # memory planning keeps every attention map alive
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
@@ -141,7 +142,7 @@ def _check_feeds(feeds: Sequence[Mapping[str, NDArray[np.generic]]], *, graph: s
 
 
 def _channel_axis(node: ir.Node) -> int | None:
-    """The weight's axis of output channels, None where the node is no layer."""
+    """The weight's axis of output channels; None if the node is not a layer."""
     axes = {"MatMul": 1, "Gemm": 1, "Conv": 0, "ConvTranspose": 1}
     if node.op_type not in axes:
         return None
@@ -159,7 +160,7 @@ def _channel_axis(node: ir.Node) -> int | None:
 def _layer_name(node: ir.Node) -> str:
     """The module's name: `to_onnx` writes it before the node's own, "blocks.3.attn.qkv/node_7".
 
-    Of a product in the outermost module it is its weight's name, if the exporter left it one.
+    For a product in the outermost module it is the weight's name, if the exporter kept one.
     """
     module, _, own = (node.name or "").rpartition("/")
     weight = _input(node, 1).name or ""

@@ -1,10 +1,10 @@
 """Rewrites an fp32 program into one that computes in fp16, with the casts written out.
 
-The rewrite is done once, on the program of torch that every converter starts from. So an operation
-that a plan keeps in fp32 is kept there by ONNX, by TensorRT's strongly typed networks and by Core
-ML alike, and what is measured on the program holds for all of them.
+The rewrite is done once, on the torch program from which every converter starts. So an operation
+that a plan keeps in fp32 stays in fp32 in ONNX, in TensorRT's strongly typed networks and in Core
+ML, and measurements on the program are valid for all of them.
 
-An operation is known by its submodule's path and its operator, "blocks.3.attn:softmax" for
+An operation is named by its submodule's path and its operator, "blocks.3.attn:softmax" for
 instance. All nodes of that name are treated alike: the chunks of global attention, and the same
 layer at other resolutions and batch sizes.
 """
@@ -41,8 +41,8 @@ MOVES = frozenset(
         *(aten.ones_like.default, aten.zeros_like.default, aten.full.default, operator.getitem),
     }
 )
-"""Operators that compute nothing, but choose among the numbers that they are given. No plan names
-them: they take the precision of what they move."""
+"""Operators that compute nothing, but move or select their input's numbers. No plan names them:
+they take the precision of their input."""
 
 _PERIODIC = frozenset({aten.sin.default, aten.cos.default})
 _LENGTHS = frozenset({aten.linalg_vector_norm.default})
@@ -61,7 +61,7 @@ def operation_of(node: Node) -> str | None:
 def operations(program: ExportedProgram) -> dict[str, tuple[Node, ...]]:
     """Operation -> its nodes, in the order of the program.
 
-    What depends on no input is not among them: `halve` computes it, in fp32.
+    Nodes that depend on no input are not included: `halve` computes them in fp32.
     """
     constants = fold_constants(program)
     found: dict[str, tuple[Node, ...]] = {}
@@ -73,12 +73,12 @@ def operations(program: ExportedProgram) -> dict[str, tuple[Node, ...]]:
 
 
 def contract_operations(program: ExportedProgram) -> frozenset[str]:
-    """The operations that are in fp32 whatever is measured, since the contract says so.
+    """The operations that are always in fp32, because the contract requires it.
 
-    * What reads pixels, and takes their mean away: the padding's colour is the rounded mean, and
-      what is left of it is 0.3 levels, of which the mean's rounding to fp16 would be 4 %.
+    * The normalisation of pixels: the padding's colour is the rounded mean, so that 0.3 levels are
+      left after the mean is subtracted. The mean's rounding to fp16 would be 4 % of that.
     * Fourier features and the coordinates that they are made of: in fp16 a coordinate above 512 has
-      half-pixel steps, and a sine takes a phase's rounding as it is, not relative to the phase.
+      half-pixel steps, and a sine has the absolute rounding error of its phase.
     * The last L2 normalisation and its epsilon of 1e-6, of which fp16 holds three bits.
     """
     nodes = list(program.graph.nodes)
@@ -99,7 +99,7 @@ def contract_operations(program: ExportedProgram) -> frozenset[str]:
 
 
 def _pixels(nodes: Sequence[Node]) -> set[Node]:
-    """Inputs of bytes, and what only moves or converts them."""
+    """The inputs of bytes, and the nodes that only move or convert them."""
     found: set[Node] = set()
     for node in nodes:
         value = node.meta.get("val")
@@ -113,9 +113,9 @@ def _pixels(nodes: Sequence[Node]) -> set[Node]:
 def halve(program: ExportedProgram, *, pinned: Set[str]) -> ExportedProgram:
     """Rewrites a program so that it computes in fp16.
 
-    Inputs and outputs keep their types; a cast stands where fp32 and fp16 meet. Weights are stored
-    in the precision of what reads them. What depends on no input (position tables by index, a
-    causal mask) is computed here, in fp32, and stored likewise.
+    Inputs and outputs keep their types; a cast is inserted between fp32 and fp16. Weights are
+    stored in the precision of the operations that read them. Values that depend on no input
+    (position tables by index, a causal mask) are computed here in fp32 and stored in the same way.
 
     Args:
         program: fp32, from `export_program`; it is not changed.
@@ -125,8 +125,8 @@ def halve(program: ExportedProgram, *, pinned: Set[str]) -> ExportedProgram:
         A program that shares its fp32 tensors with `program`. Nodes keep their names.
 
     Raises:
-        ValueError: a pinned operation is none of the program's.
-        NotImplementedError: an operator that answers in another precision than it is given.
+        ValueError: the program does not have a pinned operation.
+        NotImplementedError: an operator's output has another precision than its input.
     """
     known = operations(program)
     unknown = sorted(pinned - known.keys())
@@ -147,8 +147,8 @@ def _settle_moves(
 ) -> None:
     """Adds to `computed_in` the nodes that only move numbers.
 
-    They take the precision of what they move, fp32 where it differs. Those that move nothing but
-    constants, or make numbers of integers, take the precision of what reads them.
+    They take the precision of their inputs, fp32 if the inputs differ. Nodes that move only
+    constants, or convert integers to floats, take the precision of the nodes that read them.
     """
     free = [node for node in program.graph.nodes if node.op == "call_function" and is_float(node)]
     free = [node for node in free if node not in computed_in and node not in constants]

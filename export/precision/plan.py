@@ -1,8 +1,8 @@
-"""Which operations of a graph stay in fp32 when the rest computes in fp16, and why.
+"""Plans which operations of a graph stay in fp32 if the others compute in fp16, with the reasons.
 
-Three reasons, in this order: the contract; numbers that fp16 cannot hold, or nearly so; and what is
-lost without it, as an acceptance test says. The last is searched for, and kept small: an fp32
-operation costs two casts, and takes a Neural Engine out of the game.
+There are three reasons, in this order: the contract; numbers that fp16 can hardly hold or not at
+all; and an acceptance test that fails otherwise. The operations of the last kind are found by a
+search and kept few: an fp32 operation costs two casts, and does not run on a Neural Engine.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from samclip_sdk.bundle.graph_spec import Pin
 from samclip_sdk.errors import VerificationError
 
 Accept = Callable[[ExportedProgram], "str | None"]
-"""Says what is wrong with a program, or None."""
+"""Returns the fault of a program, or None."""
 
 aten = torch.ops.aten
 
 FP16_MAX = 65504.0
 SAFE_PEAK = FP16_MAX / 4
-"""Of what is seen on a few pictures: others may reach further, and so may sums on their way."""
+"""The largest safe magnitude on a few images; other images, and partial sums, may have larger."""
 
 MAX_RELEASES = 24
-"""Trials to do without a pin. Each runs the whole graph on every probe."""
+"""The number of trials to release pins. Each trial runs the whole graph on every probe."""
 
 _DIVERGED = 0.05
 
 
 @dataclass(frozen=True)
 class Range:
-    """What was seen of an operation, over all of its nodes and all feeds.
+    """The measurements of an operation, over all of its nodes and all feeds.
 
     Attributes:
         peak: the largest magnitude among its inputs and outputs.
-        inner: the largest sum of squares that it makes on its way; 0 where it makes none.
-        error: of its output when computed in fp16 from its fp32 inputs: the length of the
-            difference, relative to the output's.
+        inner: the largest sum of squares inside the operation; 0 if it has none.
+        error: the error of its output, computed in fp16 from its fp32 inputs: the length of the
+            difference, relative to the output's length.
     """
 
     peak: float = 0.0
@@ -57,7 +57,7 @@ class Range:
     error: float = 0.0
 
     def merge(self, other: Range) -> Range:
-        """What was seen of both."""
+        """Merges the measurements of two."""
         return Range(
             peak=max(self.peak, other.peak),
             inner=max(self.inner, other.inner),
@@ -66,9 +66,9 @@ class Range:
 
     @property
     def overflows(self) -> bool:
-        """Whether fp16 may not hold it.
+        """Whether its numbers may overflow in fp16.
 
-        No margin on sums of squares: most devices take them in fp32, or take a mean instead.
+        Sums of squares have no margin: most devices compute them in fp32, or compute a mean.
         """
         return self.peak > SAFE_PEAK or self.inner > FP16_MAX
 
@@ -81,7 +81,7 @@ def measure_ranges(program: ExportedProgram, *, feeds: Sequence[Arrays]) -> dict
         feeds: inputs by name.
 
     Returns:
-        Operation -> what was seen, in the order of the program.
+        Operation -> its measurements, in the order of the program.
     """
     ranges = dict.fromkeys(operations(program), Range())
     names = {node: name for name, nodes in operations(program).items() for node in nodes}
@@ -99,21 +99,21 @@ def plan_precision(
 ) -> tuple[Pin, ...]:
     """Finds a small set of operations that stay in fp32.
 
-    It starts with those of the contract and those that may overflow. While that is not accepted,
-    the operations that suffer most by themselves are added, twice as many each time; then those
-    that can be done without are let go, in halves of halves.
+    It starts with the operations of the contract and those that may overflow. Until the program is
+    accepted, the operations with the largest errors of their own are added, twice as many each
+    time. Then operations that are not needed are removed again by bisection.
 
     Args:
         program: fp32.
         graph: its name, for the error.
-        feeds: that ranges are taken from.
-        accept: the judge of a halved program.
+        feeds: the inputs that ranges are taken from.
+        accept: the acceptance test of a halved program.
 
     Returns:
         The pins, in the order of the program. The same arguments give the same pins.
 
     Raises:
-        VerificationError: not even fp32 throughout is accepted.
+        VerificationError: even a program in fp32 only is not accepted.
     """
     ranges = measure_ranges(program, feeds=feeds)
     contract = contract_operations(program)
@@ -146,13 +146,13 @@ def plan_precision(
 
 
 class NumericGate:
-    """Accepts a program whose outputs are eager torch's, within bounds. An `Accept`.
+    """Accepts a program whose outputs are within bounds of eager torch's; implements `Accept`.
 
     Args:
-        graph: what the program must be.
+        graph: the graph that the program was made from.
         probes: inputs and eager torch's outputs.
-        bounds: to keep.
-        random_weights: numeric gates only.
+        bounds: the bounds to keep.
+        random_weights: if True, no IoU is measured.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class NumericGate:
         self._random_weights = random_weights
 
     def __call__(self, program: ExportedProgram) -> str | None:
-        """The first metric that is beyond its bound, or None."""
+        """The first metric that breaks its bound, or None."""
         readings = read_outputs(
             [run_program(program, each.feed, outputs=self._outputs) for each in self._probes],
             expected=[each.expected for each in self._probes],
@@ -177,17 +177,17 @@ class NumericGate:
 def first_divergence(
     reference: ExportedProgram, candidate: ExportedProgram, *, feed: Arrays
 ) -> str | None:
-    """Runs two versions of a program side by side and says where they part.
+    """Runs two versions of a program in parallel and finds where they diverge.
 
     Args:
         reference: fp32.
-        candidate: what `halve` made of it.
+        candidate: the reference after `halve`.
         feed: inputs by name.
 
     Returns:
-        The first operation whose output is not finite, or off by more than 5 % of its length. Where
-        there is none, the one that adds most to the error of its inputs; None where both give the
-        same.
+        The first operation whose output is not finite, or has an error above 5 % of its length. If
+        there is none, the operation that adds most to the error of its inputs; None if both outputs
+        are the same.
     """
     inputs = _inputs(reference, feed=feed)
     steps = ProgramInterpreter(reference).steps(inputs)
@@ -196,7 +196,7 @@ def first_divergence(
     for node, value in ProgramInterpreter(candidate).steps(inputs):
         name = operation_of(node)
         before = max((errors.get(each.name, 0.0) for each in node.all_input_nodes), default=0.0)
-        errors[node.name] = before  # of casts, and of moves of constants, which are new
+        errors[node.name] = before  # for new nodes: casts, and moves of constants
         if name is None:
             continue
         wanted = next(theirs for other, theirs in steps if other.name == node.name)
@@ -211,7 +211,7 @@ def first_divergence(
 def _release(
     pins: Sequence[str], *, program: ExportedProgram, fixed: Set[str], accept: Accept
 ) -> list[str]:
-    """Leaves out of `pins`, the most harmful first, what is accepted without."""
+    """Removes the pins without which the program is accepted; `pins` has the most harmful first."""
     kept = list(pins)
     size, trials = len(kept) // 2, 0
     while size:
@@ -240,7 +240,7 @@ def _measure(interpreter: ProgramInterpreter, *, node: Node, value: Any) -> Rang
 
 
 def _sum_of_squares(node: Node, *, args: Sequence[Any]) -> float:
-    """The largest sum of squares behind a variance or a length; 0 of other operators."""
+    """The largest sum of squares in a variance or a length; 0 for other operators."""
     if node.target is aten.layer_norm.default:
         axes = list(range(-len(args[1]), 0))
         centred = args[0] - args[0].mean(dim=axes, keepdim=True)
@@ -251,7 +251,7 @@ def _sum_of_squares(node: Node, *, args: Sequence[Any]) -> float:
 
 
 def _relative_error(found: Any, wanted: Any) -> float:
-    """The length of the difference relative to that of `wanted`; infinite for non-numbers."""
+    """The length of the difference, relative to the length of `wanted`; infinite for NaN."""
     error = 0.0
     for mine, theirs in zip(tree_leaves(found), tree_leaves(wanted), strict=True):
         length = max(float(torch.linalg.vector_norm(theirs.float())), 1e-12)

@@ -1,4 +1,4 @@
-"""Runs programs of torch, fp16 ones as a GPU would: stored in fp16, summed in fp32."""
+"""Runs torch programs; fp16 programs run as on a GPU: stored in fp16, summed in fp32."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def run_program(
     """Runs a program as `ProgramInterpreter` does.
 
     Args:
-        program: from `export_program`, or what `halve` made of it.
+        program: from `export_program` or `halve`.
         feed: an array for each of its inputs, by the names of the module's arguments.
-        outputs: what to call its outputs, in their order.
+        outputs: the names for its outputs, in their order.
 
     Returns:
         Output name -> array.
@@ -41,10 +41,10 @@ def run_program(
 class ProgramInterpreter(Interpreter):
     """Runs a program node by node on a CPU.
 
-    What computes in fp16 is computed in fp32 on its fp16 inputs, and rounded: sums are exact to
-    fp32, as on GPUs, and a CPU without fp16 arithmetic, which would take 50 times as long, does it
-    in twice the time of fp32. So it proves what rounding and range of stored numbers do; what a
-    device that also sums in fp16 makes of it, only the device tells.
+    An fp16 operation is computed in fp32 on its fp16 inputs, and the result is rounded. Sums are
+    exact to fp32, as on GPUs. A CPU without fp16 arithmetic does this in twice the time of fp32;
+    fp16 itself would take 50 times as long. So it shows the effects of rounding and range of stored
+    numbers. The effects of sums in fp16 can only be measured on a device that makes them.
     """
 
     def __init__(self, program: ExportedProgram) -> None:
@@ -57,13 +57,13 @@ class ProgramInterpreter(Interpreter):
         ]
 
     def steps(self, inputs: Sequence[Tensor]) -> Iterator[tuple[Node, Any]]:
-        """Runs the program; a value is let go after its last use.
+        """Runs the program; a value is freed after its last use.
 
         Args:
-            inputs: in the order of the program's.
+            inputs: in the order of the program's inputs.
 
         Yields:
-            Each node and its value, while the values that it read are still there.
+            Each node and its value, while the node's inputs are still in memory.
         """
         self.args_iter = iter([*self._state, *inputs])
         self.env = {}
@@ -76,7 +76,7 @@ class ProgramInterpreter(Interpreter):
                 del self.env[read]
 
     def run_node(self, n: Node) -> Any:
-        """The value of a node whose inputs are known."""
+        """Computes the value of a node from the values of its inputs."""
         if operation_of(n) is None or not _computes_in_fp16(n):
             return super().run_node(n)
         args, kwargs = tree_map_only(Tensor, _widened, self.fetch_args_kwargs_from_env(n))

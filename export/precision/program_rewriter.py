@@ -1,6 +1,7 @@
-"""A program of torch -> the same program with each operation in the precision that is asked for.
+"""Rewrites a torch program so that each operation has the requested precision.
 
-What depends on no input is computed beforehand, and stored in the precision of what reads it.
+Values that depend on no input are computed beforehand, and stored in the precision of the nodes
+that read them.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ _SUFFIX = {torch.float32: "_fp32", torch.float16: "_fp16"}
 
 
 def is_float(node: Node) -> bool:
-    """Whether a node gives floating-point numbers."""
+    """Whether a node's output is floating-point."""
     values = tree_leaves(node.meta.get("val"))
     return any(isinstance(value, Tensor) and value.is_floating_point() for value in values)
 
 
 def fold_constants(program: ExportedProgram) -> dict[Node, Any]:
-    """The value of every node that depends on no input, the state's own tensors among them.
+    """The value of every node that depends on no input, including the state's own tensors.
 
-    What is only repeated is repeated at run time.
+    Expanded constants are excluded: they are expanded at run time.
     """
     state = {**program.constants, **program.state_dict}
     kinds = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
@@ -50,7 +51,7 @@ def fold_constants(program: ExportedProgram) -> dict[Node, Any]:
                 values[node] = state[kinds[node.name].target].detach()
             elif (
                 node.op == "call_function"
-                and node.target is not aten.expand.default  # or its copies would be stored
+                and node.target is not aten.expand.default  # else its copies would be stored
                 and all(n in values for n in node.all_input_nodes)
             ):
                 args, kwargs = map_arg((node.args, node.kwargs), values.__getitem__)
@@ -59,7 +60,7 @@ def fold_constants(program: ExportedProgram) -> dict[Node, Any]:
 
 
 def read_in(node: Node, *, computed_in: Mapping[Node, torch.dtype]) -> torch.dtype | None:
-    """The precision in which `node` takes floats: comparisons and outputs fp32, shapes in any."""
+    """The precision of `node`'s float inputs: fp32 for comparisons and outputs, None for shapes."""
     if node.op == "output":
         return torch.float32
     if any(isinstance(value, Tensor) for value in tree_leaves(node.meta.get("val"))):
@@ -69,7 +70,7 @@ def read_in(node: Node, *, computed_in: Mapping[Node, torch.dtype]) -> torch.dty
 
 @dataclass(frozen=True)
 class _Stored:
-    """A tensor of the new program's state: a constant in the precision of what reads it."""
+    """A tensor of the new program's state: a constant in the precision of its reader."""
 
     source: Node
     dtype: torch.dtype
@@ -84,8 +85,8 @@ class Rewriter:
 
     Args:
         program: fp32, from `export_program`; it is not changed.
-        constants: what depends on no input, see `fold_constants`.
-        computed_in: the precision of every other node that gives floating-point numbers.
+        constants: the values that depend on no input, see `fold_constants`.
+        computed_in: the precision of every other node with a floating-point output.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Rewriter:
         """Returns the new program, which shares its fp32 tensors with the old one.
 
         Raises:
-            NotImplementedError: an operator answers in another precision than it is given.
+            NotImplementedError: an operator's output has another precision than its input.
         """
         specs = self._store_constants()
         inputs = [s for s in self._program.graph_signature.input_specs if s.kind not in _STATE]
@@ -177,7 +178,7 @@ class Rewriter:
         return list(read)
 
     def _copy(self, node: Node) -> None:
-        """Adds `node` to the new graph, with its inputs cast to what it computes in."""
+        """Adds `node` to the new graph, with its inputs cast to its precision."""
         if node.target in _CHECKS:
             return
         assert callable(node.target)
@@ -195,7 +196,7 @@ class Rewriter:
         self._copies[node] = copy
 
     def _read(self, node: Node, wanted: torch.dtype | None) -> Node:
-        """The node of the new graph that gives what `node` gave, in the precision `wanted`."""
+        """The new graph's node for the output of `node`, in the precision `wanted`."""
         if node in self._constants:
             dtype = wanted if is_float(node) and wanted else self._constants[node].dtype
             return self._stored[_Stored(node, dtype)]

@@ -1,6 +1,6 @@
-"""int8 for as many layers of a graph as its gate accepts.
+"""Quantizes as many layers of a graph to int8 as its gate accepts.
 
-Layers that cost too much stay in float, the worst first, until the caller accepts the graph.
+Layers with large errors stay in float, the worst first, until the caller accepts the graph.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from export.precision.activation_ranges import collect_ranges, open_session
 from export.precision.quantized_layers import insert_pairs
 from samclip_sdk.errors import VerificationError
 
-_MEASURED_FEEDS = 4  # enough to tell the worst layers; each layer runs them all
+_MEASURED_FEEDS = 4  # enough to find the worst layers; the graph runs on all of them per layer
 
 Accept = Callable[[Path], "str | None"]
-"""Given an ONNX file: None, or why it is refused."""
+"""Returns None for an accepted ONNX file, or the reason why it is refused."""
 
 
 @dataclass(frozen=True)
 class KeptInFloat:
-    """A layer that int8 leaves as it is.
+    """A layer that stays in float.
 
     Attributes:
         layer: its name, `blocks.3.attn.qkv` for instance.
-        error: what int8 in this layer alone does to the graph's outputs, see `layer_errors`; None
-            where that was not measured: the caller asked for it, or calibration fed it only zeros.
+        error: the error of the graph's outputs if only this layer is in int8, see `layer_errors`.
+            None if it was not measured, because the caller asked to keep the layer or calibration
+            gave it only zeros.
     """
 
     layer: str
@@ -45,9 +46,9 @@ class Quantized:
     """A graph in int8.
 
     Attributes:
-        model: with the inputs and outputs of the fp32 graph; weights int8.
-        layers: the names of those in int8, in the graph's order.
-        kept_in_float: the others, the most sensitive first.
+        model: the graph with the inputs and outputs of the fp32 graph; its weights are int8.
+        layers: the names of the layers in int8, in the graph's order.
+        kept_in_float: the other layers, the most sensitive first.
     """
 
     model: ir.Model
@@ -66,19 +67,19 @@ def quantize(
     """Quantizes as many layers of a graph as the caller accepts.
 
     Args:
-        model: the fp32 graph with the shapes of its values; it is left as it is.
+        model: the fp32 graph with the shapes of its values; it is not changed.
         graph: its name, for messages.
-        feeds: calibration inputs like those of use.
-        accept: the gate. Called with a file in a folder that does not last.
-        keep: layers to leave in float in any case, for instance those that the same part needs at
+        feeds: realistic calibration inputs.
+        accept: the gate. It is called with a file in a temporary folder.
+        keep: layers that always stay in float, for instance those that the same part needs at
             another resolution, so that both share all of their weights.
 
     Returns:
-        The graph with the fewest layers in float that was accepted.
+        The accepted graph with the fewest layers in float.
 
     Raises:
         ValueError: there is no feed, or one holds a number that is not finite.
-        VerificationError: the graph is refused however many layers stay in float.
+        VerificationError: the graph is refused even if all layers stay in float.
     """
     ranges = collect_ranges(model, graph=graph, feeds=feeds)
     names = [name for name, peak in ranges.items() if peak > 0 and name not in keep]
@@ -112,14 +113,14 @@ def layer_errors(
     ranges: Mapping[str, float],
     feeds: Sequence[Arrays],
 ) -> dict[str, float]:
-    """Measures what each layer costs when it alone is in int8.
+    """Measures the error of each layer when only this layer is in int8.
 
-    At the graph's outputs, not at the layer's: on a trained model the two orders had little in
-    common, and only the former found the layers that mattered.
+    The error is measured at the graph's outputs, not at the layer's. On a trained model the two
+    orders had little in common, and only the first found the layers that mattered.
 
     Returns:
-        Layer -> root of the mean squared error, relative to the output's own, over all feeds; the
-        largest of the outputs.
+        Layer -> root of the mean squared error over all feeds, relative to the output's own root
+        mean square; the largest of all outputs.
     """
     with TemporaryDirectory() as folder:
         expected = list(_run(model, feeds=feeds, folder=Path(folder)))
@@ -146,7 +147,7 @@ def _fewest_in_float(
 ) -> tuple[ir.Model, int]:
     """Finds, by bisection, how many of the worst layers must stay in float.
 
-    `refusal` says why none is too few.
+    `refusal` is the reason why the graph without any layer in float is refused.
     """
 
     def build(count: int) -> ir.Model:

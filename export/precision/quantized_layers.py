@@ -1,11 +1,11 @@
-"""Puts pairs of QuantizeLinear and DequantizeLinear into a graph: one file for every runtime.
+"""Inserts pairs of QuantizeLinear and DequantizeLinear into a graph: one file for every runtime.
 
-Symmetric on both sides (zero points are 0): activations with one scale, weights with one for each
-output channel; what the products add up to, and biases, stay in fp32.
+Quantization is symmetric (zero points are 0): activations have one scale, weights have one for each
+output channel. The sums of products, and biases, stay in fp32.
 
-onnxruntime's QDQQuantizer gives the same numbers. It also puts its pairs before every other reader
-of an activation, the residual stream and the graph's outputs included; here only the layer itself
-reads the rounded values.
+onnxruntime's QDQQuantizer gives the same numbers. But it also inserts its pairs before every other
+reader of an activation, including the residual stream and the graph's outputs. Here only the layer
+itself reads the rounded values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from export.precision.activation_ranges import Layer, find_layers
 
-INT8_MAX = 127  # -128 is not used: a symmetric range needs no number without a counterpart
+INT8_MAX = 127  # -128 is not used, because the range is symmetric
 
 
 def insert_pairs(
@@ -28,11 +28,11 @@ def insert_pairs(
 
     Args:
         model: the fp32 graph.
-        layers: the names of those to quantize.
+        layers: the names of the layers to quantize.
         ranges: layer -> the largest magnitude of its activation, above 0.
 
     Returns:
-        The copy. Weights that stay are shared with `model`.
+        The copy. Unchanged weights are shared with `model`.
     """
     quantized = model.clone()
     graph = quantized.graph
@@ -57,11 +57,11 @@ def insert_pairs(
 def round_weight(
     weight: NDArray[np.float32], *, axis: int
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Rounds a weight to int8, halves to even; `axis` is that of output channels.
+    """Rounds a weight to int8, halves to even; `axis` is the axis of output channels.
 
     Returns:
         The weight int8 of the same shape, -127..127, and the scale [channels]; their product is
-        the rounded weight. The scale is 1 where a channel is zero.
+        the rounded weight. The scale of a channel of zeros is 1.
     """
     others = tuple(index for index in range(weight.ndim) if index != axis)
     peaks = np.abs(weight).max(axis=others).astype(np.float64)
@@ -87,10 +87,10 @@ def _round_activation(layer: Layer, *, scale: NDArray[np.float32]) -> ir.Value:
 
 
 def _store_weight(layer: Layer) -> ir.Value:
-    """Adds the weight in int8 and, before the layer, what widens it; returns that.
+    """Adds the weight in int8 and a DequantizeLinear before the layer; returns its output.
 
-    Layers that share a weight get a copy each: on processors without VNNI onnxruntime rewrites the
-    weight of every layer, and cannot load a graph where two have the same.
+    Layers that share a weight get a copy each. On processors without VNNI onnxruntime rewrites the
+    weight of every layer, and cannot load a graph in which two layers share one.
     """
     weight, graph = layer.weight, _graph(layer)
     stem = weight.name
@@ -112,8 +112,9 @@ def _store_weight(layer: Layer) -> ir.Value:
 def _spread_bias(layer: Layer) -> None:
     """Gives the bias [N] that is added to a MatMul as many axes as the product has.
 
-    Otherwise onnxruntime fuses the two into a Gemm, for which it has no int8 kernel unless the
-    bias is int32, which TensorRT does not parse: the graph would run in float, slower than before.
+    Otherwise onnxruntime fuses the two into a Gemm. It has an int8 kernel for a Gemm only if the
+    bias is int32, which TensorRT does not parse. So the graph would run in float, slower than
+    before.
     """
     product = layer.node.outputs[0]
     if layer.node.op_type != "MatMul":

@@ -1,1 +1,1 @@
-"""Is it right here, what is fastest here, and how fast is it: verify, choice, bench."""
+"""Checks on this device: verifies outputs, chooses the fastest runtime, measures speed."""

@@ -1,8 +1,9 @@
-"""Which runtime and precision run a bundle on this device: measured once, then remembered.
+"""Chooses the runtime and the precision for a bundle on this device: measured once, then stored.
 
-A way to run a bundle is a candidate if its runtime is installed. One candidate is taken as it is.
-Several are tried: those whose goldens keep their bounds are timed, and the fastest is taken. The
-choice holds until the bundle, a package, the processor or what was asked for changes.
+A runtime and a precision are a candidate if the runtime is installed. A single candidate is taken
+without a test. Several candidates are tried: those whose goldens keep their bounds are timed, and
+the fastest is taken. The choice is valid until the bundle, a package, the processor or the request
+changes.
 """
 
 from __future__ import annotations
@@ -39,22 +40,23 @@ from samclip_sdk.system.user_folders import user_data
 def select(
     bundle: Bundle, *, runtime: str, precision: str | None, options: RuntimeOptions
 ) -> tuple[RuntimeSet, bool]:
-    """Chooses how to run a bundle here; tries the candidates if no choice is remembered.
+    """Chooses how to run a bundle here; tries the candidates if no choice is stored.
 
     Args:
-        bundle: to be run.
+        bundle: the bundle to run.
         runtime: one of its runtimes, or "auto".
-        precision: "auto"; or None, the one that the bundle lists first of those that run here.
-        options: of the runtime. What does not take all of them is no candidate: with execution
-            providers, for instance, onnxruntime alone is one.
+        precision: a precision or "auto"; None takes the first in the bundle's order that runs
+            here.
+        options: the runtime's options. A runtime that does not take all of them is no candidate:
+            with execution providers, for instance, onnxruntime is the only candidate.
 
     Returns:
-        The choice, and whether it was compared with the goldens here. It was not if it is the only
-        candidate, or if the bundle has no goldens: then it is the one that the bundle lists first.
+        The choice, and whether it was compared with the goldens here. A single candidate is not
+        compared. Without goldens the first candidate in the bundle's order is taken.
 
     Raises:
-        BundleError: the bundle has no artifacts of that kind.
-        RuntimeMissingError: nothing that runs them is installed.
+        BundleError: the bundle has no artifacts for this runtime and precision.
+        RuntimeMissingError: no runtime for them is installed.
         VerificationError: no candidate keeps the bounds.
     """
     candidates = find_candidates(bundle, runtime=runtime, precision=precision, options=options)
@@ -70,7 +72,7 @@ def select(
 def remembered(
     bundle: Bundle, *, runtime: str, precision: str | None, options: RuntimeOptions
 ) -> Selection | None:
-    """The choice that `select` would take without trying anything, if there is one."""
+    """The stored choice that `select` would take without a trial; None if there is none."""
     candidates = find_candidates(bundle, runtime=runtime, precision=precision, options=options)
     request = _request(runtime, precision, options)
     return _read(bundle, request=request, candidates=candidates)
@@ -79,12 +81,12 @@ def remembered(
 def choose_again(
     bundle: Bundle, *, runtime: str, precision: str | None, options: RuntimeOptions
 ) -> Selection:
-    """Tries the candidates, even a single one, whatever is remembered, and remembers the choice.
+    """Tries the candidates, even a single one, ignores a stored choice, and stores the new one.
 
-    Args and errors are those of `select`.
+    The arguments and errors are those of `select`.
 
     Raises:
-        BundleError: also if the bundle has no goldens.
+        BundleError: the bundle has no goldens.
     """
     candidates = find_candidates(bundle, runtime=runtime, precision=precision, options=options)
     bundle.file(GOLDEN_INDEX)
@@ -95,9 +97,9 @@ def choose_again(
 def find_candidates(
     bundle: Bundle, *, runtime: str, precision: str | None, options: RuntimeOptions
 ) -> tuple[RuntimeSet, ...]:
-    """The ways to run a bundle whose runtimes are installed here, in the bundle's order.
+    """The candidates for a bundle whose runtimes are installed here, in the bundle's order.
 
-    Args and errors are those of `select`.
+    The arguments and errors are those of `select`.
     """
     asked = [
         each
@@ -121,14 +123,14 @@ def find_candidates(
 
 
 def selection_path(bundle: Bundle, *, request: Request) -> Path:
-    """Where the choice for a request is remembered."""
+    """The path of the file that stores the choice for a request."""
     digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:8]
     folder = user_data("selected")
     return folder / f"{bundle.id}-{digest}.json"
 
 
 def _why_not(runtime: str, *, options: RuntimeOptions) -> str:
-    """Why a runtime is no candidate here, found out without importing it; empty if it is one."""
+    """The reason why a runtime is no candidate; empty if it is one. Does not import the runtime."""
     reason = why_refused(runtime, options=options) or why_not_installed(runtime)
     if reason or runtime != "tensorrt":
         return reason
@@ -163,7 +165,7 @@ def _has_goldens(bundle: Bundle) -> bool:
 def _read(
     bundle: Bundle, *, request: Request, candidates: Sequence[RuntimeSet]
 ) -> Selection | None:
-    """The remembered choice, if it was made of these candidates on this device as it is."""
+    """The stored choice, if it was made from the same candidates on an unchanged device."""
     try:
         content = selection_path(bundle, request=request).read_bytes()
         known = Selection.model_validate_json(content)
@@ -185,8 +187,9 @@ def _try(
     candidates: Sequence[RuntimeSet],
     options: RuntimeOptions,
 ) -> Selection:
-    """Tries every candidate and remembers the fastest."""
-    # A candidate is refused whatever goes wrong with it, which a cut connection must not do.
+    """Tries every candidate and stores the fastest."""
+    # Any error refuses a candidate. So all files are downloaded first: a broken connection must
+    # not refuse one.
     goldens = [
         each.path for each in bundle.manifest.files if each.path in (GOLDEN_INDEX, GOLDEN_TENSORS)
     ]

@@ -1,4 +1,4 @@
-"""The record of a choice: what was asked, what was tried on which device, and what came of it."""
+"""The records of an automatic choice: the request, the device, the trials and the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ AUTO = "auto"
 
 
 class Request(Record):
-    """What was asked for: a runtime or "auto", a precision, "auto" or None, and the options."""
+    """The request: a runtime or "auto"; a precision, "auto" or None; and the options."""
 
     runtime: str
     precision: str | None
@@ -20,7 +20,7 @@ class Request(Record):
 
 
 class Device(Record):
-    """What a choice holds for. `gpu` is empty where there is none of NVIDIA's."""
+    """The device that a choice is valid for. `gpu` is empty without an NVIDIA GPU."""
 
     cpu: str
     cores: int
@@ -29,7 +29,7 @@ class Device(Record):
 
 
 class GoldenError(Record):
-    """A golden's error and bound; the error is None where an output was not finite."""
+    """A golden's error and its bound; the error is None if an output was not finite."""
 
     name: str
     error: float | None
@@ -37,10 +37,10 @@ class GoldenError(Record):
 
 
 class Trial(Record):
-    """What came of a candidate.
+    """The result of trying one candidate.
 
-    `refused` says why it is out, and is empty if it is not. A pass is what a user asks for: encode
-    a picture, find labels in it. `median_ms` is that of warm ones.
+    `refused` is the reason for its refusal, or empty. A timed pass does a user's work: it encodes
+    an image and finds labels in it. `median_ms` is the median of the passes after a warm-up.
     """
 
     runtime: str
@@ -56,7 +56,7 @@ class Trial(Record):
 
 
 class Selection(Record):
-    """A choice, and what it rests on; `date` is ISO 8601, UTC."""
+    """A choice and the trials that it is based on; `date` is ISO 8601, UTC."""
 
     bundle_id: str
     request: Request

@@ -1,4 +1,4 @@
-"""Tries ways to run a bundle: do they keep the goldens' bounds, and how fast are they?"""
+"""Tries runtimes and precisions for a bundle: checks the goldens' bounds and measures the time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from samclip_sdk.system.timing import Stopwatch, elapsed_ms, repeat
 from samclip_sdk.text.unit_length import normalize
 
 SECONDS = 0.5
-"""How long a candidate's passes are timed for, unless the least number of them takes longer."""
+"""The time that a candidate's passes are timed for; the minimum number of passes may take longer.
+"""
 
 _PASSES = (3, 15)
 _PICTURE = (480, 640, 3)
@@ -40,13 +41,13 @@ def try_candidates(
     options: RuntimeOptions,
     seconds: float = SECONDS,
 ) -> tuple[Trial, ...]:
-    """Tries each candidate by itself, so that no two models are in memory.
+    """Tries the candidates one after another, so that only one model is in memory.
 
     Args:
-        bundle: to be run.
-        candidates: the ways to run it.
-        options: of the runtimes; `on_progress` is told of each candidate.
-        seconds: for the timed passes of each.
+        bundle: the bundle to run.
+        candidates: the runtimes and precisions to try.
+        options: the runtimes' options; `on_progress` is called for each candidate.
+        seconds: the time for the timed passes of each candidate.
     """
     trials = []
     for index, candidate in enumerate(candidates):
@@ -59,7 +60,7 @@ def try_candidates(
 def _try(
     bundle: Bundle, *, candidate: RuntimeSet, options: RuntimeOptions, seconds: float
 ) -> Trial:
-    """Tries one candidate; whatever goes wrong refuses it."""
+    """Tries one candidate; any error refuses it."""
     checks: list[Check] = []
     median_ms: float | None = None
     try:
@@ -68,7 +69,7 @@ def _try(
             bundle,
             runtime=candidate.runtime,
             precision=candidate.precision,
-            # What is not chosen shall not fill the disk; and `on_progress` counts the candidates.
+            # Only the chosen candidate may fill the disk; and `on_progress` counts candidates.
             options=replace(options, keep_compiled=False, on_progress=no_progress),
             warn=False,
         )
@@ -76,7 +77,7 @@ def _try(
             checks += graph_checks(bundle, engine=engine, precision=candidate.precision)
             refused = describe_failures(checks, subject=str(candidate))
             median_ms = None if refused else _median_ms(engine, seconds=seconds)
-    except Exception as error:  # a runtime that loads badly, or not at all, raises what it likes
+    except Exception as error:  # a runtime that cannot load may raise any exception
         refused = " ".join(str(error).split()) or type(error).__name__
     return Trial(
         runtime=candidate.runtime,
@@ -95,11 +96,11 @@ def _try(
 
 
 def _check_engines(bundle: Bundle, *, candidate: RuntimeSet) -> None:
-    """Refuses a TensorRT that would first have to build engines, for minutes.
+    """Refuses TensorRT if it would first have to build engines, which takes minutes.
 
     Raises:
-        BundleError: an engine is not there.
-        RuntimeMissingError: TensorRT or a GPU is not there.
+        BundleError: an engine is missing in the cache.
+        RuntimeMissingError: TensorRT or a GPU is missing.
     """
     if candidate.runtime != "tensorrt":
         return
@@ -116,12 +117,12 @@ def _check_engines(bundle: Bundle, *, candidate: RuntimeSet) -> None:
 
 
 def _median_ms(engine: Engine, *, seconds: float) -> float:
-    """Times passes of what a user asks for: encode a picture, find labels in it."""
+    """Times passes that do a user's work: encode an image and find labels in it."""
     manifest = engine.manifest
     options = TextToMaskOptions.of_text(
         manifest, threshold=0.0, mask_threshold=None, points_per_class=3, refine=True
     )
-    # Noise: what is in the picture, or meant by the texts, does not matter to the time.
+    # Noise, because the content of the image and the texts does not affect the time.
     generator = np.random.default_rng(0)
     picture = generator.integers(0, 256, _PICTURE, dtype=np.uint8)
     texts = generator.standard_normal((len(_LABELS), manifest.model.embed_dim), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""How fast is a model on this device, and how much memory does it take? See `samclip bench`."""
+"""Measures a model's speed and memory on this device; see `samclip bench`."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from samclip_sdk.system.timing import (
     utc_now,
 )
 
-_MORE = 2  # parts of a benchmark after the workloads: the steps, the texts
+_MORE = 2  # parts of a benchmark after the workloads: the steps and the texts
 _FEWEST_TEXTS = 10
-_FEWEST_LABELS = 3  # a real text tower takes seconds for one
+_FEWEST_LABELS = 3  # a real text tower takes seconds for one label
 
 PICTURE_PX = (1024, 683)
-"""Width and height of the picture that is made where none is given."""
+"""Width and height of the noise image that is used if no image is given."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class OpenedModel:
     """A model that is ready to be measured.
 
     Attributes:
-        engine: of the model.
-        verified: whether `samclip verify` has passed for these artifacts on this device; True of a
-            checkpoint, which is what artifacts are compared with.
+        engine: the model's engine.
+        verified: whether `samclip verify` has passed for these artifacts on this device; True for
+            a checkpoint, because artifacts are compared with it.
         has_text_encoder: whether it can embed texts.
-        artifact_bytes: of all files that it is loaded from, each once.
+        artifact_bytes: the total size of its files, each counted once.
     """
 
     engine: Engine
@@ -67,11 +67,12 @@ class WorkloadTiming(Record):
     """A workload's times.
 
     Attributes:
-        first_ms: of the first run, which opens the graphs that nothing before it has needed.
-        images_per_s: one at a time; 1000 by the mean.
-        warm: the runs after the warm-up.
-        peak_rss_bytes: the most memory that the process held during these; None where the system
-            does not tell.
+        first_ms: the time of the first run, which also opens the graphs that no run before it
+            needed.
+        images_per_s: images per second, one at a time: 1000 divided by the mean time.
+        warm: the times of the runs after the warm-up.
+        peak_rss_bytes: the process's peak memory during these runs; None if the system does not
+            report it.
     """
 
     first_ms: float
@@ -81,30 +82,31 @@ class WorkloadTiming(Record):
 
 
 class BenchReport(Record):
-    """What `bench_model` measured.
+    """The report of `bench_model`.
 
     Attributes:
-        name: of the model.
-        revision: of its weights.
-        random_weights: whether these mean nothing.
-        runtime: on which it ran.
-        precision: of its artifacts.
-        verified: whether this device was found to compute what the reference does.
-        artifact_bytes: of the files that were loaded.
-        picture_px: width and height of the picture.
-        label_count: how many text-to-mask was asked for; three were present.
+        name: the model's name.
+        revision: the revision of its weights.
+        random_weights: whether the weights are random.
+        runtime: the runtime it ran on.
+        precision: the precision of its artifacts.
+        verified: whether `samclip verify` has passed for these artifacts on this device.
+        artifact_bytes: the total size of the files that were loaded.
+        picture_px: width and height of the image.
+        label_count: the number of labels given to text-to-mask; three of them were present.
         device: the system and its processor.
-        threads: that the runtime was told to use; 0 leaves it to the runtime.
+        threads: the number of threads given to the runtime; 0 leaves the choice to the runtime.
         versions: package -> version.
         date: ISO 8601, UTC.
-        load_ms: opening and verifying the files, which the system may have held in its cache; of
-            "auto", choosing too.
-        workloads: by name.
-        steps: of `three_ways`, by name; the embeddings of its labels are there already.
-        texts: what those cost before: a `text` as it is; a label put into the model's templates,
-            `label computed`; and `label cached`, from the disk as in a later process. Empty of a
-            model without a text encoder.
-        peak_rss_bytes: the most memory that the process held, loading included.
+        load_ms: the time to open and verify the files, which may be in the system's file cache;
+            with "auto" it includes the choice.
+        workloads: the times of each workload, by name.
+        steps: the times of each step of `three_ways`, by name; the label embeddings are in memory
+            already.
+        texts: the times of embedding a text: `text` for a plain text, `label computed` for a label
+            in the model's templates, `label cached` for a label read from the disk, as in a later
+            process. Empty for a model without a text encoder.
+        peak_rss_bytes: the process's peak memory, loading included.
     """
 
     name: str
@@ -135,22 +137,22 @@ def open_model(
     options: RuntimeOptions = DEFAULT_OPTIONS,
     unverified: bool = False,
 ) -> OpenedModel:
-    """Opens a model that may be timed: fast and wrong is not fast.
+    """Opens a model to be timed; refuses one that is not verified, unless the caller allows it.
 
     Args:
         model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
         runtime: as for `SamClip.load`.
-        precision: of the artifacts; the bundle's preferred ones if None.
-        options: of the runtime.
+        precision: the artifacts' precision; the bundle's preferred one if None.
+        options: the runtime's options.
         unverified: open it even if `samclip verify` has not passed for these artifacts here.
 
     Raises:
-        VerificationError: it has not passed, and `unverified` is not set.
+        VerificationError: `samclip verify` has not passed, and `unverified` is not set.
         RuntimeMissingError: the runtime is not installed.
         BundleError: the model cannot be opened.
     """
     with warnings.catch_warnings():
-        # What it says is decided, and stated, here.
+        # An unverified model is refused below, or the report says it.
         warnings.simplefilter("ignore", UnverifiedArtifactWarning)
         source = open_source(runtime, model=model, precision=precision, options=options)
     if not isinstance(source, BundleSource):
@@ -186,25 +188,27 @@ def bench_model(
     unverified: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> BenchReport:
-    """Times a model in this process; in a fresh one, first runs and peaks are those of an app.
+    """Times a model in this process.
+
+    In a fresh process, the first runs and the peak memory are those of an app.
 
     Args:
         model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
         runtime: as for `SamClip.load`.
-        precision: of the artifacts; the bundle's preferred ones if None.
-        options: of the runtime.
-        image: what it sees, a path for reading and decoding to be timed too; noise of `PICTURE_PX`
-            if None.
-        label_count: how many text-to-mask is asked for; three are present.
-        seconds: for how long each workload is timed, after a warm-up; three runs at least.
+        precision: the artifacts' precision; the bundle's preferred one if None.
+        options: the runtime's options.
+        image: the input image; with a path, reading and decoding are timed too; noise of
+            `PICTURE_PX` if None.
+        label_count: the number of labels given to text-to-mask; three of them are present.
+        seconds: the time for each workload after a warm-up; at least three runs are made.
         unverified: time artifacts for which `samclip verify` has not passed here.
-        on_progress: told of each workload before it runs, and of the steps.
+        on_progress: called before each workload, and before the steps and the texts.
 
     Raises:
         VerificationError: the artifacts are not verified here, and `unverified` is not set.
         ImageError: the image cannot be used.
-        OptionError: a number of labels or seconds that cannot be, or an option that the runtime
-            does not take.
+        OptionError: the number of labels or seconds is out of range, or the runtime does not take
+            one of the options.
         RuntimeMissingError: the runtime is not installed.
         BundleError: the model cannot be opened.
     """
@@ -299,7 +303,7 @@ def _checkpoint_bytes(folder: Path) -> int:
 
 
 def _artifact_bytes(source: BundleSource) -> int:
-    """The size of the files that a bundle's graphs are loaded from on this runtime."""
+    """The total size of the files that this runtime loads a bundle's graphs from."""
     own = find_set(source.bundle, runtime=source.runtime, precision=source.precision)
     files = graph_files(source.bundle.manifest, runtime_set=own)
     return sum(each.size_bytes for each in files)

@@ -1,8 +1,8 @@
-"""What a benchmark asks a model for: the image encoder, each of the three skills, and all of them.
+"""The workloads of a benchmark: the image encoder, each of the three skills, and all of them.
 
-What a skill costs must not depend on what is in the picture, so the labels to be found are made
-present by the threshold of presence, and masks fill the picture by that of masks: the most that
-bringing them to its size can cost.
+The cost of a skill must not depend on the content of the image. So the presence threshold is set
+such that a fixed number of labels is present. The mask threshold is set such that every mask fills
+the image, which makes upscaling the masks as expensive as it can be.
 """
 
 from __future__ import annotations
@@ -41,33 +41,34 @@ _ALL_ABOVE = -1e6  # a mask threshold, in logits
 
 
 def check_label_count(count: int) -> None:
-    """Refuses a number of labels that the workloads do not have.
+    """Refuses a number of labels that is out of range.
 
     Raises:
-        OptionError: which, and the limits.
+        OptionError: the message has the number and the limits.
     """
     if not len(PRESENT) <= count <= MAX_LABELS:
         raise OptionError(f"label_count is {count}; it must be from {len(PRESENT)} to {MAX_LABELS}")
 
 
 class Workloads:
-    """The workloads on one picture; each runs as often as it is called.
+    """The workloads on one image; each can run any number of times.
 
-    `encode` leaves its embedding to `classify`, `point` and `text3`. The text encoder
-    runs for the three labels of `PRESENT` alone, at their first use; the embeddings of all other
-    labels are given, as by a vocabulary pack, and are random. A model without a text encoder is
-    given all of them.
+    `classify`, `point` and `text3` use the embedding of the last `encode`. The text encoder runs
+    for the three labels of `PRESENT` only, at their first use. The embeddings of all other labels
+    are random and given in advance, as a vocabulary pack would. For a model without a text encoder
+    all of them are given.
 
     Args:
-        engine: of the model.
-        picture: what it sees.
-        label_count: how many text-to-mask is asked for, from 3 to `MAX_LABELS`; 3 are present. For
-            more than 3, the first `text3` also looks up the presence that the third has.
-        text_encoder: whether the model has one.
+        engine: the model's engine.
+        picture: the input image.
+        label_count: the number of labels given to text-to-mask, from 3 to `MAX_LABELS`; 3 of them
+            are present. If it is more than 3, the first `text3` also finds the third highest
+            presence.
+        text_encoder: whether the model has a text encoder.
 
     Raises:
-        OptionError: a number of labels that cannot be.
-        ImageError: the picture cannot be used.
+        OptionError: the number of labels is out of range.
+        ImageError: the image cannot be used.
     """
 
     def __init__(
@@ -100,26 +101,26 @@ class Workloads:
         }
 
     def encode(self) -> ImageEmbedding:
-        """Runs the image encoder on the picture, preprocessing included."""
+        """Runs the image encoder on the image, preprocessing included."""
         self._image = self._engine.encode(
             self._picture, task=self._engine.manifest.tasks.segmentation, clock=Stopwatch()
         )
         return self._image
 
     def classify(self) -> Classification:
-        """Tells 1,000 labels apart in the encoded picture."""
+        """Classifies the encoded image among 1,000 labels."""
         return self._classify(self._encoded, self._classes)
 
     def point(self) -> Masks:
-        """Segments what lies in the middle of the encoded picture: one point, one mask."""
+        """Segments the object in the middle of the encoded image: one point, one mask."""
         return self._segment(self._encoded)
 
     def text3(self) -> TextMasks:
-        """Segments the labels in the encoded picture; three are present."""
+        """Segments the labels in the encoded image; three are present."""
         return self._segment_text(self._encoded, threshold=self._threshold)
 
     def three_ways(self) -> tuple[ImageEmbedding, Classification, Masks, TextMasks]:
-        """Encodes the picture once, then does all three."""
+        """Encodes the image once, then runs all three skills."""
         image = self.encode()
         return (
             image,
@@ -129,19 +130,19 @@ class Workloads:
         )
 
     def new_text(self) -> NDArray[np.float32]:
-        """Embeds a text that was not asked before: the text encoder runs, once."""
+        """Embeds a text that was never given before: the text encoder runs once."""
         return self._engine.texts.embed_texts(
             [f"a photo of object {next(self._new_texts)}"], clock=Stopwatch()
         )
 
     def new_label_ms(self) -> float:
-        """Milliseconds of the text encoder for a label that was not asked before."""
+        """Milliseconds of the text encoder for a label that was never given before."""
         label = f"object {next(self._new_texts)}"
         return self._classify(self._encoded, [label]).speed["text_encoder"]
 
     @contextmanager
     def stored_label(self) -> Iterator[Callable[[], object]]:
-        """Keeps a label on the disk; what it yields reads it as a new process would."""
+        """Stores a label on the disk; yields a function that reads it as a new process would."""
         manifest = self._engine.manifest
         embedding = np.zeros(manifest.model.embed_dim, dtype=np.float32)
         with tempfile.TemporaryDirectory() as folder:
@@ -151,12 +152,12 @@ class Workloads:
 
     @property
     def _encoded(self) -> ImageEmbedding:
-        """The encoded picture, as if it were new: the model keeps what the CLIP head gave of it."""
+        """A fresh copy of the encoded image, because the model caches the CLIP head's outputs."""
         return replace(self._image or self.encode())
 
     @cached_property
     def _threshold(self) -> float:
-        """The presence from which on three labels are present."""
+        """The presence threshold at which three labels are present."""
         if len(self._labels) == len(PRESENT):
             return 0.0
         found = self._segment_text(self._encoded, threshold=1.0, refine=False)
@@ -199,7 +200,7 @@ class Workloads:
 
 
 def _read_label(stored: StoredLabels, *, templates: Sequence[str]) -> NDArray[np.float32]:
-    """Takes a label from the disk; a fresh embedder has none in memory."""
+    """Reads a label from the disk; a fresh embedder has no labels in memory."""
     embedder = TextEmbedder(_not_needed, tokenizer=_not_needed, templates=templates, stored=stored)
     return embedder.embed_labels(PRESENT[:1], clock=Stopwatch())
 
@@ -209,7 +210,7 @@ def _not_needed() -> NoReturn:
 
 
 def steps_ms(workloads: Workloads) -> dict[str, float]:
-    """Runs `three_ways` once; milliseconds by step, `other` being what no step names."""
+    """Runs `three_ways` once; returns milliseconds by step, `other` for the rest of the time."""
     results: list[ImageEmbedding | Classification | Masks | TextMasks] = []
     total = elapsed_ms(lambda: results.extend(workloads.three_ways()))
     steps: dict[str, float] = {}

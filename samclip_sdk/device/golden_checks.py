@@ -1,4 +1,4 @@
-"""Every golden of a bundle: single graphs first, then whole tasks."""
+"""Runs every golden of a bundle: single graphs first, then whole tasks."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from samclip_sdk.text.tokenizer import check_labels
 
 
 def golden_checks(bundle: Bundle, *, source: ModelSource, precision: str) -> Iterator[Check]:
-    """Runs a bundle's goldens: `graph_checks`, `app_checks`, then whole tasks on pictures.
+    """Runs a bundle's goldens: `graph_checks`, `app_checks`, then whole tasks on images.
 
     Args:
-        bundle: whose goldens they are.
-        source: its graphs, as they are to be judged.
-        precision: of these graphs; decides how they are compared, and the bounds.
+        bundle: the bundle with the goldens.
+        source: the bundle's graphs to be checked.
+        precision: the graphs' precision; decides the metric and the bounds.
 
     Yields:
         Each check, as soon as it is made.
@@ -64,7 +64,7 @@ def _tasks(
     tensors: Tensors,
     precision: str,
 ) -> Iterator[Check]:
-    """Whole tasks on pictures; an error is what is missing to agreement in all of them."""
+    """Runs whole tasks on images; an error is 1 minus the metric of agreement."""
     for picture in golden.pictures:
         bundle.file(picture.path)
     questions = golden.questions(bundle.root)
@@ -79,7 +79,7 @@ def _tasks(
 def answer_tasks(
     engine: Engine, pictures: Sequence[TaskPicture], *, vocabulary: Sequence[str]
 ) -> TaskAnswers:
-    """Asks a model everything about every picture, as `SamClip` does."""
+    """Runs all tasks on every image, as `SamClip` does."""
     manifest = engine.manifest
     views = [view for picture in pictures for view in picture.views()]
     names = check_labels(vocabulary)

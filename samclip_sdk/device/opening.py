@@ -1,4 +1,4 @@
-"""Opens a model by the names that a caller gives: a runtime or "auto", a model, a precision."""
+"""Opens a model by the caller's names for the runtime (or "auto"), the model and the precision."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from samclip_sdk.runtimes.source import BundleSource, OpenedSource
 from samclip_sdk.runtimes.table import RUNTIMES
 
 NAMES = (AUTO, *RUNTIMES)
-"""What `SamClip.load` takes for a runtime; all else is a model."""
+"""The names that `SamClip.load` takes as a runtime; any other name is a model."""
 
 
 def split_name(
     name: str | os.PathLike[str], *, model: str | os.PathLike[str] | None
 ) -> tuple[str, str | os.PathLike[str]]:
-    """The runtime and the model that a caller means by a name, and perhaps a model beside it.
+    """Splits a caller's name, and the optional model beside it, into a runtime and a model.
 
     Returns:
         A runtime's name and the default model, or "auto" and a model.
 
     Raises:
-        RuntimeMissingError: the name is no runtime, and a model is given beside it.
+        RuntimeMissingError: the name is not a runtime, although a model is given beside it.
         BundleError: the name is neither a runtime nor a model.
     """
     if name in NAMES:
@@ -63,21 +63,23 @@ def open_source(
     """Opens a model on a runtime.
 
     Args:
-        runtime: a name of `known`: "torch" reads checkpoint folders, all others bundles. "auto"
-            takes what is fastest here, see `selection`; of a checkpoint, "torch".
+        runtime: one of `NAMES`. "torch" reads checkpoint folders, all others read bundles. "auto"
+            takes the fastest runtime here, see `auto.select`; for a checkpoint it is "torch".
         model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
-        precision: that a bundle runs in; its preferred one if None, the fastest if "auto".
-        public_key: that must have signed the bundle, see `open_bundle`; any will do if None.
-        options: of the runtime.
-        hub: how a repository is taken from its hub.
+        precision: the precision for a bundle; its preferred one if None, the fastest if "auto".
+        public_key: the key that must have signed the bundle, see `open_bundle`; not checked if
+            None.
+        options: the runtime's options.
+        hub: how a repository is downloaded from its hub.
 
     Raises:
-        OptionError: the runtime does not take one of the options, or a checkpoint a key.
-        RuntimeMissingError: there is no such runtime, it is not installed, or its device or a
-            provider is not there.
-        BundleError: the model cannot be opened, or not with this runtime; HubError if it is a hub
-            that does not give it.
-        VerificationError: "auto" found nothing that computes what it should.
+        OptionError: the runtime does not take one of the options, or a key is given with a
+            checkpoint.
+        RuntimeMissingError: the runtime is unknown or not installed, or its device or an execution
+            provider is missing.
+        BundleError: the model cannot be opened, or not with this runtime; HubError if the hub does
+            not deliver it.
+        VerificationError: "auto" found no runtime whose goldens keep their bounds.
     """
     if runtime not in NAMES:
         names = ", ".join(NAMES)

@@ -1,4 +1,4 @@
-"""Does this device compute what eager torch computed? Re-runs a bundle's goldens, and signs off."""
+"""Compares this device with eager torch: re-runs a bundle's goldens, and stores the sign-off."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from samclip_sdk.system.timing import utc_now
 
 
 class VerificationReport(Record):
-    """What `verify_bundle` found.
+    """The report of `verify_bundle`.
 
     Attributes:
-        name: of the model.
-        key: what it vouches for: the bundle, the runtime, the device and so on.
-        system: that it ran on.
-        versions: package -> version, of this one and the runtimes.
+        name: the model's name.
+        key: the bundle, runtime, device and so on that the report is valid for.
+        system: the operating system it ran on.
+        versions: package -> version, of this package and the runtimes.
         date: ISO 8601, UTC.
-        checks: in the order they were made.
+        checks: the checks, in the order they were made.
         passed: whether every check passed.
     """
 
@@ -44,21 +44,21 @@ class VerificationReport(Record):
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator over a property
     @property
     def passed(self) -> bool:
-        """See above."""
+        """Whether every check passed."""
         return all(check.passed for check in self.checks)
 
     def raise_if_failed(self) -> None:
-        """Raises VerificationError, naming the checks that failed, if any did."""
+        """Raises VerificationError if a check failed; the message names the worst."""
         failures = describe_failures(self.checks, subject=str(self.key))
         if failures:
             raise VerificationError(failures)
 
     def sign_off(self) -> None:
-        """Keeps the report, so that loading these artifacts here no longer warns.
+        """Stores the report, so that loading these artifacts here no longer warns.
 
         Raises:
             VerificationError: a check failed.
-            StorageError: it cannot be written.
+            StorageError: the report cannot be written.
         """
         self.raise_if_failed()
         write_sign_off(self.key.path, report=self.model_dump_json())
@@ -76,21 +76,24 @@ def verify_bundle(
     """Verifies every file's sha256, then re-runs every golden.
 
     Args:
-        model: a bundle's folder, .zip or name, or a repository of a hub. Of the last one only the
-            files are downloaded that are run or compared.
+        model: a bundle's folder, .zip or name, or a repository of a hub. From a hub only the files
+            that are run or compared are downloaded.
         runtime: "onnx", "openvino", "coreml" or "tensorrt".
-        precision: of the artifacts; the bundle's preferred ones if None.
-        public_key: that must have signed the bundle, see `open_bundle`; any will do if None.
-        options: of the runtime.
-        on_check: told of each check as soon as it is made.
+        precision: the artifacts' precision; the bundle's preferred one if None.
+        public_key: the key that must have signed the bundle, see `open_bundle`; not checked if
+            None.
+        options: the runtime's options.
+        on_check: called with each check as soon as it is made.
 
     Returns:
-        The report; whether it passed is for the caller to ask.
+        The report. A failed check raises nothing: see `VerificationReport.passed`.
 
     Raises:
-        BundleError: the bundle cannot be opened, a file of it was changed, or it has no goldens.
+        BundleError: the bundle cannot be opened, one of its files was changed, or it has no
+            goldens.
         OptionError: the runtime does not take one of the options.
-        RuntimeMissingError: the runtime is not installed, or its device or a provider is not there.
+        RuntimeMissingError: the runtime is not installed, or its device or an execution provider
+            is missing.
     """
     check_openable(runtime, precision=precision, options=options)
     bundle = open_named_bundle(model, public_key=public_key, on_progress=options.on_progress)

@@ -1,1 +1,1 @@
-"""The merged model in torch (extra ``[torch]``); `config` alone needs no torch."""
+"""The merged model in torch (extra `[torch]`); only `config` does not need torch."""

@@ -1,12 +1,12 @@
 """SAM's transformer block: windowed or global attention with decomposed relative positions.
 
-In use, and in exported graphs, queries are computed in chunks. Each query's softmax sees every key,
-so the result is exact, while the attention matrix in memory is a fraction of the full one (0.8 GB a
-layer for ViT-B at 1024 px). In training on a GPU, torch's own kernel computes the same, and has the
+In inference and in exported graphs, queries are computed in chunks. Each query's softmax sees every
+key, so the result is exact. The attention matrix in memory is a fraction of the full one (0.8 GB a
+layer for ViT-B at 1024 px). In training on a GPU, torch's fused kernel computes the same, with the
 relative positions as its mask.
 
-Tokens [B,N,C] are those of a square map, row by row: runtimes keep three axes in one layout, and
-move four to and fro.
+Tokens [B,N,C] are the cells of a square map, row by row. Runtimes keep tensors with three axes in
+one layout, but transpose tensors with four.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 MASKED_LOGIT = -1e4
-"""Added to the logits of masked keys: finite in fp16, and zero after the softmax."""
+"""It is added to the logits of masked keys: finite in fp16, and zero after the softmax."""
 
 _QUERIES_PER_CHUNK = 256
 
@@ -65,9 +65,9 @@ class MLPBlock(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention over a square map or its windows, with decomposed relative positions.
 
-    SAM pads the map with zeros to whole windows before it projects. A padded token's query, key and
-    value are then the projection's bias, and nobody reads what is made of it: here only the map's
-    own tokens are projected, on the way in and out.
+    SAM pads the map with zeros to whole windows before the projection. A padded token's query, key
+    and value are then the projection's bias, and its output is not used. So only the map's own
+    tokens are projected here, before and after the attention.
     """
 
     def __init__(self, dim: int, *, num_heads: int, window_size: int, grid: int) -> None:
@@ -94,9 +94,9 @@ class Attention(nn.Module):
         return out
 
     def _attend(self, qkv: Tensor, key_mask: Tensor | None = None) -> Tensor:
-        """Attends within each square map: queries, keys and values [B,s,s,3*C] to [B,s,s,C]."""
+        """Attends in each square map: queries, keys and values [B,s,s,3*C] to [B,s,s,C]."""
         batch, side = qkv.shape[:2]
-        # Heads are part of the batch: no tensor has more than the five axes that Core ML takes.
+        # Heads are a part of the batch, because Core ML takes tensors of at most five axes.
         lanes, tokens = batch * self.num_heads, side**2
         qkv = qkv.reshape(batch, tokens, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).reshape(3, lanes, tokens, -1).unbind(0)
@@ -125,10 +125,10 @@ class Attention(nn.Module):
         by_column: Tensor,
         hidden: Tensor | None,
     ) -> Tensor:
-        """Attends with some of the queries [L,n,c] at a time.
+        """Attends with a chunk of the queries [L,n,c] at a time.
 
-        To their logits are added those by row [L,n,s,1], by column [L,n,1,s] and of hidden keys
-        [L,1,s,s].
+        The logits by row [L,n,s,1], by column [L,n,1,s] and of hidden keys [L,1,s,s] are added to
+        the queries' logits.
         """
         side, tokens = by_row.shape[2], q.shape[1]
         key = (k * self.scale).transpose(-2, -1)
@@ -151,7 +151,7 @@ class Attention(nn.Module):
         by_column: Tensor,
         hidden: Tensor | None,
     ) -> Tensor:
-        """Attends with all queries at once, in torch's kernel; of the same arguments."""
+        """Attends with all queries at once, in torch's fused kernel; see `_in_chunks`."""
         logits = by_row + by_column
         if hidden is not None:
             logits = logits + hidden
@@ -162,10 +162,10 @@ class Attention(nn.Module):
 
 
 def is_quicker_fused(x: Tensor) -> bool:
-    """Whether torch's kernel is quicker than chunks, there and back, for what is like `x`.
+    """Whether torch's fused kernel is quicker than chunks on `x`'s device, forward and backward.
 
-    A CPU has none for a mask that learns: a layer of ViT-B's took 1.3 times as long in fp32 and
-    twice in bf16. A GPU has one; how much quicker it is was not measured.
+    A CPU has no fused kernel for a mask with a gradient: a layer of ViT-B took 1.3 times as long in
+    fp32 and twice as long in bf16. A GPU has one; its speed was not measured.
     """
     return x.is_cuda
 
@@ -173,14 +173,14 @@ def is_quicker_fused(x: Tensor) -> bool:
 def relative_positions(table: Tensor, grid: int) -> Tensor:
     """Relative position embeddings [grid,grid,c] of every (query, key) pair along one axis.
 
-    `table` [L,c] is interpolated where it was stored for another grid, as SAM does.
+    `table` [L,c] is interpolated, as in SAM, if it was stored for another grid.
     """
     index = torch.arange(grid, device=table.device)
     return relative_table(table, grid)[index[:, None] - index[None, :] + grid - 1]
 
 
 def relative_table(table: Tensor, grid: int) -> Tensor:
-    """The table [2*grid-1,c] for a map of `grid` tokens: linear where its length differs."""
+    """The table [2*grid-1,c] for a map of `grid` tokens, interpolated linearly if needed."""
     rows = 2 * grid - 1
     if table.shape[0] == rows:
         return table
@@ -188,7 +188,7 @@ def relative_table(table: Tensor, grid: int) -> Tensor:
 
 
 def bake_relative_positions(block: nn.Module, grid: int) -> None:
-    """Replaces a global block's relative tables by those for a map of `grid` x `grid` tokens."""
+    """Replaces a global block's tables by tables for a map of `grid` x `grid` tokens."""
     attention = block.attn
     assert isinstance(attention, Attention)
     if attention.window_size:

@@ -1,4 +1,4 @@
-"""BatchNorm that training leaves alone, and that an export no longer has."""
+"""Freezes BatchNorm for training, and folds it into other layers for an export."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from torch import Tensor, nn
 
 
 def freeze_batch_norm(module: nn.Module) -> None:
-    """Freezes each BatchNorm: its statistics, and its weight and bias, which become buffers.
+    """Freezes the statistics, weight and bias of each BatchNorm; weight and bias become buffers.
 
-    No optimiser sees them, and no call of `train`, of a module around it or of one inside, puts one
-    into training. The names in the state dict stay.
+    No optimiser sees them, and `train` of any module leaves each BatchNorm in eval mode. The names
+    in the state dict stay the same.
     """
     for norm in _batch_norms(module):
         for name in ("weight", "bias"):
             values = getattr(norm, name).detach().clone()
             delattr(norm, name)
             norm.register_buffer(name, values)
-        # timm's BatchNorms have an activation within: each keeps the class that it has.
+        # timm's BatchNorms contain an activation, so each must stay a subclass of its own class.
         kind = type(norm)
         norm.__class__ = type(f"Frozen{kind.__name__}", (_Frozen, kind), {})
         norm.eval()
@@ -27,22 +27,22 @@ class _Frozen(nn.Module):
     """A module that stays in eval mode."""
 
     def train(self, mode: bool = True) -> _Frozen:
-        """Leaves it in eval mode, whatever is asked."""
+        """Leaves the module in eval mode for any `mode`."""
         super().train(False)
         return self
 
 
 @torch.no_grad()
 def fold_batch_norm(module: nn.Module, *, example: Tensor) -> None:
-    """Rewrites a module in eval mode so that it has no BatchNorm; its answers stay.
+    """Rewrites a module in eval mode without BatchNorm; its outputs stay the same.
 
-    One that follows a convolution of the same submodule disappears in that one's weights. Another,
-    such as one in front of an attention, whose input is also a residual, becomes a convolution of
-    each channel by itself. The activation that timm keeps within a BatchNorm stays.
+    A BatchNorm behind a convolution of the same submodule is folded into the convolution's weights.
+    Any other BatchNorm becomes a depthwise convolution, for example one before an attention, whose
+    input is also a residual. The activation that timm keeps in a BatchNorm stays.
 
     Args:
-        module: its parameters may be frozen; it must be nobody else's.
-        example: what its forward takes; it is run once, to see what follows what.
+        module: the module, which is changed in place; its parameters may be frozen.
+        example: an input of its forward, which is run once to find the order of the layers.
     """
     for path, conv in _what_they_follow(module, example=example).items():
         norm = module.get_submodule(path)
@@ -60,7 +60,7 @@ def fold_batch_norm(module: nn.Module, *, example: Tensor) -> None:
 
 
 def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What a BatchNorm in eval mode multiplies each channel by, and then adds: [C], [C]."""
+    """The scale [C] and the shift [C] of a BatchNorm's channels in eval mode."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
@@ -72,13 +72,13 @@ def _batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
 
 
 def _what_they_follow(module: nn.Module, *, example: Tensor) -> dict[str, nn.Conv2d | None]:
-    """Each BatchNorm that the forward runs, by its path, and the convolution to fold it into."""
+    """Path of each BatchNorm that the forward runs -> the convolution to fold it into, or None."""
     paths = {each: path for path, each in module.named_modules()}
     made: dict[int, tuple[Tensor, nn.Module]] = {}
     found: dict[str, nn.Conv2d | None] = {}
 
     def remember(conv: nn.Module, _: object, output: Tensor) -> None:
-        made[id(output)] = output, conv  # the output too: no other tensor shall get its id
+        made[id(output)] = output, conv  # keeps the output, so that no other tensor gets its id
 
     def look_up(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         _, conv = made.get(id(inputs[0]), (None, None))
@@ -100,7 +100,7 @@ def _owner(path: str) -> str:
 
 
 def _by_channel(scale: Tensor, shift: Tensor) -> nn.Conv2d:
-    """A scale [C] and a shift [C] of each channel, which no converter makes a BatchNorm again."""
+    """A depthwise convolution by scale [C] and shift [C]; no converter makes it a BatchNorm."""
     conv = nn.Conv2d(len(scale), len(scale), kernel_size=1, groups=len(scale))
     conv.weight.copy_(scale.view(-1, 1, 1, 1))
     conv.bias.copy_(shift)  # type: ignore[union-attr]

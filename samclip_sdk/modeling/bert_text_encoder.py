@@ -1,7 +1,7 @@
-"""A small BERT as text encoder: MiniLM's shape, and an MLP into the joint space.
+"""A small BERT as text encoder: MiniLM's architecture, and an MLP into the joint space.
 
-It has the contract of CLIP's: token ids in, unit embeddings out. Its teacher is a sentence encoder
-with a map behind it, and so is it: the mean over the tokens, centred, through the same MLP.
+It has the contract of CLIP's text encoder: token ids to unit embeddings. Like its teacher, it is a
+sentence encoder with a map behind it: the mean of the tokens, centred, goes through the same MLP.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LAYER_NORM_EPS = 1e-12  # BERT's own
 
 
 class BertTextEncoder(nn.Module):
-    """Token ids to unit embeddings in the joint space."""
+    """Maps token ids to unit embeddings in the joint space."""
 
     sentence_mean: Tensor
 
@@ -31,7 +31,7 @@ class BertTextEncoder(nn.Module):
             if config.embedding_width == width
             else nn.Linear(config.embedding_width, width, bias=False)
         )
-        # BERT's token types are in it: a text is of the first type throughout.
+        # It includes BERT's token type embedding, because every token has the first type.
         self.positional_embedding = nn.Parameter(torch.zeros(config.context_length, width))
         self.ln_embedding = nn.LayerNorm(width, eps=_LAYER_NORM_EPS)
         self.blocks = nn.ModuleList(
@@ -49,8 +49,8 @@ class BertTextEncoder(nn.Module):
         """Embeds K texts.
 
         Args:
-            input_ids: int [K,L], L up to the context length; zeros are padding and have no
-                influence, wherever they are behind the text.
+            input_ids: int [K,L], L up to the context length; zeros behind the text are padding and
+                have no influence.
 
         Returns:
             text_embeddings [K,E], L2-normalised.
@@ -65,17 +65,17 @@ class BertTextEncoder(nn.Module):
         bias = ((1 - is_text) * MASKED_LOGIT).unsqueeze(1)
         for block in self.blocks:
             x = block(x, bias.unsqueeze(1))
-        mean = (bias.softmax(dim=-1) @ x).squeeze(1)  # over the text alone, each token alike
+        mean = (bias.softmax(dim=-1) @ x).squeeze(1)  # equal weights for the text, 0 for padding
         return F.normalize(mean, dim=-1, eps=1e-6)
 
     def project(self, sentences: Tensor) -> Tensor:
-        """Maps what `sentences` gives [K,W] to unit vectors [K,E] of the joint space."""
+        """Maps the outputs of `sentences` [K,W] to unit vectors [K,E] of the joint space."""
         centred = F.normalize(sentences - self.sentence_mean, dim=-1, eps=1e-6)
         return F.normalize(self.mlp(centred).float(), dim=-1, eps=1e-6)
 
 
 class BertBlock(nn.Module):
-    """BERT's residual attention block: what is added up is normalised, not what goes in."""
+    """BERT's post-norm residual attention block: the sums are normalised, not the inputs."""
 
     def __init__(self, width: int, *, num_heads: int, mlp_dim: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The composition root: one config to one merged model."""
+"""Builds the merged model from its config: the only place where its parts are put together."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class SamClipModel(nn.Module):
     def start_clip_head(self) -> None:
         """Copies SAM's last block into each layer of the CLIP head (paper section 3.2).
 
-        Only SAM's own encoder has such a block; another's head keeps what it was drawn with.
+        Only SAM's own encoder has such a block. With any other encoder, the head keeps its random
+        weights.
         """
         if isinstance(self.image_encoder, ViTDetEncoder) and isinstance(self.clip_head, ClipHead):
             last = self.image_encoder.blocks[-1].state_dict()
@@ -98,16 +99,16 @@ def _text_encoder(
 
 
 def build_model(config: ModelConfig, *, seed: int = 0) -> SamClipModel:
-    """Builds the model with random weights that depend on `seed` alone.
+    """Builds the model with random weights that depend on `seed` only.
 
-    Linear layers are drawn with a standard deviation of fan_in^-0.5, CLIP's rule, which keeps a
-    narrow model's signal alive; positions and CLIP's token embedding as ViT and CLIP draw them;
-    all else keeps torch's default, as in SAM, and a timm backbone timm's. Local blocks and finer
-    features are as they start: no change.
+    Linear layers have a standard deviation of fan_in^-0.5, as in CLIP, so that the signal of a
+    narrow model does not vanish. Positions are drawn as in ViT, CLIP's token embedding as in CLIP.
+    All other weights keep torch's default, as in SAM, and a timm backbone keeps timm's. Local
+    blocks and finer features start as the identity.
 
     Raises:
-        ValueError: a backbone that timm does not know, or whose strides do not fit.
-        RuntimeMissingError: the config asks for timm, and it is not installed.
+        ValueError: timm does not have the backbone, or its strides do not fit.
+        RuntimeMissingError: the config needs timm, and it is not installed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,7 +1,7 @@
-"""Checkpoints of the merged model, and its birth from a SAM and a CLIP (stage 0).
+"""Checkpoints of the merged model, and its creation from a SAM and a CLIP (stage 0).
 
-A checkpoint is a folder with `model.safetensors` and `config.json`; whoever has those two can
-export or go on training. All file access of `modeling` is here.
+A checkpoint is a folder with `model.safetensors` and `config.json`. These two files are enough to
+export the model or to continue its training. All file access of `modeling` is here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.records import first_fault
 
 _SAM_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
-# MobileSAM's files also hold a classifier for ImageNet, which its encoder never calls.
+# MobileSAM's files also hold an ImageNet classifier, which its encoder never calls.
 _NOT_SAM = ("image_encoder.norm_head.", "image_encoder.head.")
 _CLIP_TEXT = (
     "token_embedding.",
@@ -41,22 +41,22 @@ _SAM_PE = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 def save_checkpoint(
     model: SamClipModel, folder: str | os.PathLike[str], *, provenance: Mapping[str, Any]
 ) -> None:
-    """Writes `model` as a checkpoint folder, whole or not at all.
+    """Writes `model` as a checkpoint folder, completely or not at all.
 
     Args:
         model: the merged model.
-        folder: where; an earlier checkpoint there is replaced, files beside it are kept.
-        provenance: how the weights came about (seeds, versions, data); must be JSON.
+        folder: the folder; an earlier checkpoint in it is replaced, other files are kept.
+        provenance: the origin of the weights (seeds, versions, data); must be JSON.
 
     Raises:
-        StorageError: the folder cannot be written, the disk is full for instance.
+        StorageError: the folder cannot be written, for instance because the disk is full.
     """
     target = Path(folder)
     text = json.dumps(
         {"model": model.config.model_dump(mode="json"), "provenance": dict(provenance)}, indent=2
     )
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    # As bytes, since `save_file` makes files that only their owner can read.
+    # As bytes, because `save_file` makes files that only their owner can read.
     weights = save(tensors)
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -90,10 +90,10 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> SamClipModel:
 
 
 def read_config(folder: str | os.PathLike[str]) -> ModelConfig:
-    """Reads what a checkpoint's model looks like, without its weights.
+    """Reads the config of a checkpoint's model, without its weights.
 
     Raises:
-        BundleError: the folder is no checkpoint, or its config is damaged.
+        BundleError: the folder is not a checkpoint, or its config is damaged.
     """
     source = Path(folder)
     for name in ("model.safetensors", "config.json"):
@@ -113,7 +113,7 @@ def _unloadable(source: Path, *, reason: str) -> BundleError:
 
 
 def read_provenance(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads how a checkpoint's weights came about, as `save_checkpoint` was told."""
+    """Reads the origin of a checkpoint's weights, as given to `save_checkpoint`."""
     content = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))
     provenance: dict[str, Any] = content["provenance"]
     return provenance
@@ -125,17 +125,17 @@ def from_sam_and_clip(
     """Builds the stage-0 merged model (paper section 3.2): SAM, CLIP's text encoder, a CLIP head.
 
     Args:
-        config: sizes; must be those of the two sources.
-        sam: state dict of a segment-anything model (that of `sam_vit_b_01ec64.pth`), or of
-            MobileSAM (that of `mobile_sam.pt`).
+        config: the model's sizes; they must be those of the two sources.
+        sam: state dict of a segment-anything model (`sam_vit_b_01ec64.pth`), or of MobileSAM
+            (`mobile_sam.pt`).
         clip: an open_clip model with a text tower (`ViT-L-14` for the paper's config).
-        seed: of the CLIP head's LayerNorm and MLP, which neither source has.
+        seed: the seed of the CLIP head's LayerNorm and MLP, which neither source has.
 
     Returns:
         The model. The head's layers are copies of SAM's last block, if it has such blocks.
 
     Raises:
-        BundleError: a tensor is missing or has another shape than `config` says.
+        BundleError: a tensor is missing or its shape differs from `config`.
     """
     model = build_model(config, seed=seed)
     load_sam(model, sam)
@@ -144,10 +144,10 @@ def from_sam_and_clip(
 
 
 def load_sam(model: SamClipModel, sam: Mapping[str, Tensor]) -> None:
-    """Loads SAM's weights, or MobileSAM's, into `model`, and starts its CLIP head.
+    """Loads SAM's or MobileSAM's weights into `model`, and calls `start_clip_head`.
 
     Raises:
-        BundleError: a tensor is missing or has another shape than the model's.
+        BundleError: a tensor is missing or its shape differs from the model's.
     """
     state = {
         name: tensor
@@ -165,7 +165,7 @@ def load_text_encoder(model: SamClipModel, clip: nn.Module) -> None:
     """Loads the text tower and the logit scale of an open_clip model into `model`.
 
     Raises:
-        BundleError: the model's is of another kind or size.
+        BundleError: the model's text encoder has another kind or size.
     """
     activations = {
         type(module).__name__
@@ -205,7 +205,11 @@ def _text_name(name: str) -> str:
 
 
 def _load(model: SamClipModel, state: Mapping[str, Tensor], *, own: set[str], source: str) -> None:
-    """Loads exactly the tensors `own`; names whatever is missing, left over or misshapen."""
+    """Loads exactly the tensors `own`.
+
+    Raises:
+        BundleError: a tensor is missing, left over or has another shape; the message names it.
+    """
     target = model.state_dict()
     problems = [f"{name} is missing" for name in sorted(own - state.keys())]
     problems += [f"{name} has no place" for name in sorted(state.keys() - own)]

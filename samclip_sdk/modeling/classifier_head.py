@@ -1,7 +1,7 @@
 """The CLIP head of a convolutional encoder: a classifier's last layers, and their correction.
 
-The paper's head has a ViT's layers. A convolutional backbone that was taught to classify has layers
-of its own behind it, which know more than layers drawn anew: this head begins as those.
+The paper's head has a ViT's layers. A convolutional backbone that was trained as a classifier has
+its own last layers, which are a better start than random ones: this head starts with them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from samclip_sdk.modeling.neck import LayerNorm2d
 
 
 class ClassifierHead(nn.Module):
-    """Picture: what the classifier pools, mapped to the joint space. Patch: that there, corrected.
+    """Maps a classifier's features to the joint space: pooled for the image, corrected per patch.
 
     Attributes:
-        expand: the classifier's convolution before its pooling, BatchNorm folded in.
-        project: from what is pooled to the joint space, a linear map.
-        cells: what corrects each patch.
+        expand: the classifier's convolution before its pooling, with BatchNorm folded in.
+        project: a linear map from the pooled features to the joint space.
+        cells: the layers that correct each patch.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class ClassifierHead(nn.Module):
         """Embeds the image and each of its patches in CLIP's joint space.
 
         Args:
-            image_tokens: [B,C,g,g], the backbone's features: strides 8, 16 and 32 at stride 16.
+            image_tokens: [B,C,g,g], the backbone's features of strides 8, 16 and 32 at stride 16.
             token_mask: float [B,g,g], 1 where the patch holds any image pixel.
 
         Returns:
-            patch_embeddings [B,g*g,E] and image_embedding [B,E], L2-normalised; and, of a head that
-            tells of objects, patch_objects [B,g*g,`PATCH_OBJECTS`].
+            patch_embeddings [B,g*g,E] and image_embedding [B,E], L2-normalised; with `objects` in
+            the config also patch_objects [B,g*g,`PATCH_OBJECTS`].
         """
         features = self.features(image_tokens)
         pooled = self.embed(pool_unpadded(features, token_mask))
@@ -52,8 +52,8 @@ class ClassifierHead(nn.Module):
         return patches, pooled, *objects
 
     def features(self, image_tokens: Tensor) -> Tensor:
-        """What the classifier pools of tokens [B,C,g,g]: [B,F,g/2,g/2]."""
-        coarse = F.avg_pool2d(image_tokens[:, -self.widths[-1] :], 2)  # as it was: it is repeated
+        """Maps tokens [B,C,g,g] to the features [B,F,g/2,g/2] that the classifier pools."""
+        coarse = F.avg_pool2d(image_tokens[:, -self.widths[-1] :], 2)  # undoes the repetition
         return F.relu6(self.expand(coarse))
 
     def embed(self, pooled: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class ClassifierHead(nn.Module):
         return _unit(self.project(pooled[..., None, None])).flatten(1)
 
     def at_resolution(self, resolution: int, *, patch_size: int) -> ClassifierHead:
-        """Returns a copy for export, with less work in it; it runs at any other resolution too."""
+        """Returns a faster copy for export; it runs at any other resolution too."""
         baked = copy.deepcopy(self)
         assert isinstance(baked.cells, CellHead)
         baked.cells = TokenCellHead(baked.cells)
@@ -69,9 +69,9 @@ class ClassifierHead(nn.Module):
 
 
 class CellHead(nn.Module):
-    """Corrects what a classifier says of each cell by finer features and by what is around.
+    """Corrects the classifier's answer for each cell by finer features and the neighbouring cells.
 
-    It starts as no correction at all.
+    It starts without any correction.
     """
 
     def __init__(self, token_dim: int, *, head: ClassifierHeadConfig, embed_dim: int) -> None:
@@ -88,12 +88,18 @@ class CellHead(nn.Module):
             self.objects = nn.Conv2d(width, PATCH_OBJECTS, kernel_size=1)
 
     def forward(self, tokens: Tensor, coarse: Tensor) -> tuple[Tensor, ...]:
-        """Maps tokens [B,C,g,g] and the classifier's answer [B,E,g/2,g/2] to unit [B,g*g,E].
+        """Corrects the classifier's answer for each patch.
 
-        And to patch_objects [B,g*g,`PATCH_OBJECTS`], if it tells of them.
+        Args:
+            tokens: [B,C,g,g].
+            coarse: the classifier's answer [B,E,g/2,g/2].
+
+        Returns:
+            Unit vectors [B,g*g,E]; with `objects` in the config also patch_objects
+            [B,g*g,`PATCH_OBJECTS`].
         """
         plain = _unit(_twice(coarse))
-        # The entries of a unit vector are small beside what a norm leaves.
+        # The entries of a unit vector are small beside the output of a norm.
         seen = torch.cat([self.norm(tokens), plain * plain.shape[1] ** 0.5], dim=1)
         x = self.blocks(F.gelu(self.inward(seen)))
         patches = _to_tokens(_unit(plain + self.outward(x)))
@@ -101,7 +107,7 @@ class CellHead(nn.Module):
 
 
 class ContextBlock(nn.Module):
-    """As ConvNeXt's block: a wide convolution in each channel, then an MLP in each cell."""
+    """ConvNeXt's block: a wide depthwise convolution, then an MLP in each cell."""
 
     def __init__(self, width: int, *, mlp_dim: int) -> None:
         super().__init__()
@@ -120,14 +126,14 @@ class ContextBlock(nn.Module):
 
 
 class TokenCellHead(nn.Module):
-    """A CellHead that answers the same in less time, for export.
+    """A CellHead with the same outputs in less time, for export.
 
-    Tokens are [B,N,C], which runtimes keep in one layout: they move [B,C,g,g] to and fro between a
-    norm and a convolution. And what `inward` makes of the classifier's answer is made before that
-    is upsampled, in a quarter of the places, and divided by the length that it has there.
+    Tokens are [B,N,C], which runtimes keep in one layout; they transpose [B,C,g,g] between a norm
+    and a convolution. `inward` is applied to the classifier's answer before the upsampling, in a
+    quarter of the places. Its result is divided by the length of the upsampled answer.
 
     Args:
-        cells: shares its weights.
+        cells: the head to copy; the weights are shared.
     """
 
     def __init__(self, cells: CellHead) -> None:
@@ -143,7 +149,7 @@ class TokenCellHead(nn.Module):
         self.objects = None if cells.objects is None else _linear(cells.objects)
 
     def forward(self, tokens: Tensor, coarse: Tensor) -> tuple[Tensor, ...]:
-        """As `CellHead.forward`."""
+        """Corrects the classifier's answer for each patch; see `CellHead.forward`."""
         plain = _twice(coarse)
         length = _length(plain)
         seen = _to_tokens(_twice(self.inward_coarse(coarse)) / length)
@@ -173,7 +179,7 @@ class TokenContextBlock(nn.Module):
 
 
 def pool_unpadded(features: Tensor, token_mask: Tensor) -> Tensor:
-    """Averages features [B,F,g/2,g/2] over what a mask [B,g,g] says is no padding: [B,F]."""
+    """Averages features [B,F,g/2,g/2] to [B,F], without the padding: 0 in the mask [B,g,g]."""
     share = F.avg_pool2d(token_mask.unsqueeze(1), 2)
     return (features * share).mean(dim=(2, 3)) / share.mean(dim=(2, 3))
 
@@ -184,14 +190,14 @@ def _to_tokens(x: Tensor) -> Tensor:
 
 
 def _layer_norm(norm: LayerNorm2d) -> nn.LayerNorm:
-    """The same of tokens."""
+    """The same norm for tokens [B,N,C]."""
     same = nn.LayerNorm(norm.weight.shape, eps=1e-6)
     same.weight, same.bias = norm.weight, norm.bias
     return same
 
 
 def _linear(layer: nn.Module, *, inputs: int | None = None) -> nn.Linear:
-    """What a convolution of 1 x 1 does with tokens, or with the first of their channels."""
+    """A 1 x 1 convolution as a linear layer for tokens, or for their first `inputs` channels."""
     assert isinstance(layer, nn.Conv2d)
     weight = layer.weight.detach()[:, :inputs, 0, 0]
     same = nn.Linear(weight.shape[1], weight.shape[0])

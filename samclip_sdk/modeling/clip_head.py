@@ -15,7 +15,8 @@ from samclip_sdk.modeling.config import ClipHeadConfig, TinyViTConfig, ViTDetCon
 class ClipHead(nn.Module):
     """Optional token pooling, transformer layers, masked max-pool, LayerNorm, MLP.
 
-    The dense path applies the same LayerNorm and MLP to every token instead of the pooled one.
+    For patch embeddings the same LayerNorm and MLP are applied to every token instead of the pooled
+    one.
     """
 
     def __init__(
@@ -58,12 +59,12 @@ class ClipHead(nn.Module):
         """
         patches, mask = self.encode(image_tokens, token_mask)
         pooled = max_pool(patches, mask).unsqueeze(1)
-        # In one product: an exported graph would else hold the MLP twice, once transposed.
+        # In one product, because an exported graph would otherwise have the MLP twice.
         embeddings = self.embed(torch.cat([patches, pooled], dim=1))
         return embeddings[:, :-1], embeddings[:, -1]
 
     def encode(self, image_tokens: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Runs the layers: patch features [B,h*h,C] and their mask float [B,h*h]."""
+        """Runs the layers; returns patch features [B,h*h,C] and their mask float [B,h*h]."""
         tokens, mask = pool_tokens(
             image_tokens, token_mask, self._pooling_by_grid.get(image_tokens.shape[-1], 1)
         )
@@ -86,15 +87,15 @@ class ClipHead(nn.Module):
 
 
 def max_pool(patches: Tensor, mask: Tensor) -> Tensor:
-    """Channel-wise maximum of patches [B,N,C] over those whose mask [B,N] is 1: [B,C]."""
+    """The channel-wise maximum [B,C] of the patches [B,N,C] whose mask [B,N] is 1."""
     return (patches + (1 - mask).unsqueeze(-1) * MASKED_LOGIT).amax(dim=1)
 
 
 def pool_tokens(tokens: Tensor, mask: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Averages unpadded tokens in side x side cells.
+    """Averages unpadded tokens in cells of side x side.
 
-    Maps tokens [B,C,g,g] and mask [B,g,g] to [B,C,g/side,g/side] and [B,g/side,g/side]; a cell's
-    mask is 1 if any of its tokens' is.
+    Maps tokens [B,C,g,g] and mask [B,g,g] to [B,C,g/side,g/side] and [B,g/side,g/side]. A cell's
+    mask is 1 if the mask of any of its tokens is 1.
     """
     if side == 1:
         return tokens, mask

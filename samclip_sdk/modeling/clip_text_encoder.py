@@ -1,4 +1,4 @@
-"""CLIP's text encoder: the teacher's own, frozen (paper section 3.1)."""
+"""CLIP's text encoder: the teacher's own encoder, frozen (paper section 3.1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from samclip_sdk.modeling.config import ClipTextConfig
 
 
 class ClipTextEncoder(nn.Module):
-    """Token ids to unit embeddings in CLIP's joint space."""
+    """Maps token ids to unit embeddings in CLIP's joint space."""
 
     def __init__(self, config: ClipTextConfig, *, embed_dim: int) -> None:
         super().__init__()
@@ -35,8 +35,8 @@ class ClipTextEncoder(nn.Module):
         """Embeds K texts.
 
         Args:
-            input_ids: int [K,L], L up to the context length; the end-of-text token's place gives
-                the embedding, and what follows it has no influence.
+            input_ids: int [K,L], L up to the context length; the embedding is taken at the
+                end-of-text token, and later tokens have no influence.
 
         Returns:
             text_embeddings [K,E], L2-normalised.
@@ -47,7 +47,7 @@ class ClipTextEncoder(nn.Module):
         bias = torch.full((length, length), MASKED_LOGIT, dtype=x.dtype, device=x.device).triu(1)
         for block in self.blocks:
             x = block(x, bias)
-        # A product with a one-hot row instead of a gather: every runtime has it.
+        # A product with a one-hot row instead of a gather, because every runtime supports it.
         end = (input_ids == self.eot_id).float().argmax(dim=1, keepdim=True)
         is_end = (torch.arange(length, device=x.device) == end).to(x.dtype)
         pooled = (is_end.unsqueeze(1) @ self.ln_final(x)).squeeze(1)

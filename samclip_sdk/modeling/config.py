@@ -1,8 +1,8 @@
-"""The merged model's configuration: one frozen tree, free of torch, kept in checkpoint and bundle.
+"""The merged model's configuration: one frozen tree without torch, in checkpoints and bundles.
 
 The presets are `VIT_B` (the paper's model, section 3), `VIT_L` and `VIT_H` (SAM's larger
-encoders), `TINY` (for drawings), `TINY_VIT` (MobileSAM's encoder), and `MOBILE` (the embedded
-default), `REPVIT` and `MOBILECLIP`, whose encoders are convolutional.
+encoders), `TINY` (for drawings) and `TINY_VIT` (MobileSAM's encoder). `MOBILE` (the embedded
+default), `REPVIT` and `MOBILECLIP` have convolutional encoders.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class _Config(BaseModel):
 
 
 PATCH_OBJECTS = 4
-"""Channels of patch_objects: how likely the centre of an object and a border are there, logits, and
-the way to the centre of the patch's own object, x and y in patches."""
+"""Channels of patch_objects: the logits of an object's centre and of a border in the patch, and the
+offset to the centre of the patch's own object, x and y in patches."""
 
 Stages: TypeAlias = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
 
 Template: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[^{}]*\{\}[^{}]*$")]
-"""A prompt of a label, with {} once, in place of it."""
+"""A prompt for a label, with {} once in place of the label."""
 
 
 class _ImageEncoderConfig(_Config):
-    """What the kinds of image encoder have in common."""
+    """The fields that all kinds of image encoder share."""
 
     image_size_px: int = Field(default=1024, gt=0)
     patch_size: int = Field(default=16, gt=0)
@@ -48,7 +48,7 @@ class _ImageEncoderConfig(_Config):
 
     @property
     def resolution_step(self) -> int:
-        """What a resolution must be a multiple of, in pixels."""
+        """The pixels that a resolution must be a multiple of."""
         return self.patch_size
 
 
@@ -79,16 +79,16 @@ class ViTDetConfig(_ImageEncoderConfig):
 
 
 class PyramidConfig(_ImageEncoderConfig):
-    """A timm backbone whose strides 8, 16 and 32, `widths` wide, are fused at stride 16.
+    """A timm backbone whose features at strides 8, 16 and 32 are fused at stride 16.
 
-    `embed_dim` is the width that they are fused to, before the neck. Pixels are RGB 0..255, less
-    the mean, over the deviation.
+    `widths` are the channels of these features; `embed_dim` is the width of the fused features,
+    before the neck. Pixels are RGB 0..255, minus the mean, divided by the standard deviation.
     """
 
     kind: Literal["pyramid"] = "pyramid"
     image_size_px: int = Field(default=512, gt=0)
     patch_size: Literal[16] = 16
-    backbone: str = Field(min_length=1, description="its name in timm")
+    backbone: str = Field(min_length=1, description="the backbone's name in timm")
     widths: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
         description="channels of the backbone's strides 8, 16 and 32"
     )
@@ -98,20 +98,21 @@ class PyramidConfig(_ImageEncoderConfig):
 
     @property
     def resolution_step(self) -> int:
-        """What a resolution must be a multiple of, in pixels: the coarsest stride."""
+        """The pixels that a resolution must be a multiple of: the coarsest stride."""
         return 32
 
     @property
     def token_dim(self) -> int:
-        """Width of image_tokens: the backbone's features of all three strides."""
+        """Width of image_tokens: the sum of the backbone's widths at all three strides."""
         return sum(self.widths)
 
 
 class TinyViTConfig(_ImageEncoderConfig):
-    """MobileSAM's image encoder: the values of each of TinyViT's four stages.
+    """MobileSAM's image encoder, with one value for each of TinyViT's four stages.
 
-    The first stage is convolutional: its heads and window mean nothing. The position tables of the
-    CLIP head's layers are stored for `image_size_px`; those layers have the last stage's heads.
+    The first stage is convolutional, so its heads and window are not used. The position tables of
+    the CLIP head's layers are stored for `image_size_px`; these layers have as many heads as the
+    last stage.
     """
 
     kind: Literal["tiny_vit"] = "tiny_vit"
@@ -148,7 +149,7 @@ class TinyViTConfig(_ImageEncoderConfig):
 ImageEncoderConfig: TypeAlias = Annotated[
     ViTDetConfig | PyramidConfig | TinyViTConfig, Field(discriminator="kind")
 ]
-"""The kinds of image encoder, alike from outside."""
+"""The kinds of image encoder; all have the same interface."""
 
 
 class ClipHeadConfig(_Config):
@@ -162,10 +163,11 @@ class ClipHeadConfig(_Config):
 
 
 class ClassifierHeadConfig(_Config):
-    """The CLIP head behind a convolutional encoder: an image classifier's last layers, corrected.
+    """The CLIP head of a convolutional encoder: an image classifier's last layers, corrected.
 
-    `features` is the width of what the classifier pools, `hidden_dim` of what corrects each patch,
-    `mlp_dim` of the MLPs in that. With `objects` each patch tells where its object lies, too.
+    `features` is the width of the features that the classifier pools. `hidden_dim` is the width of
+    the layers that correct each patch, and `mlp_dim` of their MLPs. With `objects`, the head also
+    predicts where each patch's object lies.
     """
 
     features: int = Field(gt=0)
@@ -184,10 +186,10 @@ class MaskDecoderConfig(_Config):
     mlp_dim: int = Field(default=2048, gt=0)
     iou_head_hidden_dim: int = Field(default=256, gt=0)
     local_blocks: int = Field(
-        default=0, ge=0, description="ours: convolutions over the image's tokens, none in SAM"
+        default=0, ge=0, description="our convolutions over the image's tokens; SAM has none"
     )
     high_resolution: bool = Field(
-        default=False, description="features of strides 4 and 8 enter the upscaling, as in SAM 2"
+        default=False, description="whether features of strides 4 and 8 enter the upscaling: SAM 2"
     )
 
     @property
@@ -210,10 +212,10 @@ class ClipTextConfig(_Config):
 
 
 class BertTextConfig(_Config):
-    """A small BERT, every token of which sees every other, with an MLP from their mean to E.
+    """A small BERT with attention between all tokens, and an MLP from their mean to E.
 
-    `mlp_dim` is of its layers, `hidden_dim` of the MLP behind them. `templates` are the prompts of
-    a label that it was taught for, {} in place of it.
+    `mlp_dim` is the hidden width of its layers, `hidden_dim` of the MLP behind them. `templates`
+    are the prompts that it was trained with, with {} in place of the label.
     """
 
     kind: Literal["bert"] = "bert"
@@ -231,11 +233,11 @@ class BertTextConfig(_Config):
 TextEncoderConfig: TypeAlias = Annotated[
     ClipTextConfig | BertTextConfig, Field(discriminator="kind")
 ]
-"""The two kinds of text encoder, alike from outside."""
+"""The two kinds of text encoder; both have the same interface."""
 
 
 class ModelConfig(_Config):
-    """The merged model: what `build_model` needs to build it, at any size.
+    """The configuration of the merged model, from which `build_model` builds it at any size.
 
     `classification_resolution` and `segmentation_resolution` are the resolutions in pixels at
     which the two tasks run (paper: 336 and 1024); `embed_dim` is CLIP's joint embedding width.
@@ -292,7 +294,7 @@ class ModelConfig(_Config):
 
     @property
     def tells_objects(self) -> bool:
-        """Whether the CLIP head tells of each patch where its object lies."""
+        """Whether the CLIP head predicts where each patch's object lies."""
         return isinstance(self.clip_head, ClassifierHeadConfig) and self.clip_head.objects
 
     def token_pooling(self, resolution: int) -> int:
@@ -301,10 +303,10 @@ class ModelConfig(_Config):
         return head.token_pooling.get(resolution, 1) if isinstance(head, ClipHeadConfig) else 1
 
 
-# The paper's class maps are 32 x 32 at 1024 px (section 4.4), of 64 x 64 tokens.
+# The paper's class maps are 32 x 32 at 1024 px (section 4.4), from 64 x 64 tokens.
 VIT_B = ModelConfig(name="samclip-vit-b", clip_head=ClipHeadConfig(token_pooling={1024: 2}))
 
-# The same of SAM's larger encoders; the text encoder is that of CLIP's ViT-L/14, too.
+# The same with SAM's larger encoders; the text encoder is also CLIP's ViT-L/14.
 VIT_L = VIT_B.model_copy(
     update={
         "name": "samclip-vit-l",
@@ -359,7 +361,8 @@ MOBILE = ModelConfig(
     text_encoder=BertTextConfig(vocab_size=20480, depth=3),
 )
 
-# Small backbones whose published weights are not free for every use, or in no package: for owners.
+# Small backbones whose published weights have a restrictive licence or are in no package: for users
+# who have such weights.
 REPVIT = MOBILE.model_copy(
     update={
         "name": "samclip-repvit",
@@ -378,7 +381,7 @@ MOBILECLIP = MOBILE.model_copy(
     }
 )
 
-# MobileSAM's encoder and decoder; the text encoder is that of OpenCLIP's ViT-B-16.
+# MobileSAM's encoder and decoder; the text encoder is OpenCLIP's ViT-B-16.
 TINY_VIT = ModelConfig(
     name="samclip-tiny-vit",
     embed_dim=512,

@@ -1,4 +1,4 @@
-"""SAM's mask decoder, for K prompts against one image embedding."""
+"""SAM's mask decoder, for K prompts on one image embedding."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from samclip_sdk.modeling.prompt_encoder import PositionEmbeddingRandom
 from samclip_sdk.modeling.two_way_transformer import TwoWayTransformer
 
 NUM_MASK_TOKENS = 4
-"""Token 0 answers when one mask is asked, tokens 1 to 3 when three are (multimask)."""
+"""Token 0 is for a single mask, tokens 1 to 3 are for three masks (multimask)."""
 
 
 class MaskDecoder(nn.Module):
-    """Image and prompt embeddings to mask logits and predicted IoUs."""
+    """Maps image and prompt embeddings to mask logits and predicted IoUs."""
 
     def __init__(self, config: MaskDecoderConfig) -> None:
         super().__init__()
@@ -55,10 +55,10 @@ class MaskDecoder(nn.Module):
         """Decodes K prompts.
 
         Args:
-            image_embeddings: [1,D,g,g], or [K,D,g,g] where each prompt has its own image. Of high
-                resolution 4 D channels, of which the last 3 D enter the upscaling.
+            image_embeddings: [1,D,g,g], or [K,D,g,g] if each prompt has its own image. With high
+                resolution there are 4 D channels, and the last 3 D enter the upscaling.
             sparse_embeddings: [K,P,D].
-            sparse_mask: float [K,P], 0 for filler that must not take part.
+            sparse_mask: float [K,P], 0 hides filler.
             dense_embeddings: [K,D,g,g].
 
         Returns:
@@ -85,15 +85,15 @@ class MaskDecoder(nn.Module):
         return masks, self.iou_prediction_head(queries[:, 0])
 
     def _upscale(self, x: Tensor, finer: Tensor | None) -> Tensor:
-        """`output_upscaling` of tokens [K,g*g,D]: [K,4g*4g,D/8], row by row.
+        """Applies `output_upscaling` to tokens [K,g*g,D]; returns [K,4g*4g,D/8], row by row.
 
-        A transposed convolution whose steps are as long as its kernel is a product of matrices.
-        Tokens spare the norm, and the product with what the masks are made of, a transposition.
+        A transposed convolution whose stride equals its kernel is a matrix product. With tokens,
+        the norm and the product with the hypernetworks' outputs need no transposition.
 
         Args:
             x: the tokens.
-            finer: [1,3D,g,g] or [K,3D,g,g], of `HighResolution`: what is added to the outcome of
-                the first layer, D of them, and of the second.
+            finer: [1,3D,g,g] or [K,3D,g,g], from `HighResolution`. The first D channels are added
+                to the output of the first layer, the others to that of the second.
         """
         first, norm, _, second, _ = self.output_upscaling
         assert isinstance(first, nn.ConvTranspose2d)
@@ -110,26 +110,27 @@ class MaskDecoder(nn.Module):
 
 
 def _spread(x: Tensor, layer: nn.ConvTranspose2d, finer: Tensor | None) -> Tensor:
-    """Applies a layer of kernel and stride 2 to tokens [K,s*s,C]: [K,2s*2s,c], row by row.
+    """Applies a layer of kernel and stride 2 to tokens [K,s*s,C]; returns [K,2s*2s,c], row by row.
 
-    `finer` [K,s*s,4c], or [1,s*s,4c], is added: of each token the upper two, then the lower two.
+    `finer` [K,s*s,4c] or [1,s*s,4c] is added. It has each token's upper two cells, then the lower
+    two.
     """
     assert layer.bias is not None
     side, width = math.isqrt(x.shape[1]), layer.out_channels
     four = x @ layer.weight.permute(0, 2, 3, 1).flatten(1) + layer.bias.repeat(4)
     if finer is not None:
         four = four + finer
-    # Of each token the upper two, then the lower two: a row of tokens becomes two rows.
+    # Each token has its upper two cells, then the lower two: a row of tokens becomes two rows.
     rows = four.reshape(-1, side, 2, 2 * width).transpose(1, 2)
     return rows.reshape(x.shape[0], -1, width)
 
 
 class LocalBlock(nn.Module):
-    """Ours: each of an image's tokens looks at those around it, as in a ConvNeXt block.
+    """A ConvNeXt block over an image's tokens, so that each token sees its neighbours; ours.
 
-    In SAM's decoder a token of the image meets the prompt's tokens alone. That is enough for a box,
-    which says where a thing ends; a score map says it roughly, and what is near knows better. It
-    starts as no change at all.
+    In SAM's decoder a token of the image attends to the prompt's tokens only. That is enough for a
+    box, which has the exact extent of an object. A score map has it only roughly, and the
+    neighbouring tokens refine it. The block starts as the identity.
     """
 
     def __init__(self, dim: int) -> None:
@@ -141,12 +142,12 @@ class LocalBlock(nn.Module):
         self.start()
 
     def start(self) -> None:
-        """Makes it no change."""
+        """Makes the block the identity."""
         for parameter in self.lin2.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps [K,g*g,D], row by row, to the same."""
+        """Maps tokens [K,g*g,D], row by row, to the same shape."""
         side = math.isqrt(x.shape[1])
         around = self.around(x.transpose(1, 2).reshape(*x.shape[::2], side, side))
         y: Tensor = x + self.lin2(F.gelu(self.lin1(self.norm(around.flatten(2).transpose(1, 2)))))
@@ -154,7 +155,7 @@ class LocalBlock(nn.Module):
 
 
 class MLP(nn.Module):
-    """Three linear layers with ReLU between."""
+    """Three linear layers with ReLU between them."""
 
     def __init__(self, dim: int, *, hidden_dim: int, output_dim: int) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from samclip_sdk.modeling.neck import LayerNorm2d
 
 
 class PromptEncoder(nn.Module):
-    """Points, boxes (as two corner points) and masks to sparse and dense embeddings.
+    """Maps points, boxes (as two corner points) and masks to sparse and dense embeddings.
 
     `point_labels`: 1 foreground, 0 background, 2 and 3 a box's top-left and bottom-right corner,
     -1 SAM's padding token (takes part in attention), -2 filler for a static P (does not).
@@ -46,7 +46,7 @@ class PromptEncoder(nn.Module):
             point_coords: float [K,P,2], (x, y) in model pixels; SAM's half pixel is added here.
             point_labels: int [K,P].
             mask_input: float [K,1,4g,4g], logits.
-            has_mask_input: float [K], 1 where `mask_input` counts.
+            has_mask_input: float [K], 1 if `mask_input` is used.
 
         Returns:
             sparse_embeddings [K,P,D], sparse_mask [K,P] (0 for filler), dense_embeddings [K,D,g,g].
@@ -80,7 +80,7 @@ class PositionEmbeddingRandom(nn.Module):
     def forward(self, coords: Tensor) -> Tensor:
         """Maps (x, y) in 0..1, [...,2], to features [...,2*num_pos_feats]."""
         centred, matrix = 2 * coords - 1, self.positional_encoding_gaussian_matrix
-        # No matrix product: autocast would run it in half precision, and lose a pixel or two.
+        # No matrix product: autocast would run it in half precision, with errors of a pixel or two.
         phases = 2 * math.pi * (centred[..., :1] * matrix[0] + centred[..., 1:] * matrix[1])
         return torch.cat([phases.sin(), phases.cos()], dim=-1)
 

@@ -1,6 +1,6 @@
 """A convolutional image encoder: a timm backbone's strides 8, 16 and 32, fused to stride 16.
 
-The paper names such backbones as its next step (appendix E). From outside it is the ViT's equal.
+The paper names such backbones as its next step (appendix E). The interface is the ViT's.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ FINEST = 4
 
 
 class PyramidEncoder(nn.Module):
-    """Image to the backbone's features, for the CLIP head, and embeddings of them, for SAM's.
+    """Maps an image to the backbone's features for the CLIP head and to embeddings for SAM's.
 
-    Runs at any resolution that is a multiple of 32. The backbone's BatchNorm is frozen: training
+    It runs at any resolution that is a multiple of 32. The backbone's BatchNorm is frozen: training
     changes neither its statistics nor its weights.
 
     Attributes:
         backbone: timm's network; the state dict has timm's own names for it.
 
     Raises:
-        ValueError: timm has no such backbone, or it has not the three strides.
+        ValueError: timm has no such backbone, or it does not have the three strides.
         RuntimeMissingError: timm is not installed.
     """
 
@@ -55,9 +55,9 @@ class PyramidEncoder(nn.Module):
                 f"not {config.widths}"
             )
         freeze_batch_norm(self.backbone)
-        # On a CPU its convolutions are a third faster so, forward and backward.
+        # On a CPU this makes its convolutions a third faster, forward and backward.
         self.backbone.to(memory_format=torch.channels_last)
-        # Stride 8 by all four of its cells, not by their average: edges need it.
+        # Stride 8 enters with all four of its cells, not with their average: edges need it.
         self.lateral_8 = nn.Conv2d(fine, dim, kernel_size=2, stride=2)
         self.lateral_16 = nn.Conv2d(middle, dim, kernel_size=1)
         self.lateral_32 = nn.Conv2d(coarse, dim, kernel_size=1)
@@ -83,9 +83,9 @@ class PyramidEncoder(nn.Module):
             image: [B,3,S,S], RGB 0..255, uint8 or float.
 
         Returns:
-            image_tokens [B,C,g,g], C of all three strides, and image_embeddings
-            [B,out_chans,g,g], g = S / 16; of high resolution [B,4*out_chans,g,g], see
-            `HighResolution`.
+            image_tokens [B,C,g,g], where C is the channels of all three strides, and
+            image_embeddings [B,out_chans,g,g], g = S / 16; with high resolution
+            [B,4*out_chans,g,g], see `HighResolution`.
         """
         x = (image.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
         features = self.backbone(x)
@@ -97,10 +97,10 @@ class PyramidEncoder(nn.Module):
         return join_strides(*strides), embeddings
 
     def fuse(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
-        """Maps the backbone's features at strides 8, 16 and 32, [B,c,S/8,S/8] and so on, to one.
+        """Fuses the backbone's features at strides 8, 16 and 32, [B,c,S/8,S/8] and so on.
 
         Returns:
-            [B,embed_dim,S/16,S/16].
+            The fused features [B,embed_dim,S/16,S/16].
         """
         upsampled = F.interpolate(self.lateral_32(coarse), scale_factor=2.0, mode="bilinear")
         x = self.lateral_8(fine) + self.lateral_16(middle) + upsampled
@@ -108,11 +108,11 @@ class PyramidEncoder(nn.Module):
         return fused
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """In training, computes each stage again on the way back instead of keeping all of it."""
+        """Turns gradient checkpointing of the stages on or off: less memory, more time."""
         self.backbone.set_grad_checkpointing(enable)
 
     def at_resolution(self, resolution: int) -> PyramidEncoder:
-        """Returns a copy for export: branches merged, BatchNorm folded into the convolutions.
+        """Returns a copy for export, with branches merged and BatchNorm folded.
 
         It runs at any other resolution too.
         """
@@ -125,40 +125,40 @@ class PyramidEncoder(nn.Module):
 
 
 class HighResolution(nn.Module):
-    """Features of strides 4 and 8 for the mask decoder's two steps of upscaling, as in SAM 2; ours.
+    """Features of strides 4 and 8 for the mask decoder's two upscaling steps: ours, as in SAM 2.
 
-    They lie at stride 16, what is beside one another there in channels behind one another, so that
-    an embedding stays one tensor. They begin as no change at all.
+    They are stored at stride 16, with neighbouring cells in consecutive channels, so that an
+    embedding stays one tensor. They start as zeros, which change nothing.
     """
 
     def __init__(self, finest: int, fine: int, *, out_chans: int) -> None:
         super().__init__()
-        # As wide as what the decoder's steps make: a quarter of its width, and an eighth.
+        # The widths of the decoder's steps: a quarter and an eighth of its own width.
         self.stride_4 = nn.Conv2d(finest, 4 * (out_chans // 8), kernel_size=2, stride=2)
         self.stride_8 = nn.Conv2d(fine, 4 * (out_chans // 4), kernel_size=2, stride=2)
         self.start()
 
     def start(self) -> None:
-        """Makes it no change."""
+        """Sets all weights to zero, so that nothing changes."""
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, finest: Tensor, fine: Tensor) -> Tensor:
         """Maps features [B,c,S/4,S/4] and [B,C,S/8,S/8] to [B,3*out_chans,S/16,S/16].
 
-        The first `out_chans` channels are of stride 8.
+        The first `out_chans` channels are the features of stride 8.
         """
         return torch.cat([self.stride_8(fine), F.pixel_unshuffle(self.stride_4(finest), 2)], dim=1)
 
 
 def join_strides(fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
-    """Joins features at strides 8, 16 and 32 at stride 16: averaged, as they are, and repeated."""
+    """Joins features of strides 8, 16 and 32 at stride 16: averaged, unchanged and repeated."""
     repeated = F.interpolate(coarse, scale_factor=2.0, mode="nearest")
     return torch.cat([F.avg_pool2d(fine, 2), middle, repeated], dim=1)
 
 
 def _create_backbone(name: str) -> Any:
-    """A timm network that answers with its features, random as timm draws it: no download."""
+    """Makes a timm network that returns its features, with timm's random weights: no download."""
     try:
         import timm
     except ImportError as error:

@@ -1,7 +1,7 @@
 """MobileSAM's image encoder: TinyViT, whose last stage keeps stride 16, and SAM's neck.
 
-Modules have MobileSAM's names, so that its checkpoints load as SAM's do. Its ImageNet classifier,
-which it never calls, is left out.
+Modules have MobileSAM's names, so that its checkpoints load like SAM's. MobileSAM's ImageNet
+classifier is left out, because it is never called.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _EXPANSION = 4  # of a convolutional block's channels
 
 
 class TinyViTEncoder(nn.Module):
-    """Image to tokens before the neck, for the CLIP head, and embeddings after it, for SAM's.
+    """Maps an image to tokens for the CLIP head and, by the neck, to embeddings for SAM's.
 
-    Runs at any resolution that is a multiple of 16. BatchNorm is frozen: training changes neither
-    its statistics nor its weights.
+    It runs at any resolution that is a multiple of 16. BatchNorm is frozen: training changes
+    neither its statistics nor its weights.
     """
 
     pixel_mean: Tensor
@@ -80,7 +80,7 @@ class TinyViTEncoder(nn.Module):
         return x, self.neck(x)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """In training, computes each stage again on the way back instead of keeping all of it."""
+        """Turns gradient checkpointing of the stages on or off: less memory, more time."""
         self.grad_checkpointing = enable
 
     def at_resolution(self, resolution: int) -> TinyViTEncoder:
@@ -91,7 +91,7 @@ class TinyViTEncoder(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks, then a step to the next stage's channels and stride."""
+    """Blocks, then a downsampling to the next stage's channels and stride."""
 
     def __init__(self, blocks: nn.ModuleList, *, downsample: nn.Module | None) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Stage(nn.Module):
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution without bias, padded to keep its side, and a BatchNorm."""
+    """A convolution without bias, padded to keep the side at stride 1, and a BatchNorm."""
 
     def __init__(
         self, in_chans: int, out_chans: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
@@ -154,7 +154,7 @@ class ConvBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """To the next stage: other channels, and half the side where the stride is 2."""
+    """Downsampling to the next stage: other channels, and half the side if the stride is 2."""
 
     def __init__(self, dim: int, out_dim: int, *, stride: int) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ class PatchMerging(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Attention in windows, a convolution of each channel, and an MLP."""
+    """Attention in windows, a depthwise convolution, and an MLP."""
 
     def __init__(self, dim: int, *, num_heads: int, mlp_ratio: float, window_size: int) -> None:
         super().__init__()
@@ -206,8 +206,8 @@ class NormMlp(nn.Module):
 class WindowAttention(nn.Module):
     """Multi-head attention in windows, with a bias for each distance between two tokens.
 
-    MobileSAM fills the last windows with zeros before its LayerNorm, so a padded token's query, key
-    and value are the projection of that one's bias.
+    MobileSAM fills the last windows with zeros before its LayerNorm. So a padded token's query, key
+    and value are the projection of the LayerNorm's bias.
     """
 
     bias_index: Tensor
@@ -228,7 +228,7 @@ class WindowAttention(nn.Module):
         side, size = x.shape[1], self.window_size
         qkv = self.qkv(self.norm(x))
         windows = window_partition(qkv, size, fill=self.qkv(self.norm.bias)).flatten(1, 2)
-        # A head's query, key and value lie side by side.
+        # A head's query, key and value are adjacent channels.
         heads = windows.reshape(*windows.shape[:2], self.num_heads, -1).transpose(1, 2)
         q, k, v = heads.chunk(3, dim=-1)
         logits = (q * self.scale) @ k.transpose(-2, -1) + self.attention_biases[:, self.bias_index]
@@ -237,9 +237,9 @@ class WindowAttention(nn.Module):
 
 
 def _distances(size: int) -> Tensor:
-    """Which bias each pair of a window's tokens has, int64 [size**2,size**2].
+    """The index of the bias for each pair of a window's tokens, int64 [size**2,size**2].
 
-    A bias for each distance (down, across), in the order in which the pairs first have it.
+    Each distance (down, across) has one bias, in the order in which the pairs first have it.
     """
     tokens = list(itertools.product(range(size), repeat=2))
     number: dict[tuple[int, int], int] = {}

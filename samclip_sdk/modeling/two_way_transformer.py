@@ -9,7 +9,7 @@ from samclip_sdk.modeling.attention import MASKED_LOGIT
 
 
 class TwoWayTransformer(nn.Module):
-    """Layers of self-attention and cross-attention both ways, then a last look at the image."""
+    """Layers of self-attention and two-way cross-attention, and a last attention to the image."""
 
     def __init__(self, dim: int, *, depth: int, num_heads: int, mlp_dim: int) -> None:
         super().__init__()
@@ -27,12 +27,12 @@ class TwoWayTransformer(nn.Module):
     def forward(
         self, image_embedding: Tensor, image_pe: Tensor, tokens: Tensor, token_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Attends.
+        """Runs all layers.
 
         Args:
             image_embedding: [K,D,g,g].
             image_pe: [1,D,g,g].
-            tokens: [K,T,D], also the tokens' own positions.
+            tokens: [K,T,D]; they are also added as the tokens' positions.
             token_mask: float [K,T], 0 hides a token as a key.
 
         Returns:
@@ -49,7 +49,7 @@ class TwoWayTransformer(nn.Module):
 
 
 class TwoWayAttentionBlock(nn.Module):
-    """Self-attention of tokens, tokens to image, MLP, image to tokens."""
+    """Self-attention of tokens, cross-attention to the image, MLP, cross-attention of the image."""
 
     def __init__(
         self, dim: int, *, num_heads: int, mlp_dim: int, skip_first_layer_pe: bool
@@ -102,7 +102,7 @@ class TokenMLP(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose inner width may be smaller than the tokens'."""
+    """Multi-head attention whose inner width may be smaller than the tokens' width."""
 
     def __init__(self, dim: int, *, num_heads: int, inner_dim: int) -> None:
         super().__init__()
@@ -136,17 +136,17 @@ class Attention(nn.Module):
 
 
 class TokenToImageAttention(Attention):
-    """A few tokens look at an image's many.
+    """Attention from a few tokens to the many tokens of an image.
 
-    Two products of matrices may be taken in either order. Here the weights of keys and values are
-    multiplied with the few tokens' side, so that nothing of the image is projected or put into
-    heads: the same answer for a fraction of the work.
+    Matrix products are associative. So the weights of keys and values are multiplied with the few
+    tokens, and the image's tokens are neither projected nor split into heads: the same output for a
+    fraction of the work.
     """
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # type: ignore[override]
         """Attends q [K,T,D] to k, v [K,N,D]."""
         q = self._split(self.q_proj(q)) * self.scale
-        # The bias of keys would add the same to all logits of a query: the softmax drops it.
+        # The keys' bias would add a constant to all logits of a query, which the softmax ignores.
         logits = (q @ self._by_head(self.k_proj)).flatten(1, 2) @ k.transpose(-2, -1)
         seen = (logits.softmax(dim=-1) @ v).reshape(v.shape[0], self.num_heads, -1, v.shape[-1])
         y = seen @ self._by_head(self.v_proj).transpose(-2, -1)
@@ -155,7 +155,7 @@ class TokenToImageAttention(Attention):
 
 
 class ImageToTokenAttention(Attention):
-    """An image's many tokens look at a few; see `TokenToImageAttention`."""
+    """Attention from the many tokens of an image to a few; see `TokenToImageAttention`."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """Attends q [K,N,D] to k, v [K,T,D]; `bias` [K,1,1,T] is added to the logits."""

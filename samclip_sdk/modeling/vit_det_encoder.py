@@ -18,10 +18,10 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 class ViTDetEncoder(nn.Module):
-    """Image to tokens before the neck, for the CLIP head, and embeddings after it, for SAM's.
+    """Maps an image to tokens for the CLIP head and, by the neck, to embeddings for SAM's.
 
-    Runs at any resolution that is a multiple of the patch size: positions are interpolated from
-    the tables, stored for `config.image_size_px`.
+    It runs at any resolution that is a multiple of the patch size: positions are interpolated from
+    the tables, which are stored for `config.image_size_px`.
     """
 
     pixel_mean: Tensor
@@ -68,7 +68,7 @@ class ViTDetEncoder(nn.Module):
         return tokens, self.neck(tokens)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """In training, computes each layer again on the way back instead of keeping all of it."""
+        """Turns gradient checkpointing of the layers on or off: less memory, more time."""
         self.grad_checkpointing = enable
 
     def at_resolution(self, resolution: int) -> ViTDetEncoder:
@@ -95,7 +95,7 @@ class PatchEmbed(nn.Module):
 
 
 def absolute_positions(table: Tensor, grid: int) -> Tensor:
-    """Absolute position embeddings [1,grid,grid,C]: the table, bicubic where its grid differs."""
+    """Absolute position embeddings [1,grid,grid,C]: the table, resized bicubically if needed."""
     if table.shape[1] == grid:
         return table
     resized = F.interpolate(table.permute(0, 3, 1, 2), size=(grid, grid), mode="bicubic")

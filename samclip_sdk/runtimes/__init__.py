@@ -1,5 +1,5 @@
-"""Runtimes: a folder for each, behind the Protocol of `session`; `known` is the table of them.
+"""Runtimes: a folder for each, behind the Protocol of `session`; `table` lists them.
 
-They run graphs. What a graph's tensors mean the contract alone knows. No runtime is imported before
-it is asked for: see `opening`.
+They run graphs. Only the contract defines the meaning of a graph's tensors. A runtime is imported
+only when it is used: see `opening`.
 """

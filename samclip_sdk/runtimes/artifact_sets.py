@@ -1,7 +1,7 @@
-"""The sets of artifacts in a bundle, and what may run them.
+"""The sets of artifacts in a bundle, and the runtimes that can run them.
 
-A set is all graphs that the SDK runs in one precision. Some runtimes have no artifacts of their
-own and read the ONNX files; see `known`.
+A set has all graphs that the SDK runs, in one precision. Some runtimes have no artifacts of their
+own and read the ONNX files; see `table`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RuntimeSet:
 
     @property
     def artifact_runtime(self) -> str:
-        """Whose files it reads."""
+        """The runtime whose files it reads."""
         return RUNTIMES[self.runtime].reads
 
 
@@ -47,7 +47,7 @@ def artifact_sets(bundle: Bundle) -> tuple[tuple[str, str], ...]:
 
 
 def runtime_sets(bundle: Bundle) -> tuple[RuntimeSet, ...]:
-    """Every way to run a bundle, on whatever machine; sets in the bundle's order."""
+    """Every runtime and precision for a bundle, on any machine; sets in the bundle's order."""
     return tuple(
         RuntimeSet(known.name, name, reads)
         for files, precision in artifact_sets(bundle)
@@ -58,7 +58,7 @@ def runtime_sets(bundle: Bundle) -> tuple[RuntimeSet, ...]:
 
 
 def graph_files(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[StoredFile, ...]:
-    """The graphs of a set and their weights, each once.
+    """The files of a set's graphs and their weights, each once.
 
     Args:
         manifest: the manifest of the bundle.
@@ -88,8 +88,7 @@ def find_set(bundle: Bundle, *, runtime: str, precision: str | None) -> RuntimeS
     Args:
         bundle: the bundle.
         runtime: the runtime that runs the set.
-        precision: the wanted precision; if None, the first in the bundle's order that the runtime
-            reads.
+        precision: the wanted precision; if None, the runtime's first in the bundle's order.
 
     Raises:
         BundleError: there is no such set.

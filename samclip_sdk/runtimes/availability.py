@@ -1,7 +1,7 @@
-"""Whether a runtime is installed on this machine, found out without importing it.
+"""Checks whether a runtime is installed on this machine, without importing it.
 
-A package that is installed, or a provider that lists itself, may still not load: the only proof is
-a session that says what it runs on. See `opening.runtime_states`.
+An installed package or a listed execution provider may still not load. The only proof is a session
+that reports the device it runs on. See `opening.runtime_states`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class RuntimeState(Record):
 
     Attributes:
         name: "onnx CUDAExecutionProvider", for instance.
-        version: of the package; empty where there is none.
-        reason: why no graph can be run on it here, and what would help; empty where one can.
-        loads: whether one can.
+        version: the package's version; empty if there is none.
+        reason: why it cannot run a graph here, and what would help; empty if it can.
+        loads: whether it can run a graph here.
     """
 
     name: str
@@ -33,15 +33,15 @@ class RuntimeState(Record):
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator over a property
     @property
     def loads(self) -> bool:
-        """See above."""
+        """Whether it can run a graph here."""
         return not self.reason
 
 
 def why_not_installed(runtime: str) -> str:
-    """Why a runtime of bundles cannot run here, as far as that shows without importing it.
+    """The reason why a runtime of bundles cannot run here, found without importing it.
 
     Returns:
-        A reason with a way out; empty where none shows.
+        A reason with a way out; empty if no reason was found.
     """
     known = RUNTIMES[runtime]
     if not any(importlib.util.find_spec(module) for module in known.modules):
@@ -50,10 +50,10 @@ def why_not_installed(runtime: str) -> str:
 
 
 def check_runtime(runtime: str) -> None:
-    """Refuses a runtime that does not run bundles, or is not installed.
+    """Refuses a runtime that does not run bundles or is not installed.
 
     Raises:
-        RuntimeMissingError: with what to do about it.
+        RuntimeMissingError: the message has the way out.
     """
     if runtime not in OF_BUNDLES:
         raise RuntimeMissingError(f"bundles do not run on {runtime!r}: use {', '.join(OF_BUNDLES)}")
@@ -63,10 +63,10 @@ def check_runtime(runtime: str) -> None:
 
 
 def check_any_runtime() -> None:
-    """Refuses to go on where no runtime of bundles is installed.
+    """Checks that any runtime of bundles is installed.
 
     Raises:
-        RuntimeMissingError: with the pip command of onnxruntime.
+        RuntimeMissingError: none is; the message has the pip command of onnxruntime.
     """
     if all(map(why_not_installed, OF_BUNDLES)):
         check_runtime("onnx")

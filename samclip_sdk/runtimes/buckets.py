@@ -1,8 +1,8 @@
-"""Any number of rows for graphs that take a few fixed numbers of them: cut, padded and trimmed.
+"""Runs any number of rows on graphs with a few fixed numbers of rows: cuts, pads and trims.
 
-A bucket is an artifact with one length for each symbolic axis. The axis that leads every output,
-whose rows do not depend on one another, is cut into calls; any other is padded only. An answer does
-not depend on the buckets that computed it.
+A bucket is an artifact with one length for each symbolic axis. If one axis is the first axis of
+every output, its rows do not depend on one another, and it is cut into calls. Any other axis is
+padded only. An answer does not depend on the buckets that computed it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class BucketCall:
     """A part of a feed that one call computes.
 
     Attributes:
-        bucket: its number.
+        bucket: the number of the bucket.
         feed: the part, not padded.
-        axes: its lengths.
+        axes: the part's lengths.
     """
 
     bucket: int
@@ -42,8 +42,8 @@ class Buckets:
 
     Args:
         spec: the graph's contract.
-        lengths: of each bucket; the greatest ones, where it takes shorter feeds as well.
-        where: what holds them, for messages: "this engine".
+        lengths: the lengths of each bucket; the greatest lengths if it takes shorter feeds as well.
+        where: the owner of the buckets, for messages: "this engine".
     """
 
     def __init__(self, spec: GraphSpec, *, lengths: Sequence[Lengths], where: str) -> None:
@@ -56,12 +56,12 @@ class Buckets:
         """Runs a graph on a feed of any length.
 
         Args:
-            feed: of the graph, checked.
-            axes: its lengths, from `check_feed`.
-            call: runs a bucket, by its number, on a feed of the very lengths that it has.
+            feed: the graph's feed, checked.
+            axes: the feed's lengths, from `check_feed`.
+            call: runs a bucket, by its number, on a feed of exactly the bucket's lengths.
 
         Returns:
-            The outputs, of the feed's own lengths.
+            The outputs in the feed's own lengths.
 
         Raises:
             PromptError: an axis that is not cut is longer than in any bucket.
@@ -74,14 +74,14 @@ class Buckets:
         )
 
     def calls(self, feed: Arrays, *, axes: Lengths) -> Iterator[BucketCall]:
-        """Cuts a feed into calls; one at least, even of no rows.
+        """Cuts a feed into calls; at least one, even for no rows.
 
         Args:
-            feed: of the graph, checked.
-            axes: its lengths.
+            feed: the graph's feed, checked.
+            axes: the feed's lengths.
 
         Raises:
-            PromptError: as `run`.
+            PromptError: an axis that is not cut is longer than in any bucket.
         """
         fitting = self._fitting(axes)
         axis = self._cut_axis
@@ -114,7 +114,7 @@ class Buckets:
         return sorted(fitting, key=lambda bucket: sorted(self._lengths[bucket].items()))
 
     def _next(self, fitting: Sequence[int], *, left: int) -> int:
-        """The smallest bucket that holds all that is left, or else the largest."""
+        """The smallest bucket that holds all remaining rows, or else the largest bucket."""
         assert self._cut_axis is not None
         holding = (each for each in fitting if self._lengths[each][self._cut_axis] >= left)
         return next(holding, fitting[-1])
@@ -142,26 +142,26 @@ class Buckets:
 
 
 def join(parts: Sequence[Arrays]) -> dict[str, NDArray[np.generic]]:
-    """The outputs of the calls of one feed, in order, as those of one."""
+    """Joins the outputs of a feed's calls, in order, into those of one call."""
     if len(parts) == 1:
         return dict(parts[0])
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def fixed_shape(spec: TensorSpec, axes: Lengths) -> tuple[int, ...]:
-    """A tensor's shape where its symbolic axes have these lengths."""
+    """A tensor's shape if its symbolic axes have the lengths `axes`."""
     return tuple(axes[axis] if isinstance(axis, str) else axis for axis in spec.shape)
 
 
 def _cut_axis(spec: GraphSpec) -> str | None:
-    """The symbolic axis that leads every output, if there is one."""
+    """The symbolic axis that is the first axis of every output; None if there is none."""
     first = {each.shape[0] for each in spec.outputs}
     axis = first.pop() if len(first) == 1 else None
     return axis if isinstance(axis, str) else None
 
 
 def _pad(array: NDArray[np.generic], *, spec: TensorSpec, lengths: Lengths) -> NDArray[np.generic]:
-    """Fills a tensor up to the lengths that a bucket has."""
+    """Pads a tensor to a bucket's lengths."""
     shape = fixed_shape(spec, lengths)
     if array.shape == shape:
         return array

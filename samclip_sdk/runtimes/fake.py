@@ -1,4 +1,4 @@
-"""A session without a runtime, for the tests of whoever builds on this package."""
+"""A session without a runtime, for the tests of code that uses this package."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from samclip_sdk.runtimes.tensor_checks import check_feed, check_outputs
 
 
 class FakeSession:
-    """Keeps a graph's contract and computes nothing of meaning.
+    """A session that keeps a graph's contract, with outputs that have no meaning.
 
     Args:
         spec: the graph's contract.
-        answer: feed -> outputs by name; those that it leaves out, or all if it is None, are noise
-            that depends on the feed alone.
+        answer: feed -> outputs by name. Outputs that it does not return, or all outputs if it is
+            None, are noise that depends on the feed only.
 
     Attributes:
-        feeds: what `run` was given, in order.
+        feeds: the feeds of `run`, in order.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class FakeSession:
         self._closed = False
 
     def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
-        """Records the feed and answers; see `Session.run`."""
+        """Records the feed and returns the outputs; see `Session.run`."""
         if self._closed:
             raise ValueError("the session is closed")
         axes = check_feed(feed, inputs=self.inputs)

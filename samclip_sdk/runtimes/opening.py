@@ -1,4 +1,4 @@
-"""Opens a graph on the runtime that was asked for; no other runtime is imported."""
+"""Opens a graph on the requested runtime; no other runtime is imported."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from samclip_sdk.system.packages import import_runtime
 
 
 class RuntimeModule(Protocol):
-    """What the module `runtime` of a runtime's folder holds. Importing it imports no runtime."""
+    """The interface of the module `runtime` in a runtime's folder. Its import loads no runtime."""
 
     def check(self, *, precision: str | None, options: RuntimeOptions) -> None:
-        """Refuses what `open_files` would refuse whatever the graph; see `check_openable`."""
+        """Refuses a precision or options that no graph can be opened with: `check_openable`."""
 
     def open_files(
         self, files: Sequence[GraphFile], *, spec: GraphSpec, options: RuntimeOptions
@@ -27,7 +27,7 @@ class RuntimeModule(Protocol):
         """Opens a graph; see `open_session`."""
 
     def states(self) -> Sequence[RuntimeState]:
-        """What loads here, found out by trying it."""
+        """Tries to load the runtime, or each of its providers, and returns the results."""
 
 
 def runtime_module(runtime: str) -> RuntimeModule:
@@ -61,18 +61,19 @@ def runtime_module(runtime: str) -> RuntimeModule:
 
 
 def check_openable(runtime: str, *, precision: str | None, options: RuntimeOptions) -> None:
-    """Refuses a way to run a bundle that no graph of it could be opened with here.
+    """Refuses a runtime, precision or options with which no graph of a bundle can be opened here.
 
-    That would else show at the first inference. With default options nothing is imported for it.
+    Without this check the error would come at the first inference. With default options it imports
+    nothing.
 
     Args:
         runtime: one of `OF_BUNDLES`.
-        precision: that the bundle is to run in; the one that it lists first if None.
-        options: of the runtime.
+        precision: the precision for the bundle; the first that it lists if None.
+        options: the runtime's options.
 
     Raises:
         OptionError: the runtime does not take one of the options.
-        RuntimeMissingError: the runtime, its device or one of its providers is not there.
+        RuntimeMissingError: the runtime, its device or one of its execution providers is missing.
         BundleError: the runtime has no such precision.
     """
     check_runtime(runtime)
@@ -90,10 +91,10 @@ def open_session(
     """Opens one graph of a bundle; for a checkpoint's graphs see `runtimes.torch`.
 
     Args:
-        runtime: one of `OF_BUNDLES`. TensorRT's engines are built where the cache has none.
-        files: the graph's artifacts for it; more than one only where each has fixed axes.
+        runtime: one of `OF_BUNDLES`. A TensorRT engine is built if the cache has none.
+        files: the graph's artifacts for the runtime; more than one only if each has fixed axes.
         spec: the graph's contract, which the artifacts must keep.
-        options: of the runtime.
+        options: the runtime's options.
 
     Raises:
         RuntimeMissingError: the runtime is not installed, or this version has no such runtime.

@@ -1,4 +1,4 @@
-"""What a caller may ask of a runtime, and which runtime takes what."""
+"""The options of runtimes, and the check of which runtime takes which."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from samclip_sdk.runtimes.table import RUNTIMES
 from samclip_sdk.system.progress import OnProgress, no_progress
 
 COMPUTE_UNITS = ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")
-"""Where Core ML may run."""
+"""The compute units that Core ML may use."""
 
 MAX_THREADS = 1024
 
@@ -42,21 +42,20 @@ def _thread_count(threads: object) -> int:
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """What a caller may ask of a runtime.
+    """The options of a runtime.
 
     Attributes:
-        device: "cpu", "cuda", "cuda:1" and so on, "mps" of torch; None leaves it to the runtime,
-            which takes the CPU if it can.
+        device: "cpu", "cuda", "cuda:1" and so on, or torch's "mps"; None leaves the choice to the
+            runtime, which takes the CPU if it can.
         providers: onnxruntime's execution providers, the preferred one first; the CPU if empty.
-        compute_units: Core ML's, one of `COMPUTE_UNITS`.
-        threads: onnxruntime's and OpenVINO's for a graph; their own choice if 0.
-        keep_compiled: whether OpenVINO keeps on the disk what it made of a graph, for the next
-            load.
-        on_progress: told what a long step is at, how many of its parts are done, and how many it
-            has: building a TensorRT engine, or trying what is fastest.
+        compute_units: Core ML's compute units, one of `COMPUTE_UNITS`.
+        threads: the threads of onnxruntime or OpenVINO for a graph; their own choice if 0.
+        keep_compiled: whether OpenVINO stores the compiled graph on the disk for the next load.
+        on_progress: called with a message, the parts done and the number of parts of a long step:
+            building a TensorRT engine, or trying the candidates of "auto".
 
     Raises:
-        OptionError: one of them is nothing that any runtime could take.
+        OptionError: an option has a value that no runtime takes.
     """
 
     device: str | None = None
@@ -69,7 +68,7 @@ class RuntimeOptions:
     def __post_init__(self) -> None:
         if self.device is not None and not _matches(r"[a-z]+(:[0-9]+)?", self.device):
             raise OptionError(f'device is {self.device!r}; give "cpu", "cuda", "cuda:1" or "mps"')
-        # A string is a sequence of letters, and never what was meant.
+        # A string is a sequence of letters too, but never a list of providers.
         if isinstance(self.providers, str) or not _are_names(self.providers):
             raise OptionError(
                 f"providers is {self.providers!r}; give a list of names, such as "
@@ -88,7 +87,7 @@ class RuntimeOptions:
         object.__setattr__(self, "threads", _thread_count(self.threads))
 
     def given(self) -> tuple[str, ...]:
-        """The names of the options that are not at their default, and need a runtime for them."""
+        """The names of the options that differ from their default and must fit the runtime."""
         names = ("device", "providers", "compute_units", "threads")
         return tuple(
             name for name in names if getattr(self, name) != getattr(DEFAULT_OPTIONS, name)
@@ -99,10 +98,10 @@ DEFAULT_OPTIONS = RuntimeOptions()
 
 
 def check_options(runtime: str, *, options: RuntimeOptions) -> None:
-    """Refuses an option that a runtime does not take, by its name.
+    """Refuses options that a runtime does not take.
 
     Raises:
-        OptionError: which, and what to do instead.
+        OptionError: the message names the option and what to do instead.
     """
     refused = why_refused(runtime, options=options)
     if refused:
@@ -110,7 +109,7 @@ def check_options(runtime: str, *, options: RuntimeOptions) -> None:
 
 
 def why_refused(runtime: str, *, options: RuntimeOptions) -> str:
-    """Why a runtime does not take these options; empty if it does."""
+    """The reason why a runtime does not take these options; empty if it takes them."""
     known = RUNTIMES[runtime]
     for name in options.given():
         value = getattr(options, name)
@@ -123,5 +122,5 @@ def why_refused(runtime: str, *, options: RuntimeOptions) -> str:
 
 
 def device_index(device: str) -> int:
-    """The number in a device's name: 1 of "cuda:1"; 0 where there is none."""
+    """The number in a device's name: 1 for "cuda:1"; 0 if there is no number."""
     return int(device.partition(":")[2] or 0)

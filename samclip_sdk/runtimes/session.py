@@ -1,4 +1,4 @@
-"""A graph that is ready to run, and the file that it came from."""
+"""The Protocol of a graph that is ready to run, and the checks of its answers."""
 
 from __future__ import annotations
 
@@ -19,57 +19,57 @@ class Session(Protocol):
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` must be fed with."""
+        """The inputs of `run`."""
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` returns."""
+        """The outputs of `run`."""
 
     def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         """Runs the graph.
 
         Args:
-            feed: exactly the inputs, by name, in the contract's dtypes and shapes.
+            feed: exactly the graph's inputs by name, in the contract's dtypes and shapes.
 
         Returns:
             The outputs by name, in the contract's dtypes and shapes.
 
         Raises:
-            ValueError: the feed is not what `inputs` says, or the session is closed.
+            ValueError: the feed does not match `inputs`, or the session is closed.
         """
 
     def close(self) -> None:
-        """Frees what the session holds; it may be called again."""
+        """Frees the session's resources; it may be called again."""
 
 
 def run_graph(session: Session, feed: Arrays, *, graph: str) -> dict[str, NDArray[np.float32]]:
-    """Runs a graph for an answer; what goes wrong in it is told in one line.
+    """Runs a graph for an answer; the runtime's error becomes one line.
 
     Args:
-        session: of the graph.
+        session: the graph's session.
         feed: see `Session.run`.
-        graph: its key, for messages.
+        graph: the graph's key, for messages.
 
     Returns:
-        The outputs by name; all outputs of all graphs are float32, and all numbers finite.
+        The outputs by name, float32; all numbers are finite.
 
     Raises:
         RunError: the runtime failed.
         VerificationError: an output holds NaN or infinity.
-        ValueError: as `Session.run`.
+        ValueError: the feed does not match the session's inputs, or the session is closed.
     """
     try:
         outputs = session.run(feed)
     except (SamClipError, ValueError):
         raise
-    except Exception as error:  # each runtime has its own, without a base class
+    except Exception as error:  # the runtimes' exceptions have no common base class
         raise run_failure(graph, error) from error
     check_finite(outputs, graph=graph)
     return {name: np.asarray(value, dtype=np.float32) for name, value in outputs.items()}
 
 
 def run_failure(what: str, error: Exception) -> RunError:
-    """What a runtime's own error becomes, whatever the runtime."""
+    """Makes a RunError from any runtime's own error."""
     reason = one_line(error) or type(error).__name__
     return RunError(
         f"{what} failed as it ran: {reason}; nothing is answered. Ask again; if it fails again, "
@@ -78,10 +78,10 @@ def run_failure(what: str, error: Exception) -> RunError:
 
 
 def check_finite(outputs: Arrays, *, graph: str) -> None:
-    """Refuses outputs that no answer can be made of.
+    """Refuses outputs that are not finite.
 
     Raises:
-        VerificationError: one of them holds NaN or infinity.
+        VerificationError: an output holds NaN or infinity.
     """
     for name, values in outputs.items():
         if not np.isfinite(values).all():

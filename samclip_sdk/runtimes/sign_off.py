@@ -1,4 +1,4 @@
-"""What `samclip verify` found on this device, kept so that loading need not warn again."""
+"""The stored reports of `samclip verify` on this device, so that loading does not warn again."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from samclip_sdk.system.user_folders import user_data
 
 
 class SignOffKey(Record):
-    """What a report vouches for; any difference is something that it says nothing about.
+    """The key of a report, which is valid for exactly this combination.
 
     Attributes:
-        bundle_id: of the bundle.
-        runtime: that ran it.
-        precision: that it ran in.
-        providers: onnxruntime's, the preferred one first; none elsewhere.
-        compute_units: Core ML's; "all" elsewhere.
+        bundle_id: the bundle's id.
+        runtime: the runtime that ran it.
+        precision: the precision that it ran in.
+        providers: onnxruntime's execution providers, the preferred one first; empty for other
+            runtimes.
+        compute_units: Core ML's compute units; "all" for other runtimes.
         device: the processor or GPU that it ran on.
-        version: of the runtime's package.
+        version: the versions of the runtime's packages.
     """
 
     bundle_id: str
@@ -34,15 +35,15 @@ class SignOffKey(Record):
 
     @property
     def path(self) -> Path:
-        """Where the report lies, once it has passed."""
+        """The path of the report; the file exists if the checks have passed."""
         digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
         folder = user_data("verified")
         return folder / f"{self.bundle_id}-{self.runtime}-{self.precision}-{digest}.json"
 
     def __str__(self) -> str:
-        """The runtime and the precision, and what else was chosen, in a few words."""
+        """The runtime, the precision, and the providers and compute units if they were chosen."""
         units = (self.compute_units,) if self.compute_units != "all" else ()
-        # Its last provider is the CPU, which takes what the others leave.
+        # The last provider is always the CPU, which runs what the others cannot.
         return " ".join((self.runtime, self.precision, *self.providers[:-1], *units))
 
 
@@ -50,7 +51,7 @@ def write_sign_off(path: Path, *, report: str) -> None:
     """Writes a report that has passed.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the report cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

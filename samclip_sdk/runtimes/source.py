@@ -28,19 +28,19 @@ class ModelSource(Protocol):
 
     @property
     def id(self) -> str:
-        """Changes with anything that changes an output."""
+        """An id that changes with anything that changes an output."""
 
     @property
     def runtime(self) -> str:
-        """The name of what runs the graphs; see `known`."""
+        """The name of the runtime that runs the graphs; see `table`."""
 
     @property
     def precision(self) -> str:
-        """Of the graphs."""
+        """The precision of the graphs."""
 
     @property
     def manifest(self) -> ModelInfo:
-        """Sizes, tasks, templates, thresholds."""
+        """The model's sizes, tasks, templates and thresholds."""
 
     @property
     def tokenizer_path(self) -> Path:
@@ -48,40 +48,40 @@ class ModelSource(Protocol):
 
     @property
     def nouns_path(self) -> Path | None:
-        """A vocabulary pack of what things are called, if the model brings one."""
+        """The model's vocabulary pack of nouns; None if it has none."""
 
     def session(self, graph: str) -> Session:
         """Opens a graph by its key, such as `image_encoder@256`."""
 
 
 class OpenedSource(ModelSource, Protocol):
-    """A source that was opened by name, whose answers may be kept for later processes."""
+    """A source that was opened by name; its answers may be stored for later processes."""
 
     @property
     def fingerprint(self) -> tuple[str, ...]:
-        """All that decides an answer: the model, what runs it, on which device, and its version."""
+        """Everything that an answer depends on: model, runtime, precision, device and version."""
 
 
 class BundleSource:
-    """A bundle on a runtime. All that it will run is verified here; sessions are opened later.
+    """A bundle on a runtime. All its files are verified here; sessions are opened later.
 
-    Warns with UnverifiedArtifactWarning of artifacts that were never compared with eager torch on
-    the runtime and the kind of device that they are to run on, until `samclip verify` has passed
-    here for this runtime, provider and device, and for the version that is installed.
+    Warns with UnverifiedArtifactWarning if the artifacts were never compared with eager torch on
+    this runtime and kind of device. The warning ends when `samclip verify` has passed here for this
+    runtime, provider and device, and for the installed version.
 
     Args:
-        bundle: where the artifacts are.
-        runtime: that runs it, one of `OF_BUNDLES`.
-        precision: that it runs in; the bundle's preferred one if None.
-        options: of the runtime.
-        warn: False for who is about to verify them.
+        bundle: the bundle with the artifacts.
+        runtime: the runtime that runs it, one of `OF_BUNDLES`.
+        precision: the precision that it runs in; the bundle's preferred one if None.
+        options: the runtime's options.
+        warn: whether to warn; False if the caller is going to verify the artifacts.
 
     Attributes:
         bundle: as given.
-        id: of the bundle.
-        manifest: of the bundle.
+        id: the bundle's id.
+        manifest: the bundle's manifest.
         runtime: as given.
-        precision: that it runs in.
+        precision: the precision that it runs in.
 
     Raises:
         BundleError: a graph has no such artifact, or a file is missing.
@@ -112,18 +112,18 @@ class BundleSource:
 
     @property
     def proven(self) -> bool:
-        """Whether the export compared all of it on such a runtime: of ONNX files, on the CPU."""
+        """Whether the export compared all graphs on this runtime: ONNX files on the CPU only."""
         compared = all(file.proven for files in self._files.values() for file in files)
         return compared and self._known.reads == self.runtime and not self._on_gpu
 
     @property
     def verified(self) -> bool:
-        """Whether `samclip verify` has passed here for all that an answer depends on."""
+        """Whether `samclip verify` has passed here for everything that an answer depends on."""
         return self.sign_off_key.path.is_file()
 
     @property
     def sign_off_key(self) -> SignOffKey:
-        """What a report of this source vouches for."""
+        """The key of this source's verification report."""
         options = self._options
         device = (gpu_name() if self._on_gpu else "") or cpu_name()
         index = device_index(options.device or "")
@@ -139,12 +139,12 @@ class BundleSource:
 
     @property
     def fingerprint(self) -> tuple[str, ...]:
-        """All that decides an answer."""
+        """Everything that an answer depends on."""
         return tuple(str(each) for each in self.sign_off_key.model_dump().values())
 
     @property
     def verify_command(self) -> str:
-        """What to type for its report."""
+        """The command that makes this source's verification report."""
         options = self._options
         chosen = {
             "--precision": (self.precision,),
@@ -181,7 +181,7 @@ class BundleSource:
 
     @property
     def nouns_path(self) -> Path | None:
-        """The bundle's nouns.safetensors, verified; None in a bundle without."""
+        """The bundle's nouns.safetensors, verified; None if the bundle has none."""
         named = any(each.path == NOUNS_NAME for each in self.bundle.manifest.files)
         return self.bundle.file(NOUNS_NAME) if named else None
 
@@ -189,7 +189,7 @@ class BundleSource:
         """Opens a graph by its key.
 
         Raises:
-            BundleError: there is no text_encoder.
+            BundleError: the bundle has no text_encoder.
         """
         if graph not in self.bundle.manifest.graphs:
             # The manifest guarantees every other graph that the client runs.
@@ -205,7 +205,7 @@ class BundleSource:
         )
 
     def _graph_files(self, graph: str) -> tuple[GraphFile, ...]:
-        """The artifacts of this set, verified."""
+        """The verified artifacts of a graph in this set."""
         files = self.bundle.graph_files(
             graph,
             runtime=self._set.artifact_runtime,

@@ -1,4 +1,4 @@
-"""The runtimes, and what is known of each without importing it: one table, which the rest reads."""
+"""The table of runtimes: the facts about each that are known without importing it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ def _as_it_is(*precisions: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What is known of a runtime.
+    """The facts about one runtime.
 
     Attributes:
-        name: as users say it.
-        modules: Python's names of it; one of them must be importable.
-        packages: those whose versions may change an answer.
-        install: how it is installed, for messages.
-        reads: whose files of a bundle it runs, "onnx" or its own; empty if it runs no bundles.
-        precisions: that it runs in -> that of the files that it reads for it.
-        options: of `RuntimeOptions` that it takes.
-        devices: a pattern of the devices that it may be asked for; whether one is there shows when
-            it is opened.
-        instead: option that it does not take, or device -> what to do, for messages.
-        system: the only one that it runs on, as `platform.system` calls it; any if empty.
+        name: the name that users give.
+        modules: its Python modules; one of them must be importable.
+        packages: the packages whose versions may change an answer.
+        install: how to install it, for messages.
+        reads: the runtime whose files of a bundle it reads, "onnx" or itself; empty if it runs no
+            bundles.
+        precisions: precision that it runs in -> precision of the files that it reads for it.
+        options: the names of the `RuntimeOptions` that it takes.
+        devices: a pattern of the devices that may be requested; opening shows whether one exists.
+        instead: an option that it does not take, or "device" -> what to do instead, for messages.
+        system: the only system that it runs on, as in `platform.system`; any if empty.
         elsewhere: what to do on another system, for messages.
-        on_gpu: whether it runs on GPUs alone.
-        builds: whether a graph takes minutes to open for the first time, which nobody is made to
-            wait for who has not asked for it.
+        on_gpu: whether it runs on GPUs only.
+        builds: whether opening a graph for the first time takes minutes; then it never happens
+            without the user's request.
     """
 
     name: str
@@ -117,7 +117,7 @@ RUNTIMES: Mapping[str, Runtime] = {each.name: each for each in _ALL}
 """Name -> runtime."""
 
 OF_BUNDLES = tuple(each.name for each in _ALL if each.reads)
-"""Those that run bundles; the others run checkpoints."""
+"""The names of the runtimes that run bundles; the others run checkpoints."""
 
 PRECISIONS = tuple(dict.fromkeys(name for each in _ALL for name in each.precisions))
-"""Every precision that one of them runs in."""
+"""Every precision that any runtime runs in."""

@@ -1,4 +1,4 @@
-"""The checks that every session makes: of its artifact, of what it is fed and what it returns."""
+"""The checks that every session makes: of its artifact, its feed and its outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samclip_sdk.errors import BundleError, one_line
 from samclip_sdk.runtimes.session import Arrays
 
 HALF = {"float16": "float32"}
-"""A tensor in less than the contract's precision, which sessions cast."""
+"""Dtype of an artifact -> that of the contract: sessions cast tensors of lower precision."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class FileTensor:
     """An input or output as an artifact declares it.
 
     Attributes:
-        name: bound by it.
-        dtype: numpy's name of it, or the runtime's own where numpy has none.
-        axes: lengths; a name or None for one that any length fits.
+        name: the name by which it is bound.
+        dtype: numpy's name of the dtype, or the runtime's name if numpy has none.
+        axes: the lengths of the axes; a name or None for an axis of any length.
     """
 
     name: str
@@ -39,19 +39,19 @@ def check_tensors(
     stands_for: Mapping[str, str] = HALF,
     open_axes: bool = False,
 ) -> tuple[TensorSpec, ...]:
-    """Holds the inputs or the outputs of an artifact to the contract.
+    """Checks the inputs or the outputs of an artifact against the contract.
 
     Args:
-        found: all of them, in any order.
-        specs: the contract's.
-        where: what holds them, for messages.
-        stands_for: dtype of the artifact -> that of the contract, in whose place it may be.
-        open_axes: whether an axis may be open that the contract fixes, as an input's: a text
-            encoder that takes texts shorter than its context has a fraction of the work.
+        found: all inputs or all outputs, in any order.
+        specs: the contract's tensors.
+        where: the file or engine that has them, for messages.
+        stands_for: dtype of the artifact -> the dtype of the contract that it may replace.
+        open_axes: whether an axis with a fixed length in the contract may be open in the artifact.
+            A text encoder that takes texts shorter than its context has a fraction of the work.
 
     Returns:
-        The tensors in the contract's order, with a name for each axis that the artifact alone
-        leaves open.
+        The tensors in the contract's order, with a name for each axis that is open in the artifact
+        only.
 
     Raises:
         BundleError: a name, dtype or axis differs.
@@ -78,7 +78,7 @@ def check_tensors(
 def _own_shape(
     spec: TensorSpec, *, axes: Sequence[int | str | None], open_axes: bool
 ) -> tuple[int | str, ...] | None:
-    """The shape that a tensor has in its artifact; None if it is not the contract's."""
+    """The shape of a tensor in its artifact; None if it breaks the contract."""
     if len(axes) != len(spec.shape):
         return None
     shape = list(spec.shape)
@@ -114,15 +114,15 @@ def check_feed(feed: Arrays, *, inputs: Sequence[TensorSpec]) -> dict[str, int]:
 def check_outputs(
     outputs: Arrays, *, specs: Sequence[TensorSpec], axes: Mapping[str, int]
 ) -> dict[str, NDArray[np.generic]]:
-    """Casts what a runtime returned to the contract's dtypes and checks its shapes.
+    """Casts a runtime's outputs to the contract's dtypes and checks their shapes.
 
     Args:
-        outputs: by name.
-        specs: what they must be.
+        outputs: the outputs by name.
+        specs: the contract's outputs.
         axes: the length of each symbolic axis, from the feed.
 
     Raises:
-        BundleError: an output has another shape: the artifact is not what the manifest says.
+        BundleError: an output has another shape, so the artifact differs from the manifest.
     """
     known = dict(axes)
     checked: dict[str, NDArray[np.generic]] = {}
@@ -136,7 +136,7 @@ def check_outputs(
 
 
 def _mismatch(array: NDArray[np.generic], spec: TensorSpec, *, axes: dict[str, int]) -> str:
-    """What is wrong with an array, or nothing; learns the symbolic axes met first."""
+    """The error of an array, or an empty string; adds new symbolic axes to `axes`."""
     shape = array.shape
     expected = [
         axes.setdefault(axis, length) if isinstance(axis, str) else axis

@@ -1,4 +1,4 @@
-"""Which packages are installed, and in which version: answers depend on them as on the bundle."""
+"""The versions of installed packages: answers depend on them as on the bundle."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PACKAGES = (
 
 
 def installed_versions() -> dict[str, str]:
-    """Package -> version, of this one and of what its results depend on."""
+    """Package -> version, of this package and of those that its results depend on."""
     return {name: version for name in _PACKAGES if (version := package_version(name))}
 
 
 def runtime_version(runtime: str) -> str:
-    """What runs a runtime's graphs, each package with its version: "openvino 2026.4.1".
+    """The packages that run a runtime's graphs, with their versions: "openvino 2026.4.1".
 
-    Core ML is a part of macOS, whose version is in it too.
+    Core ML is a part of macOS, so the version of macOS is added there.
     """
     known = RUNTIMES[runtime]
     parts = [f"{name} {version}" for name in known.packages if (version := package_version(name))]
@@ -31,5 +31,5 @@ def runtime_version(runtime: str) -> str:
 
 
 def has_two_onnxruntimes() -> bool:
-    """Whether onnxruntime and onnxruntime-gpu are both installed, and overwrite one another."""
+    """Whether onnxruntime and onnxruntime-gpu are both installed and overwrite each other."""
     return all(map(package_version, RUNTIMES["onnx"].packages))

@@ -1,5 +1,5 @@
-"""What must come out: the goldens of a bundle, and how an answer is compared with them.
+"""The goldens of a bundle, which are the expected outputs, and the comparison with them.
 
-Schemas and comparisons, up to single graphs that the engine runs. What asks a whole model, as a
-user would, lives in `verify`.
+Schemas and comparisons are here, up to single graphs that the engine runs. The checks that run a
+whole model, as a user would, are in `device/golden_checks.py`.
 """

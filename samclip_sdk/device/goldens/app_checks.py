@@ -1,4 +1,4 @@
-"""Re-runs the goldens of what apps do by themselves, and those of the graphs that they run."""
+"""Re-runs the goldens of the steps that apps implement, and of the graphs that apps run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ROUNDING = 1e-3
 _SAME_MASK = 1e-3
 _PRESENCE = {"fp32": 0.01, "fp16": 0.02, "int8": 0.1, "palette6": 0.1}
 _MASKS = {"fp32": 0.02, "fp16": 0.05, "int8": 0.1, "palette6": 0.1}
-"""Of `text_to_mask@S`: what presence may be off, and what masks' IoU may lack of 1."""
+"""The bounds of `text_to_mask@S`: the error of the presence, and 1 minus the IoU of the masks."""
 
 
 def app_checks(
@@ -46,10 +46,11 @@ def app_checks(
     """Runs the goldens of score maps, masks and the graphs of apps.
 
     Args:
-        bundle: whose goldens they are.
-        index: what to run.
-        tensors: its arrays.
-        engine: the graphs, on whatever runs them; those of apps run if it has them.
+        bundle: the bundle with the goldens.
+        index: the index of the goldens.
+        tensors: the arrays of the goldens.
+        engine: runs the graphs; the goldens of an app's graph run if the engine's artifacts have
+            it.
 
     Yields:
         Each check, as soon as it is made.
@@ -73,16 +74,16 @@ def app_checks(
 def masks_of_logits(
     logits: Array, presence: Array, *, frame: Frame, info: ModelInfo
 ) -> NDArray[np.bool_]:
-    """What an app makes of the outputs of `text_to_mask@S`.
+    """Makes masks from the outputs of `text_to_mask@S`, as an app does.
 
     Args:
         logits: mask_logits [K,S,S].
-        presence: [K].
-        frame: where the picture lies in the model's input.
-        info: its thresholds.
+        presence: presence [K].
+        frame: the place of the image in the model's input.
+        info: has the thresholds.
 
     Returns:
-        bool [K,H,W]; empty for labels that are absent.
+        bool [K,H,W]; the mask of an absent label is empty.
     """
     masks = binarize(logits, frame=frame, mask_threshold=info.masks.mask_threshold)
     there: NDArray[np.bool_] = presence >= info.calibration.presence_threshold
@@ -125,7 +126,7 @@ def _mask(golden: GoldenMask, *, tensors: Tensors, info: ModelInfo) -> Check:
 
 
 def _letterboxes(bundle: Bundle, index: GoldenIndex, *, tensors: Tensors) -> Iterator[Check]:
-    """The graphs that fit pictures; they are the same for all precisions."""
+    """Checks the letterbox graphs; they are the same for all precisions."""
     for golden in index.letterbox:
         name = graph_key("letterbox", golden.resolution)
         spec = bundle.manifest.graphs.get(name)
@@ -144,7 +145,7 @@ def _letterboxes(bundle: Bundle, index: GoldenIndex, *, tensors: Tensors) -> Ite
 def _text_to_mask(
     golden: GoldenTextToMask, *, bundle: Bundle, engine: Engine, tensors: Tensors
 ) -> Iterator[Check]:
-    """From a picture and a pack of labels to masks."""
+    """Checks the way from an image and a pack of labels to masks."""
     info, clock = bundle.manifest, Stopwatch()
     labels = read_vocabulary(bundle.file(golden.pack), manifest=info)
     picture = tensors[golden.image].astype(np.uint8)
@@ -172,6 +173,6 @@ def _text_to_mask(
 
 
 def _iou(found: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> float:
-    """The IoU of two sets of masks [K,H,W], over the pixels of all; 1 where all are empty."""
+    """The IoU of two sets of masks [K,H,W] over the pixels of all masks; 1 if all are empty."""
     union = int((found | wanted).sum())
     return int((found & wanted).sum()) / union if union else 1.0

@@ -1,4 +1,4 @@
-"""One comparison of this device with eager torch, and what to say of many."""
+"""One comparison of this device with eager torch, and the summary of many."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pydantic import ConfigDict, computed_field, field_serializer
 from samclip_sdk.system.records import Record
 
 Tensors = Mapping[str, NDArray[np.generic]]
-"""The arrays of a bundle's goldens, by key."""
+"""Key -> array, of a bundle's goldens."""
 
 
 class Check(Record):
     """One comparison: the error measured here, and the bound that it must keep.
 
-    In JSON an error that is not finite is null: no JSON can hold it.
+    An error that is not finite is null in JSON, which has no such numbers.
     """
 
     model_config = ConfigDict(allow_inf_nan=True)
@@ -39,7 +39,7 @@ class Check(Record):
 
 
 def describe_failures(checks: Sequence[Check], *, subject: str) -> str:
-    """How many checks failed on what was checked, and the worst of them; empty if none did."""
+    """The number of failed checks of `subject`, and the worst of them; empty if none failed."""
     failed = [check for check in checks if not check.passed]
     if not failed:
         return ""

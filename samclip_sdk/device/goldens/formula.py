@@ -1,4 +1,4 @@
-"""A picture of any size by a formula, so that no golden need hold a large one."""
+"""Makes an image of any size by a formula, so that no golden has to store a large image."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 
 def formula_picture(height: int, width: int) -> NDArray[np.uint8]:
-    """A picture uint8 [H,W,3] of rings that grow finer, with edges where a level wraps around.
+    """An image uint8 [H,W,3] of rings that become finer, with edges where a level wraps around.
 
-    value(y, x, c) = (x * x / 97 + y * y / (61 + 30 * c) + 40 * c) mod 256, in whole numbers: any
-    language makes the same, and a resize that lets its fine rings alias is far off.
+    value(y, x, c) = (x * x / 97 + y * y / (61 + 30 * c) + 40 * c) mod 256, in whole numbers. Every
+    programming language makes the same image. A resize without antialiasing of the fine rings
+    gives a large error.
     """
     y, x = np.ogrid[:height, :width]
     channels = [x * x // 97 + y * y // (61 + 30 * c) + 40 * c for c in range(3)]

@@ -33,7 +33,7 @@ from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.tokenizer import Tokenizer, clean_text
 
 _MAX_COSINE_DISTANCE = {"fp16": 1e-3, "bf16": 1e-3, "int8": 1e-2, "palette6": 2e-2}
-"""Of one graph in less than fp32, where the largest error says little."""
+"""The bound of one graph in less than fp32, for which the largest error says little."""
 
 _CHAINED = 3  # encoder, prompt encoder and decoder each add their error
 
@@ -42,9 +42,9 @@ def graph_checks(bundle: Bundle, *, engine: Engine, precision: str) -> Iterator[
     """Runs the goldens that take seconds: preprocessing, graphs, prompts, class embeddings.
 
     Args:
-        bundle: whose goldens they are.
-        engine: its graphs, as they are to be judged; it stays open.
-        precision: of these graphs; decides how they are compared, and the bounds.
+        bundle: the bundle with the goldens.
+        engine: runs the graphs to be checked; it stays open.
+        precision: the graphs' precision; decides the metric and the bounds.
 
     Yields:
         Each check, as soon as it is made.
@@ -59,7 +59,7 @@ def graph_checks(bundle: Bundle, *, engine: Engine, precision: str) -> Iterator[
 
 
 def read_verified_goldens(bundle: Bundle) -> tuple[GoldenIndex, Tensors]:
-    """A bundle's goldens, their files verified.
+    """Verifies the files of a bundle's goldens and reads them.
 
     Raises:
         BundleError: the bundle has none, or they are damaged.
@@ -70,7 +70,7 @@ def read_verified_goldens(bundle: Bundle) -> tuple[GoldenIndex, Tensors]:
 
 
 class _Judge:
-    """Compares outputs with what was expected, as their precision allows."""
+    """Compares outputs with the expected ones, by the metric of their precision."""
 
     def __init__(self, tensors: Tensors, *, precision: str) -> None:
         self.tensors = tensors
@@ -92,7 +92,7 @@ class _Judge:
 def _graphs(
     bundle: Bundle, index: GoldenIndex, *, engine: Engine, judge: _Judge
 ) -> Iterator[Check]:
-    """Every graph by itself, masks from a picture, and class embeddings."""
+    """Checks every single graph, masks and embeddings of images, and class embeddings."""
     # A bundle that serves vocabulary packs only has no text_encoder; every other graph is there.
     graphs = bundle.manifest.graphs
     for golden in index.graphs:
@@ -117,7 +117,7 @@ def _graphs(
 def _run(
     golden: GoldenGraph, *, engine: Engine, tensors: Tensors
 ) -> Mapping[str, NDArray[np.generic]]:
-    """The outputs of a golden's graph, every one that it expects.
+    """Runs a golden's graph; the outputs include all that the golden expects.
 
     Raises:
         BundleError: the golden's inputs or outputs are not those of the graph.
@@ -125,7 +125,7 @@ def _run(
     feed = {name: tensors[key] for name, key in golden.inputs.items()}
     try:
         outputs = engine.run(golden.graph, feed, clock=Stopwatch())
-    except ValueError as error:  # The session's, of what it is fed with.
+    except ValueError as error:  # The session refuses the inputs.
         raise BundleError(f"the golden of {golden.graph} is of another graph: {error}") from error
     unknown = sorted(golden.outputs.keys() - outputs.keys())
     if unknown:
@@ -134,7 +134,7 @@ def _run(
 
 
 def _preprocessing(bundle: Bundle, index: GoldenIndex, *, tensors: Tensors) -> Iterator[Check]:
-    """Token ids, and the letterbox."""
+    """Checks the token ids and the letterbox."""
     if index.texts:
         tokenizer = Tokenizer(
             bundle.file(TOKENIZER_NAME), context_length=bundle.manifest.text.context_length
@@ -167,7 +167,7 @@ def _letterbox(golden: GoldenLetterbox, *, bundle: Bundle, tensors: Tensors) -> 
 
 
 def _segment(golden: GoldenSegment, *, engine: Engine, judge: _Judge) -> Iterator[Check]:
-    """From the picture to all four masks of one prompt."""
+    """Checks the way from the image to all four masks of one prompt."""
     clock = Stopwatch()
     embedding = engine.encode(
         judge.tensors[golden.image].astype(np.uint8),

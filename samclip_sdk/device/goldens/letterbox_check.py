@@ -1,4 +1,4 @@
-"""The goldens of the letterbox, for the SDK's own and for the graph that apps run."""
+"""Checks the goldens of the letterbox: the SDK's own letterbox and the graph that apps run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ONE_LEVEL = 1.0
 
 
 def letterbox_picture(golden: GoldenLetterbox, *, tensors: Tensors) -> NDArray[np.uint8]:
-    """The picture uint8 [H,W,3] that is to be fitted."""
+    """The image uint8 [H,W,3] to be letterboxed."""
     if golden.image is None:
         return formula_picture(*golden.size)
     return load_image(tensors[golden.image].astype(np.uint8))
@@ -31,14 +31,14 @@ def check_letterbox(
     tensors: Tensors,
     by: str = "",
 ) -> Check:
-    """Compares a model's input [1,3,S,S], and what the picture covers of it, in levels.
+    """Compares a model's input [1,3,S,S] in levels, and the part of it that the image covers.
 
     Args:
-        golden: what was to be fitted.
-        square: what came out.
-        extent: rows and columns of it that the picture covers.
-        tensors: of the goldens.
-        by: what fitted it, for the check's name.
+        golden: the golden of the letterbox.
+        square: the model's input that was computed.
+        extent: the number of its rows and columns that the image covers.
+        tensors: the arrays of the goldens.
+        by: the end of the check's name, such as " by letterbox@256".
     """
     found = square.reshape(-1)[:: golden.output.step].astype(np.int16)
     wanted = tensors[golden.output.tensor].reshape(-1).astype(np.int16)

@@ -1,11 +1,11 @@
 """The bundle's goldens: inputs and reference outputs, for `samclip verify` on the device.
 
-They come from eager torch in fp32, never from the artifact that they judge. `golden/index.json`
-says what to run and what to expect; `golden/tensors.safetensors` holds the arrays, each stored once
-and known by a key. Outputs are stored as every `step`-th value, in fp16, so that they stay small.
+They come from eager torch in fp32, never from the artifact that they check. `golden/index.json`
+lists the runs and the expected outputs. `golden/tensors.safetensors` holds the arrays, each stored
+once under a key. Of an output only every `step`-th value is stored, in fp16, to save space.
 
-Each step that an app writes by itself has goldens of its own, so that a difference shows where it
-begins.
+Each step that an app implements itself has its own goldens, so that an error is found in the step
+where it begins.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DAMAGE = (
 )
 
 Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
-"""Of a picture: height, width."""
+"""Height and width of an image."""
 
 
 class Sampled(Record):
@@ -44,15 +44,15 @@ class Sampled(Record):
 
 
 class Expected(Record):
-    """What an output must be: every `step`-th of its values, flattened, is the tensor's."""
+    """An expected output: every `step`-th of its values, flattened, is in the tensor."""
 
     tensor: str
     step: int = Field(gt=0)
-    max_error: float = Field(gt=0, description="bound of `golden_error`, for fp32 artifacts")
+    max_error: float = Field(gt=0, description="the bound of `golden_error` for fp32 artifacts")
 
 
 class GoldenText(Record):
-    """A text, cleaned, and its token ids, without the zeros that pad them."""
+    """A text, the cleaned text, and its token ids without the zeros of the padding."""
 
     text: str
     cleaned: str
@@ -60,10 +60,10 @@ class GoldenText(Record):
 
 
 class GoldenLetterbox(Record):
-    """A picture uint8 [H,W,3] and the model's input uint8 [1,3,S,S]; levels may differ by one.
+    """An image uint8 [H,W,3] and the model's input uint8 [1,3,S,S]; levels may differ by one.
 
-    The picture is `image`, or where that is None, `formula_picture` of `size`. `extent` are the
-    rows and columns of the model's input that it covers.
+    The image is `image`, or `formula_picture` of `size` if that is None. `extent` is the number of
+    rows and columns of the model's input that the image covers.
     """
 
     image: str | None
@@ -74,7 +74,7 @@ class GoldenLetterbox(Record):
 
 
 class GoldenGraph(Record):
-    """One run of a graph: input name -> tensor, output name -> what it must be."""
+    """One run of a graph: input name -> tensor, output name -> expected output."""
 
     graph: str
     inputs: dict[str, str]
@@ -82,7 +82,7 @@ class GoldenGraph(Record):
 
 
 class GoldenSegment(Record):
-    """From picture to mask with one prompt, in image pixels; outputs have all four mask tokens."""
+    """One prompt in image pixels, from image to mask; the outputs have all four mask tokens."""
 
     image: str
     points: tuple[tuple[float, float], ...] = ()
@@ -93,24 +93,24 @@ class GoldenSegment(Record):
 
 
 class GoldenClassEmbeddings(Record):
-    """Class embeddings [K,E] of labels, over the manifest's templates."""
+    """The class embeddings [K,E] of labels, with the manifest's templates."""
 
     labels: tuple[str, ...] = Field(min_length=1)
     expected: Expected
 
 
 class GoldenImageEmbedding(Record):
-    """The embedding [E] of a picture, as classification sees it."""
+    """The embedding [E] of an image, as classification uses it."""
 
     image: str
     expected: Expected
 
 
 class GoldenScoreMap(Record):
-    """A label's scores [h,h] of a picture of `size`, and what the mask decoder is asked by them.
+    """A label's score map [h,h] in an image of `size`, and the prompts that are made from it.
 
-    Its presence; the points (x, y) in model pixels of its best cells, if it is taken as one part;
-    and the mask prompt [4g,4g].
+    These are the label's presence; the points (x, y) of its best cells in model pixels, if it is
+    taken as one part; and the mask prompt [4g,4g].
     """
 
     score_map: str
@@ -122,7 +122,7 @@ class GoldenScoreMap(Record):
 
 
 class GoldenMask(Record):
-    """Low-resolution logits [4g,4g] and the mask of a picture of `size`, as bits."""
+    """Low-resolution logits [4g,4g] and the mask of an image of `size`, as bits."""
 
     low_res: str
     size: Size
@@ -131,9 +131,10 @@ class GoldenMask(Record):
 
 
 class GoldenTextToMask(Record):
-    """What `text_to_mask@S` makes of a picture uint8 [H,W,3] and the K labels of a pack.
+    """The outputs of `text_to_mask@S` for an image uint8 [H,W,3] and the K labels of a pack.
 
-    `masks` are bits of bool [K,H,W]; a label whose presence is below the threshold has none.
+    `masks` are the bits of bool [K,H,W]; a label whose presence is below the threshold has an
+    empty mask.
     """
 
     image: str
@@ -144,7 +145,7 @@ class GoldenTextToMask(Record):
 
 
 class GoldenIndex(Record):
-    """`golden/index.json`."""
+    """The content of `golden/index.json`."""
 
     texts: tuple[GoldenText, ...]
     letterbox: tuple[GoldenLetterbox, ...]
@@ -155,14 +156,14 @@ class GoldenIndex(Record):
     score_maps: tuple[GoldenScoreMap, ...]
     masks: tuple[GoldenMask, ...]
     text_to_mask: tuple[GoldenTextToMask, ...] = Field(
-        description="none of random weights, which find nothing"
+        description="empty for random weights, which find nothing"
     )
     tasks: GoldenTasks | None = Field(
-        default=None, description="none of random weights, which answer nothing of meaning"
+        default=None, description="None for random weights, whose answers have no meaning"
     )
 
     def tensors(self) -> Iterator[str]:
-        """The keys of all tensors that it refers to; some come twice."""
+        """The keys of all tensors that the index refers to; some occur twice."""
         for letterbox in self.letterbox:
             yield from filter(None, (letterbox.image, letterbox.output.tensor))
         for graph in self.graphs:
@@ -186,15 +187,15 @@ class GoldenIndex(Record):
 
 
 def golden_error(output: NDArray[np.generic], *, expected: NDArray[np.generic], step: int) -> float:
-    """The largest difference of an output, relative to the largest value that was expected.
+    """The largest error of an output, relative to the largest expected value.
 
     Args:
         output: any shape.
         expected: flat, every `step`-th value of the reference.
-        step: of the subsampling.
+        step: the step of the subsampling.
 
     Returns:
-        The error; infinite where the number of values differs or any is not finite.
+        The error; infinite if the number of values differs or a value is not finite.
     """
     found = output.reshape(-1)[::step].astype(np.float64)
     wanted = expected.reshape(-1).astype(np.float64)
@@ -212,12 +213,12 @@ def min_cosine(
     Args:
         output: any shape.
         expected: of the same shape.
-        vectors: whether the last axis holds vectors, of whose cosines the least is taken; else
-            both are one vector.
+        vectors: if True, the last axis holds vectors, and the result is their smallest cosine; if
+            False, each whole array is one vector.
 
     Returns:
-        The cosine, at most 1; -1 where the shapes differ or a number is not finite. A vector of
-        zeros is like itself alone.
+        The cosine, at most 1; -1 if the shapes differ or a number is not finite. The cosine of two
+        zero vectors is 1, of a zero vector and any other it is 0.
     """
     if output.shape != expected.shape or not np.isfinite(output).all():
         return -1.0
@@ -233,11 +234,11 @@ def min_cosine(
 def read_goldens(
     folder: str | Path,
 ) -> tuple[GoldenIndex, Mapping[str, NDArray[np.generic]]]:
-    """Reads an unpacked bundle's goldens; fp16 tensors are widened to fp32.
+    """Reads an unpacked bundle's goldens; fp16 tensors are converted to fp32.
 
     Raises:
-        BundleError: they are missing or damaged, refer to a tensor that is not there, or hold a
-            number that is not finite: with such a one nothing can be compared.
+        BundleError: they are missing or damaged, refer to a tensor that is missing, or hold a
+            number that is not finite, with which nothing can be compared.
     """
     root = Path(folder)
     try:

@@ -1,8 +1,8 @@
-"""What an artifact is accepted on: the answers of the whole pipeline, beside eager torch's.
+"""The metrics by which an artifact is accepted: answers of the whole pipeline and of eager torch.
 
-Numbers close to the reference are no proof of masks close to it, and a build that succeeds is no
-proof of anything. So both are asked the same questions about the same pictures: the class of each
-picture and of each box of it, the mask of each box, and the masks of texts.
+Outputs of single graphs close to the reference do not prove that the masks are close to it. A
+successful build proves nothing. So both get the same questions about the same images: the class of
+each image and of each box in it, the mask of each box, and the masks of texts.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ TASK_BOUNDS: Mapping[str, Mapping[str, float]] = {
     "int8": _INTEGER,
     "palette6": _INTEGER,
 }
-"""Precision -> metric -> the least that is accepted. Means over all answers, but the embeddings'
-cosine, which is the least of all."""
+"""Precision -> metric -> the smallest accepted value. A metric is the mean over all answers, except
+the embeddings' cosine, which is the minimum."""
 
 TIE = 0.1
-"""Words whose logits differ by less are as likely as each other: of odds of ten to eleven, rounding
+"""Words whose logits differ by less are equally likely: at odds of ten to eleven, rounding
 decides."""
 
 
 @dataclass(frozen=True)
 class TaskPicture:
-    """A picture and what is asked about it.
+    """An image and the questions about it.
 
     Attributes:
         image: uint8 RGB [H,W,3].
         boxes: float32 [n,4], XYXY in pixels, n > 0.
-        labels: whose masks are asked for; some may be absent.
+        labels: the labels for text-to-mask; some may be absent.
     """
 
     image: NDArray[np.uint8]
@@ -60,7 +60,7 @@ class TaskPicture:
     labels: tuple[str, ...]
 
     def views(self) -> Iterator[NDArray[np.uint8]]:
-        """What is classified: the picture, and the part of it in each box."""
+        """The images to be classified: the whole image, and its crop to each box."""
         yield self.image
         for left, top, right, bottom in self.boxes.astype(int):
             yield np.ascontiguousarray(self.image[top:bottom, left:right])
@@ -68,13 +68,13 @@ class TaskPicture:
 
 @dataclass(frozen=True)
 class TaskAnswers:
-    """What a model answers; V views and N pictures, in order.
+    """A model's answers about V views and N images, in order.
 
     Attributes:
         embeddings: float32 [V,E], unit length.
-        logits: float32 [V,C], of the words of the vocabulary.
+        logits: float32 [V,C], one for each word of the vocabulary.
         box_masks: N arrays bool [n,H,W].
-        text_masks: N arrays bool [K,H,W], empty for labels found absent.
+        text_masks: N arrays bool [K,H,W]; the mask of an absent label is empty.
     """
 
     embeddings: NDArray[np.float32]
@@ -84,9 +84,9 @@ class TaskAnswers:
 
 
 def compare_answers(found: TaskAnswers, *, reference: TaskAnswers) -> dict[str, float]:
-    """Metric -> value, 1 where both answer the same; the metrics are those of `TASK_BOUNDS`.
+    """Metric of `TASK_BOUNDS` -> value; 1 if both answers are the same.
 
-    A number that is not finite, or another number of answers, gives 0 in all of them.
+    All metrics are 0 if a number is not finite or the numbers of answers differ.
     """
     alike = found.embeddings.shape == reference.embeddings.shape and (
         found.logits.shape == reference.logits.shape
@@ -104,13 +104,13 @@ def compare_answers(found: TaskAnswers, *, reference: TaskAnswers) -> dict[str, 
 
 
 def _top1_agreement(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
-    """The share of views whose likeliest word is that of the reference, or as likely to it."""
+    """The share of views whose likeliest word is the reference's, or equally likely for it."""
     chosen = np.take_along_axis(wanted, found.argmax(axis=1)[:, None], axis=1)[:, 0]
     return float((chosen > wanted.max(axis=1) - TIE).mean())
 
 
 def _mean_iou(found: Sequence[NDArray[np.bool_]], wanted: Sequence[NDArray[np.bool_]]) -> float:
-    """Mean IoU of masks [K,H,W]; two empty masks are the same."""
+    """The mean IoU of masks [K,H,W]; the IoU of two empty masks is 1."""
     ious: list[float] = []
     for masks, references in zip(found, wanted, strict=True):
         intersection = (masks & references).sum(axis=(1, 2))

@@ -1,4 +1,4 @@
-"""The goldens of whole tasks: pictures, what is asked about them, and what eager torch answers."""
+"""The goldens of whole tasks: images, the questions about them, and the answers of eager torch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Box = tuple[float, float, float, float]
 
 
 class GoldenPicture(Record):
-    """A picture of the bundle, the boxes in its pixels, and the labels whose masks are asked for.
+    """An image of the bundle, boxes in its pixels, and the labels for text-to-mask.
 
-    The masks are bits, of all boxes or labels in a row: `numpy.packbits` of bool [K,H,W].
+    The masks are bits of all boxes or labels in one row: `numpy.packbits` of bool [K,H,W].
     """
 
     path: RelativePath
@@ -31,7 +31,10 @@ class GoldenPicture(Record):
 
 
 class GoldenTasks(Record):
-    """`embeddings` [V,E] and `logits` [V,C] are of every picture and then of each of its boxes."""
+    """The questions and answers of whole tasks.
+
+    `embeddings` [V,E] and `logits` [V,C] are of every image, each followed by its boxes.
+    """
 
     vocabulary: tuple[str, ...] = Field(min_length=2)
     pictures: tuple[GoldenPicture, ...] = Field(min_length=1)
@@ -39,13 +42,13 @@ class GoldenTasks(Record):
     logits: str
 
     def tensors(self) -> Iterator[str]:
-        """The keys of all tensors that it refers to."""
+        """The keys of all tensors that the record refers to."""
         yield from (self.embeddings, self.logits)
         for picture in self.pictures:
             yield from (picture.box_masks, picture.text_masks)
 
     def questions(self, root: Path) -> tuple[TaskPicture, ...]:
-        """The pictures of the bundle at `root`, whose files are verified already."""
+        """Reads the images of the bundle at `root`, whose files are verified already."""
         return tuple(
             TaskPicture(
                 image=load_image(root / each.path),
@@ -81,6 +84,6 @@ class GoldenTasks(Record):
 def unpack_masks(
     bits: NDArray[np.generic], *, count: int, size: tuple[int, ...]
 ) -> NDArray[np.bool_]:
-    """Masks bool [K,H,W] of K and (H, W), from the bits of all in a row."""
+    """Unpacks K masks bool [K,H,W] of `size` (H, W) from the bits of all masks in one row."""
     flat = np.unpackbits(bits.astype(np.uint8), count=count * math.prod(size))
     return flat.reshape(count, *size).astype(np.bool_)

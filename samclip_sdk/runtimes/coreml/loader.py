@@ -1,4 +1,4 @@
-"""Core ML on a Mac: compiling a package once, loading it, and asking where its operations run."""
+"""Core ML on a Mac: compiles a package once, loads it, and reports where its operations run."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from samclip_sdk.system.user_folders import user_cache
 
 @dataclass(frozen=True)
 class LoadTimes:
-    """How long opening took.
+    """The times of opening a package.
 
     Attributes:
-        cold: whether a package had to be compiled. Core ML keeps a further cache for each kind of
-            processor, which cannot be asked: the first load after an update of the system is slow
-            although this says warm.
-        load_ms: compiling, where it was needed, and loading.
-        prewarm_ms: the first prediction, in which Core ML may still prepare processors.
+        cold: whether a package had to be compiled. Core ML has another cache for each kind of
+            processor, which cannot be inspected. So the first load after an update of the system is
+            slow even if `cold` is False.
+        load_ms: the time of compiling, if it was needed, and loading.
+        prewarm_ms: the time of the first prediction, in which Core ML may still prepare processors.
     """
 
     cold: bool
@@ -46,7 +46,7 @@ class LoadTimes:
 
     @classmethod
     def total(cls, times: Sequence[LoadTimes]) -> LoadTimes:
-        """The times of several packages together; cold where one of them was."""
+        """The sum of the times of several packages; cold if one of them was cold."""
         return cls(
             cold=any(each.cold for each in times),
             load_ms=sum(each.load_ms for each in times),
@@ -56,7 +56,7 @@ class LoadTimes:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where Core ML means to run an operation.
+    """The device on which Core ML plans to run an operation.
 
     Attributes:
         package: the folder's name.
@@ -72,19 +72,19 @@ class Placement:
 
 
 class MacProgram:
-    """A compiled package in Core ML. A `Program`.
+    """A compiled package in Core ML; implements `Program`.
 
     Args:
-        package: its folder.
+        package: the package's folder.
         compiled: the compiled model's folder.
         cold: whether it was compiled just now.
         units: coremltools' ComputeUnit.
         started: `time.perf_counter()` when opening began.
 
     Attributes:
-        inputs: what `predict` takes.
-        outputs: what it returns.
-        load_times: with that of a first prediction.
+        inputs: the inputs of `predict`.
+        outputs: the outputs of `predict`.
+        load_times: the times of opening, with a first prediction.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class MacProgram:
         return answer
 
     def placement(self) -> tuple[Placement, ...]:
-        """Asks Core ML for its plan; constants are placed nowhere."""
+        """Reads Core ML's compute plan; constants have no placement."""
         plan = import_coremltools().models.compute_plan.MLComputePlan.load_from_path(
             str(self._compiled), compute_units=self._units
         )
@@ -130,14 +130,14 @@ class MacProgram:
 
 
 def load_on_mac(package: Path, compute_units: str) -> MacProgram:
-    """Compiles a package, unless that was done before, loads it and runs it once.
+    """Compiles a package if the cache does not have it, loads it and runs it once.
 
     Args:
-        package: its folder.
+        package: the package's folder.
         compute_units: one of `options.COMPUTE_UNITS`.
 
     Raises:
-        RuntimeMissingError: this is no Mac, or coremltools is not installed.
+        RuntimeMissingError: this is not a Mac, or coremltools is not installed.
         BundleError: the package is damaged.
         StorageError: the cache cannot be written.
     """
@@ -147,32 +147,32 @@ def load_on_mac(package: Path, compute_units: str) -> MacProgram:
     started = time.perf_counter()
     coremltools = import_coremltools()
     units = getattr(coremltools.ComputeUnit, compute_units.upper())
-    read_tensors(package)  # a damaged one is named as such before anything is compiled
+    read_tensors(package)  # a damaged package gives a clear error before it is compiled
     compiled, cold = compiled_model(package, coremltools=coremltools)
     try:
         return MacProgram(package, compiled=compiled, cold=cold, units=units, started=started)
     except RuntimeError:
         if cold:
             raise
-        # The cached copy was damaged since; a fresh one tells whether the package is.
+        # The cached copy may be damaged; a fresh one shows whether the package itself is.
         shutil.rmtree(compiled, ignore_errors=True)
         compiled, cold = compiled_model(package, coremltools=coremltools)
         return MacProgram(package, compiled=compiled, cold=cold, units=units, started=started)
 
 
 def cache_folder() -> Path:
-    """Where compiled models are kept."""
+    """The folder of compiled models."""
     return user_cache("coreml")
 
 
 def compiled_model(package: Path, *, coremltools: Any) -> tuple[Path, bool]:
-    """Finds the compiled model of a package in the cache, or puts it there.
+    """Finds the compiled model of a package in the cache, or compiles it into the cache.
 
-    Two processes may do it at once: each compiles into a folder of its own, and the first to
+    Two processes may do this at the same time: each compiles into its own folder, and the first
     rename wins.
 
     Returns:
-        Its folder, and whether it was compiled just now.
+        The compiled model's folder, and whether it was compiled just now.
 
     Raises:
         BundleError: the package cannot be compiled.
@@ -182,19 +182,19 @@ def compiled_model(package: Path, *, coremltools: Any) -> tuple[Path, bool]:
     if target.is_dir():
         return target, False
     with scratch_folder(target) as scratch:
-        fresh = scratch / target.name  # compile_model insists on the ending
+        fresh = scratch / target.name  # compile_model requires this suffix
         try:
             coremltools.models.utils.compile_model(str(package), str(fresh))
         except OSError:
-            raise  # of writing
-        except Exception as error:  # Core ML's are RuntimeErrors, coremltools' plain Exceptions
+            raise  # it cannot be written
+        except Exception as error:  # Core ML raises RuntimeError, coremltools plain Exception
             raise BundleError(f"Core ML cannot compile {package}: {first_line(error)}") from error
         settle(fresh, target)
     return target, True
 
 
 def _key(package: Path, *, coremltools: Any) -> str:
-    """Changes with every byte of the package and with what compiles it."""
+    """A key that changes with every byte of the package and the versions of the compiler."""
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*")):
         if path.is_file():
@@ -210,5 +210,5 @@ def _zeros(tensor: ProgramTensor) -> Any:
 
 
 def _device(device: Any) -> str:
-    """The kind of a coremltools compute device, whose class is called MLCPUComputeDevice."""
+    """The kind of a coremltools compute device: "CPU" for the class MLCPUComputeDevice."""
     return type(device).__name__.removeprefix("ML").removesuffix("ComputeDevice")

@@ -1,4 +1,4 @@
-"""A Core ML package on the disk: what it takes and gives, and the import of coremltools."""
+"""A Core ML package on the disk: its inputs and outputs; and the import of coremltools."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class ProgramTensor:
     """An input or output of an ML program.
 
     Attributes:
-        name: bound by it.
-        dtype: "float32", "float16", "int32", or "image" for a picture (RGB, 8 bits a channel).
-        shape: of a picture [1,3,height,width].
+        name: the name by which it is bound.
+        dtype: "float32", "float16", "int32", or "image" (RGB, 8 bits a channel).
+        shape: the shape; [1,3,height,width] for an image.
     """
 
     name: str
@@ -30,14 +30,14 @@ class ProgramTensor:
 
 
 def import_coremltools() -> Any:
-    """Imports coremltools without its notes on packages that this one does not need.
+    """Imports coremltools without its warnings about packages that are not needed here.
 
-    On import it warns of every untested version and every missing library of the Mac, and while
-    converting of each constant that it leaves alone. Whoever wants them sets the level of the
-    logger "coremltools" first.
+    On import it warns about every untested version and every missing library of the Mac; in a
+    conversion it warns about each constant that it does not change. To see the warnings, set the
+    level of the logger "coremltools" first.
 
     Raises:
-        RuntimeMissingError: it is not installed.
+        RuntimeMissingError: coremltools is not installed.
     """
     logger = logging.getLogger("coremltools")
     if logger.level == logging.NOTSET:
@@ -50,7 +50,7 @@ def read_tensors(package: Path) -> tuple[tuple[ProgramTensor, ...], tuple[Progra
 
     Raises:
         RuntimeMissingError: coremltools is not installed.
-        BundleError: the package is missing, truncated or no ML program.
+        BundleError: the package is missing, truncated or not an ML program.
     """
     coremltools = import_coremltools()
     if not (package / MANIFEST).is_file():
@@ -65,12 +65,12 @@ def read_tensors(package: Path) -> tuple[tuple[ProgramTensor, ...], tuple[Progra
             _tensors(spec.description.input, dtypes=dtypes),
             _tensors(spec.description.output, dtypes=dtypes),
         )
-    except Exception as error:  # protobuf's, the operating system's and coremltools' own
+    except Exception as error:  # errors of protobuf, the operating system or coremltools
         raise BundleError(f"{package} cannot be read: {first_line(error)}") from error
 
 
 def first_line(error: BaseException) -> str:
-    """An exception's message in one line; its type where it has none."""
+    """The first line of an exception's message; its type's name if it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -13,19 +13,19 @@ from samclip_sdk.system.packages import package_version
 
 
 def check(*, precision: str | None, options: RuntimeOptions) -> None:
-    """Nothing that shows before a package is opened."""
+    """Checks nothing: errors of Core ML show only when a package is opened."""
 
 
 def open_files(
     files: Sequence[GraphFile], *, spec: GraphSpec, options: RuntimeOptions
 ) -> CoreMLSession:
-    """Opens the packages of a graph, one for each of the lengths that it was made for."""
+    """Opens the packages of a graph, one for each set of lengths of its symbolic axes."""
     return CoreMLSession(
         files, spec=spec, compute_units=options.compute_units, on_progress=options.on_progress
     )
 
 
 def states() -> Sequence[RuntimeState]:
-    """Whether this is a Mac with coremltools."""
+    """Checks whether this is a Mac with coremltools."""
     version = package_version("coremltools")
     return [RuntimeState(name="coreml", version=version, reason=why_not_installed("coreml"))]

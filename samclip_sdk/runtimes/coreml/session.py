@@ -1,4 +1,4 @@
-"""Core ML packages: fixed shapes on the device, any number of prompts to the caller."""
+"""Core ML packages: fixed shapes on the device, any number of prompts for the caller."""
 
 from __future__ import annotations
 
@@ -31,46 +31,46 @@ _STANDS_FOR = {**HALF, "image": "uint8"}
 
 
 class Program(Protocol):
-    """One package, loaded."""
+    """One loaded package."""
 
     @property
     def inputs(self) -> tuple[ProgramTensor, ...]:
-        """What `predict` takes."""
+        """The inputs of `predict`."""
 
     @property
     def outputs(self) -> tuple[ProgramTensor, ...]:
-        """What `predict` returns."""
+        """The outputs of `predict`."""
 
     @property
     def load_times(self) -> LoadTimes:
-        """How long opening it took."""
+        """The times of opening it."""
 
     def predict(self, feed: dict[str, Any]) -> Mapping[str, NDArray[np.generic]]:
-        """Runs the program on arrays, and a PIL image where it takes a picture, by name."""
+        """Runs the program on inputs by name: arrays, and a PIL image for an image input."""
 
     def placement(self) -> tuple[Placement, ...]:
-        """Where each operation runs."""
+        """The device of each operation."""
 
 
 class CoreMLSession:
     """A graph as one package, or as several that differ in the lengths of their symbolic axes.
 
-    Each package is a bucket, see `Buckets`. Threads take turns, since Core ML wants a model used by
-    one at a time.
+    Each package is a bucket, see `Buckets`. Calls of several threads run one after another, because
+    Core ML requires it for a model.
 
     Args:
-        files: `path` is a package's Manifest.json, `axes` the lengths that the package has.
-        spec: the graph's contract; fp16 for fp32, and a picture for uint8 aside, the packages
-            must keep it.
+        files: `path` is a package's Manifest.json, `axes` are the package's lengths.
+        spec: the graph's contract; the packages must keep it, but may have fp16 in place of fp32
+            and an image in place of uint8.
         compute_units: one of `options.COMPUTE_UNITS`.
         load: package folder, compute units -> program.
-        on_progress: told of each package before it is opened, which is slow at the first time.
+        on_progress: called before each package is opened, which is slow the first time.
 
     Attributes:
-        load_times: of all packages together.
+        load_times: the times of all packages together.
 
     Raises:
-        RuntimeMissingError: coremltools is not installed, or this is no Mac.
+        RuntimeMissingError: coremltools is not installed, or this is not a Mac.
         BundleError: a package cannot be loaded or breaks the contract.
         StorageError: the cache of compiled models cannot be written.
     """
@@ -99,8 +99,8 @@ class CoreMLSession:
         """Runs the graph; see `Session.run`.
 
         Raises:
-            PromptError: an axis that is not cut is longer than in any package, more points in a
-                prompt for instance.
+            PromptError: an axis that is not cut is longer than in any package, for instance with
+                too many points in a prompt.
         """
         axes = check_feed(feed, inputs=self.inputs)
         with self._turn:
@@ -110,10 +110,10 @@ class CoreMLSession:
         return check_outputs(results, specs=self.outputs, axes=axes)
 
     def placement(self) -> tuple[Placement, ...]:
-        """Where each operation of each package runs.
+        """The device of each operation of each package.
 
         Raises:
-            RuntimeMissingError: it is known on a Mac only.
+            RuntimeMissingError: this is not a Mac.
         """
         return tuple(each for program in self._programs for each in program.placement())
 
@@ -150,7 +150,7 @@ def _open(
         program = load(package, compute_units)
     except SamClipError:
         raise
-    except Exception as error:  # Core ML's and coremltools' share no base class of their own
+    except Exception as error:  # exceptions of Core ML and coremltools have no common base class
         raise BundleError(f"Core ML cannot load {package}: {first_line(error)}") from error
     for found, specs in ((program.inputs, spec.inputs), (program.outputs, spec.outputs)):
         check_tensors(
@@ -165,7 +165,7 @@ def _open(
 
 
 def _native(array: NDArray[np.generic], *, dtype: str) -> Any:
-    """An array as the program takes it: a picture where it takes one."""
+    """Converts an array to the program's input: a PIL image for an image input."""
     if dtype == "image":
         return Image.fromarray(np.ascontiguousarray(array[0].transpose(1, 2, 0)))
     return np.ascontiguousarray(array, dtype=np.dtype(dtype))

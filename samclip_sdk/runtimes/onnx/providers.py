@@ -1,4 +1,4 @@
-"""onnxruntime's execution providers: which are wanted, how they are set, and whether they load."""
+"""onnxruntime's execution providers: the requested ones, their settings, and whether they load."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 
 _REMOTE = "AzureExecutionProvider"
-"""It is listed everywhere and loads, but only hands graphs of its own to a server."""
+"""It is listed everywhere and loads, but it only sends graphs of its own to a server."""
 
 TWO_ONNXRUNTIMES = (
     "onnxruntime and onnxruntime-gpu are both installed and overwrite one another: pip uninstall "
@@ -24,7 +24,7 @@ TWO_ONNXRUNTIMES = (
 
 _FATAL_ONLY = 4
 
-# The smallest ONNX file there is: y = x.
+# The smallest possible ONNX file: y = x.
 IDENTITY = bytes.fromhex(
     "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a02080162"
     "0f0a0179120a0a08080112040a02080142040a001012"
@@ -32,18 +32,18 @@ IDENTITY = bytes.fromhex(
 
 
 def wanted_providers(options: RuntimeOptions) -> tuple[str, ...]:
-    """The providers that these options mean, the preferred one first and the CPU at the end."""
+    """The providers that the options request, the preferred one first and the CPU last."""
     on_gpu = options.device is not None and options.device.startswith("cuda")
     asked = (CUDA_PROVIDER,) if on_gpu else options.providers
     return tuple(dict.fromkeys([*asked, CPU_PROVIDER]))
 
 
 def provider_settings(options: RuntimeOptions) -> list[tuple[str, dict[str, str]]]:
-    """The wanted providers with what each of them is told."""
+    """The requested providers, each with its settings."""
     number = {"device_id": str(device_index(options.device or ""))}
     told = {
-        # By default products of fp32 matrices are rounded to the ten bits of TF32, and no longer
-        # keep the bounds that fp32 artifacts are held to: coordinates must be exact.
+        # By default, products of fp32 matrices are rounded to the ten bits of TF32. They then
+        # break the bounds of fp32 artifacts, because coordinates must be exact.
         CUDA_PROVIDER: {**number, "use_tf32": "0"},
         TENSORRT_PROVIDER: number,
     }
@@ -51,28 +51,28 @@ def provider_settings(options: RuntimeOptions) -> list[tuple[str, dict[str, str]
 
 
 def usable_providers() -> tuple[str, ...]:
-    """The providers that this onnxruntime was built with, and that run graphs on this device.
+    """The providers that this onnxruntime was built with and that run graphs on this device.
 
     Raises:
-        RuntimeMissingError: it is not installed.
+        RuntimeMissingError: onnxruntime is not installed.
     """
     listed = import_onnxruntime().get_available_providers()
     return tuple(name for name in listed if name != _REMOTE)
 
 
 def open_graph(model: str | bytes, *, options: RuntimeOptions, session_options: Any) -> Any:
-    """Opens a graph on the wanted providers and no others.
+    """Opens a graph on the requested providers and no others.
 
     Args:
         model: a path, or the bytes of an ONNX file.
-        options: whose providers they are.
-        session_options: onnxruntime's.
+        options: the options that request the providers.
+        session_options: onnxruntime's SessionOptions.
 
     Returns:
-        An InferenceSession. What onnxruntime raises passes through.
+        An InferenceSession. Exceptions of onnxruntime pass through.
 
     Raises:
-        RuntimeMissingError: onnxruntime, or a provider, is not there.
+        RuntimeMissingError: onnxruntime, or a provider, is missing.
     """
     wanted = wanted_providers(options)
     _refuse_missing(wanted, found=usable_providers())
@@ -80,7 +80,7 @@ def open_graph(model: str | bytes, *, options: RuntimeOptions, session_options: 
         model,
         sess_options=session_options,
         providers=provider_settings(options),
-        enable_fallback=0,  # to the CPU, of which onnxruntime would tell standard output alone
+        enable_fallback=0,  # a fallback to the CPU would be reported on standard output only
     )
     # A provider whose libraries do not load is dropped without an exception.
     _refuse_missing(wanted, found=session.get_providers())
@@ -88,10 +88,10 @@ def open_graph(model: str | bytes, *, options: RuntimeOptions, session_options: 
 
 
 def check_providers(options: RuntimeOptions) -> None:
-    """Opens the smallest graph on the wanted providers: the only proof that they load.
+    """Opens the smallest graph on the requested providers: the only proof that they load.
 
     Raises:
-        RuntimeMissingError: one of them does not, or has no device of that number.
+        RuntimeMissingError: one of them does not load, or has no device with that number.
     """
     session_options = import_onnxruntime().SessionOptions()
     session_options.log_severity_level = _FATAL_ONLY
@@ -99,7 +99,7 @@ def check_providers(options: RuntimeOptions) -> None:
         open_graph(IDENTITY, options=options, session_options=session_options)
     except RuntimeMissingError:
         raise
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         asked = options.device or ", ".join(options.providers)
         reason = str(error).splitlines()[0]
         raise RuntimeMissingError(f"onnxruntime cannot use {asked} here: {reason}") from error

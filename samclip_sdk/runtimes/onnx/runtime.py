@@ -20,7 +20,7 @@ from samclip_sdk.system.packages import package_version
 
 
 def check(*, precision: str | None, options: RuntimeOptions) -> None:
-    """Opens the smallest graph on the device or the providers that were asked for, if any were."""
+    """Opens the smallest graph on the requested device or providers, if there are any."""
     if options.device or options.providers:
         check_providers(options)
 

@@ -21,13 +21,13 @@ from samclip_sdk.runtimes.tensor_checks import FileTensor, check_feed, check_out
 from samclip_sdk.system.packages import import_onnxruntime
 
 EXACT_INT8 = "session.x64quantprecision"
-"""Without it, sums of int8 products overflow on processors that have AVX2 and no VNNI."""
+"""Without this setting, sums of int8 products overflow on processors with AVX2 but without VNNI."""
 
 _SPINNING = "session.intra_op.allow_spinning"
 
 _WITHOUT = "optimization.disable_specified_optimizers"
 _FUSED_NORM = "SkipLayerNormFusion"
-"""It makes an addition and a norm one operator, which on a CPU takes five times what the two do."""
+"""It fuses an addition and a norm; on a CPU the fused operator takes five times as long as both."""
 
 _ERRORS_ONLY = 3
 _TYPES = {
@@ -39,15 +39,15 @@ _TYPES = {
 
 
 class OrtSession:
-    """An .onnx file in onnxruntime, which runs any number of threads' calls at once.
+    """An .onnx file in onnxruntime; any number of threads may call it at the same time.
 
     Args:
-        path: of the file; its external weights lie beside it.
-        spec: the graph's contract; the file must keep it, an fp16 tensor for an fp32 one aside.
-        options: the device or the providers, and how many threads an operation has.
+        path: the file's path; its external weights lie beside it.
+        spec: the graph's contract; the file must keep it, but may have fp16 in place of fp32.
+        options: the device or the providers, and the number of threads of an operation.
 
     Raises:
-        RuntimeMissingError: onnxruntime, or a provider, is not there.
+        RuntimeMissingError: onnxruntime, or a provider, is missing.
         BundleError: the file cannot be loaded or has other inputs or outputs.
     """
 
@@ -56,14 +56,14 @@ class OrtSession:
     ) -> None:
         ort = import_onnxruntime()
         settings = ort.SessionOptions()
-        # Planning memory ahead keeps every attention map alive, and reusing buffers keeps some of
-        # every size alive: either about doubles the peak, and neither saves time.
+        # Memory planning keeps every attention map alive, and buffer reuse keeps some buffers of
+        # every size alive. Each about doubles the peak, and neither saves time.
         settings.enable_mem_pattern = False
         settings.enable_mem_reuse = False
-        # An arena keeps what its largest call took: a quarter of the peak, and it saves no time.
+        # An arena keeps the memory of its largest call: a quarter of the peak. It saves no time.
         settings.enable_cpu_mem_arena = False
-        # Threads that spin while they wait take the cores from what else runs, and each graph has
-        # its own: on two busy cores a pass of a small model took 200 ms, not 31; on idle ones 28.
+        # Spinning threads take the cores from other work, and each graph has its own threads. On
+        # two busy cores a pass of a small model took 200 ms, not 31; on idle cores 28.
         settings.add_session_config_entry(_SPINNING, "0")
         settings.add_session_config_entry(EXACT_INT8, "1")
         if wanted_providers(options)[0] == CPU_PROVIDER:
@@ -74,7 +74,7 @@ class OrtSession:
             session = open_graph(str(path), options=options, session_options=settings)
         except RuntimeMissingError:
             raise
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own.
+        except Exception as error:  # onnxruntime's exceptions have no common base class.
             raise BundleError(f"onnxruntime cannot load {path}: {one_line(error)}") from error
         trim_heap()
         self._path = path
@@ -88,13 +88,13 @@ class OrtSession:
 
     def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         """Runs the graph; see `Session.run`."""
-        session = self._session  # one look: another thread may close it
+        session = self._session  # read once: another thread may close it
         if session is None:
             raise ValueError("the session is closed")
         axes = check_feed(feed, inputs=self.inputs)
         try:
             outputs = self._run(session, feed)
-        except Exception as error:  # A file may load, and still hold what no input fits.
+        except Exception as error:  # A file may load and still fail on every input.
             raise run_failure(f"{self._path} in onnxruntime", error) from error
         return check_outputs(outputs, specs=self.outputs, axes=axes)
 
@@ -112,17 +112,18 @@ class OrtSession:
 
 
 def _file_tensors(nodes: Iterable[Any]) -> list[FileTensor]:
-    """The inputs or outputs as onnxruntime tells them."""
+    """The inputs or outputs as onnxruntime reports them."""
     return [
         FileTensor(node.name, _TYPES.get(node.type, node.type), tuple(node.shape)) for node in nodes
     ]
 
 
 def trim_heap() -> None:
-    """Has glibc return to the system what was freed between blocks that are still in use.
+    """Makes glibc return freed memory between used blocks to the system.
 
-    A runtime takes several times a graph's weights while it opens it, most of which glibc keeps
-    for later: 75 MB of an image encoder's 110. Other systems and libraries do without.
+    While a runtime opens a graph, it takes several times the memory of the weights. glibc keeps
+    most of it after it is freed: 75 MB of an image encoder's 110. Other systems and C libraries do
+    not need this.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):

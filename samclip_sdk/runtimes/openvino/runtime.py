@@ -20,7 +20,7 @@ from samclip_sdk.system.packages import package_version
 
 
 def check(*, precision: str | None, options: RuntimeOptions) -> None:
-    """Refuses a precision that was asked for and that this CPU does not compute in."""
+    """Refuses a requested precision that this CPU does not compute in."""
     if precision is not None:
         check_precision(precision)
 
@@ -28,12 +28,12 @@ def check(*, precision: str | None, options: RuntimeOptions) -> None:
 def open_files(
     files: Sequence[GraphFile], *, spec: GraphSpec, options: RuntimeOptions
 ) -> OpenVINOSession:
-    """Opens the one file of a graph; compiles it if the cache has not what came of that."""
+    """Opens the one file of a graph; compiles it if the cache does not have the result."""
     return OpenVINOSession(files[0], spec=spec, options=options)
 
 
 def states() -> Sequence[RuntimeState]:
-    """Tries it, and its bf16, which few CPUs compute in."""
+    """Tries OpenVINO and its bf16, which few CPUs support."""
     version = package_version("openvino")
     try:
         openvino_core().compile_model(openvino_core().read_model(IDENTITY), DEVICE)

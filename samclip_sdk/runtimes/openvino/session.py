@@ -30,18 +30,17 @@ _TYPES = {"u8": "uint8", "i32": "int32", "f32": "float32", "f16": "float16"}
 
 
 class OpenVINOSession:
-    """An .onnx file in OpenVINO.
-
-    Threads take turns.
+    """An .onnx file in OpenVINO. Calls of several threads run one after another.
 
     Args:
-        file: its external weights lie beside it. `precision` is what it runs in: "fp32"; "bf16", of
-            an fp32 file; or "int8", of a file with QuantizeLinear, where the CPU computes what is
-            left in float in bf16 if it can. The graph that takes coordinates computes in fp32.
+        file: the file, with its external weights beside it. `precision` is the one that it runs
+            in: "fp32"; "bf16" for an fp32 file; or "int8" for a file with QuantizeLinear, whose
+            float operations run in bf16 if the CPU supports it. The graph that takes coordinates
+            runs in fp32.
         spec: the graph's contract; the file must keep it.
-        options: how many threads, OpenVINO's choice if 0; and whether what OpenVINO made of the
-            file is kept in the user's cache, where that can be written and the file's sha256 is
-            known. Making it is told to `on_progress`.
+        options: the number of threads, OpenVINO's choice if 0; and whether the compiled model is
+            kept in the user's cache, if that can be written and the file's sha256 is known.
+            Compiling is reported to `on_progress`.
 
     Raises:
         RuntimeMissingError: OpenVINO is not installed, or this CPU has no bf16.
@@ -55,7 +54,7 @@ class OpenVINOSession:
         check_precision(file.precision)
         config = {
             "PERFORMANCE_HINT": "LATENCY",
-            # Never the CPU's own choice, which is a reduced one where it has any.
+            # Never OpenVINO's default, which is a reduced precision if the CPU has one.
             "INFERENCE_PRECISION_HINT": _hint(file.precision, spec=spec),
             "INFERENCE_NUM_THREADS": options.threads,
         }
@@ -82,8 +81,8 @@ class OpenVINOSession:
         with self._turn:
             if self._request is None:
                 raise ValueError("the session is closed")
-            # The inputs are read where they lie; the outputs are copies, since the next run
-            # overwrites the request's own.
+            # The inputs are read without a copy. The outputs are copied, because the next run
+            # overwrites the request's buffers.
             found = self._request.infer(own, share_inputs=True, share_outputs=False)
             results = {spec.name: found[self._ports[spec.name]] for spec in self.outputs}
         return check_outputs(results, specs=self.outputs, axes=axes)
@@ -97,20 +96,20 @@ class OpenVINOSession:
 
 @cache
 def openvino_core() -> Any:
-    """OpenVINO, of which a process needs one.
+    """The one OpenVINO Core of this process.
 
-    Nobody makes a second: each gives the thread that makes it a stack for signals. Of two that end
-    in the order they were made, the thread is left with the first one's, which is unmapped, and the
-    next signal that Python handles ends the process.
+    No second Core may be made. Each Core sets a signal stack for the thread that makes it. If two
+    end in the order they were made, the thread keeps the stack of the first one, which is unmapped.
+    The next signal that Python handles then ends the process.
 
     Raises:
-        RuntimeMissingError: it is not installed.
+        RuntimeMissingError: OpenVINO is not installed.
     """
     return import_openvino().Core()
 
 
 def check_precision(precision: str) -> None:
-    """Refuses what OpenVINO does not run here.
+    """Refuses a precision that OpenVINO does not run here.
 
     Raises:
         RuntimeMissingError: OpenVINO is not installed, or this CPU has no bf16.
@@ -127,7 +126,7 @@ def check_precision(precision: str) -> None:
 
 
 def computes_bf16() -> bool:
-    """Whether OpenVINO computes in bf16 on this CPU; what int8 leaves in float is bf16 then."""
+    """Whether OpenVINO computes in bf16 on this CPU; then int8's float operations use it too."""
     return "BF16" in openvino_core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
@@ -138,14 +137,14 @@ def _hint(precision: str, *, spec: GraphSpec) -> str:
 
 
 def cache_folder() -> Path:
-    """Where compiled models are kept."""
+    """The folder of compiled models."""
     return user_cache("openvino")
 
 
 def _load(core: Any, file: GraphFile, *, config: dict[str, Any], options: RuntimeOptions) -> Any:
-    """The compiled model from the cache, or the file compiled, and kept if it is to be.
+    """Takes the compiled model from the cache, or compiles the file and keeps the result if asked.
 
-    A cache that cannot be read or written, or whose model OpenVINO refuses, costs time only.
+    If the cache cannot be read or written, or OpenVINO refuses its model, only time is lost.
     """
     if not file.sha256:
         return core.compile_model(str(file.path), DEVICE, config)
@@ -170,12 +169,12 @@ def _load(core: Any, file: GraphFile, *, config: dict[str, Any], options: Runtim
 
 
 def _reason(error: RuntimeError) -> str:
-    """The line of an exception that says what is wrong; those before it say where it was raised."""
+    """The last line of an exception, which is its reason; the lines before are its origin."""
     return [line for line in str(error).splitlines() if line.strip()][-1]
 
 
 def _file_tensors(ports: Sequence[Any], *, names: Iterable[str]) -> list[FileTensor]:
-    """The inputs or outputs as OpenVINO tells them; of a port's names, that of the contract."""
+    """The inputs or outputs as OpenVINO reports them, each under its name in the contract."""
     wanted = set(names)
     return [
         FileTensor(

@@ -1,6 +1,6 @@
-"""CUDA, as much of it as TensorRT sessions need: one GPU, its memory and streams.
+"""The part of CUDA that TensorRT sessions need: one GPU, its memory and streams.
 
-The GPU is CUDA's device 0; the environment variable CUDA_VISIBLE_DEVICES makes another one that.
+The GPU is CUDA's device 0; the environment variable CUDA_VISIBLE_DEVICES selects another one.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class DeviceMemoryError(SamClipError):
 
 @dataclass(frozen=True)
 class Gpu:
-    """What an engine is built for.
+    """The GPU that an engine is built for.
 
     Attributes:
-        name: as the driver calls it, "NVIDIA GeForce RTX 4090" for instance.
+        name: the driver's name of it, "NVIDIA GeForce RTX 4090" for instance.
         compute_capability: "8.9" for instance.
     """
 
@@ -38,30 +38,30 @@ class Gpu:
 
 
 class Cuda(Protocol):
-    """A GPU. Addresses are on the device; copies are ordered by their stream.
+    """A GPU. Addresses are on the device; the stream orders its copies.
 
-    Every method raises SamClipError if CUDA reports a fault.
+    Every method raises SamClipError if CUDA reports an error.
     """
 
     @property
     def gpu(self) -> Gpu:
-        """Which one it is."""
+        """The GPU's name and compute capability."""
 
     def allocate(self, size_bytes: int) -> int:
-        """Returns the address of so much memory.
+        """Allocates memory; returns its address.
 
         Raises:
-            DeviceMemoryError: there is not so much.
+            DeviceMemoryError: the GPU's memory is full.
         """
 
     def free(self, address: int) -> None:
-        """Gives memory back."""
+        """Frees memory."""
 
     def create_stream(self) -> int:
-        """Returns the handle of a new stream."""
+        """Creates a stream; returns its handle."""
 
     def destroy_stream(self, stream: int) -> None:
-        """Ends a stream."""
+        """Destroys a stream."""
 
     def upload(self, array: NDArray[np.generic], *, address: int, stream: int) -> None:
         """Copies a C-contiguous array to the device; it must live until `synchronize`."""
@@ -70,17 +70,17 @@ class Cuda(Protocol):
         """Fills a C-contiguous array from the device; it is complete after `synchronize`."""
 
     def synchronize(self, stream: int) -> None:
-        """Waits until the stream has done all that it was given."""
+        """Waits until the stream has done all its work."""
 
 
 class CudaRuntime:
     """NVIDIA's CUDA runtime; implements `Cuda`.
 
     Args:
-        cudart: cuda-python's binding of it, from `import_cudart`.
+        cudart: cuda-python's binding of the CUDA runtime, from `import_cudart`.
 
     Raises:
-        RuntimeMissingError: there is no GPU that it can use.
+        RuntimeMissingError: there is no usable GPU.
     """
 
     def __init__(self, cudart: Any) -> None:
@@ -134,7 +134,7 @@ class CudaRuntime:
         self._call("cudaStreamSynchronize", stream)
 
     def _call(self, function: str, *arguments: Any) -> Any:
-        """Calls the runtime; returns its result, if it has one besides the error code."""
+        """Calls a function of the CUDA runtime; returns its result, None if it has none."""
         error, *results = getattr(self._cudart, function)(*arguments)
         if int(error):
             _, text = self._cudart.cudaGetErrorString(error)
@@ -158,7 +158,7 @@ def import_cudart() -> Any:
     """Imports cuda-python's binding of the CUDA runtime.
 
     Raises:
-        RuntimeMissingError: it is not installed.
+        RuntimeMissingError: cuda-python is not installed.
     """
     for module in _MODULES:
         with suppress(ImportError):

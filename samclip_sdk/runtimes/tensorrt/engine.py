@@ -1,10 +1,11 @@
 """TensorRT engines: built on the device from the bundle's ONNX files, and kept in a cache.
 
-An engine fits one GPU and one version of TensorRT, so bundles ship none. Where the cache has none
-that fits and is whole, it is built. A new version of TensorRT replaces the engines of the old one.
+An engine fits one GPU and one version of TensorRT, so bundles contain none. It is built if the
+cache has no complete engine that fits. A new version of TensorRT replaces the engines of the old
+one.
 
-Two processes never build one engine: the second waits for the first and takes what it built. Each
-engine appears by a rename.
+Two processes never build the same engine: the second waits for the first and uses its engine. Each
+engine appears by an atomic rename.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class CompiledEngine:
     """An engine in the cache.
 
     Attributes:
-        path: of its file, a header and the engine.
-        data: what TensorRT deserialises.
+        path: the path of its file, which has a header and the engine.
+        data: the serialised engine.
         built: whether it was built just now.
     """
 
@@ -67,10 +68,10 @@ def engine_cache() -> Path:
 
 
 def describe_tensorrt() -> str:
-    """The TensorRT and the GPU that sessions would use, in a few words.
+    """The TensorRT version and the GPU that sessions would use, as a short text.
 
     Raises:
-        RuntimeMissingError: TensorRT, cuda-python or an NVIDIA GPU is not there.
+        RuntimeMissingError: TensorRT, cuda-python or an NVIDIA GPU is missing.
     """
     trt = import_tensorrt()
     gpu = current_gpu()
@@ -86,24 +87,24 @@ def compile_engine(
     profile: Profile = PROFILE,
     on_progress: OnProgress = no_progress,
 ) -> CompiledEngine:
-    """Takes a graph's engine from the cache, or builds it, for seconds to minutes, and keeps it.
+    """Takes a graph's engine from the cache, or builds it in seconds to minutes and stores it.
 
     Args:
         file: the graph's ONNX artifact.
         spec: the graph's contract.
-        gpu: that the engine is for.
+        gpu: the GPU that the engine is for.
         cache: the folder; `engine_cache()` if None.
         profile: the lengths of the symbolic axes.
-        on_progress: told what the build is at, and how much of it is done, of 100; called in this
-            thread. Whatever it raises, as whatever else interrupts this thread (Ctrl-C), cancels
-            the build.
+        on_progress: called in this thread with the phase of the build, and how much of it is done,
+            of 100. If it raises, or an exception such as Ctrl-C interrupts this thread, the build
+            is cancelled.
 
     Raises:
-        RuntimeMissingError: TensorRT is not there or does not know such GPUs.
+        RuntimeMissingError: TensorRT is missing or does not support the GPU.
         BundleError: TensorRT cannot parse or build the graph.
-        VerificationError: the graph is not one that may be built.
+        VerificationError: the graph breaks a rule of `check_network`.
         StorageError: the cache cannot be written.
-        ValueError: the graph has an axis that the profile does not know.
+        ValueError: the graph has an axis that the profile does not have.
     """
     kept = _kept_engine(file, spec=spec, gpu=gpu, cache=cache, profile=profile)
     data = kept.read()
@@ -132,8 +133,8 @@ def is_compiled(
     """Whether `compile_engine`, with the same arguments, would take the engine from the cache.
 
     Raises:
-        RuntimeMissingError: TensorRT is not there.
-        ValueError: the graph has an axis that the profile does not know.
+        RuntimeMissingError: TensorRT is missing.
+        ValueError: the graph has an axis that the profile does not have.
     """
     kept = _kept_engine(file, spec=spec, gpu=gpu, cache=cache, profile=profile)
     return kept.read() is not None
@@ -195,10 +196,10 @@ def _watch(
     cancelled: threading.Event,
     on_progress: OnProgress,
 ) -> Any:
-    """Runs the build in a thread of its own, so that this one can be interrupted in the meantime.
+    """Runs the build in its own thread, so that this thread can be interrupted meanwhile.
 
-    An exception that passes through TensorRT's own frames, as that of Ctrl-C would in a callback,
-    is not something that TensorRT promises to survive.
+    An exception in a callback, such as Ctrl-C, would pass through TensorRT's own frames. TensorRT
+    does not promise to survive that.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tensorrt-build") as pool:
         try:
@@ -255,7 +256,7 @@ def _acquire(lock: BaseFileLock, *, on_progress: OnProgress) -> None:
         on_progress(WAITING, 0, 1)
         lock.acquire()
     except (OSError, NotImplementedError) as error:
-        # On a drive without locks two processes may build one engine: that costs time only.
+        # On a drive without locks two processes may build the same engine, which only costs time.
         if getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
             raise
 

@@ -1,4 +1,4 @@
-"""Device memory that the TensorRT sessions of a model share."""
+"""The device memory that the TensorRT sessions of a model share."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class DeviceBuffer:
     """A piece of device memory.
 
     Attributes:
-        address: on the device.
-        capacity_bytes: at least what was asked for.
+        address: the address on the device.
+        capacity_bytes: the size, at least the requested one.
     """
 
     address: int
@@ -30,10 +30,10 @@ class DeviceBuffer:
 
 
 class DeviceMemory:
-    """Buffers of one GPU and the one stream that orders all work on them.
+    """The buffers of one GPU and the one stream that orders all work on them.
 
-    A model's sessions share it and attach themselves to it; when the last one detaches, all that it
-    holds is freed. Whoever uses the other methods holds `lock`.
+    A model's sessions share it and attach to it. When the last session detaches, all buffers and
+    the stream are freed. A caller of any other method must hold `lock`.
 
     Args:
         cuda: the GPU.
@@ -63,7 +63,7 @@ class DeviceMemory:
             self._sessions += 1
 
     def detach(self) -> None:
-        """Counts a session out; the last one takes everything with it."""
+        """Counts a session out; the last one frees the buffers and the stream."""
         with self.lock:
             self._sessions -= 1
             if self._sessions:
@@ -74,12 +74,12 @@ class DeviceMemory:
                 self._stream = None
 
     def take(self, size_bytes: int) -> DeviceBuffer:
-        """Returns a buffer of at least that size, for `give`.
+        """Takes a buffer of at least that size; `give` returns it.
 
         Raises:
             DeviceMemoryError: the GPU's memory is full, even without the unused buffers.
         """
-        # Powers of two, so that a buffer fits again when the number of prompts changes.
+        # Powers of two, so that a buffer is reused when the number of prompts changes.
         capacity = max(_SMALLEST_BYTES, 1 << (size_bytes - 1).bit_length())
         unused = self._unused.get(capacity)
         if unused:
@@ -91,7 +91,7 @@ class DeviceMemory:
             return DeviceBuffer(self.cuda.allocate(capacity), capacity)
 
     def give(self, buffer: DeviceBuffer) -> None:
-        """Takes a buffer back; work on it that the stream still has to do comes first."""
+        """Returns a buffer; the stream finishes its work on it before the next use."""
         self._unused.setdefault(buffer.capacity_bytes, []).append(buffer)
 
     def upload(self, array: NDArray[np.generic]) -> DeviceBuffer:
@@ -113,7 +113,7 @@ class DeviceMemory:
         self.cuda.synchronize(self.stream)
 
     def _free_unused(self) -> None:
-        """Frees the buffers that nobody has taken."""
+        """Frees the unused buffers."""
         if self._stream is not None:
             self.synchronize()
         for buffers in self._unused.values():
@@ -123,7 +123,7 @@ class DeviceMemory:
 
 @functools.cache
 def shared_memory() -> DeviceMemory:
-    """The memory of this process, for sessions that are given no other.
+    """The device memory of this process, for sessions that get no other.
 
     Raises:
         RuntimeMissingError: cuda-python is not installed, or there is no GPU.

@@ -1,8 +1,8 @@
-"""ONNX files as TensorRT networks: parsed, held to the contract, with a profile for their axes.
+"""ONNX files as TensorRT networks: parsed, checked, with an optimisation profile for their axes.
 
-One code path for classic TensorRT 10 (`tensorrt`: JetPack's own, servers) and TensorRT for RTX
-(`tensorrt_rtx`): only what both have is used. Networks are strongly typed, so that precision lives
-in the graph and an engine computes what the ONNX file says.
+Classic TensorRT 10 (`tensorrt`: JetPack's own, servers) and TensorRT for RTX (`tensorrt_rtx`) share
+one code path, which uses only the features of both. Networks are strongly typed: the precision is
+in the graph, and an engine computes exactly the ONNX file's operations.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 RTX = "tensorrt_rtx"
 
 Profile: TypeAlias = "Mapping[str, tuple[int, int, int]]"
-"""Symbolic axis -> its smallest, its usual and its greatest length."""
+"""Symbolic axis -> its smallest, usual and greatest length."""
 
 PROFILE: Profile = {"num_texts": (1, 4, 16), "num_prompts": (1, 4, 16), "num_points": (1, 4, 16)}
 """An engine reserves memory for the greatest lengths and is tuned for the usual ones.
 
-More texts and prompts than 16 run in several calls. A prompt has at most 16 points, of which SAM's
-padding and the corners of a box are some; the usual 4 are the three that text-to-mask draws for a
-label, and the padding.
+More than 16 texts or prompts run in several calls. A prompt has at most 16 points, including SAM's
+padding and the corners of a box. The usual 4 are the padding and the three points that text-to-mask
+chooses for a label.
 """
 
 DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "UINT8": "uint8"}
-"""TensorRT's names of the dtypes that inputs and outputs may have."""
+"""TensorRT's name -> numpy's name, of the dtypes that inputs and outputs may have."""
 
 _OLDEST = 10  # the first with strongly typed networks on every platform; JetPack 6.1 has 10.3
 _KEPT_MESSAGES = 20
-# Shapes or control flow that depend on values, and OneHot, on which decoder builds fail.
+# Shapes or control flow that depend on values; and OneHot, with which decoder builds fail.
 _FORBIDDEN = frozenset(
     {
         *("ONE_HOT", "NON_ZERO", "NMS"),
@@ -51,7 +51,7 @@ _FORBIDDEN = frozenset(
 
 @dataclass(frozen=True)
 class ParsedNetwork:
-    """A network and what must live as long as it does: TensorRT's objects refer to one another."""
+    """A network, and the builder and parser that must live as long: they refer to one another."""
 
     builder: Any
     network: Any
@@ -59,10 +59,10 @@ class ParsedNetwork:
 
 
 def import_tensorrt() -> Any:
-    """Imports the TensorRT that is here, the classic one if both are.
+    """Imports the installed TensorRT, the classic one if both are installed.
 
     Raises:
-        RuntimeMissingError: there is none, or only one older than 10.
+        RuntimeMissingError: none is installed, or it is older than 10.
     """
     reasons, known = [], RUNTIMES["tensorrt"]
     for flavour in known.modules:
@@ -71,7 +71,7 @@ def import_tensorrt() -> Any:
         except (ImportError, OSError) as error:  # OSError: its libraries do not load
             reasons.append(f"{flavour}: {error}")
             continue
-        # TensorRT for RTX counts its versions anew.
+        # TensorRT for RTX has version numbers of its own.
         if flavour == RTX or int(module.__version__.partition(".")[0]) >= _OLDEST:
             return module
         reasons.append(f"{flavour} {module.__version__} is older than {_OLDEST}")
@@ -80,9 +80,9 @@ def import_tensorrt() -> Any:
 
 @functools.cache
 def tensorrt_log(trt: Any) -> Any:
-    """The logger of a TensorRT module: one for the process, since TensorRT keeps the first it sees.
+    """The logger of a TensorRT module: one for the process, because TensorRT keeps the first one.
 
-    It prints nothing. `log.reason()` is TensorRT's last errors, each once.
+    It prints nothing. `log.reason()` returns TensorRT's last errors, each once.
     """
 
     class Log(trt.ILogger):  # type: ignore[misc]  # trt is Any
@@ -106,17 +106,17 @@ def parse_network(path: Path, *, spec: GraphSpec, trt: Any) -> ParsedNetwork:
     """Parses an ONNX file, whose external weights lie beside it, and checks the network.
 
     Args:
-        path: of the file.
+        path: the file's path.
         spec: the graph's contract.
         trt: from `import_tensorrt`.
 
     Raises:
         BundleError: TensorRT cannot parse it, or it has other inputs or outputs.
-        VerificationError: it is parsed and breaks a rule of `check_network`.
+        VerificationError: the parsed network breaks a rule of `check_network`.
     """
     log = tensorrt_log(trt)
     builder = trt.Builder(log)
-    # TensorRT for RTX knows no other networks and takes the same flag.
+    # TensorRT for RTX has no other networks and takes the same flag.
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, log)
@@ -130,16 +130,16 @@ def parse_network(path: Path, *, spec: GraphSpec, trt: Any) -> ParsedNetwork:
 
 
 def check_network(network: Any, *, spec: GraphSpec, name: str) -> None:
-    """Checks a network: what TensorRT would build, or run wrongly, and we do not want.
+    """Checks a network for faults that TensorRT would build without an error.
 
     Args:
         network: an INetworkDefinition.
-        spec: the graph's contract; fp16 may stand for fp32.
-        name: of the file, for errors.
+        spec: the graph's contract; fp16 may replace fp32.
+        name: the file's name, for errors.
 
     Raises:
-        VerificationError: a layer has a data-dependent shape or control flow, or an input decides
-            on a shape. It names the layer or tensor.
+        VerificationError: a layer has a data-dependent shape or control flow or is a OneHot, or the
+            values of an input decide on a shape. The message names the layer or tensor.
         BundleError: the inputs and outputs are not the contract's.
     """
     for index in range(network.num_layers):
@@ -167,13 +167,13 @@ def check_network(network: Any, *, spec: GraphSpec, name: str) -> None:
 
 
 def file_tensor(name: str, *, dtype: str, shape: Sequence[int]) -> FileTensor:
-    """A tensor of a network or an engine as the contract's check takes it.
+    """A network's or an engine's tensor as a `FileTensor`, for `check_tensors`.
 
     Args:
-        name: of the tensor.
-        dtype: TensorRT's name of it.
-        shape: -1 for an axis that any length fits. The profile fixes it at the contract's length
-            where that has one.
+        name: the tensor's name.
+        dtype: TensorRT's name of the dtype.
+        shape: the lengths; -1 for an axis of any length. The profile sets it to the contract's
+            length if the contract has one.
     """
     axes = tuple(None if length < 0 else length for length in shape)
     return FileTensor(name, DTYPES.get(dtype, dtype.lower()), axes)
@@ -193,7 +193,7 @@ def axis_lengths(spec: GraphSpec, *, profile: Profile) -> dict[str, tuple[int, i
     """The part of a profile that a graph needs.
 
     Raises:
-        ValueError: it has an axis that the profile does not know.
+        ValueError: the graph has an axis that the profile does not have.
     """
     axes = {axis for each in spec.inputs for axis in each.shape if isinstance(axis, str)}
     unknown = axes - set(profile)
@@ -203,14 +203,14 @@ def axis_lengths(spec: GraphSpec, *, profile: Profile) -> dict[str, tuple[int, i
 
 
 def builder_config(parsed: ParsedNetwork, *, spec: GraphSpec, profile: Profile, trt: Any) -> Any:
-    """The builder's settings: lengths of the axes, and fp32 that is fp32.
+    """The builder's settings: the lengths of the axes, and fp32 without TF32.
 
     Raises:
-        ValueError: the graph has an axis that the profile does not know.
+        ValueError: the graph has an axis that the profile does not have.
     """
     config = parsed.builder.create_builder_config()
-    # On by default: products of ten-bit mantissas, at which a coordinate above 512 px is off by
-    # half a pixel. Whoever wants speed takes a graph of lower precision, which was proven.
+    # TF32 is on by default. Its products have ten-bit mantissas, so that a coordinate above 512 px
+    # is off by half a pixel. For more speed there are verified graphs of lower precision.
     config.clear_flag(trt.BuilderFlag.TF32)
     lengths = axis_lengths(spec, profile=profile)
     if lengths:
@@ -226,10 +226,10 @@ def builder_config(parsed: ParsedNetwork, *, spec: GraphSpec, profile: Profile, 
 
 
 def aim_at(config: Any, *, gpu: Gpu, trt: Any) -> None:
-    """Makes TensorRT for RTX build for one kind of GPU; the classic one builds for that it is on.
+    """Makes TensorRT for RTX build for `gpu`; classic TensorRT builds for the GPU that it runs on.
 
     Raises:
-        RuntimeMissingError: TensorRT for RTX does not know such GPUs.
+        RuntimeMissingError: TensorRT for RTX does not support this GPU.
     """
     if trt.__name__ != RTX:
         return

@@ -1,4 +1,4 @@
-"""How far the build of a TensorRT engine is: one number, from phases that nest in one another."""
+"""The progress of a TensorRT engine's build: one number, computed from nested phases."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 PERCENT = 100
 
 OnPercent: TypeAlias = Callable[[str, int], None]
-"""Told the innermost phase that began or went on last, and how much of the build is done."""
+"""Called with the phase that changed last, and the percentage of the build that is done."""
 
 
 @dataclass
 class _Phase:
-    """One that has begun: what it is a part of, how many steps it has, how many are done."""
+    """A phase that has begun: its parent, its number of steps, and how many are done."""
 
     parent: str | None
     steps: int
@@ -22,9 +22,9 @@ class _Phase:
 
 
 class BuildProgress:
-    """Adds up the phases: a phase's share is that of the step of its parent that it stands for.
+    """Adds up the progress of the phases; a phase is one step of its parent.
 
-    Steps are not equally long, so the number is no measure of time; but it only grows.
+    Steps are not equally long, so the number does not measure time; but it never decreases.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class BuildProgress:
 
     @property
     def percent(self) -> int:
-        """How much is done; 100 after the outermost phase alone."""
+        """The percentage that is done; 100 only after the outermost phase."""
         roots = [name for name, phase in self._phases.items() if phase.parent not in self._phases]
         done = max((self._share(name) for name in roots), default=0.0)
         self._percent = max(self._percent, int(PERCENT * done))
@@ -44,12 +44,12 @@ class BuildProgress:
         self._phases[name] = _Phase(parent, steps=max(1, steps))
 
     def reach(self, name: str, *, done: int) -> None:
-        """Notes how many steps of a phase are done; of one that has ended it says nothing."""
+        """Notes how many steps of a phase are done; ignores a phase that has ended."""
         if name in self._phases:
             self._phases[name].done = done
 
     def finish(self, name: str) -> None:
-        """Notes that a phase has ended; the outermost one is then done, whatever it counted."""
+        """Notes that a phase has ended; all steps of the outermost phase then count as done."""
         phase = self._phases.get(name)
         if phase is not None and phase.parent not in self._phases:
             phase.done = phase.steps
@@ -66,12 +66,12 @@ class BuildProgress:
 
 
 def progress_monitor(trt: Any, *, tell: OnPercent, cancelled: Callable[[], bool]) -> Any:
-    """TensorRT's view of the build: it may call from several threads, and stops when told so.
+    """Makes TensorRT's progress monitor, which it may call from several threads.
 
     Args:
-        trt: the package.
-        tell: called at each change of the phase or the number.
-        cancelled: whether the build is to stop.
+        trt: the TensorRT module.
+        tell: called at each change of the phase or the percentage.
+        cancelled: returns True if the build must stop.
     """
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # trt is Any

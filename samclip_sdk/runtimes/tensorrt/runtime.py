@@ -15,7 +15,7 @@ from samclip_sdk.system.packages import package_version
 
 
 def check(*, precision: str | None, options: RuntimeOptions) -> None:
-    """Refuses a machine without TensorRT or without a GPU."""
+    """Refuses a machine without TensorRT or a GPU."""
     describe_tensorrt()
 
 

@@ -33,13 +33,13 @@ class EngineRefusedError(BundleError):
 
 
 class TrtSession:
-    """An engine, ready to run. It splits what has more rows than the engine takes in one call.
+    """An engine that is ready to run. A feed with too many rows for one call is split.
 
     Args:
         engine: an ICudaEngine with one optimisation profile, or none if all its shapes are fixed.
-        spec: the graph's contract; the engine must keep it, an fp16 tensor for an fp32 one aside.
+        spec: the graph's contract; the engine must keep it, but may have fp16 in place of fp32.
         memory: shared with the sessions of the same model; it orders their runs.
-        reason: tells why TensorRT failed last.
+        reason: returns the reason of TensorRT's last failure.
 
     Raises:
         BundleError: the engine has other inputs or outputs.
@@ -63,8 +63,8 @@ class TrtSession:
         """Runs the graph; see `Session.run`.
 
         Raises:
-            PromptError: an axis is longer than the engine takes, more points in a prompt for
-                instance, and cannot be split.
+            PromptError: an axis that cannot be split is too long for the engine, for instance with
+                too many points in a prompt; or an axis is too short.
             SamClipError: CUDA or TensorRT failed.
         """
         axes = check_feed(feed, inputs=self.inputs)
@@ -81,7 +81,7 @@ class TrtSession:
         return check_outputs(results, specs=self.outputs, axes=axes)
 
     def close(self) -> None:
-        """Frees the engine, and with the memory's last session all that is on the GPU."""
+        """Frees the engine; the memory's last session also frees all memory on the GPU."""
         with self._memory.lock:
             if self._context is None:
                 return
@@ -101,14 +101,14 @@ class TrtSession:
                 for name, (buffer, shape) in targets.items()
             }
             memory.synchronize()
-            del sources  # read until here
+            del sources  # the upload reads them until here
             return arrays
         finally:
             for buffer in taken:
                 memory.give(buffer)
 
     def _bind_inputs(self, feed: Arrays, *, taken: list[DeviceBuffer]) -> list[NDArray[np.generic]]:
-        """Uploads the inputs; returns what must live until they are."""
+        """Uploads the inputs; returns the arrays that must live until the upload is complete."""
         sources = []
         for spec in self.inputs:
             source = np.ascontiguousarray(feed[spec.name], dtype=self._dtypes[spec.name])
@@ -125,7 +125,7 @@ class TrtSession:
     def _bind_outputs(
         self, *, taken: list[DeviceBuffer]
     ) -> dict[str, tuple[DeviceBuffer, tuple[int, ...]]]:
-        """Makes room for the outputs, whose shapes follow from the inputs' once they are set."""
+        """Allocates the outputs; their shapes follow from the inputs' shapes, which must be set."""
         targets = {}
         for spec in self.outputs:
             shape = tuple(self._context.get_tensor_shape(spec.name))
@@ -162,12 +162,12 @@ def open_trt_session(
         memory: shared with the other sessions of the model; the process's own if None.
         cache: the folder of engines; `engine.engine_cache()` if None.
         profile: the lengths of the symbolic axes.
-        on_progress: told how far a build is; see `compile_engine`.
+        on_progress: called with the progress of a build; see `compile_engine`.
 
     Raises:
-        RuntimeMissingError: TensorRT, cuda-python or an NVIDIA GPU is not there.
+        RuntimeMissingError: TensorRT, cuda-python or an NVIDIA GPU is missing.
         BundleError: TensorRT cannot parse or build the graph, or refuses even a fresh engine.
-        VerificationError: the graph is not one that may be built.
+        VerificationError: the graph breaks a rule of `check_network`.
         StorageError: the cache cannot be written.
     """
     log = tensorrt_log(import_tensorrt())
@@ -190,7 +190,7 @@ def open_trt_session(
 def load_or_rebuild(
     compile_: Callable[[], CompiledEngine], *, deserialize: Callable[[bytes], Any]
 ) -> Any:
-    """Deserialises an engine; one from the cache that TensorRT refuses is built again, once.
+    """Deserialises an engine; if TensorRT refuses a cached engine, it is built again, once.
 
     Args:
         compile_: takes the engine from the cache or builds it.
@@ -213,18 +213,18 @@ def load_or_rebuild(
 
 
 def deserialize_engine(data: bytes) -> Any:
-    """Makes an ICudaEngine of its bytes.
+    """Deserialises an ICudaEngine from its bytes.
 
     Raises:
-        RuntimeMissingError: TensorRT is not there.
-        EngineRefusedError: TensorRT does not take it, for instance because it is for another GPU.
+        RuntimeMissingError: TensorRT is missing.
+        EngineRefusedError: TensorRT refuses it, for instance because it is for another GPU.
     """
     trt = import_tensorrt()
     log = tensorrt_log(trt)
     log.messages.clear()
     try:
         engine = trt.Runtime(log).deserialize_cuda_engine(data)
-    except Exception as error:  # which one is nowhere documented
+    except Exception as error:  # TensorRT does not document its exceptions
         raise EngineRefusedError(f"TensorRT refuses the engine: {error}") from error
     if engine is None:
         raise EngineRefusedError(f"TensorRT refuses the engine: {log.reason()}")
@@ -253,7 +253,7 @@ def _check_engine(engine: Any, *, spec: GraphSpec) -> dict[str, np.dtype[Any]]:
 def _axis_limits(
     engine: Any, *, inputs: Sequence[TensorSpec]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Symbolic axis -> the least, and the greatest length that the engine takes."""
+    """Symbolic axis -> the smallest length, and -> the greatest length, that the engine takes."""
     least: dict[str, int] = {}
     greatest: dict[str, int] = {}
     for spec in inputs:

@@ -1,1 +1,1 @@
-"""The model in torch, from a checkpoint."""
+"""The model in eager torch, from a checkpoint."""

@@ -1,4 +1,4 @@
-"""A checkpoint folder in eager torch, as the five sessions that a bundle would have."""
+"""A checkpoint folder in eager torch, with the same five sessions as a bundle."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 
     from samclip_sdk.modeling.build import SamClipModel
 
-# CLIP's tokenizer is the same in every model; a checkpoint need not carry it, but any other.
+# CLIP's tokenizer is the same in every model. A checkpoint need not hold it, but any other one.
 
 
 class Checkpoint:
     """A checkpoint folder: model.safetensors and config.json; calibration.json may be there.
 
     Args:
-        folder: of the checkpoint.
-        device: torch's name of where to run: "cpu", "cuda:0", "mps".
+        folder: the checkpoint's folder.
+        device: torch's name of the device: "cpu", "cuda:0", "mps".
 
     Attributes:
-        manifest: what a bundle's manifest would say about the model.
+        manifest: the same facts about the model as in a bundle's manifest.
         id: 16 hex digits that change with the weights, the config, the calibration and the
             tokenizer.
         runtime: "torch".
         precision: "fp32".
-        nouns_path: None: its nouns are embedded when it is exported.
+        nouns_path: None, because the nouns are embedded at the export.
 
     Raises:
         RuntimeMissingError: torch is not installed, or cannot use the device.
@@ -78,7 +78,7 @@ class Checkpoint:
 
     @property
     def fingerprint(self) -> tuple[str, ...]:
-        """All that decides an answer; the templates too, which are this package's."""
+        """Everything that an answer depends on, with the templates, which this package defines."""
         version = import_runtime("torch", extra="torch").__version__
         own = (self.id, self.runtime, self.precision, self._device, version)
         return (*own, *self.manifest.text.templates)
@@ -87,7 +87,7 @@ class Checkpoint:
         """Opens a graph by its key; image_encoder and clip_head run at any valid resolution.
 
         Raises:
-            BundleError: there is no such graph, or the model does not run at its resolution.
+            BundleError: there is no such graph, or the model does not run at that resolution.
         """
         part, _, resolution = graph.partition("@")
         try:
@@ -106,7 +106,7 @@ def check_device(device: str) -> None:
     """Refuses a device that torch cannot use here.
 
     Raises:
-        RuntimeMissingError: the reason.
+        RuntimeMissingError: torch cannot use it; the message has the reason.
     """
     import torch
 
@@ -122,12 +122,13 @@ _EXACT = threading.RLock()
 
 @contextmanager
 def exact_fp32(device: str) -> Iterator[None]:
-    """Keeps CUDA from rounding fp32 to TF32's ten bits, as it does in convolutions by default.
+    """Stops CUDA from rounding fp32 to TF32's ten bits, as it does in convolutions by default.
 
-    torch has one switch for the whole process, so threads take turns, and it is put back.
+    torch has one setting for the whole process. So only one thread runs at a time, and the setting
+    is restored.
 
     Args:
-        device: torch's name of it; on all but CUDA's nothing is to be done.
+        device: torch's name of the device; nothing is done for any device but CUDA's.
     """
     import torch
 
@@ -148,9 +149,9 @@ class TorchSession:
     """A part of the model in eager torch, fp32.
 
     Args:
-        module: whose forward takes the graph's inputs in the contract's order.
+        module: the part; its forward takes the graph's inputs in the contract's order.
         spec: the graph's contract.
-        device: where the module is.
+        device: the device that the module is on.
     """
 
     def __init__(self, module: nn.Module, *, spec: GraphSpec, device: str) -> None:
@@ -162,7 +163,7 @@ class TorchSession:
         """Runs the part; see `Session.run`."""
         import torch
 
-        module = self._module  # one look: another thread may close the session
+        module = self._module  # read once: another thread may close the session
         if module is None:
             raise ValueError("the session is closed")
         axes = check_feed(feed, inputs=self.inputs)
@@ -178,7 +179,7 @@ class TorchSession:
         return check_outputs(arrays, specs=self.outputs, axes=axes)
 
     def close(self) -> None:
-        """Lets go of the part; the checkpoint and its other sessions keep theirs."""
+        """Releases the part; the checkpoint and its other sessions keep their references."""
         self._module = None
 
 
@@ -186,7 +187,7 @@ def _find_tokenizer(root: Path, model: ModelConfig) -> Path:
     """The checkpoint's own tokenizer, or CLIP's.
 
     Raises:
-        BundleError: there is none, and the text encoder needs another than CLIP's.
+        BundleError: there is none, and the text encoder does not use CLIP's.
     """
     own = root / TOKENIZER_NAME
     if own.is_file():
