@@ -95,7 +95,7 @@ def test_what_the_document_allows_is_answered_as_it_says(
     (stored,) = client.post("/v1/images", files={"image": picture}).json()["answers"]
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     operations = [each.ok() for each in schema.get_all_operations()]
-    assert len(operations) == 7
+    assert len(operations) == 8
     statuses: dict[str, set[int]] = defaultdict(set)
     for operation in operations:
 

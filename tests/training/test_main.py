@@ -78,7 +78,7 @@ def test_from_teachers_to_a_calibrated_checkpoint(tmp_path: Path) -> None:
         assert model.manifest.calibration == Calibration.model_validate_json(stored)
         assert not model.manifest.random_weights
         found = model.segment_text(np.zeros((40, 60, 3), np.uint8), ["dog"])
-        assert found.score_maps.shape[0] == 1
+        assert found.asked.score_maps.shape[0] == 1
 
     provenance = read_provenance(folder)
     assert provenance["nouns"] == 12
