@@ -141,7 +141,7 @@ def test_a_result_is_drawn_over_its_picture_without_passing_it_again(
     ):
         result = ask(image, **ASK[skill])
         np.testing.assert_array_equal(result.plot(), result.plot(array))
-    assert np.shares_memory(ask(array, **ASK[skill]).picture, array)
+    assert np.shares_memory(ask(array, **ASK[skill]).origin, array)
     result = ask("picture.png", **ASK[skill])
     monkeypatch.chdir("/")
     np.testing.assert_array_equal(result.plot(), result.plot(array))

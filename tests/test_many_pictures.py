@@ -50,7 +50,7 @@ def arrays(answer: Any) -> dict[str, np.ndarray]:
     return {
         name: value
         for name, value in fields.items()
-        if isinstance(value, np.ndarray) and name != "picture"
+        if isinstance(value, np.ndarray) and name != "origin"
     }
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from samclip_sdk import SamClip
-from samclip_sdk.picture.image import load_image, own_picture
+from samclip_sdk.picture.image import load_image, own_image
 from tests.fake_source import HeadsDiffer
 from tests.reused_pictures import REUSED, encoded
 
@@ -79,7 +79,7 @@ def test_results_and_streams_know_their_own_picture(
         *model.stream(reused(frames, tmp_path), ["dog"]),  # type: ignore[arg-type]
     ]
     for each, own in zip(found, [*expected, *expected], strict=True):
-        np.testing.assert_array_equal(load_image(each.picture), own)
+        np.testing.assert_array_equal(load_image(each.origin), own)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "WEBP"])
@@ -101,4 +101,4 @@ def test_what_stays_as_it_is_is_not_copied(model: SamClip) -> None:
     content = encoded(noise(0)[0])
     prepared = model.prepare_image(content)
     for each in ("a.png", Path("a.png"), content, prepared, model.encode_image(prepared), None, 3):
-        assert own_picture(each) is each
+        assert own_image(each) is each

@@ -120,16 +120,15 @@ def segment_prompts(image: ImageEmbedding, regions: list[dict]) -> list[tuple[Ma
         raise ValueError("nothing to segment: draw a smart keypoint or a smart rectangle")
     if points:
         # All points and the last box are one prompt. A single point may mean a thing or a part of
-        # it: of three masks, the one that the model thinks best.
+        # it, and has three masks: the one that the model thinks best counts.
         masks = load_model().segment(
             image,
             points=points,
             point_labels=kinds,
             boxes=boxes[-1] if boxes else None,
-            multimask_output=len(points) == 1 and not boxes,
         )
-        return [(masks[int(np.argmax(masks.scores))], labels[-1])]
-    masks = load_model().segment(image, boxes=boxes, multimask_output=False)
+        return [(masks.best()[0], labels[-1])]
+    masks = load_model().segment(image, boxes=boxes)
     return [(each, labels[each.prompt_index]) for each in masks]
 
 

@@ -122,10 +122,9 @@ class SamClipOsam(osam.types.Model):
             points=points if len(points) else None,
             point_labels=labels if len(points) else None,
             boxes=prompt.points[corners].ravel() if corners.any() else None,
-            # One point may mean a thing or a part of it: of three masks, the best.
-            multimask_output=len(points) == 1 and not corners.any(),
         )
-        best = found[int(np.argmax(found.scores))]
+        # One point may mean a thing or a part of it, and has three masks.
+        best = found.best()[0]
         return [to_annotation(best)] if best.area else []
 
 

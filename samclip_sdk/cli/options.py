@@ -30,7 +30,7 @@ from samclip_sdk.runtimes.table import PRECISIONS, RUNTIMES
 from samclip_sdk.system.progress import no_progress
 
 MODEL_HELP = "a bundle's folder, .zip or name, or org/name or org/name@revision of a hub"
-Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
+ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
 OtherPicture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="a picture")]
 Labels = Annotated[
     list[str] | None, typer.Argument(metavar="LABEL", help="nouns, such as: dog 'red car'")

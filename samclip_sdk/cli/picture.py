@@ -13,13 +13,13 @@ from samclip_sdk.cli.checks import check_output, check_picture, read_numbers
 from samclip_sdk.cli.options import (
     AsJson,
     GridOptions,
+    ImagePath,
     InstanceOptions,
     LabelOptions,
     Labels,
     MaskThreshold,
     ModelOptions,
     OtherPicture,
-    Picture,
     ResultOptions,
     RunOptions,
     TextOptions,
@@ -33,7 +33,7 @@ from samclip_sdk.system.atomic_file import atomic_file
 
 @grouped
 def classify(
-    image: Picture,
+    image: ImagePath,
     labels: Labels = None,
     *,
     given: LabelOptions,
@@ -55,7 +55,7 @@ def classify(
 
 @grouped
 def segment(
-    image: Picture,
+    image: ImagePath,
     *,
     point: Annotated[
         list[str] | None,
@@ -105,7 +105,7 @@ def segment(
 
 @grouped
 def text(
-    image: Picture,
+    image: ImagePath,
     labels: Labels = None,
     *,
     given: LabelOptions,
@@ -143,7 +143,7 @@ def text(
 
 @grouped
 def instances(
-    image: Picture,
+    image: ImagePath,
     labels: Labels = None,
     *,
     given: LabelOptions,
@@ -175,7 +175,7 @@ def instances(
 
 @grouped
 def everything(
-    image: Picture,
+    image: ImagePath,
     *,
     labels: Annotated[
         list[str] | None,

@@ -39,5 +39,5 @@ def classify(
             calibration=engine.manifest.calibration,
         ),
         speed=clock.ms,
-        picture=embedding.picture,
+        origin=embedding.origin,
     )

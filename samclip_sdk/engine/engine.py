@@ -16,7 +16,7 @@ from samclip_sdk.engine.graphs import OpenGraphs
 from samclip_sdk.engine.texts import TextEmbedder
 from samclip_sdk.errors import EmbeddingMismatchError, PromptError
 from samclip_sdk.picture.frame import Frame, center_crop, letterbox
-from samclip_sdk.picture.image import ImageSource, Picture, load_picture
+from samclip_sdk.picture.image import ImageOrigin, ImageSource, load_with_origin
 from samclip_sdk.picture.model_prompts import Prompts
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.runtimes.session import Arrays, run_graph
@@ -94,13 +94,13 @@ class Engine:
     def prepare(self, image: ImageSource, *, task: Task, clock: Stopwatch) -> PreparedImage:
         """Reads an image and fits it to the backbone as `task` needs it; runs no graph."""
         with clock.step("load_image"):
-            pixels, picture = load_picture(image)
-        return self.preprocess(pixels, picture=picture, task=task, clock=clock)
+            pixels, origin = load_with_origin(image)
+        return self.preprocess(pixels, origin=origin, task=task, clock=clock)
 
     def preprocess(
-        self, pixels: NDArray[np.uint8], *, picture: Picture | None, task: Task, clock: Stopwatch
+        self, pixels: NDArray[np.uint8], *, origin: ImageOrigin | None, task: Task, clock: Stopwatch
     ) -> PreparedImage:
-        """Fits pixels [H,W,3], read from `picture`, to the backbone as `task` needs them."""
+        """Fits pixels [H,W,3], read from `origin`, to the backbone as `task` needs them."""
         resolution = task.resolution
         with clock.step("preprocess"):
             if task.crop == "center_crop":
@@ -110,7 +110,7 @@ class Engine:
                 square, frame = letterbox(
                     pixels, resolution=resolution, pad_colour=self.manifest.image.pad_colour
                 )
-        return PreparedImage(square=square, frame=frame, bundle_id=self.source.id, picture=picture)
+        return PreparedImage(square=square, frame=frame, bundle_id=self.source.id, origin=origin)
 
     def to_prepared(
         self, image: AnyImage, *, task: Task, clock: Stopwatch
@@ -149,7 +149,7 @@ class Engine:
             frame=prepared.frame,
             bundle_id=self.source.id,
             speed=dict(clock.ms),
-            picture=prepared.picture,
+            origin=prepared.origin,
         )
 
     def clip_head(self, embedding: ImageEmbedding, *, clock: Stopwatch) -> HeadOutputs:

@@ -281,7 +281,7 @@ def segment_everything(
             box_nms_thresh=options.box_nms_thresh,
         )
         result = compose_instances(things, labels=labels, size=views.size)
-    return replace(result, speed=clock.ms, picture=views.whole.picture)
+    return replace(result, speed=clock.ms, origin=views.whole.origin)
 
 
 def _good_masks(

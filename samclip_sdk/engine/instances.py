@@ -331,7 +331,7 @@ def segment_instances(
     )
     with clock.step("postprocess"):
         result = compose_instances(best, labels=labels, size=views.size)
-    return replace(result, speed=clock.ms, picture=views.whole.picture)
+    return replace(result, speed=clock.ms, origin=views.whole.origin)
 
 
 def find_objects(

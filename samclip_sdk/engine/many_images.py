@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, ca
 
 from samclip_sdk.bundle.manifest import Task
 from samclip_sdk.engine.engine import AnyImage, Engine
-from samclip_sdk.picture.image import own_picture
+from samclip_sdk.picture.image import own_image
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.system.reading_ahead import read_ahead
 from samclip_sdk.system.timing import Stopwatch
@@ -71,7 +71,7 @@ def answer_each(
         return cast("Answer", list(_answers(engine, image, answer, task=task)))
     # An open file is an iterator too: of lines.
     if isinstance(image, Iterator) and not hasattr(image, "read"):
-        owned = map(own_picture, image)
+        owned = map(own_image, image)
         return cast("Answer", _answers(engine, owned, answer, task=task))
     return answer(cast("AnyImage", image), Stopwatch())
 

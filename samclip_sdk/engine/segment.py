@@ -48,5 +48,5 @@ def segment(
         boxes=masks.boxes,
         prompt_index=np.repeat(np.arange(len(asked), dtype=np.int32), per_prompt),
         speed=clock.ms,
-        picture=embedding.picture,
+        origin=embedding.origin,
     )

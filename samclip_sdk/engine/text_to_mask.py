@@ -156,7 +156,7 @@ def segment_text(
             frame=embedding.frame,
             mask_threshold=options.mask_threshold,
         )
-    return replace(result, speed=clock.ms, picture=embedding.picture)
+    return replace(result, speed=clock.ms, origin=embedding.origin)
 
 
 def draft_masks(

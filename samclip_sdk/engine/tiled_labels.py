@@ -196,4 +196,4 @@ def segment_tiled_text(
             labels=labels,
             size=views.size,
         )
-    return replace(result, speed=clock.ms, picture=views.whole.picture)
+    return replace(result, speed=clock.ms, origin=views.whole.origin)

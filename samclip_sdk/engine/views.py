@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.errors import ImageError
-from samclip_sdk.picture.image import load_image, load_picture
+from samclip_sdk.picture.image import load_image, load_with_origin
 from samclip_sdk.picture.tiles import Tiling, Window
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.system.timing import Stopwatch
@@ -94,13 +94,13 @@ def open_views(
     if isinstance(image, (PreparedImage, ImageEmbedding)):
         whole = engine.to_prepared(image, task=task, clock=clock)
         tiles = tiling.place(whole.frame.height_px, whole.frame.width_px)
-        if whole.picture is None:
+        if whole.origin is None:
             raise ImageError(
                 "tiles are cut from the picture, and this embedding or prepared image does not "
                 "know its own: give the picture itself"
             )
         with clock.step("load_image"):
-            pixels = load_image(whole.picture)
+            pixels = load_image(whole.origin)
         height, width = pixels.shape[:2]
         if (height, width) != (whole.frame.height_px, whole.frame.width_px):
             raise ImageError(
@@ -109,9 +109,9 @@ def open_views(
             )
         return Views(whole, pixels, tiles)
     with clock.step("load_image"):
-        pixels, picture = load_picture(image)
+        pixels, origin = load_with_origin(image)
     tiles = tiling.place(*pixels.shape[:2])
-    whole = engine.preprocess(pixels, picture=picture, task=task, clock=clock)
+    whole = engine.preprocess(pixels, origin=origin, task=task, clock=clock)
     return Views(whole, pixels, tiles)
 
 
@@ -125,5 +125,5 @@ def encode_views(
         engine.encode(views.whole, task=task, clock=clock),
     )
     for tile in views.tiles:
-        fitted = engine.preprocess(tile.of(views.pixels), picture=None, task=task, clock=clock)
+        fitted = engine.preprocess(tile.of(views.pixels), origin=None, task=task, clock=clock)
         yield tile, engine.encode(fitted, task=task, clock=clock)

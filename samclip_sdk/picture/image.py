@@ -22,10 +22,10 @@ from samclip_sdk.picture.limits import MAX_PIXELS, check_decoding, check_header
 
 Given = TypeVar("Given")
 
-Picture: TypeAlias = "str | bytes | Image.Image | NDArray[np.uint8]"
+ImageOrigin: TypeAlias = "str | bytes | Image.Image | NDArray[np.uint8]"
 """A source from which an image can be read any number of times."""
 
-ImageSource: TypeAlias = "Picture | os.PathLike[str] | BinaryIO"
+ImageSource: TypeAlias = "ImageOrigin | os.PathLike[str] | BinaryIO"
 
 _FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO",
@@ -118,10 +118,10 @@ def load_image(source: ImageSource) -> NDArray[np.uint8]:
         ImageError: no such file, not an image, damaged, empty, a single pixel, or an array of
             another dtype or shape.
     """
-    return load_picture(source)[0]
+    return load_with_origin(source)[0]
 
 
-def load_picture(source: ImageSource) -> tuple[NDArray[np.uint8], Picture]:
+def load_with_origin(source: ImageSource) -> tuple[NDArray[np.uint8], ImageOrigin]:
     """Reads an image as `load_image` does, and returns a source to read it from again.
 
     Returns:
@@ -153,7 +153,7 @@ def load_picture(source: ImageSource) -> tuple[NDArray[np.uint8], Picture]:
     return _from_file(io.BytesIO(content), name="what was given"), content
 
 
-def own_picture(source: Given) -> Given | Picture:
+def own_image(source: Given) -> Given | ImageOrigin:
     """Copies an image that its owner may change: an iterator may reuse its array.
 
     Returns:

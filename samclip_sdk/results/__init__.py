@@ -1,7 +1,7 @@
 """The model's results: frozen dataclasses of read-only numpy arrays, with checked shapes.
 
 Each result is also a sequence with one item for each row (`row_items.py`). It has `speed`
-(milliseconds by step) and `picture`, its source image. Boxes are XYXY in pixels of the upright
+(milliseconds by step) and `origin`, its source image. Boxes are XYXY in pixels of the upright
 image. JSON follows COCO: `bbox` is [x, y, width, height], and masks are compressed RLE.
 """
 

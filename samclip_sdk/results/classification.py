@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.image import Picture
+from samclip_sdk.picture.image import ImageOrigin
 from samclip_sdk.results.frozen import freeze_array
 from samclip_sdk.results.overlay import COLOURS, draw_captions
 from samclip_sdk.results.result_base import (
@@ -35,7 +35,7 @@ class Classification(Labelled[LabelProb]):
         logits: float32 [K], cosine times the logit scale.
         presence: float32 [K], 0..1: whether each label is in the image, independent of the others.
         speed: milliseconds by step.
-        picture: the source of the image.
+        origin: the source of the image.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = ("labels", "probs", "logits", "presence")
@@ -45,7 +45,7 @@ class Classification(Labelled[LabelProb]):
     logits: NDArray[np.float32]
     presence: NDArray[np.float32]
     speed: Mapping[str, float] = field(default_factory=dict)
-    picture: Picture | None = field(default=None, kw_only=True)
+    origin: ImageOrigin | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

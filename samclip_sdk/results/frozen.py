@@ -16,7 +16,7 @@ Self = TypeVar("Self", bound="Frozen")
 class Frozen:
     """Base of frozen dataclasses that check and freeze their arrays in `__post_init__`.
 
-    Copies and unpickled objects do the same. A pickle holds the field `picture`, the source of the
+    Copies and unpickled objects do the same. A pickle holds the field `origin`, the source of the
     image, only if it is a path: pixels would be larger than the result.
     """
 
@@ -25,8 +25,8 @@ class Frozen:
 
     def __getstate__(self) -> dict[str, Any]:
         own = _fields(self)
-        if "picture" in own and not isinstance(own["picture"], str):
-            own["picture"] = None
+        if "origin" in own and not isinstance(own["origin"], str):
+            own["origin"] = None
         return own
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -38,7 +38,7 @@ class Frozen:
 
     def __deepcopy__(self: Self, memo: dict[int, Any]) -> Self:
         own = _fields(self)
-        kept = {"picture": own.pop("picture")} if "picture" in own else {}
+        kept = {"origin": own.pop("origin")} if "origin" in own else {}
         return replace(self, **deepcopy(own, memo), **kept)  # type: ignore[type-var]  # the same
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import EmbeddingMismatchError, StorageError, one_line
 from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image import Picture
+from samclip_sdk.picture.image import ImageOrigin
 from samclip_sdk.picture.limits import MAX_PIXELS
 from samclip_sdk.results.frozen import Frozen, freeze_array
 from samclip_sdk.results.result_base import described
@@ -29,13 +29,13 @@ class PreparedImage(Frozen):
         square: uint8 [1,3,S,S], RGB.
         frame: where the image lies in the square.
         bundle_id: the id of the model that it was prepared for.
-        picture: the source of the image.
+        origin: the source of the image.
     """
 
     square: NDArray[np.uint8]
     frame: Frame
     bundle_id: str
-    picture: Picture | None = field(default=None, kw_only=True)
+    origin: ImageOrigin | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         side = self.frame.resolution
@@ -55,7 +55,7 @@ class ImageEmbedding(Frozen):
         frame: where the image lies in the model's input.
         bundle_id: the id of the bundle that made it; no other bundle can read it.
         speed: milliseconds by step; not saved.
-        picture: the source of the image, for results that are drawn over it; not saved.
+        origin: the source of the image, for results that are drawn over it; not saved.
     """
 
     image_tokens: NDArray[np.float32]
@@ -63,7 +63,7 @@ class ImageEmbedding(Frozen):
     frame: Frame
     bundle_id: str
     speed: Mapping[str, float] = field(default_factory=dict)
-    picture: Picture | None = field(default=None, kw_only=True)
+    origin: ImageOrigin | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         shape = freeze_array(self, "image_tokens", dtype="float32", shape=(1, None, None, None))

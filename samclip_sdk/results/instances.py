@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.image import Picture
+from samclip_sdk.picture.image import ImageOrigin
 from samclip_sdk.picture.packed_masks import PackedMasks
 from samclip_sdk.results.frozen import freeze_array, freeze_masks
 from samclip_sdk.results.overlay import draw_overlay
@@ -47,7 +47,7 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
         predicted_ious: float32 [N], the IoU of mask and object, as the model predicts it.
         stability_scores: float32 [N], 0..1, how little the mask changes with its threshold.
         speed: milliseconds by step.
-        picture: the source of the image.
+        origin: the source of the image.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = (
@@ -64,7 +64,7 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
     predicted_ious: NDArray[np.float32]
     stability_scores: NDArray[np.float32]
     speed: Mapping[str, float] = field(default_factory=dict)
-    picture: Picture | None = field(default=None, kw_only=True)
+    origin: ImageOrigin | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.image import Picture
+from samclip_sdk.picture.image import ImageOrigin
 from samclip_sdk.picture.packed_masks import PackedMasks
 from samclip_sdk.results.frozen import freeze_array, freeze_masks
 from samclip_sdk.results.overlay import draw_overlay
@@ -38,7 +38,7 @@ class Masks(MaskResult[Mask]):
         boxes: float32 [N,4], the tight box of each mask; zeros for an empty one.
         prompt_index: int32 [N], the index of each mask's prompt.
         speed: milliseconds by step.
-        picture: the source of the image.
+        origin: the source of the image.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = ("masks", "scores", "low_res_masks", "boxes", "prompt_index")
@@ -49,7 +49,7 @@ class Masks(MaskResult[Mask]):
     boxes: NDArray[np.float32]
     prompt_index: NDArray[np.int32]
     speed: Mapping[str, float] = field(default_factory=dict)
-    picture: Picture | None = field(default=None, kw_only=True)
+    origin: ImageOrigin | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

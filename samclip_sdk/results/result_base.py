@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageShow
 
 from samclip_sdk.errors import ImageError, RuntimeMissingError, one_line
-from samclip_sdk.picture.image import ImageSource, Picture, load_image
+from samclip_sdk.picture.image import ImageOrigin, ImageSource, load_image
 from samclip_sdk.picture.masks import mask_to_polygons
 from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.results.frozen import Frozen
@@ -44,14 +44,14 @@ class Result(Frozen, ABC, Generic[Item]):
     `found[found.scores > 0.5].save("photo.png")`.
 
     `picture` is the image that the caller gave. A path needs no memory; an array lives as long as
-    the result, and `dataclasses.replace(result, picture=None)` makes a copy without it.
+    the result, and `dataclasses.replace(result, origin=None)` makes a copy without it.
     """
 
     ROWS: ClassVar[tuple[str, ...]]
     """The fields that have one entry for each row."""
 
     speed: Mapping[str, float]
-    picture: Picture | None
+    origin: ImageOrigin | None
 
     def __post_init__(self) -> None:
         # A copy, because the clock behind it may still run.
@@ -89,7 +89,7 @@ class Result(Frozen, ABC, Generic[Item]):
         Raises:
             ImageError: no image is known, it cannot be read (any more), or has another size.
         """
-        source = self.picture if image is None else image
+        source = self.origin if image is None else image
         if source is None:
             raise ImageError(
                 "the image behind this result is not known, since an embedding from a file and a "
@@ -162,7 +162,7 @@ class Result(Frozen, ABC, Generic[Item]):
 
     def _arrays(self) -> dict[str, Any]:
         """Every field that an .npz holds, by name."""
-        names = [each.name for each in fields(self) if each.name not in ("speed", "picture")]  # type: ignore[arg-type]  # subclasses are dataclasses
+        names = [each.name for each in fields(self) if each.name not in ("speed", "origin")]  # type: ignore[arg-type]  # subclasses are dataclasses
         return {name: getattr(self, name) for name in names}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.image import Picture
+from samclip_sdk.picture.image import ImageOrigin
 from samclip_sdk.picture.packed_masks import EMPTY, PackedMasks
 from samclip_sdk.results.frozen import Frozen, freeze_array, freeze_masks
 from samclip_sdk.results.overlay import draw_overlay
@@ -67,7 +67,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         asked: the K labels that were asked.
         class_map: int16 [H,W], the index of each pixel's label among all asked, or -1.
         speed: milliseconds by step.
-        picture: the source of the image.
+        origin: the source of the image.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = (
@@ -88,7 +88,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
     asked: AskedLabels
     class_map: NDArray[np.int16]
     speed: Mapping[str, float] = field(default_factory=dict)
-    picture: Picture | None = field(default=None, kw_only=True)
+    origin: ImageOrigin | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,7 +16,7 @@ from PIL import EpsImagePlugin, Image
 
 from samclip_sdk.errors import ImageError
 from samclip_sdk.picture.frame import Frame, center_crop, letterbox
-from samclip_sdk.picture.image import load_image, load_picture
+from samclip_sdk.picture.image import load_image, load_with_origin
 
 SIDES = st.integers(1, 5000)
 RESOLUTIONS = st.sampled_from([64, 128, 224, 256, 336, 448, 1024])
@@ -51,7 +51,7 @@ def test_every_source_gives_the_same_pixels_and_can_be_read_again(tmp_path: Path
     sources += [content, bytearray(content), memoryview(content), io.BytesIO(content)]
     with path.open("rb") as file:
         for source in (*sources, file, Reader(content)):
-            loaded, again = load_picture(source)
+            loaded, again = load_with_origin(source)
             assert loaded.dtype == np.uint8
             assert loaded.flags.c_contiguous
             np.testing.assert_array_equal(loaded, array)
@@ -63,13 +63,13 @@ def test_what_is_remembered_of_a_source(tmp_path: Path, monkeypatch: pytest.Monk
     Image.fromarray(picture()).save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
     for path in ("a.png", Path("a.png"), tmp_path / "a.png"):
-        assert load_picture(path)[1] == str(tmp_path / "a.png")
+        assert load_with_origin(path)[1] == str(tmp_path / "a.png")
     array, pillow = picture(), Image.fromarray(picture())
-    seen = load_picture(array)[1]
+    seen = load_with_origin(array)[1]
     assert np.shares_memory(seen, array)
     assert array.flags.writeable
     assert not seen.flags.writeable
-    assert load_picture(pillow)[1] is pillow
+    assert load_with_origin(pillow)[1] is pillow
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "LA", "CMYK", "YCbCr", "HSV", "RGBA", "PA"])

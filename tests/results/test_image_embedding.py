@@ -25,7 +25,7 @@ def prepared() -> PreparedImage:
         square=np.zeros((1, 3, 64, 64), np.uint8),
         frame=Frame.fit(HEIGHT, WIDTH, resolution=64),
         bundle_id="0123456789abcdef",
-        picture="/somewhere/a.jpg",
+        origin="/somewhere/a.jpg",
     )
 
 
@@ -71,7 +71,7 @@ def test_copies_stay_read_only(make: Callable[[], Any], travel: Callable[[Any], 
     arrays = [each for each in vars(travelled).values() if isinstance(each, np.ndarray)]
     assert arrays
     assert not any(each.flags.writeable for each in arrays)
-    assert travelled.picture == make().picture
+    assert travelled.origin == make().origin
 
 
 def test_an_embedding_comes_back_from_its_file(tmp_path: Path) -> None:

@@ -297,7 +297,7 @@ def test_a_result_is_drawn_over_what_it_was_made_from(make: Any, tmp_path: Path)
     Image.fromarray(PICTURE).save(path)
     drawn = make().plot(PICTURE)
     for picture in (str(path), path.read_bytes(), PICTURE, Image.fromarray(PICTURE)):
-        result = dataclasses.replace(make(), picture=picture)
+        result = dataclasses.replace(make(), origin=picture)
         np.testing.assert_array_equal(result.plot(), drawn)
         result.save(tmp_path / "a.jpeg")
         with Image.open(tmp_path / "a.jpeg") as saved:
@@ -313,15 +313,15 @@ def test_a_result_is_drawn_over_what_it_was_made_from(make: Any, tmp_path: Path)
 
 def test_of_a_picture_only_its_path_is_pickled() -> None:
     """Pixels would be larger than the answer; other copies are of the same process."""
-    with_path = dataclasses.replace(masks(), picture="/somewhere/a.jpg")
-    with_pixels = dataclasses.replace(masks(), picture=PICTURE)
+    with_path = dataclasses.replace(masks(), origin="/somewhere/a.jpg")
+    with_pixels = dataclasses.replace(masks(), origin=PICTURE)
     for travel in TRAVELS:
-        assert travel(with_path).picture == "/somewhere/a.jpg"
+        assert travel(with_path).origin == "/somewhere/a.jpg"
     for picture in (PICTURE, Image.fromarray(PICTURE), b"the content of a file"):
-        travelled = pickle.loads(pickle.dumps(dataclasses.replace(masks(), picture=picture)))
-        assert travelled.picture is None
-    assert copy.copy(with_pixels).picture is PICTURE
-    assert copy.deepcopy(with_pixels).picture is PICTURE
+        travelled = pickle.loads(pickle.dumps(dataclasses.replace(masks(), origin=picture)))
+        assert travelled.origin is None
+    assert copy.copy(with_pixels).origin is PICTURE
+    assert copy.deepcopy(with_pixels).origin is PICTURE
 
 
 @pytest.mark.parametrize("make", ALL)
@@ -338,7 +338,7 @@ def test_without_a_picture_the_way_out_is_named(make: Any, tmp_path: Path) -> No
 
 
 def test_a_picture_that_is_gone_is_named(tmp_path: Path) -> None:
-    result = dataclasses.replace(masks(), picture=str(tmp_path / "gone.jpg"))
+    result = dataclasses.replace(masks(), origin=str(tmp_path / "gone.jpg"))
     with pytest.raises(ImageError, match=r"gone\.jpg: no such file"):
         result.plot()
     assert result._repr_png_() is None
@@ -362,7 +362,7 @@ def test_show_opens_a_viewer_or_says_that_there_is_none(monkeypatch: pytest.Monk
 
 def test_a_notebook_gets_a_picture_of_its_own_size() -> None:
     picture = np.zeros((1500, 2000, 3), dtype=np.uint8)
-    shown = dataclasses.replace(classification(), picture=picture)._repr_png_()
+    shown = dataclasses.replace(classification(), origin=picture)._repr_png_()
     assert shown is not None
     with Image.open(io.BytesIO(shown)) as image:
         assert image.size == (1280, 960)
@@ -512,7 +512,7 @@ def test_json_and_npz_files(make: Any, tmp_path: Path) -> None:
             if hasattr(result, name) and name != "points":
                 np.testing.assert_array_equal(arrays[name], getattr(result, name))
         saved = set(arrays.files) - {"points_per_label"}
-    own = {each.name for each in dataclasses.fields(result)} - {"speed", "picture", "asked"}
+    own = {each.name for each in dataclasses.fields(result)} - {"speed", "origin", "asked"}
     asked = {"asked_labels", "asked_presence", "score_maps"} if "asked" in vars(result) else set()
     assert saved == own | asked
 

@@ -93,17 +93,16 @@ class SamClipModel(BaseModel):
         points = [mark for mark in marks if mark["type"] == "point"]
         boxes = [upright(mark["data"]) for mark in marks if mark["type"] == "rectangle"]
         if not points:
-            return list(self.model.segment(image, boxes=boxes or None, multimask_output=False))
+            return list(self.model.segment(image, boxes=boxes or None))
         # A click on the far edge means the last pixel. A single point may mean a thing or a part of
-        # it: of three masks, the one that the model thinks best.
+        # it, and has three masks: the one that the model thinks best counts.
         masks = self.model.segment(
             image,
             points=np.clip([mark["data"][:2] for mark in points], 0, edge - 0.5),
             point_labels=[int(mark.get("label", 1)) for mark in points],
             boxes=boxes[-1] if boxes else None,
-            multimask_output=len(points) == 1 and not boxes,
         )
-        return [masks[int(np.argmax(masks.scores))]]
+        return list(masks.best())
 
 
 def upright(corners: list[float]) -> list[float]:

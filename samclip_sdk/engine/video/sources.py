@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from samclip_sdk.errors import ImageError, VideoCutShortWarning, one_line
-from samclip_sdk.picture.image import PICTURE_ENDINGS, ImageSource, own_picture
+from samclip_sdk.picture.image import PICTURE_ENDINGS, ImageSource, own_image
 
 VideoSource: TypeAlias = "str | os.PathLike[str] | int | Iterable[ImageSource] | Footage"
 """A video file, a folder of images, a camera's number, an iterable of images, or the `Footage` that
@@ -107,7 +107,7 @@ def open_footage(source: VideoSource) -> Footage:
             f"pictures, not a {type(source).__name__}"
         )
     count = len(source) if isinstance(source, Sequence) else None
-    lasting = source if isinstance(source, (list, tuple)) else map(own_picture, source)
+    lasting = source if isinstance(source, (list, tuple)) else map(own_image, source)
     pictures = (NamedPicture(str(index), picture) for index, picture in enumerate(lasting))
     return Footage("the video", pictures, count=count)
 

@@ -142,7 +142,7 @@ class Stream:
         self._index, self._last = index + 1, read
         given = {each.name: getattr(found, each.name) for each in fields(found)}
         return TrackedInstances(
-            **given | {"speed": clock.ms, "picture": read.prepared.picture},
+            **given | {"speed": clock.ms, "origin": read.prepared.origin},
             ids=np.array([each.id for each in tracks], dtype=np.int32),
             frame_index=index,
             frame_name=read.name,
