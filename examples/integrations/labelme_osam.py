@@ -5,8 +5,8 @@
 
 This starts labelme with the given arguments, and with samclip in both of its lists of models. In
 "AI Text-to-Annotation" (`dog, cat`) it is selected already. In "AI-Assisted Annotation" (points,
-boxes) `--config '{ai: {default: samclip}}'` selects it. With `osam` as the first word, the other words are
-a command line of osam, which then has samclip too:
+boxes) `--config '{ai: {default: samclip}}'` selects it. With `osam` as the first word, the
+other words are a command line of osam, which then has samclip too:
 
     python examples/integrations/labelme_osam.py osam serve
 
