@@ -1,4 +1,4 @@
-"""What is in this picture? `python examples/classify.py photo.jpg dog cat car`."""
+"""Ranks labels for a picture: `python examples/classify.py photo.jpg dog cat car`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main() -> None:
         result = model.classify(options.image, options.labels)
     for label, prob in result.top(5):
         print(f"{prob:6.1%}  {label}")
-    # probs always add up to 1, even if no label fits; segment_text's presence tells that.
+    # probs always add up to 1, even if no label fits; `presence` tells whether a label fits.
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Text to mask, and to objects, on the pictures of images/: overlays, and a table with times.
+"""Draws masks and objects of labels on the pictures of images/; prints a table with times.
 
-What `make demo` runs. It needs the package and one runtime, and no torch:
+`make demo` runs this program. It needs the package and one runtime, and no torch:
 `pip install 'samclip-sdk[onnx]'`, then `python examples/demo.py --output demo_output`.
 """
 
@@ -37,15 +37,15 @@ CAPTION = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said of one picture, beside what is in it.
+    """The model's answer for one picture, and the labels that are in it.
 
     Attributes:
-        name: file name.
+        name: the file's name.
         present: labels asked that are in the picture.
         absent: labels asked that are not.
         top: the likeliest of all the demo's labels, and its probability.
-        masks: of the labels asked.
-        objects: of the labels that were found.
+        masks: the masks of the labels asked.
+        objects: the objects of the labels that were found.
         ms: milliseconds by step.
     """
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--runtime", default="onnx", help="onnx, openvino, coreml, tensorrt, auto")
     parser.add_argument("--model", help="bundle folder, .zip or name; by default the embedded one")
     options = parser.parse_args()
-    # Piped output has no width of its own, and 80 columns break every row.
+    # Piped output has no width, and 80 columns break every row.
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         run(console, output=options.output, runtime=options.runtime, bundle=options.model)
@@ -79,7 +79,7 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
     )
     started = perf_counter()
     model = SamClip.load(runtime) if bundle is None else SamClip.load(runtime, model=bundle)
-    # The first call pays for what later ones find done: sessions, buffers, text embeddings.
+    # The first call also opens sessions and embeds texts; its time is told separately.
     model.segment_text(IMAGES / next(iter(asked)), every_label)
     model.segment_instances(IMAGES / next(iter(asked)), every_label)
     cold_ms = 1e3 * (perf_counter() - started)
@@ -107,12 +107,12 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
 
 
 def overlay(folder: Path, name: str, kind: str) -> Path:
-    """Where a picture with its masks or its objects goes."""
+    """The path of a picture's overlay, with its masks or its objects."""
     return folder / f"{Path(name).stem}_{kind}.png"
 
 
 def ask(model: SamClip, *, name: str, row: dict[str, Any], labels: list[str]) -> Answer:
-    """Encodes one picture once, then asks both heads, and for one object at a time."""
+    """Encodes one picture once, then classifies it and finds masks and objects."""
     clock = [perf_counter()]
     image = model.encode_image(IMAGES / name)
     clock.append(perf_counter())
@@ -135,7 +135,7 @@ def ask(model: SamClip, *, name: str, row: dict[str, Any], labels: list[str]) ->
 
 
 def table(answers: list[Answer]) -> Table:
-    """One row a picture: what was asked, what came back, and how long it took."""
+    """A table with a row for each picture: the labels asked, the answers, and the time."""
     result = Table(title="Text to mask", caption=CAPTION, box=box.SIMPLE_HEAD, show_lines=True)
     result.add_column("picture", no_wrap=True)
     result.add_column("found")
@@ -164,7 +164,7 @@ def table(answers: list[Answer]) -> Table:
 
 
 def verdict(answer: Answer, label: str) -> str:
-    """The label, its presence, and whether that is right."""
+    """The label, its presence, and whether the answer is right."""
     asked = answer.masks.asked
     text = f"{label} {asked.presence[asked.labels.index(label)]:.2f}"
     match label in answer.present, label in answer.masks:
@@ -179,7 +179,7 @@ def verdict(answer: Answer, label: str) -> str:
 
 
 def summary(answers: list[Answer]) -> str:
-    """How many of the labels that are there were found, and how many of the others."""
+    """The number of present labels that were found, and of absent ones."""
     present = [label in each.masks for each in answers for label in each.present]
     absent = [label in each.masks for each in answers for label in each.absent]
     return (
@@ -189,7 +189,7 @@ def summary(answers: list[Answer]) -> str:
 
 
 def contact_sheet(answers: list[Answer], *, folder: Path) -> Image.Image:
-    """All overlays small, each picture's labels and its objects, with what was asked."""
+    """A sheet of small overlays, with the labels that were asked."""
     band, across, places = 46, COLUMNS // 2, range(len(answers))
     drawn = [thumbnails(folder, answer.name) for answer in answers]
     rows = [places[first : first + across] for first in places[::across]]
@@ -214,7 +214,7 @@ def contact_sheet(answers: list[Answer], *, folder: Path) -> Image.Image:
 
 
 def thumbnails(folder: Path, name: str) -> list[Image.Image]:
-    """A picture's two overlays, small."""
+    """The small images of a picture's two overlays."""
     found = []
     for kind in ("masks", "objects"):
         with Image.open(overlay(folder, name, kind)) as image:

@@ -37,7 +37,7 @@ def main() -> None:
         query = np.ravel(model.embed_text([options.query]))
     if not rows:
         raise SystemExit(f"no picture in {options.folder}")
-    # Unit vectors: their product is the cosine. Keep the rows in a file to search again at once.
+    # Unit vectors: their product is the cosine. Save the rows to a file for faster searches later.
     cosines = np.stack(rows) @ query
     for index in np.argsort(-cosines)[: options.count]:
         print(f"{cosines[index]:.3f}  {paths[index]}")

@@ -1,9 +1,10 @@
-"""A page that finds what you type, click or box in a picture, with Gradio.
+"""A Gradio page that segments a picture by texts, clicks and boxes.
 
     pip install 'samclip-sdk[onnx]' gradio
     python examples/gradio_app.py
 
-A picture is encoded once, when it comes; every text, click and box on it is answered from that.
+A picture is encoded once, when it is opened. The answers to every text, click and box use this
+embedding.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ Opened = tuple[np.ndarray, ImageEmbedding]
 
 
 class Finder:
-    """What the page's events call; it holds the model and nothing of any visitor."""
+    """The functions of the page's events; it holds the model, and no data of visitors."""
 
     def __init__(self, model: SamClip) -> None:
         self.model = model
 
     def open_picture(self, path: str | None) -> tuple[Opened | None, Any, None, str]:
-        """Encodes a picture: what is kept of it, what is shown, and no corner of a box."""
+        """Encodes a picture; returns its embedding, its overlay, and no corner of a box."""
         if path is None:
             return None, None, None, FIRST_CORNER
         with told_on_the_page():
@@ -45,7 +46,7 @@ class Finder:
             return (pixels, self.model.encode_image(pixels)), (pixels, []), None, FIRST_CORNER
 
     def find_texts(self, opened: Opened | None, texts: str, apart: bool) -> Any:
-        """The masks of texts with commas between them; `apart` tells their objects apart."""
+        """The masks of texts separated by commas; with `apart`, the masks of their objects."""
         pixels, image = required(opened)
         labels = list(dict.fromkeys(each.strip() for each in texts.split(",") if each.strip()))
         with told_on_the_page():
@@ -56,7 +57,7 @@ class Finder:
             return overlay(pixels, masks, lambda each: f"{each.label} {each.presence:.2f}")
 
     def find_click(self, opened: Opened | None, click: gr.SelectData) -> Any:
-        """What a click is on: of three masks, the one that the model thinks best."""
+        """The thing under a click: the best of three masks."""
         pixels, image = required(opened)
         masks = self.model.segment(image, points=[click.index])
         best = masks[int(np.argmax(masks.scores))]
@@ -65,7 +66,7 @@ class Finder:
     def find_box(
         self, opened: Opened | None, corner: list[int] | None, click: gr.SelectData
     ) -> tuple[list[int] | None, Any, str]:
-        """Keeps the first corner of a box; with the second one, finds what is in it."""
+        """Keeps the first corner of a box; with the second one, segments the box."""
         pixels, image = required(opened)
         if corner is None:
             return list(click.index), gr.skip(), f"One corner is {click.index}: click the other."
@@ -76,7 +77,7 @@ class Finder:
 
 @contextmanager
 def told_on_the_page() -> Any:
-    """Makes the SDK's one-line errors messages on the page."""
+    """Shows the SDK's one-line errors as messages on the page."""
     try:
         yield
     except SamClipError as error:
@@ -92,12 +93,12 @@ def required(opened: Opened | None) -> Opened:
 def overlay(
     pixels: np.ndarray, items: Iterable[MaskItem], caption: Callable[[Any], str]
 ) -> tuple[np.ndarray, list[tuple[np.ndarray, str]]]:
-    """A picture and its masks as Gradio draws them; empty ones, of absent labels, are left out."""
+    """A picture and its masks in Gradio's form, without empty masks."""
     return pixels, [(each.mask * OPACITY, caption(each)) for each in items if each.area]
 
 
 def build_page(model: SamClip) -> gr.Blocks:
-    """The page: a picture, three ways to ask, and what was found."""
+    """The page: a picture, three ways to ask, and the masks that were found."""
     finder = Finder(model)
     with gr.Blocks(title="samclip", analytics_enabled=False) as page:
         opened, corner = gr.State(), gr.State()

@@ -1,4 +1,4 @@
-"""Masks of what points and boxes show, on one backbone pass.
+"""Masks of points and boxes, from one backbone pass.
 
 `python examples/segment_points_boxes.py photo.jpg --point 320 240 --box 10 20 300 400`
 """
@@ -29,7 +29,7 @@ def main() -> None:
         image = model.encode_image(options.image)  # the slow step, once for all prompts
         results = {}
         if options.point:
-            # One point may mean a thing, a part or a part of that: three masks, with scores.
+            # One point may mean a thing, a part or a part of the part: three masks, with scores.
             results["point"] = model.segment(image, points=[options.point], point_labels=[1])
         if options.box:
             results["box"] = model.segment(image, boxes=options.box, multimask_output=False)

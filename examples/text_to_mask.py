@@ -1,4 +1,4 @@
-"""Masks of what words name: `python examples/text_to_mask.py photo.jpg dog grass`.
+"""Masks of words: `python examples/text_to_mask.py photo.jpg dog grass`.
 
 Writes an overlay (PNG) and the masks as COCO JSON.
 """

@@ -1,4 +1,4 @@
-"""An app whose labels are fixed: embed them once, ship the file, run no text encoder.
+"""An app with fixed labels: embed them once, ship the file, run no text encoder.
 
 `python examples/vocabulary_pack.py photo.jpg boat duck whale --pack sea.safetensors`
 """
@@ -22,11 +22,11 @@ def main() -> None:
     options = parser.parse_args()
     options.pack.parent.mkdir(parents=True, exist_ok=True)
 
-    # At home, once. The file is JSON that any language can read.
+    # On your machine, once. Any language can read the file.
     with SamClip.load(options.runtime, model=options.model) as model:
         model.save_vocabulary(options.pack, options.labels)
 
-    # In the app. A pack of another model is refused: its numbers would mean nothing.
+    # In the app. A pack of another model is refused: its numbers would have no meaning.
     with SamClip.load(options.runtime, model=options.model) as model:
         labels = model.load_vocabulary(options.pack)
         image = model.encode_image(options.image)

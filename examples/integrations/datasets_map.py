@@ -1,17 +1,16 @@
-"""Masks of labels for a `datasets.Dataset`: one `map` over its column of pictures.
+"""Masks of labels for a `datasets.Dataset`, by one `map` over its column of pictures.
 
     pip install 'samclip-sdk[onnx]' datasets
     python examples/integrations/datasets_map.py photos dog cat --output found.parquet
 
-In a program of your own:
+In your own program:
 
     find = FindObjects(("dog", "cat"))
     found = dataset.map(find, features=find.features(dataset))
 
 Each row gets `objects`, a list of {label, score, bbox, segmentation}: boxes are [x, y, width,
-height] in pixels of the upright picture, masks COCO's compressed RLE, as pycocotools and
-`samclip_sdk.picture.rle_to_mask` read it. With `num_proc`, each process loads a model of its
-own.
+height] in pixels of the upright picture, and masks are COCO's compressed RLE, which pycocotools and
+`samclip_sdk.picture.rle_to_mask` decode. With `num_proc`, each process loads its own model.
 """
 
 from __future__ import annotations
@@ -37,22 +36,21 @@ OBJECT = {
 
 @lru_cache(maxsize=1)
 def load_model(runtime: str, model: str, process: int) -> SamClip:
-    """The model of a process: one that was forked has its parent's in its cache, for no use."""
+    """The model of a process; a forked child cannot use the one that its parent cached."""
     return SamClip.load(runtime, model=model)
 
 
 @dataclass(frozen=True)
 class FindObjects:
-    """The objects of labels in the picture of a row.
+    """Finds the objects of labels in the picture of a row.
 
-    It holds no model, so that `map` can send it to other processes, and finds in its cache what it
-    has done before.
+    It holds no model, so that `map` can send it to other processes and cache its answers.
 
     Attributes:
         labels: nouns such as "dog".
-        column: of the pictures, which `datasets` decodes.
+        column: the column of pictures, which `datasets` decodes.
         runtime: as for `SamClip.load`.
-        model: likewise.
+        model: as for `SamClip.load`.
     """
 
     labels: tuple[str, ...]
@@ -69,7 +67,7 @@ class FindObjects:
         return {"objects": [{name: each[name] for name in OBJECT} for each in found["annotations"]]}
 
     def features(self, dataset: Dataset) -> Features:
-        """The columns afterwards; without them, `map` guesses from the first rows."""
+        """The columns of the result; without them, `map` guesses from the first rows."""
         return Features({**dataset.features, "objects": List(OBJECT)})
 
 

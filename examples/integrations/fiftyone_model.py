@@ -3,12 +3,12 @@
     pip install 'samclip-sdk[onnx]' fiftyone
     python examples/integrations/fiftyone_model.py photos dog cat
 
-finds the labels in a folder and opens FiftyOne's app on it. In a program of your own:
+This finds the labels in a folder and opens FiftyOne's app on it. In your own program:
 
     dataset.apply_model(SamClipDetector(["dog", "cat"]), label_field="samclip")
 
-FiftyOne keeps datasets in MongoDB, which it starts itself where its package brings one; elsewhere
-FIFTYONE_DATABASE_URI names one that runs. The labels themselves need no database.
+FiftyOne keeps datasets in MongoDB. It starts the MongoDB of its own package if it has one.
+Otherwise FIFTYONE_DATABASE_URI names a running one. The labels themselves need no database.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class SamClipDetector(fo.Model):
 
     @property
     def media_type(self) -> str:
-        """What FiftyOne may apply the model to."""
+        """The kind of media that FiftyOne may apply the model to."""
         return "image"
 
     def predict(self, arg: np.ndarray) -> fo.Detections:
-        """The objects in a picture.
+        """Finds the objects in a picture.
 
         Args:
             arg: uint8 [H,W,3], RGB, as FiftyOne reads pictures; grey ones are [H,W] or [H,W,1].
@@ -48,10 +48,10 @@ class SamClipDetector(fo.Model):
 
 
 def to_detections(result: MaskResult) -> fo.Detections:
-    """Instances, a video's frame, masks of labels or of prompts as detections with masks.
+    """Converts a result with masks to FiftyOne's detections.
 
-    Boxes are [x, y, width, height] in parts of the picture, and masks are cut to them. What has no
-    pixel, a label that is absent for instance, is left out.
+    Boxes are [x, y, width, height] as shares of the picture, and masks are cut to them. Empty masks
+    are left out.
     """
     height, width = result.size
     detections = []
@@ -72,7 +72,7 @@ def to_detections(result: MaskResult) -> fo.Detections:
 
 
 def to_segmentation(result: TextMasks) -> fo.Segmentation:
-    """A class for each pixel: the place of its label, from 1; 0 where none of them is."""
+    """The class of each pixel: the place of its label, from 1; 0 where there is none."""
     return fo.Segmentation(mask=(result.class_map + 1).astype(np.uint16))
 
 

@@ -4,13 +4,14 @@
     export LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=...
     python examples/integrations/label_studio_backend.py --port 9090
 
-Add http://localhost:9090 under Settings, Model, with interactive preannotations. What comes back is
-of the first of these tags in the labelling configuration: BrushLabels, PolygonLabels,
-RectangleLabels. Smart KeyPointLabels and RectangleLabels are prompts. The model is asked for a
-label's name, or for what the label's `predicted_values` says: `<Label value="P1"
+Add http://localhost:9090 under Settings, Model, with interactive preannotations. Predictions are
+regions of the first of these tags in the labelling configuration: BrushLabels, PolygonLabels,
+RectangleLabels. Smart KeyPointLabels and RectangleLabels are prompts. The model looks for a
+label's name, or for its `predicted_values`: `<Label value="P1"
 predicted_values="person, rider"/>`.
 
-The environment names the model: SAMCLIP_MODEL (bundle folder, .zip or name) and SAMCLIP_RUNTIME.
+Environment variables choose the model: SAMCLIP_MODEL (bundle folder, .zip or name) and
+SAMCLIP_RUNTIME.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ OUTPUTS = ("BrushLabels", "PolygonLabels", "RectangleLabels")
 TOLERANCE_PX = 1.0  # how far a polygon may leave the mask's edge, for fewer corners
 
 
-# Label Studio's server makes a backend object for each project or request: these outlive them.
+# Label Studio's server makes a backend object for each project or request; these live longer.
 @lru_cache(maxsize=1)
 def load_model() -> SamClip:
     runtime = os.environ.get("SAMCLIP_RUNTIME", "onnx")
@@ -46,7 +47,7 @@ def load_model() -> SamClip:
 
 @lru_cache(maxsize=16)
 def encode(path: str) -> ImageEmbedding:
-    """The one pass of the image encoder, for the many prompts of a picture."""
+    """Runs the image encoder once, for all prompts of a picture."""
     return load_model().encode_image(path)
 
 
@@ -56,7 +57,7 @@ class SamClipBackend(LabelStudioMLBase):
     def predict(
         self, tasks: list[dict], context: dict[str, Any] | None = None, **_: Any
     ) -> list[dict]:
-        """One prediction a task: of the labels, or of the points and boxes in `context`."""
+        """Makes a prediction for each task, from its labels or the prompts in `context`."""
         name, control = find_output(self.parsed_label_config)
         prompts = (context or {}).get("result") or []
         predictions = []
@@ -80,7 +81,7 @@ class SamClipBackend(LabelStudioMLBase):
 
 
 def find_output(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name and the parsed tag that predictions are written for."""
+    """Finds the name and the parsed tag for which predictions are written."""
     for kind in OUTPUTS:
         for name, control in config.items():
             if control["type"] == kind:
@@ -89,7 +90,7 @@ def find_output(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def segment_labels(image: ImageEmbedding, control: dict[str, Any]) -> list[tuple[MaskItem, str]]:
-    """Every object of the project's labels."""
+    """Finds every object of the project's labels."""
     labels = {
         text.strip(): label
         for label, tag in control["labels_attrs"].items()
@@ -100,7 +101,7 @@ def segment_labels(image: ImageEmbedding, control: dict[str, Any]) -> list[tuple
 
 
 def segment_prompts(image: ImageEmbedding, regions: list[dict]) -> list[tuple[MaskItem, str]]:
-    """What was pointed at; several boxes are an object each."""
+    """Segments the thing at points and a box; of several boxes, each is an object."""
     width, height = image.frame.width_px, image.frame.height_px
     points, kinds, boxes, labels = [], [], [], []
     for region in regions:
@@ -120,7 +121,7 @@ def segment_prompts(image: ImageEmbedding, regions: list[dict]) -> list[tuple[Ma
         raise ValueError("nothing to segment: draw a smart keypoint or a smart rectangle")
     if points:
         # All points and the last box are one prompt. A single point may mean a thing or a part of
-        # it, and has three masks: the one that the model thinks best counts.
+        # it: take the best of three masks.
         masks = load_model().segment(
             image,
             points=points,
@@ -133,7 +134,7 @@ def segment_prompts(image: ImageEmbedding, regions: list[dict]) -> list[tuple[Ma
 
 
 def to_regions(item: MaskItem, *, label: str, kind: str) -> list[dict[str, Any]]:
-    """A mask as regions of a tag's kind, in per cent of the picture; none if it is empty."""
+    """Converts a mask to regions of a tag, in per cent of the picture; none if it is empty."""
     height, width = item.mask.shape
     if not item.area:
         return []
@@ -162,9 +163,9 @@ def to_regions(item: MaskItem, *, label: str, kind: str) -> list[dict[str, Any]]
 
 
 def make_app() -> Flask:
-    """label-studio-ml's server of the backend."""
+    """Makes label-studio-ml's server of the backend."""
     app = init_app(SamClipBackend)
-    # Nothing is learnt from annotations, and label-studio-ml 1.0 would start a process for each.
+    # The model learns nothing from annotations; label-studio-ml 1.0 would start a process for each.
     app.view_functions["webhook"] = lambda: ("", 204)
     return app
 

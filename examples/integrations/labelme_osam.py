@@ -1,16 +1,17 @@
-"""samclip in labelme's AI tools, and behind osam: masks of texts, points and boxes.
+"""samclip in labelme's AI tools, and in osam: masks of texts, points and boxes.
 
     pip install 'samclip-sdk[onnx]' labelme
     python examples/integrations/labelme_osam.py photo.jpg
 
-starts labelme with what follows, and samclip in both of its lists of models: "AI
-Text-to-Annotation" (`dog, cat`), where it is chosen already, and "AI-Assisted Annotation" (points,
-boxes), where `--config '{ai: {default: samclip}}'` chooses it. With `osam` as the first word, the
-rest is a command line of osam's, which then knows samclip too:
+This starts labelme with the given arguments, and with samclip in both of its lists of models. In
+"AI Text-to-Annotation" (`dog, cat`) it is selected already. In "AI-Assisted Annotation" (points,
+boxes) `--config '{ai: {default: samclip}}'` selects it. With `osam` as the first word, the
+other words are a command line of osam, which then has samclip too:
 
     python examples/integrations/labelme_osam.py osam serve
 
-The environment names the model: SAMCLIP_MODEL (bundle folder, .zip or name) and SAMCLIP_RUNTIME.
+Environment variables choose the model: SAMCLIP_MODEL (bundle folder, .zip or name) and
+SAMCLIP_RUNTIME.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ TITLE = "samclip"
 
 
 class SamClipOsam(osam.types.Model):
-    """A model of osam that downloads nothing: it is the bundle of samclip-sdk that is installed."""
+    """A model of osam that downloads nothing: the bundle of the installed samclip-sdk."""
 
     name = "samclip:latest"
     metadata = osam.types.ModelMetadata(
@@ -54,7 +55,7 @@ class SamClipOsam(osam.types.Model):
         )
 
     def encode_image(self, image: NDArray[np.uint8]) -> osam.types.ImageEmbedding:
-        """The one pass of the image encoder; labelme keeps those of its last pictures."""
+        """Runs the image encoder once; labelme keeps the embeddings of its last pictures."""
         pixels = image[..., ::-1] if self.blue_first else image
         encoded = self.model.encode_image(np.ascontiguousarray(pixels))
         return osam.types.ImageEmbedding(
@@ -65,11 +66,11 @@ class SamClipOsam(osam.types.Model):
         )
 
     def generate(self, request: GenerateRequest) -> GenerateResponse:
-        """The objects of a request's texts, or the mask of its points.
+        """Finds the objects of a request's texts, or the mask of its points.
 
         Raises:
-            ValueError: a request that holds too little or that the model refuses; osam's server
-                makes an answer of it.
+            ValueError: the request is incomplete, or the model refuses it; osam's server answers
+                with the message.
         """
         prompt = request.prompt
         if prompt is None:
@@ -90,7 +91,7 @@ class SamClipOsam(osam.types.Model):
         return GenerateResponse(model=self.name, image_embedding=embedding, annotations=annotations)
 
     def _decoded(self, embedding: osam.types.ImageEmbedding) -> ImageEmbedding:
-        """The embedding that osam's was made of."""
+        """The embedding that is stored in osam's."""
         resolution = self.model.manifest.tasks.segmentation.resolution
         size = embedding.original_height, embedding.original_width
         return ImageEmbedding(
@@ -101,7 +102,7 @@ class SamClipOsam(osam.types.Model):
         )
 
     def _find_named(self, image: ImageEmbedding, prompt: Prompt) -> list[Annotation]:
-        """The objects of texts, each with the text as it was given: labelme looks it up."""
+        """Finds the objects of texts, each with the given text, which labelme looks up."""
         given = {text.strip(): text for text in prompt.texts or []}
         most = {} if prompt.max_annotations is None else {"max_instances": prompt.max_annotations}
         found = self.model.segment_instances(image, list(given), **most)
@@ -111,10 +112,10 @@ class SamClipOsam(osam.types.Model):
         ]
 
     def _find_pointed(self, image: ImageEmbedding, prompt: Prompt) -> list[Annotation]:
-        """The mask of points, of which two may be the corners of a box."""
+        """Finds the mask of points, two of which may be the corners of a box."""
         edge = np.array([image.frame.width_px, image.frame.height_px])
         corners = np.isin(prompt.point_labels, BOX_CORNERS)
-        # A click on the far edge means the last pixel; a box may reach over it.
+        # A click on the far edge means the last pixel; a box may extend beyond it.
         points = np.clip(prompt.points, 0, edge - 0.5)[~corners]
         labels = prompt.point_labels[~corners]
         found = self.model.segment(
@@ -129,7 +130,7 @@ class SamClipOsam(osam.types.Model):
 
 
 def to_annotation(item: MaskItem, *, text: str | None = None) -> Annotation:
-    """A mask as osam has it: cut to its box, whose far edges are the last pixels."""
+    """Converts a mask to osam's form: cut to its box, whose far edges are the last pixels."""
     x0, y0, x1, y1 = item.box.astype(int).tolist()
     return Annotation(
         bounding_box=BoundingBox(xmin=x0, ymin=y0, xmax=x1 - 1, ymax=y1 - 1),
@@ -140,13 +141,13 @@ def to_annotation(item: MaskItem, *, text: str | None = None) -> Annotation:
 
 
 def register() -> None:
-    """Makes osam know the model."""
+    """Adds the model to osam's list."""
     if SamClipOsam not in osam.apis.registered_model_types:
         osam.apis.registered_model_types.append(SamClipOsam)
 
 
 def register_in_labelme() -> None:
-    """Puts the model into labelme's lists, for which labelme has no public way."""
+    """Adds the model to labelme's private lists; labelme has no public function for this."""
     from labelme.utils import img_qt_to_arr
     from labelme.widgets import AiAssistedAnnotationWidget, AiTextToAnnotationWidget
     from PyQt5.QtGui import QColor, QImage
@@ -156,7 +157,7 @@ def register_in_labelme() -> None:
         if entry not in widget._available_models:
             widget._available_models.append(entry)
     AiTextToAnnotationWidget._default_model_name = SamClipOsam.name
-    # labelme 6.3 hands over pixels as Qt keeps them: of a red one, the first value is the blue.
+    # labelme 6.3 gives pixels in Qt's order: the first value of a pixel is blue.
     red = QImage(1, 1, QImage.Format_RGB32)
     red.fill(QColor("red"))
     SamClipOsam.blue_first = int(img_qt_to_arr(red)[0, 0, 0]) == 0

@@ -1,9 +1,9 @@
-"""A film with what the model follows in it, drawn by supervision: masks, names, ids and traces.
+"""Draws the objects of a film with supervision: masks, names, ids and traces.
 
     pip install 'samclip-sdk[onnx]' supervision
     python examples/integrations/supervision_film.py film.mp4 person dog --output out.mp4
 
-Every result of the SDK has `to_supervision()`; that of a stream holds the ids as `tracker_id`.
+Every result of the SDK has `to_supervision()`; a stream's results have the ids as `tracker_id`.
 """
 
 from __future__ import annotations
