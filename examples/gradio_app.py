@@ -71,7 +71,7 @@ class Finder:
         if corner is None:
             return list(click.index), gr.skip(), f"One corner is {click.index}: click the other."
         near, far = np.minimum(corner, click.index), np.maximum(corner, click.index) + 1
-        masks = self.model.segment(image, boxes=[*near, *far], multimask_output=False)
+        masks = self.model.segment(image, boxes=[*near, *far])
         return None, overlay(pixels, masks, lambda each: f"{each.score:.2f}"), FIRST_CORNER
 
 

@@ -32,7 +32,7 @@ def main() -> None:
             # One point may mean a thing, a part or a part of the part: three masks, with scores.
             results["point"] = model.segment(image, points=[options.point], point_labels=[1])
         if options.box:
-            results["box"] = model.segment(image, boxes=options.box, multimask_output=False)
+            results["box"] = model.segment(image, boxes=options.box)
     for name, result in results.items():
         for found in result:
             print(f"{name}: predicted IoU {found.score:.2f}, {found.area} pixels")
