@@ -86,6 +86,7 @@ def run_commands(folder: Path) -> None:
         "classify": (dog, "dog", "cat", *onnx),
         "segment": (dog, "--point", "10,10", *onnx),
         "text": (dog, "dog", "-o", "dog.png", *onnx),
+        "instances": (dog, "dog", "-o", "dog.png", *onnx),
         "everything": (dog, "--points-per-side", "2", *onnx),
         "embed": (dog, *onnx),
         "learn": ("my dog", "--positive", f"{dog}:10,10,90,90", *onnx),

@@ -32,7 +32,7 @@ def run_export(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=1800,  # against a hang; two busy cores take some ten minutes
     )
 
 
