@@ -155,7 +155,8 @@ class JointTask(Task):
         shown = batch["asked_shown"]
         asked, label_targets = self._asked(batch, maps)
         masks, _ = self._decode(embeddings, batch["asked_owners"], asked)
-        prompted, _ = self._decode(embeddings, batch["owners"], _plain(batch))
+        alone = torch.zeros(len(batch["owners"]), device=embeddings.device)
+        prompted, _ = self._decode(embeddings, batch["owners"], _plain(batch), has_mask=alone)
         ious = mask_iou(prompted[:, 0], batch["targets"])
         return {
             "cell_top1": (nearest == targets[named]).float(),

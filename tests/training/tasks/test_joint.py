@@ -149,6 +149,23 @@ def test_a_validation_measures_what_a_user_sees(photographs: Path) -> None:
 
 
 @torch.no_grad()
+def test_points_and_boxes_are_measured_without_a_mask(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the SDK asks: an empty mask is another prompt than none."""
+    task = joint(photographs)
+    told: list[float] = []
+    encode_prompts = task.student.prompt_encoder.forward
+
+    def noted(coords: Tensor, labels: Tensor, masks: Tensor, has_mask: Tensor) -> object:
+        told.append(has_mask.mean().item())
+        return encode_prompts(coords, labels, masks, has_mask)
+
+    monkeypatch.setattr(task.student.prompt_encoder, "forward", noted)
+    _measure(task)
+    assert told == [1, 0], "labels come with their map, points and boxes alone"
+
+
 def test_pictures_that_ask_for_nothing_are_measured_too(tmp_path: Path) -> None:
     grey = encode(np.full((96, 128, 3), 120, np.uint8))
     write_set(tmp_path / "toys", [(grey, [], {"labels": ["cat"]})] * 2)
