@@ -91,7 +91,8 @@ def _check_length(found: tokenizers.Tokenizer, *, context_length: int, name: str
 
 def _check_parts(component: Any, *, name: str) -> None:
     """Checks a normalizer or a pre-tokenizer and all of its parts."""
-    parts = _parts(json.loads(component.__getstate__())) if component else []
+    # Compared with None: a Sequence of tokenizers 0.20 has a length of 0, and so counts as false.
+    parts = [] if component is None else _parts(json.loads(component.__getstate__()))
     if len(parts) > _MOST_PARTS:
         raise BundleError(
             f"the tokenizer {name} has {len(parts)} parts in a row; {_MOST_PARTS} are the most"
