@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.classifier_head import ClassifierHead
+from training.batches import PATCH_PX
 from training.tasks.cell_losses import NamedCells, NamedPictures, PatchObjects, PresentNames
 from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.corrections import correct
@@ -301,6 +302,9 @@ class JointTask(Task):
             return embeddings.new_zeros(0, 4, side, side), embeddings.new_zeros(0, 4)
         if has_mask is None:
             has_mask = torch.ones(len(owners), device=owners.device)
+        # The prompt encoder counts in pixels of the model's own resolution.
+        scale = self.student.prompt_encoder.resolution / (PATCH_PX * embeddings.shape[-1])
+        asked = asked._replace(coords=(asked.coords + 0.5) * scale - 0.5)
         prompts = self.student.prompt_encoder(*asked, has_mask.float())
         masks, iou = self.student.mask_decoder(embeddings[owners], *prompts)
         return masks.float(), iou.float()

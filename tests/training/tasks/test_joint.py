@@ -53,12 +53,14 @@ def photographs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def joint(root: Path, *, kin: Tensor | None = None, labels_after: int = 0) -> JointTask:
+def joint(
+    root: Path, *, kin: Tensor | None = None, labels_after: int = 0, size: int = SIZE
+) -> JointTask:
     config = JointPhotographs(
         source="photographs",
         root=root,
-        resolution=SIZE,
-        late_resolution=SIZE,
+        resolution=size,
+        late_resolution=size,
         batch=4,
         prompts=2,
         labels=1,
@@ -164,6 +166,19 @@ def test_points_and_boxes_are_measured_without_a_mask(
     monkeypatch.setattr(task.student.prompt_encoder, "forward", noted)
     _measure(task)
     assert told == [1, 0], "labels come with their map, points and boxes alone"
+
+
+@pytest.mark.parametrize("size", [SIZE, 2 * SIZE])
+def test_a_point_is_at_the_same_place_in_pictures_of_any_size(photographs: Path, size: int) -> None:
+    """The prompt encoder counts in pixels of the model's resolution, not of the batch's."""
+    task = joint(photographs, size=size)
+    batch = task.dataset[0]
+    told: list[Tensor] = []
+    task.student.prompt_encoder.register_forward_hook(lambda _, asked, __: told.append(asked[0]))
+    with torch.no_grad():
+        task(batch, loss="joint", step=0)
+    places = (batch["point_coords"] + 0.5) / size
+    torch.testing.assert_close((told[0] + 0.5) / task.student.prompt_encoder.resolution, places)
 
 
 def test_pictures_that_ask_for_nothing_are_measured_too(tmp_path: Path) -> None:
