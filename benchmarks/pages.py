@@ -78,7 +78,6 @@ def render_pages(root: Path) -> dict[str, str]:
         f"{RECORDS}/training_cost.md": {"training_cost": training},
         f"{RECORDS}/serve.md": {"serve": serving},
         f"{RECORDS}/paper.md": paper_report.render(read(Results, "paper")),
-        "training/checkpoints/tiny/stage3/card.md": drawn,
         CARD_SOURCE: summary,
         CARD: summary,
     }

@@ -1,6 +1,6 @@
 """A small trained bundle of drawings, for tests of what needs real weights: samclip-tiny.
 
-It is made of `training/checkpoints/tiny/stage3`, in fp32, fp16 and int8, and has goldens.
+It was trained by `training/configs/tiny.toml`, and has fp32, fp16 and int8, and goldens.
 """
 
 from __future__ import annotations

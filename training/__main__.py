@@ -79,7 +79,7 @@ def main(
 ) -> None:
     """Runs STAGE, a table of the config, or all of them.
 
-    Of tiny's, in order: clip_teacher, sam_teacher, stage1, stage2, stage3, publish, calibrate.
+    Of tiny's, in order: clip_teacher, sam_teacher, stage1, stage2, stage3, calibrate.
     A stage writes its result into RUNS/CONFIG/STAGE; publish, into training/checkpoints/CONFIG;
     calibrate, into the checkpoint's folder. With "all", stages that are done are not run again, and
     nothing is published.

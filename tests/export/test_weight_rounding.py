@@ -47,7 +47,7 @@ class Everything(nn.Module):
         return y
 
 
-TRAINED = Path(__file__).parents[2] / "training/checkpoints/tiny/stage3"
+TRAINED = Path(__file__).parents[2] / "training/checkpoints/mobile/refinement"
 BYTES = 4096 * 16 + 16 * 4096 + 256 * 256 + 256 * 64 * 4
 IDS = torch.tensor([7], dtype=torch.int32)
 

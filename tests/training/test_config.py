@@ -12,7 +12,6 @@ from training.config import (
     ClassifierClipConfig,
     ClipTeacherConfig,
     DistillConfig,
-    PublishConfig,
     SamTeacherConfig,
     start_folder,
 )
@@ -34,7 +33,6 @@ KINDS = {
     "stage1": DistillConfig,
     "stage2": DistillConfig,
     "stage3": DistillConfig,
-    "publish": PublishConfig,
     "calibrate": CalibrateConfig,
 }
 
@@ -145,7 +143,6 @@ def test_steps_or_epochs_and_not_both(values: dict[str, int]) -> None:
 def test_teachers_that_were_published_before_are_read() -> None:
     """Their settings have `accumulate`, 1: a batch a process, as without `pictures_per_step`."""
     for kind, path in (
-        (ClipTeacherConfig, "tiny/clip_teacher"),
         (SamTeacherConfig, "tiny/sam_teacher"),
         (ClassifierClipConfig, "mobile/classifier_clip"),
     ):

@@ -8,7 +8,6 @@ from training.config import (
     CalibrateConfig,
     ClipTeacherConfig,
     DistillConfig,
-    PublishConfig,
     SamTeacherConfig,
 )
 from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
@@ -21,7 +20,6 @@ KINDS = {
     "stage1": DistillConfig,
     "stage2": DistillConfig,
     "stage3": DistillConfig,
-    "publish": PublishConfig,
     "calibrate": CalibrateConfig,
 }
 

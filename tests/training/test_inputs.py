@@ -64,8 +64,8 @@ def test_a_stage_needs_the_ones_before(tmp_path: Path) -> None:
     assert "run the stage stage1 to its end first" in refused(stage2, tmp_path)
     trained(tmp_path / "stage1")
     check_inputs(stage2, runs=tmp_path)
-    for stage in ("publish", "calibrate"):
-        assert "run the stage stage3 to its end first" in refused(load("tiny", stage), tmp_path)
+    calibrate = load("tiny", "calibrate")
+    assert "run the stage stage3 to its end first" in refused(calibrate, tmp_path)
     check_inputs(load("tiny", "clip_teacher"), runs=tmp_path)
     other = load("tiny", "sam_teacher", starts_from=str(tmp_path / "none"))
     assert "none has no model.safetensors" in refused(other, tmp_path)

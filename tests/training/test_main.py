@@ -136,7 +136,10 @@ def test_a_teachers_settings_are_kept_as_they_were_resolved(tmp_path: Path) -> N
             ["all", "--set", "steps=2"],
             "--set steps=2: it is for one stage; for all of them, change",
         ),
-        (["publish", "--devices", "2"], "a stage of the task publish runs in one process"),
+        (
+            ["publish", "--config", "mobile", "--devices", "2"],
+            "a stage of the task publish runs in one process",
+        ),
         (
             ["stage2", "--config", "vit_l"],
             'sharding is "full", but there is one process: give --dev',

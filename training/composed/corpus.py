@@ -43,7 +43,7 @@ class Corpus:
     """Decoded cut-outs and backgrounds of one split.
 
     Attributes:
-        cutouts: uint8 [h,w,4] each, RGBA premultiplied by alpha, longest side 128 px.
+        cutouts: uint8 [h,w,4] each, RGBA premultiplied by alpha, longest side 96 px.
         labels: int64 [M], the index into `nouns` of each cut-out.
         nouns: The names that labels index.
         backgrounds: uint8 RGB [h,w,3] each.
@@ -86,7 +86,7 @@ def load_corpus(
         objects: Another zip of cut-outs, with its .csv beside it, instead of objects.zip.
 
     Returns:
-        The corpus: about 64 KB a cut-out.
+        The corpus: about 36 KB a cut-out.
 
     Raises:
         TrainingError: The split has no cut-out of the nouns.

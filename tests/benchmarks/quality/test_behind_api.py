@@ -13,7 +13,7 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.text.tokenizer import Tokenizer, read_templates
 from tests.benchmarks.paper.conftest import CLIP
-from tests.source_tree import ROOT
+from training.config_file import find_config, load_stage
 from training.errors import TrainingError
 from training.teachers.photograph_pair import PhotographPair
 from training.teachers.small import SmallClip, SmallSam
@@ -88,9 +88,12 @@ def test_runs_of_no_config(tmp_path: Path) -> None:
         find_teachers(tmp_path)
 
 
-def test_teachers_are_those_that_were_trained() -> None:
-    checkpoints = ROOT / "training" / "checkpoints"
-    assert isinstance(find_teachers(checkpoints / "mobile"), PhotographPair)
-    assert isinstance(find_teachers(checkpoints / "tiny"), SmallPair)
+def test_teachers_are_those_that_were_trained(tmp_path: Path) -> None:
+    (tmp_path / "mobile" / "classifier_clip").mkdir(parents=True)
+    assert isinstance(find_teachers(tmp_path / "mobile"), PhotographPair)
+    settings = load_stage(find_config("tiny"), "clip_teacher").model_dump_json()
+    (tmp_path / "tiny" / "clip_teacher").mkdir(parents=True)
+    (tmp_path / "tiny" / "clip_teacher" / "config.json").write_text(settings)
+    assert isinstance(find_teachers(tmp_path / "tiny"), SmallPair)
     with pytest.raises(TrainingError, match="there is no config 'none'"):
-        find_teachers(checkpoints / "none")
+        find_teachers(tmp_path / "none")
