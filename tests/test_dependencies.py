@@ -20,7 +20,10 @@ else:
     import tomli as tomllib
 
 EXTRAS = {
-    "samclip_sdk": ("onnx", "openvino", "coreml", "tensorrt", "torch", "supervision", "hub", "remote", "ray", "signing", "serve"),
+    "samclip_sdk": (
+        *("onnx", "openvino", "coreml", "tensorrt", "torch", "supervision"),
+        *("hub", "remote", "ray", "signing", "serve"),
+    ),
     "export": ("export",),
     "training": ("training",),
 }
