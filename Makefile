@@ -75,10 +75,12 @@ SECONDS ?= 3600
 fuzz-parsers: $(DEV)  ## let coverage guide what parsers are given, SECONDS=3600 for each: see tests/fuzz
 	tests/fuzz/coverage_guided/run $(SECONDS)
 
-check: $(DEV)  ## lint, format and types
+check: $(DEV)  ## lint, format, types, and the rules of imports and dependencies
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo --no-cache
+	$(VENV)/bin/deptry .
 
 docs: $(DEV)  ## the documentation, in site/: a broken link or reference is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet

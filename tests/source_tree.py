@@ -17,14 +17,10 @@ FOLDERS = ("samclip_sdk", "export", "training", "benchmarks", "examples")
 def sources() -> dict[str, Path]:
     """Dotted name -> file, of every module of every folder."""
     return {
-        dotted_name(path.relative_to(ROOT)): path
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for folder in FOLDERS
         for path in sorted((ROOT / folder).rglob("*.py"))
     }
-
-
-def dotted_name(path: Path) -> str:
-    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
 @cache
@@ -41,26 +37,6 @@ def imported_names(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
             assert node.module is not None
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def top_level_names(path: Path) -> set[str]:
-    """The packages that a module imports anywhere."""
-    return {name.partition(".")[0] for name in imported_names(parse(path))}
-
-
-@cache
-def import_graph() -> dict[str, set[str]]:
-    """Module -> the modules that it imports. The root of the wheel is the client's front alone."""
-    known = sources()
-    graph = {}
-    for name, path in known.items():
-        found = {each for each in imported_names(parse(path)) if each in known}
-        # Importing a.b.c runs a.b too, unless it is the importer's own package, which runs already.
-        rooms = {each.rpartition(".")[0] for each in found} & set(known)
-        found |= {each for each in rooms if not name.startswith(f"{each}.")}
-        graph[name] = found - {name, "samclip_sdk"}
-    return graph

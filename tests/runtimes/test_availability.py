@@ -70,9 +70,3 @@ def test_a_missing_package_names_the_command(
     check = check_any_runtime if runtime is None else partial(check_runtime, runtime)
     with pytest.raises(RuntimeMissingError, match=rf'pip install "samclip-sdk\[{extra}\]"'):
         check()
-
-
-def test_what_runs_no_bundles() -> None:
-    for runtime in ("torch", "auto", "abacus"):
-        with pytest.raises(RuntimeMissingError, match=f"bundles do not run on '{runtime}': use"):
-            check_runtime(runtime)

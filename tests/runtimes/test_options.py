@@ -7,41 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from samclip_sdk.errors import OptionError
 from samclip_sdk.runtimes.options import (
     DEFAULT_OPTIONS,
-    MAX_THREADS,
     RuntimeOptions,
     device_index,
     why_refused,
 )
 
 RUNTIMES = ("onnx", "openvino", "coreml", "tensorrt", "torch")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"threads": value}, f"threads is {value!r}; give a whole number from 0")
-        for value in (-1, 1.5, "2", None, True, MAX_THREADS + 1, 10**30)
-    ]
-    + [
-        ({"providers": value}, "providers is .*; give a list of names")
-        for value in ("CPU", None, 3, [("CUDAExecutionProvider", {})], [None], [""])
-    ]
-    + [
-        ({"device": value}, 'device is .*; give "cpu", "cuda", "cuda:1" or "mps"')
-        for value in ("", "GPU", "cuda:", "cuda:x", "cuda:-1", "cuda:١", 0, b"cpu")
-    ]
-    + [
-        ({"compute_units": value}, "there are no compute units")
-        for value in ("gpu", "", None, "ALL")
-    ]
-    + [({"device": "cuda", "providers": ["CUDAExecutionProvider"]}, "give one of the two")],
-)
-def test_what_no_runtime_could_take(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(OptionError, match=message):
-        RuntimeOptions(**options)
 
 
 def test_any_whole_number_and_any_sequence_will_do() -> None:

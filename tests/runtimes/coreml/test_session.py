@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +17,7 @@ from PIL import Image
 
 from export.coreml.mil_interpreter import MilInterpreter
 from samclip_sdk.bundle.files import GraphFile
-from samclip_sdk.bundle.graph_spec import GraphSpec
-from samclip_sdk.errors import BundleError, PromptError, RuntimeMissingError, StorageError
+from samclip_sdk.errors import BundleError, StorageError
 from samclip_sdk.runtimes.coreml import loader
 from samclip_sdk.runtimes.coreml.package import ProgramTensor, import_coremltools
 from samclip_sdk.runtimes.coreml.session import CoreMLSession
@@ -68,25 +66,6 @@ def test_any_number_of_prompts_and_points(
     assert error(decoding[1].run(given), expected=wanted) < 1e-4
 
 
-@pytest.mark.parametrize(
-    ("count", "calls"), [(0, [1]), (1, [1]), (2, [8]), (8, [8]), (9, [8, 1]), (19, [8, 8, 8])]
-)
-def test_a_tail_goes_into_the_smallest_bucket(count: int, calls: list[int]) -> None:
-    seen = []
-
-    class Spy(MilInterpreter):
-        def predict(self, feed: dict[str, Any]) -> Mapping[str, NDArray[np.generic]]:
-            seen.append(len(feed["input_ids"]))
-            return super().predict(feed)
-
-    spec = graphs()["text_encoder"].contract()
-    session = CoreMLSession(files("text_encoder"), spec=spec, load=lambda path, _: Spy(path))
-    ids = np.random.default_rng(0).integers(1, 49408, (count, 77)).astype(np.int32)
-    found = session.run({"input_ids": ids})
-    assert found["text_embeddings"].shape == (count, 16)
-    assert seen == calls
-
-
 def test_one_bucket_is_enough() -> None:
     spec = graphs()["text_encoder"].contract()
     session = CoreMLSession(
@@ -95,11 +74,6 @@ def test_one_bucket_is_enough() -> None:
     ids = np.random.default_rng(0).integers(1, 49408, (3, 77)).astype(np.int32)
     expected = graphs()["text_encoder"].reference({"input_ids": ids})
     assert error(session.run({"input_ids": ids}), expected=expected) < 1e-5
-
-
-def test_too_many_points(decoding: tuple[CoreMLSession, CoreMLSession]) -> None:
-    with pytest.raises(PromptError, match=r"num_points is 17, .* at most 16"):
-        decoding[0].run(prompts(2, 17))
 
 
 def test_an_image_becomes_a_picture() -> None:
@@ -154,25 +128,6 @@ class TestContract:
         assert session.load_times == loader.LoadTimes(cold=True, load_ms=2.0, prewarm_ms=1.0)
         assert session.placement()[0].device == "CPU"
 
-    def test_refuses_other_tensors(self) -> None:
-        with pytest.raises(BundleError, match=r"input_ids is int32\[1, 78\]"):
-            self.open(Halves(shape=(1, 78)))
-        other = Halves()
-        other.outputs = (ProgramTensor("other", dtype="float32", shape=(1, 16)),)
-        with pytest.raises(BundleError, match="'other'"):
-            self.open(other)
-
-    def test_refuses_other_axes(self) -> None:
-        with pytest.raises(BundleError, match=r"text\.mlpackage has fixed lengths of \['rows'\]"):
-            self.open(Halves(), rows=1)
-
-    def test_closes(self) -> None:
-        session = self.open(Halves())
-        session.close()
-        session.close()
-        with pytest.raises(ValueError, match="closed"):
-            session.run({"input_ids": np.zeros((2, 77), dtype=np.int32)})
-
     def test_whatever_core_ml_raises(self) -> None:
         def load(path: Path, units: str) -> Any:
             raise RuntimeError("Error in declaring network.\nmore")
@@ -180,19 +135,6 @@ class TestContract:
         file = GraphFile(Path("text.mlpackage") / "Manifest.json", axes={"num_texts": 1})
         with pytest.raises(BundleError, match=r"cannot load text\.mlpackage: Error in .*\.$"):
             CoreMLSession([file], spec=self.spec, load=load)
-
-    def test_coremltools_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        found = files("text_encoder")
-        monkeypatch.setitem(sys.modules, "coremltools", None)
-        with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[coreml\]"'):
-            CoreMLSession(found, spec=self.spec, load=MilInterpreter.load)
-
-
-@pytest.mark.skipif(sys.platform == "darwin", reason="Core ML predicts here")
-def test_not_a_mac() -> None:
-    spec = graphs()["text_encoder"].contract()
-    with pytest.raises(RuntimeMissingError, match=r'on a Mac only.*"onnx".*samclip-sdk\[onnx\]'):
-        CoreMLSession(files("text_encoder"), spec=spec)
 
 
 class Mac:
@@ -299,13 +241,6 @@ class TestMac:
         mac.version = "26.0"
         assert self.open().load_times.cold
 
-    def test_a_damaged_copy_is_compiled_anew(self, mac: Mac, cache: Path) -> None:
-        self.open()
-        for compiled in cache.iterdir():
-            (compiled / "Manifest.json").unlink()
-        assert self.open().load_times.cold
-        assert not self.open().load_times.cold
-
     def test_two_at_once(self, mac: Mac, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The other process finishes while this one compiles: its model stays, and is used."""
         compile_model = mac.compile_model
@@ -352,15 +287,3 @@ class TestMac:
     def test_placement(self, mac: Mac) -> None:
         placed = self.open().placement()
         assert [(each.kind, each.device) for each in placed] == [("linear", "NeuralEngine")] * 2
-
-
-@pytest.mark.parametrize("name", ["Manifest.json", "Data/com.apple.CoreML/model.mlmodel"])
-def test_a_truncated_package(tmp_path: Path, name: str) -> None:
-    source = package("text_encoder", bucket=0, precision="fp32", weights="as_is")
-    path = tmp_path / "cut.mlpackage"
-    shutil.copytree(source, path)
-    (path / name).write_bytes((path / name).read_bytes()[:40])
-    spec: GraphSpec = graphs()["text_encoder"].contract()
-    file = GraphFile(path / "Manifest.json", axes={"num_texts": 1})
-    with pytest.raises(BundleError, match="cut"):
-        CoreMLSession([file], spec=spec, load=MilInterpreter.load)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto
 
 from samclip_sdk.bundle.files import GraphFile, file_sha256
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.device.goldens.graph_checks import graph_checks
 from samclip_sdk.engine.engine import Engine
-from samclip_sdk.errors import BundleError, RuntimeMissingError, UnverifiedArtifactWarning
+from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.runtimes.artifact_sets import find_set, runtime_sets
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.openvino import session as module
@@ -51,49 +49,6 @@ def session(tmp_path: Path) -> Iterator[Session]:
     opened.close()
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"width": 4}, r"left is float32\[None, 4\]"),
-        ({"rows": 2}, r"left is float32\[2, 3\]"),
-        ({"count_name": "number"}, "'number'"),
-        ({"float_type": TensorProto.FLOAT16}, r"left is float16"),
-        ({"float_type": TensorProto.DOUBLE}, r"left is f64"),
-    ],
-)
-def test_refuses_a_file_that_breaks_the_contract(
-    tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(BundleError, match=message):
-        open_file(write_onnx(tmp_path / "graph.onnx", **change))
-
-
-@pytest.mark.parametrize("content", [None, b"", b"not a graph"])
-def test_refuses_a_damaged_file(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "graph.onnx"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(BundleError, match=r"OpenVINO cannot load .*graph\.onnx: \w+") as caught:
-        open_file(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_weights_that_are_not_there(tmp_path: Path) -> None:
-    bundle = open_bundle(TINY_BUNDLE)
-    (file,) = bundle.graph_files("prompt_encoder", runtime="onnx")
-    path = tmp_path / file.path.name
-    path.write_bytes(file.path.read_bytes())
-    with pytest.raises(BundleError, match="weights"):
-        OpenVINOSession(GraphFile(path), spec=bundle.manifest.graphs["prompt_encoder"])
-
-
-def test_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.setattr(module, "openvino_core", openvino_core.__wrapped__)
-    with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[openvino\]"'):
-        open_file(write_onnx(tmp_path / "graph.onnx"))
-
-
 def test_threads_take_turns(session: Session) -> None:
     failures: list[BaseException] = []
 
@@ -110,14 +65,6 @@ def test_threads_take_turns(session: Session) -> None:
     for thread in threads:
         thread.join()
     assert not failures
-
-
-@pytest.mark.parametrize("threads", [0, 1])
-def test_number_of_threads(tmp_path: Path, threads: int) -> None:
-    session = open_file(write_onnx(tmp_path / "graph.onnx"), threads=threads)
-    assert isinstance(session, OpenVINOSession)
-    found = compiled_property(session, "INFERENCE_NUM_THREADS")
-    assert found == threads if threads else found >= 1
 
 
 class TestPrecision:
@@ -207,10 +154,6 @@ class TestLoading:
         assert own == {("fp32", "fp32"), ("bf16", "fp32"), ("int8", "int8")}
         assert {each.artifact_runtime for each in sets} == {"onnx"}
 
-    def test_warns_until_it_is_verified_here(self) -> None:
-        with pytest.warns(UnverifiedArtifactWarning, match="openvino fp32 .*--runtime openvino"):
-            BundleSource(open_bundle(TINY_BUNDLE), runtime="openvino", precision=None)
-
 
 class CountingCore:
     """OpenVINO, with a count of what it compiled."""
@@ -255,33 +198,6 @@ class TestCache:
     ) -> None:
         self.open(tmp_path)
         self.open(tmp_path, **changes)
-        assert core.compiled == 2
-
-    def test_another_version_replaces_what_was_kept(
-        self, tmp_path: Path, core: CountingCore
-    ) -> None:
-        self.open(tmp_path)
-        (kept,) = cache_folder().iterdir()
-        header, _, data = kept.read_bytes().partition(b"\n")
-        own = json.loads(header)
-        older = json.dumps(own | {"version": "2024.4"}, sort_keys=True)
-        kept.write_bytes(older.encode() + b"\n" + data)
-        self.open(tmp_path)
-        assert core.compiled == 2
-        (again,) = cache_folder().iterdir()
-        assert again == kept
-        assert json.loads(again.read_bytes().partition(b"\n")[0])["version"] == own["version"]
-
-    @pytest.mark.parametrize("damage", ["cut", "changed", "emptied"])
-    def test_what_was_damaged_is_never_read(
-        self, tmp_path: Path, core: CountingCore, damage: str
-    ) -> None:
-        self.open(tmp_path)
-        (kept,) = cache_folder().iterdir()
-        content = bytearray(kept.read_bytes())
-        content[-20] ^= 1
-        kept.write_bytes({"cut": content[:-7], "changed": content, "emptied": b""}[damage])
-        self.open(tmp_path)
         assert core.compiled == 2
 
     def test_a_kept_model_that_openvino_refuses_is_compiled_again(

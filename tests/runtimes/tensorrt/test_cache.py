@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from samclip_sdk.bundle.files import GraphFile
-from samclip_sdk.errors import BundleError, StorageError
+from samclip_sdk.errors import StorageError
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 from samclip_sdk.runtimes.tensorrt.engine import WAITING, compile_engine, engine_cache, is_compiled
 from tests.runtimes.tensorrt.test_engine import GPU, ROWS, compile_in
@@ -56,38 +55,6 @@ class TestCache:
         assert len(engines) == 7
         assert not compile_in(tmp_path).built
 
-    def test_another_version_of_tensorrt_takes_the_place(self, tmp_path: Path) -> None:
-        path = compile_in(tmp_path).path
-        header, _, data = path.read_bytes().partition(b"\n")
-        version = json.loads(header)["version"]
-        path.write_bytes(header.replace(version.encode(), b"1.0.0") + b"\n" + data)
-        again = compile_in(tmp_path)
-        assert (again.built, again.path) == (True, path)
-        assert not compile_in(tmp_path).built
-
-    @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "header", "list", "folder"])
-    def test_a_damaged_engine_is_built_again(self, tmp_path: Path, damage: str) -> None:
-        first = compile_in(tmp_path)
-        content = first.path.read_bytes()
-        damaged = {
-            "empty": b"",
-            "cut": content[: len(content) // 2],
-            "flipped": content[:-1] + bytes([content[-1] ^ 1]),
-            "header": b"\xff" + content,
-            "list": b"[]\n" + content,
-        }
-        first.path.unlink()
-        if damage == "folder":
-            first.path.mkdir()
-            with pytest.raises(StorageError, match="engines cannot be written"):
-                compile_in(tmp_path)
-            return
-        first.path.write_bytes(damaged[damage])
-        again = compile_in(tmp_path)
-        assert again.built
-        assert not compile_in(tmp_path).built
-        assert not list(again.path.parent.glob(".*"))
-
     def test_a_cache_that_cannot_be_written(self, tmp_path: Path) -> None:
         (tmp_path / "cache").write_text("a file where the folder should be")
         with pytest.raises(StorageError, match=rf"{tmp_path}.*set XDG_CACHE_HOME"):
@@ -122,12 +89,6 @@ class TestCache:
         path = write_onnx(tmp_path / "graph.onnx")
         compiled = compile_engine(GraphFile(path), spec=SPEC, gpu=GPU, profile=ROWS)
         assert compiled.path.parent == engine_cache()
-
-    def test_a_graph_that_is_refused_leaves_nothing(self, tmp_path: Path) -> None:
-        write_onnx(tmp_path / "graph.onnx", width=4)
-        with pytest.raises(BundleError):
-            compile_in(tmp_path)
-        assert not list((tmp_path / "cache" / "engines").glob("*.engine"))
 
     @pytest.mark.skipif(sys.platform == "win32", reason="there are no locks there: both build")
     def test_two_processes_build_one_engine(self, tmp_path: Path) -> None:

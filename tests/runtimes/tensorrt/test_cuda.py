@@ -67,12 +67,6 @@ class TestCuda:
         with pytest.raises(SamClipError, match=r"it is broken \(CUDA error 700\)"):
             cuda.synchronize(0)
 
-    def test_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
-        monkeypatch.setitem(sys.modules, "cuda.cudart", None)
-        with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[tensorrt\]"'):
-            import_cudart()
-
     @pytest.mark.other_runtime
     def test_the_real_binding_takes_these_arguments(self) -> None:
         """With every GPU hidden each call fails for want of one, and none for its arguments."""

@@ -16,11 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from torch.export import ExportedProgram
 
 from export.external_weights import WeightFiles, halve_weights
@@ -32,11 +31,11 @@ from export.to_onnx import to_onnx
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
-from samclip_sdk.errors import BundleError, RuntimeMissingError, VerificationError
+from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 from samclip_sdk.runtimes.tensorrt.engine import CompiledEngine, build_engine, compile_engine
-from samclip_sdk.runtimes.tensorrt.network import PROFILE, import_tensorrt
+from samclip_sdk.runtimes.tensorrt.network import import_tensorrt
 from tests.drawings import TINY_BUNDLE
 from tests.full_size import FEW_LAYERS
 from tests.runtimes.test_sessions import SPEC, write_onnx
@@ -125,34 +124,6 @@ def compile_in(
     )
 
 
-def write_qdq(path: Path, *, dtype: type[np.signedinteger[Any] | np.unsignedinteger[Any]]) -> Path:
-    """A linear layer whose operands are quantized, [n,16] to [n,32]."""
-    rng = np.random.default_rng(0)
-    weights = rng.integers(0, 127, size=(16, 32)).astype(dtype)
-    initializers = [
-        numpy_helper.from_array(np.float32(0.1), "scale"),
-        numpy_helper.from_array(dtype(0), "zero"),
-        numpy_helper.from_array(weights, "w8"),
-        numpy_helper.from_array(np.full(32, 0.01, np.float32), "w_scale"),
-        numpy_helper.from_array(np.zeros(32, dtype), "w_zero"),
-        numpy_helper.from_array(np.ones(32, np.float32), "bias"),
-    ]
-    nodes = [
-        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["x8"]),
-        helper.make_node("DequantizeLinear", ["x8", "scale", "zero"], ["x32"]),
-        helper.make_node("DequantizeLinear", ["w8", "w_scale", "w_zero"], ["w32"], axis=1),
-        helper.make_node("MatMul", ["x32", "w32"], ["product"]),
-        helper.make_node("Add", ["product", "bias"], ["y"]),
-    ]
-    return write_graph(
-        path,
-        nodes,
-        inputs={"x": (TensorProto.FLOAT, ["num_texts", 16])},
-        outputs={"y": (TensorProto.FLOAT, ["num_texts", 32])},
-        initializers=initializers,
-    )
-
-
 class TestBuild:
     @pytest.mark.parametrize(
         ("graph", "precision"),
@@ -191,50 +162,6 @@ class TestBuild:
         with pytest.raises(RuntimeMissingError, match=r"SM89.*of Orin: use NVIDIA's classic"):
             build_engine(path, spec=SPEC, gpu=gpu, profile=ROWS)
 
-    def test_an_axis_that_no_profile_knows(self, tmp_path: Path) -> None:
-        path = write_onnx(tmp_path / "graph.onnx")
-        with pytest.raises(ValueError, match="no lengths for rows"):
-            build_engine(path, spec=SPEC, gpu=GPU, profile=PROFILE)
-
-    def test_typed_fp16(self, tmp_path: Path) -> None:
-        """fp16 products, LayerNorm in fp32 between casts, fp16 inputs and outputs."""
-        rng = np.random.default_rng(0)
-        half, full = TensorProto.FLOAT16, TensorProto.FLOAT
-        nodes = [
-            helper.make_node("MatMul", ["x", "w"], ["product"]),
-            helper.make_node("Cast", ["product"], ["wide"], to=full),
-            helper.make_node("LayerNormalization", ["wide", "scale", "bias"], ["normal"], axis=-1),
-            helper.make_node("Cast", ["normal"], ["narrow"], to=half),
-            helper.make_node("Softmax", ["narrow"], ["y"], axis=-1),
-        ]
-        weights = [
-            numpy_helper.from_array(rng.normal(size=(8, 16)).astype(np.float16), "w"),
-            numpy_helper.from_array(np.ones(16, np.float32), "scale"),
-            numpy_helper.from_array(np.zeros(16, np.float32), "bias"),
-        ]
-        path = write_graph(
-            tmp_path / "half.onnx",
-            nodes,
-            inputs={"x": (half, ["num_texts", 8])},
-            outputs={"y": (half, ["num_texts", 16])},
-            initializers=weights,
-        )
-        spec = spec_of(("num_texts", 8), ("num_texts", 16))
-        assert build_engine(path, spec=spec, gpu=GPU)
-
-    def test_int8_of_quantize_and_dequantize(self, tmp_path: Path) -> None:
-        """Symmetric int8, weights by channel, bias in fp32."""
-        path = write_qdq(tmp_path / "int8.onnx", dtype=np.int8)
-        spec = spec_of(("num_texts", 16), ("num_texts", 32))
-        assert build_engine(path, spec=spec, gpu=GPU)
-
-    def test_refuses_unsigned_int8(self, tmp_path: Path) -> None:
-        """The default of onnxruntime's quantizer."""
-        path = write_qdq(tmp_path / "uint8.onnx", dtype=np.uint8)
-        spec = spec_of(("num_texts", 16), ("num_texts", 32))
-        with pytest.raises(BundleError, match=r"TensorRT .* cannot (parse|build) .*uint8\.onnx: "):
-            build_engine(path, spec=spec, gpu=GPU)
-
     def test_through_what_classic_tensorrt_has(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -253,22 +180,6 @@ class TestBuild:
         compiled = compile_in(tmp_path)
         header = json.loads(compiled.path.read_bytes().partition(b"\n")[0])
         assert (header["flavour"], header["version"]) == ("tensorrt", "10.3.0")
-
-    @pytest.mark.parametrize("content", [None, b"", b"not a graph"])
-    def test_a_damaged_file(self, tmp_path: Path, content: bytes | None) -> None:
-        path = tmp_path / "graph.onnx"
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises((BundleError, VerificationError), match=r"graph\.onnx") as caught:
-            build_engine(path, spec=SPEC, gpu=GPU, profile=ROWS)
-        assert "\n" not in str(caught.value)
-
-    def test_weights_that_are_missing(self, tmp_path: Path) -> None:
-        (file,) = TINY.graph_files("text_encoder", runtime="onnx", precision=ARTIFACTS[0][1])
-        path = tmp_path / "text_encoder.onnx"
-        path.write_bytes(file.path.read_bytes())
-        with pytest.raises(BundleError, match="cannot parse"):
-            build_engine(path, spec=TINY.manifest.graphs["text_encoder"], gpu=GPU)
 
     @pytest.mark.slow
     @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -344,10 +255,3 @@ class TestProgress:
 
         with pytest.raises(RuntimeError, match="the window was closed"):
             build_engine(path, spec=SPEC, gpu=GPU, profile=ROWS, on_progress=fail)
-
-
-def test_tensorrt_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "graph.onnx").write_bytes(b"not a graph")
-    with pytest.raises(BundleError):
-        build_engine(tmp_path / "graph.onnx", spec=SPEC, gpu=GPU, profile=ROWS)
-    assert capfd.readouterr() == ("", "")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 
-from samclip_sdk.client import SamClip
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.runtimes.tensorrt.cuda import DeviceMemoryError
 from samclip_sdk.runtimes.tensorrt.memory import DeviceMemory
-from tests.fake_source import FakeSource, picture
 from tests.runtimes.tensorrt.fake_tensorrt import FakeCuda, fake_session, vector_spec
 from tests.runtimes.test_sessions import SPEC, check, expected, feed
 
@@ -81,34 +76,3 @@ class TestDeviceMemory:
             session.run(feed())
         cuda.capacity_bytes = 10_000
         check(session, feed())
-
-
-class DeviceSource(FakeSource):
-    """The fake model with its graphs on the fake GPU."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.cuda = FakeCuda()
-        self.memory = DeviceMemory(self.cuda)
-
-    def session(self, graph: str) -> Any:
-        inner = super().session(graph)
-        return fake_session(self._specs[graph], answer=inner.run, memory=self.memory)
-
-
-def test_a_client_gets_the_same_answers(tmp_path: Path) -> None:
-    source = DeviceSource(tmp_path)
-    model, plain = SamClip(source), SamClip(FakeSource(tmp_path))
-    image, other = model.encode_image(picture()), plain.encode_image(picture())
-    labels = ["dog", "cat", "horse"]
-    found, wanted = model.segment_text(image, labels), plain.segment_text(other, labels)
-    np.testing.assert_array_equal(found.presence, wanted.presence)
-    np.testing.assert_array_equal(found.class_map, wanted.class_map)
-    boxes = [[x, 5, x + 20, 45] for x in range(20)]
-    np.testing.assert_array_equal(
-        model.segment(image, boxes=boxes).masks, plain.segment(other, boxes=boxes).masks
-    )
-    found_probs = model.classify(image, labels).probs
-    np.testing.assert_array_equal(found_probs, plain.classify(other, labels).probs)
-    model.close()
-    assert not source.cuda.blocks
