@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from shutil import which
@@ -28,6 +28,7 @@ from samclip_sdk.errors import (
     RuntimeMissingError,
 )
 from tests.example_bundle import contents, manifest, write_files
+from tests.refusals import check_refused
 
 PEM = serialization.Encoding.PEM
 PKCS8 = serialization.PrivateFormat.PKCS8
@@ -106,24 +107,22 @@ def test_what_was_not_signed_is_refused_before_it_is_read(
     elif change == "another manifest":
         # It would be refused for itself, too, and is not looked at.
         (folder / "manifest.json").write_text("{}")
-        with pytest.raises(BundleSchemaError):
-            open_bundle(folder)
+        check_refused(lambda: open_bundle(folder), BundleSchemaError, "")
     elif change == "long":
         signature.write_bytes(signature.read_bytes() + b"x")
     elif change == "empty":
         signature.write_bytes(b"")
     source = zipped(folder) if as_zip else folder
-    told = "is not signed: it has no manifest.sig" if change == "unsigned" else "another key"
-    with pytest.raises(BundleSignatureError, match=told):
-        open_bundle(source, public_key=public)
+    word = "manifest.sig" if change == "unsigned" else "another key"
+    check_refused(lambda: open_bundle(source, public_key=public), BundleSignatureError, word)
     assert not cache_folder().exists()
 
 
 def test_a_signature_covers_every_file(folder: Path, keys: tuple[Path, Path]) -> None:
     private, public = keys
     (signed(folder, private) / "tokenizer.json").write_bytes(b"{ }")
-    with pytest.raises(BundleTamperedError, match=r"tokenizer.json was changed"):
-        open_bundle(folder, public_key=public).verify()
+    opened = open_bundle(folder, public_key=public)
+    check_refused(opened.verify, BundleTamperedError, "tokenizer.json")
 
 
 def test_a_cache_that_was_changed_is_not_believed(folder: Path, keys: tuple[Path, Path]) -> None:
@@ -141,16 +140,13 @@ def test_a_cache_that_was_changed_is_not_believed(folder: Path, keys: tuple[Path
     assert again.file("tokenizer.json").read_bytes() == b"{}"
 
 
-def test_damage_is_not_signed(folder: Path, keys: tuple[Path, Path]) -> None:
+def test_neither_damage_nor_a_zip_is_signed(folder: Path, keys: tuple[Path, Path]) -> None:
+    source = zipped(folder)
     (folder / "tokenizer.json").write_bytes(b"{ }")
-    code, said = run("sign", folder, "--key", keys[0])
-    assert (code, "was changed" in said) == (1, True), said
-    assert not (folder / "manifest.sig").exists()
-
-
-def test_a_zip_is_not_signed(folder: Path, keys: tuple[Path, Path]) -> None:
-    code, said = run("sign", zipped(folder), "--key", keys[0])
-    assert (code, "sign the folder, and zip that" in said) == (1, True), said
+    for place, word in ((folder, "tokenizer.json"), (source, "folder")):
+        code, said = run("sign", place, "--key", keys[0])
+        assert (code, word in said) == (1, True), said
+        assert not (folder / "manifest.sig").exists()
 
 
 def test_the_command_line_refuses_first(folder: Path, keys: tuple[Path, Path]) -> None:
@@ -191,11 +187,15 @@ def test_what_is_unpacked_has_the_signature_of_its_zip(
 
 
 def test_loading(folder: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(BundleSignatureError, match="is not signed"):
-        SamClip.load("onnx", model=folder, public_key=keys[1])
+    check_refused(
+        lambda: SamClip.load("onnx", model=folder, public_key=keys[1]),
+        BundleSignatureError,
+        "manifest.sig",
+    )
     SamClip.load("onnx", model=signed(folder, keys[0]), public_key=keys[1]).close()
-    with pytest.raises(OptionError, match="a checkpoint has no signature"):
-        SamClip.load("torch", model=tmp_path, public_key=keys[1])
+    check_refused(
+        lambda: SamClip.load("torch", model=tmp_path, public_key=keys[1]), OptionError, "checkpoint"
+    )
 
 
 def other_keys(folder: Path) -> dict[str, Path]:
@@ -217,8 +217,8 @@ def other_keys(folder: Path) -> dict[str, Path]:
 )
 def test_what_is_no_key(folder: Path, tmp_path: Path, name: str) -> None:
     path = other_keys(tmp_path)[name]
-    with pytest.raises(OptionError, match=r"is no public Ed25519 key|cannot be read"):
-        open_bundle(folder, public_key=path)
+    word = name.replace("\0", "\\x00")
+    check_refused(lambda: open_bundle(folder, public_key=path), OptionError, word)
     code, _ = run("sign", folder, "--key", path)
     assert code == (2 if "\0" in name else 1)  # Typer refuses a NUL by itself
     assert not (folder / "manifest.sig").exists()
@@ -228,10 +228,7 @@ def test_a_bundle_lists_no_signature(tmp_path: Path, folder: Path) -> None:
     content = manifest()
     content["files"].append({"path": "manifest.sig", "sha256": "0" * 64, "size_bytes": 64})
     (folder / "manifest.json").write_text(json.dumps(content))
-    with pytest.raises(
-        BundleSchemaError, match=r"two files of the bundle are called manifest\.sig"
-    ):
-        open_bundle(folder)
+    check_refused(lambda: open_bundle(folder), BundleSchemaError, "manifest.sig")
 
 
 @pytest.mark.skipif(which("openssl") is None, reason="there is no openssl here")
@@ -247,16 +244,13 @@ def test_openssl_agrees(folder: Path, keys: tuple[Path, Path]) -> None:
 def test_without_cryptography(
     folder: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
-
-    def fail(name: str, *rest: Any) -> Any:
-        if name.partition(".")[0] == "cryptography":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", fail)
-    with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[signing\]"'):
-        open_bundle(folder, public_key=keys[1])
+    for name in [each for each in sys.modules if each.partition(".")[0] == "cryptography"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    check_refused(
+        lambda: open_bundle(folder, public_key=keys[1]),
+        RuntimeMissingError,
+        'pip install "samclip-sdk[signing]"',
+    )
     open_bundle(folder)  # who asks for no signature needs no package
 
 
