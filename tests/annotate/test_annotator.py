@@ -25,7 +25,7 @@ from samclip_sdk.annotate.picture_files import PictureFile, find_pictures
 from tests.annotate.command import answer, call, check_call_refused
 from tests.fake_source import FakeSource, fake_client, picture, write_picture
 from tests.reader_threads import readers_end
-from tests.refusals import check_refused
+from tests.refusals import refused
 
 ROOT = Path(__file__).parents[2]
 LABELS = ["zebra", "dog", "cat"]
@@ -293,7 +293,7 @@ def test_a_killed_process_goes_on(run: Callable[..., Any], folder: Path, tmp_pat
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "three are done\n"
-        check_refused(run, StorageError, "another run")
+        refused(run, StorageError, "another run")
         process.kill()
     assert process.returncode == -9
     assert not output.exists()
@@ -337,7 +337,7 @@ def test_a_label_that_was_taught_again_is_another_label(
     assert run(taught="dog")[0].resumed == 5
     before = output.read_bytes()
     for taught in ("cat", None):
-        check_refused(lambda taught=taught: run(taught=taught), StorageError, "zebra")
+        refused(lambda taught=taught: run(taught=taught), StorageError, "zebra")
     assert output.read_bytes() == before
     assert run(taught="cat", restart=True)[0].resumed == 0
 
@@ -429,7 +429,7 @@ def test_what_the_command_refuses_before_a_model_is_opened(
 )
 def test_labels_are_checked_before_any_work(tmp_path: Path, labels: list[str], word: str) -> None:
     model, source = fake_client(tmp_path)
-    check_refused(lambda: Annotator(model, labels), TextError, word)
+    refused(lambda: Annotator(model, labels), TextError, word)
     assert not source.sessions
 
 
@@ -442,7 +442,7 @@ def test_a_pipe_in_the_place_of_a_file_is_found_before_any_work(
     os.mkfifo(pipe)
     model, source = fake_client(tmp_path)
     annotator = Annotator(model, ["dog"])
-    check_refused(
+    refused(
         lambda: annotate_folder(annotator, folder, output, overwrite=True), StorageError, pipe.name
     )
     assert not source.sessions
@@ -455,7 +455,7 @@ def test_a_foreign_output_is_left_alone(
     output = tmp_path / "out.json"
     output.write_text("a year of work")
     for restart in (False, True):
-        check_refused(lambda r=restart: run(restart=r), StorageError, "--overwrite")
+        refused(lambda r=restart: run(restart=r), StorageError, "--overwrite")
     assert output.read_text() == "a year of work"
     assert not log_path(output).exists()
     assert answer(folder, *LABELS, "-o", output, "--overwrite")["pictures"] == 5
@@ -479,7 +479,7 @@ def test_other_settings_are_refused(
     output = tmp_path / "out.json"
     run()
     before = [output.read_bytes(), log_path(output).read_bytes()]
-    check_refused(lambda: run(**changed), StorageError, word)
+    refused(lambda: run(**changed), StorageError, word)
     assert [output.read_bytes(), log_path(output).read_bytes()] == before
     report, source = run(**changed, restart=True)
     assert (report.resumed, source.runs(ENCODER)) == (0, 5)
@@ -538,9 +538,9 @@ def test_a_damaged_or_foreign_progress_file_is_refused_before_the_work(
         lines = whole.splitlines(keepends=True)
         damage(lines)
         path.write_bytes(b"".join(lines))
-        check_refused(run, StorageError, word)
+        refused(run, StorageError, word)
         assert path.read_bytes() == b"".join(lines)
-    check_refused(run, StorageError, "--restart")
+    refused(run, StorageError, "--restart")
     assert run(restart=True)[0].pictures == 6
 
 

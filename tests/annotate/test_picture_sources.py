@@ -27,7 +27,7 @@ from samclip_sdk.annotate.picture_sources import Listing, list_source
 from samclip_sdk.annotate.ray_workers import check_address, find_cluster
 from tests.annotate.command import call, check_call_refused
 from tests.fake_source import FakeSource, fake_client, picture
-from tests.refusals import check_refused
+from tests.refusals import refused
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -133,7 +133,7 @@ def test_a_remote_picture_that_was_replaced_is_another(store: Any) -> None:
     assert before.size_bytes == after.size_bytes
     assert before.modified_ns != after.modified_ns
     store.rm("/bucket/a.png")
-    check_refused(before.content, ImageError, "a.png")
+    refused(before.content, ImageError, "a.png")
 
 
 @pytest.mark.usefixtures("sources")
@@ -276,7 +276,7 @@ def test_names_in_a_store_that_would_be_another_url(store: Any, tmp_path: Path) 
     assert name == "x.png::memory://bucket/secret.png"
     assert "::" in told
     store.pipe("/rows/x::y.parquet", b"")
-    check_refused(lambda: list_source("memory://rows/*.parquet"), StorageError, "x::y.parquet")
+    refused(lambda: list_source("memory://rows/*.parquet"), StorageError, "x::y.parquet")
     (tmp_path / os.fsdecode(b"latin\xff.png")).write_bytes(content())
     ((name, told),) = skipped(list_source(f"file://{tmp_path}")).items()
     assert name == "latin?.png"
@@ -398,9 +398,7 @@ def test_a_missing_package_is_told(
     monkeypatch.chdir(tmp_path)
     Path("p.parquet").touch()
     monkeypatch.setitem(sys.modules, package, None)
-    check_refused(
-        lambda: list_source(source), RuntimeMissingError, 'pip install "samclip-sdk[remote]"'
-    )
+    refused(lambda: list_source(source), RuntimeMissingError, 'pip install "samclip-sdk[remote]"')
 
 
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,8 +407,8 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     assert check_address(None) == "head:6379"
     assert check_address("auto") == "auto"
-    check_refused(lambda: check_address("dog"), OptionError, "dog")
-    check_refused(lambda: find_cluster("127.0.0.1:1"), ClusterError, "ray start --head")
+    refused(lambda: check_address("dog"), OptionError, "dog")
+    refused(lambda: find_cluster("127.0.0.1:1"), ClusterError, "ray start --head")
 
 
 @pytest.mark.parametrize(
@@ -419,7 +417,7 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_source_that_no_system_could_have(name: str, tmp_path: Path) -> None:
     """`samclip annotate "$FOLDER"`, with FOLDER not set, is not the folder that one is in."""
     error = ImageError if "*" in name else StorageError
-    check_refused(lambda: list_source(name).check(), error, "")
+    refused(lambda: list_source(name).check(), error, "")
     model, _ = fake_client(tmp_path)
     annotator = Annotator(model, ["dog"])
-    check_refused(lambda: annotate_folder(annotator, name, "out.json"), StorageError, "folder")
+    refused(lambda: annotate_folder(annotator, name, "out.json"), StorageError, "folder")

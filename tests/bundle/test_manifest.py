@@ -13,7 +13,7 @@ from samclip_sdk.bundle.manifest import Manifest
 from samclip_sdk.modeling.config import VIT_B, ClipHeadConfig
 from samclip_sdk.system.records import check_relative_path
 from tests.example_bundle import CONFIG, manifest, put
-from tests.refusals import check_refused
+from tests.refusals import refused
 
 
 def parse(content: dict[str, Any]) -> Manifest:
@@ -76,7 +76,7 @@ def test_what_one_graph_returns_the_next_takes() -> None:
 def test_graph_key() -> None:
     assert graph_key("clip_head", 64) == "clip_head@64"
     assert graph_key("mask_decoder", 64) == graph_key("mask_decoder", None) == "mask_decoder"
-    check_refused(lambda: graph_key("image_encoder", None), ValueError, "image_encoder")
+    refused(lambda: graph_key("image_encoder", None), ValueError, "image_encoder")
 
 
 @pytest.mark.parametrize("path", ["a", "onnx/a@1.onnx", "a b/ü..x"])
@@ -89,7 +89,7 @@ def test_a_path_inside(path: str) -> None:
     ["", ".", "..", "../a", "a/../../b", "/a", "a//b", "a/", "./a", "a\\b", "c:/a", "c:a", "a\0"],
 )
 def test_a_path_outside(path: str) -> None:
-    check_refused(lambda: check_relative_path(path), ValueError, "relative path")
+    refused(lambda: check_relative_path(path), ValueError, "relative path")
 
 
 def test_a_measurement_beyond_its_bound() -> None:

@@ -19,7 +19,7 @@ from samclip_sdk.cli.app import app
 from samclip_sdk.errors import BundleError, BundleSchemaError
 from tests.drawings import TINY_BUNDLE
 from tests.example_bundle import contents, manifest, onnx_file, stored, write_files
-from tests.refusals import check_refused
+from tests.refusals import refused
 
 GRAPH = "onnx/mask_decoder.onnx"
 
@@ -155,7 +155,7 @@ def nested() -> bytes:
 )
 def test_what_is_no_onnx_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.onnx").write_bytes(content)
-    check_refused(lambda: named_files(tmp_path / "a.onnx"), BundleError, "a.onnx")
+    refused(lambda: named_files(tmp_path / "a.onnx"), BundleError, "a.onnx")
 
 
 def write_bundle(folder: Path, *, place: str, listed: bool = False) -> Path:
@@ -192,7 +192,7 @@ def test_what_is_not_listed_is_refused(tmp_path: Path, place: str) -> None:
     (folder / "onnx" / "unlisted.bin").write_bytes(b"1234")
     bundle = open_bundle(folder)
     for call in (lambda: bundle.graph_files("mask_decoder", runtime="onnx"), bundle.verify):
-        check_refused(call, BundleError, "mask_decoder.onnx")
+        refused(call, BundleError, "mask_decoder.onnx")
 
 
 def test_it_is_not_signed(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_graph_is_called_onnx(tmp_path: Path) -> None:
     (artifact,) = content["graphs"]["mask_decoder"]["artifacts"]
     artifact["path"] = "onnx/mask_decoder.xml"
     write_files(tmp_path, {**contents(), "manifest.json": json.dumps(content).encode()})
-    check_refused(lambda: open_bundle(tmp_path), BundleSchemaError, "mask_decoder.xml")
+    refused(lambda: open_bundle(tmp_path), BundleSchemaError, "mask_decoder.xml")
 
 
 def test_the_example_is_one() -> None:

@@ -23,7 +23,7 @@ from samclip_sdk.bundle.open import Bundle, cache_folder, embedded_bundles, open
 from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, StorageError
 from samclip_sdk.system.records import MAX_VALUES
 from tests.example_bundle import contents, manifest, onnx_file, put, write_files
-from tests.refusals import check_refused
+from tests.refusals import refused
 from tests.source_tree import ROOT
 
 
@@ -262,7 +262,7 @@ def test_a_damaged_bundle_is_refused_and_leaves_nothing(
 ) -> None:
     damage(folder / name)
     source = pack(folder) if as_zip else folder
-    check_refused(lambda: open_everything(source), error, word)
+    refused(lambda: open_everything(source), error, word)
     assert not cache_folder().exists() or not list(cache_folder().iterdir())
 
 
@@ -309,7 +309,7 @@ def test_a_manifest_that_cannot_be_is_refused(
     content = manifest()
     change(content)
     folder = write_bundle(tmp_path / "example", content)
-    check_refused(lambda: open_bundle(folder), BundleSchemaError, word)
+    refused(lambda: open_bundle(folder), BundleSchemaError, word)
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_nothing_there(folder: Path, tmp_path: Path, source: str, word: str) -> 
     zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
     (tmp_path / "round").symlink_to("round")
     place = source.replace("FOLDER", str(tmp_path))
-    check_refused(lambda: open_bundle(place), BundleError, word)
+    refused(lambda: open_bundle(place), BundleError, word)
 
 
 def test_what_a_bundle_does_not_have(folder: Path) -> None:
@@ -347,7 +347,7 @@ def test_what_a_bundle_does_not_have(folder: Path) -> None:
         (lambda: bundle.file("golden/index.json"), "golden/index.json"),
         (lambda: bundle.file("extra.bin"), "extra.bin"),
     ):
-        check_refused(call, BundleError, word)
+        refused(call, BundleError, word)
 
 
 @pytest.mark.parametrize("as_zip", [False, True])
@@ -368,7 +368,7 @@ def test_more_values_than_any_manifest_has(
     (folder / "manifest.json").write_text(json.dumps({"schema_version": 1} | content))
     monkeypatch.setattr(bundle_module, "TypeAdapter", lambda _: pytest.fail("it is validated"))
     source = pack(folder) if as_zip else folder
-    check_refused(lambda: open_bundle(source), BundleSchemaError, str(MAX_VALUES))
+    refused(lambda: open_bundle(source), BundleSchemaError, str(MAX_VALUES))
 
 
 def test_the_default_is_far_from_the_limit() -> None:
@@ -402,7 +402,7 @@ def test_a_member_that_cannot_be(
     with zipfile.ZipFile(path, "a") as archive:
         # As it is: ZipInfo would make slashes of backslashes on Windows only.
         archive.writestr(zipfile.ZipInfo(member) if isinstance(member, str) else member, b"stolen")
-    check_refused(lambda: open_bundle(path), BundleError, word)
+    refused(lambda: open_bundle(path), BundleError, word)
     assert not (tmp_path / "secret").exists()
 
 
@@ -435,7 +435,7 @@ def test_a_compression_without_a_limit_is_refused(
     """Python's bzip2 and lzma give out all that a member expands to, whatever is asked for."""
     path = pack(folder, compression=compression)
     monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("a member is read"))
-    check_refused(lambda: open_bundle(path), BundleError, "neither stored nor deflated")
+    refused(lambda: open_bundle(path), BundleError, "neither stored nor deflated")
 
 
 def test_no_member_expands_beyond_what_is_asked_for(
@@ -472,7 +472,7 @@ def test_a_header_that_lies(folder: Path, size: int) -> None:
         file.write(b" " * (MAX_MANIFEST_BYTES + 1))
     path = pack(folder)
     lying_about_its_size(path, member="manifest.json", size=size)
-    check_refused(lambda: open_bundle(path), BundleError, "damaged")
+    refused(lambda: open_bundle(path), BundleError, "damaged")
 
 
 def test_memory_that_does_not_suffice_is_an_error_of_the_bundle(
@@ -483,7 +483,7 @@ def test_memory_that_does_not_suffice_is_an_error_of_the_bundle(
 
     path = pack(folder)
     monkeypatch.setattr(zipfile.ZipExtFile, "read", fail)
-    check_refused(lambda: open_bundle(path), BundleError, "memory")
+    refused(lambda: open_bundle(path), BundleError, "memory")
 
 
 def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -495,7 +495,7 @@ def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatc
         return write_bytes(self, data)
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    check_refused(lambda: open_bundle(path), StorageError, "No space left on device")
+    refused(lambda: open_bundle(path), StorageError, "No space left on device")
     assert list(cache_folder().iterdir()) == []
 
 
@@ -544,7 +544,7 @@ def test_opens_an_embedded_bundle(
     monkeypatch.setattr(bundle_module, "EMBEDDED", tmp_path)
     assert embedded_bundles() == ("example",)
     assert open_bundle("example").root == folder.resolve()
-    check_refused(lambda: open_bundle("other"), BundleError, "example")
+    refused(lambda: open_bundle("other"), BundleError, "example")
 
 
 @pytest.mark.parametrize("model", ["samclip-mobile", ROOT / "tests" / "bundles" / "samclip-tiny"])

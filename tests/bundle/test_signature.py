@@ -28,7 +28,7 @@ from samclip_sdk.errors import (
     RuntimeMissingError,
 )
 from tests.example_bundle import contents, manifest, write_files
-from tests.refusals import check_refused
+from tests.refusals import refused
 
 PEM = serialization.Encoding.PEM
 PKCS8 = serialization.PrivateFormat.PKCS8
@@ -107,14 +107,14 @@ def test_what_was_not_signed_is_refused_before_it_is_read(
     elif change == "another manifest":
         # It would be refused for itself, too, and is not looked at.
         (folder / "manifest.json").write_text("{}")
-        check_refused(lambda: open_bundle(folder), BundleSchemaError, "")
+        refused(lambda: open_bundle(folder), BundleSchemaError, "")
     elif change == "long":
         signature.write_bytes(signature.read_bytes() + b"x")
     elif change == "empty":
         signature.write_bytes(b"")
     source = zipped(folder) if as_zip else folder
     word = "manifest.sig" if change == "unsigned" else "another key"
-    check_refused(lambda: open_bundle(source, public_key=public), BundleSignatureError, word)
+    refused(lambda: open_bundle(source, public_key=public), BundleSignatureError, word)
     assert not cache_folder().exists()
 
 
@@ -122,7 +122,7 @@ def test_a_signature_covers_every_file(folder: Path, keys: tuple[Path, Path]) ->
     private, public = keys
     (signed(folder, private) / "tokenizer.json").write_bytes(b"{ }")
     opened = open_bundle(folder, public_key=public)
-    check_refused(opened.verify, BundleTamperedError, "tokenizer.json")
+    refused(opened.verify, BundleTamperedError, "tokenizer.json")
 
 
 def test_a_cache_that_was_changed_is_not_believed(folder: Path, keys: tuple[Path, Path]) -> None:
@@ -187,13 +187,13 @@ def test_what_is_unpacked_has_the_signature_of_its_zip(
 
 
 def test_loading(folder: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
-    check_refused(
+    refused(
         lambda: SamClip.load("onnx", model=folder, public_key=keys[1]),
         BundleSignatureError,
         "manifest.sig",
     )
     SamClip.load("onnx", model=signed(folder, keys[0]), public_key=keys[1]).close()
-    check_refused(
+    refused(
         lambda: SamClip.load("torch", model=tmp_path, public_key=keys[1]), OptionError, "checkpoint"
     )
 
@@ -218,7 +218,7 @@ def other_keys(folder: Path) -> dict[str, Path]:
 def test_what_is_no_key(folder: Path, tmp_path: Path, name: str) -> None:
     path = other_keys(tmp_path)[name]
     word = name.replace("\0", "\\x00")
-    check_refused(lambda: open_bundle(folder, public_key=path), OptionError, word)
+    refused(lambda: open_bundle(folder, public_key=path), OptionError, word)
     code, _ = run("sign", folder, "--key", path)
     assert code == (2 if "\0" in name else 1)  # Typer refuses a NUL by itself
     assert not (folder / "manifest.sig").exists()
@@ -228,7 +228,7 @@ def test_a_bundle_lists_no_signature(tmp_path: Path, folder: Path) -> None:
     content = manifest()
     content["files"].append({"path": "manifest.sig", "sha256": "0" * 64, "size_bytes": 64})
     (folder / "manifest.json").write_text(json.dumps(content))
-    check_refused(lambda: open_bundle(folder), BundleSchemaError, "manifest.sig")
+    refused(lambda: open_bundle(folder), BundleSchemaError, "manifest.sig")
 
 
 @pytest.mark.skipif(which("openssl") is None, reason="there is no openssl here")
@@ -246,7 +246,7 @@ def test_without_cryptography(
 ) -> None:
     for name in [each for each in sys.modules if each.partition(".")[0] == "cryptography"]:
         monkeypatch.setitem(sys.modules, name, None)
-    check_refused(
+    refused(
         lambda: open_bundle(folder, public_key=keys[1]),
         RuntimeMissingError,
         'pip install "samclip-sdk[signing]"',

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from samclip_sdk.engine import label_points, label_prompts, label_search, text_t
 from samclip_sdk.engine.label_search import FoundLabels
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts
-from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.results.text_masks import TextMasks
 from tests.source_tree import FOLDERS, ROOT
@@ -304,23 +301,3 @@ def test_padding_takes_the_edge_of_the_image() -> None:
     wide = Frame.fit(32, 64, resolution=64)
     extended = label_prompts.extend_into_padding(maps, frame=wide)
     assert extended[0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [4, 5, 6, 7], [4, 5, 6, 7]]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"presence_threshold": 1.5}, "threshold is 1.5"),
-        ({"presence_threshold": float("nan")}, "threshold is nan"),
-        ({"presence_threshold": "0.5"}, "threshold is '0.5'; it must be a number"),
-        ({"mask_threshold": float("inf")}, "mask_threshold is inf"),
-        ({"mask_threshold": 10**400}, "mask_threshold is inf"),
-        ({"mask_threshold": 1e39}, r"mask_threshold is 1e\+39; it must be finite"),
-        ({"points_per_class": 0}, "points_per_class is 0"),
-        ({"points_per_class": 2.5}, "points_per_class is 2.5; it must be a whole number"),
-        ({"refine": "no"}, "refine is 'no'; it must be True or False"),
-        ({"refine": NotImplemented}, "refine is NotImplemented; it must be True or False"),
-    ],
-)
-def test_options_that_cannot_be(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(PromptError, match=message):
-        replace(OPTIONS, **change)
