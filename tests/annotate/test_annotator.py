@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +16,13 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from samclip_sdk import ImageError, StorageError, TextError
+from samclip_sdk import StorageError, TextError
 from samclip_sdk.annotate.annotation_log import AnnotationLog, log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport
-from samclip_sdk.annotate.annotator import Annotator, annotate_folder, annotate_pictures
+from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from samclip_sdk.annotate.picture_files import PictureFile, find_pictures
-from tests.annotate.command import answer, call, check_call_refused
+from tests.command import answer, fails, table
 from tests.fake_source import FakeSource, fake_client, picture, write_picture
-from tests.reader_threads import readers_end
 from tests.refusals import refused
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +78,7 @@ def coco(path: Path) -> dict[str, Any]:
 @pytest.mark.usefixtures("sources")
 def test_pycocotools_reads_the_masks_of_labels_back(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.json"
-    found = answer(folder, *LABELS, "-o", output, "--no-instances")
+    found = answer("annotate", folder, *LABELS, "-o", output, "--no-instances")
     assert (found["pictures"], found["annotations"], found["resumed"]) == (5, 10, 0)
     assert found["pictures_per_second"] == pytest.approx(5 / found["seconds"])
     read = COCO(str(output))
@@ -112,7 +110,7 @@ def test_pycocotools_reads_the_masks_of_labels_back(folder: Path, tmp_path: Path
 @pytest.mark.parametrize("polygons", [False, True])
 def test_pycocotools_reads_the_objects_back(folder: Path, tmp_path: Path, polygons: bool) -> None:
     output = tmp_path / "out.json"
-    answer(folder, *LABELS, "-o", output, *(["--polygons"] if polygons else []))
+    answer("annotate", folder, *LABELS, "-o", output, *(["--polygons"] if polygons else []))
     read = COCO(str(output))
     model, _ = fake_client(tmp_path)
     for image in read.imgs.values():
@@ -148,7 +146,17 @@ def test_labels_of_a_file_and_options(folder: Path, tmp_path: Path) -> None:
     options = ("--threshold", "0.25", "--mask-threshold", "-1.5", "--no-refine")
     options = (*options, "--no-instances")
     answer(
-        folder, "--labels-file", labels, "-o", output, *options, "--readers", "1", "--threads", "1"
+        "annotate",
+        folder,
+        "--labels-file",
+        labels,
+        "-o",
+        output,
+        *options,
+        "--readers",
+        "1",
+        "--threads",
+        "1",
     )
     info = coco(output)["info"]
     assert info["labels"] == ["dog", "fire, water", "cat"]
@@ -182,7 +190,7 @@ def write_odd_files(folder: Path) -> dict[str, str]:
 @pytest.mark.usefixtures("sources")
 def test_what_cannot_be_read_is_told_at_the_end(folder: Path, tmp_path: Path) -> None:
     reasons = write_odd_files(folder)
-    found = answer(folder, "dog", "-o", tmp_path / "out.json")
+    found = answer("annotate", folder, "dog", "-o", tmp_path / "out.json")
     assert [each["name"] for each in found["skipped"]] == list(reasons)
     for each in found["skipped"]:
         assert reasons[each["name"]] in each["reason"]
@@ -192,10 +200,9 @@ def test_what_cannot_be_read_is_told_at_the_end(folder: Path, tmp_path: Path) ->
     (folder / "phone.HEIC").write_bytes(b"\0\0\0 ftypheic")  # this machine cannot read it
     told = {each.name: each.reason for each in find_pictures(folder)[1]}
     assert "UTF-8" in told["caf?.png"]
-    result = call(folder, "dog", "-o", tmp_path / "out.json")
-    assert result.exit_code == 0
-    assert "10 skipped" in result.stdout
-    assert "5 annotations of 5 pictures, 5 of them done before" in result.stdout
+    printed = table("annotate", folder, "dog", "-o", tmp_path / "out.json")
+    assert "10 skipped" in printed
+    assert "5 annotations of 5 pictures, 5 of them done before" in printed
 
 
 def test_stills_of_all_kinds_are_read(tmp_path: Path) -> None:
@@ -268,6 +275,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from samclip_sdk.annotate import Annotator, annotate_folder
+from tests.command import answer, fails, table
 from tests.fake_source import fake_client
 
 def stop(message, done, total):
@@ -305,30 +313,6 @@ def test_a_killed_process_goes_on(run: Callable[..., Any], folder: Path, tmp_pat
     assert not list(tmp_path.glob(".*.lock"))
 
 
-@pytest.mark.usefixtures("sources")
-def test_an_interrupt_keeps_what_is_done(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = (folder, "dog", "-o", tmp_path / "out.json")
-    asked = []
-
-    def interrupted(self: Annotator, image: object, plain: Any = Annotator.__call__) -> Any:
-        asked.append(image)
-        if len(asked) == 3:
-            raise KeyboardInterrupt
-        return plain(self, image)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Annotator, "__call__", interrupted)
-        result = call(*arguments)
-    assert result.exit_code == 130
-    assert result.stdout == ""
-    assert "annotating, 2 of 5; the same command goes on from there" in result.stderr
-    assert readers_end()
-    assert not (tmp_path / "out.json").exists()
-    assert answer(*arguments)["resumed"] == 2
-
-
 def test_a_label_that_was_taught_again_is_another_label(
     run: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -349,7 +333,7 @@ def test_the_labels_of_a_vocabulary_pack(
     model, source = fake_client(tmp_path)
     model.learn_label("my mug", source.vector("dog"), score=0.99)
     model.save_vocabulary(pack, ["my mug", "cat"])
-    found = answer(folder, "--vocabulary", pack, "-o", output)
+    found = answer("annotate", folder, "--vocabulary", pack, "-o", output)
     assert found["annotations"] == 10
     assert sources[0].runs("text_encoder") == 0
     written = coco(output)
@@ -357,8 +341,10 @@ def test_the_labels_of_a_vocabulary_pack(
     assert written["info"]["label_digests"][0] == model.label_digests(["my mug"])[0] != ""
     model.learn_label("my mug", source.vector("cat"), score=0.99)
     model.save_vocabulary(pack, ["my mug", "cat"])
-    check_call_refused(folder, "--vocabulary", pack, "-o", output, word="my mug")
-    assert answer(folder, "dog", "--vocabulary", pack, "-o", tmp_path / "b.json")["annotations"]
+    assert "my mug" in fails("annotate", folder, "--vocabulary", pack, "-o", output)
+    assert answer("annotate", folder, "dog", "--vocabulary", pack, "-o", tmp_path / "b.json")[
+        "annotations"
+    ]
 
 
 def test_a_later_run_does_what_is_new_or_replaced(
@@ -391,13 +377,13 @@ def test_if_nothing_can_be_read_it_is_an_error(tmp_path: Path) -> None:
     folder, output = tmp_path / "pictures", tmp_path / "out.json"
     folder.mkdir()
     (folder / "notes.txt").touch()
-    check_call_refused(folder, "dog", "-o", output, word=".jpg")
+    assert ".jpg" in fails("annotate", folder, "dog", "-o", output)
     (folder / "broken.jpg").write_bytes(b"broken")
-    check_call_refused(folder, "dog", "-o", output, word="broken.jpg")
+    assert "broken.jpg" in fails("annotate", folder, "dog", "-o", output)
     assert not output.exists()
     # Nothing was done, so nothing is lost with other labels.
     write_picture(folder / "good.png")
-    assert answer(folder, "cat", "-o", output)["pictures"] == 1
+    assert answer("annotate", folder, "cat", "-o", output)["pictures"] == 1
 
 
 @pytest.mark.parametrize(
@@ -420,7 +406,7 @@ def test_what_the_command_refuses_before_a_model_is_opened(
     folder: Path, sources: list[FakeSource], code: int, arguments: tuple[str, ...], word: str
 ) -> None:
     words = (each.replace("FOLDER", str(folder)) for each in arguments)
-    check_call_refused(*words, code=code, word=word)
+    assert word in fails("annotate", *words, code=code)
     assert not sources
 
 
@@ -458,7 +444,7 @@ def test_a_foreign_output_is_left_alone(
         refused(lambda r=restart: run(restart=r), StorageError, "--overwrite")
     assert output.read_text() == "a year of work"
     assert not log_path(output).exists()
-    assert answer(folder, *LABELS, "-o", output, "--overwrite")["pictures"] == 5
+    assert answer("annotate", folder, *LABELS, "-o", output, "--overwrite")["pictures"] == 5
     assert run()[0].resumed == 5  # its own by now
 
 
@@ -555,36 +541,6 @@ def test_a_run_in_the_folder_itself_leaves_its_own_files_out(folder: Path, tmp_p
     for resumed in (0, 5):
         report = annotate_folder(Annotator(model, LABELS), folder, folder / "out.json")
         assert (report.pictures, report.resumed, report.skipped) == (5, resumed, ())
-
-
-@pytest.mark.parametrize("readers", [1, 3])
-def test_pictures_are_read_ahead_in_order_and_within_bounds(
-    folder: Path, tmp_path: Path, readers: int
-) -> None:
-    taken: list[str] = []
-    waiting = threading.Event()
-
-    def lazily() -> Any:
-        for index in range(40):
-            taken.append(str(index))
-            yield PictureFile(folder / NAMES[index % 5], str(index), 0, 0)
-
-    class Slow(Annotator):
-        def prepare(self, path: str | os.PathLike[str]) -> Any:
-            if readers > 1 and Path(path).name == "B.png":
-                waiting.wait(0.01)  # Others overtake this one.
-            return super().prepare(path)
-
-    model, _ = fake_client(tmp_path)
-    seen = []
-    for each, found in annotate_pictures(Slow(model, ["dog"]), lazily(), readers=readers):
-        assert not isinstance(found, ImageError)
-        seen.append(each.name)
-        assert len(taken) - len(seen) <= 2 * readers
-        assert found["height"] == 40 + 10 * ("c.png", "a.png", "2.png", "z.png", "B.png").index(
-            each.path.name
-        )
-    assert seen == taken
 
 
 def test_the_output_is_never_in_memory(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from samclip_sdk.bundle.graph_spec import Measurement
 from samclip_sdk.bundle.manifest import Manifest
 from samclip_sdk.modeling.config import VIT_B, ClipHeadConfig
 from samclip_sdk.system.records import check_relative_path
-from tests.example_bundle import CONFIG, manifest, put
+from tests.example_bundle import CONFIG, manifest
 from tests.refusals import refused
 
 
@@ -26,8 +26,8 @@ def test_survives_json() -> None:
 
 
 def test_is_frozen() -> None:
-    with pytest.raises(ValidationError):
-        parse(manifest()).name = "other"
+    parsed = parse(manifest())
+    refused(lambda: setattr(parsed, "name", "other"), ValidationError, "frozen")
 
 
 def test_lists_every_file_once() -> None:
@@ -95,61 +95,8 @@ def test_a_path_outside(path: str) -> None:
 def test_a_measurement_beyond_its_bound() -> None:
     Measurement(metric="cosine", measured=0.9, bound=0.9, better="higher")
     for measured, better in ((0.89, "higher"), (0.91, "lower")):
-        with pytest.raises(ValidationError, match="cosine"):
-            Measurement(metric="cosine", measured=measured, bound=0.9, better=better)
-
-
-def reverse(content: dict[str, Any], *keys: str) -> None:
-    for key in keys:
-        content = content[key]
-    content.reverse()  # type: ignore[attr-defined]
-
-
-ENCODER = ("graphs", "text_encoder", "artifacts")
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        (lambda content: put(content, 0.0, "mask_treshold"), "mask_treshold"),
-        (lambda content: put(content, {"edition": "one_prompt"}, "text_to_mask"), "edition"),
-        (lambda content: content["graphs"].pop("clip_head@32"), "clip_head@32"),
-        (lambda content: put(content, {}, "graphs", "depth_head"), "depth_head"),
-        (
-            lambda content: put(
-                content, content["graphs"]["clip_head@64"], "graphs", "clip_head@50"
-            ),
-            "50",
-        ),
-        (lambda content: reverse(content, "graphs", "image_encoder@64", "outputs"), "outputs"),
-        (
-            lambda content: put(content, 3, "graphs", "mask_decoder", "outputs", 0, "shape", 1),
-            "outputs of mask_decoder",
-        ),
-        (lambda content: put(content, [], *ENCODER), "text_encoder"),
-        (lambda content: put(content, [], *ENCODER, 0, "parity", "measurements"), "measurement"),
-        (lambda content: put(content, "../text_encoder.onnx", *ENCODER, 0, "path"), "../text"),
-        (lambda content: put(content, [], "files"), "tokenizer.json"),
-        (
-            lambda content: content["files"].append(
-                content["files"][0] | {"path": "Tokenizer.json"}
-            ),
-            "two files of the bundle",
-        ),
-        (lambda content: put(content, "center_crop", "tasks", "segmentation", "crop"), "letterbox"),
-        (lambda content: put(content, 14, "image", "patch_size"), "patch_size"),
-        (lambda content: put(content, ["a photo of a dog."], "text", "templates"), "templates"),
-        (lambda content: put(content, float("inf"), "calibration", "scale"), "scale"),
-        (lambda content: put(content, 1e308, "calibration", "mask_bias"), "mask_bias"),
-        (lambda content: put(content, 1.0, "calibration", "presence_threshold"), "presence"),
-    ],
-)
-def test_refuses(change: Callable[[dict[str, Any]], object], word: str) -> None:
-    content = manifest()
-    change(content)
-    with pytest.raises(ValidationError) as caught:
-        parse(content)
-    assert word in str(caught.value)
+        told = {"metric": "cosine", "measured": measured, "bound": 0.9, "better": better}
+        refused(partial(Measurement.model_validate, told), ValidationError, "cosine")
 
 
 def test_a_bundle_may_lack_the_text_encoder() -> None:

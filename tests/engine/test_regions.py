@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from samclip_sdk import PromptError, SamClip
-from samclip_sdk.engine.regions import pool_over_mask
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import mask_to_model
-from samclip_sdk.system.timing import Stopwatch
 from tests.fake_source import FakeSource, fake_client, picture
 from tests.refusals import refused
 
@@ -121,20 +119,3 @@ def test_a_taught_label_is_kept_in_a_pack(model: SamClip, tmp_path: Path) -> Non
     # In a pack without the text encoder, it is taught further.
     user.learn_label("pet", user.embed_region(picture(), **CAT))
     assert user.segment_text(picture(), "pet").presence[0] == pytest.approx(0.95, abs=1e-3)
-
-
-def test_on_a_real_runtime(tiny_bundle: Path) -> None:
-    with SamClip.load("onnx", model=tiny_bundle, threads=1, text_cache=False) as model:
-        image = model.encode_image(picture())
-        masks = model.segment(image, boxes=[20, 5, 80, 45], multimask_output=False)
-        patches = model._engine.clip_head(image, clock=Stopwatch()).patch_embeddings
-        by_hand = pool_over_mask(patches, mask=mask_to_model(masks.masks[0], frame=image.frame))
-        region = model.embed_region(image, mask=masks.masks[0])
-        np.testing.assert_array_equal(region, by_hand)
-        # The mask decoder's own mask has a quarter of the side: the edge differs, and little else.
-        assert model.embed_region(image, box=[20, 5, 80, 45]) @ region > 0.99
-        learned = model.learn_label("my mug", region)
-        found = model.segment_text(image, "my mug", threshold=0)
-        patch = (patches[0] @ learned).reshape(found.asked.score_maps[0].shape)
-        scale, bias = model.manifest.calibration.scale, model.manifest.calibration.bias
-        np.testing.assert_allclose(found.asked.score_maps[0], scale * (patch - bias), atol=1e-4)

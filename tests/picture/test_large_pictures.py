@@ -13,6 +13,7 @@ from PIL import Image
 
 from samclip_sdk import ImageEmbedding, ImageError, Instances, SamClip, TextMasks
 from samclip_sdk.picture.masks import mask_to_rle
+from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.session import Arrays
 from tests.fake_source import FakeSource, fake_client, picture
 from tests.refusals import refused
@@ -24,11 +25,11 @@ RED, GREEN = (220, 0, 0), (0, 220, 0)
 class SeesColours(FakeSource):
     """Of 4 x 4 patches, a red one is a dog, and a green one a cat: of most of its pixels."""
 
-    def session(self, graph: str) -> Any:
-        session = super().session(graph)
-        if graph == "image_encoder@64":
-            session._answer = self._encode
-        return session
+    def session(self, graph: str) -> FakeSession:
+        if graph != "image_encoder@64":
+            return super().session(graph)
+        self.sessions[graph] = FakeSession(self._specs[graph], answer=self._encode)
+        return self.sessions[graph]
 
     def _encode(self, feed: Arrays) -> Arrays:
         tokens = np.zeros(self._specs["image_encoder@64"].outputs[0].shape, np.float32)
