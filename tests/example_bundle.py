@@ -7,32 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from samclip_sdk.bundle.contract import contract_graphs, file_stem
-from samclip_sdk.modeling.config import (
-    ClipHeadConfig,
-    ClipTextConfig,
-    MaskDecoderConfig,
-    ModelConfig,
-    ViTDetConfig,
-)
+from samclip_sdk.modeling.config import ClipHeadConfig
+from tests.tiny_config import TINY
 
-CONFIG = ModelConfig(
-    name="example",
-    embed_dim=24,
-    classification_resolution=32,
-    segmentation_resolution=64,
-    image_encoder=ViTDetConfig(
-        image_size_px=64,
-        embed_dim=32,
-        depth=2,
-        num_heads=2,
-        window_size=3,
-        global_attn_indexes=(1,),
-    ),
-    clip_head=ClipHeadConfig(depth=1, hidden_dim=16),
-    mask_decoder=MaskDecoderConfig(
-        embed_dim=32, depth=1, num_heads=2, mlp_dim=32, iou_head_hidden_dim=16
-    ),
-    text_encoder=ClipTextConfig(width=16, num_heads=2, depth=1, embedding_width=8),
+CONFIG = TINY.model_copy(
+    update={
+        "name": "example",
+        "embed_dim": 24,
+        "image_encoder": TINY.image_encoder.model_copy(update={"patch_size": 16}),
+        "clip_head": ClipHeadConfig(depth=1, hidden_dim=16),
+        "mask_decoder": TINY.mask_decoder.model_copy(update={"mask_in_chans": 16}),
+        "text_encoder": TINY.text_encoder.model_copy(update={"width": 16}),
+    }
 )
 
 
@@ -102,3 +88,11 @@ def manifest() -> dict[str, Any]:
         "licences": [{"part": "weights", "spdx": "Apache-2.0", "source": "a test"}],
         "provenance": {"seed": 0},
     }
+
+
+def put(content: dict[str, Any], value: object, *keys: Any) -> None:
+    """Changes one value of a manifest."""
+    part: Any = content
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value

@@ -26,11 +26,6 @@ def refilled_array(frames: Frames, folder: Path) -> Iterator[object]:
         yield array
 
 
-def refilled_view(frames: Frames, folder: Path) -> Iterator[object]:
-    for array in refilled_array(frames, folder):
-        yield array[:, ::-1]  # type: ignore[index]
-
-
 def pasted_image(frames: Frames, folder: Path) -> Iterator[object]:
     image = Image.fromarray(np.zeros_like(frames[0]))
     for frame in frames:
@@ -61,12 +56,6 @@ def closed_images(frames: Frames, folder: Path) -> Iterator[object]:
             yield image
 
 
-def closed_files(frames: Frames, folder: Path) -> Iterator[object]:
-    for path in written(frames, folder):
-        with path.open("rb") as file:
-            yield file
-
-
 def zip_members(frames: Frames, folder: Path) -> Iterator[object]:
     archive = folder / "frames.zip"
     with zipfile.ZipFile(archive, "w") as file:
@@ -89,8 +78,8 @@ def sequence(kind: str, frames: Frames, folder: Path) -> Iterator[object]:
 REUSED: dict[str, Callable[[Frames, Path], Iterator[object]]] = {
     each.__name__: each
     for each in (
-        *(refilled_array, refilled_view, pasted_image, refilled_file, refilled_bytearray),
-        *(closed_images, closed_files, zip_members),
+        *(refilled_array, pasted_image, refilled_file, refilled_bytearray),
+        *(closed_images, zip_members),
     )
 } | {kind: (lambda frames, folder, kind=kind: sequence(kind, frames, folder)) for kind in SEQUENCES}
 """Each yields pictures that are what they are until the next one is asked for."""

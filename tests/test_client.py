@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,14 +23,13 @@ from samclip_sdk import (
     PromptError,
     SamClip,
     StorageError,
-    TextError,
-    TextTruncatedWarning,
 )
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.session import Arrays
 from tests.fake_source import FakeSource, fake_client, picture
+from tests.refusals import refused
 
 LABELS = ["dog", "zebra", "cat", "green frog"]
 
@@ -72,22 +71,6 @@ def test_the_clip_head_runs_anew_for_another_image(both: tuple[SamClip, FakeSour
     assert source.runs("clip_head@64") == 3
 
 
-def test_a_prepared_image_is_the_image(both: tuple[SamClip, FakeSource], tmp_path: Path) -> None:
-    model, source = both
-    prepared = model.prepare_image(picture())
-    assert not source.sessions
-    image, same = model.encode_image(prepared), model.encode_image(picture())
-    first, second = (feed["image"] for feed in source.sessions["image_encoder@64"].feeds)
-    assert np.array_equal(first, second)
-    assert image.frame == same.frame
-    assert set(image.speed) == {"image_encoder"}
-    other, _ = fake_client(tmp_path, model_id="other")
-    with pytest.raises(
-        EmbeddingMismatchError, match="prepared for model fake, this is model other"
-    ):
-        other.encode_image(prepared)
-
-
 def test_a_raw_image_is_classified_at_its_own_resolution(both: tuple[SamClip, FakeSource]) -> None:
     model, source = both
     result = model.classify(picture(), LABELS)
@@ -97,22 +80,6 @@ def test_a_raw_image_is_classified_at_its_own_resolution(both: tuple[SamClip, Fa
     assert result.top(1)[0][0] == "dog"
     assert result.probs.sum() == pytest.approx(1)
     assert result.logits[0] == pytest.approx(50, abs=1e-3)
-
-
-@pytest.mark.parametrize("form", ["array", "pillow", "path", "text", "bytes", "file"])
-def test_any_form_of_an_image(model: SamClip, tmp_path: Path, form: str) -> None:
-    path = tmp_path / "picture.png"
-    Image.fromarray(picture()).save(path)
-    image: Any = {
-        "array": picture(),
-        "pillow": Image.fromarray(picture()),
-        "path": path,
-        "text": str(path),
-        "bytes": path.read_bytes(),
-        "file": io.BytesIO(path.read_bytes()),
-    }[form]
-    found, expected = model.encode_image(image), model.encode_image(picture())
-    np.testing.assert_array_equal(found.image_tokens, expected.image_tokens)
 
 
 ASK: dict[str, Any] = {
@@ -145,22 +112,6 @@ def test_a_result_is_drawn_over_its_picture_without_passing_it_again(
     result = ask("picture.png", **ASK[skill])
     monkeypatch.chdir("/")
     np.testing.assert_array_equal(result.plot(), result.plot(array))
-
-
-def test_of_a_saved_embedding_no_picture_is_known(model: SamClip, tmp_path: Path) -> None:
-    model.encode_image(picture()).save(tmp_path / "image.npz")
-    result = model.segment_text(ImageEmbedding.load(tmp_path / "image.npz"), LABELS)
-    with pytest.raises(ImageError, match="give image="):
-        result.save(tmp_path / "a.png")
-    result.save(tmp_path / "a.png", image=picture())
-
-
-def test_a_box_comes_back_where_it_was(model: SamClip) -> None:
-    result = model.segment(picture(), boxes=[25, 12.5, 75, 37.5], multimask_output=False)
-    assert result.masks.shape == (1, 50, 100)
-    np.testing.assert_allclose(result.boxes, [[25, 12.5, 75, 37.5]], atol=2)
-    assert result.scores == pytest.approx([0.6])
-    assert result.low_res_masks.shape == (1, 16, 16)
 
 
 def test_three_masks_a_prompt_or_one(model: SamClip) -> None:
@@ -201,10 +152,6 @@ def test_mask_threshold(model: SamClip) -> None:
     low = model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=-4.9)
     high = model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=4.9)
     assert low.masks.sum() > high.masks.sum() > 0
-    with pytest.raises(PromptError, match="multimask_output is 'no'; it must be True or False"):
-        model.segment(picture(), boxes=[25, 12, 75, 38], multimask_output="no")  # type: ignore[arg-type]
-    with pytest.raises(PromptError, match="mask_threshold is nan"):
-        model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=float("nan"))
 
 
 @pytest.mark.parametrize("refine", [True, False])
@@ -242,8 +189,6 @@ def test_nothing_found_is_a_result(both: tuple[SamClip, FakeSource]) -> None:
 def test_threshold_decides_who_is_present(model: SamClip) -> None:
     assert model.segment_text(picture(), LABELS, threshold=0).labels == tuple(LABELS)
     assert model.segment_text(picture(), LABELS, threshold=1).labels == ()
-    with pytest.raises(PromptError, match=r"threshold is 1\.5"):
-        model.segment_text(picture(), LABELS, threshold=1.5)
 
 
 @given(others=st.lists(st.sampled_from(["cat", "zebra", "a", "b", "c"]), unique=True))
@@ -260,18 +205,6 @@ def test_a_label_is_answered_as_if_alone(
     assert beside["dog"].presence == alone.presence
 
 
-def test_the_calibrated_weight_of_the_scores_reaches_the_masks(tmp_path: Path) -> None:
-    """The fake decoder draws the mask prompt, up to 10: only with the scores beside it is it 15."""
-    drawn = []
-    for weight in (0.0, 1.0):
-        source = FakeSource(tmp_path)
-        weighted = source.manifest.calibration.model_copy(update={"map_weight": weight})
-        source.manifest = source.manifest.model_copy(update={"calibration": weighted})
-        masks = SamClip(source).segment_text(picture(), ["dog"], mask_threshold=15).masks
-        drawn.append(bool(masks[0].any()))
-    assert drawn == [False, True]
-
-
 def test_150_labels_on_12_megapixels_cost_no_gigabytes(model: SamClip) -> None:
     labels = [*LABELS, *(f"noun {index}" for index in range(146))]
     image = picture(3000, 4000)
@@ -283,131 +216,77 @@ def test_150_labels_on_12_megapixels_cost_no_gigabytes(model: SamClip) -> None:
     assert peak < 400e6
 
 
+@pytest.mark.parametrize("skill", [*ASK, "embed_image"])
+def test_bad_images_fail_alike(model: SamClip, tmp_path: Path, skill: str) -> None:
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    for image, word in (
+        (tmp_path / "torn.png", "torn.png"),
+        (tmp_path / "none.png", "none.png"),
+        (np.zeros((1, 1, 3), np.uint8), "pixel"),
+        (np.full((9, 9, 3), np.nan, np.float32), "float32"),
+    ):
+        refused(partial(getattr(model, skill), image, **ASK.get(skill, {})), ImageError, word)
+
+
 @pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        ([], "at least one label"),
-        ("", "is empty"),
-        (["dog", "  "], "text 1 is empty"),
-        (["dog", "cat", "dog"], "'dog' is there twice"),
-        (["dog", "Dog "], "'dog' and 'Dog ' are the same one to CLIP"),
-        (["dog", "a\ud800"], "half of a surrogate pair"),
-        (["dog", "a\0b"], "holds a NUL character"),
-        (["dog", 7], "text 1 is a int"),
-    ],
+    "skill", ["classify", "segment", "segment_text", "segment_instances", "segment_everything"]
 )
-def test_labels_that_cannot_be(model: SamClip, labels: Any, message: str) -> None:
-    for ask in (model.classify, model.segment_text):
-        with pytest.raises(TextError, match=message):
-            ask(picture(), labels)
-
-
-def test_more_labels_than_a_class_map_holds(both: tuple[SamClip, FakeSource]) -> None:
+def test_another_models_images_are_refused(
+    both: tuple[SamClip, FakeSource], tmp_path: Path, skill: str
+) -> None:
+    """As they were encoded or prepared, and where their sizes are others."""
     model, source = both
-    labels = [f"noun {index}" for index in range(32_768)]
-    with pytest.raises(TextError, match="there are 32768 labels; give at most 32767"):
-        model.segment_text(picture(), labels)
-    assert not source.sessions
-
-
-def test_prompts_are_checked_before_the_backbone_runs(both: tuple[SamClip, FakeSource]) -> None:
-    model, source = both
-    for prompt in ({"points": [[100, 20]]}, {"boxes": [200, 0, 300, 50]}, {"points": [[1, 2, 3]]}):
-        with pytest.raises(PromptError):
-            model.segment(picture(), **prompt)
-    assert not source.sessions
+    other, _ = fake_client(tmp_path, model_id="other")
+    own = model.encode_image(picture())
+    strange = np.zeros((1, 5, 4, 4), np.float32)
+    for image, word in (
+        (other.encode_image(picture()), "other"),
+        (other.prepare_image(picture()), "other"),
+        (replace(own, image_tokens=strange), "64 px"),
+        (replace(own, image_embeddings=strange), "64 px"),
+        (replace(own, frame=Frame.fit(50, 100, resolution=32)), "64 px"),
+    ):
+        given = ASK.get(skill, {"labels": "dog"})
+        refused(partial(getattr(model, skill), image, **given), EmbeddingMismatchError, word)
+    assert source.runs("clip_head@64") == 0
 
 
 def test_masks_that_no_memory_holds_are_refused(
     model: SamClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(model.manifest), "mask_side", lambda self, resolution: 2**24)
-    with pytest.raises(PromptError, match="of 2 prompts take more memory than there is: give few"):
-        model.segment(picture(), boxes=[[5, 5, 25, 25], [1, 1, 9, 9]])
+    boxes = [[5, 5, 25, 25], [1, 1, 9, 9]]
+    refused(lambda: model.segment(picture(), boxes=boxes), PromptError, "2 prompts")
 
 
-def test_a_box_that_overshoots_is_cut(model: SamClip) -> None:
-    found = model.segment(picture(), boxes=[-0.4, 12, 100.4, 50.3])
-    expected = model.segment(picture(), boxes=[0, 12, 100, 50])
-    np.testing.assert_array_equal(found.low_res_masks, expected.low_res_masks)
-
-
-def test_a_long_text_is_cut_with_a_warning(model: SamClip) -> None:
-    with pytest.warns(TextTruncatedWarning, match="was cut"):
-        result = model.classify(picture(), ["dog", "x" * 10_000])
-    assert result.top(1)[0][0] == "dog"
-
-
-@pytest.mark.parametrize(
-    "skill", ["classify", "segment", "segment_text", "segment_everything", "embed_image"]
-)
-def test_bad_images_fail_alike(model: SamClip, tmp_path: Path, skill: str) -> None:
-    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    more: dict[str, Any] = {
-        "classify": {"labels": "dog"},
-        "segment": {"boxes": [0, 0, 1, 1]},
-        "segment_text": {"labels": "dog"},
-        "segment_everything": {},
-        "embed_image": {},
-    }[skill]
-    bad: list[Any] = [
-        tmp_path / "torn.png",
-        tmp_path / "none.png",
-        np.zeros((1, 1, 3), np.uint8),
-        np.full((9, 9, 3), np.nan, np.float32),
-    ]
-    for image in bad:
-        with pytest.raises(ImageError):
-            getattr(model, skill)(image, **more)
-
-
-@pytest.mark.parametrize("size", [(10, 20_000), (20_000, 10), (1, 2)])
-def test_extreme_shapes_are_images(model: SamClip, size: tuple[int, int]) -> None:
-    result = model.segment_text(picture(*size), LABELS)
-    assert result.class_map.shape == size
-    assert model.segment(picture(*size), points=[[0, 0]]).masks.shape == (3, *size)
-    assert model.classify(picture(*size), "dog").probs.tolist() == [1]
-
-
-def test_another_models_embedding_is_refused(model: SamClip, tmp_path: Path) -> None:
-    other, _ = fake_client(tmp_path, model_id="other")
-    image = other.encode_image(picture())
-    for ask in (
-        lambda: model.classify(image, "dog"),
-        lambda: model.segment(image, points=[[1, 1]]),
-        lambda: model.segment_text(image, "dog"),
-        lambda: model.segment_instances(image, "dog"),
-        lambda: model.segment_everything(image),
-        lambda: model.embed_image(image),
+def test_a_vocabulary_that_cannot_be_read_or_written(model: SamClip, tmp_path: Path) -> None:
+    path = tmp_path / "nouns.safetensors"
+    model.save_vocabulary(path, "dog")
+    other, _ = fake_client(tmp_path, revision="2")
+    nowhere = tmp_path / "no folder" / "nouns.safetensors"
+    call: Any
+    for call, error, word in (
+        (lambda: other.load_vocabulary(path), EmbeddingMismatchError, "fake 1"),
+        (lambda: model.load_vocabulary("none\0.json"), BundleError, "none"),
+        (lambda: model.load_vocabulary(tmp_path / "none.json"), BundleError, "none.json"),
+        (lambda: model.load_vocabulary(None), BundleError, "None"),  # type: ignore[arg-type]
+        (lambda: model.load_vocabulary(5), BundleError, "5"),  # type: ignore[arg-type]
+        (lambda: model.save_vocabulary(None, "dog"), StorageError, "None"),  # type: ignore[arg-type]
+        (lambda: model.save_vocabulary(5, "dog"), StorageError, "5"),  # type: ignore[arg-type]
+        (lambda: model.save_vocabulary(nowhere, "dog"), StorageError, "no folder"),
     ):
-        with pytest.raises(EmbeddingMismatchError, match="made by model other, this is model fake"):
-            ask()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"image_tokens": np.zeros((1, 5, 4, 4), np.float32)},
-        {"image_embeddings": np.zeros((1, 5, 4, 4), np.float32)},
-        {"frame": Frame.fit(50, 100, resolution=32)},
-    ],
-)
-def test_an_embedding_of_other_sizes_is_refused(
-    both: tuple[SamClip, FakeSource], change: dict[str, Any]
-) -> None:
-    model, source = both
-    image = replace(model.encode_image(picture()), **change)
-    with pytest.raises(EmbeddingMismatchError, match="this model has 64 px with"):
-        model.segment_text(image, LABELS)
-    assert source.runs("clip_head@64") == 0
+        refused(call, error, word)
 
 
 def test_a_saved_embedding_answers_the_same(model: SamClip, tmp_path: Path) -> None:
+    """Of its picture nothing is known."""
     image = model.encode_image(picture())
     image.save(tmp_path / "image.npz")
     loaded = ImageEmbedding.load(tmp_path / "image.npz")
     found, expected = model.segment_text(loaded, LABELS), model.segment_text(image, LABELS)
     np.testing.assert_array_equal(found.class_map, expected.class_map)
+    refused(lambda: found.save(tmp_path / "a.png"), ImageError, "image=")
+    found.save(tmp_path / "a.png", image=picture())
 
 
 def test_embeddings_are_of_unit_length_and_texts_are_taken_as_they_are(model: SamClip) -> None:
@@ -433,83 +312,6 @@ def test_a_vocabulary_needs_no_text_encoder(tmp_path: Path) -> None:
     assert "text_encoder" not in source.sessions
     user.classify(picture(), ["cat", "frog"])
     assert source.runs("text_encoder") == 1
-
-
-def test_a_vocabulary_of_another_model_is_refused(model: SamClip, tmp_path: Path) -> None:
-    model.save_vocabulary(tmp_path / "nouns.safetensors", "dog")
-    other, _ = fake_client(tmp_path, revision="2")
-    with pytest.raises(EmbeddingMismatchError, match="made by fake 1, this is fake 2"):
-        other.load_vocabulary(tmp_path / "nouns.safetensors")
-
-
-def numbers(value: float) -> np.ndarray:
-    """An embedding of equal numbers; with 1 / 16 it is of unit length."""
-    return np.full((1, 256), value, dtype=np.float32)
-
-
-def change_pack(path: Path, *, embeddings: np.ndarray | None = None, **metadata: str) -> None:
-    """Writes a pack again with other content."""
-    with safetensors.safe_open(path, framework="numpy") as file:
-        stored, texts = file.get_tensor("embeddings"), file.metadata()
-    rows = stored if embeddings is None else embeddings
-    safetensors.numpy.save_file({"embeddings": rows}, path, metadata=texts | metadata)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"labels": '["dog", "cat"]'}, r"float32 \[1, 256\], expected float32 or int8 \[2, E\]"),
-        ({"labels": "dog"}, "Invalid JSON"),
-        ({"labels": "[]"}, "at least 1 item"),
-        ({"embeddings": numbers(1 / 16).astype(np.float16)}, "expected float32 or int8"),
-        ({"embeddings": numbers(1 / 16)[0]}, "expected float32 or int8"),
-        ({"embeddings": numbers(np.nan)}, "label 0 has the length nan where it must be 1"),
-        ({"embeddings": numbers(np.inf)}, "label 0 has the length inf where it must be 1"),
-        ({"embeddings": numbers(0)}, "label 0 has the length 0 where it must be 1"),
-        ({"embeddings": numbers(1.01 / 16)}, r"has the length 1\.01 where it must be 1"),
-        ({"labels": '["a\\u0000"]'}, "holds a NUL character"),
-        ({"schema_version": "2"}, "not a vocabulary pack"),
-        ({"more": "1"}, "not a vocabulary pack"),
-    ],
-)
-def test_a_damaged_vocabulary(
-    model: SamClip, tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
-    path = tmp_path / "nouns.safetensors"
-    model.save_vocabulary(path, "dog")
-    change_pack(path, **change)
-    with pytest.raises(BundleError, match=message):
-        model.load_vocabulary(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100])
-def test_what_is_no_vocabulary(model: SamClip, tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "nouns.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(BundleError, match="not a vocabulary pack"):
-        model.load_vocabulary(path)
-
-
-def test_a_vocabulary_names_each_label_once(model: SamClip, tmp_path: Path) -> None:
-    path = tmp_path / "nouns.safetensors"
-    model.save_vocabulary(path, ["dog", "cat"])
-    change_pack(path, labels='["dog", "Dog"]')
-    with pytest.raises(BundleError, match="'dog' and 'Dog' are the same one to CLIP"):
-        model.load_vocabulary(path)
-
-
-def test_a_vocabulary_that_is_not_there(model: SamClip, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="cannot read the vocabulary"):
-        model.load_vocabulary("none\0.json")
-    with pytest.raises(BundleError, match="cannot read the vocabulary"):
-        model.load_vocabulary(tmp_path / "none.json")
-    for path in (None, 5):
-        with pytest.raises(BundleError, match=f"cannot read the vocabulary {path}: "):
-            model.load_vocabulary(path)  # type: ignore[arg-type]
-        with pytest.raises(StorageError, match=f"cannot write {path}: a file's path is text"):
-            model.save_vocabulary(path, "dog")  # type: ignore[arg-type]
-    with pytest.raises(StorageError):
-        model.save_vocabulary(tmp_path / "no folder" / "nouns.safetensors", "dog")
 
 
 def test_closing_frees_the_graphs(both: tuple[SamClip, FakeSource]) -> None:
@@ -572,6 +374,4 @@ def test_no_answer_holds_nan(tmp_path: Path, graph: str, value: float) -> None:
             return opened
 
     model = SamClip(Faulty(tmp_path))
-    expected = rf"of {graph}(@64)? holds NaN or infinity: run `samclip"
-    with pytest.raises(VerificationError, match=expected):
-        model.segment_text(picture(), ["dog"], threshold=0.0)
+    refused(lambda: model.segment_text(picture(), ["dog"], threshold=0.0), VerificationError, graph)

@@ -45,14 +45,15 @@ def test_runs_without_torch(tmp_path: Path) -> None:
     done = run_without_torch(DEMO, tmp_path)
     assert done.returncode == 0, done.stderr
     overlays = sorted((tmp_path / "demo_output").glob("*.png"))
-    pictures = [p for p in DEMO.with_name("images").iterdir() if p.suffix in {".png", ".jpg"}]
-    assert len(overlays) >= len(pictures) > 0
+    pictures = [path.stem for path in DEMO.with_name("images").glob("*.jpg")]
+    shown = {f"{name}_{kind}.png" for name in pictures for kind in ("masks", "objects")}
+    assert {each.name for each in overlays} == shown | {"contact_sheet.png", "failures.png"}
     for overlay in overlays:
         with Image.open(overlay) as image:
             image.load()
             # One flat colour is no overlay.
             assert any(low < high for low, high in image.convert("RGB").getextrema())
-    assert "ms" in done.stdout
+    assert all(name in done.stdout for name in (*pictures, "labels found", "ms"))
 
 
 @pytest.mark.parametrize("name", BLOCKED[:3])

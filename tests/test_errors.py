@@ -21,12 +21,9 @@ def test_the_drawing_names_no_class_that_is_not_there() -> None:
     assert {name.strip("`") for name in drawn} == {each.__name__ for each in CLASSES}
 
 
-def test_a_bundle_error_catches_its_kinds() -> None:
+def test_what_a_caller_may_catch() -> None:
     assert issubclass(errors.BundleTamperedError, errors.BundleError)
     assert issubclass(errors.BundleSchemaError, errors.BundleError)
-
-
-def test_a_warning_can_be_filtered_as_a_user_warning() -> None:
     assert issubclass(errors.SamClipWarning, UserWarning)
 
 

@@ -8,7 +8,6 @@ what each runtime computes of each graph is tested in tests/runtimes and tests/e
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,15 +20,11 @@ from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.client import SamClip
 from samclip_sdk.device.golden_checks import golden_checks
 from samclip_sdk.device.goldens.schema import min_cosine
-from samclip_sdk.errors import BundleError, BundleTamperedError, UnverifiedArtifactWarning
-from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.checkpoint import save_checkpoint
+from samclip_sdk.errors import UnverifiedArtifactWarning
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.source import BundleSource, ModelSource
-from samclip_sdk.runtimes.torch.session import Checkpoint
 from samclip_sdk.text.tokenizer import Tokenizer
 from tests.processor import openvino_in_int8
-from tests.tiny_config import ONE_RESOLUTION
 
 pytestmark = pytest.mark.slow
 
@@ -52,14 +47,6 @@ PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.
 @pytest.fixture(scope="module")
 def bundle(full_export: Path) -> Bundle:
     return open_bundle(full_export / "bundle")
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SamClip]:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    save_checkpoint(build_model(ONE_RESOLUTION, seed=1), folder, provenance={})
-    with SamClip(Checkpoint(folder)) as model:
-        yield model
 
 
 def open_set(bundle: Bundle, runtime: str, precision: str) -> ModelSource:
@@ -108,15 +95,6 @@ def test_goldens(bundle: Bundle, runtime: str, precision: str) -> None:
     assert len(checks) >= 20
 
 
-def test_prompts_give_the_masks_of_torch(opened: tuple[SamClip, str], reference: SamClip) -> None:
-    model, precision = opened
-    found = model.segment(PICTURE, boxes=BOXES)
-    wanted = reference.segment(PICTURE, boxes=BOXES)
-    assert found.masks.shape == wanted.masks.shape == (len(BOXES), 62, 96)
-    cosine = min_cosine(found.low_res_masks, wanted.low_res_masks, vectors=False)
-    assert cosine >= COSINE[precision]
-
-
 def test_a_prompt_is_answered_as_if_alone(opened: tuple[SamClip, str]) -> None:
     """Whatever its neighbours, and whichever bucket it runs in."""
     model, precision = opened
@@ -132,15 +110,6 @@ def test_a_prompt_is_answered_as_if_alone(opened: tuple[SamClip, str]) -> None:
         np.testing.assert_allclose(
             together.low_res_masks[index + len(BOXES)], alone, atol=tolerance * scale, rtol=0
         )
-
-
-def test_texts_and_pictures_meet(opened: tuple[SamClip, str], reference: SamClip) -> None:
-    model, precision = opened
-    texts = [f"a photo of {number} dogs" for number in range(11)]
-    found, wanted = model.embed_text(texts), reference.embed_text(texts)
-    assert min_cosine(found, wanted, vectors=True) >= COSINE[precision]
-    image = model.embed_image(PICTURE)
-    assert min_cosine(image, reference.embed_image(PICTURE), vectors=True) >= COSINE[precision]
 
 
 @pytest.mark.parametrize(("runtime", "precision"), SETS)
@@ -173,21 +142,8 @@ def test_core_ml_is_proven_by_an_interpreter_only(bundle: Bundle) -> None:
         for artifact in graph.artifacts:
             assert artifact.parity.on_target == (artifact.runtime == "onnx")
             assert artifact.parity.measured_on is not None
-    with pytest.warns(UnverifiedArtifactWarning, match="coreml fp16 .*--runtime coreml"):
+    with pytest.warns(UnverifiedArtifactWarning, match="--runtime coreml"):
         BundleSource(bundle, runtime="coreml", precision="fp16")
-
-
-def test_a_precision_that_is_not_there_names_those_that_are(bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"coreml fp16, coreml int8, .*not for coreml fp32"):
-        bundle.graph_files("mask_decoder", runtime="coreml", precision="fp32")
-
-
-def test_a_changed_package_is_refused(bundle: Bundle, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(bundle.root, tmp_path / "bundle"))
-    (weights,) = folder.glob("coreml/clip_head_64.fp16.mlpackage/Data/*/weights/weight.bin")
-    weights.write_bytes(weights.read_bytes()[:-1])
-    with pytest.raises(BundleTamperedError, match=r"weight\.bin"):
-        open_bundle(folder).graph_files("clip_head@64", runtime="coreml", precision="fp16")
 
 
 def test_the_plan_is_in_the_manifest(bundle: Bundle) -> None:

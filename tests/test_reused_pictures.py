@@ -52,22 +52,6 @@ def test_answers_are_those_of_copies(
 
 
 @every_kind
-def test_answers_are_those_of_copies_in_any_threads(
-    kind: str, model: SamClip, tmp_path: Path
-) -> None:
-    def ask(seed: int) -> bool:
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        frames = noise(seed)
-        expected = model.embed_image(copies(kind, frames, folder))
-        found = list(model.embed_image(REUSED[kind](frames, folder)))  # type: ignore[arg-type]
-        return all(map(np.array_equal, found, expected)) and len(found) == len(expected)
-
-    with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(ask, range(4)))
-
-
-@every_kind
 def test_results_and_streams_know_their_own_picture(
     kind: str, model: SamClip, tmp_path: Path
 ) -> None:

@@ -35,7 +35,7 @@ FIXTURES = frozenset({"tiny_checkpoint", "tiny_bundle", "full_export"})
 # They look at the checkout and its environments, not at the wheel.
 CHECKOUT = frozenset(
     {
-        *("test_architecture.py", "test_dependencies.py", "test_disk_cache.py", "test_wheel.py"),
+        *("test_architecture.py", "test_dependencies.py", "test_wheel.py"),
         *("test_demo.py", "test_readme.py", "docs", "test_supply_chain.py", "fuzz"),
     }
 )

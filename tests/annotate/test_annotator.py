@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -16,16 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
-from typer.testing import CliRunner, Result
 
-from samclip_sdk import ImageError, SamClip, StorageError, TextError
+from samclip_sdk import StorageError, TextError
 from samclip_sdk.annotate.annotation_log import AnnotationLog, log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport
-from samclip_sdk.annotate.annotator import Annotator, annotate_folder, annotate_pictures
+from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from samclip_sdk.annotate.picture_files import PictureFile, find_pictures
-from samclip_sdk.cli.app import app
+from tests.command import answer, fails, table
 from tests.fake_source import FakeSource, fake_client, picture, write_picture
-from tests.reader_threads import readers_end
+from tests.refusals import refused
 
 ROOT = Path(__file__).parents[2]
 LABELS = ["zebra", "dog", "cat"]
@@ -70,33 +68,6 @@ def run(tmp_path: Path, folder: Path) -> Callable[..., tuple[AnnotationReport, F
     return annotate
 
 
-@pytest.fixture
-def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[FakeSource]:
-    """Puts fake models behind `SamClip.load`; holds those that were loaded."""
-    loaded: list[FakeSource] = []
-
-    def load(runtime: str, **options: Any) -> SamClip:
-        model, source = fake_client(tmp_path)
-        loaded.append(source)
-        return model
-
-    monkeypatch.setattr(SamClip, "load", load)
-    return loaded
-
-
-def call(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["annotate", *map(str, arguments)])
-
-
-def answer(*arguments: str | Path) -> dict[str, Any]:
-    result = call(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    assert result.stderr == ""
-    assert result.stdout.count("\n") == 1
-    content: dict[str, Any] = json.loads(result.stdout)
-    return content
-
-
 def coco(path: Path) -> dict[str, Any]:
     """The file without its date."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -107,7 +78,7 @@ def coco(path: Path) -> dict[str, Any]:
 @pytest.mark.usefixtures("sources")
 def test_pycocotools_reads_the_masks_of_labels_back(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.json"
-    found = answer(folder, *LABELS, "-o", output, "--no-instances")
+    found = answer("annotate", folder, *LABELS, "-o", output, "--no-instances")
     assert (found["pictures"], found["annotations"], found["resumed"]) == (5, 10, 0)
     assert found["pictures_per_second"] == pytest.approx(5 / found["seconds"])
     read = COCO(str(output))
@@ -139,7 +110,7 @@ def test_pycocotools_reads_the_masks_of_labels_back(folder: Path, tmp_path: Path
 @pytest.mark.parametrize("polygons", [False, True])
 def test_pycocotools_reads_the_objects_back(folder: Path, tmp_path: Path, polygons: bool) -> None:
     output = tmp_path / "out.json"
-    answer(folder, *LABELS, "-o", output, *(["--polygons"] if polygons else []))
+    answer("annotate", folder, *LABELS, "-o", output, *(["--polygons"] if polygons else []))
     read = COCO(str(output))
     model, _ = fake_client(tmp_path)
     for image in read.imgs.values():
@@ -156,10 +127,6 @@ def test_pycocotools_reads_the_objects_back(folder: Path, tmp_path: Path, polygo
             for name in ("score", "label_score", "predicted_iou", "stability_score"):
                 assert annotation[name] == getattr(item, name)
     assert read.dataset["info"]["max_instances"] == 50
-
-
-def test_the_best_objects_of_a_picture(tmp_path: Path) -> None:
-    model, _ = fake_client(tmp_path)
     every = Annotator(model, LABELS)(picture())["annotations"]
     assert len(every) > 1
     assert Annotator(model, LABELS, max_instances=1)(picture())["annotations"] == every[:1]
@@ -179,7 +146,17 @@ def test_labels_of_a_file_and_options(folder: Path, tmp_path: Path) -> None:
     options = ("--threshold", "0.25", "--mask-threshold", "-1.5", "--no-refine")
     options = (*options, "--no-instances")
     answer(
-        folder, "--labels-file", labels, "-o", output, *options, "--readers", "1", "--threads", "1"
+        "annotate",
+        folder,
+        "--labels-file",
+        labels,
+        "-o",
+        output,
+        *options,
+        "--readers",
+        "1",
+        "--threads",
+        "1",
     )
     info = coco(output)["info"]
     assert info["labels"] == ["dog", "fire, water", "cat"]
@@ -213,16 +190,19 @@ def write_odd_files(folder: Path) -> dict[str, str]:
 @pytest.mark.usefixtures("sources")
 def test_what_cannot_be_read_is_told_at_the_end(folder: Path, tmp_path: Path) -> None:
     reasons = write_odd_files(folder)
-    found = answer(folder, "dog", "-o", tmp_path / "out.json")
+    found = answer("annotate", folder, "dog", "-o", tmp_path / "out.json")
     assert [each["name"] for each in found["skipped"]] == list(reasons)
     for each in found["skipped"]:
         assert reasons[each["name"]] in each["reason"]
         assert str(folder) not in each["reason"]
     assert found["pictures"] == len(coco(tmp_path / "out.json")["images"]) == 5
-    result = call(folder, "dog", "-o", tmp_path / "out.json")
-    assert result.exit_code == 0
-    assert "8 skipped" in result.stdout
-    assert "5 annotations of 5 pictures, 5 of them done before" in result.stdout
+    (folder / os.fsdecode(b"caf\xe9.png")).touch()
+    (folder / "phone.HEIC").write_bytes(b"\0\0\0 ftypheic")  # this machine cannot read it
+    told = {each.name: each.reason for each in find_pictures(folder)[1]}
+    assert "UTF-8" in told["caf?.png"]
+    printed = table("annotate", folder, "dog", "-o", tmp_path / "out.json")
+    assert "10 skipped" in printed
+    assert "5 annotations of 5 pictures, 5 of them done before" in printed
 
 
 def test_stills_of_all_kinds_are_read(tmp_path: Path) -> None:
@@ -248,7 +228,11 @@ def test_stills_of_all_kinds_are_read(tmp_path: Path) -> None:
     assert set(sizes.values()) == {(100, 50)}
 
 
-def test_hidden_files_and_links_that_leave_are_passed_over(folder: Path, tmp_path: Path) -> None:
+def test_what_is_no_picture_is_passed_over(folder: Path, tmp_path: Path) -> None:
+    """Hidden files, links that leave, labels, notes and films."""
+    for name in ("a.json", "a.png.txt", "film.mp4", "LICENSE", "classes.xml", "b/2.npz"):
+        (folder / name).write_bytes(b"beside")
+    Image.fromarray(picture(40, 40)).save(folder / "LOUD.JPG")
     outside = tmp_path / "outside"
     outside.mkdir()
     write_picture(outside / "far.png")
@@ -262,148 +246,8 @@ def test_hidden_files_and_links_that_leave_are_passed_over(folder: Path, tmp_pat
     os.mkfifo(folder / "pipe")
     own = write_picture(folder / "own.png")
     pictures, skipped = find_pictures(folder, leave_out=(own,))
-    assert [each.name for each in pictures] == sorted([*NAMES, "twin.png"])
+    assert [each.name for each in pictures] == sorted([*NAMES, "LOUD.JPG", "twin.png"])
     assert not skipped
-
-
-def test_what_lies_beside_pictures_is_no_picture(run: Callable[..., Any], folder: Path) -> None:
-    """Labels, notes and films are neither counted nor told, and nothing but a picture is opened."""
-    for name in ("a.json", "a.png.txt", "film.mp4", "LICENSE", "classes.xml", "b/2.npz"):
-        (folder / name).write_bytes(b"beside")
-    Image.fromarray(picture(40, 40)).save(folder / "LOUD.JPG")
-    report, _ = run()
-    assert (report.pictures, report.skipped) == (6, ())
-
-
-def test_a_picture_that_this_machine_cannot_read_is_told(
-    run: Callable[..., Any], folder: Path
-) -> None:
-    (folder / "phone.HEIC").write_bytes(b"\0\0\0 ftypheic")
-    report, _ = run()
-    assert [each.name for each in report.skipped] == ["phone.HEIC"]
-
-
-def test_names_that_json_cannot_hold_are_told(folder: Path) -> None:
-    (folder / os.fsdecode(b"caf\xe9.png")).touch()
-    _, (skipped,) = find_pictures(folder)
-    assert skipped.name == "caf?.png"
-    assert "not valid UTF-8" in skipped.reason
-
-
-@pytest.mark.usefixtures("sources")
-def test_if_nothing_can_be_read_it_is_an_error(tmp_path: Path) -> None:
-    folder, output = tmp_path / "pictures", tmp_path / "out.json"
-    folder.mkdir()
-    (folder / "notes.txt").touch()
-    for expected in ("nothing there is called .jpg", "the first is broken.jpg: is not an image"):
-        result = call(folder, "dog", "-o", output)
-        assert result.exit_code == 1
-        assert result.stdout == ""
-        assert result.stderr.count("\n") == 1
-        assert expected in result.stderr
-        assert not output.exists()
-        (folder / "broken.jpg").write_bytes(b"broken")
-    # Nothing was done, so nothing is lost with other labels.
-    write_picture(folder / "good.png")
-    assert answer(folder, "cat", "-o", output)["pictures"] == 1
-
-
-@pytest.mark.parametrize(
-    ("code", "arguments"),
-    [
-        (1, ("nowhere", "dog")),
-        (1, ("FOLDER/a.png", "dog")),
-        (1, ("FOLDER", "--labels-file", "FOLDER/a.png")),
-        (1, ("FOLDER", "dog", "-o", "nowhere/out.json")),
-        (2, ("FOLDER",)),
-        (2, ("FOLDER", "dog", "--labels-file", "FOLDER/a.png")),
-        (2, ("FOLDER", "dog", "-o", "out.png")),
-        (2, ("FOLDER", "dog", "--threshold", "2")),
-        (2, ("FOLDER", "dog", "--readers", "0")),
-        (2, ("FOLDER", "dog", "--no-refine")),
-        (2, ("FOLDER", "dog", "--no-instances", "--max-instances", "3")),
-    ],
-)
-def test_what_the_command_refuses(
-    folder: Path, sources: list[FakeSource], code: int, arguments: tuple[str, ...]
-) -> None:
-    """Before a model is opened."""
-    result = call(*(each.replace("FOLDER", str(folder)) for each in arguments))
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    assert not sources
-
-
-def test_labels_are_checked_before_any_work(tmp_path: Path) -> None:
-    model, source = fake_client(tmp_path)
-    for labels in ([], [""], ["dog", "dog"]):
-        with pytest.raises(TextError):
-            Annotator(model, labels)
-    with pytest.raises(StorageError, match="is not a folder"):
-        annotate_folder(Annotator(model, ["dog"]), tmp_path / "none", tmp_path / "out.json")
-    with pytest.raises(StorageError, match="cannot write"):
-        annotate_folder(Annotator(model, ["dog"]), tmp_path, tmp_path / "none" / "out.json")
-    assert not source.sessions
-
-
-def test_a_foreign_output_is_left_alone(run: Callable[..., Any], tmp_path: Path) -> None:
-    output = tmp_path / "out.json"
-    output.write_text("a year of work")
-    for restart in (False, True):
-        with pytest.raises(StorageError, match=r"no progress of annotate beside it.*--overwrite"):
-            run(restart=restart)
-    assert output.read_text() == "a year of work"
-    assert not log_path(output).exists()
-    run(overwrite=True)
-    assert coco(output)["images"]
-    assert run()[0].resumed == 5  # its own by now
-
-
-@pytest.mark.usefixtures("sources")
-def test_the_command_replaces_a_foreign_output_only_if_told(folder: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out.json"
-    output.write_text("a year of work")
-    arguments = (folder, "dog", "-o", output)
-    result = call(*arguments)
-    assert result.exit_code == 1
-    assert "--overwrite" in result.stderr
-    assert output.read_text() == "a year of work"
-    assert answer(*arguments, "--overwrite")["pictures"] == 5
-
-
-@pytest.mark.parametrize("content", [b"\n", b'{"other": 1}\n', b"some notes of mine"])
-def test_a_foreign_progress_file_is_left_alone(
-    run: Callable[..., Any], tmp_path: Path, content: bytes
-) -> None:
-    path = log_path(tmp_path / "out.json")
-    path.write_bytes(content)
-    with pytest.raises(StorageError, match=r"is no progress file: .*--restart"):
-        run()
-    assert path.read_bytes() == content
-
-
-@pytest.mark.parametrize("which", ["output", "progress"])
-def test_a_pipe_in_the_place_of_a_file_is_found_before_any_work(
-    folder: Path, tmp_path: Path, which: str
-) -> None:
-    output = tmp_path / "out.json"
-    os.mkfifo(output if which == "output" else log_path(output))
-    model, source = fake_client(tmp_path)
-    with pytest.raises(StorageError, match="a device or a pipe"):
-        annotate_folder(Annotator(model, ["dog"]), folder, output, overwrite=True)
-    assert not source.sessions
-
-
-def test_progress_is_told_as_everywhere(run: Callable[..., Any]) -> None:
-    told: list[tuple[str, int, int]] = []
-    run(on_progress=lambda *each: told.append(each))
-    assert told == [("annotating", done, 5) for done in range(6)]
-
-
-def test_labels_are_embedded_once(run: Callable[..., Any]) -> None:
-    _, source = run()
-    assert source.runs(ENCODER) == 5
-    assert source.runs("text_encoder") == len(LABELS)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.35, 0.5, 0.75, 0.99])
@@ -411,7 +255,10 @@ def test_a_progress_file_cut_anywhere_goes_on(
     run: Callable[..., Any], tmp_path: Path, kept: float
 ) -> None:
     output = tmp_path / "out.json"
-    run()
+    told: list[tuple[str, int, int]] = []
+    _, first = run(on_progress=lambda *each: told.append(each))
+    assert told == [("annotating", done, 5) for done in range(6)]
+    assert (first.runs(ENCODER), first.runs("text_encoder")) == (5, len(LABELS))
     whole, lines = coco(output), log_path(output).read_bytes()
     cut = lines[: int(kept * len(lines))]
     log_path(output).write_bytes(cut)
@@ -428,6 +275,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from samclip_sdk.annotate import Annotator, annotate_folder
+from tests.command import answer, fails, table
 from tests.fake_source import fake_client
 
 def stop(message, done, total):
@@ -453,8 +301,7 @@ def test_a_killed_process_goes_on(run: Callable[..., Any], folder: Path, tmp_pat
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "three are done\n"
-        with pytest.raises(StorageError, match="another run is writing"):
-            run()
+        refused(run, StorageError, "another run")
         process.kill()
     assert process.returncode == -9
     assert not output.exists()
@@ -466,54 +313,6 @@ def test_a_killed_process_goes_on(run: Callable[..., Any], folder: Path, tmp_pat
     assert not list(tmp_path.glob(".*.lock"))
 
 
-@pytest.mark.usefixtures("sources")
-def test_an_interrupt_keeps_what_is_done(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = (folder, "dog", "-o", tmp_path / "out.json")
-    asked = []
-
-    def interrupted(self: Annotator, image: object, plain: Any = Annotator.__call__) -> Any:
-        asked.append(image)
-        if len(asked) == 3:
-            raise KeyboardInterrupt
-        return plain(self, image)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Annotator, "__call__", interrupted)
-        result = call(*arguments)
-    assert result.exit_code == 130
-    assert result.stdout == ""
-    assert "annotating, 2 of 5; the same command goes on from there" in result.stderr
-    assert readers_end()
-    assert not (tmp_path / "out.json").exists()
-    assert answer(*arguments)["resumed"] == 2
-
-
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    [
-        ({"labels": ["dog"]}, "labels: zebra, dog, cat, now dog"),
-        ({"labels": [*reversed(LABELS)]}, "labels: zebra, dog, cat, now cat, dog, zebra"),
-        ({"threshold": 0.75}, "threshold: 0.5, now 0.75"),
-        ({"polygons": True}, "polygons: False, now True"),
-        ({"instances": False}, "max_instances: 50, now None"),
-        ({"model_id": "other"}, "model_id: fake, now other"),
-    ],
-)
-def test_other_settings_are_refused(
-    run: Callable[..., Any], tmp_path: Path, changed: dict[str, Any], told: str
-) -> None:
-    output = tmp_path / "out.json"
-    run()
-    before = [output.read_bytes(), log_path(output).read_bytes()]
-    with pytest.raises(StorageError, match=rf"{told}; give the same .* afresh with --restart"):
-        run(**changed)
-    assert [output.read_bytes(), log_path(output).read_bytes()] == before
-    report, source = run(**changed, restart=True)
-    assert (report.resumed, source.runs(ENCODER)) == (0, 5)
-
-
 def test_a_label_that_was_taught_again_is_another_label(
     run: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -522,8 +321,7 @@ def test_a_label_that_was_taught_again_is_another_label(
     assert run(taught="dog")[0].resumed == 5
     before = output.read_bytes()
     for taught in ("cat", None):
-        with pytest.raises(StorageError, match=r"settings: zebra: taught again since, or from"):
-            run(taught=taught)
+        refused(lambda taught=taught: run(taught=taught), StorageError, "zebra")
     assert output.read_bytes() == before
     assert run(taught="cat", restart=True)[0].resumed == 0
 
@@ -535,7 +333,7 @@ def test_the_labels_of_a_vocabulary_pack(
     model, source = fake_client(tmp_path)
     model.learn_label("my mug", source.vector("dog"), score=0.99)
     model.save_vocabulary(pack, ["my mug", "cat"])
-    found = answer(folder, "--vocabulary", pack, "-o", output)
+    found = answer("annotate", folder, "--vocabulary", pack, "-o", output)
     assert found["annotations"] == 10
     assert sources[0].runs("text_encoder") == 0
     written = coco(output)
@@ -543,10 +341,10 @@ def test_the_labels_of_a_vocabulary_pack(
     assert written["info"]["label_digests"][0] == model.label_digests(["my mug"])[0] != ""
     model.learn_label("my mug", source.vector("cat"), score=0.99)
     model.save_vocabulary(pack, ["my mug", "cat"])
-    result = call(folder, "--vocabulary", pack, "-o", output)
-    assert result.exit_code == 1
-    assert "my mug: taught again since" in " ".join(result.stderr.split())
-    assert answer(folder, "dog", "--vocabulary", pack, "-o", tmp_path / "b.json")["annotations"]
+    assert "my mug" in fails("annotate", folder, "--vocabulary", pack, "-o", output)
+    assert answer("annotate", folder, "dog", "--vocabulary", pack, "-o", tmp_path / "b.json")[
+        "annotations"
+    ]
 
 
 def test_a_later_run_does_what_is_new_or_replaced(
@@ -571,56 +369,165 @@ def test_a_later_run_does_what_is_new_or_replaced(
     assert coco(tmp_path / "out.json") == resumed
 
 
-def test_a_damaged_progress_file_is_refused(run: Callable[..., Any], tmp_path: Path) -> None:
-    path = log_path(tmp_path / "out.json")
+# --- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("sources")
+def test_if_nothing_can_be_read_it_is_an_error(tmp_path: Path) -> None:
+    folder, output = tmp_path / "pictures", tmp_path / "out.json"
+    folder.mkdir()
+    (folder / "notes.txt").touch()
+    assert ".jpg" in fails("annotate", folder, "dog", "-o", output)
+    (folder / "broken.jpg").write_bytes(b"broken")
+    assert "broken.jpg" in fails("annotate", folder, "dog", "-o", output)
+    assert not output.exists()
+    # Nothing was done, so nothing is lost with other labels.
+    write_picture(folder / "good.png")
+    assert answer("annotate", folder, "cat", "-o", output)["pictures"] == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "word"),
+    [
+        (1, ("nowhere", "dog"), "nowhere"),
+        (1, ("FOLDER/a.png", "dog"), "a.png"),
+        (1, ("FOLDER", "--labels-file", "FOLDER/a.png"), "a.png"),
+        (1, ("FOLDER", "dog", "-o", "nowhere/out.json"), "nowhere"),
+        (2, ("FOLDER",), "label"),
+        (2, ("FOLDER", "dog", "--labels-file", "FOLDER/a.png"), "--labels-file"),
+        (2, ("FOLDER", "dog", "-o", "out.png"), "out.png"),
+        (2, ("FOLDER", "dog", "--threshold", "2"), "--threshold"),
+        (2, ("FOLDER", "dog", "--readers", "0"), "--readers"),
+        (2, ("FOLDER", "dog", "--no-refine"), "--no-refine"),
+        (2, ("FOLDER", "dog", "--no-instances", "--max-instances", "3"), "--max-instances"),
+    ],
+)
+def test_what_the_command_refuses_before_a_model_is_opened(
+    folder: Path, sources: list[FakeSource], code: int, arguments: tuple[str, ...], word: str
+) -> None:
+    words = (each.replace("FOLDER", str(folder)) for each in arguments)
+    assert word in fails("annotate", *words, code=code)
+    assert not sources
+
+
+@pytest.mark.parametrize(
+    ("labels", "word"), [([], "label"), ([""], "text 0"), (["dog", "dog"], "'dog'")]
+)
+def test_labels_are_checked_before_any_work(tmp_path: Path, labels: list[str], word: str) -> None:
+    model, source = fake_client(tmp_path)
+    refused(lambda: Annotator(model, labels), TextError, word)
+    assert not source.sessions
+
+
+@pytest.mark.parametrize("which", ["output", "progress"])
+def test_a_pipe_in_the_place_of_a_file_is_found_before_any_work(
+    folder: Path, tmp_path: Path, which: str
+) -> None:
+    output = tmp_path / "out.json"
+    pipe = output if which == "output" else log_path(output)
+    os.mkfifo(pipe)
+    model, source = fake_client(tmp_path)
+    annotator = Annotator(model, ["dog"])
+    refused(
+        lambda: annotate_folder(annotator, folder, output, overwrite=True), StorageError, pipe.name
+    )
+    assert not source.sessions
+
+
+@pytest.mark.usefixtures("sources")
+def test_a_foreign_output_is_left_alone(
+    run: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.json"
+    output.write_text("a year of work")
+    for restart in (False, True):
+        refused(lambda r=restart: run(restart=r), StorageError, "--overwrite")
+    assert output.read_text() == "a year of work"
+    assert not log_path(output).exists()
+    assert answer("annotate", folder, *LABELS, "-o", output, "--overwrite")["pictures"] == 5
+    assert run()[0].resumed == 5  # its own by now
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"labels": ["dog"]}, "now dog"),
+        ({"labels": [*reversed(LABELS)]}, "now cat, dog, zebra"),
+        ({"threshold": 0.75}, "now 0.75"),
+        ({"polygons": True}, "now True"),
+        ({"instances": False}, "max_instances"),
+        ({"model_id": "other"}, "now other"),
+    ],
+)
+def test_other_settings_are_refused(
+    run: Callable[..., Any], tmp_path: Path, changed: dict[str, Any], word: str
+) -> None:
+    output = tmp_path / "out.json"
     run()
-    header, first, *rest = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([header, first[:20] + b"\n", *rest]))
-    with pytest.raises(StorageError, match=r"line 2 of .* is damaged: .* --restart"):
-        run()
-    path.write_bytes(b"".join([b'{"other": 1}\n', first, *rest]))
-    with pytest.raises(StorageError, match="is no progress file: "):
-        run()
-    path.write_bytes(b"".join([header.replace(b'"refine"', b'"reefed"'), first, *rest]))
-    with pytest.raises(StorageError, match="no progress file of this version"):
-        run()
-    assert run(restart=True)[0].pictures == 5
+    before = [output.read_bytes(), log_path(output).read_bytes()]
+    refused(lambda: run(**changed), StorageError, word)
+    assert [output.read_bytes(), log_path(output).read_bytes()] == before
+    report, source = run(**changed, restart=True)
+    assert (report.resumed, source.runs(ENCODER)) == (0, 5)
 
 
-DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "a number for annotations": lambda line: line.update(annotations=5),
-    "no annotations": lambda line: line.pop("annotations"),
-    "no width": lambda line: line.pop("width"),
-    "a width of nothing": lambda line: line.update(width=0),
-    "a width in letters": lambda line: line.update(width="100"),
-    "a name that is none": lambda line: line.update(file_name=["a"]),
-    "half of a letter": lambda line: line.update(file_name="\ud800"),
-    "one key more": lambda line: line.update(more=1),
-    "no object": lambda line: line.update(annotations=[5]),
-    "an id of its own": lambda line: line["annotations"][0].update(id=1),
-    "no category": lambda line: line["annotations"][0].pop("category_id"),
-    "a foreign category": lambda line: line["annotations"][0].update(category_id=4),
-    "no number": lambda line: line["annotations"][0].update(score=float("nan")),
-    "half a box": lambda line: line["annotations"][0].update(bbox=[1, 2]),
-    "no mask": lambda line: line["annotations"][0].update(segmentation=None),
-}
+def entry(change: Callable[[dict[str, Any]], object]) -> Callable[[list[bytes]], None]:
+    """A line of a picture that is changed, and JSON still."""
+
+    def damage(lines: list[bytes]) -> None:
+        content = json.loads(lines[2])
+        change(content)
+        lines[2] = json.dumps(content).encode() + b"\n"
+
+    return damage
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_line_that_is_json_and_no_picture_is_refused_before_the_work(
-    run: Callable[..., Any], folder: Path, tmp_path: Path, damage: Callable[[Any], object]
+def line(number: int, content: bytes) -> Callable[[list[bytes]], None]:
+    return lambda lines: lines.__setitem__(slice(number, number + 1), [content + b"\n"])
+
+
+NO_LOG, LINE_3 = "is no progress file", "line 3"
+DAMAGES: list[tuple[Callable[[list[bytes]], None], str]] = [
+    (lambda lines: lines.__setitem__(slice(None), [b"\n"]), NO_LOG),
+    (lambda lines: lines.__setitem__(slice(None), [b"some notes of mine"]), NO_LOG),
+    (line(0, b'{"other": 1}'), NO_LOG),
+    (lambda lines: lines.__setitem__(0, lines[0].replace(b'"refine"', b'"reefed"')), "version"),
+    (lambda lines: lines.__setitem__(2, lines[2][:20] + b"\n"), LINE_3),
+    *((line(2, each), LINE_3) for each in (b"[" * 100_000, b"1" * 10_000, b"null", b"{}")),
+    (line(2, b'"\xff"'), LINE_3),
+    (entry(lambda line: line.update(annotations=5)), LINE_3),
+    (entry(lambda line: line.pop("annotations")), LINE_3),
+    (entry(lambda line: line.pop("width")), LINE_3),
+    (entry(lambda line: line.update(width=0)), LINE_3),
+    (entry(lambda line: line.update(width="100")), LINE_3),
+    (entry(lambda line: line.update(file_name=["a"])), LINE_3),
+    (entry(lambda line: line.update(file_name="\ud800")), LINE_3),
+    (entry(lambda line: line.update(more=1)), LINE_3),
+    (entry(lambda line: line.update(annotations=[5])), LINE_3),
+    (entry(lambda line: line["annotations"][0].update(id=1)), LINE_3),
+    (entry(lambda line: line["annotations"][0].pop("category_id")), LINE_3),
+    (entry(lambda line: line["annotations"][0].update(category_id=4)), LINE_3),
+    (entry(lambda line: line["annotations"][0].update(score=float("nan"))), LINE_3),
+    (entry(lambda line: line["annotations"][0].update(bbox=[1, 2])), LINE_3),
+    (entry(lambda line: line["annotations"][0].update(segmentation=None)), LINE_3),
+]
+
+
+def test_a_damaged_or_foreign_progress_file_is_refused_before_the_work(
+    run: Callable[..., Any], folder: Path, tmp_path: Path
 ) -> None:
     path = log_path(tmp_path / "out.json")
     run()
+    whole = path.read_bytes()
     write_picture(folder / "new.png")
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    entry = json.loads(lines[2])
-    damage(entry)
-    lines[2] = json.dumps(entry) + "\n"
-    path.write_text("".join(lines), encoding="utf-8")
-    with pytest.raises(StorageError, match=r"line 3 of .* is damaged: .* --restart"):
-        run()
-    assert path.read_text(encoding="utf-8") == "".join(lines)
+    for damage, word in DAMAGES:
+        lines = whole.splitlines(keepends=True)
+        damage(lines)
+        path.write_bytes(b"".join(lines))
+        refused(run, StorageError, word)
+        assert path.read_bytes() == b"".join(lines)
+    refused(run, StorageError, "--restart")
+    assert run(restart=True)[0].pictures == 6
 
 
 @pytest.mark.parametrize("asked", [{"polygons": True}, {"instances": False}])
@@ -629,52 +536,11 @@ def test_lines_of_every_kind_are_read_back(run: Callable[..., Any], asked: dict[
     assert run(**asked)[0].resumed == 5
 
 
-def test_a_line_of_brackets_without_an_end_is_damaged(
-    run: Callable[..., Any], tmp_path: Path
-) -> None:
-    path = log_path(tmp_path / "out.json")
-    run()
-    for line in (b"[" * 100_000, b"1" * 10_000, b"null", b"{}", b'"\xff"'):
-        path.write_bytes(path.read_bytes().splitlines(keepends=True)[0] + line + b"\n")
-        with pytest.raises(StorageError, match=r"line 2 of .* is damaged: "):
-            run()
-
-
 def test_a_run_in_the_folder_itself_leaves_its_own_files_out(folder: Path, tmp_path: Path) -> None:
     model, _ = fake_client(tmp_path)
     for resumed in (0, 5):
         report = annotate_folder(Annotator(model, LABELS), folder, folder / "out.json")
         assert (report.pictures, report.resumed, report.skipped) == (5, resumed, ())
-
-
-@pytest.mark.parametrize("readers", [1, 3])
-def test_pictures_are_read_ahead_in_order_and_within_bounds(
-    folder: Path, tmp_path: Path, readers: int
-) -> None:
-    taken: list[str] = []
-    waiting = threading.Event()
-
-    def lazily() -> Any:
-        for index in range(40):
-            taken.append(str(index))
-            yield PictureFile(folder / NAMES[index % 5], str(index), 0, 0)
-
-    class Slow(Annotator):
-        def prepare(self, path: str | os.PathLike[str]) -> Any:
-            if readers > 1 and Path(path).name == "B.png":
-                waiting.wait(0.01)  # Others overtake this one.
-            return super().prepare(path)
-
-    model, _ = fake_client(tmp_path)
-    seen = []
-    for each, found in annotate_pictures(Slow(model, ["dog"]), lazily(), readers=readers):
-        assert not isinstance(found, ImageError)
-        seen.append(each.name)
-        assert len(taken) - len(seen) <= 2 * readers
-        assert found["height"] == 40 + 10 * ("c.png", "a.png", "2.png", "z.png", "B.png").index(
-            each.path.name
-        )
-    assert seen == taken
 
 
 def test_the_output_is_never_in_memory(tmp_path: Path) -> None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from onnx import helper
-from typer.testing import CliRunner
 
 from samclip_sdk.bundle.onnx_files import named_files
 from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.cli.app import app
 from samclip_sdk.errors import BundleError, BundleSchemaError
+from tests.command import fails
 from tests.drawings import TINY_BUNDLE
-from tests.example_bundle import contents, manifest, onnx_file, write_files
+from tests.example_bundle import contents, manifest, onnx_file, stored, write_files
+from tests.refusals import refused
 
 GRAPH = "onnx/mask_decoder.onnx"
 
@@ -126,6 +124,23 @@ def test_agrees_with_onnx_on_real_graphs(precision: str) -> None:
     assert named_files(path) == places
 
 
+def onnx_message(tag: int, content: bytes) -> bytes:
+    size, sizes = len(content), []
+    while size > 0x7F:
+        sizes.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([tag, *sizes, size]) + content
+
+
+def nested() -> bytes:
+    """Graphs in each other, more than any model has."""
+    content = b""
+    for _ in range(100):  # a graph, its node, that one's attribute
+        for tag in (0x32, 0x2A, 0x0A):
+            content = onnx_message(tag, content)
+    return onnx_message(0x3A, content)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -134,31 +149,12 @@ def test_agrees_with_onnx_on_real_graphs(precision: str) -> None:
         model_with(in_branch).SerializeToString()[:-3],
         b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
         b"\xba\x80\x80\x80\x10\x00",  # the graph's field, and 2**32 more
+        nested(),
     ],
 )
 def test_what_is_no_onnx_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.onnx").write_bytes(content)
-    with pytest.raises(BundleError, match=r"a\.onnx is no ONNX file: ") as caught:
-        named_files(tmp_path / "a.onnx")
-    assert str(caught.value).isprintable()
-
-
-def test_graphs_in_each_other_without_end(tmp_path: Path) -> None:
-    content = b""
-    for _ in range(100):  # a graph, its node, that one's attribute
-        for tag in (0x32, 0x2A, 0x0A):
-            content = onnx_message(tag, content)
-    (tmp_path / "a.onnx").write_bytes(onnx_message(0x3A, content))
-    with pytest.raises(BundleError, match="more than 100 messages in each other"):
-        named_files(tmp_path / "a.onnx")
-
-
-def onnx_message(tag: int, content: bytes) -> bytes:
-    size, sizes = len(content), []
-    while size > 0x7F:
-        sizes.append(size & 0x7F | 0x80)
-        size >>= 7
-    return bytes([tag, *sizes, size]) + content
+    refused(lambda: named_files(tmp_path / "a.onnx"), BundleError, "a.onnx")
 
 
 def write_bundle(folder: Path, *, place: str, listed: bool = False) -> Path:
@@ -174,11 +170,6 @@ def write_bundle(folder: Path, *, place: str, listed: bool = False) -> Path:
         artifact["weights"] = [stored(f"onnx/{place}", b"1234")]
     write_files(folder, {**files, "manifest.json": json.dumps(content).encode()})
     return folder
-
-
-def stored(path: str, content: bytes) -> dict[str, Any]:
-    sha256 = hashlib.sha256(content).hexdigest()
-    return {"path": path, "sha256": sha256, "size_bytes": len(content)}
 
 
 def test_what_is_listed_opens(tmp_path: Path) -> None:
@@ -198,13 +189,9 @@ def test_what_is_not_listed_is_refused(tmp_path: Path, place: str) -> None:
     """As is the weights file of another graph: this one's manifest entry does not name it."""
     folder = write_bundle(tmp_path / "bundle", place=place)
     (folder / "onnx" / "unlisted.bin").write_bytes(b"1234")
-    told = r"mask_decoder\.onnx reads .*, which the manifest does not list among its weights"
-    for attempt in range(2):
-        bundle = open_bundle(folder)
-        with pytest.raises(BundleError, match=told) as caught:
-            bundle.verify() if attempt else bundle.graph_files("mask_decoder", runtime="onnx")
-        assert str(caught.value).isprintable()
-        assert len(str(caught.value)) < 800
+    bundle = open_bundle(folder)
+    for call in (lambda: bundle.graph_files("mask_decoder", runtime="onnx"), bundle.verify):
+        refused(call, BundleError, "mask_decoder.onnx")
 
 
 def test_it_is_not_signed(tmp_path: Path) -> None:
@@ -212,8 +199,7 @@ def test_it_is_not_signed(tmp_path: Path) -> None:
     (folder / "onnx" / "unlisted.bin").write_bytes(b"1234")
     private = Ed25519PrivateKey.generate()
     key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    result = CliRunner().invoke(app, ["sign", str(folder), "--key", str(key)])
-    assert (result.exit_code, "does not list among its weights" in result.stderr) == (1, True)
+    assert "mask_decoder.onnx" in fails("sign", folder, "--key", key)
     assert not (folder / "manifest.sig").exists()
 
 
@@ -223,8 +209,7 @@ def test_a_graph_is_called_onnx(tmp_path: Path) -> None:
     (artifact,) = content["graphs"]["mask_decoder"]["artifacts"]
     artifact["path"] = "onnx/mask_decoder.xml"
     write_files(tmp_path, {**contents(), "manifest.json": json.dumps(content).encode()})
-    with pytest.raises(BundleSchemaError, match=r"mask_decoder\.xml is an ONNX graph: its name"):
-        open_bundle(tmp_path)
+    refused(lambda: open_bundle(tmp_path), BundleSchemaError, "mask_decoder.xml")
 
 
 def test_the_example_is_one() -> None:

@@ -6,11 +6,8 @@ import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +19,8 @@ from samclip_sdk.bundle.manifest import MAX_MANIFEST_BYTES
 from samclip_sdk.bundle.open import Bundle, cache_folder, embedded_bundles, open_bundle
 from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, StorageError
 from samclip_sdk.system.records import MAX_VALUES
-from tests.example_bundle import contents, manifest, onnx_file, write_files
+from tests.example_bundle import contents, manifest, onnx_file, put, write_files
+from tests.refusals import refused
 from tests.source_tree import ROOT
 
 
@@ -53,7 +51,7 @@ def pack(folder: Path, *, prefix: str = "", compression: int = zipfile.ZIP_DEFLA
     return path
 
 
-def test_opens_a_folder(folder: Path) -> None:
+def test_opens_a_folder_or_a_link_to_it(folder: Path, tmp_path: Path) -> None:
     bundle = open_bundle(folder)
     (found,) = bundle.graph_files("image_encoder@64", runtime="onnx")
     assert found.path.read_bytes() == onnx_file("graph image_encoder@64")
@@ -61,6 +59,8 @@ def test_opens_a_folder(folder: Path) -> None:
     assert bundle.graph_files("mask_decoder", runtime="onnx", precision="fp32")
     assert bundle.file("tokenizer.json").read_bytes() == b"{}"
     bundle.verify()
+    (tmp_path / "current").symlink_to(folder)
+    open_bundle(tmp_path / "current").verify()
 
 
 def test_the_id_depends_on_the_content(folder: Path, tmp_path: Path) -> None:
@@ -116,72 +116,7 @@ def test_a_cached_bundle_may_lie_elsewhere(folder: Path, tmp_path: Path) -> None
     assert (cache_folder() / bundle.id).is_symlink()
 
 
-UNPACKS = """
-import sys
-import platformdirs
-from pathlib import Path
-from samclip_sdk.bundle import zipped
-from samclip_sdk.bundle.open import open_bundle
-
-def stop(folder, target):
-    print("all is unpacked", flush=True)
-    sys.stdin.read()
-
-platformdirs.user_cache_path = lambda *_: Path(sys.argv[2])
-zipped.settle = stop
-open_bundle(sys.argv[1])
-"""
-
-
-def test_the_next_run_removes_what_a_killed_one_unpacked(
-    folder: Path, tmp_path: Path, cache: Path
-) -> None:
-    path = pack(folder)
-    with subprocess.Popen(
-        [sys.executable, "-c", UNPACKS, str(path), str(cache)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "all is unpacked\n"
-        other = open_bundle(pack(write_bundle(tmp_path / "other", manifest() | {"revision": "2"})))
-        assert len(list(cache_folder().glob(".*.partial"))) == 1  # the living one's
-        process.kill()
-    bundle = open_bundle(path)
-    bundle.verify()
-    assert {each.name for each in cache_folder().iterdir()} == {bundle.id, other.id}
-
-
-def test_what_another_process_has_just_unpacked_stays(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It came after this one had looked, and uses it already."""
-    path = pack(folder)
-    taking_turns, theirs = bundle_module.taking_turns, []
-
-    @contextmanager
-    def be_second(place: Path) -> Iterator[None]:
-        monkeypatch.setattr(bundle_module, "taking_turns", taking_turns)
-        theirs.append(open_bundle(path).root.stat().st_ino)
-        with taking_turns(place):
-            yield
-
-    monkeypatch.setattr(bundle_module, "taking_turns", be_second)
-    assert [open_bundle(path).root.stat().st_ino] == theirs
-
-
-@pytest.mark.parametrize("as_zip", [False, True])
-@pytest.mark.parametrize(
-    "name", ["onnx/image_encoder_64.onnx", "onnx/image_encoder.weights", "tokenizer.json"]
-)
-def test_a_changed_byte(folder: Path, name: str, as_zip: bool) -> None:
-    data = bytearray((folder / name).read_bytes())
-    data[-1] ^= 1
-    (folder / name).write_bytes(data)
-    with pytest.raises(BundleTamperedError, match=name.rpartition("/")[2]):
-        open_everything(pack(folder) if as_zip else folder)
-    assert not cache_folder().exists() or not list(cache_folder().iterdir())
+# --- what is refused ---------------------------------------------------------------------------
 
 
 def open_everything(source: Path) -> None:
@@ -191,288 +126,261 @@ def open_everything(source: Path) -> None:
     bundle.file("tokenizer.json")
 
 
-@pytest.mark.parametrize("as_zip", [False, True])
-def test_a_missing_file(folder: Path, as_zip: bool) -> None:
-    (folder / "onnx" / "mask_decoder.onnx").unlink()
-    with pytest.raises(BundleError, match=r"mask_decoder\.onnx is missing"):
-        open_everything(pack(folder) if as_zip else folder)
+def flip_last_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
 
 
-def test_a_longer_file_is_not_read(folder: Path) -> None:
-    with (folder / "tokenizer.json").open("ab") as file:
+def lead_out(path: Path) -> None:
+    """Puts a file or folder elsewhere, and a link in its place."""
+    elsewhere = path.parents[1] / f"elsewhere of {path.name}"
+    shutil.move(path, elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def link_to_itself(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    path.symlink_to(path.name)
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def lengthen(path: Path) -> None:
+    with path.open("ab") as file:
         file.write(b" ")
-    with pytest.raises(BundleTamperedError, match=r"tokenizer\.json"):
-        open_bundle(folder).file("tokenizer.json")
 
 
-def test_a_missing_graph(tmp_path: Path) -> None:
-    content = manifest()
-    del content["graphs"]["mask_decoder"]
-    with pytest.raises(BundleSchemaError, match="the graph mask_decoder is missing"):
-        open_bundle(write_bundle(tmp_path / "example", content))
+def swell(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(MAX_MANIFEST_BYTES + 1)
 
 
-def test_a_graph_that_is_not_there(folder: Path) -> None:
-    bundle = open_bundle(folder)
-    with pytest.raises(BundleError, match=r"no graph clip_head@128, only .*clip_head@32"):
-        bundle.graph_files("clip_head@128", runtime="onnx")
-    with pytest.raises(BundleError, match="has text_encoder for onnx fp32, not for coreml"):
-        bundle.graph_files("text_encoder", runtime="coreml")
-    with pytest.raises(BundleError, match="not for onnx int8"):
-        bundle.graph_files("text_encoder", runtime="onnx", precision="int8")
-    with pytest.raises(BundleError, match=r"has no golden/index\.json"):
-        bundle.file("golden/index.json")
-
-
-@pytest.mark.parametrize("version", [0, 2, "1", None])
-def test_an_unknown_schema_version(tmp_path: Path, version: object) -> None:
-    """Found before anything else: another version may have other fields."""
-    content = {"schema_version": version, "layers": []}
-    with pytest.raises(BundleSchemaError, match=f"schema version {version}; .* reads 1"):
-        open_bundle(write_bundle(tmp_path / "example", content))
-
-
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b'{"schema_version": 1}'])
-def test_a_damaged_manifest(folder: Path, data: bytes) -> None:
-    (folder / "manifest.json").write_bytes(data)
-    for source in (folder, pack(folder)):
-        with pytest.raises(BundleSchemaError) as caught:
-            open_bundle(source)
-        assert "\n" not in str(caught.value)
-
-
-def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no bundle nonsense"):
-        open_bundle("nonsense")
-    with pytest.raises(BundleError, match=r"no manifest\.json"):
-        open_bundle(tmp_path)
-    (tmp_path / "text.zip").write_text("not a zip")
-    with pytest.raises(BundleError, match=r"not a \.zip"):
-        open_bundle(tmp_path / "text.zip")
-    with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
-        pass
-    with pytest.raises(BundleError, match=r"no manifest\.json"):
-        open_bundle(tmp_path / "empty.zip")
-
-
-def test_a_truncated_zip(folder: Path) -> None:
-    path = pack(folder)
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(BundleError, match=r"not a \.zip"):
-        open_bundle(path)
+TAMPERED, BROKEN, SCHEMA = BundleTamperedError, BundleError, BundleSchemaError
+DAMAGES: list[tuple[str, Callable[[Path], object], type[Exception], str]] = [
+    ("onnx/image_encoder_64.onnx", flip_last_byte, TAMPERED, "image_encoder_64.onnx"),
+    ("onnx/image_encoder.weights", flip_last_byte, TAMPERED, "image_encoder.weights"),
+    ("tokenizer.json", flip_last_byte, TAMPERED, "tokenizer.json"),
+    ("tokenizer.json", lengthen, TAMPERED, "tokenizer.json"),
+    # It expands, and is not unpacked.
+    ("tokenizer.json", lambda path: path.write_bytes(bytes(50_000_000)), TAMPERED, "tokenizer"),
+    ("onnx/mask_decoder.onnx", Path.unlink, BROKEN, "mask_decoder.onnx"),
+    ("manifest.json", Path.unlink, BROKEN, "manifest.json"),
+    ("manifest.json", swell, BROKEN, "too large"),
+    *(
+        ("manifest.json", lambda path, data=data: path.write_bytes(data), SCHEMA, "")
+        for data in (b"", b"{", b"[]", b"\xff\xfe", b'{"schema_version": 1}')
+    ),
+]
+UNPACKED_DAMAGES: list[tuple[str, Callable[[Path], object], type[Exception], str]] = [
+    ("tokenizer.json", lead_out, BROKEN, "tokenizer.json"),
+    ("manifest.json", lead_out, BROKEN, "manifest.json"),
+    ("onnx", lead_out, BROKEN, "onnx"),
+    ("tokenizer.json", link_to_itself, BROKEN, "tokenizer.json"),
+    ("manifest.json", link_to_itself, BROKEN, "manifest.json"),
+    ("onnx", link_to_itself, BROKEN, "onnx"),
+    ("tokenizer.json", make_pipe, BROKEN, "no regular file"),
+    ("manifest.json", make_pipe, BROKEN, "no regular file"),
+]
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("as_zip", "name", "damage", "error", "word"),
     [
-        "../secret",
-        "/etc/passwd",
-        "onnx/../../secret",
-        "c:\\secret",
-        "a\0b",
-        "two\nlines",
-        "mirrored\u202e",
-        "../" + "x" * 60_000,
+        *((False, *row) for row in (*DAMAGES, *UNPACKED_DAMAGES)),
+        *((True, *row) for row in DAMAGES),
     ],
 )
-def test_a_path_that_climbs_out_or_cannot_be_printed(tmp_path: Path, path: str) -> None:
-    (tmp_path / "secret").write_bytes(b"{}")
-    content = manifest()
-    content["files"].append({**content["files"][0], "path": path})
-    with pytest.raises(BundleSchemaError, match="not a plain relative path") as caught:
-        open_bundle(write_bundle(tmp_path / "example", content))
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 600
+def test_a_damaged_bundle_is_refused_and_leaves_nothing(
+    folder: Path,
+    as_zip: bool,
+    name: str,
+    damage: Callable[[Path], object],
+    error: type[Exception],
+    word: str,
+) -> None:
+    damage(folder / name)
+    source = pack(folder) if as_zip else folder
+    refused(lambda: open_everything(source), error, word)
+    assert not cache_folder().exists() or not list(cache_folder().iterdir())
 
 
-def test_a_path_that_no_text_can_hold(folder: Path) -> None:
-    """A lone surrogate: JSON can spell it, and no file system can store it."""
-    content = (folder / "manifest.json").read_bytes()
-    (folder / "manifest.json").write_bytes(content.replace(b'"tokenizer.json"', b'"\\ud800"'))
-    with pytest.raises(BundleSchemaError) as caught:
-        open_bundle(folder)
-    assert str(caught.value).isprintable()
+def more_files(path: str) -> Callable[[dict[str, Any]], object]:
+    return lambda content: content["files"].append(content["files"][0] | {"path": path})
 
 
-@pytest.mark.parametrize("source", ["a\0b", "\ud800", "x" * 60_000])
-def test_a_source_that_no_file_can_be_called(source: str) -> None:
-    with pytest.raises(BundleError, match="there is no bundle") as caught:
-        open_bundle(source)
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 600
+NO_TENSORS: dict[str, Any] = {"inputs": [], "outputs": []}
+LONG = "x" * 60_000
+
+
+def reverse(content: dict[str, Any], *keys: str) -> None:
+    for key in keys:
+        content = content[key]
+    content.reverse()  # type: ignore[attr-defined]
+
+
+ENCODER = ("graphs", "text_encoder", "artifacts")
 
 
 @pytest.mark.parametrize(
-    ("keys", "value"),
+    ("change", "word"),
     [
-        (("name",), "x" * 60_000),
-        (("name",), "red\x1b[31m"),
-        (("licences", 0, "spdx"), "MIT\nand more"),
-        (("x" * 60_000,), 1),
-        (("graphs", "x" * 60_000), {"inputs": [], "outputs": []}),
-        (("graphs", f"image_encoder@1{'0' * 4000}"), {"inputs": [], "outputs": []}),
-        (("graphs", "image_encoder@32"), {"inputs": [], "outputs": []}),
-        (("schema_version",), "x" * 60_000),
-        (("image", "pad_colour"), [999, 0, 0]),
-        (("image", "pad_colour"), [0, -1, 0]),
+        (lambda content: content["graphs"].pop("mask_decoder"), "mask_decoder"),
+        # Found before anything else: another version may have other fields.
+        (lambda content: content.update(schema_version=0, layers=[]), "version 0"),
+        (lambda content: content.update(schema_version=2), "version 2"),
+        (lambda content: content.update(schema_version="1"), "version 1"),
+        (lambda content: content.update(schema_version=None), "version None"),
+        (lambda content: content.update(schema_version=LONG), "xxx"),
+        *(
+            (more_files(path), "relative path")
+            for path in (
+                *("../secret", "/etc/passwd", "onnx/../../secret", "c:\\secret", "a\0b"),
+                *("two\nlines", "mirrored\u202e", f"../{LONG}"),
+            )
+        ),
+        (lambda content: put(content, "\ud800", "files", 0, "path"), ""),  # no text can hold it
+        (lambda content: put(content, LONG, "name"), "name"),
+        (lambda content: put(content, "red\x1b[31m", "name"), "name"),
+        (lambda content: put(content, "MIT\nand more", "licences", 0, "spdx"), "spdx"),
+        (lambda content: put(content, 1, LONG), "xxx"),
+        (lambda content: put(content, NO_TENSORS, "graphs", LONG), "xxx"),
+        (lambda content: put(content, NO_TENSORS, "graphs", f"image_encoder@1{'0' * 4000}"), "000"),
+        (lambda content: put(content, NO_TENSORS, "graphs", "image_encoder@32"), "image_encoder"),
+        (lambda content: put(content, [999, 0, 0], "image", "pad_colour"), "pad_colour"),
+        (lambda content: put(content, [0, -1, 0], "image", "pad_colour"), "pad_colour"),
+        (lambda content: put(content, 0.0, "mask_treshold"), "mask_treshold"),
+        (lambda content: put(content, {"edition": "one_prompt"}, "text_to_mask"), "edition"),
+        (lambda content: content["graphs"].pop("clip_head@32"), "clip_head@32"),
+        (lambda content: put(content, {}, "graphs", "depth_head"), "depth_head"),
+        (
+            lambda content: put(
+                content, content["graphs"]["clip_head@64"], "graphs", "clip_head@50"
+            ),
+            "50",
+        ),
+        (lambda content: reverse(content, "graphs", "image_encoder@64", "outputs"), "outputs"),
+        (
+            lambda content: put(content, 3, "graphs", "mask_decoder", "outputs", 0, "shape", 1),
+            "outputs of mask_decoder",
+        ),
+        (lambda content: put(content, [], *ENCODER), "text_encoder"),
+        (lambda content: put(content, [], *ENCODER, 0, "parity", "measurements"), "measurement"),
+        (lambda content: put(content, "../text_encoder.onnx", *ENCODER, 0, "path"), "../text"),
+        (lambda content: put(content, [], "files"), "tokenizer.json"),
+        (
+            lambda content: content["files"].append(
+                content["files"][0] | {"path": "Tokenizer.json"}
+            ),
+            "two files of the bundle",
+        ),
+        (lambda content: put(content, "center_crop", "tasks", "segmentation", "crop"), "letterbox"),
+        (lambda content: put(content, 14, "image", "patch_size"), "patch_size"),
+        (lambda content: put(content, ["a photo of a dog."], "text", "templates"), "templates"),
+        (lambda content: put(content, float("inf"), "calibration", "scale"), "scale"),
+        (lambda content: put(content, 1e308, "calibration", "mask_bias"), "mask_bias"),
+        (lambda content: put(content, 1.0, "calibration", "presence_threshold"), "presence"),
     ],
 )
-def test_absurd_values_are_refused_in_one_sane_line(
-    tmp_path: Path, keys: tuple[Any, ...], value: object
+def test_a_manifest_that_cannot_be_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], word: str
 ) -> None:
     content = manifest()
-    part: Any = content
-    for key in keys[:-1]:
-        part = part[key]
-    part[keys[-1]] = value
-    with pytest.raises(BundleSchemaError) as caught:
-        open_bundle(write_bundle(tmp_path / "example", content))
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 600
+    change(content)
+    folder = write_bundle(tmp_path / "example", content)
+    refused(lambda: open_bundle(folder), BundleSchemaError, word)
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("nonsense", "nonsense"),
+        ("FOLDER", "manifest.json"),
+        ("FOLDER/text.zip", "text.zip"),
+        ("FOLDER/cut.zip", "cut.zip"),
+        ("FOLDER/empty.zip", "manifest.json"),
+        ("FOLDER/round", "round"),
+        ("a\0b", "no bundle"),
+        ("\ud800", "no bundle"),
+        (LONG, "no bundle"),
+    ],
+)
+def test_nothing_there(folder: Path, tmp_path: Path, source: str, word: str) -> None:
+    (tmp_path / "text.zip").write_text("not a zip")
+    (tmp_path / "cut.zip").write_bytes(pack(folder).read_bytes()[:-100])
+    zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
+    (tmp_path / "round").symlink_to("round")
+    place = source.replace("FOLDER", str(tmp_path))
+    refused(lambda: open_bundle(place), BundleError, word)
+
+
+def test_what_a_bundle_does_not_have(folder: Path) -> None:
+    """Files that the manifest does not list are not part of it."""
+    (folder / "extra.bin").write_bytes(b"?")
+    bundle = Bundle(folder, content=(folder / "manifest.json").read_bytes())
+    graph_files = bundle.graph_files
+    for call, word in (
+        (lambda: graph_files("clip_head@128", runtime="onnx"), "clip_head@32"),
+        (lambda: graph_files("text_encoder", runtime="coreml"), "coreml"),
+        (lambda: graph_files("text_encoder", runtime="onnx", precision="int8"), "int8"),
+        (lambda: bundle.file("golden/index.json"), "golden/index.json"),
+        (lambda: bundle.file("extra.bin"), "extra.bin"),
+    ):
+        refused(call, BundleError, word)
 
 
 @pytest.mark.parametrize("as_zip", [False, True])
-@pytest.mark.parametrize("kind", ["list", "lists in lists", "unknown keys", "graphs"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"files": [0] * (MAX_VALUES + 1)},
+        {"licences": [[[]] * 100] * (MAX_VALUES // 100 + 1)},
+        {str(number): {} for number in range(MAX_VALUES + 1)},
+        {"graphs": {str(number): {} for number in range(MAX_VALUES + 1)}},
+    ],
+    ids=["list", "lists in lists", "unknown keys", "graphs"],
+)
 def test_more_values_than_any_manifest_has(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str, as_zip: bool
+    folder: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, Any], as_zip: bool
 ) -> None:
     """Each that is wrong takes a kilobyte or two, so that nobody may begin to validate them."""
-    many = MAX_VALUES + 1
-    content: dict[str, Any] = {"schema_version": 1}
-    if kind == "list":
-        content["files"] = [0] * many
-    elif kind == "lists in lists":
-        content["licences"] = [[[]] * 100] * (many // 100 + 1)
-    elif kind == "unknown keys":
-        content |= {str(number): {} for number in range(many)}
-    else:
-        content["graphs"] = {str(number): {} for number in range(many)}
-    (folder / "manifest.json").write_text(json.dumps(content))
+    (folder / "manifest.json").write_text(json.dumps({"schema_version": 1} | content))
     monkeypatch.setattr(bundle_module, "TypeAdapter", lambda _: pytest.fail("it is validated"))
-    with pytest.raises(BundleSchemaError, match=f"it holds more than {MAX_VALUES} values"):
-        open_bundle(pack(folder) if as_zip else folder)
+    source = pack(folder) if as_zip else folder
+    refused(lambda: open_bundle(source), BundleSchemaError, str(MAX_VALUES))
 
 
-def test_the_default_is_far_from_the_limit() -> None:
-    content = (bundle_module.EMBEDDED / "samclip-mobile" / "manifest.json").read_bytes()
-    assert content.count(b",") < MAX_VALUES / 5
-
-
-@pytest.mark.parametrize("name", ["tokenizer.json", "manifest.json"])
-def test_a_link_that_climbs_out(folder: Path, tmp_path: Path, name: str) -> None:
-    shutil.move(folder / name, tmp_path / "elsewhere")
-    (folder / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(BundleError, match="leads out of the bundle"):
-        open_bundle(folder).file(name)
-
-
-def test_a_linked_folder_that_climbs_out(folder: Path, tmp_path: Path) -> None:
-    shutil.move(folder / "onnx", tmp_path / "onnx")
-    (folder / "onnx").symlink_to(tmp_path / "onnx")
-    with pytest.raises(BundleError, match="leads out of the bundle"):
-        open_bundle(folder).graph_files("mask_decoder", runtime="onnx")
-
-
-@pytest.mark.parametrize("name", ["tokenizer.json", "manifest.json", "onnx"])
-def test_a_circle_of_links(folder: Path, name: str) -> None:
-    if name == "onnx":
-        shutil.rmtree(folder / name)
-    else:
-        (folder / name).unlink()
-    (folder / name).symlink_to(name)
-    with pytest.raises(BundleError, match="levels of symbolic links"):
-        open_everything(folder)
-
-
-def test_a_bundle_that_is_a_circle_of_links(tmp_path: Path) -> None:
-    (tmp_path / "round").symlink_to("round")
-    with pytest.raises(BundleError, match="there is no bundle"):
-        open_bundle(tmp_path / "round")
-
-
-@pytest.mark.parametrize("name", ["tokenizer.json", "manifest.json"])
-def test_a_pipe_is_not_waited_for(folder: Path, name: str) -> None:
-    (folder / name).unlink()
-    os.mkfifo(folder / name)
-    with pytest.raises(BundleError, match="it is no regular file"):
-        open_everything(folder)
-
-
-@pytest.mark.parametrize("as_zip", [False, True])
-def test_a_manifest_beyond_all_measure_is_not_read(folder: Path, as_zip: bool) -> None:
-    with (folder / "manifest.json").open("r+b") as file:
-        file.truncate(MAX_MANIFEST_BYTES + 1)
-    with pytest.raises(BundleError, match="too large"):
-        open_bundle(pack(folder) if as_zip else folder)
-
-
-def test_a_link_to_the_bundle_is_fine(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "current").symlink_to(folder)
-    open_bundle(tmp_path / "current").verify()
-
-
-@pytest.mark.parametrize("member", ["../secret", "/tmp/secret", "a/../../secret", "a\\..\\b"])
-def test_a_member_that_climbs_out(folder: Path, tmp_path: Path, member: str) -> None:
-    path = pack(folder)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(member), b"stolen")
-    with pytest.raises(BundleError, match="leads out of it"):
-        open_bundle(path)
-    assert not (tmp_path / "secret").exists()
-
-
-def test_a_member_that_is_a_link(folder: Path) -> None:
-    path = pack(folder)
+def link_member() -> zipfile.ZipInfo:
     info = zipfile.ZipInfo("link")
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(info, "/etc/passwd")
-    with pytest.raises(BundleError, match="a link or a device"):
-        open_bundle(path)
-
-
-def test_a_long_member_is_cut_in_the_message(folder: Path) -> None:
-    path = pack(folder)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("../" + "x" * 60_000, b"")
-    with pytest.raises(BundleError, match=r"leads out of it: \.\./x+ \.\.\. x+") as caught:
-        open_bundle(path)
-    assert len(str(caught.value)) < 600
-
-
-@pytest.mark.parametrize(
-    "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"]
-)
-def test_damage_anywhere_in_a_zip(folder: Path, compression: int) -> None:
-    whole = pack(folder, compression=compression).read_bytes()
-    path = folder.with_suffix(".zip")
-    messages = []
-    for place in range(0, len(whole), len(whole) // 150):
-        damaged = bytearray(whole)
-        damaged[place] ^= 0xFF
-        path.write_bytes(damaged)
-        shutil.rmtree(cache_folder(), ignore_errors=True)
-        try:
-            open_bundle(path).verify()
-        except BundleError as error:
-            messages.append(str(error))
-    assert len(messages) > 75
-    assert not [each for each in messages if len(each) > 600 or not each.isprintable()]
+    return info
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # on purpose
-def test_a_member_twice(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("member", "word"),
+    [
+        ("../secret", "../secret"),
+        ("/tmp/secret", "/tmp/secret"),
+        ("a/../../secret", "a/../../secret"),
+        ("a\\..\\b", ".."),
+        (f"../{LONG}", "../xxx"),
+        (link_member(), "link"),
+        ("tokenizer.json", "one name"),
+    ],
+)
+def test_a_member_that_cannot_be(
+    folder: Path, tmp_path: Path, member: str | zipfile.ZipInfo, word: str
+) -> None:
     path = pack(folder)
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("tokenizer.json", b"other")
-    with pytest.raises(BundleError, match="two members of one name"):
-        open_bundle(path)
-
-
-def test_a_member_that_expands_is_not_unpacked(folder: Path) -> None:
-    (folder / "tokenizer.json").write_bytes(bytes(50_000_000))
-    with pytest.raises(BundleTamperedError, match=r"tokenizer\.json"):
-        open_bundle(pack(folder))
+        # As it is: ZipInfo would make slashes of backslashes on Windows only.
+        archive.writestr(zipfile.ZipInfo(member) if isinstance(member, str) else member, b"stolen")
+    refused(lambda: open_bundle(path), BundleError, word)
+    assert not (tmp_path / "secret").exists()
 
 
 @pytest.mark.parametrize(
@@ -484,8 +392,7 @@ def test_a_compression_without_a_limit_is_refused(
     """Python's bzip2 and lzma give out all that a member expands to, whatever is asked for."""
     path = pack(folder, compression=compression)
     monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("a member is read"))
-    with pytest.raises(BundleError, match=r"neither stored nor deflated: .*zip the folder again"):
-        open_bundle(path)
+    refused(lambda: open_bundle(path), BundleError, "neither stored nor deflated")
 
 
 def test_no_member_expands_beyond_what_is_asked_for(
@@ -522,8 +429,7 @@ def test_a_header_that_lies(folder: Path, size: int) -> None:
         file.write(b" " * (MAX_MANIFEST_BYTES + 1))
     path = pack(folder)
     lying_about_its_size(path, member="manifest.json", size=size)
-    with pytest.raises(BundleError, match="damaged"):
-        open_bundle(path)
+    refused(lambda: open_bundle(path), BundleError, "damaged")
 
 
 def test_memory_that_does_not_suffice_is_an_error_of_the_bundle(
@@ -534,8 +440,7 @@ def test_memory_that_does_not_suffice_is_an_error_of_the_bundle(
 
     path = pack(folder)
     monkeypatch.setattr(zipfile.ZipExtFile, "read", fail)
-    with pytest.raises(BundleError, match="takes more memory than there is"):
-        open_bundle(path)
+    refused(lambda: open_bundle(path), BundleError, "memory")
 
 
 def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -547,8 +452,7 @@ def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatc
         return write_bytes(self, data)
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(StorageError, match="No space left on device"):
-        open_bundle(path)
+    refused(lambda: open_bundle(path), StorageError, "No space left on device")
     assert list(cache_folder().iterdir()) == []
 
 
@@ -597,16 +501,7 @@ def test_opens_an_embedded_bundle(
     monkeypatch.setattr(bundle_module, "EMBEDDED", tmp_path)
     assert embedded_bundles() == ("example",)
     assert open_bundle("example").root == folder.resolve()
-    with pytest.raises(BundleError, match=r"embedded bundle's name \(example\)"):
-        open_bundle("other")
-
-
-def test_a_bundle_is_read_by_its_manifest_alone(folder: Path) -> None:
-    """Files that the manifest does not list are not part of it."""
-    (folder / "extra.bin").write_bytes(b"?")
-    bundle = Bundle(folder, content=(folder / "manifest.json").read_bytes())
-    with pytest.raises(BundleError, match=r"has no extra\.bin"):
-        bundle.file("extra.bin")
+    refused(lambda: open_bundle("other"), BundleError, "example")
 
 
 @pytest.mark.parametrize("model", ["samclip-mobile", ROOT / "tests" / "bundles" / "samclip-tiny"])

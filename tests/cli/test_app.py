@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner, Result
 
 from samclip_sdk import __version__
 from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
-from samclip_sdk.cli.app import app
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.picture.masks import rle_to_mask
+from tests.command import answer, fails, run, table
 from tests.drawings import TINY_BUNDLE
 
 ROOT = Path(__file__).parents[2]
@@ -31,33 +30,9 @@ DOG, GARDEN, TEMPLE = (str(IMAGES / f"{name}.jpg") for name in ("dog", "garden",
 ONNX = ("--runtime", "onnx", "--threads", "1")
 
 
-def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
-    return CliRunner().invoke(app, arguments, env=env)
-
-
-def answer(*arguments: str) -> dict[str, Any]:
-    """The one line of JSON that --json prints."""
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    assert result.stdout.count("\n") == 1
-    content: dict[str, Any] = json.loads(result.stdout)
-    return content
-
-
-def table(*arguments: str) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fails(*arguments: str, code: int = 1) -> str:
-    """The one line of error of a run that fails."""
-    result = run(*arguments)
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert result.stderr.startswith("error: ")
-    return result.stderr
+def words(line: str) -> list[str]:
+    """A command line's words, with the pictures in their places."""
+    return shlex.split(line.replace("DOG", DOG).replace("IMAGES", str(IMAGES)))
 
 
 class TestAnswers:
@@ -124,7 +99,7 @@ class TestAnswers:
         asked = ("instances", road, "cat", *ONNX)
         assert not answer(*asked)["annotations"]
         assert answer(*asked, "--tiles", "200", "--tile-overlap", "0.3")["annotations"]
-        assert "as large as the picture of 384 x 384" in fails(*asked, "--tiles", "384")
+        assert "384 x 384" in fails(*asked, "--tiles", "384")
 
     def test_everything(self, tmp_path: Path) -> None:
         coarse = ("--points-per-side", "3", "--pred-iou-thresh", "0.5", *ONNX)
@@ -187,7 +162,7 @@ class TestAnswers:
         assert {each["label"] for each in things} <= {"my temple", "pet"}
 
     def test_the_version(self) -> None:
-        assert table("--version") == f"samclip-sdk {__version__}\n"
+        """Of the package that is run as a module."""
         command = [sys.executable, "-m", "samclip_sdk", "--version"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout == f"samclip-sdk {__version__}\n"
@@ -206,115 +181,89 @@ class TestErrors:
     NO_MODEL = ("--model", "none")
 
     @pytest.mark.parametrize(
-        ("arguments", "message"),
+        ("line", "word"),
         [
-            (("classify", "none.png", "dog"), "none.png: no such file"),
+            ("classify none.png dog", "none.png"),
+            ("embed --text dog -o none/x.npy", "none/x.npy"),
+            ("text DOG dog -o none/masks.png", "none/masks.png"),
+            ("text DOG dog -o /dev/null/masks.png", "/dev/null/masks.png"),
+            ("classify DOG --labels-file none", "labels in none"),
+            ("classify DOG --labels-file DOG", "UTF-8"),
+            ("classify DOG dog --threads -1", "threads is -1"),
+            ("classify DOG dog --device 'gpu 1'", "device is 'gpu 1'"),
+            ("classify DOG dog --runtime openvino --provider X", "providers=('X',)"),
             (
-                ("embed", "--text", "dog", "-o", "none/x.npy"),
-                "cannot write none/x.npy: there is",
+                "classify DOG dog --runtime onnx --compute-units cpu_only",
+                "compute_units='cpu_only'",
             ),
-            (("text", DOG, "dog", "-o", "none/masks.png"), "cannot write none/masks.png: there"),
-            (
-                ("text", DOG, "dog", "-o", "/dev/null/masks.png"),
-                "cannot write /dev/null/masks.png",
-            ),
-            (("annotate", "none", "dog"), "none is not a folder"),
-            (("annotate", "examples", "dog", "-o", "none/a.json"), "cannot write none/a.json: "),
-            (("classify", DOG, "--labels-file", "none"), "the labels in none cannot be read"),
-            (("classify", DOG, "--labels-file", DOG), "it is not text in UTF-8"),
-            (("classify", DOG, "dog", "--threads", "-1"), "threads is -1"),
-            (("classify", DOG, "dog", "--device", "gpu 1"), "device is 'gpu 1'"),
-            (
-                ("classify", DOG, "dog", "--runtime", "openvino", "--provider", "X"),
-                "openvino does not take providers=('X',)",
-            ),
-            (
-                ("classify", DOG, "dog", "--runtime", "onnx", "--compute-units", "cpu_only"),
-                "onnx does not take compute_units='cpu_only'",
-            ),
-            (("classify", DOG, "dog", "--runtime", "tpu"), "there is no runtime 'tpu'"),
-            (("learn", "cup", "--positive", "none.png:1,1"), "none.png: no such file"),
-            (
-                ("learn", "cup", "--positive", "x:1,1", "-o", "none/x.safetensors"),
-                "cannot write none/x",
-            ),
-            (("learn", " ", "--positive", "x:1,1"), "text 0 is empty"),
-            (("bench", "none.png"), "none.png: no such file"),
-            (("bench", "--label-count", "2"), "label_count is 2"),
-            (("bench", "--seconds", "nan"), "seconds is nan"),
-            (("verify", "--runtime", "torch"), "bundles do not run on 'torch'"),
+            ("classify DOG dog --runtime tpu", "'tpu'"),
+            ("learn cup --positive none.png:1,1", "none.png"),
+            ("learn cup --positive x:1,1 -o none/x.safetensors", "none/x"),
+            ("learn ' ' --positive x:1,1", "text 0"),
+            ("bench none.png", "none.png"),
+            ("bench --label-count 2", "label_count is 2"),
+            ("bench --seconds nan", "seconds is nan"),
+            ("verify --runtime torch", "'torch'"),
         ],
     )
     def test_one_line_and_code_1(
-        self, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+        self, monkeypatch: pytest.MonkeyPatch, line: str, word: str
     ) -> None:
         monkeypatch.chdir(ROOT)
-        assert message in fails(*arguments, *self.NO_MODEL)
+        assert word in fails(*words(line), *self.NO_MODEL)
 
     @pytest.mark.parametrize(
-        "arguments",
+        "line",
         [
-            ("classify", DOG),
-            ("classify", DOG, "dog", "--labels-file", DOG),
-            ("text", DOG, "dog", "-o", "masks.gif"),
-            ("annotate", str(IMAGES), "dog", "--no-instances", "--max-instances", "3"),
-            ("annotate", str(IMAGES), "dog", "--no-refine"),
-            ("annotate", str(IMAGES), "dog", "--tiles", "2x"),
-            ("text", DOG, "dog", "--tiles", "2x"),
-            ("text", DOG, "dog", "--tiles", "0x2"),
-            ("text", DOG, "dog", "--tiles", "1x1"),
-            ("text", DOG, "dog", "--tiles", "7"),
-            ("text", DOG, "dog", "--tile-overlap", "0.3"),
-            ("everything", DOG, "--tiles", "2x3x4"),
-            ("everything", DOG, "-o", "masks.gif"),
-            ("everything", DOG, "--labels", "dog", "--labels-file", DOG),
-            ("segment", DOG),
-            ("segment", DOG, "--point", "9"),
-            ("segment", DOG, "--point", "x,y"),
-            ("segment", DOG, "--point", "9,9,0.5"),
-            ("segment", DOG, "--box", "1,2,3"),
-            ("learn", "cup"),
-            ("learn", "cup", "--positive", DOG),
-            ("learn", "cup", "--positive", f"{DOG}:1,2,3"),
-            ("learn", "cup", "--positive", f"{DOG}:1,2", "--negative", "1,2"),
-            ("learn", "cup", "--positive", f"{DOG}:1,2", "-o", "cup.npz"),
-            ("embed",),
-            ("embed", DOG, "--text", "dog"),
-            ("embed", DOG, "-o", "vector.txt"),
-            ("annotate", str(IMAGES), "dog", "-o", "masks.txt"),
+            "classify DOG",
+            "classify DOG dog --labels-file DOG",
+            "text DOG dog -o masks.gif",
+            "annotate IMAGES dog --tiles 2x",
+            *(f"text DOG dog --tiles {tiles}" for tiles in ("2x", "0x2", "1x1", "7")),
+            "text DOG dog --tile-overlap 0.3",
+            "everything DOG --tiles 2x3x4",
+            "everything DOG -o masks.gif",
+            "everything DOG --labels dog --labels-file DOG",
+            "segment DOG",
+            *(f"segment DOG --point {point}" for point in ("9", "x,y", "9,9,0.5")),
+            "segment DOG --box 1,2,3",
+            "learn cup",
+            "learn cup --positive DOG",
+            "learn cup --positive DOG:1,2,3",
+            "learn cup --positive DOG:1,2 --negative 1,2",
+            "learn cup --positive DOG:1,2 -o cup.npz",
+            "embed",
+            "embed DOG --text dog",
+            "embed DOG -o vector.txt",
         ],
     )
-    def test_wrong_usage_is_code_2(self, arguments: tuple[str, ...]) -> None:
-        fails(*arguments, *self.NO_MODEL, code=2)
+    def test_wrong_usage_is_code_2(self, line: str) -> None:
+        assert fails(*words(line), *self.NO_MODEL, code=2).count("\n") == 1
 
     @pytest.mark.parametrize(
-        "arguments",
+        "line",
         [
-            ("fly",),
-            ("text", DOG, "dog", "--threshold", "2"),
-            ("instances", DOG, "dog", "--max-instances", "0"),
-            ("everything", DOG, "--points-per-side", "0"),
-            ("text", DOG, "dog", "--tiles", "2x2", "--tile-overlap", "0.7"),
-            ("everything", DOG, "--box-nms-thresh", "2"),
-            ("bench", "--label-count", "x"),
+            "fly",
+            "text DOG dog --threshold 2",
+            "instances DOG dog --max-instances 0",
+            "everything DOG --points-per-side 0",
+            "text DOG dog --tiles 2x2 --tile-overlap 0.7",
+            "everything DOG --box-nms-thresh 2",
+            "bench --label-count x",
         ],
     )
-    def test_what_no_command_has(self, arguments: tuple[str, ...]) -> None:
-        result = run(*arguments)
-        assert result.exit_code == 2, result.output
-        assert result.stdout == ""
+    def test_what_no_command_has(self, line: str) -> None:
+        fails(*words(line), code=2)
 
     def test_of_prompts_and_texts(self) -> None:
         assert "reversed" in fails("segment", DOG, *ONNX, "--box", "9,9,1,1")
         assert "label 7" in fails("segment", DOG, *ONNX, "--point", "9,9,7")
-        assert "text 0 is empty" in fails("classify", DOG, *ONNX, "")
+        assert "text 0" in fails("classify", DOG, *ONNX, "")
+        assert "onnx int4" in fails("classify", DOG, "dog", *ONNX, "--precision", "int4")
 
     @pytest.mark.parametrize("verb", ["info", "verify", "bench", "tune", "compile"])
     def test_a_model_that_is_not_there(self, verb: str) -> None:
-        assert "there is no bundle none.zip" in fails(verb, "--model", "none.zip")
-
-    def test_a_precision_that_is_not_there(self) -> None:
-        assert "not for onnx int4" in fails("classify", DOG, "dog", *ONNX, "--precision", "int4")
+        assert "none.zip" in fails(verb, "--model", "none.zip")
 
     def test_compile_without_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def no_gpu() -> None:
@@ -389,8 +338,7 @@ class TestVerify:
         assert "onnx fp32" in fails("verify", *model, "--precision", "int8")
         assert "Core ML" in fails("verify", *model, "--runtime", "coreml")
         assert "onnx-gpu" in fails("verify", *model, "--runtime", "onnx", "--device", "cuda")
-        nothing = fails("verify", *model, "--compute-units", "cpu_only")
-        assert "nothing of samclip-test runs here in this way" in nothing
+        assert "samclip-test" in fails("verify", *model, "--compute-units", "cpu_only")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
@@ -413,9 +361,7 @@ def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
     printed, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert printed == ""
-    assert re.fullmatch(
-        r"interrupted: annotating, \d+ of 60; the same command goes on from there\n", said
-    )
+    assert re.fullmatch(r"interrupted: annotating, \d+ of 60; .*\n", said)
     assert {each.name for each in tmp_path.iterdir()} == {"pictures", log.name}
     for path in sorted(pictures.iterdir())[4:]:
         path.unlink()

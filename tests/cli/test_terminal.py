@@ -48,25 +48,6 @@ def test_a_bar_once_it_is_known_how_much_there_is_to_do(display: Display) -> Non
     assert "━" not in shown(display)
 
 
-def test_what_an_earlier_run_has_done_is_no_speed_of_this_one(display: Display) -> None:
-    display.show("annotating", 900, 1000)
-    (task,) = display.progress.tasks
-    assert (task.completed, task.speed) == (900, None)
-    for done in (901, 902):
-        display.show("annotating", done, 1000)
-    assert task.speed is None or task.speed < 1e6
-
-
-def test_parts_of_several_kinds_give_no_estimate(display: Display) -> None:
-    display.show("trying onnx fp32", 0, 3)
-    assert display.progress.tasks[0].fields["even"]
-    display.show("trying openvino fp32", 1, 3)
-    assert not display.progress.tasks[0].fields["even"]
-    assert "1/3" in shown(display)
-    display.show("trying onnx fp32", 0, 3)  # all over again
-    assert display.progress.tasks[0].completed == 0
-
-
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [

@@ -8,20 +8,15 @@ from typing import Any
 
 import cv2
 import pytest
-from typer.testing import CliRunner, Result
 
-from samclip_sdk.cli.app import app
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
 from samclip_sdk.engine.video.sources import open_footage
 from samclip_sdk.picture.image import load_image
+from tests.command import fails, run
 from tests.engine.video.made_films import write_film
 
 DOG = Path(__file__).parents[2] / "examples" / "images" / "dog.jpg"
 ONNX = ("--runtime", "onnx", "--threads", "1")
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["video", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -38,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 def test_it_follows_the_dog(folder: Path, tmp_path: Path) -> None:
     film, coco = tmp_path / "out.mp4", tmp_path / "out.json"
     result = run(
-        folder, "dog", "boat", "--encode-every", 2, *ONNX, "-o", film, "-o", coco, "--json"
+        "video", folder, "dog", "boat", "--encode-every", 2, *ONNX, "-o", film, "-o", coco, "--json"
     )
     assert result.exit_code == 0, result.output
     assert result.stdout.count("\n") == 1
@@ -53,7 +48,7 @@ def test_it_follows_the_dog(folder: Path, tmp_path: Path) -> None:
     (dog,) = found["annotations"]
     assert all(dog["segmentations"])
     assert open_footage(film).count == 4
-    table = run(folder, "dog", "--frames", 1, *ONNX)
+    table = run("video", folder, "dog", "--frames", 1, *ONNX)
     assert "1 frames; " in table.stdout
 
 
@@ -69,9 +64,9 @@ def test_an_interrupt_leaves_what_was_done(
         add(self, found)
 
     monkeypatch.setattr(CocoVideoWriter, "add", interrupted)
-    result = run(folder, "dog", "--encode-every", 9, *ONNX, "-o", coco, "-o", film)
+    result = run("video", folder, "dog", "--encode-every", 9, *ONNX, "-o", coco, "-o", film)
     assert result.exit_code == 130
-    assert result.stderr.startswith("interrupted: frames, 2 of 4; the outputs are complete")
+    assert result.stderr.startswith("interrupted: frames, 2 of 4")
     assert json.loads(coco.read_text())["videos"][0]["length"] == 2
     assert open_footage(film).count == 2
     assert sorted(each.name for each in tmp_path.iterdir()) == ["frames", "out.json", "out.mp4"]
@@ -80,10 +75,10 @@ def test_an_interrupt_leaves_what_was_done(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("none.mp4", "dog"), 1, "none.mp4: no such file"),
-        (("97", "dog"), 1, "camera 97 is not there"),
-        (("{film}",), 2, "give labels or --labels-file"),
-        (("{film}", "dog", "-o", "out.avi"), 2, "out.avi must end in .mp4 or .json"),
+        (("none.mp4", "dog"), 1, "none.mp4"),
+        (("97", "dog"), 1, "camera 97"),
+        (("{film}",), 2, "--labels-file"),
+        (("{film}", "dog", "-o", "out.avi"), 2, "out.avi"),
         (("{film}", "--vocabulary", "nowhere.json", *ONNX), 1, "nowhere.json"),
     ],
 )
@@ -91,10 +86,8 @@ def test_what_cannot_be_is_one_line(
     arguments: tuple[str, ...], code: int, said: str, tmp_path: Path
 ) -> None:
     film = write_film(tmp_path / "film.mp4", 2)
-    result = run(*(each.replace("{film}", str(film)) for each in arguments))
-    assert result.exit_code == code
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert said in result.stderr
-    assert result.stderr.count("\n") == 1
+    words = (each.replace("{film}", str(film)) for each in arguments)
+    told = fails("video", *words, code=code)
+    assert said in told
+    assert told.count("\n") == 1
     assert [each.name for each in tmp_path.iterdir()] == ["film.mp4"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samclip_sdk import Instances, PromptError, SamClip
+from samclip_sdk import Instances, SamClip
 from samclip_sdk.engine import instances
 from samclip_sdk.engine.instances import (
     MAX_CANDIDATES,
     MAX_POINTS,
     PROMINENCE,
-    best_objects,
     chosen_masks,
     find_candidates,
     find_peaks,
 )
 from samclip_sdk.engine.label_search import find_parts
-from samclip_sdk.engine.objects import FoundObject
 from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.packed_masks import EMPTY
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.runtimes.session import Arrays
 from tests.fake_source import FakeSource, fake_client, picture
@@ -57,50 +53,7 @@ def peaks_of(scores: np.ndarray, *, frame: Frame = SQUARE) -> list[list[int]]:
     return found
 
 
-class TestComponents:
-    def test_neighbours_by_a_corner_are_connected(self) -> None:
-        found = components_of(score_map("33.....  ..3....  .......4  4......4"))
-        assert found[0, 0] == found[0, 1] == found[1, 2] > 0
-        assert found[2, 7] == found[3, 7] > 0
-        assert len(np.unique(found)) == 4  # none, and three of them
-        assert (found > 0).sum() == 6
-
-    def test_each_must_be_sure_of_itself_somewhere(self) -> None:
-        scores = score_map("13......  ....1...")  # sigmoids 0.73, 0.95 and 0.73
-        assert (components_of(scores) > 0).sum() == 2
-        assert (components_of(scores, presence_threshold=0.7) > 0).sum() == 3
-
-    def test_the_best_cell_where_none_exceeds(self) -> None:
-        scores = score_map("0.......  ........  .....1..")
-        for presence_threshold in (0.7, 1):
-            found = components_of(scores, threshold=0.8, presence_threshold=presence_threshold)
-            assert np.argwhere(found).tolist() == [[2, 5]]
-
-    def test_padding_holds_nothing(self) -> None:
-        scores = np.full((SIDE, SIDE), 5, dtype=np.float32)
-        found = components_of(scores, frame=WIDE)
-        assert (found[:5] == 1).all()
-        assert not found[5:].any()
-
-
 class TestPeaks:
-    def test_a_dip_between_two_tells_them_apart(self) -> None:
-        apart = score_map("........ .999.999 .999.999 .999.999")
-        apart[2, 4] = 3  # a narrow bridge
-        assert sorted(peaks_of(apart)) == [[2, 2], [2, 6]]
-        level = score_map("........ .9999999 .9999999 .9999999")
-        assert len(peaks_of(level)) == 1
-
-    def test_a_shallow_dip_is_none(self) -> None:
-        def two(dip: float) -> list[list[int]]:
-            scores = np.full((SIDE, SIDE), 6, dtype=np.float32)
-            scores[:, 3:5] -= np.float32(dip)  # two columns: smoothed less than away
-            return peaks_of(scores)
-
-        # Of two equal columns a fourth of the difference is smoothed away.
-        assert len(two(PROMINENCE)) == 1
-        assert len(two(1.5 * PROMINENCE)) == 2
-
     def test_the_highest_comes_first(self) -> None:
         scores = score_map("5......7  ........  ........  3.......")
         assert peaks_of(scores) == [[0, 7], [0, 0], [3, 0]]
@@ -170,13 +123,6 @@ class TestCandidates:
             mask_side=16,
         )
 
-    def test_one_alone_has_no_other_points(self) -> None:
-        found = self.candidates(score_map("........ ..9....."))
-        assert found.prompts.point_labels.tolist() == [[1, -1]]
-        # The middle of the third cell of 8 pixels, less SAM's half pixel.
-        assert found.prompts.point_coords[0, 0].tolist() == [19.5, 11.5]
-        assert found.prompts.has_mask_input.tolist() == [1]
-
     def test_of_several_each_is_asked_alone_and_among_the_others(self) -> None:
         found = self.candidates(score_map("9......7  ........  ........  3......."))
         labels = found.prompts.point_labels
@@ -227,12 +173,6 @@ class TestCandidates:
         distances = np.linalg.norm(first[1:MAX_POINTS] - first[0], axis=1)
         assert (np.diff(distances) > -1e-4).all()
 
-    def test_points_lie_in_the_image(self) -> None:
-        found = self.candidates(
-            np.full((SIDE, SIDE), 5, np.float32), frame=Frame.fit(1, 64, resolution=64)
-        )
-        assert (found.prompts.point_coords[:, 0, 1] <= 0).all()
-
 
 def test_the_mask_that_is_sure_and_fits_the_component() -> None:
     maps = np.full((2, 16, 16), -10, dtype=np.float32)
@@ -249,14 +189,6 @@ def test_the_mask_that_is_sure_and_fits_the_component() -> None:
     low_res[:, 1, 10:] = 10
     _, again = chosen_masks(low_res, sure, maps=maps, frame=WIDE)
     assert again.tolist() == predicted.tolist()
-
-
-def test_the_best_objects_of_all_labels() -> None:
-    found = [
-        FoundObject(EMPTY, score, 1, 1, index) for score, index in ((0.5, 2), (0.9, 1), (0.5, 0))
-    ]
-    best = best_objects(found, at_most=2)
-    assert [(each.score, each.label_index) for each in best] == [(0.9, 1), (0.5, 0)]
 
 
 # --- the verb ----------------------------------------------------------------------------------
@@ -308,22 +240,6 @@ def test_nothing_found_is_a_result(tmp_path: Path) -> None:
     found.save(tmp_path / "none.png")
 
 
-def test_a_decoder_that_draws_nothing_finds_nothing(tmp_path: Path) -> None:
-    found = SamClip(DrawsNothing(tmp_path)).segment_instances(picture(), LABELS)
-    assert len(found) == 0
-
-
-class DrawsNothing(FakeSource):
-    def session(self, graph: str) -> Any:
-        session = super().session(graph)
-        if graph == "mask_decoder":
-            session._answer = lambda feed: {
-                "low_res_masks": np.full((len(feed["sparse_mask"]), 4, 16, 16), -5, np.float32),
-                "iou_predictions": np.ones((len(feed["sparse_mask"]), 4), np.float32),
-            }
-        return session
-
-
 @given(others=st.lists(st.sampled_from(["cat", "zebra", "a", "b", "c"]), unique=True))
 @settings(max_examples=8)
 def test_a_label_is_answered_as_if_alone(
@@ -347,74 +263,6 @@ def test_at_most_so_many_the_best(tmp_path: Path) -> None:
         some = model.segment_instances(image, LABELS, max_instances=count)  # type: ignore[arg-type]
         assert len(some) == min(count, 3)
         np.testing.assert_array_equal(some.masks, every.masks[:count])
-
-
-def test_the_mask_threshold(tmp_path: Path) -> None:
-    model = SamClip(TwoDogs(tmp_path))
-    low, high = (
-        model.segment_instances(picture(100, 100), "cat", mask_threshold=threshold)
-        for threshold in (-4, 4)
-    )
-    assert low.areas.sum() > high.areas.sum() > 0
-
-
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        ({"max_instances": 0}, "max_instances is 0; it must be 1 or more"),
-        ({"max_instances": 2.0}, "max_instances is 2.0; it must be a whole"),
-        ({"max_instances": True}, "max_instances is True; it must be a whole"),
-        ({"max_instances": "5"}, "max_instances is '5'; it must be a whole"),
-        ({"points_per_class": 0}, "points_per_class is 0; it must be 1 or more"),
-        ({"threshold": 2}, "threshold is 2"),
-    ],
-)
-def test_what_cannot_be_is_refused_before_any_work(
-    tmp_path: Path, asked: dict[str, Any], message: str
-) -> None:
-    model, source = fake_client(tmp_path)
-    with pytest.raises(PromptError, match=message):
-        model.segment_instances(picture(), "dog", **asked)
-    assert not source.sessions
-
-
-def test_10_objects_of_3_megapixels_take_the_memory_of_those_that_are_told(
-    model: SamClip, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(instances, "LEAST_SHARE", 0)
-    image = picture(1500, 2000)
-    labels = [*LABELS, *(f"noun {index}" for index in range(7))]
-    everywhere: dict[str, float] = {"threshold": 0, "mask_threshold": -11}
-    tracemalloc.start()
-    found = model.segment_instances(image, labels, max_instances=5, **everywhere)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert len(found) == 5
-    assert np.asarray(found.masks).all()
-    assert peak < found.masks.nbytes + 60e6
-    assert found.masks.nbytes == 5 * 1500 * 2000 / 8
-
-
-@pytest.mark.parametrize("size", [(10, 20_000), (20_000, 10), (1, 2)])
-def test_extreme_shapes_are_images(model: SamClip, size: tuple[int, int]) -> None:
-    found = model.segment_instances(picture(*size), LABELS, threshold=0)
-    assert found.masks.shape[1:] == size
-
-
-def test_on_a_real_runtime(tiny_bundle: Path) -> None:
-    """To the last bit: each label goes through the decoder on its own."""
-    with SamClip.load("onnx", model=tiny_bundle, threads=1) as model:
-        image = model.encode_image(picture())
-        every = model.segment_instances(image, LABELS, threshold=0, mask_threshold=-9)
-        again = model.segment_instances(image, LABELS, threshold=0, mask_threshold=-9)
-        np.testing.assert_array_equal(every.masks, again.masks)
-        np.testing.assert_array_equal(every.scores, again.scores)
-        assert set(every.labels) == set(LABELS)
-        for label in LABELS:
-            alone = model.segment_instances(image, label, threshold=0, mask_threshold=-9)
-            rows = [place for place, each in enumerate(every.labels) if each == label]
-            np.testing.assert_array_equal(alone.masks, every.masks[rows])
-            np.testing.assert_array_equal(alone.scores, every.scores[rows])
 
 
 def test_a_type_checker_knows_which_result_comes_back(model: SamClip) -> None:

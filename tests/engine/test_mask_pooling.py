@@ -36,13 +36,3 @@ def test_scores_are_calibrated() -> None:
     found = score_labels(AXES[0], texts=texts, calibration=CALIBRATION)
     expected = 1 / (1 + np.exp(-10 * (np.array([1, 0, np.sqrt(0.5)]) - 0.5)))
     assert found == pytest.approx(expected, abs=1e-6)
-
-
-def test_a_label_does_not_depend_on_the_others() -> None:
-    generator = np.random.default_rng(0)
-    texts = generator.normal(size=(7, 512)).astype(np.float32)
-    embedding = generator.normal(size=512).astype(np.float32)
-    together = score_labels(embedding, texts=texts, calibration=CALIBRATION)
-    for place in range(7):
-        alone = score_labels(embedding, texts=texts[[place]], calibration=CALIBRATION)
-        assert alone[0] == together[place]

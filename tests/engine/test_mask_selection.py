@@ -64,17 +64,6 @@ class TestPackMask:
             # Parts of a picture are upscaled alone, to the last bit but one.
             assert stability == pytest.approx(high.sum() / low.sum(), abs=1e-2)
 
-    def test_what_is_empty_may_be_unstable_or_stable(self) -> None:
-        frame = Frame.fit(20, 20, resolution=64)
-        for logit in (-9, -0.5):
-            logits = np.full((16, 16), logit, dtype=np.float32)
-            packed, stability = upscale_and_pack(
-                logits, frame=frame, mask_threshold=0, stability_offset=1
-            )
-            assert packed.empty
-            assert stability == 0
-            assert packed.box.tolist() == [0, 0, 0, 0]
-
 
 class TestInImage:
     def test_padding_is_none_of_it(self) -> None:
@@ -88,24 +77,6 @@ class TestInImage:
 
 
 class TestDistinctBoxes:
-    def test_by_hand(self) -> None:
-        boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8], [20, 0, 30, 10], [0, 0, 10, 5]], float)
-        # The IoU of the second with the first is 0.8, of the fourth 0.5 and with the second 0.625.
-        for threshold, kept in ((0.7, [2, 1, 3]), (0.6, [2, 1]), (0.85, [2, 1, 0, 3])):
-            found = distinct_boxes(
-                boxes, scores=scores(0.6, 0.8, 0.9, 0.5), iou_threshold=threshold
-            )
-            assert found.tolist() == kept
-
-    def test_at_the_threshold_a_box_stays(self) -> None:
-        boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 5]], float)
-        assert len(distinct_boxes(boxes, scores=scores(1, 0), iou_threshold=0.5)) == 2
-        assert len(distinct_boxes(boxes, scores=scores(1, 0), iou_threshold=0.49)) == 1
-
-    def test_of_equal_ones_the_first_stays(self) -> None:
-        boxes = np.tile([0.0, 0, 5, 5], (3, 1))
-        assert distinct_boxes(boxes, scores=scores(1, 1, 1), iou_threshold=0.5).tolist() == [0]
-
     def test_without_an_area_nothing_overlaps(self) -> None:
         boxes = np.tile([3.0, 3, 3, 3], (2, 1))
         assert len(distinct_boxes(boxes, scores=scores(1, 2), iou_threshold=0.5)) == 2
@@ -164,9 +135,6 @@ class TestDistinctMasks:
         both = squares((0, 0, 5, 10), (5, 0, 10, 10), (0, 0, 10, 10))
         assert self.kept(both, 0.9, 0.8, 0.7) == [0, 1]
         assert self.kept(both, 0.7, 0.6, 0.9) == [2]
-
-    def test_none(self) -> None:
-        assert self.kept(squares()) == []
 
     @given(seed=seeds, count=st.integers(0, 12))
     def test_those_that_stay_differ(self, seed: int, count: int) -> None:

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from samclip_sdk import EmbeddingMismatchError, PromptError, SamClip, TextError
-from samclip_sdk.engine.regions import one_region, pool_over_mask
+from samclip_sdk import PromptError, SamClip
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import mask_to_model
-from samclip_sdk.system.timing import Stopwatch
 from tests.fake_source import FakeSource, fake_client, picture
+from tests.refusals import refused
 
 # In a picture of 50 x 100 pixels, a patch of the fake's has 25 x 25.
 DOG: dict[str, Any] = {"box": [0, 0, 50, 50]}
@@ -72,42 +71,9 @@ def test_a_mask_in_the_model() -> None:
     assert shares[32, 12] == shares.sum() == 1
 
 
-@pytest.mark.parametrize(
-    ("region", "message"),
-    [
-        ({}, "one of the three, not nothing"),
-        ({"box": [1, 1, 9, 9], "point": [1, 1]}, "one of the three, not box and point"),
-        ({"box": [1, 1, 9]}, r"boxes have shape \[3\]"),
-        ({"box": [[1, 1, 9, 9]]}, r"shape \[1, 4\], it must be \[4\]; ask once for each region"),
-        ({"box": [9, 1, 1, 9]}, "empty or reversed"),
-        ({"box": [200, 1, 209, 9]}, "outside the image of 100 x 50"),
-        ({"point": [1, 1, 1]}, "points have shape"),
-        ({"point": [[1, 1]]}, r"shape \[1, 2\], it must be \[2\]"),
-        ({"point": [100, 1]}, r"point \(100, 1\) is outside the image"),
-        ({"mask": np.ones((50, 100), np.uint8)}, r"the mask is uint8 \[50, 100\]; it must be bool"),
-        ({"mask": np.ones((1, 50, 100), bool)}, r"the mask is bool \[1, 50, 100\]"),
-        ({"mask": np.zeros((50, 100), bool)}, "the mask is empty"),
-        ({"mask": np.ones((100, 50), bool)}, r"\[100, 50\]; of this image it must be \[50, 100\]"),
-    ],
-)
-def test_what_is_no_region(
-    both: tuple[SamClip, FakeSource], region: dict[str, Any], message: str
-) -> None:
-    model, source = both
-    with pytest.raises(PromptError, match=message):
-        model.embed_region(picture(), **region)
-    assert not source.sessions
-
-
 def test_nothing_is_drawn(model: SamClip) -> None:
-    with pytest.raises(PromptError, match="draws nothing there"):
-        model.embed_region(picture(), box=[1, 1, 1.5, 1.5])
-
-
-def test_an_image_of_another_model(model: SamClip, tmp_path: Path) -> None:
-    other, _ = fake_client(tmp_path, model_id="other")
-    with pytest.raises(EmbeddingMismatchError):
-        model.embed_region(other.encode_image(picture()), **DOG)
+    box = [1, 1, 1.5, 1.5]
+    refused(lambda: model.embed_region(picture(), box=box), PromptError, "nothing")
 
 
 def test_a_taught_label_is_found(model: SamClip) -> None:
@@ -153,47 +119,3 @@ def test_a_taught_label_is_kept_in_a_pack(model: SamClip, tmp_path: Path) -> Non
     # In a pack without the text encoder, it is taught further.
     user.learn_label("pet", user.embed_region(picture(), **CAT))
     assert user.segment_text(picture(), "pet").presence[0] == pytest.approx(0.95, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("asked", "error", "message"),
-    [
-        ({"positives": []}, PromptError, "no positive region: give at least one"),
-        ({"positives": np.ones(256)}, PromptError, "positive regions has the length 16"),
-        ({"negatives": np.ones(3)}, PromptError, r"negative regions have the shape \[3\]"),
-        ({"score": 0.5}, PromptError, r"score is 0\.5; it must be above 0\.5 and below 1"),
-        ({"score": "high"}, PromptError, "score is 'high'; it must be a number"),
-        ({"label": " "}, TextError, "text 0 is empty"),
-        ({"label": ["pet"]}, TextError, "text 0 is a list, not a string"),
-    ],
-)
-def test_what_cannot_be_taught(
-    both: tuple[SamClip, FakeSource], asked: dict[str, Any], error: type[Exception], message: str
-) -> None:
-    model, source = both
-    region = np.eye(256, dtype=np.float32)[0]
-    with pytest.raises(error, match=message):
-        model.learn_label(**{"label": "pet", "positives": region, **asked})
-    assert not source.sessions
-
-
-def test_on_a_real_runtime(tiny_bundle: Path) -> None:
-    with SamClip.load("onnx", model=tiny_bundle, threads=1, text_cache=False) as model:
-        image = model.encode_image(picture())
-        masks = model.segment(image, boxes=[20, 5, 80, 45], multimask_output=False)
-        patches = model._engine.clip_head(image, clock=Stopwatch()).patch_embeddings
-        by_hand = pool_over_mask(patches, mask=mask_to_model(masks.masks[0], frame=image.frame))
-        region = model.embed_region(image, mask=masks.masks[0])
-        np.testing.assert_array_equal(region, by_hand)
-        # The mask decoder's own mask has a quarter of the side: the edge differs, and little else.
-        assert model.embed_region(image, box=[20, 5, 80, 45]) @ region > 0.99
-        learned = model.learn_label("my mug", region)
-        found = model.segment_text(image, "my mug", threshold=0)
-        patch = (patches[0] @ learned).reshape(found.asked.score_maps[0].shape)
-        scale, bias = model.manifest.calibration.scale, model.manifest.calibration.bias
-        np.testing.assert_allclose(found.asked.score_maps[0], scale * (patch - bias), atol=1e-4)
-
-
-def test_a_mask_of_ragged_rows_is_refused() -> None:
-    with pytest.raises(PromptError, match=r"the mask is no bool array \[H,W\]: "):
-        one_region(box=None, mask=[[1, 2], [3]], point=None)

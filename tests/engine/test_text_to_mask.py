@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import re
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,10 +10,8 @@ from samclip_sdk.engine import label_points, label_prompts, label_search, text_t
 from samclip_sdk.engine.label_search import FoundLabels
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts
-from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.results.text_masks import TextMasks
-from tests.source_tree import FOLDERS, ROOT
 
 SIDE = 8
 frames = st.builds(
@@ -60,47 +54,6 @@ def test_scores_are_calibrated_cosines() -> None:
     assert maps.dtype == np.float32
 
 
-@given(frame=frames, seed=seeds)
-@settings(max_examples=25, deadline=None)
-def test_a_label_does_not_depend_on_the_others(frame: Frame, seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    patches = generator.standard_normal((1, SIDE * SIDE, 48)).astype(np.float32)
-    text = generator.standard_normal((7, 48)).astype(np.float32)
-
-    def run(chosen: list[int]) -> list[tuple[np.ndarray, ...]]:
-        found = label_search.find_labels(
-            patches,
-            text_embeddings=text[chosen],
-            frame=frame,
-            calibration=calibration(0.5, 0.1),
-            threshold=0,
-        )
-        asked = label_prompts.label_prompts(
-            found,
-            frame=frame,
-            options=OPTIONS,
-            calibration=calibration(0.5, 0.1),
-            mask_side=16,
-        )
-        prompts, answers = asked.prompts, []
-        for label, points in enumerate(asked.points):
-            used = prompts.point_labels[label] != -2
-            coords = prompts.point_coords[label][used]
-            kinds = prompts.point_labels[label][used]
-            answers.append((points, coords, kinds, prompts.mask_input[label], asked.maps[label]))
-        return [
-            (*parts, *answer)
-            for *parts, answer in zip(found.score_maps, found.presence, answers, strict=True)
-        ]
-
-    together = run(list(range(7)))
-    for index in range(7):
-        for alone, beside in zip(run([index])[0], together[index], strict=True):
-            np.testing.assert_array_equal(alone, beside)
-    for alone, beside in zip(run([6, 2])[1], together[2], strict=True):
-        np.testing.assert_array_equal(alone, beside)
-
-
 @given(frame=frames, seed=seeds, count=st.integers(1, 5), threshold=st.floats(0.01, 0.99))
 @settings(max_examples=100, deadline=None)
 def test_points_lie_in_the_image(frame: Frame, seed: int, count: int, threshold: float) -> None:
@@ -119,20 +72,6 @@ def test_points_lie_in_the_image(frame: Frame, seed: int, count: int, threshold:
     chosen = 1 / (1 + np.exp(-score_map[cells[:, 1], cells[:, 0]]))
     best = 1 / (1 + np.exp(-score_map[:rows, :columns].max()))
     assert (chosen > threshold - 1e-6).all() or chosen == pytest.approx([best])
-
-
-def test_points_are_the_best_cells_and_of_equal_ones_the_first() -> None:
-    frame = Frame.fit(64, 64, resolution=64)
-    score_map = np.full((SIDE, SIDE), -9, np.float32)
-    score_map[7, 7], score_map[0, 3], score_map[2, 1], score_map[2, 0] = 3, 1, 1, -1
-
-    def points(count: int) -> list[list[float]]:
-        found = label_points.best_points(score_map, frame=frame, count=count, threshold=0.5)
-        return ((found + 0.5) * SIDE / 64 - 0.5).tolist()
-
-    assert points(1) == [[7, 7]]
-    assert points(2) == [[7, 7], [3, 0]]
-    assert points(5) == [[7, 7], [3, 0], [1, 2]]  # the fourth is below the threshold
 
 
 def test_the_scores_are_added_to_the_decoders_logits() -> None:
@@ -159,88 +98,6 @@ def test_the_scores_are_added_to_the_decoders_logits() -> None:
         )
         assert drafts.low_res[:, 0, 0].tolist() == inside
         assert drafts.low_res[:, 15, 0].tolist() == padding
-
-
-def test_a_label_is_asked_for_by_the_box_around_its_parts_and_their_best_cells() -> None:
-    frame = Frame.fit(64, 64, resolution=64)
-    score_map = np.full((SIDE, SIDE), -5, np.float32)
-    score_map[1:3, 0:2], score_map[6, 5:7], score_map[4, 7] = 2, 3, 0.45  # the last has no peak
-    found = label_search.FoundLabels(score_map[None], np.ones(1, np.float32), np.array([0]))
-    asked = label_prompts.label_prompts(
-        found,
-        frame=frame,
-        options=OPTIONS,
-        calibration=calibration(1, 0).model_copy(update={"presence_threshold": 0.7}),
-        mask_side=16,
-    )
-    (coords,), (kinds,) = asked.prompts.point_coords, asked.prompts.point_labels
-    assert coords[kinds >= 2].tolist() == [[0, 8], [56, 56]]
-    cells = (asked.points[0] + 0.5) // 8
-    assert cells.tolist() == [[5, 6], [6, 6], [0, 1]]
-    low_res = np.full((1, 1, 16, 16), -1, np.float32)
-    low_res[0, 0, :4, :4] = 1
-    drafts = text_to_mask.refined(
-        low_res,
-        np.array([[0.8]], np.float32),
-        asked=asked,
-        frame=frame,
-        calibration=calibration(1, 0),
-        mask_threshold=0.0,
-    )
-    np.testing.assert_array_equal(drafts.low_res, low_res[:, 0])
-    assert drafts.scores.tolist() == pytest.approx([0.8])
-    np.testing.assert_allclose(drafts.points[0], frame.to_image(asked.points[0]))
-
-
-@given(frame=frames, seed=seeds, threshold=st.floats(0.01, 0.99))
-@settings(max_examples=50, deadline=None)
-def test_the_box_of_a_label_is_around_its_points_in_the_image(
-    frame: Frame, seed: int, threshold: float
-) -> None:
-    found = label_search.FoundLabels(
-        random_maps(1, seed=seed), np.ones(1, np.float32), np.array([0])
-    )
-    own = calibration(1, 0).model_copy(update={"mask_threshold_score": threshold})
-    asked = label_prompts.label_prompts(
-        found, frame=frame, options=OPTIONS, calibration=own, mask_side=16
-    )
-    for coords, kinds, points in zip(
-        asked.prompts.point_coords, asked.prompts.point_labels, asked.points, strict=True
-    ):
-        (left, top), (right, bottom) = coords[kinds >= 2]
-        assert 0 <= left < right <= frame.resized_width_px
-        assert 0 <= top < bottom <= frame.resized_height_px
-        assert (points >= (left, top)).all()
-        assert (points <= (right, bottom)).all()
-
-
-def test_presence_ignores_the_padding() -> None:
-    frame = Frame.fit(32, 64, resolution=64)
-    maps = np.full((1, SIDE, SIDE), -2, np.float32)
-    maps[0, 4:] = 30
-    np.testing.assert_allclose(label_search.presence_of(maps, frame=frame), [0.1192029], rtol=1e-5)
-    maps[0, 3, 7] = 2
-    np.testing.assert_allclose(label_search.presence_of(maps, frame=frame), [0.8807971], rtol=1e-5)
-
-
-@given(frame=frames)
-@settings(max_examples=50, deadline=None)
-def test_covered_cells_are_the_token_mask(frame: Frame) -> None:
-    rows, columns = covered_cells(frame, side=16)
-    expected = np.zeros((1, 16, 16))
-    expected[:, :rows, :columns] = 1
-    np.testing.assert_array_equal(frame.token_mask(patch_size=4), expected)
-
-
-def test_mask_prompt_is_clipped_bilinear_and_minus_ten_in_the_padding() -> None:
-    frame = Frame.fit(32, 64, resolution=64)
-    score_map = np.tile(np.arange(SIDE, dtype=np.float32) * 4 - 14, (SIDE, 1))
-    score_map[4:] = 99
-    prompt = label_prompts.mask_prompt(score_map, frame=frame, side=16)
-    assert (prompt[8:] == -10).all()
-    clipped = np.clip(np.arange(SIDE) * 4 - 14, -10, 10)
-    expected = np.interp((np.arange(16) + 0.5) / 2 - 0.5, np.arange(SIDE), clipped)
-    np.testing.assert_allclose(prompt[:8], np.tile(expected, (8, 1)), atol=1e-5)
 
 
 def compose(low_res: np.ndarray, *, present: list[int], frame: Frame) -> TextMasks:
@@ -270,57 +127,3 @@ def test_every_pixel_takes_its_highest_label_or_none() -> None:
     assert result.labels == ("label 0", "label 4", "label 7")
     assert result.scores == pytest.approx([0, 0.1, 0.2])
     assert [each.tolist() for each in result.points] == [[[0, 0]], [[1, 1]], [[2, 2]]]
-
-
-def test_nothing_present_is_all_background() -> None:
-    frame = Frame.fit(2, 3, resolution=4)
-    result = compose(np.zeros((0, 4, 4), np.float32), present=[], frame=frame)
-    assert result.masks.shape == (0, 2, 3)
-    assert (result.class_map == BACKGROUND).all()
-    assert len(result) == 0
-
-
-def test_the_rule_of_points_names_every_place_that_changes_with_it() -> None:
-    suffixes = {".py", ".swift", ".kt", ".js", ".ts", ".c"}
-    home = "samclip_sdk/engine/label_points.py"
-    told = set(re.findall(r"`([\w./-]+/[\w./-]+)`", label_points.points_and_box.__doc__ or ""))
-    files = [
-        path
-        for folder in FOLDERS
-        for path in (ROOT / folder).rglob("*")
-        if path.suffix in suffixes
-        and not {"node_modules", "build", ".build", "tests"} & set(path.relative_to(ROOT).parts)
-    ]
-    found = {
-        path.relative_to(ROOT).as_posix()
-        for path in files
-        if path.is_file() and "points_and_box" in path.read_text(encoding="utf-8")
-    }
-    assert found - {home} == told
-
-
-def test_padding_takes_the_edge_of_the_image() -> None:
-    maps = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
-    wide = Frame.fit(32, 64, resolution=64)
-    extended = label_prompts.extend_into_padding(maps, frame=wide)
-    assert extended[0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [4, 5, 6, 7], [4, 5, 6, 7]]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"presence_threshold": 1.5}, "threshold is 1.5"),
-        ({"presence_threshold": float("nan")}, "threshold is nan"),
-        ({"presence_threshold": "0.5"}, "threshold is '0.5'; it must be a number"),
-        ({"mask_threshold": float("inf")}, "mask_threshold is inf"),
-        ({"mask_threshold": 10**400}, "mask_threshold is inf"),
-        ({"mask_threshold": 1e39}, r"mask_threshold is 1e\+39; it must be finite"),
-        ({"points_per_class": 0}, "points_per_class is 0"),
-        ({"points_per_class": 2.5}, "points_per_class is 2.5; it must be a whole number"),
-        ({"refine": "no"}, "refine is 'no'; it must be True or False"),
-        ({"refine": NotImplemented}, "refine is NotImplemented; it must be True or False"),
-    ],
-)
-def test_options_that_cannot_be(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(PromptError, match=message):
-        replace(OPTIONS, **change)

@@ -5,6 +5,8 @@ import gc
 import io
 import os
 import struct
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image
 
 from samclip_sdk.errors import ImageError
-from samclip_sdk.picture.frame import Frame, center_crop, letterbox
+from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image import load_image, load_with_origin
+from tests.refusals import refused
 
 SIDES = st.integers(1, 5000)
-RESOLUTIONS = st.sampled_from([64, 128, 224, 256, 336, 448, 1024])
 
 
 def picture(height: int = 30, width: int = 40, *, seed: int = 0) -> NDArray[np.uint8]:
@@ -144,46 +146,53 @@ def test_exif_rotation_is_undone(tmp_path: Path, orientation: int) -> None:
         np.testing.assert_array_equal(load_image(image), upright)
 
 
-@pytest.mark.parametrize("size", [(20_000, 10), (10, 20_000), (1, 2), (3000, 1)])
-def test_extreme_shapes_are_handled(size: tuple[int, int]) -> None:
-    width, height = size
-    image = load_image(Image.new("RGB", size, "red"))
-    square, frame = letterbox(image, resolution=64, pad_colour=(1, 2, 3))
-    assert square.shape == center_crop(image, resolution=64).shape == (1, 3, 64, 64)
-    assert min(frame.resized_height_px, frame.resized_width_px) >= 1
-    assert (frame.height_px, frame.width_px) == (height, width)
-
-
 # --- what is refused ---------------------------------------------------------------------------
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"missing\.jpg: no such file"):
-        load_image(tmp_path / "missing.jpg")
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", bytes(1000), b"\x89PNG\r\n\x1a\n"])
-def test_not_an_image(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(ImageError, match=r"a\.png"):
-        load_image(tmp_path / "a.png")
-    for source in (content, io.BytesIO(content)):
-        with pytest.raises(ImageError, match="what was given"):
-            load_image(source)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("text", r'not open in binary mode: open\(path, "rb"\)'),
-        (None, "not open in binary mode"),
-        (OSError("gone\naway"), r"cannot be read: gone\\naway"),
-        (b"", "empty: 0 bytes"),
-    ],
+GREY, PIXELS = np.full((4, 4), np.nan, np.float32), np.zeros((4, 4, 3), np.uint8)
+OUTSIZED = struct.pack(
+    "<2sIHHIIiiHHIIiiII", b"BM", 54, 0, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0
 )
-def test_files_that_cannot_be_read(content: object, said: str) -> None:
-    with pytest.raises(ImageError, match=said):
-        load_image(Reader(content))
+REFUSED: list[tuple[object, str]] = [
+    *(
+        (content, "what was given")
+        for content in (b"", b"hello", bytes(1000), b"\x89PNG\r\n\x1a\n")
+    ),
+    (OUTSIZED, "decompression bomb"),
+    (Reader("text"), "binary mode"),
+    (Reader(None), "binary mode"),
+    (Reader(OSError("gone\naway")), r"gone\naway"),
+    (Reader(b""), "0 bytes"),
+    # Paths that no system could have, a folder, a circle of links.
+    *(
+        (name, "")
+        for name in ("a\0b.png", "\ud800.png", "x" * 5000, "", "loop", "a\nb.png", Path("loop"))
+    ),
+    (Path("missing.jpg"), "missing.jpg"),
+    (Path("."), "cannot be read"),
+    *((source, "pixel") for source in (Image.new("L", (1, 1)), PIXELS[:1, :1])),
+    *((source, "empty") for source in (Image.new("RGB", (0, 5)), PIXELS[:0])),
+    *((PIXELS.astype(kind), np.dtype(kind).name) for kind in (float, np.float32, np.uint16, bool)),
+    (np.full((4, 4, 3), np.nan), "uint8"),
+    (Image.fromarray(GREY), "floating-point"),
+    (Image.fromarray(np.full((4, 4), 100_000, dtype=np.int32)), "32-bit"),
+    *(
+        (np.zeros(shape, np.uint8), str([*shape]))
+        for shape in ((3, 40, 40), (4,), (1, 4, 4, 3), (4, 4, 2))
+    ),
+    *((source, type(source).__name__) for source in (None, 3, [[1, 2]], object())),
+]
+
+
+@pytest.mark.parametrize(("source", "word"), REFUSED)
+def test_what_is_no_picture_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: object, word: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    error = refused(lambda: load_image(source), ImageError, word)
+    assert str(error).isprintable()
+    assert len(str(error)) < 600
 
 
 def test_a_postscript_file_starts_no_program(
@@ -198,8 +207,7 @@ def test_a_postscript_file_starts_no_program(
     holiday = tmp_path / "holiday.jpg"
     Image.fromarray(picture()).save(holiday, format="EPS")
     for source in (holiday, holiday.read_bytes()):
-        with pytest.raises(ImageError, match="of a format that cannot be read"):
-            load_image(source)
+        refused(partial(load_image, source), ImageError, "format")
     assert not (tmp_path / "started").exists()
     with pytest.raises(Exception), Image.open(holiday) as image:  # noqa: B017, PT011
         image.load()
@@ -219,97 +227,12 @@ def test_no_module_opens_pictures_of_any_format() -> None:
     assert not offenders
 
 
-@pytest.mark.parametrize("path", ["a\0b.png", "\ud800.png", "x" * 5000, "", "loop", "a\nb.png"])
-def test_paths_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("loop").symlink_to("loop")
-    for source in (path, Path(path)):
-        with pytest.raises(ImageError) as caught:
-            load_image(source)
-        assert str(caught.value).isprintable()
-        assert len(str(caught.value)) < 600
-
-
-def test_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="cannot be read"):
-        load_image(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"])
-def test_a_truncated_file_is_an_image_error_wherever_it_is_cut(tmp_path: Path, name: str) -> None:
-    buffer = io.BytesIO()
-    Image.fromarray(picture()).save(buffer, format=name)
-    content, path = buffer.getvalue(), tmp_path / "a"
-    for end in range(0, len(content) - 20, 97):  # some formats can do without their trailer
-        path.write_bytes(content[:end])
-        with pytest.raises(ImageError) as caught:
-            load_image(path)
-        assert "\n" not in str(caught.value)
-
-
 def test_damaged_exif_does_not_lose_the_picture(tmp_path: Path) -> None:
     Image.fromarray(picture()).save(tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
     assert load_image(tmp_path / "a.png").shape == (30, 40, 3)
 
 
-def test_a_picture_too_large_to_be_true(tmp_path: Path) -> None:
-    header = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 54, 0, 0, 54, 40, 60000, 60000, 1, 24,
-                         0, 0, 0, 0, 0, 0)  # fmt: skip
-    (tmp_path / "a.bmp").write_bytes(header)
-    with pytest.raises(ImageError, match="decompression bomb"):
-        load_image(tmp_path / "a.bmp")
-
-
-def test_a_single_pixel_and_none(tmp_path: Path) -> None:
-    Image.new("RGB", (1, 1)).save(tmp_path / "a.png")
-    for source in (tmp_path / "a.png", Image.new("L", (1, 1)), np.zeros((1, 1, 3), np.uint8)):
-        with pytest.raises(ImageError, match="single pixel"):
-            load_image(source)
-    for empty in (Image.new("RGB", (0, 5)), np.zeros((0, 5, 3), np.uint8)):
-        with pytest.raises(ImageError, match="empty"):
-            load_image(empty)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16, np.int64, bool])
-def test_arrays_of_another_dtype(dtype: type) -> None:
-    with pytest.raises(ImageError, match=f"dtype {np.dtype(dtype)}; it must be uint8"):
-        load_image(np.zeros((4, 4, 3), dtype=dtype))
-
-
-def test_nan() -> None:
-    with pytest.raises(ImageError, match="uint8"):
-        load_image(np.full((4, 4, 3), np.nan))
-    with pytest.raises(ImageError, match="floating-point"):
-        load_image(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)))
-
-
-@pytest.mark.parametrize("shape", [(3, 40, 40), (4,), (1, 4, 4, 3), (4, 4, 2)])
-def test_arrays_of_another_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ImageError, match="it must be \\[height, width, 3\\]"):
-        load_image(np.zeros(shape, dtype=np.uint8))
-
-
-def test_32_bit_pixels() -> None:
-    with pytest.raises(ImageError, match="32-bit"):
-        load_image(Image.fromarray(np.full((4, 4), 100_000, dtype=np.int32)))
-
-
-@pytest.mark.parametrize("source", [None, 3, [[1, 2]], object()])
-def test_things_that_are_no_image(source: object) -> None:
-    with pytest.raises(ImageError, match=f"not a {type(source).__name__}"):
-        load_image(source)
-
-
 # --- geometry ----------------------------------------------------------------------------------
-
-
-@given(SIDES, SIDES, RESOLUTIONS, st.floats(0, 1), st.floats(0, 1))
-def test_coordinates_come_back(h: int, w: int, resolution: int, u: float, v: float) -> None:
-    frame = Frame.fit(h, w, resolution=resolution)
-    coords = np.array([[u * w, v * h]])
-    model = frame.to_model(coords)
-    assert (model <= np.array([frame.resized_width_px, frame.resized_height_px]) + 1e-6).all()
-    np.testing.assert_allclose(frame.to_image(model), coords, rtol=1e-12, atol=1e-12)
 
 
 @given(SIDES, SIDES, st.sampled_from([(64, 16), (256, 16), (336, 14), (1024, 16)]))
@@ -327,21 +250,20 @@ def test_token_mask_is_one_where_a_patch_holds_a_pixel(
     np.testing.assert_array_equal(mask, expected)
 
 
-def test_a_patch_size_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(ValueError, match="not a multiple of 15"):
-        Frame.fit(3, 4, resolution=64).token_mask(patch_size=15)
-
-
-def test_a_frame_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="below 1 pixel"):
-        Frame(3, 4, 64, 0, 64)
-    with pytest.raises(ValueError, match="leaves the model's input"):
-        Frame(3, 4, 64, 48, 65)
+@pytest.mark.parametrize(
+    ("ask", "word"),
+    [
+        (lambda: Frame.fit(3, 4, resolution=64).token_mask(patch_size=15), "15"),
+        (lambda: Frame(3, 4, 64, 0, 64), "1 pixel"),
+        (lambda: Frame(3, 4, 64, 48, 65), "65"),
+    ],
+)
+def test_a_frame_that_cannot_be_is_refused(ask: Callable[[], object], word: str) -> None:
+    refused(ask, ValueError, word)
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that opens unread")
 def test_a_file_that_opens_and_cannot_be_read_is_closed() -> None:
     """Pillow would leave it open, which is a warning here, and an error of this test."""
-    with pytest.raises(ImageError, match="/proc/self/mem"):
-        load_image("/proc/self/mem")
+    refused(lambda: load_image("/proc/self/mem"), ImageError, "/proc/self/mem")
     gc.collect()

@@ -14,7 +14,6 @@ from samclip_sdk.picture.packed_masks import (
     EMPTY,
     PackedMask,
     PackedMasks,
-    overlap,
     shared_area,
     union,
 )
@@ -73,11 +72,6 @@ def test_what_two_masks_share_and_are_together(
     assert shared_area(*packed) == (masks[0] & masks[1]).sum()
     together = PackedMasks((height, width), (union(packed),))
     np.testing.assert_array_equal(together[0], masks[0] | masks[1])
-
-
-def test_ranges_overlap_or_do_not() -> None:
-    assert overlap(slice(0, 5), slice(3, 9)) == slice(3, 5)
-    assert overlap(slice(0, 5), slice(5, 9)) is None
 
 
 class TestPackedMasks:

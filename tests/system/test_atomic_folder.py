@@ -12,18 +12,8 @@ import pytest
 
 from samclip_sdk.errors import StorageError
 from samclip_sdk.system.atomic_folder import atomic_folder, scratch_folder
-from tests.half_written import writing
+from tests.refusals import refused
 
-WRITES = """
-import sys
-from pathlib import Path
-from samclip_sdk.system.atomic_folder import atomic_folder
-
-with atomic_folder(Path(sys.argv[1])) as folder:
-    (folder / "half").write_text("half")
-    print("half is written", flush=True)
-    sys.stdin.read()
-"""
 DIES_BETWEEN_THE_RENAMES = """
 import os, signal, sys
 from pathlib import Path
@@ -90,8 +80,7 @@ def test_a_failed_rename_puts_the_older_folder_back(
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", fail_for_new)
-    with pytest.raises(StorageError, match="Input/output error"), atomic_folder(out):
-        pass
+    refused(lambda: replace(out, "content"), StorageError, "Input/output error")
     assert names(tmp_path) == ["out"]
     assert names(out) == ["old"]
 
@@ -111,8 +100,7 @@ def test_what_cannot_be_put_back_is_not_thrown_away(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", fail_towards_out)
-        with pytest.raises(StorageError), atomic_folder(out):
-            pass
+        refused(lambda: replace(out, "content"), StorageError)
 
     def ended(pid: int, signal: int) -> None:
         raise ProcessLookupError
@@ -130,26 +118,6 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
     assert not (tmp_path / "out").is_symlink()
     assert names(tmp_path / "elsewhere") == ["precious"]
     assert names(tmp_path) == ["elsewhere", "out"]
-
-
-@posix
-def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
-    with writing(WRITES, tmp_path / "out"):
-        pass
-    assert len(names(tmp_path)) == 1
-    replace(tmp_path / "another", "new")
-    assert names(tmp_path) == ["another"]
-
-
-@posix
-def test_a_living_process_keeps_its_folder(tmp_path: Path) -> None:
-    with writing(WRITES, tmp_path / "out") as process:
-        replace(tmp_path / "out", "ours")
-        assert process.stdin is not None
-        process.stdin.close()  # it goes on, and finishes
-        assert process.wait() == 0
-    assert names(tmp_path / "out") == ["half"]
-    assert names(tmp_path) == ["out"]
 
 
 @posix

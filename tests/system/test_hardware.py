@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
-from samclip_sdk.system.hardware import cpu_name, gpu_name, parse_cpu_name, parse_gpu_name
+from samclip_sdk.system.hardware import cpu_name, parse_cpu_name, parse_gpu_name
 
 X86 = "processor\t: 0\nmodel\t\t: 207\nmodel name\t: Intel(R) Xeon(R)\n"
 RASPBERRY = (
@@ -29,28 +28,6 @@ def test_a_processor(text: str, name: str) -> None:
 @pytest.mark.parametrize(("text", "name"), [(DRIVER, "NVIDIA H100 80GB HBM3"), ("", "")])
 def test_a_gpu(text: str, name: str) -> None:
     assert parse_gpu_name(text) == name
-
-
-@pytest.fixture
-def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Which there are; to be filled."""
-    found: list[str] = []
-    monkeypatch.setattr("samclip_sdk.system.hardware._gpu_names", lambda: found)
-    gpu_name.cache_clear()
-    yield found
-    gpu_name.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("names", "name"),
-    [([], ""), (["A"], "A"), (["A", "A"], "A"), (["B", "A"], "A or B, visible 1")],
-)
-def test_gpus_of_several_names(
-    gpus: list[str], monkeypatch: pytest.MonkeyPatch, names: list[str], name: str
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    gpus.extend(names)
-    assert gpu_name() == name
 
 
 def test_this_device_has_a_processor() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.system.packages import import_onnxruntime, import_openvino, import_runtime
+from tests.refusals import refused
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,5 +75,8 @@ def test_the_sender_can_be_imported_afterwards() -> None:
 
 def test_a_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "coremltools", None)
-    with pytest.raises(RuntimeMissingError, match=r'pip install "samclip-sdk\[coreml\]"'):
-        import_runtime("coremltools", extra="coreml")
+    refused(
+        lambda: import_runtime("coremltools", extra="coreml"),
+        RuntimeMissingError,
+        'pip install "samclip-sdk[coreml]"',
+    )

@@ -50,18 +50,6 @@ def test_items_may_be_without_end_and_few_are_taken_ahead() -> None:
     assert readers_end()
 
 
-def test_items_are_taken_in_the_callers_thread() -> None:
-    threads = set()
-
-    def items() -> Iterator[int]:
-        for item in range(9):
-            threads.add(threading.get_ident())
-            yield item
-
-    list(read_ahead(items(), lambda item: item))
-    assert threads == {threading.get_ident()}
-
-
 def test_an_error_of_reading_comes_at_its_place() -> None:
     contents = read_ahead([3, 1, 0, 2], lambda item: 6 / item)
     assert [next(contents), next(contents)] == [2, 6]
@@ -83,45 +71,13 @@ def test_an_error_of_the_items_comes_after_what_was_before() -> None:
     assert readers_end()
 
 
-def test_interrupting_the_items_interrupts_at_once() -> None:
-    def items() -> Iterator[int]:
-        yield 1
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        next(read_ahead(items(), lambda item: item))
-    assert readers_end()
-
-
-@pytest.mark.parametrize("end", ["close", "drop"])
-def test_threads_end_with_the_generator(end: str) -> None:
+def test_threads_end_with_the_generator() -> None:
     contents = read_ahead(itertools.count(), lambda item: item)
     next(contents)
     assert readers()
-    if end == "close":
-        contents.close()
-    else:
-        del contents
-        gc.collect()
+    del contents
+    gc.collect()
     assert readers_end()
-
-
-def test_nothing_is_read_that_no_one_waits_for() -> None:
-    """What was not begun when the generator is closed is left out."""
-    read: list[int] = []
-    go_on = threading.Event()
-
-    def slow(item: int) -> None:
-        if item:
-            go_on.wait(timeout=10)
-        read.append(item)
-
-    contents = read_ahead(range(100), slow, readers=1)
-    next(contents)
-    contents.close()
-    go_on.set()
-    assert readers_end()
-    assert len(read) <= 3
 
 
 @pytest.mark.parametrize("end", ["interrupt", "close", "error"])

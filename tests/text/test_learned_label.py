@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.errors import PromptError
 from samclip_sdk.text.learned_label import check_regions, learn_embedding
 from samclip_sdk.text.unit_length import normalize
+from tests.refusals import refused
 
 # At a score of 0.9, positives have the cosine 0.6 and negatives 0.2.
 CALIBRATION = Calibration(
@@ -45,17 +47,6 @@ def test_a_word_is_turned_until_the_example_fits() -> None:
     np.testing.assert_allclose(learn(normalize(X + 3 * Y), X), [0.6, 0.8, 0], atol=1e-6)
 
 
-def test_a_word_that_fits_stays() -> None:
-    word = normalize(3 * X + Y)
-    np.testing.assert_allclose(learn(word, X), word, atol=1e-6)
-    np.testing.assert_allclose(learn(X, X), X, atol=1e-6)
-
-
-def test_of_several_the_mean_counts() -> None:
-    middle = normalize(X + Z)
-    np.testing.assert_allclose(learn(Y, [X, Z]), 0.6 * middle + 0.8 * Y, atol=1e-6)
-
-
 def test_negatives_turn_it_away_and_cost_the_positives_nothing() -> None:
     negative = np.array([0.8, 0, 0.6], dtype=np.float32)  # 0.48 without it
     # 0.6 * 0.8 - against * 0.6 = 0.2
@@ -76,8 +67,7 @@ def test_where_not_all_can_be_had_the_positives_come_first() -> None:
 
 
 def test_negatives_that_are_the_positives() -> None:
-    with pytest.raises(PromptError, match=r"are the positive ones to this model, cosine 1\.0000"):
-        learn(Y, X, [X, X])
+    refused(lambda: learn(Y, X, [X, X]), PromptError, "1.0000")
 
 
 @given(SEEDS, st.integers(1, 4), st.integers(0, 4), st.floats(0.51, 0.99))
@@ -117,20 +107,20 @@ def test_none_that_fits_as_well_is_nearer_to_the_word(seed: int, negative: bool)
 
 
 @pytest.mark.parametrize(
-    ("regions", "message"),
+    ("regions", "word"),
     [
-        ([[1, 0]], r"have the shape \[1, 2\]; this model's are \[3\] or \[K,3\]"),
-        ([[[1, 0, 0]]], r"have the shape \[1, 1, 3\]"),
-        ([[1, 0, 0], [1, 0]], "not one array of embeddings"),
-        ("mug.jpg", "not one array of embeddings"),
-        ([10**400, 0, 0], "not one array of embeddings: int too large"),
-        ([2, 0, 0], "length 2 where it must be 1"),
-        ([[1, 0, 0], [np.nan, 0, 0]], "length nan where"),
+        ([[1, 0]], "[1, 2]"),
+        ([[[1, 0, 0]]], "[1, 1, 3]"),
+        ([[1, 0, 0], [1, 0]], "not one array"),
+        ("mug.jpg", "not one array"),
+        ([10**400, 0, 0], "not one array"),
+        ([2, 0, 0], "length 2"),
+        ([[1, 0, 0], [np.nan, 0, 0]], "length nan"),
     ],
 )
-def test_what_is_no_region(regions: Any, message: str) -> None:
-    with pytest.raises(PromptError, match=f"positive regions .*{message}"):
-        check_regions(regions, name="positive", embed_dim=3)
+def test_what_is_no_region(regions: Any, word: str) -> None:
+    ask = partial(check_regions, regions, name="positive", embed_dim=3)
+    refused(ask, PromptError, "positive", word)
 
 
 def test_one_region_or_many() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,10 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from samclip_sdk.errors import BundleError, TextError
+from samclip_sdk.errors import BundleError
 from samclip_sdk.text.vocabulary import encode_vocabulary, read_vocabulary
 from tests.fake_source import FakeSource
+from tests.refusals import refused
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -61,75 +64,94 @@ def test_the_same_labels_make_the_same_file(tmp_path: Path) -> None:
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
     manifest = FakeSource(tmp_path).manifest
-    with pytest.raises(ValueError, match="must be 1"):
-        encode_vocabulary(["a"], embeddings=np.ones((1, 256), np.float32), manifest=manifest)
-
-
-@pytest.mark.parametrize("dtype", ["F8_E4M3", "BF16", "F16", "I16"])
-def test_other_dtypes(tmp_path: Path, dtype: str) -> None:
-    """Not all of them are numpy's, and safetensors would raise what it likes."""
-    width = 1 if dtype.startswith("F8") else 2
-    content = pack(tmp_path)
-    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
-    body = content[8 + len(header) :]
-    shape = f"[2,{len(body) // 2 // width}]".encode()
-    header = header.replace(b'"F32"', f'"{dtype}"'.encode()).replace(b"[2, 256]", shape)
-    path = tmp_path / "other.safetensors"
-    path.write_bytes(len(header).to_bytes(8, "little") + header + body)
-    # Old versions of safetensors know fewer dtypes.
-    told = f"embeddings are {dtype}, expected float32 or int8|is not a vocabulary pack"
-    with pytest.raises(BundleError, match=told):
-        read_vocabulary(path, manifest=FakeSource(tmp_path).manifest)
-
-
-def test_a_nan_that_signals(tmp_path: Path) -> None:
-    """Converting one makes numpy warn."""
-    content = bytearray(pack(tmp_path))
-    content[-4:] = (0x7F80_0001).to_bytes(4, "little")
-    path = tmp_path / "nan.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(BundleError, match="label 1 has the length nan"):
-        read_vocabulary(path, manifest=FakeSource(tmp_path).manifest)
-
-
-@pytest.mark.skipif(not Path("/dev/null").exists(), reason="there are no devices in folders here")
-def test_a_device_is_no_pack(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="/dev/null is not a vocabulary pack"):
-        read_vocabulary("/dev/null", manifest=FakeSource(tmp_path).manifest)
+    rows = np.ones((1, 256), np.float32)
+    refused(lambda: encode_vocabulary(["a"], embeddings=rows, manifest=manifest), ValueError, "16")
 
 
 def pack(folder: Path) -> bytes:
     """A pack of two labels in float32."""
     rows = np.eye(2, 256, dtype=np.float32)
-    manifest = FakeSource(folder).manifest
-    return encode_vocabulary(["a", "b"], embeddings=rows, manifest=manifest)
+    return encode_vocabulary(["a", "b"], embeddings=rows, manifest=FakeSource(folder).manifest)
 
 
-def with_labels(folder: Path, labels: str) -> Path:
-    """A pack whose labels are this JSON, with as many embeddings."""
-    rows = np.tile(np.eye(1, 4, dtype=np.float32), (labels.count(",") + 1, 1))
-    path = folder / "labels.safetensors"
-    metadata = {"format": "samclip labels", "schema_version": "1", "model": "x", "revision": "1"}
-    content = safetensors.numpy.save({"embeddings": rows}, metadata={**metadata, "labels": labels})
-    path.write_bytes(content)
-    return path
+def with_dtype(content: bytes, dtype: str) -> bytes:
+    """Not all of them are numpy's, and safetensors would raise what it likes."""
+    width = 1 if dtype.startswith("F8") else 2
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    body = content[8 + len(header) :]
+    shape = f"[2,{len(body) // 2 // width}]".encode()
+    header = header.replace(b'"F32"', f'"{dtype}"'.encode()).replace(b"[2, 256]", shape)
+    return len(header).to_bytes(8, "little") + header + body
 
 
-@pytest.mark.parametrize("wrong", ["0", "null", "[]", '{"a":"b"}', "[[[]]]"])
-def test_the_first_label_that_is_no_text_ends_it(tmp_path: Path, wrong: str) -> None:
-    """Pydantic would keep a kilobyte of each of them: of two million, gigabytes."""
-    path = with_labels(tmp_path, f'["a",{",".join([wrong] * 1000)}]')
-    with pytest.raises(BundleError, match="is not a vocabulary pack: text 1 is a") as caught:
-        read_vocabulary(path, manifest=FakeSource(tmp_path).manifest)
-    assert isinstance(caught.value.__cause__, TextError)
+def with_parts(content: bytes, *, rows: np.ndarray | None = None, **metadata: str) -> bytes:
+    """A pack with other content."""
+    length = int.from_bytes(content[:8], "little")
+    known = json.loads(content[8 : 8 + length])["__metadata__"]
+    stored = safetensors.numpy.load(content)["embeddings"] if rows is None else rows
+    return safetensors.numpy.save({"embeddings": stored}, metadata=known | metadata)
+
+
+def equal(value: float, *, count: int = 2) -> np.ndarray:
+    """Embeddings of equal numbers; with 1 / 16 they are of unit length."""
+    return np.full((count, 256), value, dtype=np.float32)
+
+
+NO_PACK = "not a vocabulary pack"
+DAMAGES: list[tuple[Callable[[bytes], bytes], str]] = [
+    *((lambda _, content=content: content, NO_PACK) for content in (b"", b"{}", b"\xff" * 100)),
+    (lambda content: with_parts(content, schema_version="2"), NO_PACK),
+    (lambda content: with_parts(content, more="1"), NO_PACK),
+    (lambda content: with_parts(content, labels="dog"), "JSON"),
+    (lambda content: with_parts(content, labels="[]"), "at least 1"),
+    (lambda content: with_parts(content, labels='["dog"]'), "[2, 256]"),
+    (lambda content: with_parts(content, labels='["dog", "a\\u0000"]'), "NUL"),
+    (lambda content: with_parts(content, labels='["dog", "Dog"]'), "'Dog'"),
+    (lambda content: with_parts(content, rows=equal(1 / 16).astype(np.float16)), "F16"),
+    (lambda content: with_parts(content, rows=equal(1 / 16)[0]), "[256]"),
+    (lambda content: with_parts(content, rows=equal(np.nan)), "length nan"),
+    (lambda content: with_parts(content, rows=equal(np.inf)), "length inf"),
+    (lambda content: with_parts(content, rows=equal(0)), "length 0"),
+    (lambda content: with_parts(content, rows=equal(1.01 / 16)), "length 1.01"),
+    # A NaN that signals: converting one makes numpy warn.
+    (lambda content: content[:-4] + (0x7F80_0001).to_bytes(4, "little"), "length nan"),
+    # Pydantic would keep a kilobyte of each of them: of two million, gigabytes.
+    *(
+        (
+            lambda content, wrong=wrong: with_parts(
+                content, rows=equal(1 / 16, count=1001), labels=f'["a",{",".join([wrong] * 1000)}]'
+            ),
+            "text 1",
+        )
+        for wrong in ("0", "null", "[]", '{"a":"b"}', "[[[]]]")
+    ),
+    # Old versions of safetensors know fewer dtypes.
+    *(
+        (lambda content, dtype=dtype: with_dtype(content, dtype), "other.safetensors")
+        for dtype in ("F8_E4M3", "BF16", "F16", "I16")
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "word"), DAMAGES)
+def test_a_damaged_pack_is_refused(
+    tmp_path: Path, damage: Callable[[bytes], bytes], word: str
+) -> None:
+    manifest, path = FakeSource(tmp_path).manifest, tmp_path / "other.safetensors"
+    path.write_bytes(damage(pack(tmp_path)))
+    refused(lambda: read_vocabulary(path, manifest=manifest), BundleError, word)
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="there are no devices in folders here")
+def test_a_device_is_no_pack(tmp_path: Path) -> None:
+    manifest = FakeSource(tmp_path).manifest
+    refused(lambda: read_vocabulary("/dev/null", manifest=manifest), BundleError, "/dev/null")
 
 
 def test_a_header_beyond_all_measure_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = with_labels(tmp_path, f'["{"x" * (16 << 20)}"]')
+    manifest, path = FakeSource(tmp_path).manifest, tmp_path / "other.safetensors"
+    path.write_bytes(with_parts(pack(tmp_path), labels=f'["{"x" * (16 << 20)}"]'))
     monkeypatch.setattr(safetensors, "safe_open", lambda *_, **__: pytest.fail("it is opened"))
-    with pytest.raises(
-        BundleError, match=r"its header has \d+ bytes, and such have 16777216 at most"
-    ):
-        read_vocabulary(path, manifest=FakeSource(tmp_path).manifest)
+    refused(lambda: read_vocabulary(path, manifest=manifest), BundleError, "16777216")

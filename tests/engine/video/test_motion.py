@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samclip_sdk.engine.video.motion import SIDE, Motion, find_motion, small_grey
+from samclip_sdk.engine.video.motion import SIDE, find_motion
 
 
 def texture(seed: int = 0) -> np.ndarray:
@@ -37,14 +37,6 @@ def test_a_shift_is_seen(x: int, y: int) -> None:
     assert motion.speed(mask) * SIDE == pytest.approx([-x, -y], abs=0.3)
 
 
-@given(x=shifts, y=shifts)
-@settings(max_examples=10)
-def test_two_steps_are_one(x: int, y: int) -> None:
-    first, second = find_motion(at(x, 0), at(0, 0)), find_motion(at(x, y), at(x, 0))
-    both = second.after(first).back[20:-20, 20:-20].mean(axis=(0, 1))
-    assert both == pytest.approx([x, y], abs=0.5)
-
-
 def test_maps_move_with_the_picture() -> None:
     maps = np.zeros((2, 48, 48), dtype=np.float32)
     maps[:, 20:28, 20:28] = [[[1]], [[3]]]
@@ -68,17 +60,3 @@ def test_noise_is_no_cut() -> None:
     noise = np.random.default_rng(0).normal(scale=12, size=(SIDE, SIDE))
     noisy = np.clip(at(0, 0) + noise, 0, 255).astype(np.uint8)
     assert not find_motion(noisy, at(0, 0)).cut
-
-
-def test_an_empty_mask_does_not_move() -> None:
-    motion = Motion(np.ones((SIDE, SIDE, 2), dtype=np.float32), cut=False)
-    assert motion.speed(np.zeros((48, 48), dtype=bool)).tolist() == [0, 0]
-
-
-def test_small_grey() -> None:
-    square = np.zeros((1, 3, 384, 384), dtype=np.uint8)
-    square[0, :, :, 192:] = np.array([255, 255, 255])[:, None, None]
-    grey = small_grey(square)
-    assert grey.shape == (SIDE, SIDE)
-    assert (grey[:, : SIDE // 2] == 0).all()
-    assert (grey[:, SIDE // 2 :] == 255).all()

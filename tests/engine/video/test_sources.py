@@ -20,6 +20,7 @@ from samclip_sdk.engine.video.sources import Footage, open_footage, quiet_opencv
 from samclip_sdk.picture.image import load_image
 from tests.engine.video.made_films import moving, write_film, write_folder
 from tests.fake_source import picture
+from tests.refusals import refused
 from tests.source_tree import ROOT
 
 
@@ -89,17 +90,12 @@ def test_a_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", camera)
     footage = open_footage(3)
     assert (footage.live, footage.count, footage.fps) == (True, None, 30)
-    frames = footage.frames
+    frames: Any = footage.frames
     assert [next(frames).name for _ in range(5)] == list("01234")
-    with pytest.raises(ImageError, match="camera 3 gives no pictures any more, after 5"):
-        next(frames)
+    refused(lambda: next(frames), ImageError, "camera 3", "after 5")
     assert camera.released
-
-
-def test_a_camera_is_let_go_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    camera = Camera(5)
-    monkeypatch.setattr(cv2, "VideoCapture", camera)
-    frames: Any = open_footage(3).frames
+    monkeypatch.setattr(cv2, "VideoCapture", camera := Camera(5))
+    frames = open_footage(3).frames
     next(frames)
     frames.close()
     assert camera.released
@@ -136,30 +132,28 @@ def cut(path: Path, share: float) -> Path:
     return path
 
 
-BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "missing": (lambda at: at / "none.mp4", "none.mp4: no such file"),
-    "nul": (lambda at: "a\0b", r"a\\x00b: no such file"),
-    "empty": (lambda at: write_bytes(at / "a.mp4", b""), "a.mp4 is empty: 0 bytes"),
-    "text": (lambda at: write_bytes(at / "a.mp4", b"none" * 99), "a.mp4 is no video, cut off"),
-    "cut": (lambda at: cut(write_film(at / "a.mp4", 30), 0.6), "a.mp4 is no video, cut off"),
-    "no frames": (lambda at: write_film(at / "a.mp4", 0), "a.mp4 is no video, cut off"),
-    "no pictures": (lambda at: write_folder(at / "f", 0), "f holds no pictures: nothing there"),
-    "no camera": (lambda at: 97, "camera 97 is not there"),
-    "too many cameras": (lambda at: 10**11, "no camera has a number of 2147483648 or more"),
-    "pipe": (lambda at: make_pipe(at / "a.mp4"), "a.mp4 is a pipe: a film is a file"),
-    "many": (lambda at: write_bytes(at / "a%03d.png", b""), "a%03d.png stands for many pictures"),
-    "list": (
-        lambda at: write_bytes(at / "a.mp4", b"ffconcat version 1.0\nfile 'ok.mp4'\n"),
-        "a.mp4 is a list of other files: give a film itself",
-    ),
-    "playlist": (lambda at: write_bytes(at / "a.mp4", b"#EXTM3U\n"), "a.mp4 is a list of other"),
-    "below 0": (lambda at: -1, "camera -1 cannot be: cameras are counted from 0"),
-    "picture": (lambda at: picture(), "an iterator of pictures, not a ndarray"),
-    "pillow": (lambda at: Image.fromarray(picture()), "not a Image"),
-    "bytes": (lambda at: b"film", "not a bytes"),
-    "nothing": (lambda at: None, "not a NoneType"),
-    "true": (lambda at: True, "not a bool"),
-}
+LIST = b"ffconcat version 1.0\nfile 'ok.mp4'\n"
+BAD: list[tuple[Callable[[Path], Any], str]] = [
+    (lambda at: at / "none.mp4", "none.mp4"),
+    (lambda at: "a\0b", r"a\x00b"),
+    (lambda at: write_bytes(at / "a.mp4", b""), "0 bytes"),
+    (lambda at: write_bytes(at / "a.mp4", b"none" * 99), "a.mp4"),
+    (lambda at: cut(write_film(at / "a.mp4", 30), 0.6), "cut off"),
+    (lambda at: write_film(at / "a.mp4", 0), "a.mp4"),
+    (lambda at: write_folder(at / "f", 0), "no pictures"),
+    (lambda at: 97, "camera 97"),
+    (lambda at: 10**11, "2147483648"),
+    (lambda at: -1, "camera -1"),
+    (lambda at: make_pipe(at / "a.mp4"), "pipe"),
+    (lambda at: write_bytes(at / "a%03d.png", b""), "a%03d.png"),
+    (lambda at: write_bytes(at / "a.mp4", LIST), "list of other files"),
+    (lambda at: write_bytes(at / "a.mp4", b"#EXTM3U\n"), "list of other files"),
+    (lambda at: picture(), "ndarray"),
+    (lambda at: Image.fromarray(picture()), "Image"),
+    (lambda at: b"film", "bytes"),
+    (lambda at: None, "NoneType"),
+    (lambda at: True, "bool"),
+]
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
@@ -174,15 +168,13 @@ def make_pipe(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("make", "said"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("make", "word"), BAD)
 def test_what_gives_no_frames_is_told_in_one_line(
-    make: Callable[[Path], Any], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    make: Callable[[Path], Any], word: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     source = make(tmp_path)
     capfd.readouterr()
-    with pytest.raises(ImageError, match=said) as error:
-        open_footage(source)
-    assert "\n" not in str(error.value)
+    refused(lambda: open_footage(source), ImageError, word)
     assert capfd.readouterr().err == ""
 
 
@@ -193,10 +185,10 @@ def test_a_film_that_ends_early_warns_after_its_last_frame(
     path = cut(write_film(tmp_path / name, 40, codec=codec), 0.6)
     capfd.readouterr()
     footage = open_footage(path)
-    with pytest.warns(VideoCutShortWarning, match=f"{name} is cut off: it has 40 frames") as told:
+    with pytest.warns(VideoCutShortWarning, match=f"{name} .*40 frames") as told:
         frames = list(footage.frames)
     assert 10 < len(frames) < 38
-    assert f"and {len(frames)} could be read" in str(told[0].message)
+    assert str(len(frames)) in str(told[0].message)
     assert capfd.readouterr().err == ""
 
 

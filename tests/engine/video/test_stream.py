@@ -7,21 +7,15 @@ import tracemalloc
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from samclip_sdk import ImageError, PromptError, SamClip, TextError, TrackedInstances
-from samclip_sdk.engine.options import TextToMaskOptions
-from samclip_sdk.engine.video import stream as stream_module
+from samclip_sdk import ImageError, SamClip, TrackedInstances
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
-from samclip_sdk.engine.video.motion import SIDE, Motion
-from samclip_sdk.engine.video.stream import known_candidates
-from samclip_sdk.engine.video.tracks import FrameDetections, Tracks
-from samclip_sdk.picture.frame import Frame
-from tests.engine.video.made_films import moving, write_film, write_folder
+from tests.engine.video.made_films import moving
 from tests.fake_source import FakeSource, fake_client, picture
+from tests.refusals import refused
 
 LABELS = ["zebra", "dog", "cat"]
 
@@ -91,35 +85,6 @@ def test_after_a_cut_the_model_looks_at_once(both: tuple[SamClip, FakeSource]) -
     ]
 
 
-def test_after_a_cut_the_motion_before_it_counts_no_more(
-    both: tuple[SamClip, FakeSource], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The flow over the cut is that of two scenes, and says nothing of an object's speed."""
-    over_the_cut = Motion(np.full((SIDE, SIDE, 2), 9, np.float32), cut=True)
-    monkeypatch.setattr(stream_module, "find_motion", lambda *frames: over_the_cut)
-    speeds: list[np.ndarray] = []
-    update = Tracks.update
-
-    def noted(tracks: Tracks, look: FrameDetections) -> None:
-        speeds.append(look.moved)
-        update(tracks, look)
-
-    monkeypatch.setattr(Tracks, "update", noted)
-    model, _ = both
-    list(model.stream([picture()] * 2, LABELS))
-    assert len(speeds) == 2
-    assert not speeds[1].any()
-
-
-def test_sources(both: tuple[SamClip, FakeSource], tmp_path: Path) -> None:
-    model, _ = both
-    film = model.stream(str(write_film(tmp_path / "a.mp4", 5)), LABELS)
-    assert [each.frame_name for each in film] == list("01234")
-    folder = model.stream(write_folder(tmp_path / "f", 2), LABELS)
-    assert [each.frame_name for each in folder] == ["frame 0.png", "frame 1.png"]
-    assert list(model.stream([], LABELS)) == []
-
-
 def test_an_endless_iterator_is_taken_as_it_is_asked_for(
     both: tuple[SamClip, FakeSource],
 ) -> None:
@@ -137,50 +102,14 @@ def test_an_endless_iterator_is_taken_as_it_is_asked_for(
     assert len(taken) < 12
 
 
-@pytest.mark.parametrize(
-    ("asked", "error", "said"),
-    [
-        ({"encode_every": 0}, PromptError, "encode_every is 0; it must be 1 or more"),
-        ({"encode_every": 1.5}, PromptError, "must be a whole number"),
-        ({"max_instances": 0}, PromptError, "max_instances is 0"),
-        ({"threshold": 2}, PromptError, "threshold is 2"),
-        ({"labels": []}, TextError, "label"),
-    ],
-)
-def test_what_cannot_be_is_refused_before_anything_is_opened(
-    both: tuple[SamClip, FakeSource], asked: dict[str, Any], error: type[Exception], said: str
-) -> None:
-    model, _ = both
-    with pytest.raises(error, match=said):
-        model.stream("there is no such film.mp4", **{"labels": LABELS} | asked)
-
-
 def test_what_is_wrong_with_a_frame_is_raised_at_its_place(
     both: tuple[SamClip, FakeSource], tmp_path: Path
 ) -> None:
     model, _ = both
-    with pytest.raises(ImageError, match="no such file"):
-        model.stream(tmp_path / "none.mp4", LABELS)
+    refused(lambda: model.stream(tmp_path / "none.mp4", LABELS), ImageError, "none.mp4")
     frames = model.stream([picture(), picture(40, 100)], LABELS)
     next(frames)
-    with pytest.raises(ImageError, match="frame 1 has 100 x 40 pixels, the frames before it 100 x"):
-        next(frames)
-
-
-def test_a_known_object_is_asked_for_where_its_label_still_is() -> None:
-    frame = Frame.fit(64, 64, resolution=64)
-    options = TextToMaskOptions(0.5, 0.0, 1, True)
-    scores = np.full((4, 4), -9, dtype=np.float32)
-    scores[1, 1], scores[3, 3] = 2, 3
-    masks = np.full((2, 16, 16), -5, dtype=np.float32)
-    masks[0, 2:8, 2:8] = masks[1, 0:8, 8:16] = 5
-    found = known_candidates(masks, score_map=scores, frame=frame, options=options)
-    assert found is not None
-    assert len(found.prompts) == 1
-    assert found.prompts.point_coords[0, 0].tolist() == [23.5, 23.5]
-    assert np.array_equal(found.prompts.mask_input[0, 0], masks[0])
-    assert known_candidates(masks[1:], score_map=scores, frame=frame, options=options) is None
-    assert known_candidates(masks[:0], score_map=scores, frame=frame, options=options) is None
+    refused(lambda: next(frames), ImageError, "100 x 40")
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.slow)])

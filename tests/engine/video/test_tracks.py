@@ -16,7 +16,6 @@ from samclip_sdk.engine.video.tracks import (
     FrameDetections,
     Tracks,
     best_pairs,
-    mask_ious,
 )
 from samclip_sdk.picture.packed_masks import PackedMask
 
@@ -114,17 +113,6 @@ def test_after_a_cut_places_count_no_more() -> None:
     assert look(tracks, (0, 0, B), (8, 8, A), index=2) == [2, 1]
 
 
-def test_few_lost_ones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    tracks = Tracks()
-    monkeypatch.setattr("samclip_sdk.engine.video.tracks.MAX_LOST", 5)
-    for index in range(10):
-        embedding = np.random.default_rng(index).standard_normal(64).astype(np.float32)
-        look(tracks, (0, 0, embedding / np.linalg.norm(embedding)), index=2 * index)
-        look(tracks, index=2 * index + 1)
-    assert len(tracks.lost) == 5
-    assert tracks.lost[-1].seen == 18
-
-
 @given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 2**32))
 def test_pairs_are_one_to_one_and_the_best_is_among_them(n: int, m: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
@@ -136,13 +124,6 @@ def test_pairs_are_one_to_one_and_the_best_is_among_them(n: int, m: int, seed: i
         best = np.where(allowed, likeness, -np.inf)
         row, column = divmod(int(best.argmax()), m)
         assert pairs[column] == row
-
-
-def test_ious() -> None:
-    masks = np.zeros((3, 4, 4), dtype=bool)
-    masks[0, :2], masks[1, 1:3] = True, True
-    assert mask_ious(masks, masks[:2]) == pytest.approx(np.array([[1, 1 / 3], [1 / 3, 1], [0, 0]]))
-    assert mask_ious(masks[:0], masks).shape == (0, 3)
 
 
 def test_a_mask_that_is_empty_at_the_models_size_ends_no_pairing() -> None:

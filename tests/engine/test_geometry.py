@@ -1,0 +1,215 @@
+"""Points, boxes and masks at real sizes: into the model's frame and back, to a pixel.
+
+What a decoder would draw stands in for it: logits that are the distance to a box's edges. They are
+linear, so that every step may keep the box to the pixel. Pictures are turned as cameras turn them.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from samclip_sdk.engine.objects import upscale_and_pack
+from samclip_sdk.picture.frame import Frame, center_crop, letterbox
+from samclip_sdk.picture.image import load_image
+from samclip_sdk.picture.image_prompts import image_prompts
+from samclip_sdk.picture.masks import binarize, mask_to_box, mask_to_model
+from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.picture.tiles import TileMask, Tiling, Window, merge_tile_masks
+from tests.fake_source import fake_client
+
+RESOLUTION, SIDE = 1024, 256
+Box = tuple[int, int, int, int]
+Size = tuple[int, int]
+REAL: list[Size] = [(3024, 4032), (4032, 3024), (480, 640), (1080, 1920), (333, 500)]
+THIN: list[Size] = [(1, 5000), (5000, 1), (3, 4000), (20_000, 10)]
+sizes = st.sampled_from([*REAL, *THIN])
+shares = st.floats(0, 1)
+TURNS = {1: [], 2: [0], 3: [3], 4: [1], 5: [5], 6: [2], 7: [6], 8: [4]}
+"""Orientation -> Pillow's transpositions that make of an upright picture what the camera stores."""
+
+
+def stretch(length: int, start: float, share: float, *, value: int) -> tuple[int, int]:
+    """A part of a side of a picture, 8 values of a mask long or the whole side.
+
+    Between it and the end of the side is a value or nothing: a mask knows of nothing in between.
+    """
+    if length <= 8 * value:
+        return 0, length
+    long = 8 * value + int(share * (length - 8 * value))
+    first = int(start * (length - long))
+    last = first + long
+    return first if first >= value else 0, last if length - last >= value else length
+
+
+@st.composite
+def scenes(draw: st.DrawFn, of: st.SearchStrategy[Size], count: int = 1) -> tuple[Size, list[Box]]:
+    """A size, and boxes that are apart along its longer side."""
+    height, width = size = draw(of)
+    value = -(-max(size) // SIDE)
+    boxes = []
+    for index in range(count):
+        along = stretch(max(size) // count, draw(shares), draw(shares), value=value)
+        first, last = (index * (max(size) // count) + each for each in along)
+        last -= 2 * value if count > 1 else 0
+        top, bottom = stretch(min(size), draw(shares), draw(shares), value=value)
+        boxes.append((first, top, last, bottom) if width >= height else (top, first, bottom, last))
+    return size, boxes
+
+
+def drawn(box: Box, frame: Frame) -> np.ndarray:
+    """Logits [SIDE,SIDE]: how far inside a box a value is; the picture's edges bound nothing."""
+    corners = np.reshape(box, (2, 2))
+    edges = frame.to_model(corners) * SIDE / frame.resolution
+    inner = (corners > 0) & (corners < (frame.width_px, frame.height_px))
+    places = np.arange(SIDE) + 0.5
+    logits = np.full((SIDE, SIDE), float(SIDE), dtype=np.float32)
+    for axis, place in enumerate((places[None, :], places[:, None])):
+        for corner, sign in ((0, 1), (1, -1)):
+            if inner[corner, axis]:
+                logits = np.minimum(logits, sign * (place - edges[corner, axis]))
+    return logits.astype(np.float32)
+
+
+def filled(size: Size, box: Box) -> np.ndarray:
+    x0, y0, x1, y1 = box
+    mask = np.zeros(size, dtype=bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+@given(size=sizes, resolution=st.sampled_from([64, 336, 512, 1024]), u=shares, v=shares)
+@settings(max_examples=60)
+@example(size=(20_000, 10), resolution=64, u=1, v=1)
+def test_coordinates_come_back(size: Size, resolution: int, u: float, v: float) -> None:
+    frame = Frame.fit(*size, resolution=resolution)
+    coords = np.array([u * size[1], v * size[0]])
+    there = frame.to_model(coords)
+    assert (there >= 0).all()
+    assert (there <= frame.extent()[::-1] + 1e-6).all()
+    np.testing.assert_allclose(frame.to_image(there), coords, rtol=1e-12, atol=1e-12)
+
+
+@given(scene=scenes(sizes))
+@settings(max_examples=25)
+def test_boxes_and_points_are_asked_for_where_they_are(scene: tuple[Size, list[Box]]) -> None:
+    """As SAM takes them: half a pixel of the model before the place."""
+    size, boxes = scene
+    frame = Frame.fit(*size, resolution=RESOLUTION)
+    middles = [[(x0 + x1) / 2, (y0 + y1) / 2] for x0, y0, x1, y1 in boxes]
+    asked = image_prompts([middles], boxes=boxes).in_model(frame, mask_side=SIDE)
+    coords = asked.point_coords[0][asked.point_labels[0] >= 0]
+    expected = np.array([*middles, *np.reshape(boxes, (-1, 2))])
+    scale = max(size) / RESOLUTION
+    assert np.abs(frame.to_image(coords) - expected).max() <= max(1, scale)
+
+
+@given(scene=scenes(sizes))
+@settings(max_examples=15)
+def test_a_mask_comes_back_where_it_was(scene: tuple[Size, list[Box]]) -> None:
+    size, (box,) = scene
+    frame = Frame.fit(*size, resolution=RESOLUTION)
+    logits = drawn(box, frame)
+    (mask,) = binarize(logits[None], frame=frame)
+    assert mask.shape == size
+    np.testing.assert_allclose(mask_to_box(mask), box, atol=1)
+    packed, stability = upscale_and_pack(
+        logits, frame=frame, mask_threshold=0, stability_offset=0.5
+    )
+    np.testing.assert_allclose(packed.box, mask_to_box(mask), atol=1)
+    assert 0.5 < stability <= 1
+    # A mask that is given goes the other way.
+    there = mask_to_box(mask_to_model(filled(size, box), frame=frame) > 0.5)
+    np.testing.assert_allclose(there.reshape(2, 2), frame.to_model(np.reshape(box, (2, 2))), atol=1)
+
+
+@given(
+    scene=scenes(st.sampled_from(REAL), count=3),
+    grid=st.sampled_from([(1, 2), (2, 2), (2, 3)]),
+    overlap=st.floats(0.2, 0.5),
+)
+@settings(max_examples=8)
+def test_objects_in_tiles_come_back_where_they_were(
+    scene: tuple[Size, list[Box]], grid: tuple[int, int], overlap: float
+) -> None:
+    """Each view draws its part of each object: they are one, and whole."""
+    size, boxes = scene
+    whole = Window(slice(0, size[0]), slice(0, size[1]))
+    found = []
+    for view, (x0, y0, x1, y1) in itertools.product(
+        [whole, *Tiling(grid, overlap).place(*size)], boxes
+    ):
+        frame = Frame.fit(*view.size, resolution=RESOLUTION)
+        left, top = view.columns.start, view.rows.start
+        inside = (
+            max(x0 - left, 0),
+            max(y0 - top, 0),
+            min(x1 - left, frame.width_px),
+            min(y1 - top, frame.height_px),
+        )
+        if inside[0] < inside[2] and inside[1] < inside[3]:
+            packed, _ = upscale_and_pack(
+                drawn(inside, frame), frame=frame, mask_threshold=0, stability_offset=0.5
+            )
+            if not packed.empty:
+                found.append(TileMask(packed.moved(top=top, left=left), 0.5, view))
+    merged = merge_tile_masks(found, size=size)
+    together = sorted(each.mask.box.tolist() for each in merged)
+    np.testing.assert_allclose(together, sorted(map(list, boxes)), atol=1)
+    for each in merged:
+        canvas = np.zeros(size, dtype=bool)
+        each.mask.draw(canvas)
+        assert canvas.sum() == each.mask.area == PackedMask.pack(canvas).area
+
+
+def photograph(size: Size, box: Box, *, orientation: int) -> bytes:
+    """A white box on black, stored as a camera that was held so stores it."""
+    image = Image.fromarray(filled(size, box).astype(np.uint8) * 255).convert("RGB")
+    for turn in TURNS[orientation]:
+        image = image.transpose(Image.Transpose(turn))
+    exif, content = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    image.save(content, "PNG", exif=exif, compress_level=1)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@given(scene=scenes(sizes))
+@settings(max_examples=2)
+def test_a_turned_photograph_is_seen_where_it_is(
+    orientation: int, scene: tuple[Size, list[Box]]
+) -> None:
+    size, (box,) = scene
+    image = load_image(photograph(size, box, orientation=orientation))
+    np.testing.assert_array_equal(mask_to_box(image[..., 0] > 127), box)
+    square, frame = letterbox(image, resolution=RESOLUTION, pad_colour=(0, 0, 0))
+    assert (frame.height_px, frame.width_px) == size
+    there = mask_to_box(square[0, 0] > 127).reshape(2, 2)
+    np.testing.assert_allclose(there, frame.to_model(np.reshape(box, (2, 2))), atol=1)
+    assert center_crop(image, resolution=64).shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("size", [(480, 640), (640, 480)])
+def test_the_verbs_answer_in_the_upright_picture(
+    tmp_path: Path, size: Size, orientation: int
+) -> None:
+    """To a value of the decoder's masks, of which the fake one has 16 a side."""
+    box: Box = (40, 200, 360, 440)
+    path = tmp_path / "photograph.png"
+    path.write_bytes(photograph(size, box, orientation=orientation))
+    model, _ = fake_client(tmp_path)
+    found = model.segment(path, boxes=box, multimask_output=False)
+    assert found.masks.shape == (1, *size)
+    np.testing.assert_allclose(found.boxes, [box], atol=max(size) / 16)
+    x, y = 320, 100
+    (mask,) = model.segment(path, points=[[x, y]], multimask_output=False).masks
+    middle = mask_to_box(mask).reshape(2, 2).mean(axis=0)
+    np.testing.assert_allclose(middle, [x, y], atol=max(size) / 16)
