@@ -69,7 +69,7 @@ test-integrations: $(DEV)  ## the integrations into annotation tools, with the t
 CASES ?= 20000
 SEED ?= 0
 fuzz: $(DEV)  ## give the package what nobody should: CASES=20000 SEED=0, see tests/fuzz
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.fuzz --cases $(CASES) --seed $(SEED)
+	FUZZ_CASES=$(CASES) FUZZ_SEED=$(SEED) $(PYTEST) --dist loadfile --hypothesis-show-statistics tests/fuzz
 
 SECONDS ?= 3600
 fuzz-parsers: $(DEV)  ## let coverage guide what parsers are given, SECONDS=3600 for each: see tests/fuzz

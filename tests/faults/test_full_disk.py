@@ -22,6 +22,7 @@ from samclip_sdk.engine.video.coco_video import CocoVideoWriter
 from samclip_sdk.engine.video.film_writer import FilmWriter
 from samclip_sdk.engine.video.sources import open_footage
 from tests.fake_source import fake_client, picture
+from tests.refusals import refused
 
 ROOT = Path(__file__).parents[2]
 PICTURES = 50
@@ -68,8 +69,7 @@ def test_what_is_saved_is_whole_or_as_it_was(
         path.write_bytes(b"older")
     others = fill(disk)
     before = names(disk)
-    with pytest.raises(StorageError, match=f"cannot write .*{name}: {FULL}"):
-        SAVES[name](model, path)
+    refused(lambda: SAVES[name](model, path), StorageError, name, FULL)
     assert names(disk) == before
     assert not older or path.read_bytes() == b"older"
     others.unlink()
@@ -99,8 +99,7 @@ def test_annotate_goes_on_once_there_is_room(tmp_path: Path, mount: Mount, leave
     assert log_path(whole / "out.json").stat().st_size > 16 * 1024
     disk = mount("size=256k")
     others = fill(disk, leave_kb=leave_kb)
-    with pytest.raises(StorageError, match=f"cannot write .*: {FULL}"):
-        annotate(tmp_path, disk)
+    refused(lambda: annotate(tmp_path, disk), StorageError, FULL)
     assert names(disk) <= {"others", "out.progress.jsonl"}
     others.unlink()
     report = annotate(tmp_path, disk)
@@ -122,8 +121,7 @@ def test_a_film_is_whole_or_not_there(tmp_path: Path, mount: Mount) -> None:
             for shift in range(20):
                 film.add(np.roll(noise(), shift, axis=0))
 
-    with pytest.raises(StorageError, match=r"cannot write .*a\.mp4: \d+ of 20 frames"):
-        write()
+    refused(write, StorageError, "a.mp4", "of 20 frames")
     assert names(disk) == {"others"}
     others.unlink()
     mount("size=16m", again=disk)
@@ -141,8 +139,7 @@ def test_the_json_of_a_video_is_as_it_was(tmp_path: Path, mount: Mount) -> None:
             for found in model.stream([picture()] * 3, ["dog"]):
                 writer.add(found)
 
-    with pytest.raises(StorageError, match=FULL):
-        write()
+    refused(write, StorageError, FULL)
     assert names(disk) == {"others"}
     others.unlink()
     write()
@@ -165,8 +162,7 @@ def test_an_export_leaves_nothing(
     def export() -> None:
         write_bundle(read_source(tiny_checkpoint), disk / "bundle", options=ExportOptions())
 
-    with pytest.raises(SamClipError, match=FULL):
-        export()
+    refused(export, SamClipError, FULL)
     assert names(disk) == set()
     if size_kb > 3000:
         mount("size=64m", again=disk)
@@ -198,7 +194,8 @@ def test_a_training_keeps_its_last_state(mount: Mount) -> None:
     run = disk / "tiny" / "sam_teacher"
     assert done.returncode == 1, done.stderr
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"error: cannot write {run / 'last.pt'}, the one before is kept")
+    assert last.startswith("error: ")
+    assert str(run / "last.pt") in last
     assert "Traceback" not in done.stderr
     assert (run / "last.pt").stat().st_size > 10**7
     assert not list(run.glob(".*.partial"))

@@ -36,7 +36,7 @@ def test_the_names_of_others_are_refused(host: str) -> None:
     assert refused is not None
     assert refused.status == 421
     assert str(refused).isprintable()
-    assert "start it with --name and that name, or with API keys" in str(refused)
+    assert "--name" in str(refused)
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/", "/metrics", "/health", "/v1/text"])
@@ -49,7 +49,7 @@ def test_no_page_of_another_site_reads_an_answer(path: str) -> None:
 
     refused = asyncio.run(ask("evil.test"))
     assert refused.status_code == 421
-    assert "this server is not called 'evil.test:8080'" in refused.json()["message"]
+    assert "'evil.test:8080'" in refused.json()["message"]
     assert asyncio.run(ask("127.0.0.1")).status_code != 421
 
 

@@ -18,6 +18,7 @@ from samclip_sdk.serve.errors import RefusedError
 from samclip_sdk.serve.pool import Pool
 from samclip_sdk.serve.settings import Limits, ModelChoice
 from samclip_sdk.serve.worker_process import Answer
+from tests.refusals import refused
 from tests.serve.running_server import alive
 
 ODD = str(Path(__file__).with_name("odd_worker.py"))
@@ -107,9 +108,8 @@ def test_a_picture_is_asked_about_where_it_is_encoded() -> None:
 def test_more_than_may_wait_is_refused_and_told_when() -> None:
     async def work(pool: Pool) -> None:
         answers = put(pool, "slow a", "slow b", "c", "d", "e", "f")  # two are with the worker
-        with pytest.raises(RefusedError, match="4 pictures wait") as caught:
-            put(pool, "one too many")
-        assert (caught.value.status, caught.value.retry_after_s) == (429, 1)
+        error = refused(lambda: put(pool, "one too many"), RefusedError, 4)
+        assert (error.status, error.retry_after_s) == (429, 1)
         await told(answers)
         await told(put(pool, "now there is room"))
 
@@ -171,8 +171,7 @@ def test_a_model_that_cannot_be_opened_is_told_and_leaves_no_process() -> None:
     async def work(pool: Pool) -> None:
         raise AssertionError("it has started")
 
-    with pytest.raises(SamClipError, match="there is no such model"):
-        with_pool(work, model="broken", workers=2)
+    refused(lambda: with_pool(work, model="broken", workers=2), SamClipError, "no such model")
 
 
 def test_keys_are_not_given_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:

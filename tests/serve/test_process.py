@@ -27,10 +27,8 @@ from samclip_sdk.cli.app import app
 from samclip_sdk.device.auto import find_candidates
 from samclip_sdk.runtimes.artifact_sets import RuntimeSet
 from samclip_sdk.runtimes.opening import open_session
-from samclip_sdk.serve.server import bound_socket
 from samclip_sdk.serve.settings import ModelChoice
 from samclip_sdk.serve.worker import open_model
-from tests.bundle.test_signature import write_keys
 from tests.drawings import TINY_BUNDLE
 from tests.serve.running_server import alive
 
@@ -196,39 +194,3 @@ def test_nothing_is_lost_when_workers_are_killed() -> None:
         for each in asking:
             each.join()
         assert counts == {200: 320}
-
-
-def test_what_is_wrong_is_said_in_one_line_before_a_model_is_opened() -> None:
-    with bound_socket("127.0.0.1", 0) as taken:
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        in_use = CliRunner().invoke(app, ["serve", str(TINY_BUNDLE), "--port", port])
-    assert in_use.exit_code == 1
-    assert in_use.stderr.startswith(f"error: port {port} of 127.0.0.1 cannot be had: ")
-    small = CliRunner().invoke(app, ["serve", "--queue", "2"])
-    assert small.stderr == "error: queue is 2; it must be images or more, which is 16\n"
-    for empty in ("", ",", "   ", ", ,"):
-        keys = CliRunner().invoke(app, ["serve", "--port", "0"], env={"SAMCLIP_API_KEYS": empty})
-        assert keys.exit_code == 1
-        assert keys.stderr.startswith("error: SAMCLIP_API_KEYS is set to '")
-        assert "and holds no key: make one with" in keys.stderr
-    keys = CliRunner().invoke(app, ["serve", "--port", "0"], env={"SAMCLIP_API_KEYS": "short"})
-    assert "short" not in keys.stderr.replace("shorter", "")
-    assert "key 0 of SAMCLIP_API_KEYS is shorter than 16 letters" in keys.stderr
-
-
-def test_a_model_that_is_not_there_is_said_in_one_line() -> None:
-    result = CliRunner().invoke(
-        app, ["serve", "no-such-bundle", "--port", "0", "--log-level=error"]
-    )
-    assert result.exit_code == 1
-    assert "error: there is no bundle no-such-bundle" in result.stderr
-
-
-def test_a_bundle_that_the_key_has_not_signed_is_not_served(tmp_path: Path) -> None:
-    _, public = write_keys(tmp_path, "ours")
-    result = CliRunner().invoke(
-        app, ["serve", str(TINY_BUNDLE), "--port", "0", "--log-level=error", "--key", str(public)]
-    )
-    assert result.exit_code == 1
-    assert "is not signed" in result.stderr

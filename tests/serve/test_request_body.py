@@ -108,7 +108,7 @@ def test_a_form_that_takes_long_holds_nobody_up(monkeypatch: pytest.MonkeyPatch)
             turns += 1
         took_s = time.perf_counter() - started
         go_on.set()
-        with pytest.raises(RefusedError, match="the body could not be read within 1 s") as refused:
+        with pytest.raises(RefusedError, match="1 s") as refused:
             await reading
         assert refused.value.status == 408
         return turns, took_s

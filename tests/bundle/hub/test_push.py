@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from samclip_sdk import HubError, HubUnreachableError, OptionError, SamClip
+from samclip_sdk import HubError, HubUnreachableError, OptionError, SamClip, SamClipError
 from samclip_sdk.bundle.hub.card import hub_card
 from samclip_sdk.bundle.hub.push import push_bundle
 from samclip_sdk.bundle.open import open_bundle
@@ -19,6 +20,7 @@ from tests.bundle.hub.sample import CARD, WEIGHTS, id_of, in_repository, sample_
 from tests.bundle.hub.server import HubServer
 from tests.bundle.hub.state import TOKEN
 from tests.example_bundle import write_files
+from tests.refusals import refused
 
 FILES = sample_bundle()
 
@@ -91,8 +93,7 @@ class TestPush:
     def test_a_private_repository(self, hub: HubServer, folder: Path) -> None:
         push_bundle(folder, "org/new", token=TOKEN, private=True)
         assert hub.repositories["org/new"].private
-        with pytest.raises(HubError, match="a private one"):
-            SamClip.load("onnx", model="org/new")
+        refused(lambda: SamClip.load("onnx", model="org/new"), HubError, "private")
 
     @pytest.mark.parametrize("kind", ["folder", "zip", "hub"])
     def test_a_signature_goes_with_it(self, hub: HubServer, folder: Path, kind: str) -> None:
@@ -113,32 +114,38 @@ class TestPush:
         assert "bundle/manifest.sig" not in sample.files("org/new")
 
 
+REFUSED: list[tuple[str, str | None, type[SamClipError], tuple[str, ...]]] = [
+    ("new", TOKEN, OptionError, ("new", "org/name")),
+    ("org/new", None, HubError, ("logged in", "http")),
+    ("org/new", "wrong", HubError, ("the token",)),
+]
+
+
 class TestRefusals:
-    def test_a_name_that_cannot_be(self, hub: HubServer, folder: Path) -> None:
-        with pytest.raises(OptionError, match="is no name of a repository"):
-            push_bundle(folder, "new", token=TOKEN)
-        assert hub.log == []
-
-    def test_nobody_is_logged_in(self, hub: HubServer, folder: Path) -> None:
-        with pytest.raises(HubError, match=r"nobody is logged in at http.*that may write to"):
-            push_bundle(folder, "org/new")
-        assert hub.log == []
-
-    def test_a_token_that_is_not_taken(self, hub: HubServer, folder: Path) -> None:
-        with pytest.raises(HubError, match="does not take the token"):
-            push_bundle(folder, "org/new", token="hf_wrong")
+    @pytest.mark.parametrize(("name", "token", "error", "named"), REFUSED)
+    def test_names_and_tokens(
+        self,
+        hub: HubServer,
+        folder: Path,
+        name: str,
+        token: str | None,
+        error: type[SamClipError],
+        named: tuple[str, ...],
+    ) -> None:
+        refused(lambda: push_bundle(folder, name, token=token), error, *named)
         assert hub.repositories == {}
+        assert hub.log == [] or token == "wrong"
 
     def test_a_file_that_was_changed(self, hub: HubServer, folder: Path) -> None:
         (folder / WEIGHTS).write_bytes(b"changed")
-        with pytest.raises(BundleTamperedError, match=WEIGHTS):
-            push_bundle(folder, "org/new", token=TOKEN)
+        push = partial(push_bundle, folder, "org/new", token=TOKEN)
+        refused(push, BundleTamperedError, WEIGHTS)
         assert hub.log == []
 
     def test_a_hub_that_does_not_answer(self, hub: HubServer, folder: Path) -> None:
         hub.faults.down = True
-        with pytest.raises(HubUnreachableError, match="cannot be reached"):
-            push_bundle(folder, "org/new", token=TOKEN)
+        push = partial(push_bundle, folder, "org/new", token=TOKEN)
+        refused(push, HubUnreachableError, hub.url)
 
 
 @pytest.mark.usefixtures("direct_session")

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from random import Random
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from PIL import Image
 
+import samclip_sdk.serve
+from samclip_sdk import SamClipError
 from samclip_sdk.serve.settings import Limits
-from tests.fuzz.http.wire import Reply, Then, exchange
-from tests.fuzz.values import pixels
-from tests.fuzz.world import World
+from samclip_sdk.system.timing import peak_rss_bytes
+from tests.fuzz.answers import SECRET, SECRET_SIZE
+from tests.fuzz.cases import noise
+from tests.fuzz.picture_files import encoded
+from tests.fuzz.promises import World
+from tests.fuzz.wire import Reply, Then, exchange
 from tests.serve.running_server import TINY, Running, running
 
+DOCUMENT = Path(samclip_sdk.serve.__file__).with_name("openapi.json")
 KEY = "0123456789abcdef-of-the-fuzzer"
-KEY_LINE = f"Authorization: Bearer {KEY}".encode()
 LIMITS = Limits(
     body_mb=1,
     megapixels=1,
@@ -37,18 +41,14 @@ LIMITS = Limits(
     body_s=1,
     answer_s=30,
 )
-CHOICE = replace(TINY, text_cache=False)
 SIZES = ((24, 32), (40, 30), (3, 50), (80, 70))
 """Height and width of the pictures that it keeps, and of those that it is sent."""
-
-SECRET = b"a line that only files of the server hold"
-SECRET_SIZE = (37, 53)
-"""Of a picture that only files of the server hold."""
 
 SECRET_FILES = ("secret.txt", "secret.png", "c2VjcmV0", "a" * 64)
 """Their names: the third is base64 too, and the fourth an id."""
 
-_SPEED = re.compile(rb'"speed":\{[^}]*\}')
+MEMORY_BYTES = 100_000_000
+"""By how much a case may raise the peak of this process, whose bodies have a megabyte at most."""
 
 
 @dataclass
@@ -57,6 +57,7 @@ class Site:
 
     Attributes:
         server: it.
+        world: in whose folder its files are.
         errors: what it and its libraries have logged as such.
         pictures: the content of the picture of each size.
         ids: of the same, under which it keeps them.
@@ -64,15 +65,31 @@ class Site:
     """
 
     server: Running
-    errors: list[str]
-    pictures: Sequence[bytes]
-    ids: list[str] = field(default_factory=list)
-    known: bytes = b""
+    world: World = field(repr=False)
+    errors: list[str] = field(repr=False)
+    pictures: Sequence[bytes] = field(repr=False)
+    ids: list[str] = field(default_factory=list, repr=False)
+    known: bytes = field(default=b"", repr=False)
 
     def send(self, *pieces: bytes, then: Then = "wait") -> list[Reply]:
         """Sends bytes, over a connection of their own."""
         parts = urlsplit(self.server.url)
         return exchange((str(parts.hostname), int(parts.port or 0)), pieces, then=then)
+
+    def ask(self, asked: Callable[[], list[str]]) -> None:
+        """Makes a case of what sends something and returns the refusals; looks afterwards."""
+
+        def call() -> None:
+            self.errors.clear()  # those of a case that has failed are its own
+            before = peak_rss_bytes() or 0
+            refused = asked()
+            grown = (peak_rss_bytes() or 0) - before
+            assert grown < MEMORY_BYTES, f"its memory has grown by {grown} bytes"
+            self.check_health()
+            if refused:
+                raise SamClipError(refused[0])
+
+        self.world.judge(call)
 
     def check_health(self) -> None:
         """Whether nothing is amiss after whatever was sent.
@@ -91,16 +108,11 @@ class Site:
         image = {"base64": base64.b64encode(self.pictures[0]).decode()}
         asked = {"images": [image], "labels": ["dog"], "threshold": 0.0, "refine": False}
         (reply,) = self.send(post("text", json.dumps(asked).encode()))
-        return b"%d %b" % (reply.status, _SPEED.sub(b"", reply.body))
+        return b"%d %b" % (reply.status, re.sub(rb'"speed":\{[^}]*\}', b"", reply.body))
 
 
 def post(
-    verb: str,
-    body: bytes,
-    *,
-    kind: str = "application/json",
-    key: str = KEY,
-    close: bool = True,
+    verb: str, body: bytes, *, kind: str = "application/json", key: str = KEY, close: bool = True
 ) -> bytes:
     """A whole request to a route."""
     lines = [
@@ -117,13 +129,13 @@ def post(
 @contextmanager
 def opened_site(world: World) -> Iterator[Site]:
     """A server of the small model, which knows some pictures; its files hold secrets."""
-    pictures = [_png(size) for size in SIZES]
+    pictures = [encoded(Image.fromarray(noise(0, *size)), "PNG") for size in SIZES]
+    secret = encoded(Image.fromarray(noise(1, *SECRET_SIZE)), "PNG")
     for name in SECRET_FILES:
-        content = SECRET if name == "secret.txt" else _png(SECRET_SIZE)
-        (world.work / name).write_bytes(content)
-    keys = f"another-key-than-that, {KEY}"
-    with _errors() as errors, running(limits=LIMITS, keys=keys, choice=CHOICE) as server:
-        site = Site(server, errors, pictures)
+        (world.work / name).write_bytes(SECRET if name == "secret.txt" else secret)
+    keys, choice = f"another-key-than-that, {KEY}", replace(TINY, text_cache=False)
+    with _errors() as errors, running(limits=LIMITS, keys=keys, choice=choice) as server:
+        site = Site(server, world, errors, pictures)
         for content in pictures:
             image = {"base64": base64.b64encode(content).decode()}
             (reply,) = site.send(post("images", json.dumps({"images": [image]}).encode()))
@@ -149,9 +161,3 @@ def _errors() -> Iterator[list[str]]:
         yield found
     finally:
         logging.getLogger().removeHandler(handler)
-
-
-def _png(size: tuple[int, int]) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(pixels(Random(str(size)), *size)).save(content, "PNG")
-    return content.getvalue()

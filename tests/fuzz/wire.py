@@ -22,8 +22,6 @@ SILENCE_S = 0.05
 NO_HTTP = b"Invalid HTTP request received."
 """What uvicorn itself answers to what is no request, in plain text."""
 
-_ABORT = struct.pack("ii", 1, 0)  # closing resets the connection
-
 
 @dataclass(frozen=True)
 class Reply:
@@ -34,7 +32,9 @@ class Reply:
     body: bytes
 
 
-def exchange(address: tuple[str, int], pieces: Sequence[bytes], *, then: Then) -> list[Reply]:
+def exchange(
+    address: tuple[str, int], pieces: Sequence[bytes], *, then: Then, limit_s: float = LIMIT_S
+) -> list[Reply]:
     """Sends bytes over a connection of their own, and returns the answers.
 
     Args:
@@ -42,51 +42,43 @@ def exchange(address: tuple[str, int], pieces: Sequence[bytes], *, then: Then) -
         pieces: to send, one after the other.
         then: wait until the server closes the connection; or say that nothing more comes as soon
             as it is silent, after which it may close without an answer; or leave at once.
+        limit_s: of silence while an answer is due.
 
     Raises:
         AssertionError: it is silent for too long, or what it says is no HTTP.
     """
-    with socket.create_connection(address, timeout=LIMIT_S) as connection:
+    received, ended = bytearray(), then == "wait"
+    with socket.create_connection(address, timeout=limit_s) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(ConnectionError):  # it may answer before it has read all
             for piece in pieces:
                 connection.sendall(piece)
-        if then == "leave":
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        if then == "leave":  # closing resets the connection
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return []
-        received, ended = _receive(connection, end_if_silent=then == "end if silent")
-    return _parse(received, method=pieces[0].split(b" ", 1)[0], cut=ended)
+        connection.settimeout(limit_s if ended else SILENCE_S)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                try:
+                    piece = connection.recv(1 << 16)
+                except TimeoutError:
+                    assert not ended, f"hangs: silent for {limit_s:g} s"
+                    ended = True
+                    connection.settimeout(limit_s)
+                    connection.shutdown(socket.SHUT_WR)
+                    continue
+                if not piece:
+                    break
+                received += piece
+    method = b"" if received.endswith(NO_HTTP) else pieces[0].split(b" ", 1)[0]
+    return _parse(bytes(received), method=method.decode("latin-1"), cut=then != "wait" and ended)
 
 
-def _receive(connection: socket.socket, *, end_if_silent: bool) -> tuple[bytes, bool]:
-    """All that comes until the server closes, and whether this side has ended first."""
-    received, ended = bytearray(), False
-    connection.settimeout(SILENCE_S if end_if_silent else LIMIT_S)
-    while True:
-        try:
-            piece = connection.recv(1 << 16)
-        except TimeoutError:
-            if ended or not end_if_silent:
-                raise AssertionError(f"hangs: silent for {LIMIT_S:g} s") from None
-            ended = True
-            connection.settimeout(LIMIT_S)
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_WR)
-            continue
-        except ConnectionError:
-            return bytes(received), ended
-        if not piece:
-            return bytes(received), ended
-        received += piece
-
-
-def _parse(received: bytes, *, method: bytes, cut: bool) -> list[Reply]:
+def _parse(received: bytes, *, method: str, cut: bool) -> list[Reply]:
     """The answers; the last may be cut off if this side has ended first."""
-    if received.endswith(NO_HTTP):
-        method = b""  # for it there was none, not even HEAD
-    stream, found = _Played(received), []
+    stream, found = _Played(received), list[Reply]()
     while stream.tell() < len(received):
-        response = http.client.HTTPResponse(stream, method=method.decode("latin-1"))  # type: ignore[arg-type]
+        response = http.client.HTTPResponse(stream, method=method)  # type: ignore[arg-type]
         try:
             response.begin()
             body = response.read()

@@ -1,0 +1,299 @@
+"""Bundles: files damaged, swapped, gone; manifests edited; consistent attackers; zipped ones.
+
+An attacker who also writes the manifest's sha256 anew is consistent: then nothing but the content
+of the file itself can be refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+import os
+import shutil
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from samclip_sdk.bundle.manifest import MANIFEST_NAME
+from samclip_sdk.bundle.open import open_bundle
+from tests import example_bundle
+from tests.drawings import TINY_BUNDLE
+from tests.fuzz.cases import Damage, Edit, damage, damaged, edited, edits, fuzz
+from tests.fuzz.promises import World, holds, open_tiny
+
+WHOLE = (TINY_BUNDLE / MANIFEST_NAME).read_bytes()
+MANIFEST: dict[str, Any] = json.loads(WHOLE)
+TOKENIZER: dict[str, Any] = json.loads((TINY_BUNDLE / "tokenizer.json").read_bytes())
+VERSION = b'{"schema_version": 1, '
+RAW = (
+    *(b"", b"{}", b"[]", b"null", b"1", b"{" * 100_000, b"[" * 100_000, b'{"a":' * 50_000),
+    *(VERSION + b'"%b": [%b0]}' % (key, b"0," * 10**6) for key in (b"files", b"x")),
+    VERSION + b'"graphs": {%b}}' % b",".join(b'"%d":{}' % i for i in range(10**5)),
+    *(b'{"schema_version": NaN}', b'{"schema_version": 1e999}', b'{"schema_version": true}'),
+    *(b"\xff\xfe{}", b"\xef\xbb\xbf{}", VERSION + b'"schema_version": 2}', WHOLE + b"x"),
+    *(b" " * (17 << 20) + WHOLE, WHOLE.decode().encode("utf-16")),
+)
+HOSTILE_PARTS: tuple[dict[str, Any], ...] = (
+    {"type": "Replace", "pattern": {"String": "d"}, "content": "d" * 10**6},
+    {"type": "Replace", "pattern": {"Regex": "(.*)*x"}, "content": ""},
+    {"type": "Prepend", "prepend": "d" * 10**6},
+    {"type": "Split", "pattern": {"Regex": "(.+)+$x"}, "behavior": "Isolated", "invert": False},
+)
+LENGTHS = (0, 1, 2, 76, 78, 2**31, 2**40, 2**60, 2**62)
+
+
+def _used_files() -> list[str]:
+    """The files that opening the bundle in fp32 reads, the tokenizer first."""
+    artifacts = [
+        each
+        for name, graph in MANIFEST["graphs"].items()
+        if name.partition("@")[0] not in ("letterbox", "text_to_mask")
+        for each in graph["artifacts"]
+        if (each["runtime"], each["precision"]) == ("onnx", "fp32")
+    ]
+    weights = [file["path"] for each in artifacts for file in each["weights"]]
+    return ["tokenizer.json", *(each["path"] for each in artifacts), *dict.fromkeys(weights)]
+
+
+FILES = _used_files()
+Files = dict[str, bytes | str | None]
+"""Path -> bytes; a link's target, or "" for a folder; None for a file that is gone."""
+
+VERBS: dict[str, Callable[[Path], object]] = {
+    "open": open_tiny,
+    "verify": lambda bundle: open_bundle(bundle).verify(),
+}
+verbs = st.sampled_from(("use", *VERBS))
+
+
+@contextmanager
+def _changed(bundle: Path, changes: Files) -> Iterator[None]:
+    """A bundle some of whose files are others."""
+    kept = bundle.with_name("kept")
+    try:
+        for path, new in changes.items():
+            (kept / path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(bundle / path, kept / path)
+            if isinstance(new, bytes):
+                (bundle / path).write_bytes(new)
+            elif new == "":
+                (bundle / path).mkdir()
+            elif new is not None:
+                os.symlink(new, bundle / path)
+        yield
+    finally:
+        for path in changes:
+            place = bundle / path
+            if place.is_dir() and not place.is_symlink():
+                place.rmdir()
+            os.replace(kept / path, place)
+        shutil.rmtree(kept)
+
+
+def ask(world: World, verb: str, changes: Files) -> None:
+    def run() -> object:
+        with _changed(world.bundle, changes):
+            if verb != "use":
+                return VERBS[verb](world.bundle)
+            with open_tiny(world.bundle) as model:
+                return model.segment_text(world.picture, ["dog"], threshold=0.0)
+
+    world.judge(run, check=holds if verb == "use" else lambda answer: None)
+
+
+@fuzz(1, path=st.sampled_from(FILES), ways=damage, verb=verbs)
+def test_damaged_files(world: World, path: str, ways: Damage, verb: str) -> None:
+    ask(world, verb, {path: damaged((world.bundle / path).read_bytes(), ways)})
+
+
+@fuzz(
+    1,
+    path=st.sampled_from([*FILES, MANIFEST_NAME]),
+    new=st.sampled_from(
+        (None, "", b"", "itself", "/etc/passwd", "../../bundle/NOTICE", "/dev/zero", *FILES[:4])
+    ),
+    verb=verbs,
+)
+def test_swapped_files(world: World, path: str, new: bytes | str | None, verb: str) -> None:
+    if new in FILES:
+        new = (world.bundle / str(new)).read_bytes()
+    ask(world, verb, {path: Path(path).name if new == "itself" else new})
+
+
+@fuzz(3, edit=edits(), verb=verbs)
+def test_edited_manifests(world: World, edit: Edit, verb: str) -> None:
+    ask(world, verb, {MANIFEST_NAME: json.dumps(edited(MANIFEST, edit)).encode()})
+
+
+@fuzz(1, place=st.integers(0, len(RAW) - 1), ways=damage | st.none(), verb=verbs)
+def test_manifests_that_are_no_json(
+    world: World, place: int, ways: Damage | None, verb: str
+) -> None:
+    ask(world, verb, {MANIFEST_NAME: RAW[place] if ways is None else damaged(WHOLE, ways)})
+
+
+def consistent(path: str, content: bytes) -> Files:
+    """A file that is another, and a manifest that says so."""
+    manifest = copy.deepcopy(MANIFEST)
+    for record in _records(manifest):
+        if record["path"] == path:
+            record.update(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+    return {path: content, MANIFEST_NAME: json.dumps(manifest).encode()}
+
+
+def _records(node: Any) -> Iterator[dict[str, Any]]:
+    """Every file's record in a manifest."""
+    if isinstance(node, dict):
+        if "sha256" in node:
+            yield node
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from _records(each)
+
+
+@fuzz(1, path=st.sampled_from([*FILES[:8], "tokenizer.json"]), ways=damage, verb=verbs)
+def test_damaged_files_with_their_sha256(world: World, path: str, ways: Damage, verb: str) -> None:
+    ask(world, verb, consistent(path, damaged((world.bundle / path).read_bytes(), ways)))
+
+
+def _with_parts(part: dict[str, Any], times: int) -> dict[str, Any]:
+    place = "pre_tokenizer" if part["type"] == "Split" else "normalizer"
+    parts = {"type": "Sequence", f"{place}s".replace("_", ""): [part] * times}
+    return {**TOKENIZER, place: parts}
+
+
+def _of_length(length: int) -> dict[str, Any]:
+    changed = copy.deepcopy(TOKENIZER)
+    changed["truncation"]["max_length"] = length
+    changed["padding"]["strategy"] = {"Fixed": length}
+    return changed
+
+
+tokenizers = st.one_of(
+    st.builds(lambda edit: edited(TOKENIZER, edit), edits(depth=2)),
+    st.builds(lambda edit: edited(TOKENIZER, edit), edits(depth=4)),
+    st.builds(_with_parts, st.sampled_from(HOSTILE_PARTS), st.integers(1, 3)),
+    st.builds(_of_length, st.sampled_from(LENGTHS)),
+)
+
+
+@fuzz(1, tokenizer=tokenizers.map(lambda found: json.dumps(found).encode()), verb=verbs)
+def test_edited_tokenizers_with_their_sha256(world: World, tokenizer: bytes, verb: str) -> None:
+    ask(world, verb, consistent("tokenizer.json", tokenizer))
+
+
+MEMBERS = {MANIFEST_NAME: json.dumps(example_bundle.manifest()).encode()}
+MEMBERS |= example_bundle.contents()
+NAMES = (
+    *("/abs", "../up", "a/../../up", "..\\up", "C:/x", "a//b", "./a", "a/./b", "~/x", "x" * 300),
+    *("é", "\u202e", "manifest.json", "MANIFEST.JSON", "f/manifest.json", "manifest.json/x", "."),
+    *("/", "onnx", "onnx/", "tokenizer.json", "con"),
+)
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2)
+LINK, PIPE = 0o120777 << 16, 0o010644 << 16
+SIZES = (0, 1, 100, 2**24, 2**31, 2**32 - 1)
+Member = tuple[str, bytes, int]
+compressions = st.sampled_from(COMPRESSIONS)
+members = st.sampled_from(sorted(MEMBERS))
+
+
+def zipped(found: Sequence[Member], compression: int) -> bytes:
+    content = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(content, "w", compression) as archive:
+        warnings.simplefilter("ignore")  # Python warns of two members of one name
+        for name, data, mode in found:
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type, info.create_system = mode, compression, 3
+            archive.writestr(info, data)
+    return content.getvalue()
+
+
+def unpack(world: World, content: bytes) -> None:
+    """Opens it twice, the second time from the cache, where it is whole."""
+    path = world.work / "case.zip"
+    path.write_bytes(content)
+
+    def run() -> None:
+        opened = open_bundle(str(path))
+        opened.verify()
+        again = open_bundle(str(path))
+        assert (again.id, again.root) == (opened.id, opened.root)
+
+    world.judge(run, writes=("xdg_cache_home/*/bundles/*",))
+    path.unlink()
+
+
+@fuzz(
+    3,
+    name=members,
+    kind=st.sampled_from(("link", "pipe", "gone", "twice", "damaged", "bomb", "as is")),
+    ways=damage,
+    compression=compressions,
+)
+def test_odd_members(world: World, name: str, kind: str, ways: Damage, compression: int) -> None:
+    data = MEMBERS[name]
+    odd: dict[str, list[Member]] = {
+        "link": [(name, b"/etc/passwd", LINK)],
+        "pipe": [(name, b"/etc/passwd", PIPE)],
+        "gone": [],
+        "twice": [(name, data, 0)] * 2,
+        "damaged": [(name, damaged(data, ways), 0)],
+        "bomb": [(name, bytes(20_000_000), 0)],
+        "as is": [(name, data, 0)],
+    }
+    others = [(each, MEMBERS[each], 0) for each in MEMBERS if each != name]
+    unpack(world, zipped([*others, *odd[kind]], compression))
+
+
+@fuzz(
+    2,
+    name=st.sampled_from(NAMES) | st.text(min_size=1, max_size=20),
+    mode=st.sampled_from((0, LINK)),
+    folder=st.sampled_from(("", "", "", "f/", "f/g/", "/", "../", "f//")),
+    compression=compressions,
+)
+def test_odd_names_of_members(
+    world: World, name: str, mode: int, folder: str, compression: int
+) -> None:
+    found = [(folder + each, data, 0) for each, data in MEMBERS.items()]
+    unpack(world, zipped(found if folder else [*found, (name, b"x", mode)], compression))
+
+
+@fuzz(
+    2,
+    name=members,
+    size=st.none() | st.sampled_from(SIZES),
+    expands=st.booleans(),
+    compression=compressions,
+)
+def test_sizes_of_members_that_are_lies(
+    world: World, name: str, size: int | None, expands: bool, compression: int
+) -> None:
+    bomb = {name: bytes(2_000_000)} if expands else {}
+    found = [(each, data, 0) for each, data in {**MEMBERS, **bomb}.items()]
+    content = bytearray(zipped(found, compression))
+    central = content.rindex(name.encode()) - 46
+    local = int.from_bytes(content[central + 42 : central + 46], "little")
+    for place in (local + 22, central + 24):
+        said = len(MEMBERS[name]) if size is None else size
+        content[place : place + 4] = said.to_bytes(4, "little")
+    unpack(world, bytes(content))
+
+
+@fuzz(3, ways=damage, compression=compressions)
+def test_damaged_zips(world: World, ways: Damage, compression: int) -> None:
+    whole = zipped([(name, data, 0) for name, data in MEMBERS.items()], compression)
+    unpack(world, damaged(whole, ways))
+
+
+@fuzz(0.5, content=st.binary(max_size=200) | st.sampled_from((b"PK\5\6" + bytes(18), b"x" * 999)))
+def test_files_that_are_no_zip(world: World, content: bytes) -> None:
+    unpack(world, content)
