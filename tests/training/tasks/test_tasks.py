@@ -13,12 +13,12 @@ from training.batches import Batch, Joined
 from training.composed.corpus import Corpus
 from training.composed.datasets import PictureBatches, SceneBatches
 from training.composed.vocabulary import Noun
-from training.config import ClipTeacherConfig
 from training.config_file import find_config, load_stage
 from training.data_config import Pictures, Scenes
 from training.errors import TrainingError
 from training.loop.optimizer import choose_trained
 from training.loop_config import Optimisation
+from training.stages.small_teachers import ClipTeacherConfig
 from training.tasks.distill import DistillTask
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions
