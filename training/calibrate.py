@@ -48,21 +48,6 @@ _EVERYTHING = 64
 _DOING = "calibrating"
 
 
-def read_calibration(checkpoint: Path) -> Calibration:
-    """Reads the calibration of a checkpoint.
-
-    Raises:
-        TrainingError: it was not calibrated, or the file is damaged.
-    """
-    path = checkpoint / CALIBRATION_NAME
-    try:
-        return Calibration.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise TrainingError(f"{checkpoint} is not calibrated: do that first") from error
-    except ValueError as error:
-        raise TrainingError(f"{path} is damaged: calibrate again") from error
-
-
 def calibrate_on_scenes(
     checkpoint: Checkpoint,
     corpus: Corpus,

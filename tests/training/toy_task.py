@@ -65,6 +65,9 @@ class Toy(Task):
     def count_images(self, batch: Tensor) -> int:
         return len(batch)
 
+    def count_broken(self, batch: Tensor) -> int:
+        return 0
+
     def measure(self, batch: Tensor) -> dict[str, Tensor]:
         output = self.parts["alone"](self.parts["body"](self.parts["frozen"](batch)))
         distance = (output.float() - batch @ self.truth).square().mean(dim=1)
