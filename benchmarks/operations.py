@@ -28,11 +28,12 @@ from export.source import find_source
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import ModelConfig
 from training.batches import PATCH_PX, Joined
-from training.config import DistillConfig, FoundationTeachers
 from training.config_file import load_model, load_stage, stage_names
 from training.data_config import Sa1b, Shards
 from training.loop.optimizer import choose_trained
+from training.stages.distill import DistillConfig
 from training.tasks.distill import DistillTask
+from training.teacher_config import FoundationTeachers
 from training.teachers.pretrained import OpenClip
 from training.teachers.small import SmallSam
 
@@ -93,7 +94,7 @@ def _count_stage(
 
 def _build_task(settings: DistillConfig, model: ModelConfig, *, clip: str) -> DistillTask:
     """The stage's task without values; SAM ViT-B is of the student's own architecture."""
-    weights = ("sam_weight", "region_weight", "dense_weight", "cell_weight")
+    weights = ("sam_weight", "region_weight", "dense_weight")
     with torch.device("meta"):
         student = SamClipModel(model)
         student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)

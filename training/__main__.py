@@ -13,51 +13,22 @@ from lightning_fabric import Fabric
 
 from samclip_sdk.cli.terminal import warnings_as_lines
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.system.progress import OnProgress
-from training.config import (
-    CalibrateConfig,
-    ClassifierClipConfig,
-    ClipTeacherConfig,
-    DistillConfig,
-    EmbeddingsConfig,
-    JointConfig,
-    PublishConfig,
-    SamTeacherConfig,
-    StageConfig,
-)
 from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
 from training.errors import TrainingError
-from training.inputs import check_inputs
 from training.loop.run_state import check_state
 from training.loop.train import build_fabric, leave_processes
-from training.loop_config import Optimisation, Precision, Sharding
-from training.publishing import publish_results
+from training.stage import Stage, StageSettings
 from training.stage_order import note_done, stages_to_run
-from training.stages import Stages
-from training.step_size import Trained, batches_in_step
-from training.teachers.teacher_pair import SETTINGS_NAME
+from training.stages.publish import PublishConfig
 from training.terminal import drawn_progress
-from training.text_config import (
-    LexiconConfig,
-    TextEncoderTrainingConfig,
-    TextTeacherConfig,
-)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-_CONFIG, _RUNS = "tiny", Path("runs")  # what is taken where nothing is said
+_CONFIG, _RUNS = "tiny", Path("runs")  # the defaults, which no command needs to name
 _PUBLISHED = Path(__file__).parent / "checkpoints"
 _ALL = "all"
 _ACCELERATORS = ("auto", "cpu", "cuda", "mps")
-_IN_ONE_PROCESS = (
-    TextTeacherConfig,
-    LexiconConfig,
-    TextEncoderTrainingConfig,
-    PublishConfig,
-    CalibrateConfig,
-)
-_SHARDED = (DistillConfig, SamTeacherConfig)
 
 
 @app.command()
@@ -76,6 +47,9 @@ def main(
     changed: Annotated[
         bool, typer.Option("--changed", help="resume although the settings have changed")
     ] = False,
+    smoke: Annotated[
+        int, typer.Option(min=0, help="only so many steps: speed, memory and hours; no result")
+    ] = 0,
 ) -> None:
     """Runs STAGE, a table of the config, or all of them.
 
@@ -85,6 +59,8 @@ def main(
     nothing is published.
     """
     try:
+        if smoke and stage == _ALL:
+            raise TrainingError("--smoke is for one stage: give a stage's name instead of all")
         with warnings_as_lines(partial(typer.echo, err=True)), drawn_progress() as on_progress:
             run = partial(
                 _run,
@@ -92,6 +68,7 @@ def main(
                 runs=runs,
                 launch=Launch(devices, nodes, accelerator),
                 changed=changed,
+                smoke=smoke,
                 on_progress=on_progress,
             )
             stages: tuple[str, ...] = (stage,)
@@ -111,18 +88,18 @@ def main(
 
 @dataclass(frozen=True)
 class Launch:
-    """On how many processes and machines a stage runs, and on what."""
+    """The processes and machines that a stage runs on, and their accelerator."""
 
     devices: int
     nodes: int
     accelerator: str
 
-    def check(self, settings: StageConfig, model: ModelConfig) -> None:
-        """Holds what was asked against the machine, and against the stage of a model.
+    def check(self, settings: StageSettings) -> None:
+        """Compares what was asked for with the machine and with the stage.
 
         Raises:
-            TrainingError: the machine does not have that, the stage runs in one process only or on
-                one machine, its pictures cannot be shared out, or it cannot be sharded.
+            TrainingError: the machine does not have that, the stage runs in one process or on one
+                machine only, or the processes cannot share its steps.
         """
         if self.accelerator not in _ACCELERATORS:
             known = ", ".join(_ACCELERATORS)
@@ -138,42 +115,24 @@ class Launch:
         if wanted != "cpu" and self.devices > torch.accelerator.device_count():
             count = torch.accelerator.device_count()
             raise TrainingError(f"--devices {self.devices}: there are {count} of {wanted} here")
-        if isinstance(settings, _IN_ONE_PROCESS) and self.devices * self.nodes > 1:
+        if settings.one_process and self.devices * self.nodes > 1:
             raise TrainingError(
                 f"a stage of the task {settings.task} runs in one process: leave out --devices "
                 "and --nodes"
             )
-        if isinstance(settings, Trained):
-            batches_in_step(settings, processes=self.devices * self.nodes)
-        if isinstance(settings, EmbeddingsConfig) and self.nodes > 1:
+        if settings.one_machine and self.nodes > 1:
             raise TrainingError(
-                f"a stage of the task {settings.task} runs on one machine, whose processes fill "
-                "its cache: leave out --nodes"
+                f"a stage of the task {settings.task} runs on one machine: leave out --nodes"
             )
-        if _sharding(settings) != "none":
-            self._check_sharding(settings, model)
+        settings.check_processes(self.devices * self.nodes)
 
-    def _check_sharding(self, settings: StageConfig, model: ModelConfig) -> None:
-        kind, reason = model.image_encoder.kind, ""
-        if not isinstance(settings, _SHARDED):
-            reason = f"a stage of the task {settings.task} cannot be"
-        elif kind != "vit_det":
-            reason = f"that is for image encoders of the kind vit_det, and {model.name} has {kind}"
-        elif self.devices * self.nodes == 1:
-            reason = "there is one process: give --devices or --nodes"
-        if reason:
-            raise TrainingError(
-                f'optimisation.sharding is "full", but {reason}; or set it to "none"'
-            )
-
-    def __call__(self, settings: StageConfig) -> Fabric:
+    def __call__(self, settings: StageSettings) -> Fabric:
         """Starts the processes; each goes on from here."""
         fabric = build_fabric(
-            _precision(settings),
+            settings.computes_in,
             devices=self.devices,
             nodes=self.nodes,
             accelerator=self.accelerator,
-            sharding=_sharding(settings),
         )
         fabric.launch()
         return fabric
@@ -187,105 +146,41 @@ def _run(
     runs: Path,
     launch: Launch,
     changed: bool,
+    smoke: int,
     on_progress: OnProgress,
 ) -> str:
-    """Runs a stage, once all that it needs is known to be there.
+    """Runs a stage as soon as all that it needs is known to exist.
 
     Returns:
-        Where the result is, and which command is next; nothing but in the first process.
+        Where the result is, and the next command, or the pace; nothing in other processes than the
+        first.
     """
     path = find_config(config)
     settings, model = load_stage(path, stage, overrides=overrides), load_model(path)
-    launch.check(settings, model)
+    launch.check(settings)
     results, run = runs / path.stem, runs / path.stem / stage
-    check_inputs(settings, runs=results)
-    check_state(run)
-    stages = Stages(
-        model,
-        clip=_clip_settings(settings, path, trained=results / "clip_teacher" / SETTINGS_NAME),
+    settings.check(runs=results)
+    if not smoke:
+        check_state(run)
+    fabric = launch(settings)
+    place = Stage(
+        run=run,
         runs=results,
+        model=model,
+        fabric=fabric,
+        published=_PUBLISHED / path.stem,
         allow_changes=changed,
         on_progress=on_progress,
     )
-    fabric = launch(settings)
-    result, note = _carry_out(settings, stages, run, fabric, published=_PUBLISHED / path.stem)
+    if smoke:
+        pace = settings.smoke(place, steps=smoke)
+        return f"{stage}: {pace}" if fabric.is_global_zero else ""
+    result = settings.run(place)
     if not fabric.is_global_zero:
         return ""
     note_done(run, settings)
     runs = _PUBLISHED if isinstance(settings, PublishConfig) else runs
-    return f"{_short(result)} is written{note}. Next: {_next(stage, path, runs=runs, last=result)}"
-
-
-def _carry_out(
-    settings: StageConfig, stages: Stages, run: Path, fabric: Fabric, *, published: Path
-) -> tuple[Path, str]:
-    """Does what a stage is for.
-
-    Returns:
-        Where the result is, and what else is to be told of it.
-    """
-    match settings:
-        case ClipTeacherConfig() | SamTeacherConfig() | ClassifierClipConfig():
-            stages.train_teacher(settings, run, fabric)
-        case TextTeacherConfig() | LexiconConfig():
-            stages.fit_words(settings, run)
-        case TextEncoderTrainingConfig():
-            stages.train_text_encoder(settings, run, fabric)
-        case EmbeddingsConfig():
-            stages.embed(settings, fabric)
-            return settings.folder, ""
-        case DistillConfig():
-            stages.distill(settings, run, fabric)
-        case JointConfig():
-            stages.train_jointly(settings, run, fabric)
-        case PublishConfig():
-            publish_results(settings, results=run.parent, target=published)
-            return published, ""
-        case CalibrateConfig():
-            kept = stages.calibrate(settings, fabric)
-            note = f" ({' and '.join(kept)} at their defaults, for want of masks)" if kept else ""
-            return run.parent / settings.checkpoint, note
-    return run, ""
-
-
-def _clip_settings(settings: StageConfig, path: Path, *, trained: Path) -> ClipTeacherConfig | None:
-    """Those that the CLIP teacher was trained with; the config's, if it was not trained yet."""
-    if isinstance(settings, ClipTeacherConfig):
-        return settings
-    if trained.exists():
-        try:
-            return ClipTeacherConfig.model_validate_json(trained.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise TrainingError(f"{trained} is not what the stage clip_teacher wrote") from error
-    if "clip_teacher" not in stage_names(path):
-        return None
-    own = load_stage(path, "clip_teacher")
-    return own if isinstance(own, ClipTeacherConfig) else None
-
-
-def _precision(settings: StageConfig) -> Precision:
-    if isinstance(settings, EmbeddingsConfig):
-        return settings.precision
-    optimisation = _optimisation(settings)
-    return "fp32" if optimisation is None else optimisation.precision
-
-
-def _sharding(settings: StageConfig) -> Sharding:
-    optimisation = _optimisation(settings)
-    return "none" if optimisation is None else optimisation.sharding
-
-
-def _optimisation(settings: StageConfig) -> Optimisation | None:
-    """How a stage steps, if the loop runs it."""
-    match settings:
-        case TextTeacherConfig() | LexiconConfig():
-            return None
-        case PublishConfig() | CalibrateConfig():
-            return None
-        case EmbeddingsConfig():
-            return None
-        case _:
-            return settings.optimisation
+    return f"{_short(result)} is written. Next: {_next(stage, path, runs=runs, last=result)}"
 
 
 def _next(stage: str, path: Path, *, runs: Path, last: Path) -> str:

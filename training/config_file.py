@@ -1,4 +1,7 @@
-"""A TOML file of settings: a model, and a table for each stage; any value can be overridden."""
+"""A TOML file of settings: a model, and a table for each stage. Any value can be overridden.
+
+A file may name another one as its `base`, and then has only the values that differ.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
-from training.config import StageConfig
+from training.config import AnyStage
 from training.errors import TrainingError
+from training.stage import StageSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,32 +23,16 @@ else:
 
 CONFIGS = Path(__file__).parent / "configs"
 
-_MODEL = "model"
+_MODEL, _BASE = "model", "base"
 _SHARED = "merge"  # the table that stages of these tasks share
 _MERGES = ("distill", "embeddings")
-_SHARED_WITH_CALIBRATE = ("sources", "index")  # of the pictures in it
-_TASKS = (
-    "clip_teacher",
-    "sam_teacher",
-    "text_teacher",
-    "lexicon",
-    "classifier_clip",
-    "text_encoder",
-    "embeddings",
-    "distill",
-    "joint",
-    "publish",
-    "calibrate",
-)
-_KINDS = ("small", "foundation", "composed", "shards", "sa1b", "photographs", "mixed")
-"""Of teachers, pictures and scenes."""
-_MOST_FAULTS = 3  # that a message tells
+_MOST_FAULTS = 3  # in a message
 
-_ADAPTER: TypeAdapter[StageConfig] = TypeAdapter(StageConfig)
+_ADAPTER: TypeAdapter[StageSettings] = TypeAdapter(AnyStage)
 
 
 def find_config(name: str) -> Path:
-    """A config by its name in training/configs, or by the path of a TOML file.
+    """Returns the path of a config: of a name in training/configs, or of a TOML file.
 
     Raises:
         TrainingError: there is no such config.
@@ -57,10 +45,10 @@ def find_config(name: str) -> Path:
 
 
 def load_model(path: Path) -> ModelConfig:
-    """Reads the model of a TOML file: a preset's name, or a table of `preset` and what differs.
+    """Reads the model of a TOML file: a preset's name, or a table of `preset` and differences.
 
     Raises:
-        TrainingError: no such preset, an unknown key, or sizes that do not go together.
+        TrainingError: there is no such preset, a key is unknown, or sizes do not fit together.
     """
     model = _read(path).get(_MODEL, {})
     changes = {"preset": model} if isinstance(model, str) else dict(model)
@@ -72,24 +60,24 @@ def load_model(path: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(_join(PRESETS[preset].model_dump(), changes))
     except ValidationError as error:
-        raise TrainingError(f"{path.name}, model: {_describe(error)}") from error
+        raise TrainingError(f"{path.name}, model: {_describe(error, changes)}") from error
 
 
 def stage_names(path: Path) -> list[str]:
-    """The stages that a TOML file has a table for."""
+    """Returns the names of the stages of a TOML file, in their order."""
     return list(_tables(path)[1])
 
 
-def load_stage(path: Path, stage: str, *, overrides: tuple[str, ...] = ()) -> StageConfig:
-    """Reads one stage's table of a TOML file; what `merge` has goes for every stage of the merge.
+def load_stage(path: Path, stage: str, *, overrides: tuple[str, ...] = ()) -> StageSettings:
+    """Reads the settings of one stage. Those in the table `merge` hold for all stages of a merge.
 
     Args:
-        path: the file, one table a stage.
-        stage: the table's name.
+        path: the TOML file.
+        stage: the name of the stage's table.
         overrides: `dotted.key=value`, the value in TOML's syntax.
 
     Raises:
-        TrainingError: no such stage, an unknown key, or a value out of range.
+        TrainingError: there is no such stage, a key is unknown, or a value is out of range.
     """
     shared, tables = _tables(path)
     if stage not in tables:
@@ -99,28 +87,36 @@ def load_stage(path: Path, stage: str, *, overrides: tuple[str, ...] = ()) -> St
         raise TrainingError(f"{path.name}: {stage} is no table")
     if table.get("task") in _MERGES:
         table = _join(shared, table)
-    elif table.get("task") == "calibrate" and "pictures" in table:
-        pictures = shared.get("pictures", {})
-        kept = {key: pictures[key] for key in _SHARED_WITH_CALIBRATE if key in pictures}
-        table = _join({"pictures": kept}, table)
     for override in overrides:
         _override(table, override)
     try:
         return _ADAPTER.validate_python(table)
     except ValidationError as error:
-        raise TrainingError(f"{path.name}, stage {stage}: {_describe(error)}") from error
+        raise TrainingError(f"{path.name}, stage {stage}: {_describe(error, table)}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Reads a TOML file; what it does not have comes from its base."""
+    tables = _parse(path)
+    if (base := tables.pop(_BASE, None)) is None:
+        return tables
+    shared = _parse(find_config(str(base)))
+    if _BASE in shared:
+        raise TrainingError(
+            f"{path.name}: its base {base} has a base itself, {shared[_BASE]}: name that one"
+        )
+    return _join(shared, tables)
+
+
+def _parse(path: Path) -> dict[str, Any]:
     try:
-        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # of the syntax, or of the bytes
         raise TrainingError(f"{path} is no TOML file: {error}") from error
-    return tables
 
 
 def _tables(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The table that merges share, and the tables of the stages by name."""
+    """Returns the table that merges share, and the tables of the stages by name."""
     tables = _read(path)
     tables.pop(_MODEL, None)
     return tables.pop(_SHARED, {}), tables
@@ -148,15 +144,12 @@ def _override(table: dict[str, Any], override: str) -> None:
     table[leaf] = value
 
 
-def _describe(error: ValidationError) -> str:
-    """What is wrong with which keys, in one line."""
+def _describe(error: ValidationError, table: Any) -> str:
+    """Returns what is wrong with which keys of a table, in one line."""
     found = error.errors(include_url=False)
     told = []
     for each in found[:_MOST_FAULTS]:
-        keys = [str(part) for part in each["loc"]]
-        # Beside keys, a place has of which kind a stage is, and a table of it.
-        keys = keys[1:] if keys and keys[0] in _TASKS else keys
-        key = ".".join(keys[:1] + keys[2:] if len(keys) > 1 and keys[1] in _KINDS else keys)
+        key = _dotted(each["loc"], table)
         match each["type"]:
             case "extra_forbidden":
                 told.append(f"there is no key {key}")
@@ -170,8 +163,22 @@ def _describe(error: ValidationError) -> str:
     return "; ".join(told) + (f"; and {more} more" if more else "")
 
 
+def _dotted(place: tuple[str | int, ...], table: Any) -> str:
+    """Returns the dotted key of a place in a table.
+
+    A place also has the kind of each table that is one of several kinds. Kinds are left out.
+    """
+    keys = []
+    for position, part in enumerate(place, start=1):
+        inside = isinstance(part, int) or (isinstance(table, dict) and part in table)
+        if inside or position == len(place):
+            keys.append(str(part))
+            table = table[part] if inside else None
+    return ".".join(keys)
+
+
 def _join(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Tables put together, those inside them too; where both have a value, it is the own one."""
+    """Joins two tables and the tables inside them. Own values replace shared ones."""
     joined = dict(shared)
     for key, value in own.items():
         both = isinstance(value, dict) and isinstance(shared.get(key), dict)

@@ -1,4 +1,4 @@
-"""The settings of the loop, whatever the stage."""
+"""The settings of the training loop, the same for all stages."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pydantic import Field, model_validator
 from training.data_config import Settings
 
 Precision = Literal["fp32", "bf16"]
-Sharding = Literal["none", "full"]
+
+_OLDER: dict[str, Any] = {"accumulate": 1, "sharding": "none"}
 
 
 class EarlyStop(Settings):
-    """A floor under what a student may forget: `metric` is to be `at_least` so much.
+    """A lower limit for a skill that the student may forget.
 
-    The weights of the last validation that was not below are the result, whether training stopped
-    early or not; it stops once `metric` has been below for `patience` epochs. The best weights
-    would be the wrong ones: a student that starts as its teacher is best before it has learned.
+    The result of a run is the weights of the last validation at which `metric` was `at_least` this
+    high. Training stops after `patience` epochs below the limit. The best weights would be the
+    wrong ones: a student that starts as its teacher is best before it has learned anything.
     """
 
     metric: str
@@ -26,7 +27,7 @@ class EarlyStop(Settings):
 
 
 class Validation(Settings):
-    """Every `every_steps` steps, `batches` batches that are never trained on."""
+    """A validation every `every_steps` steps, on `batches` batches that are never trained on."""
 
     every_steps: int = Field(gt=0)
     batches: int = Field(gt=0)
@@ -34,7 +35,7 @@ class Validation(Settings):
 
 
 class Optimisation(Settings):
-    """How the loop steps, whatever the stage."""
+    """How the training loop steps."""
 
     steps: int = Field(default=0, ge=0)
     epochs: float = Field(default=0.0, ge=0, description="passes over shards, instead of steps")
@@ -42,7 +43,7 @@ class Optimisation(Settings):
     pictures_per_step: int | None = Field(
         default=None,
         gt=0,
-        description="in all processes together; without it, a batch in each",
+        description="in all processes together; without it, each process takes one batch",
     )
     learning_rate: float = Field(gt=0)
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -59,9 +60,6 @@ class Optimisation(Settings):
         default={}, description="part -> factor on the learning rate; other parts are frozen"
     )
     precision: Precision = "bf16"
-    sharding: Sharding = Field(
-        default="none", description="full: a share of all weights in each process"
-    )
     checkpoint_minutes: float = Field(default=3.0, gt=0)
     workers: int = Field(default=1, ge=0)
     threads: int = Field(default=2, gt=0)
@@ -70,21 +68,19 @@ class Optimisation(Settings):
     @model_validator(mode="before")
     @classmethod
     def _read_older(cls, values: Any) -> Any:
-        """Reads what stages once wrote: one batch a step in each process had a name of its own."""
-        if isinstance(values, dict) and values.get("accumulate") == 1:
-            return {name: value for name, value in values.items() if name != "accumulate"}
-        return values
+        """Reads the published teachers' settings: two settings of theirs are no longer there."""
+        if not isinstance(values, dict):
+            return values
+        return {key: x for key, x in values.items() if key not in _OLDER or x != _OLDER[key]}
 
     @model_validator(mode="after")
     def _check(self) -> Optimisation:
         if bool(self.steps) == bool(self.epochs):
             raise ValueError("give either steps or epochs")
-        if self.averaging and self.sharding != "none":
-            raise ValueError("averaging needs whole weights in each process: leave out sharding")
         if self.steps and self.validation is not None and self.validation.early_stop is not None:
             raise ValueError("early_stop.patience counts epochs: give epochs instead of steps")
         return self
 
     def with_steps(self, steps: int) -> Optimisation:
-        """The same once the data has said how many steps its epochs are."""
+        """Returns a copy that has `steps` steps, for an epoch's steps depend on the data."""
         return self.model_copy(update={"steps": steps})

@@ -1,4 +1,4 @@
-"""`python -m training.photographs`: zips become sets in COCO's layout; nouns are held out."""
+"""`python -m training.photographs`: masks for boxes, and the list of nouns that a model knows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from samclip_sdk.errors import SamClipError
 from samclip_sdk.system.atomic_file import atomic_file
 from training.data_config import Photographs as Settings
 from training.real.boxed_masks import Bars, mask_set
-from training.real.held_out_nouns import choose_held_out
-from training.real.photograph_zips import convert_zips
 from training.real.photographs import Photographs
 from training.real.taught_nouns import choose_taught, taught_words
 from training.terminal import drawn_progress
@@ -23,25 +21,6 @@ from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-
-
-@app.command()
-def convert(
-    zips: Annotated[Path, typer.Argument(help="folder of zips: img/, ids/ and meta.json")],
-    target: Annotated[Path, typer.Argument(help="gets a folder a set")],
-    complete: Annotated[
-        str, typer.Option(help="names of the sets that label everything, with commas between")
-    ] = "",
-) -> None:
-    """Turns every zip in ZIPS into a set in COCO's layout below TARGET."""
-    with _one_line_errors(), drawn_progress() as on_progress:
-        names = convert_zips(
-            zips,
-            target,
-            complete=[name for name in complete.split(",") if name],
-            on_progress=on_progress,
-        )
-    typer.echo(f"{target} has {len(names)} sets.")
 
 
 @app.command()
@@ -65,34 +44,16 @@ def masks(
             typer.echo(f"{name}: {', '.join(f'{n} {kind}' for kind, n in sorted(told.items()))}")
 
 
-@app.command("held-out")
-def held_out(
-    root: Annotated[Path, typer.Argument(help="folder of sets in COCO's layout")],
-    target: Annotated[Path, typer.Argument(help="the list, a text file with a noun a line")],
-    share: Annotated[float, typer.Option(min=0, max=1, help="of the nouns")] = 0.2,
-    wordnet: Annotated[Path, typer.Option(help="WordNet's folder, which knows nouns")] = WORDNET,
-) -> None:
-    """Chooses nouns that no training may learn, by their hashes, of what the split val shows."""
-    with _one_line_errors():
-        nouns = WordNet(wordnet).names()
-        photographs = Photographs(Settings(source="photographs", root=root), split="val")
-        names = choose_held_out(photographs, nouns=nouns, share=share)
-        with atomic_file(target) as file:
-            file.write("".join(f"{name}\n" for name in names).encode())
-    typer.echo(f"{target} holds {len(names)} nouns.")
-
-
 @app.command()
 def nouns(
     root: Annotated[Path, typer.Argument(help="folder of sets in COCO's layout")],
     target: Annotated[Path, typer.Argument(help="the list, a text file with a noun a line")],
-    held_out: Annotated[Path | None, typer.Option(help="nouns to leave out, a line each")] = None,
     wordnet: Annotated[Path, typer.Option(help="WordNet's folder, which knows nouns")] = WORDNET,
 ) -> None:
     """Lists what a model that saw these sets can name; beside a checkpoint it is nouns.txt."""
     with _one_line_errors():
         relations = Relations(WordNet(wordnet))
-        settings = Settings(source="photographs", root=root, held_out=held_out)
+        settings = Settings(source="photographs", root=root)
         photographs = Photographs(settings, split="train")
         shown = choose_taught(photographs, relations=relations)
         names = sorted(word.names[0] for word in taught_words(shown, relations=relations))

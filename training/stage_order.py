@@ -1,4 +1,4 @@
-"""Which stages of a config are still to be run, and what marks one as done."""
+"""The stages of a config that are still to be run, and the mark of those that are done."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samclip_sdk.system.atomic_file import atomic_file
-from training.config import PublishConfig, StageConfig
 from training.config_file import load_stage, stage_names
 from training.errors import TrainingError
+from training.stage import StageSettings
+from training.stages.publish import PublishConfig
 
 DONE_NAME = "done.json"
-"""Holds the settings that a stage was run with to its end, in the folder of its run."""
+"""The file in a run's folder with the settings that the stage was run with to its end."""
 
 
 def stages_to_run(
     path: Path, *, runs: Path, overrides: Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """The stages of a config from the first that is not done on, but for those that publish.
+    """Returns the stages of a config from the first one that is not done, except publishing ones.
 
     A stage is done if it was run to its end with the settings that the config has now.
 
     Args:
-        path: of the config.
-        runs: folder of the runs of all configs.
-        overrides: of settings, which no stage in particular is meant by.
+        path: the config.
+        runs: the folder with the runs of all configs.
+        overrides: of settings; they are for one stage, so there must be none.
 
     Raises:
         TrainingError: there are overrides.
@@ -46,14 +47,14 @@ def stages_to_run(
     return tuple(found)
 
 
-def note_done(run: Path, settings: StageConfig) -> None:
+def note_done(run: Path, settings: StageSettings) -> None:
     """Marks a stage as done with these settings."""
     run.mkdir(parents=True, exist_ok=True)
     with atomic_file(run / DONE_NAME) as file:
         file.write(settings.model_dump_json(indent=2).encode())
 
 
-def _is_done(run: Path, settings: StageConfig) -> bool:
+def _is_done(run: Path, settings: StageSettings) -> bool:
     try:
         noted = json.loads((run / DONE_NAME).read_bytes())
     except (OSError, ValueError):

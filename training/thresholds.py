@@ -1,9 +1,8 @@
-"""How cosines become scores, and which thresholds are best, by what a model answered.
+"""Scores of cosines, and the best thresholds, by the answers of a model.
 
 Raw cosines of one label rarely reach 0.5 and mean nothing alone. A score s = a (cos - b) is fitted
-so that sigmoid(s) tells how likely a patch belongs to the label (`fit_patches`) or, where nobody
-knows which patches do, how likely a picture shows it (`fit_peaks`). Thresholds are then chosen by
-what they do to answers. Pure functions of numpy arrays.
+so that sigmoid(s) is the probability that a patch belongs to the label (`fit_patches`). Thresholds
+are then chosen by their effect on the answers. All are pure functions of numpy arrays.
 """
 
 from __future__ import annotations
@@ -16,16 +15,18 @@ import cv2
 import numpy as np
 
 _LEVELS = 1 / (1 + np.exp(-np.arange(-6.0, 4.25, 0.25)))  # evenly spaced as scores
-_FLAT = 0.02  # differences of what `choose_presence` maximises that 150 scenes cannot tell
+_FLAT = 0.02  # smaller differences of what `choose_presence` maximises are noise at 150 scenes
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the CLIP head says of one label in one picture.
+    """The answer of the CLIP head to one label in one picture.
 
-    cosines float32 [h,w], of the patches that hold any of the picture; coverage float32 [h,w], the
-    share of each patch that the label's objects cover, all 0 if it is absent; of, the set that the
-    picture is of.
+    Attributes:
+        cosines: of the patches with any part of the picture, float32 [h,w].
+        coverage: the share of each patch that the label's objects cover, float32 [h,w]; all 0 if
+            the label is absent.
+        of: the set of the picture.
     """
 
     cosines: np.ndarray
@@ -39,11 +40,11 @@ class Answer:
 
 
 def fit_patches(answers: list[Answer]) -> tuple[float, float]:
-    """Logistic regression of "this patch is the label's" on its cosine: a and b of a (cos - b).
+    """Fits "this patch belongs to the label" to its cosine, and returns a and b of a (cos - b).
 
-    Patches that an object covers in part teach nothing. All others of a set count alike, which puts
-    the background far below zero: as a mask prompt, a map that hovers around zero makes SAM's
-    decoder flood the picture. Every set weighs alike, however many pictures it has.
+    Patches that an object covers in part are left out. All others of a set have the same weight,
+    which puts the background far below zero: as a mask prompt, a map near zero makes SAM's decoder
+    fill the whole picture. Every set has the same weight, for any number of pictures.
     """
     cosines = np.concatenate([answer.cosines.ravel() for answer in answers]).astype(np.float64)
     coverage = np.concatenate([answer.coverage.ravel() for answer in answers])
@@ -54,21 +55,6 @@ def fit_patches(answers: list[Answer]) -> tuple[float, float]:
     return _fit(cosines[sure], covered, weights=_alike(sets[sure]))
 
 
-def fit_peaks(peaks: np.ndarray, present: np.ndarray) -> tuple[float, float]:
-    """Logistic regression of "this picture shows the label" on the label's highest cosine.
-
-    The targets are Platt's: one answer more on each side keeps a and b finite, although a threshold
-    may part present labels from absent ones without a fault.
-
-    Args:
-        peaks: cosines [N].
-        present: bool [N], with both kinds in it.
-    """
-    yes, no = int(present.sum()), int((~present).sum())
-    targets = np.where(present, (yes + 1) / (yes + 2), 1 / (no + 2))
-    return _fit(peaks.astype(np.float64), targets, weights=np.ones(len(peaks)))
-
-
 def choose_presence(
     odds: np.ndarray,
     present: np.ndarray,
@@ -76,20 +62,20 @@ def choose_presence(
     sets: Sequence[str] | None = None,
     most_false: float | None = None,
 ) -> float:
-    """The threshold that finds most present labels, per present label or false alarm.
+    """Chooses the threshold with the most found labels, per present label or false alarm.
 
-    Every set weighs alike, however many labels it was asked for: else the largest set, or the one
-    with the most false alarms, would choose for all. Of thresholds that are about as good, it is
-    the highest: the curve is flat, and a false mask is worse than a missed one.
+    Every set has the same weight, for any number of labels. Otherwise the largest set, or the one
+    with the most false alarms, would decide for all. Among thresholds that are about equally good,
+    the highest is taken: the curve is flat, and a false mask is worse than a missed one.
 
-    With `most_false`, it is instead the one that finds most present labels while at most that share
-    of the absent ones, of all sets together, is taken for present; 1.0, which finds nothing, if
-    there is no other.
+    With `most_false`, it is the threshold that finds the most present labels while at most this
+    share of the absent labels of all sets together is found. If there is none, it is 1.0, which
+    finds nothing.
 
     Args:
-        odds: how likely each label is there, [N]; 0 for one that no threshold finds.
-        present: whether its picture shows it, bool [N].
-        sets: of the pictures, N; None if there is one.
+        odds: the probability of each label, [N]; 0 for a label that no threshold can find.
+        present: whether the picture shows the label, bool [N].
+        sets: the set of each label's picture; None if there is only one set.
         most_false: 0..1, or None.
     """
     # Thresholds between the odds themselves: near 1 a fixed step would be too coarse.
@@ -108,7 +94,7 @@ def choose_presence(
 
 
 def choose_head_only(answers: list[Answer], *, scale: float, bias: float) -> float:
-    """The threshold on the upsampled score map with the best mean IoU over present labels."""
+    """Chooses the threshold of upsampled score maps with the best mean IoU of present labels."""
     present = [answer for answer in answers if answer.present]
     ious = np.zeros(len(_LEVELS))
     for answer in present:
@@ -122,14 +108,14 @@ def choose_head_only(answers: list[Answer], *, scale: float, bias: float) -> flo
 
 
 def _alike(sets: np.ndarray) -> np.ndarray:
-    """The weight of each of N rows, by their sets [N], that gives every set the same: mean 1."""
+    """Returns a weight for each of N rows, so that all sets [N] together weigh the same; mean 1."""
     _, places, counts = np.unique(sets, return_inverse=True, return_counts=True)
     weights: np.ndarray = len(sets) / len(counts) / counts[places]
     return weights
 
 
 def _fit(x: np.ndarray, y: np.ndarray, *, weights: np.ndarray) -> tuple[float, float]:
-    """Scale and bias of the likeliest sigmoid(scale * (x - bias)) for the odds y in 0..1."""
+    """Returns scale and bias of the most likely sigmoid(scale * (x - bias)) for odds y in 0..1."""
     design = np.stack([x, np.ones_like(x)], axis=1)
     theta = np.zeros(2)
     for _ in range(25):  # Newton's method; the loss is convex in two unknowns

@@ -22,8 +22,7 @@ from samclip_sdk.text.vocabulary import read_vocabulary
 from training.errors import TrainingError
 from training.real.taught_nouns import taught_words
 from training.teachers.taught_names import read_names
-from training.teachers.text_teacher import SETTINGS_NAME, WEIGHTS_NAME
-from training.teachers.weights import give_weights, read_weights
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, give_weights, read_weights
 from training.text.common_nouns import common_nouns
 from training.text.lexicon_file import LEXICON, read_lexicon
 from training.text.nearest_words import NearestWords, measure_nearest

@@ -26,8 +26,8 @@ from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from training.asked_pictures import AskedPicture
 from training.composed.scenes import Scene
-from training.config import DistillConfig
 from training.config_file import find_config, load_stage
+from training.stages.distill import DistillConfig
 from training.teachers.photograph_pair import CLIP, PARTS, SAM, PhotographPair
 from training.teachers.teacher_pair import WEIGHTS_NAME, SmallPair
 

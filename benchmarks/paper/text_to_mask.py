@@ -274,8 +274,8 @@ def by_two_models(
     return partial(TwoModels(pair, tuning_pictures(root, seed=0)).detect, most=most)
 
 
-def tuning_pictures(root: Path, *, seed: int, held_out: Path | None = None) -> list[AskedPicture]:
+def tuning_pictures(root: Path, *, seed: int) -> list[AskedPicture]:
     """A few pictures of complete sets that show something, to choose thresholds by."""
-    settings = SetSettings(source="photographs", root=root, held_out=held_out)
+    settings = SetSettings(source="photographs", root=root)
     asked = AskedPhotographs(Photographs(settings, split="calibration"), seed=seed)
     return list(islice((each for each in asked.ask(Counter()) if each.present), _TUNING_PICTURES))

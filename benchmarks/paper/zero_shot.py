@@ -28,9 +28,9 @@ from benchmarks.quality.ranking import by_logits
 from samclip_sdk import SamClip
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
-from training.config import DistillConfig
 from training.loop.train import build_fabric
-from training.stages import Stages
+from training.stage import Stage
+from training.stages.distill import DistillConfig
 from training.teachers.classifier_clip import ClassifierClip
 
 ALPHAS = tuple(step / 10 for step in range(11))
@@ -200,12 +200,11 @@ def distill(inputs: Inputs, settings: DistillConfig, *, name: str) -> SamClipMod
     digest = hashlib.sha256(source.encode()).hexdigest()[:8]
     asked = inputs.asked.settings
     run = inputs.pair.runs / "paper" / f"{name}_{asked.steps}_steps_seed_{asked.seed}_{digest}"
-    stages = Stages(inputs.pair.model, clip=inputs.pair.clip_settings, runs=inputs.pair.runs)
     fabric = build_fabric(settings.optimisation.precision)
     threads = torch.get_num_threads()
     try:
         fabric.launch()
-        stages.distill(settings, run, fabric)
+        settings.run(Stage(run, inputs.pair.runs, inputs.pair.model, fabric))
     finally:
         torch.set_num_threads(threads)  # the training leaves cores to the workers that compose
     return load_checkpoint(run).requires_grad_(False)

@@ -24,7 +24,6 @@ from benchmarks.report import encode_figure, join_tables, new_figure
 from samclip_sdk import SamClip
 from samclip_sdk.system.atomic_file import atomic_file
 from training.data_config import Photographs as SetSettings
-from training.real.captioned_pictures import read_labels
 from training.real.coco_layout import clean_name
 from training.real.photograph_questions import read_photograph
 from training.real.photographs import Photographs
@@ -60,12 +59,12 @@ def measure_quality_on_photographs(
     taught: dict[str, Taught] = {}
     nouns: tuple[str, ...] | None = None
     if held_out is not None:
-        nouns = tuple(map(clean_name, read_labels(held_out)))
+        nouns = tuple(map(clean_name, held_out.read_text(encoding="utf-8").splitlines()))
         taught = how_taught(photographs.names, held_out=nouns, wordnet=WordNet(wordnet))
     pictures = choose_pictures(photographs, limit=limit, seed=seed)
     pipeline = None
     if teachers is not None:
-        tuning = tuning_pictures(root, seed=seed, held_out=held_out)
+        tuning = tuning_pictures(root, seed=seed)
         pipeline = TwoModels(open_teachers(find_teachers(teachers)), tuning)
     complete = {each.name for each in photographs.sets if each.complete}
     settings = PhotographSettings(

@@ -6,6 +6,7 @@ it varies over resamples of their pictures, where a row counts as often as its p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,6 @@ from benchmarks.quality.scores import iou, ious_of_prompts
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.picture.masks import mask_to_box
 from training.asked_pictures import AskedPicture
-from training.real.captioned_pictures import named_labels
 from training.text.class_names import imagenet_lemmas
 from training.text.wordnet import WordNet
 
@@ -269,6 +269,15 @@ def how_taught(
         return "far"
 
     return {name: of(name) for name in names}
+
+
+def named_labels(text: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels that a text has as whole words, in the singular or a plural in -s or -es."""
+    return tuple(
+        label
+        for label in labels
+        if re.search(rf"(?<!\w){re.escape(label)}(?:e?s)?(?!\w)", text, re.IGNORECASE)
+    )
 
 
 def kinds_of(taught: Iterable[str]) -> list[str]:

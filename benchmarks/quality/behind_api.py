@@ -23,8 +23,8 @@ from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from samclip_sdk.picture.frame import letterbox
 from training.batches import PATCH_PX, stack_images
-from training.config import ClipTeacherConfig
 from training.config_file import find_config, load_model
+from training.stages.small_teachers import ClipTeacherConfig
 from training.teachers.photograph_pair import CLIP as CLASSIFIER_CLIP
 from training.teachers.photograph_pair import PhotographPair
 from training.teachers.small import ClipTeacher, DenseClipTeacher

@@ -1,10 +1,9 @@
-"""Tiny sets of photographs in COCO's layout, and zips that are turned into them."""
+"""Tiny sets of photographs in COCO's layout."""
 
 from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,6 @@ def write_set(
     *,
     categories: Sequence[str | dict[str, Any]] = ("cat", "dog"),
     info: dict[str, Any] | None = None,
-    captions: Sequence[tuple[int, str]] = (),
 ) -> Path:
     """Writes a set: picture i, from 1, is `i.jpg` with its annotations and more of its fields."""
     (folder / "images").mkdir(parents=True)
@@ -76,9 +74,6 @@ def write_set(
     ]
     content_of = {"images": images, "annotations": annotations, "categories": entries}
     (folder / "instances.json").write_text(json.dumps({"info": info or {}, **content_of}))
-    if captions:
-        told = [{"image_id": image, "caption": text} for image, text in captions]
-        (folder / "captions.json").write_text(json.dumps({"annotations": told}))
     return folder
 
 
@@ -86,25 +81,3 @@ def change_set(folder: Path, **changes: Any) -> None:
     """Puts other values into `instances.json`, at its top."""
     path = folder / "instances.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-def write_zip(
-    path: Path,
-    pictures: dict[str, dict[str, Any]],
-    *,
-    ids: dict[str, np.ndarray] | None = None,
-    licence: str = "CC0-1.0",
-) -> Path:
-    """A zip of pictures of one colour, as the converter reads; `ids` are uint8 [h,w] each."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    images = {}
-    with zipfile.ZipFile(path, "w") as files:
-        for name, fields in pictures.items():
-            images[name] = {"w": WIDTH, "h": HEIGHT, "split": "train", "objs": [], "labels": []}
-            images[name] |= fields
-            files.writestr(f"img/{name}.jpg", picture())
-        for name, each in (ids or {}).items():
-            files.writestr(f"ids/{name}.png", encode(each))
-        meta = {"info": "toys", "licence": licence, "repo": "me/toys", "images": images}
-        files.writestr("meta.json", json.dumps(meta))
-    return path

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from webdataset import TarWriter
 
-from training.real.records import in_split, key_hash
+from training.data_config import Shards, ShardSource
+from training.real.records import Split, in_split, key_hash
+from training.real.shards import ShardPictures
 
 HEIGHT_PX, WIDTH_PX = 30, 41
 
@@ -25,25 +27,40 @@ def picture_bytes(number: int) -> bytes:
     return file.getvalue()
 
 
-def write_shard(
-    path: Path,
-    numbers: range,
-    *,
-    damaged: frozenset[int] = frozenset(),
-    caption: Callable[[int], str] = lambda number: "a colour",
-) -> None:
-    """One shard; the pictures of `damaged` numbers cannot be decoded."""
+def write_tar(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """A tar file of these files, in this order."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with TarWriter(str(path)) as writer:
-        for number in numbers:
-            picture = picture_bytes(number)
-            sample = {
-                "__key__": f"{number:09}",
-                "png": picture[: len(picture) // 2] if number in damaged else picture,
-                "json": {"key": f"{number:09}"},
-                "txt": caption(number),
-            }
-            writer.write(sample)
+    with tarfile.open(path, "w") as tar:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def write_shard(path: Path, numbers: range, *, damaged: frozenset[int] = frozenset()) -> None:
+    """One shard; the pictures of `damaged` numbers cannot be decoded."""
+    files = []
+    for number in numbers:
+        picture = picture_bytes(number)
+        whole = len(picture) // (2 if number in damaged else 1)
+        files += [(f"{number:09}.png", picture[:whole]), (f"{number:09}.json", b"{}")]
+    write_tar(path, files)
+
+
+def open_shards(folder: Path, *sources: tuple[str, float], split: Split = "train") -> ShardPictures:
+    """The pictures of globs in a folder, with their weights; of all its shards without any."""
+    given = [
+        ShardSource(shards=str(folder / shards), weight=weight)
+        for shards, weight in sources or [("*.tar", 1.0)]
+    ]
+    settings = Shards(
+        source="shards",
+        sources=given,
+        resolutions=(16,),
+        pixels_per_batch=16**2,
+        index=folder / "tables",
+    )
+    return ShardPictures(settings, split=split)
 
 
 def held_out(numbers: range) -> set[int]:

@@ -15,18 +15,15 @@ from tests.training.photograph_files import annotation, encode, picture, write_s
 from training.asked_pictures import ask_scenes
 from training.calibrate import (
     CALIBRATION_NAME,
-    NEED_MASKS,
-    calibrate_on_captions,
     calibrate_on_photographs,
     calibrate_on_scenes,
 )
-from training.calibration_stage import write_calibration
 from training.composed.corpus import Corpus
 from training.data_config import Photographs
 from training.errors import TrainingError
-from training.real.captioned_pictures import CaptionedPicture
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs as OpenedPhotographs
+from training.stages.calibrate import write_calibration
 
 CALIBRATION = {"split": "calibration"}
 SCALE = UNCALIBRATED.model_copy(update={"scale": 25.0})
@@ -165,40 +162,3 @@ def test_what_is_written_is_read_back_and_its_provenance_too(folder: Path) -> No
     with SamClip.load("torch", model=folder) as model:
         assert model.manifest.calibration == UNCALIBRATED
         assert model.manifest.provenance["calibration"] == {"scenes": 3}
-
-
-def test_captions_choose_scores_and_presence_and_leave_the_rest(folder: Path) -> None:
-    """A picture shows the texts that the model itself likes more than half of all it is asked.
-
-    So one threshold tells all answers apart, and must be found; the pictures are half padding,
-    where the model likes what it likes.
-    """
-    rng = np.random.default_rng(0)
-    texts = [f"thing {number}" for number in range(8)]
-    images = [np.full((30, 60, 3), rng.integers(0, 256, 3, np.uint8), np.uint8) for _ in range(12)]
-    source = Checkpoint(folder)
-    with SamClip(source) as model:
-        liked = np.stack(
-            [model.segment_text(each, texts, refine=False).asked.presence for each in images]
-        )
-    shown = liked > np.median(liked)
-    pictures = [
-        CaptionedPicture(
-            image,
-            present=tuple(text for text, is_shown in zip(texts, row, strict=True) if is_shown),
-            absent=tuple(text for text, is_shown in zip(texts, row, strict=True) if not is_shown),
-        )
-        for image, row in zip(images, shown, strict=True)
-    ]
-    told: list[tuple[int, int]] = []
-    found = calibrate_on_captions(
-        source, pictures, count=12, on_progress=lambda _, done, total: told.append((done, total))
-    )
-    assert told == [(done, 12) for done in range(13)]
-    for name in NEED_MASKS:
-        assert getattr(found, name) == getattr(UNCALIBRATED, name)
-    write_calibration(folder, found, provenance={})
-    with SamClip.load("torch", model=folder) as model:
-        answers = [model.segment_text(each, texts, refine=False).asked.presence for each in images]
-    wrong = (np.stack(answers) >= found.presence_threshold) != shown
-    assert wrong.sum() <= 1, "the answer that lies on the threshold may be rounded to either side"

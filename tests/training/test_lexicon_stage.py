@@ -11,20 +11,23 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
+from tests.student import PYRAMID_STUDENT
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 from tests.training.text.random_sentences import RandomSentences
 from tests.training.text.things import write_things
 from tests.training.text.wordnet_files import Nouns
-from training import lexicon_stage, words
+from training import words
 from training.data_config import Photographs
-from training.lexicon_stage import make_lexicon
+from training.loop.train import build_fabric
+from training.stage import Stage
+from training.stages import lexicon
+from training.stages.lexicon import LexiconConfig
 from training.teachers import text_teacher
 from training.teachers.taught_names import read_name_provenance, read_names
 from training.teachers.text_teacher import ClassifierSpace, TextTeacher, save_text_teacher
 from training.text.class_names import imagenet_lemmas, imagenet_synsets
 from training.text.common_nouns import common_nouns
 from training.text.lexicon_file import LexiconWord, read_lexicon
-from training.text_config import LexiconConfig
 
 WIDTH = 48
 
@@ -47,7 +50,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_text_teacher(TextTeacher(space, hidden_dim=8), folder / "text_teacher", provenance={})
     monkeypatch.setattr(text_teacher, "SentenceEncoder", RandomSentences)
     counted = partial(common_nouns, pieces=lambda name: [len(name)])
-    monkeypatch.setattr(lexicon_stage, "common_nouns", counted)
+    monkeypatch.setattr(lexicon, "common_nouns", counted)
     monkeypatch.setattr(words, "common_nouns", counted)
     write_set(
         tmp_path / "sets" / "street",
@@ -62,8 +65,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         words=("sofa",),
         steps=5,
     )
-    make_lexicon(settings, folder / "lexicon")
-    return folder / "lexicon"
+    fabric = build_fabric("fp32", accelerator="cpu")
+    return settings.run(Stage(folder / "lexicon", folder, PYRAMID_STUDENT, fabric))
 
 
 def test_what_words_are(run: Path) -> None:

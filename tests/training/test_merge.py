@@ -23,6 +23,7 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import PRESETS
 from tests.parity.reference import build_sam, small_config
+from tests.training.photograph_files import annotation, encode, rectangle, write_set
 from training.__main__ import app
 
 CONFIG = small_config(image_size_px=64)
@@ -93,9 +94,8 @@ multipliers = {{ clip_head = 1.0 }}
 [calibrate]
 task = "calibrate"
 checkpoint = "stage2"
-pictures = {{ count = 8, labels = "{data}/labels.txt" }}
+photographs = {{ source = "photographs", root = "{data}/photographs" }}
 """
-LABELS = ("dog", "cat", "tree", "road", "boat", "house", "bird")
 
 
 def write_shard(path: Path, *, first: int, count: int) -> None:
@@ -104,11 +104,9 @@ def write_shard(path: Path, *, first: int, count: int) -> None:
         for key in range(first, first + count):
             picture = io.BytesIO()
             Image.fromarray(rng.integers(0, 256, (48, 40, 3), np.uint8)).save(picture, "JPEG")
-            caption = json.dumps({"caption": f"A {LABELS[key % len(LABELS)]}."})
-            for suffix, data in (("jpg", picture.getvalue()), ("json", caption.encode())):
-                info = tarfile.TarInfo(f"{key:09d}.{suffix}")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
+            info = tarfile.TarInfo(f"{key:09d}.jpg")
+            info.size = picture.tell()
+            tar.addfile(info, io.BytesIO(picture.getvalue()))
 
 
 def write_sa1b(folder: Path, number: int) -> None:
@@ -149,7 +147,15 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_shard(tmp_path / f"{shard:05d}.tar", first=150 * shard, count=150)
     for number in range(400):
         write_sa1b(tmp_path, number)
-    (tmp_path / "labels.txt").write_text("\n".join(LABELS))
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 96, 128, 3), np.uint8)
+    masks = rectangle(10, 10, 70, 80), rectangle(80, 20, 120, 90)
+    found = [annotation(number, mask) for number, mask in enumerate(masks, 1)]
+    write_set(
+        tmp_path / "photographs" / "toys",
+        [(encode(each), found, {"split": "calibration"}) for each in pixels],
+        categories=["cat", "dog", "tree"],
+        info={"complete": True},
+    )
     path = tmp_path / "mine.toml"
     path.write_text(
         RECIPE.format(
@@ -206,16 +212,12 @@ def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
 
 
 def _check_calibration(recipe: Path, folder: Path) -> None:
-    """It is the last stage; what pictures without masks cannot tell is at its default, and said."""
+    """It is the last stage, and what the export reads."""
     told = run(recipe, "calibrate").splitlines()[-1]
-    assert "(mask_threshold_score and head_only_threshold at their defaults, for want of" in told
     assert told.endswith(f"Next: python -m export {folder} my-bundle")
     calibration = Calibration.model_validate_json((folder / "calibration.json").read_bytes())
     assert calibration.scale != UNCALIBRATED.scale
-    assert calibration.head_only_threshold == UNCALIBRATED.head_only_threshold
-    how = read_provenance(folder)["calibration"]
-    assert how["pictures"]["count"] == 8
-    assert how["left_at_defaults"] == ["mask_threshold_score", "head_only_threshold"]
+    assert read_provenance(folder)["calibration"]["asked"] == 4
     exported = read_source(folder)
     assert not exported.random_weights
     assert exported.calibration == calibration

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from training.thresholds import Answer, choose_head_only, choose_presence, fit_patches, fit_peaks
+from training.thresholds import Answer, choose_head_only, choose_presence, fit_patches
 
 
 def peak(cosine: float, *, present: bool) -> Answer:
@@ -51,26 +51,6 @@ def test_a_cosine_that_tells_nothing_keeps_a_valid_scale() -> None:
     scale, bias = fit_patches(backwards)
     assert scale > 0
     assert -1 <= bias <= 1
-
-
-@pytest.mark.parametrize("share", [0.5, 0.2])
-def test_peaks_give_the_odds_that_a_picture_shows_a_label(share: float) -> None:
-    rng = np.random.default_rng(0)
-    present = rng.random(20_000) < share
-    peaks = rng.normal(np.where(present, 0.3, 0.2), 0.05).astype(np.float32)
-    scale, bias = fit_peaks(peaks, present)
-    assert scale == pytest.approx((0.3 - 0.2) / 0.05**2, rel=0.05)
-    assert bias == pytest.approx(0.25 + math.log((1 - share) / share) / scale, abs=0.005)
-
-
-def test_peaks_that_a_threshold_parts_keep_finite_scores() -> None:
-    peaks = np.array([0.30, 0.29, 0.20, 0.19], np.float32)
-    present = np.array([True, True, False, False])
-    scale, bias = fit_peaks(peaks, present)
-    odds = 1 / (1 + np.exp(-scale * (peaks - bias)))
-    assert bias == pytest.approx(0.245, abs=1e-3)
-    # Platt's targets for two answers a side are 3/4 and 1/4.
-    assert odds.tolist() == pytest.approx([0.75, 0.75, 0.25, 0.25], abs=0.05)
 
 
 def test_presence_lets_the_present_in_and_the_absent_not() -> None:

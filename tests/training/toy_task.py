@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from training.loop.train import build_fabric, leave_processes, train
-from training.loop_config import Optimisation, Sharding
+from training.loop_config import Optimisation
 from training.tasks.tasks import Task
 
 
@@ -62,11 +62,11 @@ class Toy(Task):
         self.seen.append(value.item())
         return value
 
-    def units(self) -> list[nn.Module]:
-        return [self.parts["alone"]]
-
     def count_images(self, batch: Tensor) -> int:
         return len(batch)
+
+    def count_broken(self, batch: Tensor) -> int:
+        return 0
 
     def measure(self, batch: Tensor) -> dict[str, Tensor]:
         output = self.parts["alone"](self.parts["body"](self.parts["frozen"](batch)))
@@ -96,7 +96,6 @@ def main(
     workers: str,
     killed_at: str,
     nodes: str = "1",
-    sharding: Sharding = "none",
     spoiled_at: str = "-1",
 ) -> None:
     """Trains in fp32, in so many processes; saves each step, and is killed before one.
@@ -124,11 +123,7 @@ def main(
         checkpoint_minutes=1e-9,
     )
     fabric = build_fabric(
-        config.precision,
-        devices=int(devices),
-        nodes=int(nodes),
-        accelerator="cpu",
-        sharding=sharding,
+        config.precision, devices=int(devices), nodes=int(nodes), accelerator="cpu"
     )
     fabric.launch()
     task = Toy(before=before)

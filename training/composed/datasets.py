@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,9 +11,10 @@ from torch.utils.data import Dataset
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from training.batches import PATCH_PX, Batch, stack_images
-from training.composed.corpus import Corpus
+from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.prompts import Prompts, sample_prompts, sample_regions
 from training.composed.scenes import Scene, compose_scene
+from training.composed.vocabulary import tiny_vocabulary
 from training.data_config import Pictures, Scenes
 
 _PAD_SHARE = 0.25
@@ -129,3 +131,23 @@ def pad_randomly(scene: Scene, rng: np.random.Generator) -> tuple[Scene, np.ndar
     boxes = scene.boxes[kept].clip(max=np.tile(limits, 2))
     scene = replace(scene, image=image, masks=masks[kept], labels=scene.labels[kept], boxes=boxes)
     return scene, token_mask
+
+
+class Composed:
+    """Composed pictures and scenes of the first `count` nouns of the corpus."""
+
+    def __init__(self, count: int) -> None:
+        self.nouns = tiny_vocabulary(count)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The drawings of the training split."""
+        return load_corpus(CORPUS, split="train", nouns=[noun.name for noun in self.nouns])
+
+    def pictures(self, settings: Pictures, *, seed: int) -> PictureBatches:
+        """Returns batches of D_CLIP."""
+        return PictureBatches(self.corpus, settings, num_nouns=len(self.nouns), seed=seed)
+
+    def scenes(self, settings: Scenes, *, seed: int) -> SceneBatches:
+        """Returns batches of D_SAM."""
+        return SceneBatches(self.corpus, settings, seed=seed)

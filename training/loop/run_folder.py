@@ -1,4 +1,4 @@
-"""A run's folder: one training at a time, and with the settings that it was begun with."""
+"""The folder of a run: one training at a time, with the settings that it began with."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from training.loop.log import over_processes
 _SETTINGS = "settings.json"
 _LOCK = "training.lock"
 _LOCK_SECONDS = 10  # workers of a training that was killed hold the lock until they notice
-# How a step is shared out is no matter: `batches_per_step` says how much there is to share.
+# How a step is shared does not matter: `batches_per_step` says how much there is to share.
 _HARMLESS = (
     "optimisation.workers",
     "optimisation.checkpoint_minutes",
     "optimisation.pictures_per_step",
-    "optimisation.accumulate",  # of runs that were begun before there was the setting above
+    "optimisation.accumulate",  # of older runs, as is the next one
     "optimisation.sharding",
 )
 
@@ -32,17 +32,17 @@ _HARMLESS = (
 def claimed_run(
     run: Path, settings: Mapping[str, Any], *, allow_changes: bool, fabric: Fabric
 ) -> Iterator[None]:
-    """Keeps other trainings out of a run's folder, and holds the run to what it was begun with.
+    """Locks a run's folder, and makes sure that the settings are those that the run began with.
 
     Args:
-        run: the folder; made if it is not there.
-        settings: everything that decides on the weights, JSON.
-        allow_changes: go on with other settings all the same, and keep those.
-        fabric: launched; its first process holds the folder for all.
+        run: the folder; it is made if it does not exist.
+        settings: all that decides on the weights, ready for JSON.
+        allow_changes: go on with changed settings, and write these.
+        fabric: the launched processes; the first one holds the lock.
 
     Raises:
-        TrainingError: the run was begun with other settings, and the message lists them; or another
-            training is at work in the folder.
+        TrainingError: the run began with other settings, which the message lists; or another
+            training uses the folder.
     """
     path = run / _SETTINGS
     wanted = json.loads(json.dumps(settings))
@@ -68,12 +68,7 @@ def claimed_run(
 
 
 def _check_unchanged(run: Path, wanted: Any, *, allow_changes: bool) -> None:
-    begun = json.loads((run / _SETTINGS).read_text(encoding="utf-8"))
-    changes = [
-        f"{key}: {before} -> {after}"
-        for key, before, after in _differences(begun, wanted)
-        if not key.endswith(_HARMLESS)
-    ]
+    changes = changed_settings(json.loads((run / _SETTINGS).read_text(encoding="utf-8")), wanted)
     if changes and not allow_changes:
         raise TrainingError(
             f"{run} was begun with other settings ({'; '.join(changes)}): "
@@ -81,8 +76,17 @@ def _check_unchanged(run: Path, wanted: Any, *, allow_changes: bool) -> None:
         )
 
 
+def changed_settings(before: Any, after: Any) -> list[str]:
+    """Returns the differences of two tables of settings that matter for the weights, in words."""
+    return [
+        f"{key}: {old} -> {new}"
+        for key, old, new in _differences(before, after)
+        if not key.endswith(_HARMLESS)
+    ]
+
+
 def _differences(one: Any, other: Any, key: str = "") -> list[tuple[str, Any, Any]]:
-    """Dotted keys whose values differ, with both values; None stands for a missing one."""
+    """Returns the dotted keys with different values, and both values; None for a missing one."""
     if not (isinstance(one, dict) and isinstance(other, dict)):
         return [] if one == other else [(key, one, other)]
     return [

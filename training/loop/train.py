@@ -1,4 +1,4 @@
-"""The loop: every stage's, and the teachers'. It knows a task and its settings, nothing else."""
+"""The training loop of all stages. It knows a task and its settings, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning_fabric import Fabric
@@ -22,9 +22,8 @@ from training.loop.averaging import average_of, averaged
 from training.loop.log import Log, over_processes
 from training.loop.optimizer import build_optimizer, choose_trained, set_learning_rate
 from training.loop.run_state import KEPT_NAME, LAST_NAME, WholeFiles, load_state, save_state
-from training.loop.sharding import ShardedStrategy, make_whole, whole
 from training.loop.validation import check_validation, has_result, stays_below, validate
-from training.loop_config import Optimisation, Precision, Sharding
+from training.loop_config import Optimisation, Precision
 from training.tasks.tasks import Task
 
 
@@ -34,29 +33,26 @@ def build_fabric(
     devices: int = 1,
     nodes: int = 1,
     accelerator: str = "auto",
-    sharding: Sharding = "none",
 ) -> Fabric:
-    """Builds what runs a stage: `devices` processes on each of `nodes` machines.
+    """Builds the processes of a stage: `devices` processes on each of `nodes` machines.
 
-    It computes in fp32 on a CPU that has no bf16, whatever `precision` says. With `sharding`, each
-    process keeps a share of the weights; without it, all of them.
+    A CPU without bf16 computes in fp32, for any `precision`.
     """
     device = _device_type(accelerator)
-    processes = devices * nodes
-    # A loss reaches some of the parts only.
-    strategy = "auto" if processes == 1 else "ddp_find_unused_parameters_true"
+    # A loss reaches only some of the parts.
+    strategy = "auto" if devices * nodes == 1 else "ddp_find_unused_parameters_true"
     autocasts = precision == "bf16" and computes_in_bf16(device)
     return Fabric(
         accelerator=accelerator,
         devices=devices,
         num_nodes=nodes,
-        strategy=strategy if sharding == "none" else ShardedStrategy(processes),
+        strategy=strategy,
         plugins=[WholeFiles(), *([Autocast(device)] if autocasts else [])],
     )
 
 
 def computes_in_bf16(device: str) -> bool:
-    """Whether bf16 is of use on a type of device: without it a CPU multiplies 80 times slower."""
+    """Returns whether a type of device has bf16. A CPU without it multiplies 80 times slower."""
     return device != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
@@ -68,24 +64,24 @@ def _device_type(accelerator: str) -> str:
 
 
 def leave_processes() -> None:
-    """Parts from the other processes; one that exits without may be aborted by gloo's threads."""
+    """Leaves the group of processes. A process that exits without may be aborted by gloo."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
 
 class Autocast(MixedPrecision):
-    """Autocast to bf16, and nothing else: as bf16, a prompt's coordinates had steps of 4 px.
+    """Autocast to bf16, without a cast of weights or batches: coordinates in bf16 have 4-px steps.
 
-    On a CPU, depthwise convolutions that learn stay fp32: torch's backward of them in bf16 takes
-    five times as long.
+    On a CPU, depthwise convolutions that learn stay in fp32, for torch's backward of them in bf16
+    takes five times as long.
     """
 
     def __init__(self, device: str) -> None:
         super().__init__(precision="bf16-mixed", device=device)
 
     def convert_module(self, module: nn.Module) -> nn.Module:
-        """Leaves the weights as they are."""
+        """Returns the module with its weights unchanged."""
         if self.device == "cpu":
             for each in module.modules():
                 # No hook can leave autocast around a forward.
@@ -94,12 +90,12 @@ class Autocast(MixedPrecision):
         return module
 
     def convert_input(self, data: Any) -> Any:
-        """Leaves a batch as it is."""
+        """Returns the batch unchanged."""
         return data
 
 
 def _fp32_where_it_learns(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Leaves autocast for a module that is on the gradients' way."""
+    """Leaves autocast where the input has a gradient."""
 
     @wraps(forward)
     def forward_in_fp32(x: Tensor) -> Tensor:
@@ -122,31 +118,33 @@ def train(
 ) -> None:
     """Trains `task` to the end, from wherever `run` stopped.
 
-    A step takes `accumulate` batches in each of W processes, in the order of their indices, and
-    what is random in a batch depends on its index alone. So W processes, and one that accumulates
-    W times as many, make the same step; but for batch norms in training, such as the small CLIP
-    teacher's, which in each process see that process's batches alone.
+    A step takes `accumulate` batches in each of W processes, in the order of their indices. All
+    random numbers of a batch depend on its index alone. So W processes make the same steps as one
+    process that accumulates W times as many batches. The exception is BatchNorm in training, as in
+    the small CLIP teacher: in each process it sees the batches of this process only.
 
     Args:
         task: model, data and losses.
         settings: how to step.
-        run: folder of the run: `last.pt` (parts, optimizer, step; every few minutes, at the end
-            and when stopped), `kept.pt` (parts, where training may stop early) and what `Log`
-            writes.
-        fabric: launched; it decides on devices, processes and precision.
-        accumulate: batches of a step, in each process.
-        on_progress: told in the first process what was logged last, and how many steps are done.
+        run: the folder of the run. It gets `last.pt` (parts, optimizer and step: every few minutes,
+            at the end and when stopped), `kept.pt` (parts, if training may stop early) and what
+            `Log` writes.
+        fabric: the launched processes.
+        accumulate: number of batches that each process takes in one step.
+        on_progress: is told in the first process what was logged last, and the number of steps.
 
     Raises:
-        FloatingPointError: a loss is not finite; its batch is in `run`/bad_batch_N.pt.
-        SystemExit: SIGTERM or SIGINT came; the step in hand was finished, and saved.
-        TrainingError: `last.pt` cannot be gone on from, or no validation reached the floor of
-            `early_stop`.
+        FloatingPointError: a loss is not finite. Its batch is in `run`/bad_batch_N.pt.
+        SystemExit: SIGTERM or SIGINT came. The current step was finished and saved.
+        TrainingError: `last.pt` cannot be used, or no validation reached the limit of `early_stop`.
     """
-    state = _begin(task, settings, run, fabric)
+    state = begin(task, settings, fabric)
     module = state["task"]
+    run.mkdir(parents=True, exist_ok=True)
+    if (run / LAST_NAME).exists():
+        load_state(fabric, run / LAST_NAME, state)
     # Before the signals are held: a worker that inherited that could not be terminated.
-    source = _indexed_batches(task, settings, fabric, accumulate, start=state["step"])
+    source = indexed_batches(task, settings, fabric, accumulate, start=state["step"])
     log = Log(run, fabric)
     tell = on_progress if fabric.is_global_zero else no_progress
     saved = time.monotonic()
@@ -155,16 +153,17 @@ def train(
             while state["step"] < settings.steps and not stays_below(state["scores"], settings):
                 tell(log.message, state["step"], settings.steps)
                 rate = set_learning_rate(state["optimizer"], settings, step=state["step"])
-                values, bad = _backward(fabric, state, source, settings, log, accumulate)
+                walked = walk_backward(fabric, state, source, settings, accumulate)
+                log.count(images=walked.images, broken=walked.broken)
                 due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
                 # All processes agree on these, or one would wait for another for ever.
-                flags = [max(signals, default=0), bad is not None, due]
+                flags = [max(signals, default=0), walked.bad is not None, due]
                 stop, failed, save = map(int, over_processes(fabric, flags, "max"))
-                if failed or not math.isfinite(values["gradient"]):
-                    _keep_batch(task, bad, run)
-                    raise FloatingPointError(f"not finite at step {state['step']}: {values}")
-                _update(fabric, state, settings)
-                log.add(values, rate=rate, step=state["step"])
+                if failed or not math.isfinite(walked.values["gradient"]):
+                    _keep_batch(task, walked.bad, run)
+                    raise FloatingPointError(f"not finite at step {state['step']}: {walked.values}")
+                update(fabric, state, settings)
+                log.add(walked.values, rate=rate, step=state["step"])
                 with averaged(task, state.get("average")):
                     if validate(task, settings, fabric, log, state):
                         save_state(fabric, run / KEPT_NAME, {"task": module})
@@ -184,66 +183,73 @@ def train(
     _end(task, settings, run, fabric, state)
 
 
-def _begin(task: Task, settings: Optimisation, run: Path, fabric: Fabric) -> dict[str, Any]:
-    """The state of a run: task and optimizer on the process's device, and how far they are."""
+def begin(task: Task, settings: Optimisation, fabric: Fabric) -> dict[str, Any]:
+    """Returns the state of a new run: task and optimizer on the process's device, and step 0."""
     check_validation(task, settings)
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     parts = dict(task.parts.items())
-    choose_trained(parts, settings)  # before a strategy looks at it; the optimizer, after
+    choose_trained(parts, settings)  # before DDP looks at what is trained; the optimizer, after
     module = fabric.setup_module(task)
     optimizer = fabric.setup_optimizers(build_optimizer(parts, settings))
     state: dict[str, Any] = {"task": module, "optimizer": optimizer, "step": 0, "scores": []}
     if (average := average_of(task, settings)) is not None:
         state["average"] = average
-    run.mkdir(parents=True, exist_ok=True)
-    if (run / LAST_NAME).exists():
-        load_state(fabric, run / LAST_NAME, state)
     return state
 
 
 def _end(
     task: Task, settings: Optimisation, run: Path, fabric: Fabric, state: dict[str, Any]
 ) -> None:
-    """Leaves the last state in `run`, and the kept weights, or the last ones, in the task."""
+    """Writes the last state into `run`, and loads the kept weights, if any, into the task."""
     save_state(fabric, run / LAST_NAME, state)
     if (average := state.get("average")) is not None:
         task.parts.load_state_dict(average.module.state_dict())
     if has_result(state["scores"], settings):
         load_state(fabric, run / KEPT_NAME, {"task": state["task"]})
-    make_whole(task, keep=fabric.is_global_zero)
 
 
-def _indexed_batches(
+def indexed_batches(
     task: Task, settings: Optimisation, fabric: Fabric, accumulate: int, *, start: int
 ) -> Iterator[tuple[int, Any]]:
-    """This process's batches from step `start` on, each with its index."""
+    """Yields this process's batches from step `start` on, each with its index."""
     a_step = accumulate * fabric.world_size
     indices = range(start * a_step + fabric.global_rank, settings.steps * a_step, fabric.world_size)
-    return zip(indices, batches(task.dataset, indices, workers=settings.workers), strict=True)
+    pinned = fabric.device.type == "cuda"
+    source = batches(task.dataset, indices, workers=settings.workers, pinned=pinned)
+    return zip(indices, source, strict=True)
 
 
-def _backward(
+class Walked(NamedTuple):
+    """The numbers of one step.
+
+    Attributes:
+        values: the losses, and the gradient's norm: of all weights, and of each part.
+        bad: the index of a batch with a loss that is not finite, or None.
+        images: number of images in this process's batches.
+        broken: number of broken records that were replaced in them.
+    """
+
+    values: dict[str, float]
+    bad: int | None
+    images: int
+    broken: int
+
+
+def walk_backward(
     fabric: Fabric,
     state: dict[str, Any],
     source: Iterator[tuple[int, Any]],
     settings: Optimisation,
-    log: Log,
     accumulate: int,
-) -> tuple[dict[str, float], int | None]:
-    """Walks every loss of a step's batches backward; the last walk exchanges the gradients.
-
-    Where weights are sharded, each walk does.
-
-    Returns:
-        The losses and the gradient's norm, whole and of each part; and the index of a batch that
-        made a loss not finite, or None.
-    """
+) -> Walked:
+    """Walks all losses of a step's batches backward; the last one exchanges the gradients."""
     module, step = state["task"], state["step"]
-    indices, losses = [], []
+    indices, losses, images, broken = [], [], 0, 0
     for part in range(accumulate):
         index, batch = next(source)
-        log.count(images=module.count_images(batch), broken=module.count_broken(batch))
+        images += module.count_images(batch)
+        broken += module.count_broken(batch)
         batch = fabric.to_device(batch)
         torch.manual_seed(settings.seed * 1_000_003 + index)
         for name in module.losses:
@@ -254,7 +260,7 @@ def _backward(
             indices.append(index)
             losses.append(loss.detach().float())
     norms = {
-        f"gradient/{name}": whole(nn.utils.get_total_norm(gradients))
+        f"gradient/{name}": nn.utils.get_total_norm(gradients)
         for name, part in module.parts.items()
         if (gradients := [p.grad for p in part.parameters() if p.grad is not None])
     }
@@ -266,17 +272,17 @@ def _backward(
     values |= dict(zip(norms, numbers[len(losses) :], strict=True)) | module.details()
     values["gradient"] = math.hypot(*numbers[len(losses) :])
     bad = (i for i, number in zip(indices, numbers, strict=False) if not math.isfinite(number))
-    return values, next(bad, None)
+    return Walked(values, next(bad, None), images, broken)
 
 
 def _keep_batch(task: Task, index: int | None, run: Path) -> None:
-    """Keeps a bad batch, if this process had one; no other has one of that index."""
+    """Writes a bad batch, if this process had one; no other process has one of that index."""
     if index is not None:
         torch.save(task.dataset[index], run / f"bad_batch_{index}.pt")
 
 
-def _update(fabric: Fabric, state: dict[str, Any], settings: Optimisation) -> None:
-    """Makes the optimizer's step with a gradient that is known to be finite."""
+def update(fabric: Fabric, state: dict[str, Any], settings: Optimisation) -> None:
+    """Makes the optimizer's step. The gradient must be finite."""
     module, optimizer = state["task"], state["optimizer"]
     fabric.clip_gradients(module, optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
     optimizer.step()
@@ -288,9 +294,9 @@ def _update(fabric: Fabric, state: dict[str, Any], settings: Optimisation) -> No
 
 @contextmanager
 def _held_signals() -> Iterator[list[int]]:
-    """Notes SIGTERM and SIGINT in the list it yields, so that no step is cut in two.
+    """Yields a list of the SIGTERM and SIGINT that came, so that the current step can end.
 
-    Where SIGINT is ignored, as by a shell's background jobs, it stays so.
+    An ignored SIGINT, as in a shell's background jobs, stays ignored.
     """
     received: list[int] = []
     held = [signal.SIGTERM]

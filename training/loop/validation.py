@@ -1,4 +1,4 @@
-"""Validation in a run: what is forgotten, what is learned, and when to stop."""
+"""Validation in a run: what is learned, what is forgotten, and when to stop."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from training.errors import TrainingError
 from training.loop.log import Log, over_processes
-from training.loop.sharding import give_back
 from training.loop_config import Optimisation
 from training.tasks.tasks import Task
 
 
 def check_validation(task: Task, settings: Optimisation) -> None:
-    """Raises TrainingError if `early_stop` goes by a metric that the task does not measure."""
+    """Raises TrainingError if the task does not measure the metric of `early_stop`."""
     rule = None if settings.validation is None else settings.validation.early_stop
     if rule is not None and rule.metric not in task.metrics:
         measured = ", ".join(task.metrics)
@@ -29,29 +29,22 @@ def check_validation(task: Task, settings: Optimisation) -> None:
 def validate(
     task: Task, settings: Optimisation, fabric: Fabric, log: Log, state: dict[str, Any]
 ) -> bool:
-    """Validates where it is due, writes what was found, and notes the score in `state`.
+    """Validates if it is due, logs the means, and adds the score to `state`.
 
     Returns:
-        Whether these weights are to be kept: those of a run's last `True` are its result.
+        Whether these weights are to be kept. The last kept ones are the result of the run.
     """
-    validation, metrics, held_out = settings.validation, task.metrics, task.validation
-    if validation is None or held_out is None or state["step"] % validation.every_steps:
+    validation, metrics = settings.validation, task.metrics
+    if validation is None or task.validation is None or state["step"] % validation.every_steps:
         return False
     sums, counts = dict.fromkeys(metrics, 0.0), dict.fromkeys(metrics, 0)
     sheet = None
-    first = range(0, validation.batches, fabric.world_size)
-    with _evaluating(task), torch.no_grad(), fabric.autocast():
-        for index in (start + fabric.global_rank for start in first):
-            # Shares are gathered by all processes at once: one without a batch repeats another's.
-            batch = fabric.to_device(held_out[index % validation.batches])
-            torch.manual_seed(index)
-            for name, values in task.measure(batch).items():
-                if index < validation.batches:
-                    sums[name] += values.cpu().double().sum().item()
-                    counts[name] += values.numel()
-            if index == fabric.global_rank:
-                sheet = task.draw(batch)
-    give_back(task)
+    mine = range(fabric.global_rank, validation.batches, fabric.world_size)
+    for found, drawn in measure_batches(task, fabric, mine):
+        for name, values in found.items():
+            sums[name] += values.cpu().double().sum().item()
+            counts[name] += values.numel()
+        sheet = drawn if sheet is None else sheet
     totals = over_processes(fabric, [*sums.values(), *counts.values()], "sum")
     pairs = zip(metrics, totals[: len(metrics)], totals[len(metrics) :], strict=True)
     means = {name: total / count for name, total, count in pairs if count}
@@ -62,12 +55,25 @@ def validate(
     return bool(state["scores"][-1] >= validation.early_stop.at_least)
 
 
+def measure_batches(
+    task: Task, fabric: Fabric, indices: Sequence[int]
+) -> Iterator[tuple[dict[str, Tensor], np.ndarray | None]]:
+    """Yields the measurements of each batch of the validation, and the first contact sheet."""
+    held_out = task.validation
+    assert held_out is not None
+    with _evaluating(task), torch.no_grad(), fabric.autocast():
+        for place, index in enumerate(indices):
+            batch = fabric.to_device(held_out[index])
+            torch.manual_seed(index)
+            yield task.measure(batch), None if place else task.draw(batch)
+
+
 def stays_below(scores: Sequence[float], settings: Optimisation) -> bool:
-    """Whether training is to stop early: for too long, more was forgotten than may be.
+    """Returns whether training stops early, for the last scores are below the limit for too long.
 
     Args:
-        scores: of each validation so far, the higher the better.
-        settings: with the rule, and with the steps of all epochs.
+        scores: one of each validation so far; higher is better.
+        settings: the loop's settings, with the limit and the number of steps.
     """
     validation = settings.validation
     rule = None if validation is None else validation.early_stop
@@ -79,10 +85,10 @@ def stays_below(scores: Sequence[float], settings: Optimisation) -> bool:
 
 
 def has_result(scores: Sequence[float], settings: Optimisation) -> bool:
-    """Whether a run's result is in its `kept.pt`; if not, it is the last weights.
+    """Returns whether a run's result is in its `kept.pt`. Otherwise it is the last weights.
 
     Raises:
-        TrainingError: it has none, for no validation reached the floor.
+        TrainingError: there is no result, for no validation reached the limit.
     """
     rule = None if settings.validation is None else settings.validation.early_stop
     if rule is None or not scores:
@@ -97,7 +103,7 @@ def has_result(scores: Sequence[float], settings: Optimisation) -> bool:
 
 @contextmanager
 def _evaluating(task: nn.Module) -> Iterator[None]:
-    """Puts the whole task into eval mode, and each module back into the mode that it had."""
+    """Puts the whole task into eval mode, and afterwards each module back into its own mode."""
     modes = {module: module.training for module in task.modules()}
     task.eval()
     try:

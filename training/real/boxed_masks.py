@@ -23,7 +23,7 @@ from samclip_sdk.picture.masks import mask_to_box, mask_to_rle
 from samclip_sdk.system.atomic_folder import atomic_folder
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
-from training.real.coco_layout import CAPTIONS_NAME, INSTANCES_NAME, PICTURES_FOLDER, find_file
+from training.real.coco_layout import INSTANCES_NAME, PICTURES_FOLDER, find_file
 from training.real.records import BrokenRecord, decode_picture
 
 MADE = "made"
@@ -129,8 +129,6 @@ def mask_set(
             shutil.copytree(
                 folder / PICTURES_FOLDER, out / PICTURES_FOLDER, copy_function=_link_or_copy
             )
-            if (folder / CAPTIONS_NAME).is_file():
-                shutil.copy(folder / CAPTIONS_NAME, out)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrainingError(f"{path}: {type(error).__name__}: {error}") from error
     on_progress(f"drawing masks of {folder.name}", len(images), len(images))

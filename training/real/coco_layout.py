@@ -1,8 +1,7 @@
 """The layout of a set of photographs: COCO's, with a few fields more.
 
-A set is a folder: pictures in `images/`, `instances.json` in the format of COCO's instances, and
-perhaps `captions.json` in that of its captions. What COCO does not have stands in fields that other
-readers pass over:
+A set is a folder with pictures in `images/` and `instances.json` in the format of COCO's instances.
+Facts that COCO does not have are in fields that other readers ignore:
 
 * `info`: `terms` (text), `open` (whether anybody may use the pictures), `complete` (whether all
   that the categories name is labelled in every picture), `source` (text);
@@ -18,17 +17,17 @@ from __future__ import annotations
 import html
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import ijson
+
 from training.errors import TrainingError
-from training.real.json_walk import walk_json
 from training.real.records import key_hash
 
 INSTANCES_NAME = "instances.json"
-CAPTIONS_NAME = "captions.json"
 PICTURES_FOLDER = "images"
 
 PhotographSplit = Literal["train", "val", "calibration"]
@@ -106,19 +105,19 @@ def find_file(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def read_captions(folder: Path, rows: dict[int, int]) -> dict[int, tuple[str, ...]]:
-    """Captions by picture; those of pictures that the set does not have are left out."""
-    path = folder / CAPTIONS_NAME
-    found: dict[int, tuple[str, ...]] = {}
-    if not path.is_file():
-        return found
+def read_entries(path: Path, place: str) -> Iterator[Any]:
+    """Yields the values at one place of a JSON file, which may be larger than the memory.
+
+    Args:
+        path: of the file.
+        place: `info`, or `images.item` for the elements of `images`.
+
+    Raises:
+        ValueError: it is no JSON file.
+        OSError: it cannot be read.
+    """
     try:
-        for member, each in walk_json(path, apart="annotations"):
-            if member != "annotations":
-                continue
-            row = rows.get(each["image_id"])
-            if row is not None:
-                found[row] = (*found.get(row, ()), str(each["caption"]).strip())
-    except (KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"{path}: {type(error).__name__}: {error}") from error
-    return found
+        with path.open("rb") as file:
+            yield from ijson.items(file, place, use_float=True)
+    except ijson.JSONError as error:
+        raise ValueError(str(error)) from error

@@ -162,7 +162,7 @@ def fill_cache(
     for done, (block, each) in enumerate(wanted.items(), len(mine) - len(todo)):
         tell("embedding", done, len(mine))
         with fabric.autocast():
-            rows = [_embed(teacher, fabric.to_device(next(source))) for _ in each]
+            rows = [embed_batch(teacher, fabric.to_device(next(source))) for _ in each]
         writer.write(block, torch.cat(rows).numpy())
     fabric.barrier()
     if fabric.is_global_zero:
@@ -171,8 +171,8 @@ def fill_cache(
 
 
 @torch.no_grad()
-def _embed(teacher: ClipTeacher, batch: Batch) -> Tensor:
-    """Embeddings float16 [B,E] on the CPU; NaN for pictures that could not be read."""
+def embed_batch(teacher: ClipTeacher, batch: Batch) -> Tensor:
+    """Returns embeddings float16 [B,E] on the CPU; NaN for pictures that cannot be read."""
     embeddings = teacher.embed_images(batch["images"]).half()
     embeddings[~batch["readable"]] = torch.nan
     return embeddings.cpu()

@@ -1,7 +1,7 @@
-"""Photographs with all that is known of them, for the joint training: batch i by seed and i alone.
+"""Batches of photographs with all their labels, for the joint training.
 
-One view of a photograph teaches what it is called, which of its cells show what, where its objects
-are, and what a prompt or a label asks the mask decoder for.
+A view of a photograph teaches the names of things, their cells, the places of objects, and the
+masks of prompts and labels. Batch i depends on the seed and on i only.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from samclip_sdk.picture.masks import mask_to_box
 from training.batches import CELL_PX, PATCH_PX, Batch, stack_images
 from training.composed.prompts import prompt_objects
 from training.data_config import JointPhotographs
-from training.real.labelled_cells import pad_rows
-from training.real.photograph_batches import MIN_CELLS, check_resolution
+from training.errors import TrainingError
 from training.real.photograph_draws import Drawn
 from training.real.photograph_masks import cell_coverage
 from training.real.photograph_views import View
@@ -29,7 +28,7 @@ from training.real.photographs import Photographs
 from training.real.records import count_tensor
 from training.real.segments import NAMELESS, Segment, locate_segments, paste_segment
 
-_MIN_PX = MIN_CELLS * CELL_PX**2
+_MIN_PX = 30 * CELL_PX**2  # of a mask that is asked for: 30 pixels of a low-resolution mask
 _STREAM = 25  # keeps these draws apart from others of a seed
 _LEAST_SPREAD, _SPREAD = 1.0, 0.15  # of a centre's heat: cells, and of the root of the area
 
@@ -63,10 +62,17 @@ class JointBatches(Dataset[Batch]):
     batch has somewhere (1 at least):
 
     * `images` uint8 [B,3,S,S] and `token_mask` float32 [B,g,g];
-    * `names`, `coverage` [B,N,g,g], `masked`, `exhaustive`, `unnamed`, `present`, `absent`: as of
-      `LabelledCells`;
-    * `objects` float32 [B,4,g,g]: how near an object's centre is, how near a border, 0 to 1, and
-      the way to the centre of the cell's own object, x and y in cells;
+    * `names` int64 [B,N], the names with a place in the picture; -1 fills up;
+    * `coverage` float32 [B,N,g,g], the share of each cell, 0 to 1, that the name's masks cover, or
+      its boxes if it has no masks;
+    * `masked` bool [B,N], false if the coverage is of boxes: the thing is somewhere inside;
+    * `exhaustive` bool [B,N], whether the set promises that the name is in no other cell;
+    * `unnamed` float32 [B,g,g], the share of each cell under masks without a name: there, no name
+      is known to be absent;
+    * `present` bool [B,V], the names of the picture: `names`, and labels of the whole picture;
+    * `absent` bool [B,V], the names that the set promises are not in it. All others are unknown;
+    * `objects` float32 [B,4,g,g]: nearness of an object's centre and of a border, 0 to 1, and the
+      way to the centre of the cell's own object, x and y in cells;
     * `objects_known` bool [B,3,g,g]: where centre, border and way are known;
     * `owners` int64 [M], the picture of each of M prompts, `point_coords` float32 [M,P,2],
       `point_labels` int32 [M,P] and `targets` float16 [M,h,h], the share that the mask covers;
@@ -85,7 +91,10 @@ class JointBatches(Dataset[Batch]):
         late_from: index of the first batch of the late resolution.
 
     Attributes:
-        names: what indices stand for.
+        names: all names, which the indices above count.
+
+    Raises:
+        TrainingError: a resolution cannot be used.
     """
 
     def __init__(
@@ -98,7 +107,8 @@ class JointBatches(Dataset[Batch]):
         late_from: int = 0,
     ) -> None:
         for resolution in (config.resolution, config.late_resolution):
-            check_resolution(resolution)
+            if resolution % PATCH_PX or resolution < PATCH_PX:
+                raise TrainingError(f"the resolution {resolution} must divide by {PATCH_PX}")
         self.photographs = photographs
         self.config = config
         self.augment = augment
@@ -301,12 +311,12 @@ def _stack(rows: Sequence[_Seen]) -> Batch:
     most = max(1, *(len(row.names) for row in rows))
     batch = {
         "images": stack_images([row.images for row in rows]),
-        "names": pad_rows([row.names for row in rows], most, fill=-1),
+        "names": _pad_rows([row.names for row in rows], most, fill=-1),
         "owners": _owners([len(row.targets) for row in rows]),
         "asked_owners": _owners([len(row.asked) for row in rows]),
     }
     for key in ("coverage", "masked", "exhaustive"):
-        batch[key] = pad_rows([getattr(row, key) for row in rows], most, fill=0)
+        batch[key] = _pad_rows([getattr(row, key) for row in rows], most, fill=0)
     for key in ("token_mask", "unnamed", "present", "absent", "objects", "objects_known"):
         batch[key] = torch.from_numpy(np.stack([getattr(row, key) for row in rows]))
     prompts = ("point_coords", "point_labels", "targets", "asked", "asked_targets", "asked_shown")
@@ -317,3 +327,11 @@ def _stack(rows: Sequence[_Seen]) -> Batch:
 
 def _owners(counts: Sequence[int]) -> Tensor:
     return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+
+
+def _pad_rows(rows: list[np.ndarray], most: int, *, fill: int) -> Tensor:
+    """Stacks rows [n,...] of different lengths, filled up to `most`: [B,N,...]."""
+    out = np.full((len(rows), most, *rows[0].shape[1:]), fill, rows[0].dtype)
+    for padded, row in zip(out, rows, strict=True):
+        padded[: len(row)] = row
+    return torch.from_numpy(out)

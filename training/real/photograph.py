@@ -30,27 +30,10 @@ class Photograph(NamedTuple):
         """The numbers of its annotations, int64 [n]."""
         return self.found.table.numbers_of(self.row)
 
-    def prompted(self, *, least_px: float, resolution: int) -> np.ndarray:
-        """The numbers of the annotations that a prompt may ask for.
-
-        Args:
-            least_px: area that a mask must have where the picture fills the resolution.
-            resolution: side of the model's input.
-        """
-        numbers = self.numbers
-        scale = resolution / self.found.sizes[self.row].max()
-        large = self.found.table.areas_px[numbers] * scale**2 >= least_px
-        asked: np.ndarray = numbers[large & self.found.table.promptable[numbers]]
-        return asked
-
     def concepts(self, numbers: np.ndarray) -> np.ndarray:
         """What annotations are of: int64 [n], -1 where that has no name."""
         concepts: np.ndarray = self.category_names[self.found.table.categories[numbers]]
         return concepts
-
-    def masked_concepts(self) -> np.ndarray:
-        """What its masks are of, crowds and those of all of a kind too: int64 [n], or -1."""
-        return self.concepts(self.numbers[self.found.table.has_mask[self.numbers]])
 
     def draw_view(self, rng: np.random.Generator, *, resolution: int, augment: bool) -> View:
         """A view of it: drawn if `augment`, else the whole."""

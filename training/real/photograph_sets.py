@@ -1,4 +1,4 @@
-"""A set of photographs in COCO's layout, read lightly: masks stay text until they are asked for."""
+"""A set of photographs in COCO's layout. Masks are decoded when they are needed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from training.real.coco_layout import (
     clean_labels,
     file_names,
     find_file,
-    read_captions,
     read_category,
+    read_entries,
     split_of,
 )
-from training.real.json_walk import walk_json
 
 
 class PhotographSet:
@@ -64,29 +63,26 @@ class PhotographSet:
         self.folder = folder / pictures
         self.name = folder.name
         self.table = AnnotationTable()
-        content: dict[str, Any] = {}
+        path = find_file(folder, INSTANCES_NAME)
         try:
-            for member, value in walk_json(find_file(folder, INSTANCES_NAME), apart="annotations"):
-                if member == "annotations":
-                    self.table.add(value)
-                else:
-                    content[member] = value
-            info = content.get("info") or {}
+            info = next(read_entries(path, "info"), None) or {}
             self.terms = str(info.get("terms", ""))
             self.source = str(info.get("source", ""))
             self.complete = bool(info.get("complete")) if complete is None else complete
             self.open_terms = bool(info.get("open")) if open_terms is None else open_terms
-            entries = content.get("categories") or []
+            entries = list(read_entries(path, "categories.item"))
             self.categories = tuple(read_category(entry) for entry in entries)
             numbers = {entry["id"]: number for number, entry in enumerate(entries)}
-            images = content["images"]
+            images = list(read_entries(path, "images.item"))
+            if not images:
+                raise ValueError("it has no images")
+            for entry in read_entries(path, "annotations.item"):
+                self.table.add(entry)
             rows = {image["id"]: row for row, image in enumerate(images)}
             self._read_images(images, numbers)
             self.table.put_in_order(rows, numbers)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            path = folder / INSTANCES_NAME
             raise TrainingError(f"{path}: {type(error).__name__}: {error}") from error
-        self._captions = read_captions(folder, rows)
         self._check_files()
 
     def __len__(self) -> int:
@@ -103,10 +99,6 @@ class PhotographSet:
     def labels(self, picture: int) -> tuple[str, ...]:
         """Names of what a picture shows, as far as that is told of the picture as a whole."""
         return self._labels[picture]
-
-    def captions(self, picture: int) -> tuple[str, ...]:
-        """What is written about a picture."""
-        return self._captions.get(picture, ())
 
     def absent(self, picture: int) -> frozenset[str]:
         """Names of what a picture does not show, by the set's promise: no other name is absent.

@@ -11,17 +11,13 @@ import numpy as np
 from training.data_config import Photographs as Settings
 from training.data_config import PhotographSettings
 from training.errors import TrainingError
-from training.real.captioned_pictures import named_labels, read_labels
-from training.real.coco_layout import INSTANCES_NAME, SPLITS, PhotographSplit, clean_name
+from training.real.coco_layout import INSTANCES_NAME, SPLITS, PhotographSplit
 from training.real.photograph import Photograph
 from training.real.photograph_sets import PhotographSet
 
 
 class Photographs:
     """The pictures of several sets, numbered through from 0.
-
-    A name that holds a held-out noun as whole words, in the singular or a plural in -s or -es, is
-    as if nobody had given it.
 
     Args:
         settings: where they are, and which of them.
@@ -43,9 +39,6 @@ class Photographs:
         self.settings = settings
         self.split = split
         self.sets = open_sets(settings)
-        self._held_out: tuple[str, ...] = ()
-        if settings.held_out is not None:
-            self._held_out = tuple(map(clean_name, read_labels(settings.held_out)))
         code = SPLITS.index(split)
         chosen = [np.flatnonzero(each.splits == code) for each in self.sets]
         if not sum(map(len, chosen)):
@@ -71,11 +64,6 @@ class Photographs:
         """What a picture does not show, by its set's promise: indices in `names`."""
         found, row, _ = self[picture]
         return sorted(self._index[name] for name in found.absent(row) if name in self._index)
-
-    def captions(self, picture: int) -> tuple[str, ...]:
-        """What is written about a picture, but for captions that name a held-out noun."""
-        found, row, _ = self[picture]
-        return tuple(text for text in found.captions(row) if not named_labels(text, self._held_out))
 
     def weights(self, pictures: np.ndarray, concepts: Sequence[np.ndarray]) -> np.ndarray:
         """How often each of some pictures is to be drawn.
@@ -132,13 +120,12 @@ class Photographs:
         given = {name for each in labels for name in each}
         for each in self.sets:
             given |= {category.name for category in each.categories if not category.nameless}
-        kept = [name for name in sorted(given) if not named_labels(name, self._held_out)]
-        self.names = tuple(kept)
-        self._index = {name: number for number, name in enumerate(kept)}
+        self.names = tuple(sorted(given))
+        self._index = {name: number for number, name in enumerate(self.names)}
         self._category_names = [
             np.array(
                 [
-                    -1 if category.nameless else self._index.get(category.name, -1)
+                    -1 if category.nameless else self._index[category.name]
                     for category in each.categories
                 ],
                 np.int64,
@@ -146,7 +133,7 @@ class Photographs:
             for each in self.sets
         ]
         known = [self._index[name] for each in labels for name in each if name in self._index]
-        self._label_counts = np.bincount(np.array(known, np.int64), minlength=len(kept))
+        self._label_counts = np.bincount(np.array(known, np.int64), minlength=len(self.names))
 
 
 def open_sets(settings: Settings) -> list[PhotographSet]:
@@ -163,7 +150,7 @@ def open_sets(settings: Settings) -> list[PhotographSet]:
         each = PhotographSet(
             folder, pictures=own.pictures, complete=own.complete, open_terms=own.open
         )
-        if len(each) and (settings.terms == "all" or each.open_terms):
+        if settings.terms == "all" or each.open_terms:
             found.append(each)
     if not found:
         kind = "that anybody may use" if settings.terms == "open" else "with a weight above 0"

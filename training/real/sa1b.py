@@ -15,10 +15,12 @@ from torch.utils.data import Dataset
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.picture.frame import Frame, letterbox
-from samclip_sdk.picture.masks import mask_to_box, rle_to_mask
+from samclip_sdk.picture.masks import mask_to_box
 from training.batches import PATCH_PX, Batch
 from training.composed.prompts import prompt_objects
 from training.errors import TrainingError
+from training.real.photograph_masks import decode_mask
+from training.real.photograph_views import whole_view
 from training.real.records import (
     BrokenRecord,
     Split,
@@ -176,7 +178,7 @@ class Sa1bBatches(Dataset[Batch]):
     def _draw_masks(
         self, annotations: list[Any], frame: Frame, rng: np.random.Generator, broken: Counter[str]
     ) -> list[np.ndarray]:
-        """K masks bool [h,w] of the picture's part of the frame; only these are decoded."""
+        """K masks bool [S,S]; only these are decoded."""
         masks: list[np.ndarray] = []
         for number in rng.permutation(len(annotations)):
             try:
@@ -212,23 +214,18 @@ def _annotations(text: bytes) -> list[Any]:
 
 
 def _decode_mask(annotation: Any, frame: Frame) -> np.ndarray:
-    """An annotation's mask, bool [h,w], where the picture lies in the frame.
+    """An annotation's mask in the frame: bool [S,S].
 
     Raises:
         BrokenRecord: it is damaged, of another size, or has no pixel.
     """
     try:
         rle = annotation["segmentation"]
-        if list(rle["size"]) != [frame.height_px, frame.width_px]:
-            raise BrokenRecord("mask", f"its size is {rle['size']}, not the picture's")
-        whole = rle_to_mask(rle)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError) as error:
         raise BrokenRecord("mask", f"{type(error).__name__}: {error}") from error
-    # The pixel under the middle of each pixel of the frame, as `Frame` maps them.
-    centres = np.arange(frame.resolution)[:, None].repeat(2, axis=1) + 0.5
-    columns, rows = frame.to_image(centres).astype(np.int64).T
-    rows, columns = rows[: frame.resized_height_px], columns[: frame.resized_width_px]
-    mask: np.ndarray = whole[rows[:, None], columns]
+    size = frame.height_px, frame.width_px
+    whole = decode_mask(rle, height_px=size[0], width_px=size[1])
+    mask = whole_view(*size, resolution=frame.resolution).mask(whole)
     if not mask.any():
         raise BrokenRecord("mask", "it has no pixel")
     return mask

@@ -9,35 +9,25 @@ the tables of the few shards that were read last.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from webdataset.tariterators import base_plus_ext
 
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
 from training.real.records import BrokenRecord, Split, explain_lack, in_split, key_hash
 
 _PICTURES = frozenset({"jpg", "jpeg", "png", "webp"})
-_MEMBER = np.dtype(
-    [
-        ("offset", "<i8"),
-        ("size", "<i8"),
-        ("key", "<u8"),
-        ("caption_offset", "<i8"),
-        ("caption_size", "<i8"),  # 0 where there is none
-        ("caption_is_json", "?"),
-    ]
-)
-_FORMAT = 2  # of the tables on disk
+_NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)")  # WebDataset's: the key is before the first dot
+_MEMBER = np.dtype([("offset", "<i8"), ("size", "<i8"), ("key", "<u8")])
+_FORMAT = 3  # of the tables on disk
 
 
 class ShardIndex:
@@ -103,29 +93,13 @@ class ShardIndex:
         Raises:
             BrokenRecord: the shard is gone, cannot be read, or ends too early.
         """
-        path, member = self._find(sample)
-        return _read_span(path, int(member["offset"]), int(member["size"]))
-
-    def read_caption(self, sample: int) -> str:
-        """Reads what KEY.txt says of a picture, or the `caption` in KEY.json; empty without either.
-
-        Raises:
-            BrokenRecord: the shard is gone, cannot be read, or ends too early.
-        """
-        path, member = self._find(sample)
-        data = _read_span(path, int(member["caption_offset"]), int(member["caption_size"]))
-        text = data.decode("utf-8", errors="replace")
-        return _caption_of_json(text) if member["caption_is_json"] else text
-
-    def _find(self, sample: int) -> tuple[Path, np.void]:
-        """The shard of a sample, and its row of that shard's table."""
         shard = int(np.searchsorted(self.starts, sample, side="right")) - 1
         path, first = self.shards[shard], int(self.starts[shard])
         try:
             member: np.void = _members(self.tables[shard], self.split)[sample - first]
         except OSError as error:
             raise BrokenRecord("record", f"{path}: {error}") from error
-        return path, member
+        return _read_span(path, int(member["offset"]), int(member["size"]))
 
     def digest(self) -> str:
         """Tells sets of shards apart by names, sizes and numbers of samples, wherever they lie."""
@@ -155,52 +129,33 @@ def _scan(shard: Path) -> tuple[np.ndarray, np.ndarray]:
     """Reads a shard's headers.
 
     Returns:
-        Offset, size and key's hash of each picture, the first of its key, and where its caption
-        is; and int64 [2]: whether the shard is truncated, and how many keys have no picture.
+        Offset, size and key's hash of the first picture of each key; and int64 [2]: whether the
+        shard is truncated, and how many keys have no picture.
     """
-    samples: list[_Sample] = []
+    spans: list[tuple[int, int] | None] = []
+    keys: list[str] = []
     length = shard.stat().st_size
     truncated = True
     try:
         with tarfile.open(shard, "r:") as tar:
             for member in tar:
-                key, suffix = base_plus_ext(member.name)
-                if not member.isreg() or key is None:
+                name = _NAME.fullmatch(member.name)
+                if not member.isreg() or name is None:
                     continue
-                if not samples or key != samples[-1].key:
-                    samples.append(_Sample(key, {}))
-                kind = "picture" if suffix.lower() in _PICTURES else suffix.lower()
-                if member.offset_data + member.size <= length:
-                    samples[-1].spans.setdefault(kind, (member.offset_data, member.size))
+                if not keys or name[1] != keys[-1]:
+                    keys.append(name[1])
+                    spans.append(None)
+                whole = member.offset_data + member.size <= length
+                if name[2].lower() in _PICTURES and whole and spans[-1] is None:
+                    spans[-1] = (member.offset_data, member.size)
             truncated = not _ends(shard, tar.offset)
     except tarfile.TarError:  # What lies before the damage is good.
         pass
-    rows = [sample.row() for sample in samples if "picture" in sample.spans]
-    faults = np.array([truncated, len(samples) - len(rows)], np.int64)
+    rows = [
+        (*span, key_hash(key)) for key, span in zip(keys, spans, strict=True) if span is not None
+    ]
+    faults = np.array([truncated, len(keys) - len(rows)], np.int64)
     return np.array(rows, _MEMBER), faults
-
-
-class _Sample(NamedTuple):
-    """The files of one key: where each kind's first begins, and how long it is."""
-
-    key: str
-    spans: dict[str, tuple[int, int]]
-
-    def row(self) -> tuple[int, int, int, int, int, bool]:
-        """What a shard's table has of the picture and its caption."""
-        is_json = "txt" not in self.spans
-        caption = self.spans.get("json" if is_json else "txt", (0, 0))
-        return *self.spans["picture"], key_hash(self.key), *caption, is_json
-
-
-def _caption_of_json(text: str) -> str:
-    """The `caption` of a record's metadata, empty if there is none that could be written down."""
-    try:
-        content = json.loads(text)
-        caption = content.get("caption") if isinstance(content, dict) else None
-        return caption.encode("utf-8").decode("utf-8") if isinstance(caption, str) else ""
-    except ValueError:  # no JSON, or half a character
-        return ""
 
 
 def _read_span(shard: Path, offset: int, size: int) -> bytes:

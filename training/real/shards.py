@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from torch.utils.data import Dataset
 
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.batches import PATCH_PX, Batch
+from training.data_config import Shards
 from training.errors import TrainingError
 from training.real import crops
 from training.real.embedding_cache import EmbeddingCache
@@ -32,26 +31,11 @@ from training.real.shard_order import Mixture, ShardOrder
 _CROPS_STREAM, _FIXED_CROPS_STREAM, _REPLACEMENTS_STREAM = 8, 9, 10  # apart from others of a seed
 
 
-@dataclass(frozen=True)
-class Source:
-    """One data set.
-
-    Attributes:
-        shards: a glob of its tar files.
-        weight: its share of the pictures, beside other sources' weights. Weights that are the
-            data sets' sizes give their union.
-    """
-
-    shards: str
-    weight: float = 1.0
-
-
 class ShardPictures:
     """The pictures of several sources on one side of the split, numbered through.
 
     Args:
-        sources: where they come from.
-        cache: folder for the tables of what the shards hold.
+        settings: the data sets, and the folder for tables of their shards.
         split: side of the split.
         on_progress: told how many shards are scanned.
 
@@ -60,25 +44,21 @@ class ShardPictures:
         ranges: the pictures of each source.
 
     Raises:
-        TrainingError: no source, a glob that matches nothing, or a source without a picture on this
-            side of the split.
+        TrainingError: a glob matches nothing, or a source has no picture on this side of the split.
     """
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        settings: Shards,
         *,
-        cache: Path,
         split: Split,
         on_progress: OnProgress = no_progress,
     ) -> None:
-        if not sources:
-            raise TrainingError("there are no sources of pictures")
-        self.sources = tuple(sources)
+        self.sources = sources = settings.sources
         found = [_find_shards(source.shards) for source in sources]
         self.index = ShardIndex(
             [shard for shards in found for shard in shards],
-            cache=cache,
+            cache=settings.index,
             split=split,
             on_progress=on_progress,
         )
@@ -104,14 +84,6 @@ class ShardPictures:
             BrokenRecord: it cannot be read or decoded.
         """
         return decode_picture(self.index.read(sample))
-
-    def caption(self, sample: int) -> str:
-        """What is written about a picture; empty if nothing is.
-
-        Raises:
-            BrokenRecord: it cannot be read.
-        """
-        return self.index.read_caption(sample)
 
     def crop(self, sample: int, rng: np.random.Generator, *, resolution: int) -> np.ndarray:
         """A random crop of a picture, uint8 [3,S,S].

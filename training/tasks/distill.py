@@ -7,7 +7,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.ops import roi_align
 
@@ -16,7 +15,6 @@ from samclip_sdk.modeling.clip_head import ClipHead, max_pool
 from training.errors import TrainingError
 from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.losses import (
-    CellDistillation,
     CosineDistillation,
     DenseDistillation,
     MaskDistillation,
@@ -27,7 +25,6 @@ from training.tasks.regions import cells_inside, filled_cells, shown_cells
 from training.tasks.tasks import SHEET_ROWS, Task, first_prompts, iou_by_prompt, top1
 from training.teachers.small import (
     ClipTeacher,
-    DenseClipTeacher,
     SamTeacher,
     SmallSam,
     coarse_mask_prompt,
@@ -35,17 +32,25 @@ from training.teachers.small import (
 
 
 class DistillTask(Task):
-    """The merge: the student imitates both teachers and sees no label and no true mask.
+    """The merge: the student imitates both teachers, and sees no label and no true mask.
 
-    Two losses a step, accumulated: pictures against CLIP's embeddings, then scenes against SAM's
-    masks for the same prompts (and regions of them against CLIP, ours). The student's text
-    encoder is no part: it stays the CLIP teacher's. `classes` [N,E] are text embeddings of the
-    nouns that validation pictures are of; they serve `measure` alone. `sam` is None where neither
-    `sam_weight` nor `region_weight` asks for it.
+    A step has two losses: pictures against CLIP's embeddings, then scenes against SAM's masks for
+    the same prompts (and regions of them against CLIP, which is ours). The text encoder is not
+    trained: it stays the CLIP teacher's.
+
+    Args:
+        student: the merged model.
+        dataset: batches of `pictures` and perhaps `scenes`.
+        clip: the CLIP teacher.
+        sam: the SAM teacher; None if neither `sam_weight` nor `region_weight` is above 0.
+        sam_weight: lambda, the weight of SAM's loss.
+        region_weight: the weight of the regions' loss.
+        dense_weight: the weight of the patches' loss in regions.
+        validation: batches that are never trained on.
+        classes: text embeddings [N,E] of the nouns in validation pictures, for `measure`.
 
     Raises:
-        TrainingError: cells count, and the CLIP teacher is no `DenseClipTeacher`; or regions do,
-            and the student's CLIP head is not a ViT's.
+        TrainingError: `region_weight` is above 0, and the student's CLIP head is not a ViT's.
     """
 
     classes: Tensor
@@ -61,7 +66,6 @@ class DistillTask(Task):
         sam_weight: float,
         region_weight: float,
         dense_weight: float,
-        cell_weight: float,
         validation: Dataset[Any] | None,
         classes: Tensor | None,
     ) -> None:
@@ -84,25 +88,21 @@ class DistillTask(Task):
         self.sam_weight = sam_weight
         self.region_weight = region_weight
         self.dense_weight = dense_weight
-        self.cell_weight = cell_weight
-        if cell_weight and not isinstance(clip, DenseClipTeacher):
-            raise TrainingError("cell_weight needs a CLIP teacher that tells of cells: set it to 0")
         if region_weight and not isinstance(student.clip_head, ClipHead):
             raise TrainingError("region_weight needs the CLIP head of a ViT: set it to 0")
         self.embedding_loss = CosineDistillation()
         self.mask_loss = MaskDistillation()
         self.region_loss = RegionDistillation()
         self.dense_loss = DenseDistillation()
-        self.cell_loss = CellDistillation()
 
     def forward(self, batch: dict[str, dict[str, Tensor]], *, loss: str, step: int) -> Tensor:
-        """One of the two losses.
+        """Computes one of the two losses.
 
         Args:
-            batch: `pictures` (`images`, `token_mask`) and perhaps `scenes` (those and prompts,
+            batch: `pictures` (`images`, `token_mask`) and perhaps `scenes` (the same, prompts and
                 `regions`).
             loss: `clip` or `scenes`.
-            step: odd steps come with a mask prompt, drawn from the teacher's own mask.
+            step: odd steps have mask prompts, made of the teacher's own masks.
         """
         if loss == "clip":
             return self._clip_loss(batch["pictures"])
@@ -119,24 +119,24 @@ class DistillTask(Task):
         return total
 
     def count_images(self, batch: dict[str, dict[str, Tensor]]) -> int:
-        """How many pictures and scenes a batch holds."""
-        return sum(len(each["images"]) for each in batch.values())
+        """Returns the number of pictures and scenes in a batch."""
+        return sum(super(DistillTask, self).count_images(each) for each in batch.values())
 
     def count_broken(self, batch: dict[str, dict[str, Tensor]]) -> int:
-        """How many records of real data sets were broken; composed ones never are."""
-        return sum(int(each["broken"].sum()) for each in batch.values() if "broken" in each)
+        """Returns the number of broken records that were replaced in a batch."""
+        return sum(super(DistillTask, self).count_broken(each) for each in batch.values())
 
     def measure(self, batch: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
-        """What is learned, and what is forgotten.
+        """Measures what is learned, and what is forgotten.
 
-        `clip_cosine` is the cosine with the CLIP teacher, a picture; `top1` the zero-shot accuracy
-        on pictures of one noun, if it is known which. `box_miou` and `point_miou` are of the
-        student's and the SAM teacher's single masks, a prompt.
+        `clip_cosine` is each picture's cosine with the CLIP teacher, and `top1` the zero-shot
+        accuracy on pictures of one known noun. `box_miou` and `point_miou` are the IoUs of the
+        student's and the SAM teacher's single masks.
         """
         pictures, values = batch["pictures"], {}
         tokens, _ = self.student.image_encoder(pictures["images"])
         embeddings = self.student.clip_head(tokens, pictures["token_mask"])[1]
-        target, _ = self._target(pictures)
+        target = self._target(pictures)
         values["clip_cosine"] = (embeddings * target).sum(dim=1)
         if "top1" in self.metrics:
             values["top1"] = top1(embeddings, classes=self.classes, nouns=pictures["nouns"])
@@ -147,7 +147,7 @@ class DistillTask(Task):
         return values
 
     def draw(self, batch: dict[str, dict[str, Tensor]]) -> np.ndarray | None:
-        """The first prompt of each scene, with the SAM teacher's mask and the student's."""
+        """Draws the first prompt of each scene, the SAM teacher's mask and the student's mask."""
         if "box_miou" not in self.metrics:
             return None
         scenes = batch["scenes"]
@@ -160,7 +160,7 @@ class DistillTask(Task):
         )
 
     def _single_masks(self, scenes: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Token 0's mask logits [B*K,h,w] of the teacher and of the student."""
+        """Returns token 0's mask logits [B*K,h,w] of the teacher and of the student."""
         coords, labels = scenes["point_coords"], scenes["point_labels"]
         reference, _ = self.sam.decode(self.sam.encode(scenes["images"]), coords, labels, None)
         embeddings = self.student_sam.encode(scenes["images"])
@@ -168,33 +168,22 @@ class DistillTask(Task):
         return reference[:, 0], masks[:, 0]
 
     @torch.no_grad()
-    def _target(self, pictures: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """The CLIP teacher's embeddings [B,E] of pictures, from its cache where the batch has them.
-
-        And [B,E,g,g] of their cells, where these count.
-        """
+    def _target(self, pictures: dict[str, Tensor]) -> Tensor:
+        """Returns the CLIP teacher's embeddings [B,E], from its cache if the batch has them."""
         if "teacher_embeddings" in pictures:
-            return pictures["teacher_embeddings"].float(), None
-        if self.cell_weight and isinstance(self.clip, DenseClipTeacher):
-            return self.clip.embed_with_cells(pictures["images"], pictures["token_mask"])
-        return self.clip.embed_images(pictures["images"]), None
+            return pictures["teacher_embeddings"].float()
+        return self.clip.embed_images(pictures["images"])
 
     def _clip_loss(self, pictures: dict[str, Tensor]) -> Tensor:
-        target, cells = self._target(pictures)
+        target = self._target(pictures)
         tokens, _ = self.student.image_encoder(pictures["images"])
         head = self.student.clip_head
-        if cells is None and isinstance(head, ClipHead):  # no patch need be embedded
-            pooled = max_pool(*head.encode(tokens, pictures["token_mask"]))
-            return cast("Tensor", self.embedding_loss(head.embed(pooled), target))
-        patches, embeddings = head(tokens, pictures["token_mask"])
+        if isinstance(head, ClipHead):  # no patch need be embedded
+            embeddings = head.embed(max_pool(*head.encode(tokens, pictures["token_mask"])))
+        else:
+            embeddings = head(tokens, pictures["token_mask"])[1]
         clip_loss: Tensor = self.embedding_loss(embeddings, target)
-        if cells is None:
-            return clip_loss
-        side = int(patches.shape[1] ** 0.5)
-        cells = F.normalize(F.adaptive_avg_pool2d(cells, side), dim=1).flatten(2).transpose(1, 2)
-        mask = F.adaptive_max_pool2d(pictures["token_mask"], side).flatten(1)
-        cell_loss: Tensor = self.cell_loss(patches, cells, mask)
-        return clip_loss + self.cell_weight * cell_loss
+        return clip_loss
 
     def _sam_loss(
         self,
@@ -204,7 +193,7 @@ class DistillTask(Task):
         *,
         with_mask: bool,
     ) -> Tensor:
-        """Student and teacher on the same prompts, from embeddings and reference [B,D,g,g]."""
+        """Compares student and teacher on the same prompts, from embeddings [B,D,g,g] of both."""
         coords, labels = scenes["point_coords"], scenes["point_labels"]
         mask_input = None
         with torch.no_grad():
@@ -217,10 +206,10 @@ class DistillTask(Task):
         return sam_loss
 
     def _region_loss(self, scenes: dict[str, Tensor], tokens: Tensor, reference: Tensor) -> Tensor:
-        """CLIP's embedding of a crop, against the head's features in that box of the scene.
+        """Compares CLIP's embedding of a crop with the head's features in this box of the scene.
 
-        Twice: pooled over the box's patches, and patch by patch where those show what the crop
-        does. The second teaches the dense path, which is never pooled.
+        The features are pooled over the box's patches. With `dense_weight`, patches that show the
+        same as the crop are compared one by one, too: this trains the dense path.
         """
         head = cast("ClipHead", self.student.clip_head)
         images, boxes = scenes["images"], scenes["regions"]
@@ -244,7 +233,7 @@ class DistillTask(Task):
 
     @torch.no_grad()
     def _prompted_cells(self, scenes: dict[str, Tensor], reference: Tensor, *, side: int) -> Tensor:
-        """Which cells the SAM teacher's mask fills for the box of each prompt: float [B,P,n]."""
+        """Returns the cells under the SAM teacher's mask of each prompt's box: float [B,P,n]."""
         images = len(reference)
         prompts = len(scenes["point_coords"]) // images
         boxes = scenes["regions"].view(images, -1, 4)[:, :prompts].flatten(0, 1)

@@ -131,14 +131,6 @@ class JointTask(Task):
         """The parts of the last loss."""
         return {f"joint/{name}": float(value) for name, value in self._told.items()}
 
-    def count_images(self, batch: dict[str, Tensor]) -> int:
-        """How many pictures a batch holds."""
-        return len(batch["images"])
-
-    def count_broken(self, batch: dict[str, Tensor]) -> int:
-        """How many records were broken."""
-        return int(batch["broken"].sum())
-
     def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """What a user would see, of names that masks and promises tell.
 

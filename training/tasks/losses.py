@@ -53,15 +53,6 @@ class DenseDistillation(nn.Module):
         return (distances * seen).sum() / seen.sum().clamp(min=1)
 
 
-class CellDistillation(nn.Module):
-    """Ours: 1 - cos between each cell of a picture as the student and as the teacher see it."""
-
-    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-        """Maps unit embeddings [B,n,E] and [B,n,E] and a mask [B,n], 0 for padding, to a scalar."""
-        distances = 1 - (student * teacher).sum(dim=-1)
-        return (distances * mask).sum() / mask.sum()
-
-
 class FocalDice(nn.Module):
     """SAM's mask loss, 20 x focal + 1 x dice, for soft targets.
 

@@ -1,6 +1,6 @@
-"""What is trained, on what, against what: the loop knows a `Task` and nothing more.
+"""Tasks: a model in training, with its data and its losses. The loop knows a `Task` only.
 
-The tasks of the small teachers are here, the merge itself is in `distill.py`.
+The tasks of the two small teachers are here; the merge is in `distill.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch.utils.data import Dataset
 from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.corrections import correct
 from training.tasks.losses import MultimaskLoss, mask_iou
-from training.tasks.units import find_units
 from training.teachers.captions import Captions, tokenize
 from training.teachers.small import SmallClip, SmallSam, coarse_mask_prompt
 
@@ -27,15 +26,15 @@ SHEET_ROWS = 8
 
 
 class Task(nn.Module):
-    """A model in training, with its data and its losses: all that the loop knows of a stage.
+    """A model in training, with its data and its losses.
 
     Attributes:
-        dataset: what batches come from, by index.
-        validation: likewise, never trained on; None if nothing is to be validated.
-        parts: the parts that can be trained, by the names that learning rates go by; they alone
-            are kept in the run's checkpoint.
-        losses: names of the losses; each is walked backward before the next is computed.
-        metrics: names of what `measure` measures; the higher the better.
+        dataset: batches of the training, by index.
+        validation: batches that are never trained on; None without a validation.
+        parts: the parts that can be trained, by the names that multipliers use. Only they are kept
+            in the run's checkpoint.
+        losses: names of the losses. Each is walked backward before the next one is computed.
+        metrics: names of what `measure` measures; higher is better.
     """
 
     losses: tuple[str, ...]
@@ -57,37 +56,37 @@ class Task(nn.Module):
         """Computes one of `losses`, a scalar."""
         raise NotImplementedError
 
-    def units(self) -> list[nn.Module]:
-        """What a sharded run gathers one at a time: modules that are called, as a whole."""
-        return find_units(self)
-
     def details(self) -> dict[str, float]:
-        """What the last loss was made of, by name, for the log; nothing where it has no parts."""
+        """Returns the parts of the last loss by name, for the log; nothing if it has none."""
         return {}
 
     def count_images(self, batch: Any) -> int:
-        """How many images a batch of `dataset` holds."""
-        raise NotImplementedError
+        """Returns the number of images in a batch of `dataset`."""
+        return len(batch["images"])
 
     def count_broken(self, batch: Any) -> int:
-        """How many records were found broken, and replaced, while the batch was read."""
-        return 0
+        """Returns the number of broken records that were replaced while the batch was read."""
+        return int(batch["broken"].sum()) if "broken" in batch else 0
 
     def measure(self, batch: Any) -> dict[str, Tensor]:
-        """Measures a batch of `validation`: each metric's values [n], one a picture or prompt."""
+        """Measures a batch of `validation`.
+
+        Returns:
+            The values [n] of each metric, one for each picture or prompt.
+        """
         raise NotImplementedError
 
     def draw(self, batch: Any) -> np.ndarray | None:
-        """A contact sheet uint8 RGB of a batch of `validation`, if there is something to see."""
+        """Draws a contact sheet, uint8 RGB [H,W,3], of a batch of `validation`, if possible."""
         return None
 
 
 class ClipTeacherTask(Task):
-    """Contrastive training of the small CLIP: each picture against every noun's caption.
+    """The contrastive training of the small CLIP: each picture against one caption of each noun.
 
-    A batch would hold a noun twice, so pictures are contrasted with one caption a noun instead of
-    with one another's; a picture of several nouns has several right answers. The text tower is
-    held near MiniLM's sentence embeddings, which places synonyms and nouns without a drawing.
+    Captions of the other pictures are not used, for a batch has some nouns twice. A picture with
+    several nouns has several right answers. The text tower is kept near MiniLM's sentence
+    embeddings, so that synonyms and nouns without a drawing get sensible embeddings.
     """
 
     losses = ("contrast",)
@@ -110,7 +109,7 @@ class ClipTeacherTask(Task):
         self.text_only_steps = text_only_steps
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """The contrast, and the text's distance from MiniLM: that alone for `text_only_steps`.
+        """Computes the contrast and the texts' distance; in the first steps, the distance only.
 
         Args:
             batch: of `PictureBatches`: `images` and `nouns`.
@@ -133,12 +132,8 @@ class ClipTeacherTask(Task):
         contrast: Tensor = F.cross_entropy(logits, right, label_smoothing=0.05)
         return contrast + near
 
-    def count_images(self, batch: dict[str, Tensor]) -> int:
-        """How many pictures a batch holds."""
-        return len(batch["images"])
-
     def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Whether each picture of one noun is given that noun, of all."""
+        """Measures for each picture of one noun whether this noun is nearest, of all."""
         ids = tokenize(self.captions.photos()).to(batch["nouns"].device)
         classes = self.clip.text_encoder(ids)
         embeddings = self.clip.embed_images(batch["images"])
@@ -148,8 +143,8 @@ class ClipTeacherTask(Task):
 class SamTeacherTask(Task):
     """SAM's own training on true masks.
 
-    Of three steps, one comes with a coarse mask, and one asks again, with the mask so far and a
-    point where that is wrong.
+    One of three steps has coarse masks as prompts. Another one asks again, with the mask so far
+    and a point where it is wrong.
     """
 
     losses = ("multimask",)
@@ -163,7 +158,7 @@ class SamTeacherTask(Task):
         self.mask_loss = MultimaskLoss()
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """SAM's loss against the true masks.
+        """Computes SAM's loss against the true masks.
 
         Args:
             batch: of `SceneBatches`: `images`, prompts and `targets`.
@@ -183,22 +178,14 @@ class SamTeacherTask(Task):
             multimask = (multimask + self.mask_loss(masks, iou, targets)) / 2
         return multimask
 
-    def count_images(self, batch: dict[str, Tensor]) -> int:
-        """How many scenes a batch holds."""
-        return len(batch["images"])
-
-    def count_broken(self, batch: dict[str, Tensor]) -> int:
-        """How many records of photographs were broken; composed scenes never are."""
-        return int(batch["broken"].sum()) if "broken" in batch else 0
-
     def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """IoU of the single mask and the true one, of prompts with a box and of those without."""
+        """Measures the IoU of each single mask with the true one."""
         coords, labels = batch["point_coords"], batch["point_labels"]
         masks, _ = self.sam.decode(self.sam.encode(batch["images"]), coords, labels, None)
         return iou_by_prompt(mask_iou(masks[:, 0], batch["targets"]), labels)
 
     def draw(self, batch: dict[str, Tensor]) -> np.ndarray:
-        """The first prompt of each scene, with the true mask and SAM's."""
+        """Draws the first prompt of each scene, the true mask and SAM's mask."""
         embeddings = self.sam.encode(batch["images"])
         coords, labels = batch["point_coords"], batch["point_labels"]
         masks, _ = self.sam.decode(embeddings, coords, labels, None)
@@ -212,9 +199,15 @@ class SamTeacherTask(Task):
 
 
 def top1(embeddings: Tensor, *, classes: Tensor, nouns: Tensor) -> Tensor:
-    """Whether the nearest of classes [N,E] is the one that a picture shows: float [n], 0 or 1.
+    """Returns for each picture with one noun whether this noun's class is nearest.
 
-    Pictures [B,E] that do not show exactly one of the nouns, bool [B,N], are left out.
+    Args:
+        embeddings: of the pictures, [B,E].
+        classes: text embeddings of the nouns, [N,E].
+        nouns: the nouns of each picture, bool [B,N].
+
+    Returns:
+        float [n], 0 or 1, of the pictures with exactly one noun.
     """
     single = nouns.sum(dim=1) == 1
     nearest = (embeddings[single] @ classes.T).argmax(dim=1, keepdim=True)
@@ -222,12 +215,12 @@ def top1(embeddings: Tensor, *, classes: Tensor, nouns: Tensor) -> Tensor:
 
 
 def iou_by_prompt(ious: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Parts IoUs [K] into those of prompts, labels [K,P], with a box and of those without."""
+    """Splits IoUs [K] into those of prompts with a box and those without, by labels [K,P]."""
     boxed = (labels == 2).any(dim=1)
     return {"box_miou": ious[boxed], "point_miou": ious[~boxed]}
 
 
 def first_prompts(scenes: dict[str, Tensor]) -> Tensor:
-    """The rows of the first prompt of each of the first scenes of a batch."""
+    """Returns the rows of the first prompts of the first scenes of a batch."""
     prompts = len(scenes["point_coords"]) // len(scenes["images"])
     return torch.arange(min(SHEET_ROWS, len(scenes["images"]))) * prompts

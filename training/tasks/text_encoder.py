@@ -176,7 +176,7 @@ class TextEncoderTask(Task):
         return total
 
     def count_images(self, batch: dict[str, Tensor]) -> int:
-        """How many texts a batch holds."""
+        """Returns the number of texts in a batch."""
         return len(batch["ids"])
 
     def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

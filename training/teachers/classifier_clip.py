@@ -1,7 +1,7 @@
-"""The CLIP teacher for photographs: an ImageNet classifier behind the head that students have.
+"""A CLIP teacher for photographs: an ImageNet classifier behind the CLIP head of a student.
 
-A picture is what the classifier pools, a cell what it sees there, corrected by what is around. Both
-are mapped to where `TextTeacher` puts texts.
+An earlier recipe of samclip-mobile trained and imitated it. It is only measured now. Pictures and
+cells are mapped to where `TextTeacher` puts texts.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from samclip_sdk.modeling.classifier_head import ClassifierHead, pool_unpadded
+from samclip_sdk.modeling.classifier_head import ClassifierHead
 from samclip_sdk.modeling.config import ClassifierHeadConfig, ModelConfig, PyramidConfig
 from samclip_sdk.modeling.pyramid_encoder import join_strides
 from training.errors import TrainingError
 from training.teachers.efficientnet_lite import LITE2, lite2_state
-from training.teachers.text_teacher import ClassifierSpace
 from training.teachers.weights import give_weights, read_weights, save_weights
 
 _PIXEL_MEAN, _PIXEL_STD = 127.0, 128.0
@@ -38,7 +37,7 @@ class ClassifierClip(nn.Module):
 
     Attributes:
         backbone: the whole classifier, in the layout that is fastest on a CPU.
-        head: begins as the classifier's convolution, and for the rest as it is drawn.
+        head: the head, wider than the student's.
         logit_scale: logarithm of what cosines are multiplied by.
 
     Raises:
@@ -68,17 +67,6 @@ class ClassifierClip(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def start_in(self, space: ClassifierSpace, *, centre: Tensor) -> None:
-        """Maps what is pooled into `space`, when `centre` [F] is taken off it."""
-        axes = space.axes
-        self.head.project.load_state_dict({"weight": axes[..., None, None], "bias": -axes @ centre})
-
-    def train(self, mode: bool = True) -> ClassifierClip:
-        """Sets the head's mode; the classifier stays as it is."""
-        super().train(mode)
-        self.backbone.eval()
-        return self
-
     def embed_images(self, images: Tensor) -> Tensor:
         """Embeds pictures [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
         tokens = self.see(images)
@@ -104,16 +92,9 @@ class ClassifierClip(nn.Module):
         maps = self.backbone.forward_intermediates(x, indices=_LEVELS, intermediates_only=True)
         return join_strides(*maps)
 
-    @torch.no_grad()
-    def classes(self, tokens: Tensor, token_mask: Tensor) -> Tensor:
-        """The classifier's own answer: probabilities [B,1000]."""
-        pooled = pool_unpadded(self.head.features(tokens), token_mask)
-        logits: Tensor = self.backbone.classifier(pooled)
-        return logits.float().softmax(dim=-1)
-
 
 def save_classifier_clip(clip: ClassifierClip, path: Path) -> None:
-    """Writes a teacher's weights but for the classifier's, which its package holds."""
+    """Writes a teacher's weights without the classifier's, which its package has."""
     state = clip.state_dict()
     save_weights({key: x for key, x in state.items() if not key.startswith(_BACKBONE)}, path)
 
@@ -126,15 +107,6 @@ def load_classifier_clip(path: Path, *, model: ModelConfig, resolution: int) -> 
             classifier's package is not installed.
     """
     clip = ClassifierClip(model, resolution=resolution)
-    give_trained(clip, path)
-    return clip
-
-
-def give_trained(clip: ClassifierClip, path: Path) -> None:
-    """Gives a teacher the weights that `save_classifier_clip` wrote.
-
-    Raises:
-        TrainingError: the file is missing or damaged, or of a teacher of other sizes.
-    """
     own = {key: x for key, x in clip.state_dict().items() if key.startswith(_BACKBONE)}
     give_weights(clip, own | read_weights(path), path)
+    return clip

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from samclip_sdk.system.progress import OnProgress, no_progress
+from training.data_config import Settings
 from training.text.lexicon import Place
-from training.text_config import LexiconConfig
 
 _OWN = {"kind": 0.25, "hypernym": 0.4, "near": 0.7, "alone": 1.0}
 """Share of a word's own meaning in what it begins with; the rest is what it stands beside."""
@@ -19,6 +20,24 @@ _SMALLER = (0.5, 0.25, 0.1, 0.0)  # parts of that share, tried where it is too m
 _PUSHES = 60  # at most, until nothing is too near
 _SLACK = 5e-3  # of a cosine above the bound
 _ROWS = 1024  # words at a time
+
+
+class PartSettings(Settings):
+    """How taught words are moved apart.
+
+    Args:
+        apart: the highest cosine of words that are not related.
+        related_apart: the highest cosine of words with a common parent or grandparent.
+        keep: weight of the loss that keeps words where they begin.
+        steps: number of steps.
+        learning_rate: of Adam.
+    """
+
+    apart: float = Field(default=0.35, gt=0, lt=1)
+    related_apart: float = Field(default=0.6, gt=0, lt=1)
+    keep: float = Field(default=0.02, ge=0)
+    steps: int = Field(default=300, gt=0)
+    learning_rate: float = Field(default=5e-3, gt=0)
 
 
 @dataclass(frozen=True)
@@ -39,7 +58,7 @@ def part_taught(
     neighbours: Neighbours,
     *,
     movable: Tensor,
-    settings: LexiconConfig,
+    settings: PartSettings,
     on_progress: OnProgress = no_progress,
 ) -> Tensor:
     """Moves taught words apart from those that they have nothing to do with; kin stay near.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from samclip_sdk.bundle.manifest import NOT_STATED
-from training.config import FoundationTeachers
+from training.teacher_config import FoundationTeachers
 
 # segment-anything's own files and MobileSAM's, by their names.
 _SAM_FILES = (

@@ -15,13 +15,11 @@ from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_config
 from samclip_sdk.modeling.config import ModelConfig
-from training.config import ClassifierClipConfig
 from training.errors import TrainingError
 from training.teachers.classifier_clip import ClassifierClip, load_classifier_clip
 from training.teachers.efficientnet_lite import LICENCE
 from training.teachers.small import SmallSam, load_teacher
-from training.teachers.teacher_pair import SETTINGS_NAME, WEIGHTS_NAME
-from training.teachers.weights import give_weights, read_weights
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, give_weights, read_weights
 
 CLIP, SAM, TEXT_ENCODER = PARTS = ("classifier_clip", "sam_teacher", "text_encoder")
 """The stages that make them."""
@@ -50,12 +48,10 @@ class PhotographPair:
         folder = self.runs / CLIP
         path = folder / SETTINGS_NAME
         try:
-            settings = ClassifierClipConfig.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            resolution = int(json.loads(path.read_bytes())["resolution"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"{path} is not what the stage classifier_clip wrote") from error
-        return load_classifier_clip(
-            folder / WEIGHTS_NAME, model=self.model, resolution=settings.resolution
-        )
+        return load_classifier_clip(folder / WEIGHTS_NAME, model=self.model, resolution=resolution)
 
     @cached_property
     def sam(self) -> SmallSam:

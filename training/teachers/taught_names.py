@@ -14,8 +14,7 @@ from torch import Tensor
 from samclip_sdk.errors import one_line
 from samclip_sdk.system.atomic_file import atomic_file
 from training.errors import TrainingError
-from training.teachers.text_teacher import SETTINGS_NAME
-from training.teachers.weights import save_weights
+from training.teachers.weights import SETTINGS_NAME, save_weights
 
 NAMES_FILE = "names.safetensors"
 

@@ -1,8 +1,7 @@
-"""The pair of teachers that a merge is made of, and the student's birth from the two (stage 0)."""
+"""The two teachers of a merge, and the student that is made of them before training (stage 0)."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from functools import cached_property
 from pathlib import Path
@@ -13,90 +12,97 @@ import torch
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import from_sam_and_clip
 from samclip_sdk.modeling.config import ModelConfig
-from training.config import ClipTeacherConfig, FoundationTeachers
 from training.errors import TrainingError
+from training.inputs import check_trained, versions_of
+from training.teacher_config import FoundationTeachers, SmallClipSettings, Teachers
 from training.teachers.licences import teacher_licences
 from training.teachers.pretrained import (
     MOBILE_SAM,
     OpenClip,
     SegmentAnything,
+    check_open_clip,
+    check_segment_anything,
     load_mobile_sam,
     load_open_clip,
     load_segment_anything,
 )
 from training.teachers.small import ClipTeacher, SamTeacher, SmallClip, SmallSam, load_teacher
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME
 
-SETTINGS_NAME = "config.json"
-WEIGHTS_NAME = "model.safetensors"
+CLIP_TEACHER, SAM_TEACHER = "clip_teacher", "sam_teacher"
+"""The stages that train the small teachers, and their folders among the runs."""
 
 
 class Pair(Protocol):
-    """Two frozen teachers; each is loaded when it is first asked for."""
+    """Two frozen teachers. Each is loaded when it is first needed."""
 
     @property
     def clip(self) -> ClipTeacher:
-        """The CLIP."""
+        """The CLIP teacher."""
         ...
 
     @property
     def sam(self) -> SamTeacher:
-        """The SAM."""
+        """The SAM teacher."""
         ...
 
     @property
     def name(self) -> str:
-        """Which CLIP it is, with which weights."""
+        """The name of the CLIP and of its weights."""
         ...
 
     @property
     def tokenizer(self) -> Path | None:
-        """The `tokenizer.json` of the text encoder, if its vocabulary is its own."""
+        """The `tokenizer.json` of the text encoder, if it has a vocabulary of its own."""
         ...
 
     def stage0(self, *, seed: int) -> SamClipModel:
-        """SAM's parts, CLIP's text encoder, a CLIP head of copies of SAM's last block."""
+        """Builds a student of SAM's parts, CLIP's text encoder and a CLIP head.
+
+        The head's blocks are copies of SAM's last block.
+        """
         ...
 
     def provenance(self) -> dict[str, Any]:
-        """How the two came about; JSON."""
+        """Returns the origin of both, ready for JSON."""
         ...
 
     def licences(self) -> dict[str, str]:
-        """Under which licences they are; empty where they are this repository's own."""
+        """Returns their licences by `sam` and `clip`; nothing for teachers of this repository."""
         ...
 
 
 class SmallPair:
-    """The small teachers, as two earlier runs left them."""
+    """The small teachers, from two earlier runs."""
 
     tokenizer = None
 
-    def __init__(self, model: ModelConfig, clip: ClipTeacherConfig, *, runs: Path) -> None:
+    def __init__(self, model: ModelConfig, clip: SmallClipSettings, *, runs: Path) -> None:
         self.model = model
         self.clip_settings = clip
         self.runs = runs
 
     @cached_property
     def clip(self) -> SmallClip:
-        """The CLIP of the run clip_teacher."""
+        """The CLIP of the stage clip_teacher."""
         clip = new_clip(self.model, self.clip_settings)
-        load_teacher(clip, self.runs / "clip_teacher" / WEIGHTS_NAME)
+        load_teacher(clip, self.runs / CLIP_TEACHER / WEIGHTS_NAME)
         return clip
 
     @cached_property
     def sam(self) -> SmallSam:
-        """The SAM of the run sam_teacher."""
+        """The SAM of the stage sam_teacher."""
         sam = SmallSam(build_model(self.model))
-        load_teacher(sam, self.runs / "sam_teacher" / WEIGHTS_NAME)
+        load_teacher(sam, self.runs / SAM_TEACHER / WEIGHTS_NAME)
         return sam
 
     @property
     def name(self) -> str:
-        """The run of the CLIP, and its image tower."""
-        return f"{self.runs / 'clip_teacher'} {self.clip_settings.image_tower}"
+        """The folder of the CLIP, and its image tower."""
+        return f"{self.runs / CLIP_TEACHER} {self.clip_settings.image_tower}"
 
     def stage0(self, *, seed: int) -> SamClipModel:
-        """Copies from both; LayerNorm and MLP of the CLIP head are drawn by `seed`."""
+        """Builds a student of copies; the CLIP head's LayerNorm and MLP are drawn by `seed`."""
         student = build_model(self.model, seed=seed)
         SmallSam(student).load_state_dict(self.sam.state_dict())
         student.text_encoder.load_state_dict(self.clip.text_encoder.state_dict())
@@ -105,14 +111,14 @@ class SmallPair:
         return student
 
     def provenance(self) -> dict[str, Any]:
-        """The settings that each was trained with."""
+        """Returns the settings of both trainings."""
         return {
             name: json.loads((self.runs / name / SETTINGS_NAME).read_text(encoding="utf-8"))
-            for name in ("clip_teacher", "sam_teacher")
+            for name in (CLIP_TEACHER, SAM_TEACHER)
         }
 
     def licences(self) -> dict[str, str]:
-        """None but this repository's: both were trained on its corpus."""
+        """Returns nothing: both were trained on this repository's corpus."""
         return {}
 
 
@@ -149,23 +155,22 @@ class FoundationPair:
         return f"{self.teachers.clip} {self.teachers.pretrained}"
 
     def stage0(self, *, seed: int) -> SamClipModel:
-        """As `from_sam_and_clip` has it."""
+        """Builds a student as `from_sam_and_clip` does."""
         state = {name.removeprefix("model."): x for name, x in self.sam.state_dict().items()}
         return from_sam_and_clip(self.model, sam=state, clip=self.clip.model, seed=seed)
 
     def provenance(self) -> dict[str, Any]:
-        """Which they are, and of which packages."""
-        packages = ("open_clip_torch", "segment-anything")
-        versions = {name: importlib.metadata.version(name) for name in packages}
+        """Returns the settings, and the versions of both packages."""
+        versions = versions_of("open_clip_torch", "segment-anything")
         return self.teachers.model_dump(mode="json") | {"versions": versions}
 
     def licences(self) -> dict[str, str]:
-        """Those of the checkpoints, by `sam` and `clip`."""
+        """Returns the licences of both checkpoints, by `sam` and `clip`."""
         return teacher_licences(self.teachers)
 
 
 def check_width(embed_dim: int, *, teacher: object, model: ModelConfig) -> None:
-    """Refuses a CLIP teacher that embeds in another width than the student, by TrainingError."""
+    """Raises TrainingError if a CLIP teacher embeds in another width than the student."""
     if embed_dim != model.embed_dim:
         raise TrainingError(
             f"{teacher} embeds in {embed_dim} dimensions, the model {model.name} in "
@@ -173,10 +178,57 @@ def check_width(embed_dim: int, *, teacher: object, model: ModelConfig) -> None:
         )
 
 
-def new_clip(model: ModelConfig, settings: ClipTeacherConfig) -> SmallClip:
+def new_clip(model: ModelConfig, settings: SmallClipSettings) -> SmallClip:
     """Builds an untrained small CLIP, from the seed of its settings alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.optimisation.seed)
         return SmallClip(
             model, image_tower=settings.image_tower, resolution=settings.pictures.resolutions[-1]
         )
+
+
+def read_clip_settings(runs: Path) -> SmallClipSettings | None:
+    """Reads the settings of the small CLIP that was trained in `runs`; None if there is none.
+
+    Raises:
+        TrainingError: the file is damaged.
+    """
+    path = runs / CLIP_TEACHER / SETTINGS_NAME
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+        known = SmallClipSettings.model_fields
+        return SmallClipSettings.model_validate({k: x for k, x in content.items() if k in known})
+    except (ValueError, AttributeError) as error:
+        raise TrainingError(f"{path} is not what the stage clip_teacher wrote") from error
+
+
+def open_pair(teachers: Teachers, model: ModelConfig, *, runs: Path) -> SmallPair | FoundationPair:
+    """Opens the teachers of a merge; their weights are loaded when they are first needed.
+
+    Raises:
+        TrainingError: there should be a small CLIP, and none was trained.
+    """
+    if isinstance(teachers, FoundationTeachers):
+        return FoundationPair(model, teachers)
+    settings = read_clip_settings(runs)
+    if settings is None:
+        raise TrainingError(f"there is no CLIP teacher in {runs}: run the stage {CLIP_TEACHER}")
+    return SmallPair(model, settings, runs=runs)
+
+
+def check_clip(teachers: Teachers, *, runs: Path) -> None:
+    """Looks for the CLIP teacher; raises TrainingError if it is missing."""
+    if isinstance(teachers, FoundationTeachers):
+        check_open_clip(teachers.clip, teachers.pretrained)
+    else:
+        check_trained(runs / CLIP_TEACHER)
+
+
+def check_sam(teachers: Teachers, *, runs: Path) -> None:
+    """Looks for the SAM teacher; raises TrainingError if it is missing."""
+    if isinstance(teachers, FoundationTeachers):
+        check_segment_anything(teachers.sam, teachers.sam_checkpoint)
+    else:
+        check_trained(runs / SAM_TEACHER)

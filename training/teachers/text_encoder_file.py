@@ -1,4 +1,4 @@
-"""The files of a trained text encoder: its weights, and the tokenizer that goes with them."""
+"""The files of a trained text encoder: its weights and its tokenizer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.text.tokenizer import Tokenizer, cut_to_context
-from training.teachers.text_teacher import SETTINGS_NAME, WEIGHTS_NAME
-from training.teachers.weights import save_weights
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, save_weights
 from training.text.sentences import sentence_folder
 from training.text.word_pieces import choose_word_pieces, shrink_tokenizer
+
+TEXT_ENCODER = "text_encoder"
+"""The stage that trains the text encoder, and its folder among the runs."""
 
 
 def save_text_encoder(

@@ -6,16 +6,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from samclip_sdk.system.progress import OnProgress, no_progress
+from training.data_config import Settings
 from training.teachers.text_teacher import TextTeacher
 from training.text.class_names import ClassNames
-from training.text_config import TextTeacherConfig
 
 _LOGIT_SCALE = 20.0
 _NOUNS_PER_STEP = 512
+
+
+class FitSettings(Settings):
+    """How the map is fitted.
+
+    Args:
+        steps: number of steps.
+        batch: names in a batch.
+        learning_rate: of AdamW, at its highest.
+        weight_decay: of AdamW.
+        noise: standard deviation of the noise on sentence embeddings.
+        direct_weight: how often a class's first name is drawn, for each time that another name is.
+        neighbour_weight: weight of the loss that keeps nouns near their neighbours.
+        seed: of the draws.
+    """
+
+    steps: int = Field(default=1500, gt=0)
+    batch: int = Field(default=512, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    noise: float = Field(default=0.015, ge=0)
+    direct_weight: float = Field(default=20.0, gt=0)
+    neighbour_weight: float = Field(default=3.0, ge=0)
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,7 +94,7 @@ def collect_lessons(
 def fit(
     teacher: TextTeacher,
     lessons: Lessons,
-    settings: TextTeacherConfig,
+    settings: FitSettings,
     *,
     on_progress: OnProgress = no_progress,
 ) -> None:

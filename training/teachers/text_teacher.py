@@ -22,10 +22,8 @@ from samclip_sdk.errors import one_line
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
-from training.teachers.weights import save_weights
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, save_weights
 from training.text.sentences import WIDTH, SentenceEncoder
-
-SETTINGS_NAME, WEIGHTS_NAME = "config.json", "model.safetensors"
 
 TEXT_TEACHER = "text_teacher"
 """The stage that fits the text teacher, and its folder among the runs."""

@@ -13,6 +13,9 @@ from samclip_sdk.errors import one_line
 from samclip_sdk.system.atomic_file import atomic_file
 from training.errors import TrainingError
 
+SETTINGS_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """Writes weights by name."""

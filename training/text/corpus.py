@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tokenizers import Tokenizer
@@ -14,15 +15,33 @@ from torch import Tensor
 
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.progress import OnProgress, no_progress
+from training.data_config import Settings
 from training.loop.train import computes_in_bf16
 from training.text.phrases import Phrases, draw_phrases, read_captions
 from training.text.sentences import SentenceEncoder, sentence_folder
-from training.text.wordnet import WordNet
-from training.text_config import Corpus
+from training.text.wordnet import WORDNET, WordNet
 
 SENTENCES_NAME = "sentences.safetensors"
 
 _FINGERPRINT = "texts"
+
+
+class Corpus(Settings):
+    """Texts from WordNet.
+
+    Args:
+        wordnet: WordNet's folder.
+        captions: a text file with one caption in each line, for a tenth of the texts.
+        count: texts to learn from.
+        held_out: texts to measure on.
+        seed: of the draws.
+    """
+
+    wordnet: Path = WORDNET
+    captions: Path | None = None
+    count: int = Field(default=240_000, gt=0)
+    held_out: int = Field(default=20_000, gt=0)
+    seed: int = 0
 
 
 @dataclass(frozen=True)

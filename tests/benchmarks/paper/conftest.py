@@ -16,9 +16,10 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from tests.student import STUDENT
 from training.calibrate import CALIBRATION_NAME
-from training.config import ClipTeacherConfig, DistillConfig, SamTeacherConfig
 from training.data_config import Pictures, Scenes
 from training.loop_config import Optimisation
+from training.stages.distill import DistillConfig
+from training.stages.small_teachers import ClipTeacherConfig, SamTeacherConfig
 from training.teachers.small import SmallSam, save_teacher
 from training.teachers.teacher_pair import SETTINGS_NAME, WEIGHTS_NAME, SmallPair, new_clip
 

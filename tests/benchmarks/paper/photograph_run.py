@@ -24,9 +24,6 @@ from tests.training.photograph_files import (
     write_set,
 )
 from training.calibrate import CALIBRATION_NAME
-from training.config import ClassifierClipConfig
-from training.data_config import LabelledPhotographs
-from training.loop_config import Optimisation
 from training.teachers.classifier_clip import ClassifierClip, save_classifier_clip
 from training.teachers.photograph_pair import PARTS, PhotographPair
 from training.teachers.small import SmallSam, save_teacher
@@ -56,20 +53,10 @@ def write_run(run: Path) -> Path:
     clip, sam = ClassifierClip(model, resolution=64), build_model(model, seed=3)
     torch.manual_seed(0)
     torch.nn.init.normal_(clip.head.project.weight)
-    optimisation = Optimisation(steps=1, learning_rate=1e-3)
-    settings = ClassifierClipConfig(
-        task="classifier_clip",
-        optimisation=optimisation,
-        photographs=LabelledPhotographs(
-            source="photographs", root=Path("photographs"), resolution=64, batch=2
-        ),
-        resolution=64,
-    )
     for name in PARTS:
         (run / name).mkdir(parents=True)
         (run / name / SETTINGS_NAME).write_text("{}", encoding="utf-8")
-    text = settings.model_dump_json()
-    (run / PARTS[0] / SETTINGS_NAME).write_text(text, encoding="utf-8")
+    (run / PARTS[0] / SETTINGS_NAME).write_text('{"resolution": 64}', encoding="utf-8")
     save_classifier_clip(clip, run / PARTS[0] / WEIGHTS_NAME)
     save_teacher(SmallSam(sam), run / PARTS[1] / WEIGHTS_NAME)
     save_teacher(sam.text_encoder, run / PARTS[2] / WEIGHTS_NAME)

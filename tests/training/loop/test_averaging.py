@@ -56,11 +56,6 @@ def test_the_result_is_the_average_and_a_resumed_run_has_the_same(tmp_path: Path
     assert all(torch.equal(weights(resumed)[k], v) for k, v in weights(whole).items())
 
 
-def test_averages_need_whole_weights() -> None:
-    with pytest.raises(ValueError, match="averaging needs whole weights"):
-        settings(averaging=0.9, sharding="full")
-
-
 def test_a_rate_is_constant_before_it_falls() -> None:
     config = settings(steps=100, warmup_steps=10, constant=0.8)
     optimizer = torch.optim.AdamW([{"params": [torch.zeros(1)], "factor": 1.0}])

@@ -49,7 +49,7 @@ def test_a_change_that_is_wanted_is_kept(tmp_path: Path) -> None:
 
 def test_what_decides_on_no_weight_may_change(tmp_path: Path) -> None:
     claim(tmp_path, SETTINGS)
-    claim(tmp_path, changed(workers=7, sharding="full"))
+    claim(tmp_path, changed(workers=7, pictures_per_step=64))
 
 
 def test_a_folder_holds_one_training_at_a_time(

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from samclip_sdk.errors import StorageError
 from tests.training.toy_task import Numbers, Toy, settings
 from training.loop.train import Autocast, build_fabric, train
-from training.loop_config import Optimisation, Sharding
+from training.loop_config import Optimisation
 from training.tasks.tasks import Task
 
 ROOT = Path(__file__).parents[3]
@@ -78,12 +78,11 @@ def launch(
     workers: int = 0,
     killed_at: int = -1,
     torchrun: bool = False,
-    sharding: Sharding = "none",
 ) -> dict[str, Tensor]:
     """Trains the toy in processes of its own, until it is done or killed; returns its parts."""
     launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
     command = [sys.executable, "-m", *(launcher if torchrun else ()), "tests.training.toy_task"]
-    words = [folder, devices, accumulate, workers, killed_at, 1, sharding]
+    words = [folder, devices, accumulate, workers, killed_at]
     done = subprocess.run(
         command + [str(word) for word in words],
         cwd=ROOT,
@@ -259,7 +258,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_its_batch(tmp_path: Path) -> 
 @pytest.mark.slow
 def test_each_process_keeps_a_bad_batch_of_its_own(tmp_path: Path) -> None:
     """Two that write one file at a time would leave neither's."""
-    words = (tmp_path, 2, 1, 0, -1, 1, "none", 2)
+    words = (tmp_path, 2, 1, 0, -1, 1, 2)
     command = [sys.executable, "-m", "tests.training.toy_task", *map(str, words)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode != 0

@@ -10,14 +10,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from tests.training.shard_files import shown, write_shard
+from tests.training.shard_files import open_shards, shown, write_shard
 from training.errors import TrainingError
 from training.loop.train import build_fabric
 from training.real import crops, embedding_cache
 from training.real.embedding_cache import EmbeddingCache, EmbeddingWriter, fill_cache
 from training.real.multiscale import Multiscale
 from training.real.records import KINDS
-from training.real.shards import FixedCrops, ShardBatches, ShardPictures, Source
+from training.real.shards import FixedCrops, ShardBatches, ShardPictures
 
 SAMPLES, WIDTH = 21, 6
 DAMAGED = frozenset({5, 13})
@@ -45,7 +45,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> ShardPictures:
     folder = tmp_path_factory.mktemp("shards")
     write_shard(folder / "00000.tar", range(9), damaged=DAMAGED)
     write_shard(folder / "00001.tar", range(9, SAMPLES), damaged=DAMAGED)
-    return ShardPictures([Source(str(folder / "*.tar"))], cache=folder, split="train")
+    return open_shards(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +218,7 @@ def test_embeddings_of_other_pictures_are_refused(tmp_path: Path, pictures: Shar
     fingerprint = fill(tmp_path / "cache", crops_of(pictures), ColourTeacher())
     cache = EmbeddingCache(tmp_path / "cache", fingerprint=fingerprint)
     write_shard(tmp_path / "00000.tar", range(4))
-    others = ShardPictures([Source(str(tmp_path / "*.tar"))], cache=tmp_path, split="train")
+    others = open_shards(tmp_path)
     plan = Multiscale((16,), pixels_per_batch=16**2, seed=0)
     with pytest.raises(TrainingError, match="the embeddings' shards is"):
         ShardBatches(others, plan, seed=0, embeddings=cache)

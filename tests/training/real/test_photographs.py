@@ -28,7 +28,6 @@ def root(tmp_path: Path) -> Path:
         [*cats, both],
         info={"open": True, "complete": True},
         categories=["cat", "dog", "fire engine"],
-        captions=[(1, "a cat"), (1, "two Dogs"), (1, "a hotdog")],
     )
     write_set(
         tmp_path / "b",
@@ -102,21 +101,6 @@ def test_terms_leave_sets_out(root: Path) -> None:
     nothing = {name: PhotographSettings(weight=0) for name in "ab"}
     with pytest.raises(TrainingError, match=r"none is with a weight above 0"):
         load(root, sets=nothing)
-
-
-def test_held_out_nouns_have_no_name_anywhere(root: Path, tmp_path: Path) -> None:
-    """Neither in masks, nor in labels or captions that hold the word; the pictures stay."""
-    (tmp_path / "held_out.txt").write_text("Dog\nfire_engine\n")
-    train = load(root, held_out=tmp_path / "held_out.txt")
-    assert len(train) == 15
-    assert train.names == ("cat", "oak", "wood")
-    assert train[11].concepts(train[11].numbers).tolist() == [0, -1, 0]
-    assert train.labels(13) == [2, 1]
-    assert train.absent(0) == []
-    assert train.captions(0) == ("a cat", "a hotdog")
-    assert load(root).captions(0) == ("a cat", "two Dogs", "a hotdog")
-    with pytest.raises(TrainingError, match=r"none.txt cannot be read"):
-        load(root, held_out=tmp_path / "none.txt")
 
 
 def test_what_is_not_there_is_named(root: Path, tmp_path: Path) -> None:

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import io
 import os
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from webdataset import TarWriter
 
-from tests.training.shard_files import held_out, picture_bytes, write_shard
+from tests.training.shard_files import held_out, picture_bytes, write_shard, write_tar
 from training.errors import TrainingError
 from training.real.records import BrokenRecord
 from training.real.shard_index import ShardIndex
@@ -119,11 +117,9 @@ def test_a_shard_that_shrinks_or_goes_gives_broken_records(tmp_path: Path) -> No
 
 def test_what_else_is_in_a_shard(tmp_path: Path) -> None:
     """A key without a picture, two pictures of one key, capital letters, folders."""
-    with TarWriter(str(tmp_path / "00000.tar")) as writer:
-        writer.write({"__key__": "a", "json": {}})
-        writer.write({"__key__": "folder/b", "JPG": b"one", "txt": "b"})
-        writer.write({"__key__": "c", "png": b"two", "webp": b"three"})
-        writer.write({"__key__": "d", "mp3": b"four"})
+    files = [("a.json", b"{}"), ("folder/b.JPG", b"one"), ("folder/b.txt", b"b")]
+    files += [("c.png", b"two"), ("c.webp", b"three"), ("d.mp3", b"four")]
+    write_tar(tmp_path / "00000.tar", files)
     index = open_index(tmp_path)
     assert pictures(index) == [b"one", b"two"]
     assert dict(index.faults) == {"truncated": 0, "without_picture": 2}
@@ -134,33 +130,6 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "00001.tar").write_bytes(b"")
     with pytest.raises(TrainingError, match=r"no picture for train in 2 shards \(2 of them trunc"):
         open_index(tmp_path)
-
-
-def test_captions_are_one_read_away(tmp_path: Path) -> None:
-    """KEY.txt before KEY.json, and wherever they stand beside the picture."""
-    files = [
-        ("both.json", b'{"caption": "of the json"}'),
-        ("both.png", picture_bytes(1)),
-        ("both.txt", "of the text, \u00e9".encode()),
-        ("json.png", picture_bytes(2)),
-        ("json.json", b'{"caption": "of the json", "url": "x"}'),
-        ("none.png", picture_bytes(3)),
-        ("number.png", picture_bytes(4)),
-        ("number.json", b'{"caption": 7}'),
-        ("broken.png", picture_bytes(5)),
-        ("broken.json", b'{"caption": '),
-        ("half.png", picture_bytes(6)),
-        ("half.json", b'{"caption": "\\ud800"}'),
-    ]
-    with tarfile.open(tmp_path / "00000.tar", "w") as tar:
-        for name, data in files:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    index = open_index(tmp_path)
-    assert pictures(index) == [picture_bytes(number) for number in range(1, 7)]
-    captions = [index.read_caption(sample) for sample in range(len(index))]
-    assert captions == ["of the text, \u00e9", "of the json", "", "", "", ""]
 
 
 def test_scanning_is_told_shard_by_shard(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
 from training.tasks.losses import (
-    CellDistillation,
     CosineDistillation,
     DenseDistillation,
     FocalDice,
@@ -59,17 +58,6 @@ def test_dense_distillation_looks_at_the_cells_that_are_shown() -> None:
     assert loss([0, 1, 2], [2]) == pytest.approx((1 + 2) / 2)
     assert loss([1, 2], []) == pytest.approx(1.5), "a region without a cell does not count"
     assert loss([], []) == 0.0
-
-
-def test_cells_count_alike_but_for_the_padding() -> None:
-    """Cosines of 1, 0 and -1 in one picture, and 0.6 in another of which the rest is padding."""
-    student = torch.tensor(
-        [[[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], [[0.6, 0.8], [-1.0, 0.0], [-1.0, 0.0]]]
-    )
-    teacher = torch.tensor([1.0, 0.0]).expand(2, 3, 2)
-    mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
-    loss = CellDistillation()(student, teacher, mask).item()
-    assert loss == pytest.approx((0 + 1 + 2 + 0.4) / 4)
 
 
 def test_losses_of_regions_reach_the_student_alone() -> None:

@@ -13,12 +13,12 @@ from training.batches import Batch, Joined
 from training.composed.corpus import Corpus
 from training.composed.datasets import PictureBatches, SceneBatches
 from training.composed.vocabulary import Noun
-from training.config import ClipTeacherConfig
 from training.config_file import find_config, load_stage
 from training.data_config import Pictures, Scenes
 from training.errors import TrainingError
 from training.loop.optimizer import choose_trained
 from training.loop_config import Optimisation
+from training.stages.small_teachers import ClipTeacherConfig
 from training.tasks.distill import DistillTask
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions
@@ -62,12 +62,11 @@ def batch(corpus: Corpus) -> dict[str, Batch]:
 
 def distill(
     config: ModelConfig,
-    clip: SmallClip | DenseClip,
+    clip: SmallClip,
     *,
     sam_weight: float,
     region_weight: float,
     dense_weight: float = 0.0,
-    cell_weight: float = 0.0,
 ) -> DistillTask:
     sam = SmallSam(build_model(config, seed=1)).requires_grad_(False)
     student = build_model(config, seed=2)
@@ -79,52 +78,9 @@ def distill(
         sam_weight=sam_weight,
         region_weight=region_weight,
         dense_weight=dense_weight,
-        cell_weight=cell_weight,
         validation=Joined({}),
         classes=torch.eye(8, config.embed_dim),
     )
-
-
-def test_cells_need_a_teacher_that_tells_of_them(
-    student_config: ModelConfig, clip: SmallClip
-) -> None:
-    with pytest.raises(TrainingError, match="cell_weight needs a CLIP teacher that tells of cells"):
-        distill(student_config, clip, sam_weight=0.0, region_weight=0.0, cell_weight=1.0)
-
-
-class DenseClip(nn.Module):
-    """Says of every cell the same, and of every picture something else."""
-
-    resolution, embed_dim = 32, 16
-
-    def embed_images(self, images: Tensor) -> Tensor:
-        return torch.eye(self.embed_dim)[:1].expand(len(images), -1)
-
-    def embed_with_cells(self, images: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
-        cells = torch.eye(self.embed_dim)[1].view(1, -1, 1, 1)
-        size = (len(images), -1, *token_mask.shape[-2:])
-        return self.embed_images(images), cells.expand(size)
-
-
-def test_cells_are_learned_beside_pictures(
-    student_config: ModelConfig, batch: dict[str, Batch]
-) -> None:
-    """Of 1 - cos the second direction is what counts, over the cells that are no padding."""
-    assert student_config.embed_dim == DenseClip.embed_dim
-    tasks = {
-        weight: distill(
-            student_config, DenseClip(), sam_weight=0.0, region_weight=0.0, cell_weight=weight
-        )
-        for weight in (0.0, 3.0)
-    }
-    plain, both = (task(batch, loss="clip", step=0) for task in tasks.values())
-    pictures, student = batch["pictures"], tasks[0.0].student
-    with torch.no_grad():
-        tokens, _ = student.image_encoder(pictures["images"])
-        patches, _ = student.clip_head(tokens, pictures["token_mask"])
-    mask = pictures["token_mask"].flatten(1)
-    expected = ((1 - patches[..., 1]) * mask).sum() / mask.sum()
-    torch.testing.assert_close(both - plain, 3.0 * expected)
 
 
 def train_parts(task: DistillTask | SamTeacherTask, names: set[str]) -> None:

@@ -5,20 +5,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.data_config import Photographs
 from training.teachers.lexicon_targets import (
     Neighbours,
+    PartSettings,
     choose_places,
     part_taught,
     place_words,
 )
 from training.text.lexicon import Place
-from training.text_config import LexiconConfig
 
 WIDTH, TAUGHT = 32, 8
-SETTINGS = LexiconConfig(
-    task="lexicon", photographs=Photographs(source="photographs", root="none"), steps=200
-)
+SETTINGS = PartSettings(steps=200)
 
 
 def unit(count: int, *, seed: int, common: float = 0.0) -> Tensor:

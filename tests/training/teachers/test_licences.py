@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from samclip_sdk.bundle.manifest import NOT_STATED
-from training.config import DistillConfig, FoundationTeachers
 from training.config_file import find_config, load_stage
+from training.stages.distill import DistillConfig
+from training.teacher_config import FoundationTeachers
 from training.teachers.licences import teacher_licences
 
 

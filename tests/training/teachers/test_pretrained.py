@@ -22,8 +22,8 @@ from tests.parity.reference import (
     small_config,
 )
 from tests.student import STUDENT
-from training.config import FoundationTeachers
 from training.errors import TrainingError
+from training.teacher_config import FoundationTeachers
 from training.teachers.pretrained import (
     OpenClip,
     SegmentAnything,

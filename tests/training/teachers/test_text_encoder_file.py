@@ -14,7 +14,7 @@ from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.text.tokenizer import Tokenizer
 from tests.tiny_config import TINY
 from training.errors import TrainingError
-from training.publishing import publish
+from training.stages.publish import publish
 from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
 from training.text.word_pieces import read_pieces
 

@@ -10,10 +10,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.student import PYRAMID_STUDENT
 from tests.training.text.random_sentences import RandomSentences
 from tests.training.text.wordnet_files import write_wordnet
-from training import text_stages
 from training.errors import TrainingError
+from training.loop.train import build_fabric
+from training.stage import Stage
+from training.stages.text_teacher import TextTeacherConfig
 from training.teachers.text_fit import Lessons, collect_lessons, fit, measure_names
 from training.teachers.text_teacher import (
     ClassifierSpace,
@@ -23,7 +26,6 @@ from training.teachers.text_teacher import (
 )
 from training.text.class_names import ClassNames, read_class_names
 from training.text.wordnet import WordNet
-from training.text_config import TextTeacherConfig
 
 CLASSES, FEATURES, EMBED_DIM = 5, 12, 4
 SETTINGS = TextTeacherConfig(
@@ -105,7 +107,9 @@ def test_the_stage(tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(
         update={"hidden_dim": 768, "steps": 60, "batch": 512, "nouns": 50}
     )
-    text_stages.make_text_teacher(settings, tmp_path / "run", embed_dim=384)
+    model = PYRAMID_STUDENT.model_copy(update={"embed_dim": 384})
+    fabric = build_fabric("fp32", accelerator="cpu")
+    settings.run(Stage(tmp_path / "run", tmp_path, model, fabric))
     measured = json.loads((tmp_path / "run" / "config.json").read_text())["provenance"]["measured"]
     assert measured["direct"] > 0.8
     assert measured["held_out"] > 0.3

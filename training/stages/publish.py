@@ -1,35 +1,65 @@
-"""What the repository keeps of trainings: copies in fp16."""
+"""The stage that publishes: copies of results in fp16, small enough for the repository."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import Field
 from torch import Tensor
 
 from samclip_sdk.system.atomic_file import atomic_file
 from training.calibrate import CALIBRATION_NAME
-from training.config import PublishConfig
 from training.errors import TrainingError
-from training.teachers.teacher_pair import SETTINGS_NAME, WEIGHTS_NAME
+from training.inputs import check_trained
+from training.stage import Stage, StageSettings
 from training.teachers.text_encoder_file import copy_tokenizer
-from training.teachers.weights import read_weights, save_weights
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, read_weights, save_weights
 
 _PREFIX = "text_encoder."
 
 
-def publish_results(settings: PublishConfig, *, results: Path, target: Path) -> None:
-    """Publishes what the stage names, of the stages in `results`, into folders of `target`."""
-    text_encoder = None if settings.text_encoder is None else results / settings.text_encoder
-    for name in settings.results:
-        publish(results / name, target / name, text_encoder=text_encoder)
+class PublishConfig(StageSettings):
+    """Copies of results with their weights in fp16.
+
+    Args:
+        task: `publish`.
+        results: the stages whose results are copied.
+        text_encoder: the stage whose text encoder a merged checkpoint gets; None keeps its own. A
+            text encoder needs no picture, and may be trained after the merge.
+    """
+
+    one_process = True
+
+    task: Literal["publish"]
+    results: tuple[str, ...] = Field(min_length=1)
+    text_encoder: str | None = None
+
+    def check(self, *, runs: Path) -> None:
+        """Raises TrainingError if a stage has no result yet."""
+        for name in (*self.results, *filter(None, [self.text_encoder])):
+            check_trained(runs / name)
+
+    def run(self, stage: Stage) -> Path:
+        """Publishes the results.
+
+        Returns:
+            The folder with the copies.
+        """
+        text_encoder = None if self.text_encoder is None else stage.runs / self.text_encoder
+        for name in self.results:
+            publish(stage.runs / name, stage.published / name, text_encoder=text_encoder)
+        return stage.published
 
 
 def publish(result: Path, target: Path, *, text_encoder: Path | None = None) -> None:
-    """Copies a teacher or a checkpoint, its weights rounded to fp16, without calibration.
+    """Copies a teacher or a checkpoint with its weights in fp16, without its calibration.
 
-    A checkpoint with a text encoder gets that of the folder `text_encoder`, if one is given.
+    Args:
+        result: its folder.
+        target: the folder of the copy.
+        text_encoder: the folder of another text encoder for a checkpoint that has one.
 
     Raises:
         TrainingError: a file is missing or damaged, or the text encoder embeds in another width.
@@ -50,7 +80,7 @@ def publish(result: Path, target: Path, *, text_encoder: Path | None = None) -> 
 
 
 def _replace_text_encoder(state: dict[str, Tensor], content: dict[str, Any], folder: Path) -> None:
-    """Gives a checkpoint's weights and config.json another text encoder, of sizes of its own."""
+    """Replaces the text encoder in a checkpoint's weights and in its config.json."""
     trained, model = json.loads((folder / SETTINGS_NAME).read_bytes()), content["model"]
     if trained["embed_dim"] != model["embed_dim"]:
         raise TrainingError(

