@@ -13,7 +13,7 @@ PACKAGE := $(shell find samclip_sdk -type f -not -path '*/__pycache__/*' 2>/dev/
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --max-worker-restart 0
 
-# The Pythons of the wheel's own tests: in the PATH or among pyenv's, whose shims may stand for none.
+# The Pythons of the wheel's smoke set: in the PATH or among pyenv's, whose shims may stand for none.
 find_python = $(firstword $(filter-out %/shims/python$(1),$(wildcard \
 	$(addsuffix /python$(1),$(subst :, ,$(PATH))) $(HOME)/.pyenv/versions/$(1).*/bin/python$(1))))
 PYTHON_LOWEST ?= $(or $(call find_python,3.10),$(call find_python,3.11))
@@ -42,10 +42,10 @@ test-slow: $(DEV)  ## the slow tests: full-size parity, ViT-B export, whole trai
 	$(PYTEST) --dist worksteal -m 'slow and not gpu' --durations 20
 
 # What old versions warn of is out of our hands: no warning is an error there.
-test-lowest: $(DEV)  ## the wheel's own tests, on the lowest versions that it declares
+test-lowest: $(DEV)  ## the wheel's smoke set, on the lowest versions that it declares
 	.ci/test_wheel .venv-lowest "$(PYTHON_LOWEST)" lowest-direct -W default
 
-test-py313: $(DEV)  ## the wheel's own tests, on Python 3.13
+test-py313: $(DEV)  ## the wheel's smoke set, on Python 3.13
 	.ci/test_wheel .venv-py313 "$(PYTHON_313)" highest
 
 # Of the examples in other languages. Each fetches the packages that it needs, and says in one line
