@@ -8,6 +8,9 @@ DEV := $(VENV)/.installed-dev
 DEMO := $(DEMO_VENV)/.installed-demo
 PACKAGE := $(shell find samclip_sdk -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
+# Tests start many Pythons, which would compile the package again each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A process a core, each with torch and the runtimes on one thread; each takes up to 3 GB. One that
 # crashes ends the run: with another in its place the run would wait for ever.
 WORKERS ?= 2
@@ -36,7 +39,7 @@ demo: $(DEMO)  ## text-to-mask on pictures, on onnxruntime, without torch: see d
 # File by file in the order of the tree, so that two processes seldom wait for the same export; the
 # slow ones test by test, for a process that is done takes half of what the other has left.
 test: $(DEV)  ## the fast tests
-	$(PYTEST) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --dist loadfile --no-loadscope-reorder --durations 20
 
 test-slow: $(DEV)  ## the slow tests: full-size parity, ViT-B export, whole trainings, the wheel
 	$(PYTEST) --dist worksteal -m 'slow and not gpu' --durations 20
