@@ -53,7 +53,7 @@ TOOLS = {
 """Target -> the programs without which it is not run. They and their libraries are installed by
 .ci/install_tools, if that is possible."""
 
-LESS = frozenset({"CASES", "SEED", "SAMCLIP_BUNDLE"})
+LESS = frozenset({"CASES", "SEED", "PYTEST_ADDOPTS", "SAMCLIP_BUNDLE"})
 """Of the environment. With them a target tries less, or something else: it never sees them."""
 
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
