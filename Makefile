@@ -8,12 +8,15 @@ DEV := $(VENV)/.installed-dev
 DEMO := $(DEMO_VENV)/.installed-demo
 PACKAGE := $(shell find samclip_sdk -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
+# Tests start many Pythons, which would compile the package again each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A process a core, each with torch and the runtimes on one thread; each takes up to 3 GB. One that
 # crashes ends the run: with another in its place the run would wait for ever.
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --max-worker-restart 0
 
-# The Pythons of the wheel's own tests: in the PATH or among pyenv's, whose shims may stand for none.
+# The Pythons of the wheel's smoke set: in the PATH or among pyenv's, whose shims may stand for none.
 find_python = $(firstword $(filter-out %/shims/python$(1),$(wildcard \
 	$(addsuffix /python$(1),$(subst :, ,$(PATH))) $(HOME)/.pyenv/versions/$(1).*/bin/python$(1))))
 PYTHON_LOWEST ?= $(or $(call find_python,3.10),$(call find_python,3.11))
@@ -36,16 +39,16 @@ demo: $(DEMO)  ## text-to-mask on pictures, on onnxruntime, without torch: see d
 # File by file in the order of the tree, so that two processes seldom wait for the same export; the
 # slow ones test by test, for a process that is done takes half of what the other has left.
 test: $(DEV)  ## the fast tests
-	$(PYTEST) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --dist loadfile --no-loadscope-reorder --durations 20
 
 test-slow: $(DEV)  ## the slow tests: full-size parity, ViT-B export, whole trainings, the wheel
 	$(PYTEST) --dist worksteal -m 'slow and not gpu' --durations 20
 
 # What old versions warn of is out of our hands: no warning is an error there.
-test-lowest: $(DEV)  ## the wheel's own tests, on the lowest versions that it declares
+test-lowest: $(DEV)  ## the wheel's smoke set, on the lowest versions that it declares
 	.ci/test_wheel .venv-lowest "$(PYTHON_LOWEST)" lowest-direct -W default
 
-test-py313: $(DEV)  ## the wheel's own tests, on Python 3.13
+test-py313: $(DEV)  ## the wheel's smoke set, on Python 3.13
 	.ci/test_wheel .venv-py313 "$(PYTHON_313)" highest
 
 # Of the examples in other languages. Each fetches the packages that it needs, and says in one line

@@ -114,7 +114,7 @@ def full_export(onnx_registry: None, tmp_path_factory: pytest.TempPathFactory) -
 
     The bundle is in bundle/, its random weights are those of the seed 1; steps.json holds what the
     export told: message, done, total. `text_to_mask` has one Core ML package of each precision;
-    tests/export/coreml/test_tiny_set.py converts it in every length.
+    tests/export/coreml/test_trained_set.py converts it in every length.
     """
     from export.bundle_writer import write_bundle
     from export.options import ExportOptions

@@ -1,8 +1,9 @@
-"""`pytest -p tests.wheel_only`: the tests that need no more than the wheel with onnxruntime.
+"""`pytest -p tests.wheel_only`: tests of what other versions of Python and of packages may break.
 
-They are what `make test-lowest` and `make test-py313` run. A module is left out if it, or a helper
-that it imports, imports the torch model, another folder of the checkout, or a package of an extra;
-a test, if a fixture exports a model, or if it is marked as one that needs another runtime.
+They are what `make test-lowest` and `make test-py313` run, of `SMOKE`, with no more than the wheel
+and onnxruntime. A module is left out if it, or a helper that it imports, imports the torch model,
+another folder of the checkout, or a package of an extra; a test, if a fixture exports a model, or
+if it is marked as one that needs another runtime.
 """
 
 from __future__ import annotations
@@ -32,13 +33,21 @@ MODULES = frozenset(
     }
 )
 FIXTURES = frozenset({"tiny_checkpoint", "tiny_bundle", "full_export"})
-# They look at the checkout and its environments, not at the wheel.
-CHECKOUT = frozenset(
+SMOKE = frozenset(
     {
-        *("test_architecture.py", "test_dependencies.py", "test_wheel.py"),
-        *("test_demo.py", "test_readme.py", "docs", "test_supply_chain.py", "fuzz"),
+        "tests/test_imports.py",  # Python
+        "tests/text",  # tokenizers
+        *("tests/picture/test_image.py", "tests/results/test_overlay.py"),  # Pillow
+        *("tests/picture/test_masks.py", "tests/results/test_results.py"),  # numpy
+        "tests/bundle/test_manifest.py",  # pydantic
+        "tests/bundle/test_open.py",  # safetensors
+        "tests/cli/test_app.py",  # typer
+        *("tests/test_client.py", "tests/test_quality_floor.py"),  # onnxruntime, and all of them
+        "tests/device/test_verify.py",
+        "tests/annotate/test_annotator.py",
     }
 )
+"""Modules and folders, each with what it tries."""
 
 
 def needs_more(path: Path) -> bool:
@@ -54,12 +63,21 @@ def needs_more(path: Path) -> bool:
 
 def pytest_collection() -> None:
     """Other versions of packages, not geometry, are tried here: a tenth of the drawn examples."""
+    if gone := [each for each in SMOKE if not (ROOT / each).exists()]:
+        raise pytest.UsageError(f"SMOKE names {', '.join(gone)}, which is not there")
     settings.register_profile("few", parent=settings.get_profile("deterministic"), max_examples=10)
     settings.load_profile("few")
 
 
+def in_smoke(path: Path) -> bool:
+    """Whether a module is in `SMOKE`, or a folder holds some of it."""
+    inside = path.relative_to(ROOT)
+    chosen = [Path(each) for each in SMOKE]
+    return any(each in (inside, *inside.parents) or inside in each.parents for each in chosen)
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    if collection_path.name in CHECKOUT:
+    if not in_smoke(collection_path):
         return True
     module = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
     known = module.suffix == ".py" and module.is_file()

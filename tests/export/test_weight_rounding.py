@@ -52,6 +52,10 @@ BYTES = 4096 * 16 + 16 * 4096 + 256 * 256 + 256 * 64 * 4
 IDS = torch.tensor([7], dtype=torch.int32)
 
 
+class Accepted(Exception):
+    """What comes after the answers of a trained model were compared has begun."""
+
+
 @pytest.fixture(scope="module")
 def module() -> Everything:
     torch.manual_seed(0)
@@ -190,11 +194,14 @@ def test_a_trained_model_may_lose_no_answer_by_rounding(
 ) -> None:
     """With seven levels it does, which is found before any graph is written."""
     source, options = read_source(TRAINED), ExportOptions(weights="int8")
-    manifest = write_bundle(source, tmp_path / "bundle", options=options)
-    assert manifest.revision != source.revision
-    initializers = ir.load(tmp_path / "bundle/onnx/text_encoder.onnx").graph.initializers
-    assert ir.DataType.UINT8 in {each.const_value.dtype for each in initializers.values()}
+
+    def stop(message: str, done: int, total: int) -> None:
+        if message.startswith(("embedding the nouns", "tracing")):
+            raise Accepted
+
+    with pytest.raises(Accepted):
+        write_bundle(source, tmp_path / "bundle", options=options, on_progress=stop)
     monkeypatch.setattr(weight_rounding, "_LEVELS", 3)
     with pytest.raises(VerificationError, match="before its weights were rounded"):
-        write_bundle(source, tmp_path / "coarse", options=options)
-    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+        write_bundle(source, tmp_path / "bundle", options=options, on_progress=stop)
+    assert not list(tmp_path.iterdir())

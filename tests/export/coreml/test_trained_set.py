@@ -1,4 +1,4 @@
-"""samclip-tiny, exported from its checkpoint by the first command of the page on exports.
+"""The default model, exported from its checkpoint by the first command of the page on exports.
 
 It asks for Core ML too, so that one export serves both tests.
 """
@@ -14,8 +14,8 @@ from export.coreml.artifacts import InterpretedSource
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.client import SamClip
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
-from tests.drawings import TINY_BUNDLE
 from tests.export.test_main import run_export, shown_commands
+from tests.source_tree import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -34,12 +34,12 @@ def done(out: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_tells_whose_weights_they_are(done: subprocess.CompletedProcess[str], out: Path) -> None:
-    assert done.stdout.startswith(f"{out}: samclip-tiny ")
+    assert done.stdout.startswith(f"{out}: samclip-mobile ")
     bundle = open_bundle(out)
     bundle.verify()
     assert not bundle.manifest.random_weights
     assert bundle.manifest.calibrated
-    assert {each.spdx for each in bundle.manifest.licences} == {"Apache-2.0", "MIT"}
+    assert "Apache-2.0" in {each.spdx for each in bundle.manifest.licences}
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "means nothing" not in card
     assert "Not calibrated" not in card
@@ -50,11 +50,11 @@ def test_core_ml_answers_as_onnx_does(out: Path) -> None:
     """The gates on whole tasks are passed; then one picture, from end to end."""
     bundle = open_bundle(out)
     assert list(artifact_sets(bundle)) == [("onnx", "fp32"), ("coreml", "fp16")]
-    picture, labels = TINY_BUNDLE / "golden" / "held_out" / "03.jpg", ["tram", "banknote", "piano"]
+    picture, labels = ROOT / "examples" / "images" / "dog.jpg", ["dog", "cat", "boat"]
     with SamClip(InterpretedSource(bundle, precision="fp16")) as model:
         found = model.segment_text(picture, labels)
     with SamClip.load("onnx", model=out, precision="fp32") as model:
         expected = model.segment_text(picture, labels)
-    assert found.labels == expected.labels == ("tram", "banknote")
+    assert found.labels == expected.labels == ("dog",)
     assert found.asked.presence == pytest.approx(expected.asked.presence, abs=0.01)
     assert (found.class_map == expected.class_map).mean() > 0.99
