@@ -7,32 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from samclip_sdk.bundle.contract import contract_graphs, file_stem
-from samclip_sdk.modeling.config import (
-    ClipHeadConfig,
-    ClipTextConfig,
-    MaskDecoderConfig,
-    ModelConfig,
-    ViTDetConfig,
-)
+from samclip_sdk.modeling.config import ClipHeadConfig
+from tests.tiny_config import STUDENT, TINY
 
-CONFIG = ModelConfig(
-    name="example",
-    embed_dim=24,
-    classification_resolution=32,
-    segmentation_resolution=64,
-    image_encoder=ViTDetConfig(
-        image_size_px=64,
-        embed_dim=32,
-        depth=2,
-        num_heads=2,
-        window_size=3,
-        global_attn_indexes=(1,),
-    ),
-    clip_head=ClipHeadConfig(depth=1, hidden_dim=16),
-    mask_decoder=MaskDecoderConfig(
-        embed_dim=32, depth=1, num_heads=2, mlp_dim=32, iou_head_hidden_dim=16
-    ),
-    text_encoder=ClipTextConfig(width=16, num_heads=2, depth=1, embedding_width=8),
+CONFIG = STUDENT.model_copy(
+    update={
+        "name": "example",
+        "embed_dim": 24,
+        "classification_resolution": 32,
+        "clip_head": ClipHeadConfig(depth=1, hidden_dim=16),
+        "mask_decoder": TINY.mask_decoder.model_copy(update={"mask_in_chans": 16}),
+        "text_encoder": STUDENT.text_encoder.model_copy(update={"width": 16}),
+    }
 )
 
 
