@@ -8,16 +8,16 @@ from typing import Any
 
 from samclip_sdk.bundle.contract import contract_graphs, file_stem
 from samclip_sdk.modeling.config import ClipHeadConfig
-from tests.tiny_config import TINY
+from tests.tiny_config import STUDENT, TINY
 
-CONFIG = TINY.model_copy(
+CONFIG = STUDENT.model_copy(
     update={
         "name": "example",
         "embed_dim": 24,
-        "image_encoder": TINY.image_encoder.model_copy(update={"patch_size": 16}),
+        "classification_resolution": 32,
         "clip_head": ClipHeadConfig(depth=1, hidden_dim=16),
         "mask_decoder": TINY.mask_decoder.model_copy(update={"mask_in_chans": 16}),
-        "text_encoder": TINY.text_encoder.model_copy(update={"width": 16}),
+        "text_encoder": STUDENT.text_encoder.model_copy(update={"width": 16}),
     }
 )
 
@@ -88,11 +88,3 @@ def manifest() -> dict[str, Any]:
         "licences": [{"part": "weights", "spdx": "Apache-2.0", "source": "a test"}],
         "provenance": {"seed": 0},
     }
-
-
-def put(content: dict[str, Any], value: object, *keys: Any) -> None:
-    """Changes one value of a manifest."""
-    part: Any = content
-    for key in keys[:-1]:
-        part = part[key]
-    part[keys[-1]] = value

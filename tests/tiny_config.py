@@ -1,12 +1,14 @@
-"""The smallest model with every kind of part, for tests that need a real one."""
+"""The tiny models of all tests: each part as small as it can be."""
 
 from __future__ import annotations
 
 from samclip_sdk.modeling.config import (
+    ClassifierHeadConfig,
     ClipHeadConfig,
     ClipTextConfig,
     MaskDecoderConfig,
     ModelConfig,
+    PyramidConfig,
     ViTDetConfig,
 )
 
@@ -39,3 +41,25 @@ TINY = ModelConfig(
 
 ONE_RESOLUTION = TINY.model_copy(update={"classification_resolution": 64})
 """Both tasks at the resolution with token pooling: every kind of graph and operation, once."""
+
+STUDENT = TINY.model_copy(
+    update={
+        "name": "student-test",
+        "classification_resolution": 64,
+        "image_encoder": TINY.image_encoder.model_copy(update={"patch_size": 16}),
+        "clip_head": ClipHeadConfig(depth=1, hidden_dim=32),
+        "mask_decoder": TINY.mask_decoder.model_copy(update={"depth": 2}),
+    }
+)
+"""As small as composed data allows: its patches have the 16 px of the batches' masks."""
+
+PYRAMID_STUDENT = STUDENT.model_copy(
+    update={
+        "image_encoder": PyramidConfig(
+            backbone="test_efficientnet", widths=(32, 48, 64), image_size_px=64, embed_dim=32
+        ),
+        "clip_head": ClassifierHeadConfig(features=64, hidden_dim=16, mlp_dim=32),
+        "mask_decoder": STUDENT.mask_decoder.model_copy(update={"local_blocks": 1}),
+    }
+)
+"""The same on timm's own smallest backbone, with what else samclip-mobile has."""

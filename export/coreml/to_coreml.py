@@ -158,7 +158,7 @@ def to_coreml(
         NotImplementedError: an operation cannot be converted.
     """
     prepare_program(program)
-    with _quiet(), tempfile.TemporaryDirectory() as scratch:
+    with quiet(), tempfile.TemporaryDirectory() as scratch:
         model = _convert(program, graph=graph, package=Path(scratch) / "plain.mlpackage")
         _check_types(model, program=program, graph=graph)
         for path, weights in packages.items():
@@ -283,7 +283,7 @@ def _describe(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hides the progress bar of each coremltools pass, for which there is no option."""
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")  # numpy's and torch's, about coremltools' own code

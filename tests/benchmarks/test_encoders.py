@@ -13,7 +13,7 @@ from benchmarks.costs import EncoderCost, EncoderCosts, find_presets, render_enc
 from benchmarks.record import describe_environment
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS
-from tests.student import PYRAMID_STUDENT, STUDENT
+from tests.tiny_config import PYRAMID_STUDENT, STUDENT
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 
 from export.external_weights import WeightFiles, halve_weights
 from export.program import export_program
-from export.to_onnx import data_dependent_operators, to_onnx
+from export.to_onnx import to_onnx
 from samclip_sdk.bundle.graph_spec import TensorSpec
 
 
@@ -66,25 +66,6 @@ def run(path: Path) -> np.ndarray:
     """On onnxruntime, and from the files alone."""
     ids = np.arange(48, dtype=np.int32)[None]
     return ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"ids": ids})[0]
-
-
-def test_two_graphs_store_their_weights_once(
-    module: Lookup, program: ExportedProgram, tmp_path: Path
-) -> None:
-    sizes = []
-    for names in (("first",), ("second", "third")):
-        folder = tmp_path / names[0]
-        folder.mkdir()
-        with WeightFiles(folder, part="shared") as store:
-            for name in names:
-                store.add(export(program), name=name, precision="fp32")
-            assert store.write() == dict.fromkeys(names, ("shared.fp32.weights",))
-        assert {path.name for path in folder.iterdir()} == {*names, "shared.fp32.weights"}
-        sizes.append((folder / "shared.fp32.weights").stat().st_size)
-    assert sizes[0] == sizes[1]
-    expected = module(torch.arange(48, dtype=torch.int32)[None]).numpy()
-    for name in names:
-        np.testing.assert_allclose(run(folder / name), expected, atol=1e-5)
 
 
 def test_fp16_storage_computes_in_fp32(
@@ -162,12 +143,3 @@ def test_weights_beyond_fp16_stay() -> None:
     halve_weights(model)
     types = {v.const_value.dtype for v in model.graph.initializers.values() if v.const_value}
     assert ir.DataType.FLOAT16 not in types
-
-
-def test_data_dependent_operators_are_found() -> None:
-    class Holes(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.nonzero(x)
-
-    model = export_static(Holes(), example=torch.ones(4, 4))
-    assert data_dependent_operators(model) == {"NonZero"}

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from export.description import describe
 from export.model_card import model_card
 from export.options import ExportOptions
-from export.source import find_config, find_source, read_source, teacher_licences
+from export.source import find_config, read_source, teacher_licences
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.errors import BundleError
-from samclip_sdk.modeling.config import VIT_B, ModelConfig
+from samclip_sdk.modeling.config import ModelConfig
 
 CALIBRATION = {
     "scale": 40.0,
@@ -55,18 +55,8 @@ def test_a_trained_checkpoint_is_not_random_whether_calibrated_or_not(checkpoint
 def test_nouns_are_a_list_of_labels(checkpoint: Path) -> None:
     (checkpoint / "nouns.txt").write_text("dog\n\n red panda \n", encoding="utf-8")
     assert read_source(checkpoint).nouns == ("dog", "red panda")
-    (checkpoint / "nouns.txt").write_text("dog\nDog\n", encoding="utf-8")
-    with pytest.raises(BundleError, match=r"cannot be exported: nouns.txt: .*Dog"):
-        read_source(checkpoint)
     (checkpoint / "nouns.txt").unlink()
     assert read_source(checkpoint).nouns == ()
-
-
-def test_random_weights_stay_random_when_calibrated(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "checkpoint"
-    shutil.copytree(tiny_checkpoint, folder)
-    (folder / "calibration.json").write_text(json.dumps(CALIBRATION))
-    assert read_source(folder).random_weights
 
 
 REAL = {
@@ -85,35 +75,26 @@ REAL = {
 }
 
 
-def test_the_teachers_own_licences_are_carried() -> None:
-    sam, clip = teacher_licences(REAL)
-    assert (sam.part, sam.spdx) == ("weights (SAM teacher)", "Apache-2.0")
-    assert sam.source == "vit_b data/sam_vit_b_01ec64.pth"
-    assert (clip.part, clip.spdx) == ("weights (CLIP teacher)", "MIT")
-    assert clip.source == "ViT-L-14 datacomp_xl_s13b_b90k"
+SAM = ("weights (SAM teacher)", "Apache-2.0", "vit_b data/sam_vit_b_01ec64.pth")
+CLIP = ("weights (CLIP teacher)", "MIT", "ViT-L-14 datacomp_xl_s13b_b90k")
+NOBODY = [(part, "not stated", "not stated") for part, *_ in (SAM, CLIP)]
 
 
-def test_licences_are_found_where_the_teachers_are_told() -> None:
-    """A stage may state them itself, or leave it to the one that it started from."""
-    moved = {"stage": "stage3", "starts_from": REAL}
-    assert teacher_licences(moved) == teacher_licences(REAL)
-
-
-@pytest.mark.parametrize("licences", [None, {}, {"sam": "", "clip": None}])
-def test_a_licence_that_nobody_stated_is_not_made_up(licences: object) -> None:
-    provenance = {"stage": "stage3"} | ({} if licences is None else {"licences": licences})
-    assert [(each.spdx, each.source) for each in teacher_licences(provenance)] == [
-        ("not stated", "not stated")
-    ] * 2
-
-
-@pytest.mark.parametrize("licences", ["Apache-2.0", ["Apache-2.0"], 3])
-def test_licences_of_another_kind_are_refused(checkpoint: Path, licences: object) -> None:
-    content = json.loads((checkpoint / "config.json").read_text())
-    content["provenance"]["licences"] = licences
-    (checkpoint / "config.json").write_text(json.dumps(content))
-    with pytest.raises(BundleError, match=r"provenance\.licences must name sam and clip"):
-        read_source(checkpoint)
+@pytest.mark.parametrize(
+    ("provenance", "told"),
+    [
+        (REAL, [SAM, CLIP]),
+        ({"stage": "stage3", "starts_from": REAL}, [SAM, CLIP]),  # it leaves it to its start
+        ({"stage": "stage3"}, NOBODY),
+        ({"stage": "stage3", "licences": {"sam": "", "clip": None}}, NOBODY),
+    ],
+)
+def test_the_teachers_own_licences_are_carried(
+    provenance: dict[str, Any], told: list[tuple[str, ...]]
+) -> None:
+    """As some stage states them; a licence that nobody stated is not made up."""
+    found = teacher_licences(provenance)
+    assert [(each.part, each.spdx, each.source) for each in found] == told
 
 
 def test_teachers_that_were_trained_here_are_under_this_repositorys_licence() -> None:
@@ -129,23 +110,6 @@ def test_revision_names_the_weights(checkpoint: Path, tiny_config: ModelConfig) 
     assert len(revision) == 16
     (checkpoint / "card.md").write_text("It sees drawings.")
     assert read_source(checkpoint).revision == revision
-
-
-@pytest.mark.parametrize("damage", ["{", '{"scale": -1}', '{"temperature": 2}'])
-def test_damaged_calibration_is_refused(checkpoint: Path, damage: str) -> None:
-    (checkpoint / "calibration.json").write_text(damage)
-    with pytest.raises(BundleError, match="cannot be exported"):
-        read_source(checkpoint)
-
-
-def test_names_of_sources() -> None:
-    with pytest.raises(BundleError, match="known are mobile, mobileclip, repvit, tiny"):
-        find_source("random:huge")
-    with pytest.raises(BundleError, match="not a checkpoint folder"):
-        find_source("nowhere")
-    with pytest.raises(BundleError, match="not a checkpoint folder"):
-        find_config("nowhere")
-    assert find_config("random:vit_b") == VIT_B
 
 
 def test_a_config_is_read_without_the_weights(checkpoint: Path, tiny_config: ModelConfig) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -139,19 +138,6 @@ def test_lengths_of_channels_are_products(tmp_path: Path) -> None:
     np.testing.assert_allclose(lengths, np.linalg.norm(x, axis=1, keepdims=True), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", FEEDS)
-def test_half_adds_casts_only(models: dict[str, dict[str, ir.Model]], name: str) -> None:
-    single, half = (operators(models[name][precision]) for precision in ("fp32", "fp16"))
-    casts = half["Cast"] - single["Cast"]
-    assert 0 < casts <= 12
-    assert half.total() <= single.total() + casts
-    assert half["LayerNormalization"] == single["LayerNormalization"]
-    for node in models[name]["fp16"].graph:
-        if node.op_type == "Cast":
-            producer = node.inputs[0].producer()
-            assert producer is None or producer.op_type != "Cast"
-
-
 def test_half_weights_are_those_that_fp16_storage_has(
     models: dict[str, dict[str, ir.Model]],
 ) -> None:
@@ -167,26 +153,3 @@ def test_half_weights_are_those_that_fp16_storage_has(
     shared = large(single)
     common = sum(size for data, size in stored.items() if data in shared)
     assert common > 0.8 * sum(stored.values())
-
-
-def test_symbols_have_the_contracts_names(models: dict[str, dict[str, ir.Model]]) -> None:
-    sizes = {
-        str(size.value)
-        for precision in ("fp32", "fp16")
-        for node in models["mask_decoder"][precision].graph
-        for value in node.outputs
-        for size in value.shape or ()
-        if isinstance(size, ir.SymbolicDim)
-    }
-    assert {"num_prompts", "num_points + 5"} <= sizes
-    names = {name for size in sizes for name in re.findall(r"[a-z]\w*", size)}
-    assert names == {"num_prompts", "num_points"}
-
-
-def test_types_of_a_half_graph(models: dict[str, dict[str, ir.Model]]) -> None:
-    graph = models["clip_head@64"]["fp16"].graph
-    assert {value.dtype for value in (*graph.inputs, *graph.outputs)} == {ir.DataType.FLOAT}
-    products = [node for node in graph if node.op_type == "MatMul"]
-    assert {node.outputs[0].dtype for node in products} == {ir.DataType.FLOAT16}
-    norms = [node for node in graph if node.op_type in ("ReduceL2", "Clip")]
-    assert {node.outputs[0].dtype for node in norms} == {ir.DataType.FLOAT}

@@ -26,29 +26,15 @@ def layer() -> Attention:
     return layer
 
 
-@pytest.mark.parametrize("queries", [1, 9, 20, 40])
-@pytest.mark.parametrize("grid", [9, 7])
-def test_chunks_change_nothing(
-    layer: Attention, monkeypatch: pytest.MonkeyPatch, queries: int, grid: int
-) -> None:
-    x = torch.randn(2, grid * grid, 24)
-    key_mask = (torch.rand(2, grid * grid) > 0.3).float()
-    monkeypatch.setattr(attention, "_QUERIES_PER_CHUNK", grid * grid)
-    whole, masked = layer(x), layer(x, key_mask)
-    monkeypatch.setattr(attention, "_QUERIES_PER_CHUNK", queries)
-    torch.testing.assert_close(layer(x), whole, rtol=0, atol=1e-6)
-    torch.testing.assert_close(layer(x, key_mask), masked, rtol=0, atol=1e-6)
-
-
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize(
     ("window", "side", "masked"),
-    [(0, 9, False), (0, 9, True), (0, 7, True), (4, 8, False), (4, 9, False)],
+    [(0, 9, False), (0, 7, True), (0, 20, True), (4, 8, False), (4, 9, False)],
 )
 def test_the_kernel_of_training_computes_what_chunks_do(
     monkeypatch: pytest.MonkeyPatch, device: str, window: int, side: int, masked: bool
 ) -> None:
-    """The values, and every gradient: those of the positions, too."""
+    """Values and every gradient, those of the positions too; 400 queries are two chunks."""
     monkeypatch.setattr(attention, "is_quicker_fused", lambda x: True)
     calls = counted(monkeypatch)
     torch.manual_seed(1)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.classifier_head import ClassifierHead, TokenCellHead, pool_unpadded
 from samclip_sdk.modeling.config import PATCH_OBJECTS
-from tests.student import PYRAMID_STUDENT
+from tests.tiny_config import PYRAMID_STUDENT
 
 WIDTHS = PYRAMID_STUDENT.image_encoder.widths
 

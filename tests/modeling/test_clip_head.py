@@ -20,8 +20,8 @@ def test_shapes_and_norms(
     # 8 tokens are those of 64 px, where the config pools 2x2.
     tokens = torch.randn(2, 32, grid, grid, generator=generator)
     patches, image = model.clip_head(tokens, torch.ones(2, grid, grid))
-    assert patches.shape == (2, side * side, 24)
-    assert image.shape == (2, 24)
+    assert patches.shape == (2, side * side, 16)
+    assert image.shape == (2, 16)
     for embeddings in (patches, image):
         torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(embeddings.shape[:-1]))
 

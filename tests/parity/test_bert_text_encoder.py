@@ -14,6 +14,11 @@ from transformers import BertConfig, BertModel
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig
 from tests.parity.reference import relative_error
+from tests.parity.test_text_encoder import (
+    exchange_query_and_key,
+    reverse_heads,
+    roll_positions,
+)
 from training.text.bert_weights import load_bert
 
 BOUND = 1e-5
@@ -72,21 +77,6 @@ def error(encoder: BertTextEncoder, bert: BertModel) -> float:
 def test_sentences(pair: tuple[BertModel, BertTextEncoder]) -> None:
     bert, encoder = pair
     assert error(encoder, bert) < BOUND
-
-
-def roll_positions(encoder: BertTextEncoder) -> None:
-    encoder.positional_embedding.copy_(encoder.positional_embedding.roll(1, dims=0))
-
-
-def exchange_query_and_key(encoder: BertTextEncoder) -> None:
-    weight = encoder.blocks[0].qkv.weight
-    q, k, v = weight.chunk(3)
-    weight.copy_(torch.cat([k, q, v]))
-
-
-def reverse_heads(encoder: BertTextEncoder) -> None:
-    weight = encoder.blocks[1].out_proj.weight
-    weight.copy_(weight.unflatten(1, (6, -1)).flip(1).flatten(1))
 
 
 def exchange_norms(encoder: BertTextEncoder) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
 
 from export.tokenizer import golden_texts, write_tokenizer
-from samclip_sdk.errors import BundleError, TextTruncatedWarning
+from samclip_sdk.errors import TextTruncatedWarning
 from samclip_sdk.modeling.config import BertTextConfig
-from samclip_sdk.text.tokenizer import Tokenizer, clean_text, cut_to_context
+from samclip_sdk.text.tokenizer import Tokenizer, clean_text
 from tests.parity.test_tokenizer import TEXTS
 from training.text.sentences import sentence_folder
 
@@ -69,9 +68,3 @@ def test_goldens_are_cut_to_the_context(reference: Any) -> None:
     assert len(longest.input_ids) == LENGTH
     expected = reference(clean_text(longest.text), truncation=True, max_length=LENGTH)
     assert longest.input_ids == tuple(expected["input_ids"])
-
-
-def test_what_is_no_tokenizer(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(BundleError, match="cannot be read"):
-        cut_to_context(tmp_path / "tokenizer.json", context_length=24)

@@ -20,7 +20,6 @@ from torch import Tensor
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import MaskDecoderConfig
-from samclip_sdk.modeling.vit_det_encoder import PIXEL_MEAN, PIXEL_STD
 from samclip_sdk.picture.frame import Frame, letterbox
 from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.picture.upscale import upscale_above
@@ -28,7 +27,6 @@ from tests.parity.reference import (
     build_clip,
     build_sam,
     convert,
-    encode_image,
     relative_error,
     small_config,
 )
@@ -133,26 +131,6 @@ def test_within_the_padding_residue(model: SamClipModel, sam: Sam, size: tuple[i
 
 def test_without_padding_nothing_is_left_of_the_residue(model: SamClipModel, sam: Sam) -> None:
     assert error(model, sam, size=(300, 300)) < BOUND
-
-
-@pytest.mark.parametrize("size", SIZES)
-@torch.no_grad()
-def test_the_padding_is_the_only_difference(
-    model: SamClipModel, sam: Sam, size: tuple[int, int]
-) -> None:
-    # SAM on the same square, padding and all, has the same embeddings.
-    pixels = torch.from_numpy(
-        letterbox(picture(*size), resolution=RESOLUTION, pad_colour=PAD_COLOUR)[0]
-    )
-    for actual, expected in zip(
-        model.image_encoder(pixels), encode_image(sam, pixels), strict=True
-    ):
-        assert relative_error(actual, expected) < BOUND
-
-
-def test_the_residue_is_as_small_as_the_design_says() -> None:
-    residue = np.abs(np.array(PAD_COLOUR) - PIXEL_MEAN) / PIXEL_STD
-    assert residue.max() < 0.009
 
 
 @pytest.mark.parametrize("pad_colour", [(0, 0, 0), (255, 255, 255), (104, 116, 124)])

@@ -160,46 +160,31 @@ def check_fault(
     assert error((masks[0], scores[0]), setup.expected[name]) > 10 * BOUND
 
 
-class TestPlantedFaultsInTheInputs:
-    def test_x_and_y_swapped(self, setup: Setup) -> None:
-        coords, *rest = inputs([POINTS], slots=5)
-        check_fault(setup, "points", feed=(coords.flip(-1), *rest))
+def relabel(old: int, new: int) -> Callable[..., tuple[Tensor, ...]]:
+    def fault(coords: Tensor, labels: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        return coords, torch.where(labels == old, new, labels), *rest
 
-    def test_box_corners_swapped(self, setup: Setup) -> None:
-        coords, labels, *rest = inputs([BOX], slots=2)
-        check_fault(setup, "box", feed=(coords, labels.flip(-1), *rest))
+    return fault
 
-    def test_padding_token_missing(self, setup: Setup) -> None:
-        coords, labels, *rest = inputs([POINTS], slots=5)
-        labels[labels == -1] = -2
-        check_fault(setup, "points", feed=(coords, labels, *rest))
 
-    def test_padding_token_beside_a_box(self, setup: Setup) -> None:
-        coords, labels, *rest = inputs([BOX], slots=3)
-        labels[labels == -2] = -1
-        check_fault(setup, "box", feed=(coords, labels, *rest))
-
-    def test_filler_taken_for_padding_tokens(self, setup: Setup) -> None:
-        coords, labels, *rest = inputs([ONE_POINT], slots=5)
-        labels[labels == -2] = -1
-        check_fault(setup, "one point", feed=(coords, labels, *rest))
-
-    def test_label_of_a_point_flipped(self, setup: Setup) -> None:
-        coords, labels, *rest = inputs([ONE_POINT], slots=5)
-        labels[labels == 1] = 0
-        check_fault(setup, "one point", feed=(coords, labels, *rest))
-
-    def test_half_pixel_added_twice(self, setup: Setup) -> None:
-        coords, *rest = inputs([POINTS], slots=5)
-        check_fault(setup, "points", feed=(coords + 0.5, *rest))
-
-    def test_mask_transposed(self, setup: Setup) -> None:
-        coords, labels, masks, has_mask = inputs([PROMPTS["mask"]], slots=2)
-        check_fault(setup, "mask", feed=(coords, labels, masks.mT, has_mask))
-
-    def test_mask_forgotten(self, setup: Setup) -> None:
-        coords, labels, masks, has_mask = inputs([PROMPTS["box and mask"]], slots=2)
-        check_fault(setup, "box and mask", feed=(coords, labels, masks, 0 * has_mask))
+@pytest.mark.parametrize(
+    ("name", "slots", "fault"),
+    [
+        ("points", 5, lambda coords, *rest: (coords.flip(-1), *rest)),
+        ("points", 5, lambda coords, *rest: (coords + 0.5, *rest)),
+        ("box", 2, lambda coords, labels, *rest: (coords, labels.flip(-1), *rest)),
+        ("points", 5, relabel(-1, -2)),  # the padding token is missing,
+        ("box", 3, relabel(-2, -1)),  # or stands beside a box,
+        ("one point", 5, relabel(-2, -1)),  # or filler is taken for it
+        ("one point", 5, relabel(1, 0)),
+        ("mask", 2, lambda coords, labels, masks, has: (coords, labels, masks.mT, has)),
+        ("box and mask", 2, lambda coords, labels, masks, has: (coords, labels, masks, 0 * has)),
+    ],
+)
+def test_a_planted_fault_in_the_inputs_is_seen(
+    setup: Setup, name: str, slots: int, fault: Callable[..., tuple[Tensor, ...]]
+) -> None:
+    check_fault(setup, name, feed=fault(*inputs([PROMPTS[name]], slots=slots)))
 
 
 def transpose_positions(model: SamClipModel) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 from functools import partial
-from typing import Any
 
 import onnxruntime
 import pytest
@@ -28,24 +27,6 @@ def test_every_runtime_is_there_with_a_reason_if_it_does_not_load() -> None:
     states = runtime_states()
     assert {each.name.partition(" ")[0] for each in states} == set(RUNTIMES)
     assert all(each.loads != bool(each.reason) for each in states)
-
-
-def test_a_provider_that_lists_itself_and_cannot_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the CUDA provider does where its libraries are missing."""
-    listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    session = onnxruntime.InferenceSession
-
-    def open_session(
-        content: bytes, *, sess_options: Any, providers: list[Any], enable_fallback: int
-    ) -> Any:
-        return session(content, sess_options, providers=["CPUExecutionProvider"])
-
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
-    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
-    found = {each.name: each for each in runtime_states()}
-    assert not found["onnx CUDAExecutionProvider"].loads
-    assert "cannot use CUDAExecutionProvider here" in found["onnx CUDAExecutionProvider"].reason
-    assert found["onnx CPUExecutionProvider"].loads
 
 
 def test_two_packages_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:

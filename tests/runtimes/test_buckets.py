@@ -76,20 +76,6 @@ def test_an_answer_does_not_depend_on_the_buckets(
         np.testing.assert_array_equal(found[name], wanted)
 
 
-@settings(max_examples=100)
-@given(lengths=LENGTHS, count=st.integers(1, 30))
-def test_calls_cover_a_feed_once_and_fit(lengths: list[tuple[int, int]], count: int) -> None:
-    known = [axes(*each) for each in lengths]
-    feed = prompts(count, 1)
-    calls = list(Buckets(SPEC, lengths=known, where="this bundle").calls(feed, axes=axes(count, 1)))
-    parts = [each.feed["point_coords"] for each in calls]
-    np.testing.assert_array_equal(np.concatenate(parts), feed["point_coords"])
-    for each in calls:
-        rows = len(each.feed["point_labels"])
-        assert each.axes == axes(rows, 1)
-        assert 0 < rows <= known[each.bucket]["num_prompts"]
-
-
 @pytest.mark.parametrize(
     ("count", "rows"), [(0, [1]), (1, [1]), (2, [8]), (8, [8]), (9, [8, 1]), (19, [8, 8, 8])]
 )

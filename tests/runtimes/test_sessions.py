@@ -253,20 +253,6 @@ def test_closes(opener: Opener, tmp_path: Path) -> None:
         session.run(feed())
 
 
-class TestFake:
-    def test_noise_depends_on_the_feed_alone(self) -> None:
-        first, second = FakeSession(SPEC), FakeSession(SPEC)
-        one, two, other = first.run(feed()), second.run(feed()), second.run(feed(3))
-        np.testing.assert_array_equal(one["product"], two["product"])
-        assert not np.array_equal(one["product"], other["product"][:2])
-        assert [len(given["left"]) for given in second.feeds] == [2, 3]
-
-    def test_holds_its_answer_to_the_contract(self) -> None:
-        wrong = {"product": np.zeros((5, 3), dtype=np.float32)}
-        with pytest.raises(BundleError, match=r"product has shape \[5, 3\], expected \[2, 3\]"):
-            FakeSession(SPEC, answer=lambda _: wrong).run(feed())
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from samclip_sdk.modeling.config import ModelConfig
-from tests.student import STUDENT
+from tests.tiny_config import STUDENT
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.vocabulary import Noun, tiny_vocabulary
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from tests.student import PYRAMID_STUDENT
+from tests.tiny_config import PYRAMID_STUDENT
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 from tests.training.text.random_sentences import RandomSentences
 from tests.training.text.things import write_things

@@ -14,7 +14,7 @@ from export.tokenizer import write_tokenizer
 from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from tests.student import STUDENT
+from tests.tiny_config import STUDENT
 from training.calibrate import CALIBRATION_NAME
 from training.data_config import Pictures, Scenes
 from training.loop_config import Optimisation

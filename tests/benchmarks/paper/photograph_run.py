@@ -13,7 +13,7 @@ from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ClassifierHeadConfig, PyramidConfig
-from tests.student import STUDENT
+from tests.tiny_config import STUDENT
 from tests.training.photograph_files import (
     HEIGHT,
     WIDTH,

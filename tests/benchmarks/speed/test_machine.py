@@ -15,7 +15,7 @@ from benchmarks.speed.vit_b import count_graphs, measure_peaks, share_of_machine
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
 from tests.benchmarks.speed.example_speed import spread
-from tests.student import STUDENT
+from tests.tiny_config import STUDENT
 
 MACHINE = Machine(
     threads=1,

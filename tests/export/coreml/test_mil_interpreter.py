@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +15,7 @@ from torch.nn import functional as F
 
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.mil_operations import OPERATIONS
-from export.coreml.mil_types import UnknownOperationError
-from samclip_sdk.errors import BundleError, RuntimeMissingError
+from export.coreml.to_coreml import quiet
 from samclip_sdk.runtimes.coreml.package import import_coremltools
 
 Array = NDArray[np.generic]
@@ -42,27 +40,21 @@ def save(
     namespace: dict[str, Any] = {"body": body}
     exec(f"def main({', '.join(inputs)}):\n    return body({', '.join(inputs)})", namespace)
     specs = [mb.TensorSpec(shape=shape, dtype=dtype) for shape, dtype in inputs.values()]
-    program = mb.program(input_specs=specs, opset_version=ct.target.iOS17)(namespace["main"])
-    model = ct.convert(
-        program,
-        convert_to="mlprogram",
-        minimum_deployment_target=ct.target.iOS17,
-        pass_pipeline=ct.PassPipeline.EMPTY,  # the operation must still be there
-        skip_model_load=True,
-    )
+    with quiet():
+        program = mb.program(input_specs=specs, opset_version=ct.target.iOS17)(namespace["main"])
+        model = ct.convert(
+            program,
+            convert_to="mlprogram",
+            minimum_deployment_target=ct.target.iOS17,
+            pass_pipeline=ct.PassPipeline.EMPTY,  # the operation must still be there
+            skip_model_load=True,
+        )
     model.save(str(path))
     return path
 
 
-def save_quietly(
-    path: Path,
-    build: Callable[..., Any],
-    inputs: Mapping[str, tuple[tuple[int, ...], Any]],
-) -> Path:
-    from export.coreml.to_coreml import _quiet
-
-    with _quiet():
-        return save(path, build, inputs)
+def fp32() -> Any:
+    return _mil_type("fp32")
 
 
 class Case(NamedTuple):
@@ -329,7 +321,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[list[Array]]:
             results += several
         return tuple(results)
 
-    path = save_quietly(
+    path = save(
         tmp_path_factory.mktemp("operations") / "all.mlpackage",
         build,
         {name: (array.shape, _mil_type(types[array.dtype])) for name, array in feed.items()},
@@ -369,7 +361,7 @@ def test_palettes(tmp_path: Path, bits: int) -> None:
     indices = rng.integers(0, 1 << bits, size=(5, 7)).astype(np.uint8)
     stream = np.unpackbits(indices.reshape(-1, 1), axis=1, bitorder="little")[:, :bits]
     packed = np.packbits(stream.flatten(), bitorder="little")
-    path = save_quietly(
+    path = save(
         tmp_path / "one.mlpackage",
         lambda mb, x: mb.add(
             x=x,
@@ -377,7 +369,7 @@ def test_palettes(tmp_path: Path, bits: int) -> None:
                 indices=packed, lut=palette, shape=np.array([5, 7], dtype=np.uint32)
             ),
         ),
-        {"x": ((5, 7), _mil_type("fp32"))},
+        {"x": ((5, 7), fp32())},
     )
     (found,) = run(path, {"x": np.zeros((5, 7), dtype=np.float32)})
     np.testing.assert_array_equal(found, palette[indices])
@@ -385,13 +377,13 @@ def test_palettes(tmp_path: Path, bits: int) -> None:
 
 def test_rounds_after_each_operation(tmp_path: Path) -> None:
     """As torch does in fp16: once per operation, and to infinity beyond 65504."""
-    path = save_quietly(
+    path = save(
         tmp_path / "half.mlpackage",
         lambda mb, x: mb.cast(
             x=mb.mul(x=mb.add(x=mb.cast(x=x, dtype="fp16"), y=np.float16(0.1)), y=np.float16(300)),
             dtype="fp32",
         ),
-        {"x": ((64,), _mil_type("fp32"))},
+        {"x": ((64,), fp32())},
     )
     given = np.linspace(-300, 300, 64, dtype=np.float32)
     (found,) = run(path, {"x": given})
@@ -400,112 +392,3 @@ def test_rounds_after_each_operation(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, expected)
     assert np.isinf(found).any()
     assert np.abs(found - (given + 0.1) * 300)[np.isfinite(found)].max() > 1
-
-
-def test_takes_values_out_of_memory(tmp_path: Path) -> None:
-    def build(mb: Any, x: Any) -> Any:
-        for _ in range(5):
-            x = mb.relu(x=mb.sub(x=x, y=np.float32(0.1)))
-        return x
-
-    path = save_quietly(tmp_path / "chain.mlpackage", build, {"x": ((4,), _mil_type("fp32"))})
-    dead = [slot for step in MilInterpreter(path)._steps for slot in step.dead]
-    assert len(dead) == len(set(dead)) == 10  # the input and nine of ten results
-
-
-REFUSED = [
-    ("operation ceil", lambda mb, x: mb.ceil(x=x)),
-    ("concat with interleave", lambda mb, x: mb.concat(values=[x, x], axis=1, interleave=True)),
-    ("pad of mode reflect", lambda mb, x: mb.pad(x=x, pad=[1, 1], mode="reflect")),
-    (
-        "pad_type same",
-        lambda mb, x: mb.max_pool(x=x, kernel_sizes=[2, 2], strides=[1, 1], pad_type="same"),
-    ),
-    (
-        "slice_by_index backwards",
-        lambda mb, x: mb.slice_by_index(
-            x=x, begin=[0, 0, 0, 7], end=[1, 4, 6, 0], stride=[1, 1, 1, -1]
-        ),
-    ),
-    (
-        "batch_dims",
-        lambda mb, x: mb.gather(x=x, indices=np.array([[1]], dtype=np.int32), axis=1, batch_dims=1),
-    ),
-    ("other than last axes", lambda mb, x: mb.layer_norm(x=x, axes=[1])),
-    ("cast to int8", lambda mb, x: mb.cast(x=mb.cast(x=x, dtype="int8"), dtype="fp32")),
-]
-
-
-@pytest.mark.parametrize(("message", "build"), REFUSED, ids=[name for name, _ in REFUSED])
-def test_refuses_what_it_does_not_know(
-    tmp_path: Path, message: str, build: Callable[..., Any]
-) -> None:
-    path = save_quietly(tmp_path / "odd.mlpackage", build, {"x": (IMAGE.shape, _mil_type("fp32"))})
-    with pytest.raises(UnknownOperationError, match=message):
-        run(path, {"x": IMAGE})
-
-
-def test_refuses_an_unknown_parameter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save_quietly(
-        tmp_path / "odd.mlpackage",
-        lambda mb, x: mb.softmax(x=x, axis=1),
-        {"x": (IMAGE.shape, _mil_type("fp32"))},
-    )
-    monkeypatch.setattr(
-        "export.coreml.mil_interpreter.OPERATIONS", {"softmax": lambda x, temperature: x}
-    )
-    with pytest.raises(UnknownOperationError, match="softmax has the unknown parameter axis"):
-        MilInterpreter(path)
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    weight = noise(64, 4)
-    return save_quietly(
-        tmp_path_factory.mktemp("sound") / "sound.mlpackage",
-        lambda mb, x: mb.linear(x=x, weight=weight),
-        {"x": ((2, 4), _mil_type("fp32"))},
-    )
-
-
-@pytest.mark.parametrize(
-    ("file", "left"),
-    [
-        ("Manifest.json", None),
-        ("Manifest.json", 10),
-        ("Data/com.apple.CoreML/model.mlmodel", None),
-        ("Data/com.apple.CoreML/model.mlmodel", 100),
-        ("Data/com.apple.CoreML/weights/weight.bin", None),
-        ("Data/com.apple.CoreML/weights/weight.bin", 100),
-        ("Data/com.apple.CoreML/weights/weight.bin", 0),
-    ],
-)
-def test_a_damaged_package(tmp_path: Path, sound: Path, file: str, left: int | None) -> None:
-    path = tmp_path / "damaged.mlpackage"
-    shutil.copytree(sound, path)
-    content = (path / file).read_bytes()
-    (path / file).unlink()
-    if left is not None:
-        (path / file).write_bytes(content[:left])
-    with pytest.raises(BundleError) as caught:
-        MilInterpreter(path)
-    assert "damaged.mlpackage" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("feed", "message"),
-    [
-        ({}, "the program takes"),
-        ({"x": np.zeros((2, 4))}, "x is float64"),
-        ({"x": np.zeros((2, 5), dtype=np.float32)}, r"x has shape \[2, 5\]"),
-    ],
-)
-def test_refuses_a_feed(sound: Path, feed: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        MilInterpreter(sound).predict(feed)
-
-
-def test_knows_no_placement(sound: Path) -> None:
-    with pytest.raises(RuntimeMissingError, match="Mac"):
-        MilInterpreter.load(sound, "all").placement()

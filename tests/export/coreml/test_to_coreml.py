@@ -5,33 +5,24 @@ from __future__ import annotations
 import collections
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import (
     TENSORS,
     Weights,
-    bucket_axes,
     bucket_example,
     to_coreml,
 )
-from export.graphs import Graph, build_graphs
-from export.precision.mixed_precision import contract_operations, halve
+from export.graphs import Graph
 from export.program import export_program
 from samclip_sdk.bundle.contract import contract_app_graphs, contract_graphs
-from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import TensorSpec
-from samclip_sdk.modeling.build import build_model
 from samclip_sdk.runtimes.coreml.package import import_coremltools, read_tensors
-from samclip_sdk.runtimes.coreml.session import CoreMLSession
 from tests.coreml_packages import (
     METADATA,
     error,
@@ -40,7 +31,6 @@ from tests.coreml_packages import (
     package,
     probes,
 )
-from tests.full_size import FEW_LAYERS
 from tests.tiny_config import ONE_RESOLUTION
 
 KINDS: tuple[Weights, ...] = ("as_is", "int8", "palette6")
@@ -78,41 +68,6 @@ def test_packed_weights(weights: Weights, bound: float, size: float) -> None:
         if kind in ("as_is", weights)
     )
     assert _size(packed) < size * _size(plain)
-
-
-def test_wide_patch_embeddings_are_packed_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All weights of the encoder, as in a model of the usual width."""
-    monkeypatch.setattr("export.coreml.to_coreml.MIN_COMPRESSED", 500)
-    graph = graphs()["image_encoder"]
-    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
-    program = halve(program, pinned=contract_operations(program))
-    path = tmp_path / "wide.mlpackage"
-    to_coreml(program, {path: "int8"}, graph=graph, axes={}, metadata=METADATA)
-    probe = probes()["image_encoder"][0]
-    session = CoreMLSession(
-        [GraphFile(path / "Manifest.json")], spec=graph.contract(), load=MilInterpreter.load
-    )
-    assert 1e-5 < error(session.run(probe.feed), expected=probe.expected) < 0.05
-
-
-def test_small_weights_are_not_packed() -> None:
-    plain, packed = (
-        package("prompt_encoder", bucket=0, precision="fp16", weights=kind) for kind in KINDS[:2]
-    )
-    assert (packed / WEIGHTS).read_bytes() == (plain / WEIGHTS).read_bytes()
-
-
-def test_no_mask_is_stored_once() -> None:
-    """One vector, not one for each position and each prompt of a bucket."""
-    path = package("prompt_encoder", bucket=1, precision="fp32", weights="as_is")
-    constants = MilInterpreter(path)._constants.values()
-    assert not [
-        each.shape
-        for each in constants
-        if isinstance(each, Tensor) and each.ndim == 4 and each.shape[2:] == (8, 8)
-    ]
 
 
 def test_keeps_the_contract_and_says_what_it_takes() -> None:
@@ -183,70 +138,6 @@ def _toy(module: nn.Module, *, shape: tuple[int, ...]) -> Graph:
     return Graph("toy", "clip_head", None, module, module, (spec,), (out,))
 
 
-def test_numbers_and_divisions_stay_in_half(tmp_path: Path) -> None:
-    graph = _toy(Mixed(), shape=(2, 8))
-    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
-    program = halve(program, pinned=frozenset())
-    path = tmp_path / "toy.mlpackage"
-    to_coreml(program, {path: "as_is"}, graph=graph, axes={}, metadata=METADATA)
-    interpreter = MilInterpreter(path)
-    full = [step.kind for step in interpreter._steps if step.outputs[0].dtype == torch.float32]
-    # The division, by a constant, which coremltools makes a product; the casts around it and out.
-    assert sorted(full) == ["cast", "cast", "mul"]
-    feed = {"text_embeddings": np.linspace(-1, 1, 16, dtype=np.float32).reshape(2, 8)}
-    assert error(interpreter.predict(feed), expected=graph.reference(feed)) < 5e-3
-
-
-class PaddedAndClipped(nn.Module):
-    """As EfficientNet-Lite has it: zeros on two sides, and values up to six."""
-
-    def forward(self, text_embeddings: Tensor) -> Tensor:
-        return F.relu6(F.pad(8 * text_embeddings, (0, 1, 0, 2), value=0.0) + 1)[:2, :8]
-
-
-def test_zeros_and_clipping_stay_in_half(tmp_path: Path) -> None:
-    graph = _toy(PaddedAndClipped(), shape=(2, 8))
-    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
-    program = halve(program, pinned=frozenset())
-    path = tmp_path / "toy.mlpackage"
-    to_coreml(program, {path: "as_is"}, graph=graph, axes={}, metadata=METADATA)
-    interpreter = MilInterpreter(path)
-    full = [step.kind for step in interpreter._steps if step.outputs[0].dtype == torch.float32]
-    assert full == ["cast"]  # the one of the output
-    feed = {"text_embeddings": np.linspace(-1, 1, 16, dtype=np.float32).reshape(2, 8)}
-    assert error(interpreter.predict(feed), expected=graph.reference(feed)) < 5e-3
-
-
-class Wide(nn.Module):
-    """A sum over six axes."""
-
-    def forward(self, text_embeddings: Tensor) -> Tensor:
-        x = text_embeddings.reshape(2, 3, 2, 1, 1, 1)
-        return (x + text_embeddings.reshape(1, 3, 2, 1, 2, 1)).sum(dim=(1, 2, 4, 5))
-
-
-def test_more_than_five_axes(tmp_path: Path) -> None:
-    graph = _toy(Wide(), shape=(12, 1))
-    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
-    packages: dict[Path, Weights] = {tmp_path / "toy.mlpackage": "as_is"}
-    with pytest.raises(NotImplementedError, match=r"at most 5 axes.*add"):
-        to_coreml(program, packages, graph=graph, axes={}, metadata=METADATA)
-    assert not list(tmp_path.iterdir())
-
-
-def test_buckets() -> None:
-    lengths = {part: bucket_axes(graph) for part, graph in graphs().items()}
-    assert lengths == {
-        "image_encoder": [{}],
-        "clip_head": [{}],
-        "text_encoder": [{"num_texts": 1}, {"num_texts": 8}],
-        "prompt_encoder": [{"num_points": 16, "num_prompts": k} for k in (1, 8)],
-        "mask_decoder": [{"num_points": 16, "num_prompts": k} for k in (1, 8)],
-    }
-    example: Mapping[str, Tensor] = bucket_example(graphs()["image_encoder"], axes={})
-    assert example["image"].dtype == torch.float32
-
-
 def test_is_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     graph = _toy(Mixed(), shape=(2, 8))
     program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
@@ -270,21 +161,3 @@ def test_the_gate_sees_a_changed_weight(tmp_path: Path) -> None:
     probe = probes()["clip_head"][0]
     found = MilInterpreter(path).predict(dict(probe.feed))
     assert error(found, expected=probe.expected) > 1e-3
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("fp16", 2e-2)])
-def test_full_size_encoder(tmp_path: Path, precision: str, bound: float) -> None:
-    """ViT-B's widths at 1024 px: the sizes that matter."""
-    model = build_model(FEW_LAYERS, seed=0)
-    graph = next(
-        each for each in build_graphs(model, resolutions=[1024]) if each.part == "image_encoder"
-    )
-    program = export_program(graph.module, example=bucket_example(graph, axes={}), dynamic_axes={})
-    if precision == "fp16":
-        program = halve(program, pinned=contract_operations(program))
-    path = tmp_path / "encoder.mlpackage"
-    to_coreml(program, {path: "as_is"}, graph=graph, axes={}, metadata=METADATA)
-    image = np.random.default_rng(0).integers(0, 256, (1, 3, 1024, 1024), dtype=np.uint8)
-    found = MilInterpreter(path).predict({"image": Image.fromarray(image[0].transpose(1, 2, 0))})
-    assert error(found, expected=graph.reference({"image": image})) < bound

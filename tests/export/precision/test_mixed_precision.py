@@ -17,12 +17,10 @@ from export.precision.mixed_precision import (
     MOVES,
     contract_operations,
     halve,
-    operation_of,
     operations,
 )
 from export.precision.program_interpreter import ProgramModule
 from export.precision.program_rewriter import is_float
-from export.program import export_program
 from tests.export.tiny_programs import tiny_graphs, tiny_program
 
 NAMES = ("image_encoder@64", "clip_head@64", "text_encoder", "prompt_encoder", "mask_decoder")
@@ -177,40 +175,11 @@ def test_casts_never_follow_casts(programs: dict[str, ExportedProgram], name: st
             assert len(dtypes([node, *node.all_input_nodes])) == 1, node.format_node()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_weights_are_stored_once(programs: dict[str, ExportedProgram], name: str) -> None:
-    program = programs[name]
-    half = in_half(program)
-    large = [t for t in half.state_dict.values() if t.is_floating_point() and t.numel() > 200]
-    assert {t.dtype for t in large} <= {torch.float16}
-    placeholders = [node for node in half.graph.nodes if node.op == "placeholder"]
-    assert all(node.users for node in placeholders)
-    assert len(half.state_dict) == len(placeholders) - len(half.graph_signature.user_inputs)
-    everything = {t.data_ptr() for t in program.state_dict.values()}
-    same = all_pinned(program)
-    kept = [t for key, t in same.state_dict.items() if key in program.state_dict]
-    assert kept
-    assert all(t.data_ptr() in everything for t in kept)
-
-
-def test_program_itself_stays(programs: dict[str, ExportedProgram]) -> None:
-    program = programs["clip_head@64"]
-    before = program.graph_module.code
-    halve(program, pinned=frozenset())
-    assert program.graph_module.code == before
-    assert dtypes(list(program.graph.nodes)) == {torch.float32}
-
-
 def test_resolutions_share_their_operations(programs: dict[str, ExportedProgram]) -> None:
     small, large = (operations(programs[f"image_encoder@{at}"]) for at in (32, 64))
     assert list(small) == list(large)
     assert "blocks.0.attn:softmax" in small
     assert "neck.1:layer_norm" in small
-
-
-def test_unknown_pins_are_refused(programs: dict[str, ExportedProgram]) -> None:
-    with pytest.raises(ValueError, match=r"no operation blocks\.9:add, norm:relu"):
-        halve(programs["clip_head@64"], pinned={"norm:relu", "blocks.9:add", ":div"})
 
 
 def test_constants_are_computed_in_fp32(programs: dict[str, ExportedProgram]) -> None:
@@ -224,22 +193,3 @@ def test_constants_are_computed_in_fp32(programs: dict[str, ExportedProgram]) ->
     centres = 2 * ((torch.arange(8) + 0.5) / 8) - 1
     phase = 2 * torch.pi * (centres[3] * matrix[0] + centres[2] * matrix[1])
     torch.testing.assert_close(table[0, 2 * 8 + 3, :16].float(), phase.sin(), atol=5e-4, rtol=0)
-
-
-def test_a_module_called_twice_is_one_operation() -> None:
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(4, 4)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.linear(self.linear(x).sigmoid())
-
-    module = Twice().requires_grad_(False)
-    program = export_program(module, example={"x": torch.ones(2, 4)}, dynamic_axes={})
-    found = operations(program)
-    assert {name: len(nodes) for name, nodes in found.items()} == {
-        "linear:linear": 2,
-        ":sigmoid": 1,
-    }
-    assert operation_of(program.graph.output_node()) is None

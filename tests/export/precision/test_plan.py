@@ -26,10 +26,8 @@ from export.precision.plan import (
 from export.precision.program_interpreter import run_program
 from export.probes import Probe
 from export.program import export_program
-from samclip_sdk.errors import VerificationError
-from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint
-from tests.full_size import FEW_LAYERS
 
 ENCODER = "image_encoder@64"
 
@@ -219,56 +217,3 @@ def test_set_is_the_smallest(chain: ExportedProgram, wanted: tuple[int, ...]) ->
     assert plans[0] == plans[1]
     assert [pin.operation for pin in plans[0]] == names
     assert {pin.reason for pin in plans[0]} <= {"task"}
-
-
-def test_hopeless_graph_is_an_error(chain: ExportedProgram) -> None:
-    with pytest.raises(VerificationError) as raised:
-        plan_precision(
-            chain,
-            graph="chain",
-            feeds=CHAIN_FEEDS,
-            accept=lambda half: "min_cosine/y is 0.5, its bound 0.999",
-        )
-    message = str(raised.value)
-    assert message.startswith("chain is not accepted even where all of it computes in fp32")
-    assert "min_cosine/y is 0.5" in message
-    assert "layers." in message
-
-
-def test_ranges_are_of_all_feeds(chain: ExportedProgram) -> None:
-    small, large = CHAIN_FEEDS[0], {"x": 100 * CHAIN_FEEDS[0]["x"]}
-    separate = [measure_ranges(chain, feeds=[feed]) for feed in (small, large)]
-    together = measure_ranges(chain, feeds=[small, large])
-    assert list(together) == [f"layers.{index}:linear" for index in range(8)]
-    for name, seen in together.items():
-        assert seen == separate[0][name].merge(separate[1][name])
-    first = together["layers.0:linear"]
-    assert first.peak >= np.abs(large["x"]).max()
-    assert 1e-5 < first.error < 1e-3
-
-
-def test_same_programs_do_not_diverge(chain: ExportedProgram) -> None:
-    same = halve(chain, pinned=operations(chain).keys())
-    assert first_divergence(chain, same, feed=CHAIN_FEEDS[0]) is None
-    one = halve(chain, pinned=operations(chain).keys() - {"layers.4:linear"})
-    assert first_divergence(chain, one, feed=CHAIN_FEEDS[0]) == "layers.4:linear"
-
-
-@pytest.mark.slow
-def test_full_size_encoder() -> None:
-    """ViT-B's widths at 1024 px, random weights, one picture."""
-    graph = next(
-        each
-        for each in build_graphs(build_model(FEW_LAYERS, seed=0), resolutions=(336, 1024))
-        if each.name == "image_encoder@1024"
-    )
-    feed = {"image": np.random.default_rng(0).integers(0, 256, (1, 3, 1024, 1024), np.uint8)}
-    probes = [Probe(feed, graph.reference(feed))]
-    program = program_of(graph)
-    pins = plan_precision(program, graph=graph.name, feeds=[feed], accept=gate_of(graph, probes))
-    assert [(pin.operation, pin.reason) for pin in pins] == [(":sub", "contract")]
-    half = halve(program, pinned={":sub"})
-    stored, before = (
-        sum(tensor.nbytes for tensor in each.state_dict.values()) for each in (half, program)
-    )
-    assert stored < 0.52 * before

@@ -9,17 +9,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
-import pytest
-import tensorrt_rtx as trt
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QDQQuantizer, QuantType
-from onnxruntime.quantization.calibrate import TensorData
 
-from export.precision.activation_ranges import collect_ranges, find_layers, with_range_outputs
+from export.precision.activation_ranges import collect_ranges, find_layers
 from export.precision.quantize import KeptInFloat, quantize
-from export.precision.quantized_layers import insert_pairs, round_weight
-from samclip_sdk.errors import VerificationError
+from export.precision.quantized_layers import insert_pairs
 from samclip_sdk.runtimes.onnx.session import EXACT_INT8
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")
@@ -151,30 +146,6 @@ def error_gate(model: ir.Model, *, feed: dict[str, NDArray[np.generic]], bound: 
     return check
 
 
-def build_engine(model: ir.Model, *, folder: Path) -> int:
-    """Parses and builds for a compute capability, no GPU at hand; returns the engine's bytes."""
-    path = folder / "graph.onnx"
-    ir.save(model, path)
-    logger = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(logger)
-    network = builder.create_network(0)
-    parser = trt.OnnxParser(network, logger)
-    assert parser.parse_from_file(str(path)), parser.get_error(0).desc()
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(trt.ComputeCapability.SM86, 0)
-    profile = builder.create_optimization_profile()
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        shapes = [[n if side < 0 else side for side in tensor.shape] for n in (1, 4, 16)]
-        if -1 in tensor.shape:
-            profile.set_shape(tensor.name, *shapes)
-    config.add_optimization_profile(profile)
-    engine = builder.build_serialized_network(network, config)
-    assert engine is not None
-    return int(engine.nbytes)
-
-
 def check_pairs(model: ir.Model) -> None:
     """Every pair is S8S8, symmetric, its scale known; weights are scaled by channel."""
     values = constants(model)
@@ -192,14 +163,6 @@ def check_pairs(model: ir.Model) -> None:
         if weight:
             assert values[node.inputs[0].name].dtype == np.int8
             assert len(scale) == node.inputs[0].shape[node.attributes["axis"].value]
-
-
-def test_weight_is_rounded_by_channel() -> None:
-    steps, scales = round_weight(WEIGHT, axis=1)
-    np.testing.assert_array_equal(scales, np.float32([1, 1 / 127, 1]))
-    # 0.5 * 127 = 63.5 goes to the even 64; a channel of zeros has the scale 1.
-    np.testing.assert_array_equal(steps, [[127, 127, 0], [-64, -64, 0]])
-    assert steps.dtype == np.int8
 
 
 def test_matmul_is_what_hands_compute() -> None:
@@ -224,38 +187,6 @@ def feed_of(model: ir.Model) -> dict[str, NDArray[np.generic]]:
         for value in model.graph.inputs
     }
     return {n: (x * 127 / np.abs(x).max()).astype(np.float32) for n, x in feed.items()}
-
-
-def test_numbers_are_those_of_onnxruntimes_quantizer() -> None:
-    model, feed = linear(), feed_of(linear())
-    ours = insert_pairs(
-        model, layers=["lin"], ranges=collect_ranges(model, graph="linear", feeds=[feed])
-    )
-    x = feed["x"]
-    theirs = QDQQuantizer(
-        ir.to_proto(model),
-        per_channel=True,
-        reduce_range=False,
-        weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QInt8,
-        tensors_range={"x": TensorData(lowest=x.min(), highest=x.max())},
-        nodes_to_quantize=["MatMul_0"],
-        nodes_to_exclude=[],
-        op_types_to_quantize=["MatMul"],
-        extra_options={
-            "ActivationSymmetric": True,
-            "QuantizeBias": False,
-            "OpTypesToExcludeOutputQuantization": ["MatMul"],
-        },
-    )
-    theirs.quantize_model()
-    found = constants(ours)
-    expected = {tensor.name: numpy_helper.to_array(tensor) for tensor in theirs.model.initializer()}
-    np.testing.assert_array_equal(
-        found["lin.weight_int8"], expected["lin.weight_quantized"], strict=True
-    )
-    for name in ("x_scale", "x_zero_point", "lin.weight_scale", "lin.weight_zero_point"):
-        np.testing.assert_array_equal(found[name], expected[name], strict=True)
 
 
 def test_bias_stays_float_and_the_product_is_int8_in_onnxruntime(tmp_path: Path) -> None:
@@ -331,19 +262,6 @@ def test_only_layers_read_rounded_numbers() -> None:
     )
 
 
-def test_only_scalars_leave_the_graph() -> None:
-    augmented = with_range_outputs(attention())
-    assert len(augmented.graph.outputs) == 3  # of x, and of the graph's own output
-    for output in augmented.graph.outputs:
-        assert tuple(output.shape) == ()
-        assert output.dtype == ir.DataType.FLOAT
-    x = feed_of(attention())
-    found = run(augmented, x)
-    assert all(array.shape == () for array in found)
-    assert found[0] == x["x"].min()
-    assert found[1] == x["x"].max()
-
-
 def test_ranges_are_of_all_feeds() -> None:
     feeds = [{"x": np.full((1, 4, 2), n, dtype=np.float32)} for n in (1, -5, 3)]
     assert collect_ranges(linear(), graph="linear", feeds=feeds) == {"lin": 5.0}
@@ -381,33 +299,3 @@ def test_layer_that_calibration_never_reached_stays_in_float() -> None:
     feed = {"x": np.abs(feed_of(model)["x"])}
     found = quantize(model, graph="chain", feeds=[feed], accept=accept)
     assert found.kept_in_float == (KeptInFloat("c", error=None),)
-
-
-def test_hopeless_graph_is_refused_by_name() -> None:
-    model = chain(1000.0)
-    with pytest.raises(VerificationError, match=r"chain .* in float: too blue; b costs most"):
-        quantize(model, graph="chain", feeds=[feed_of(model)], accept=lambda path: "too blue")
-
-
-def test_graph_without_layers_is_refused() -> None:
-    model = chain(1.0)
-    with pytest.raises(VerificationError, match="chain has no layer"):
-        quantize(model, graph="chain", feeds=[feed_of(model)], accept=accept, keep=["a", "b", "c"])
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_feed_that_is_not_finite_is_refused(value: float) -> None:
-    feeds = [feed_of(linear()), {"x": np.full((1, 4, 2), value, dtype=np.float32)}]
-    with pytest.raises(ValueError, match="linear: x of feed 1 holds"):
-        quantize(linear(), graph="linear", feeds=feeds, accept=accept)
-
-
-def test_feed_that_overflows_the_graph_is_refused() -> None:
-    feed = {"x": np.full((1, 4, 2), 3e38, dtype=np.float32)}
-    with pytest.raises(ValueError, match="feed 0 overflows the graph"):
-        quantize(linear(), graph="linear", feeds=[feed], accept=accept)
-
-
-def test_no_feed_is_refused() -> None:
-    with pytest.raises(ValueError, match="none is given"):
-        quantize(linear(), graph="linear", feeds=[], accept=accept)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +10,12 @@ import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
 
-from export.graphs import Graph, build_graphs
+from export.graphs import Graph
 from export.precision.quantize import Quantized, quantize
-from export.to_onnx import to_onnx
 from samclip_sdk.bundle.contract import file_stem
-from samclip_sdk.modeling.build import build_model
 from tests.export.precision.test_quantize import (
-    PAIR,
     RNG,
     accept,
-    build_engine,
     check_pairs,
     constants,
     run,
@@ -99,50 +93,3 @@ def test_resolutions_share_their_int8_weights(
     ]
     assert len(weights[0]) == 2 * 4 + 1 + 2  # two blocks, the patch embedding, the neck
     assert weights[0] == weights[1]
-
-
-def test_fp32_graph_is_left_as_it_is(quantized: dict[str, tuple[ir.Model, Quantized]]) -> None:
-    fp32, _ = quantized["mask_decoder"]
-    assert not {node.op_type for node in fp32.graph} & set(PAIR)
-    assert all(array.dtype != np.int8 for array in constants(fp32).values())
-
-
-@pytest.mark.parametrize("name", ["image_encoder@64", "mask_decoder"])
-def test_tensorrt_parses_and_builds(
-    quantized: dict[str, tuple[ir.Model, Quantized]], tmp_path: Path, name: str
-) -> None:
-    assert build_engine(quantized[name][1].model, folder=tmp_path) > 0
-
-
-VIT_B_SCRIPT = """
-import resource, sys
-sys.path.insert(0, sys.argv[1])
-import numpy as np, onnx_ir as ir
-from export.precision.quantize import quantize
-
-feed = {"image": np.random.default_rng(0).integers(0, 256, (1, 3, 1024, 1024)).astype(np.uint8)}
-found = quantize(ir.load(sys.argv[2]), graph="vit_b", feeds=[feed], accept=lambda path: None)
-print(len(found.layers), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
-@pytest.mark.slow
-def test_vit_b_at_1024_px_takes_less_than_6_gb(tmp_path: Path) -> None:
-    from samclip_sdk.modeling.config import VIT_B
-
-    (graph,) = (
-        each
-        for each in build_graphs(build_model(VIT_B), resolutions=(336, 1024))
-        if each.name == "image_encoder@1024"
-    )
-    model = to_onnx(graph.trace(), inputs=graph.traced_inputs(), outputs=graph.outputs)
-    ir.save(model, tmp_path / "vit_b.onnx")
-    answer = subprocess.run(
-        [sys.executable, "-c", VIT_B_SCRIPT, str(ROOT), str(tmp_path / "vit_b.onnx")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    layers, peak_kb = map(int, answer.stdout.split())
-    assert layers == 12 * 4 + 1 + 2
-    assert peak_kb < 6e6

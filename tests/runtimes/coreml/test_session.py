@@ -22,6 +22,7 @@ from samclip_sdk.runtimes.coreml import loader
 from samclip_sdk.runtimes.coreml.package import ProgramTensor, import_coremltools
 from samclip_sdk.runtimes.coreml.session import CoreMLSession
 from tests.coreml_packages import error, graphs, open_session, package
+from tests.refusals import refused
 
 
 def files(part: str, *, buckets: tuple[int, ...] = (0, 1)) -> list[GraphFile]:
@@ -64,16 +65,6 @@ def test_any_number_of_prompts_and_points(
     given = {"image_embeddings": embeddings, **expected}
     wanted = graphs()["mask_decoder"].reference(given)
     assert error(decoding[1].run(given), expected=wanted) < 1e-4
-
-
-def test_one_bucket_is_enough() -> None:
-    spec = graphs()["text_encoder"].contract()
-    session = CoreMLSession(
-        files("text_encoder", buckets=(0,)), spec=spec, load=MilInterpreter.load
-    )
-    ids = np.random.default_rng(0).integers(1, 49408, (3, 77)).astype(np.int32)
-    expected = graphs()["text_encoder"].reference({"input_ids": ids})
-    assert error(session.run({"input_ids": ids}), expected=expected) < 1e-5
 
 
 def test_an_image_becomes_a_picture() -> None:
@@ -127,6 +118,10 @@ class TestContract:
         assert found["text_embeddings"].shape == (2, 16)
         assert session.load_times == loader.LoadTimes(cold=True, load_ms=2.0, prewarm_ms=1.0)
         assert session.placement()[0].device == "CPU"
+
+    def test_refuses_other_tensors_and_axes(self) -> None:
+        refused(lambda: self.open(Halves(shape=(1, 78))), BundleError, "input_ids")
+        refused(lambda: self.open(Halves(), rows=1), BundleError, "text.mlpackage", "rows")
 
     def test_whatever_core_ml_raises(self) -> None:
         def load(path: Path, units: str) -> Any:
@@ -240,37 +235,6 @@ class TestMac:
         self.open()
         mac.version = "26.0"
         assert self.open().load_times.cold
-
-    def test_two_at_once(self, mac: Mac, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The other process finishes while this one compiles: its model stays, and is used."""
-        compile_model = mac.compile_model
-
-        def race(package: str, target: str) -> str:
-            monkeypatch.setattr(mac, "compile_model", compile_model)
-            loader.import_coremltools().models.utils.compile_model = compile_model
-            loader.compiled_model(Path(package), coremltools=loader.import_coremltools())
-            return compile_model(package, target)
-
-        loader.import_coremltools().models.utils.compile_model = race
-        self.open()
-        assert sorted(path.suffix for path in cache.iterdir()) == [".mlmodelc"] * 2
-        assert not [path for path in cache.iterdir() if path.name.startswith(".")]
-
-    def test_a_link_in_the_cache_that_leads_nowhere_makes_room(self, mac: Mac, cache: Path) -> None:
-        self.open()
-        compiled = sorted(cache.iterdir())
-        for each in compiled:
-            shutil.rmtree(each)
-            each.symlink_to("nowhere")
-        assert self.open().load_times.cold
-        assert sorted(cache.iterdir()) == compiled
-        assert not any(each.is_symlink() for each in compiled)
-
-    def test_a_cache_that_cannot_be_written(self, mac: Mac, cache: Path) -> None:
-        cache.parent.mkdir()
-        cache.write_text("a file")
-        with pytest.raises(StorageError, match=r"cannot write .*\.mlmodelc"):
-            self.open()
 
     def test_a_full_disk(self, mac: Mac, cache: Path) -> None:
         mac.fails = [OSError(28, "No space left on device")]

@@ -104,7 +104,6 @@ class FakeEngine:
         answer: computes it, in the contract's dtypes.
         cuda: where its tensors lie.
         half: whether what is float32 in the contract is fp16 in the engine.
-        has_memory: whether there is enough for a run.
 
     Attributes:
         contexts: those made.
@@ -117,7 +116,6 @@ class FakeEngine:
         answer: Callable[[Arrays], Arrays],
         cuda: FakeCuda,
         half: bool = False,
-        has_memory: bool = True,
     ) -> None:
         self.spec, self.answer, self.cuda = spec, answer, cuda
         # In another order than the contract's: tensors are bound by name.
@@ -128,7 +126,6 @@ class FakeEngine:
             for name, each in self.tensors.items()
         }
         self.contexts: list[FakeContext] = []
-        self._has_memory = has_memory
 
     def get_tensor_name(self, index: int) -> str:
         return list(self.tensors)[index]
@@ -150,9 +147,7 @@ class FakeEngine:
         least = [1 if isinstance(axis, str) else axis for axis in shape]
         return [least, greatest, greatest]
 
-    def create_execution_context(self) -> FakeContext | None:
-        if not self._has_memory:
-            return None
+    def create_execution_context(self) -> FakeContext:
         self.contexts.append(FakeContext(self))
         return self.contexts[-1]
 

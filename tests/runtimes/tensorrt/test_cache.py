@@ -15,6 +15,7 @@ from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.errors import StorageError
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 from samclip_sdk.runtimes.tensorrt.engine import WAITING, compile_engine, engine_cache, is_compiled
+from samclip_sdk.runtimes.tensorrt.network import import_tensorrt
 from tests.runtimes.tensorrt.test_engine import GPU, ROWS, compile_in
 from tests.runtimes.test_sessions import SPEC, write_onnx
 
@@ -40,7 +41,9 @@ class TestCache:
         assert compiled(GPU)
         assert not compiled(Gpu(name="another", compute_capability="9.0"))
 
-    def test_anything_else_is_another_engine(self, tmp_path: Path) -> None:
+    def test_anything_else_is_another_engine(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         compile_in(tmp_path)
         for other in (
             {"gpu": Gpu("NVIDIA Pretend 4080", "8.9")},
@@ -54,6 +57,8 @@ class TestCache:
         engines = list((tmp_path / "cache" / "engines").glob("*.engine"))
         assert len(engines) == 7
         assert not compile_in(tmp_path).built
+        monkeypatch.setattr(import_tensorrt(), "__version__", "99.0.0")
+        assert compile_in(tmp_path).built
 
     def test_a_cache_that_cannot_be_written(self, tmp_path: Path) -> None:
         (tmp_path / "cache").write_text("a file where the folder should be")

@@ -23,7 +23,7 @@ from onnx import helper
 from torch.export import ExportedProgram
 
 from export.external_weights import WeightFiles, halve_weights
-from export.graphs import Graph, build_graphs
+from export.graphs import Graph
 from export.precision.activation_ranges import find_layers
 from export.precision.mixed_precision import contract_operations, halve
 from export.precision.quantized_layers import insert_pairs
@@ -32,12 +32,11 @@ from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.modeling.build import build_model
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 from samclip_sdk.runtimes.tensorrt.engine import CompiledEngine, build_engine, compile_engine
 from samclip_sdk.runtimes.tensorrt.network import import_tensorrt
 from tests.drawings import TINY_BUNDLE
-from tests.full_size import FEW_LAYERS
+from tests.export.tiny_programs import full_size_graphs, full_size_program
 from tests.runtimes.test_sessions import SPEC, write_onnx
 
 GPU = Gpu(name="NVIDIA Pretend 4090", compute_capability="8.9")
@@ -81,14 +80,6 @@ def spec_of(x: tuple[int | str, ...], y: tuple[int | str, ...], *, dtype: Any = 
         inputs=(TensorSpec(name="x", dtype=dtype, shape=x),),
         outputs=(TensorSpec(name="y", dtype="float32", shape=y),),
     )
-
-
-@pytest.fixture(scope="module")
-def programs() -> list[tuple[Graph, ExportedProgram]]:
-    """ViT-B's graphs as the exporters start from them."""
-    model = build_model(FEW_LAYERS, seed=0)
-    sizes = (FEW_LAYERS.classification_resolution, FEW_LAYERS.segmentation_resolution)
-    return [(graph, graph.trace()) for graph in build_graphs(model, resolutions=sizes)]
 
 
 def convert(program: ExportedProgram, *, graph: Graph, precision: str) -> ir.Model:
@@ -183,13 +174,9 @@ class TestBuild:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-    def test_every_graph_at_full_size(
-        self,
-        programs: list[tuple[Graph, ExportedProgram]],
-        tmp_path: Path,
-        precision: str,
-    ) -> None:
-        for graph, program in programs:
+    def test_every_graph_at_full_size(self, tmp_path: Path, precision: str) -> None:
+        for graph in full_size_graphs().values():
+            program = full_size_program(graph.name)
             model = convert(program, graph=graph, precision=precision)
             path = tmp_path / f"{graph.name}.onnx"
             with WeightFiles(tmp_path, part=graph.name) as store:

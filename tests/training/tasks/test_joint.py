@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
-from tests.student import PYRAMID_STUDENT
+from tests.tiny_config import PYRAMID_STUDENT
 from tests.training.photograph_files import annotation, encode, rectangle, write_set
 from training.data_config import JointPhotographs
 from training.loop.optimizer import build_optimizer, choose_trained

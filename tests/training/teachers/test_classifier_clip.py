@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samclip_sdk.modeling.config import MOBILE, ClassifierHeadConfig
-from tests.student import STUDENT
+from tests.tiny_config import STUDENT
 from training.errors import TrainingError
 from training.teachers.classifier_clip import (
     ClassifierClip,

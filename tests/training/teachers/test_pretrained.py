@@ -21,7 +21,7 @@ from tests.parity.reference import (
     relative_error,
     small_config,
 )
-from tests.student import STUDENT
+from tests.tiny_config import STUDENT
 from training.errors import TrainingError
 from training.teacher_config import FoundationTeachers
 from training.teachers.pretrained import (

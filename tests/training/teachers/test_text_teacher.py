@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.student import PYRAMID_STUDENT
+from tests.tiny_config import PYRAMID_STUDENT
 from tests.training.text.random_sentences import RandomSentences
 from tests.training.text.wordnet_files import write_wordnet
 from training.errors import TrainingError

@@ -1,0 +1,215 @@
+"""Parts that samclip-tiny has not, on every runtime in every precision, with random weights.
+
+An encoder with BatchNorms, of which none may be left, a classifier's head, a decoder with local
+blocks, and the bert kind of text encoder.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from PIL import Image
+from torch.export import ExportedProgram
+
+from export.bundle_writer import write_bundle
+from export.coreml.mil_interpreter import MilInterpreter
+from export.coreml.to_coreml import bucket_example, to_coreml
+from export.external_weights import halve_weights
+from export.graphs import Graph, build_graphs
+from export.options import ExportOptions
+from export.precision.activation_ranges import collect_ranges
+from export.precision.mixed_precision import contract_operations, halve
+from export.precision.quantized_layers import insert_pairs
+from export.program import export_program
+from export.source import random_source
+from export.to_onnx import data_dependent_operators, to_onnx
+from samclip_sdk import SamClip
+from samclip_sdk.bundle.files import GraphFile
+from samclip_sdk.device.verify import verify_bundle
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.config import PRESETS, BertTextConfig, ModelConfig
+from samclip_sdk.runtimes.onnx.session import OrtSession
+from samclip_sdk.runtimes.openvino.session import OpenVINOSession
+from samclip_sdk.runtimes.session import Session
+from samclip_sdk.runtimes.tensorrt.engine import build_engine
+from tests.batch_norms import batch_norms, draw_batch_norms
+from tests.coreml_packages import METADATA, error
+from tests.processor import openvino_in_int8
+from tests.runtimes.tensorrt.fake_tensorrt import GPU
+from tests.tiny_config import PYRAMID_STUDENT, STUDENT, TINY
+
+SIDE_PX = 64
+AXES = {"num_prompts": 3, "num_points": 5, "num_texts": 5, "num_tokens": 12}
+START, END, VOCAB_SIZE = 101, 102, 30522
+BERT = TINY.model_copy(
+    update={
+        "text_encoder": BertTextConfig(
+            context_length=12,
+            width=32,
+            num_heads=4,
+            depth=2,
+            mlp_dim=48,
+            embedding_width=8,
+            hidden_dim=40,
+            templates=("a photo of a {}.",),
+        )
+    }
+)
+
+
+def preset(name: str) -> ModelConfig:
+    """A preset's image encoder at a small resolution."""
+    encoder = PRESETS[name].image_encoder.model_copy(update={"image_size_px": SIDE_PX})
+    student = PYRAMID_STUDENT if encoder.kind == "pyramid" else STUDENT
+    return student.model_copy(update={"image_encoder": encoder})
+
+
+PARTS: dict[str, tuple[ModelConfig, str]] = {
+    "pyramid": (PYRAMID_STUDENT, "image_encoder"),
+    "classifier head": (PYRAMID_STUDENT, "clip_head"),
+    "local blocks": (PYRAMID_STUDENT, "mask_decoder"),
+    "bert": (BERT, "text_encoder"),
+}
+OF_PRESETS = {
+    name: (preset(name), "image_encoder")
+    for name, each in PRESETS.items()
+    if each.image_encoder.kind != "vit_det"
+}
+FINITE = float("inf")
+"""The bound where random weights are worth nothing in int8: the graph runs."""
+
+parts = pytest.mark.parametrize(
+    "part", [*PARTS, *(pytest.param(name, marks=pytest.mark.slow) for name in OF_PRESETS)]
+)
+
+
+@functools.cache
+def graph_of(part: str) -> Graph:
+    config, name = {**PARTS, **OF_PRESETS}[part]
+    model = build_model(config, seed=1)
+    draw_batch_norms(model, seed=2)
+    if part == "classifier head":
+        torch.nn.init.normal_(model.clip_head.cells.outward.weight)
+    if part == "local blocks":
+        torch.nn.init.normal_(model.mask_decoder.local_blocks[0].lin2.weight)
+    (found,) = (g for g in build_graphs(model, resolutions=[SIDE_PX]) if g.part == name)
+    return found
+
+
+@functools.cache
+def traced(part: str) -> ExportedProgram:
+    return graph_of(part).trace()
+
+
+def feed_of(graph: Graph) -> dict[str, np.ndarray]:
+    """Noise: of a picture with padding below, of prompts with filler, of texts of any length."""
+    generator, feed = np.random.default_rng(0), {}
+    for spec in graph.traced_inputs():
+        shape = [AXES.get(axis, axis) for axis in spec.shape]
+        values = generator.normal(size=shape)
+        if spec.name == "image":
+            values = generator.integers(0, 256, shape)
+        elif spec.name == "input_ids":
+            values = np.zeros((5, 12))
+            for row, length in zip(values, (0, 1, 3, 8, 10), strict=True):
+                words = generator.integers(1000, VOCAB_SIZE, size=length)
+                row[: length + 2] = [START, *words, END]
+        elif spec.name in ("token_mask", "sparse_mask"):
+            values = np.ones(shape)
+            values[:, -1:] = 0
+        feed[spec.name] = values.astype(spec.dtype)
+    return feed
+
+
+def write_onnx(part: str, path: Path, *, precision: str) -> Path:
+    """In the precisions of a bundle; int8 with every layer that can be in int8."""
+    graph, program = graph_of(part), traced(part)
+    if precision == "fp16":
+        program = halve(program, pinned=contract_operations(program))
+    model = to_onnx(program, inputs=graph.traced_inputs(), outputs=graph.outputs)
+    if precision == "int8":
+        ranges = collect_ranges(model, graph=graph.name, feeds=[feed_of(graph)])
+        model = insert_pairs(model, layers=list(ranges), ranges=ranges)
+    if graph.part == "text_encoder" and precision != "fp16":
+        halve_weights(model)
+    assert not data_dependent_operators(model)
+    assert "BatchNormalization" not in {node.op_type for node in model.graph}
+    ir.save(model, path)
+    return path
+
+
+def check(session: Session, graph: Graph, *, bound: float) -> None:
+    feed = feed_of(graph)
+    found = session.run(feed)
+    session.close()
+    assert all(np.isfinite(each).all() for each in found.values())
+    assert error(found, expected=graph.reference(feed)) < bound
+
+
+def bound_of(part: str, precision: str) -> float:
+    if part in OF_PRESETS:
+        return {"fp32": 1e-4, "fp16": 5e-2, "int8": FINITE}[precision]
+    # The weights of the text encoder are stored in fp16.
+    return {"fp32": 2e-3 if part == "bert" else 1e-5, "fp16": 1e-2, "int8": 0.3}[precision]
+
+
+@parts
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_in_onnx(part: str, precision: str, tmp_path: Path) -> None:
+    """On onnxruntime, OpenVINO and, as far as it goes without a GPU, TensorRT."""
+    graph = graph_of(part)
+    assert bool(batch_norms(graph.eager)) == (graph.part == "image_encoder")
+    path, spec = write_onnx(part, tmp_path / "graph.onnx", precision=precision), graph.contract()
+    bound = bound_of(part, precision)
+    check(OrtSession(path, spec=spec), graph, bound=bound)
+    assert len(build_engine(path, spec=spec, gpu=GPU)) > 10_000
+    if precision == "fp32":
+        check(OpenVINOSession(GraphFile(path), spec=spec), graph, bound=bound)
+
+
+@openvino_in_int8
+def test_bert_in_int8_on_openvino(tmp_path: Path) -> None:
+    graph, path = graph_of("bert"), write_onnx("bert", tmp_path / "a.onnx", precision="int8")
+    session = OpenVINOSession(GraphFile(path, precision="fp32"), spec=graph.contract())
+    check(session, graph, bound=0.3)
+
+
+@parts
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_in_core_ml(part: str, precision: str, tmp_path: Path) -> None:
+    graph = graph_of(part)
+    axes = {axis: AXES[axis] for spec in graph.inputs for axis in spec.shape if axis in AXES}
+    program = export_program(
+        graph.module, example=bucket_example(graph, axes=axes), dynamic_axes={}
+    )
+    if precision == "fp16":
+        program = halve(program, pinned=contract_operations(program))
+    path = tmp_path / "part.mlpackage"
+    to_coreml(program, {path: "as_is"}, graph=graph, axes=axes, metadata=METADATA)
+    feed: Mapping[str, Any] = feed_of(graph)
+    if "image" in feed:
+        given = {"image": Image.fromarray(feed["image"][0].transpose(1, 2, 0))}
+    else:
+        given = dict(feed)
+    found = MilInterpreter(path).predict(given)
+    assert error(found, expected=graph.reference(feed)) < bound_of(part, precision)
+
+
+@pytest.mark.slow
+def test_a_whole_bundle_with_bert(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    write_bundle(random_source(BERT, seed=1), folder, options=ExportOptions(onnx=("fp32", "int8")))
+    verify_bundle(folder, precision="int8").raise_if_failed()
+    with SamClip.load("onnx", model=folder) as samclip:
+        assert samclip.manifest.text.templates == ("a photo of a {}.",)
+        assert samclip.manifest.text.context_length == 12
+        found = samclip.embed_text(["a dog", "A  DOG", "a cat"])
+    assert np.array_equal(found[0], found[1])
+    assert not np.allclose(found[0], found[2], atol=1e-3)
