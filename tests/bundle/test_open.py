@@ -253,7 +253,7 @@ ENCODER = ("graphs", "text_encoder", "artifacts")
         (lambda content: put(content, [999, 0, 0], "image", "pad_colour"), "pad_colour"),
         (lambda content: put(content, [0, -1, 0], "image", "pad_colour"), "pad_colour"),
         (lambda content: put(content, 0.0, "mask_treshold"), "mask_treshold"),
-        (lambda content: put(content, {"edition": "one_prompt"}, "text_to_mask"), "edition"),
+        (lambda content: put(content, {"edition": "one_prompt"}, "text_to_mask"), "text_to_mask"),
         (lambda content: content["graphs"].pop("clip_head@32"), "clip_head@32"),
         (lambda content: put(content, {}, "graphs", "depth_head"), "depth_head"),
         (
