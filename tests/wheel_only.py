@@ -36,7 +36,7 @@ FIXTURES = frozenset({"tiny_checkpoint", "tiny_bundle", "full_export"})
 CHECKOUT = frozenset(
     {
         *("test_architecture.py", "test_dependencies.py", "test_wheel.py"),
-        *("test_demo.py", "test_readme.py", "docs", "test_supply_chain.py", "fuzz"),
+        *("test_demo.py", "docs", "test_supply_chain.py", "fuzz"),
     }
 )
 
