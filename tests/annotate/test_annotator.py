@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from samclip_sdk import StorageError, TextError
+from samclip_sdk import StorageError
 from samclip_sdk.annotate.annotation_log import AnnotationLog, log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
@@ -408,15 +408,6 @@ def test_what_the_command_refuses_before_a_model_is_opened(
     words = (each.replace("FOLDER", str(folder)) for each in arguments)
     assert word in fails("annotate", *words, code=code)
     assert not sources
-
-
-@pytest.mark.parametrize(
-    ("labels", "word"), [([], "label"), ([""], "text 0"), (["dog", "dog"], "'dog'")]
-)
-def test_labels_are_checked_before_any_work(tmp_path: Path, labels: list[str], word: str) -> None:
-    model, source = fake_client(tmp_path)
-    refused(lambda: Annotator(model, labels), TextError, word)
-    assert not source.sessions
 
 
 @pytest.mark.parametrize("which", ["output", "progress"])

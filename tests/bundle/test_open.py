@@ -7,7 +7,8 @@ import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -114,6 +115,24 @@ def test_a_cached_bundle_may_lie_elsewhere(folder: Path, tmp_path: Path) -> None
     (cache_folder() / bundle.id).symlink_to(tmp_path / "elsewhere")
     assert open_bundle(pack(folder)).root == (tmp_path / "elsewhere").resolve()
     assert (cache_folder() / bundle.id).is_symlink()
+
+
+def test_what_another_process_has_just_unpacked_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came after this one had looked, and uses it already."""
+    path = pack(folder)
+    taking_turns, theirs = bundle_module.taking_turns, []
+
+    @contextmanager
+    def be_second(place: Path) -> Iterator[None]:
+        monkeypatch.setattr(bundle_module, "taking_turns", taking_turns)
+        theirs.append(open_bundle(path).root.stat().st_ino)
+        with taking_turns(place):
+            yield
+
+    monkeypatch.setattr(bundle_module, "taking_turns", be_second)
+    assert [open_bundle(path).root.stat().st_ino] == theirs
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -253,7 +272,7 @@ ENCODER = ("graphs", "text_encoder", "artifacts")
         (lambda content: put(content, [999, 0, 0], "image", "pad_colour"), "pad_colour"),
         (lambda content: put(content, [0, -1, 0], "image", "pad_colour"), "pad_colour"),
         (lambda content: put(content, 0.0, "mask_treshold"), "mask_treshold"),
-        (lambda content: put(content, {"edition": "one_prompt"}, "text_to_mask"), "edition"),
+        (lambda content: put(content, {"edition": "one_prompt"}, "text_to_mask"), "text_to_mask"),
         (lambda content: content["graphs"].pop("clip_head@32"), "clip_head@32"),
         (lambda content: put(content, {}, "graphs", "depth_head"), "depth_head"),
         (

@@ -126,28 +126,3 @@ def test_memory_is_that_of_the_masks_that_stay(model: SamClip) -> None:
     tracemalloc.stop()
     # 432 masks of 3 megapixels would take 1.3 GB as they are, their logits four times as much.
     assert peak < found.masks.nbytes + 80e6
-
-
-def test_on_a_real_runtime(tiny_bundle: Path) -> None:
-    with SamClip.load("onnx", model=tiny_bundle, threads=1) as model:
-        asked: dict[str, Any] = {
-            "points_per_side": 5,
-            "pred_iou_thresh": 0,
-            "stability_score_thresh": 0,
-            "box_nms_thresh": 1,
-        }
-        image = model.encode_image(picture())
-        found = model.segment_everything(image, LABELS, **asked)
-        assert 0 < len(found) <= 75
-        again = model.segment_everything(image, LABELS, **asked)
-        np.testing.assert_array_equal(found.masks, again.masks)
-        assert found.labels == again.labels
-        # One of its masks is what its point alone is answered with.
-        points = [[10, 5]]  # the first of the grid
-        three = model.segment(image, points=points)
-        ious = [
-            max((item.mask & mask).sum() / max((item.mask | mask).sum(), 1) for item in found)
-            for mask in three.masks
-            if mask.any()
-        ]
-        assert min(ious) > 0.99

@@ -243,7 +243,7 @@ def test_items() -> None:
     assert second.box.tolist() == [5, 5, 60, 40]
     assert second.low_res_mask.shape == (16, 16)
     assert sorted(map(tuple, second.polygon().tolist())) == [(5, 5), (5, 40), (60, 5), (60, 40)]
-    assert (dog.label, dog.presence, dog.score) == ("dog", *pytest.approx((0.9, 0.8)))
+    assert (dog.label, dog.presence, dog.score) == ("dog", pytest.approx(0.9), pytest.approx(0.8))
     assert grass.box.tolist() == [0, 30, 80, 60]
     assert grass.points.tolist() == [[10, 35], [70, 50]]
     item = instances()[0]

@@ -35,6 +35,7 @@ def test_a_shift_is_seen(x: int, y: int) -> None:
     mask = np.zeros((48, 48), dtype=bool)
     mask[16:32, 16:32] = True
     assert motion.speed(mask) * SIDE == pytest.approx([-x, -y], abs=0.3)
+    assert not motion.speed(np.zeros_like(mask)).any()
 
 
 def test_maps_move_with_the_picture() -> None:
