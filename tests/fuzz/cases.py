@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, example, given, seed, settings
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, note, seed, settings
 from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase
 
@@ -49,6 +50,7 @@ def fuzz(
             drawn = {name: arguments[name] for name in strategies}
             with path.open("w") as file:
                 print(shown(drawn, letters=100_000), file=file, flush=True)
+                note(shown(drawn, letters=2000))
                 faulthandler.dump_traceback_later(LIMIT_S, exit=True, file=file)
                 try:
                     test(**arguments)
@@ -59,7 +61,9 @@ def fuzz(
         fuzzed = given(**strategies)(watched)
         for each in examples:
             fuzzed = example(**each)(fuzzed)
-        return seed(SEED)(_settings(percent)(fuzzed))
+        # Of strategies that hold long texts, as it tells what has been drawn.
+        quiet = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+        return quiet(seed(SEED)(_settings(percent)(fuzzed)))
 
     return decorate
 
