@@ -13,11 +13,11 @@ from PIL import Image
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.picture.frame import Frame, letterbox
-from samclip_sdk.picture.masks import rle_to_mask
 from training.batches import Batch, batches
 from training.composed.prompts import MAX_POINTS
 from training.errors import TrainingError
 from training.real import sa1b
+from training.real.photograph_masks import decode_mask
 from training.real.records import KINDS
 from training.real.sa1b import Sa1bBatches, Sa1bPairs
 
@@ -174,11 +174,11 @@ def test_only_masks_that_are_drawn_are_decoded(
 ) -> None:
     decoded = []
 
-    def noted(rle: dict[str, Any]) -> np.ndarray:
+    def noted(rle: dict[str, Any], **size: int) -> np.ndarray:
         decoded.append(rle)
-        return rle_to_mask(rle)
+        return decode_mask(rle, **size)
 
-    monkeypatch.setattr(sa1b, "rle_to_mask", noted)
+    monkeypatch.setattr(sa1b, "decode_mask", noted)
     open_batches(folder, batch=3)[0]
     assert len(decoded) == 3 * PROMPTS
 
