@@ -42,7 +42,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *("engine", "device", "client", "annotate", "serve", "cli", "__main__"),
     ),
     "export": ("apps", "coreml", "precision"),
-    "training": ("composed", "text", "loop", "real", "tasks", "teachers"),
+    "training": ("composed", "text", "loop", "real", "tasks", "teachers", "stages"),
     "benchmarks": (
         *("artifacts", "paper", "photographs", "public", "quality", "reliability"),
         *("serve", "speed", "video"),

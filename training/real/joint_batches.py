@@ -34,7 +34,7 @@ _LEAST_SPREAD, _SPREAD = 1.0, 0.15  # of a centre's heat: cells, and of the root
 
 
 class _Seen(NamedTuple):
-    """What one picture brings to a batch, by the batch's keys; see `JointBatches`."""
+    """The part of one picture in a batch, by the batch's keys; see `JointBatches`."""
 
     images: np.ndarray
     token_mask: np.ndarray
@@ -247,7 +247,7 @@ class JointBatches(Dataset[Batch]):
 
 
 def _named_things(photographs: Photographs) -> dict[int, np.ndarray]:
-    """Of each picture that has some, the annotations of single things that have a name."""
+    """Returns the annotations of single things with a name, by picture."""
     found = {}
     for picture in range(len(photographs)):
         one = photographs[picture]
@@ -259,7 +259,7 @@ def _named_things(photographs: Photographs) -> dict[int, np.ndarray]:
 
 
 def _union(segments: Sequence[Segment], size: int) -> np.ndarray:
-    """All of what segments hold: bool [S,S]."""
+    """Returns the union of segments: bool [S,S]."""
     area = np.zeros((size, size), bool)
     for each in segments:
         area |= each.area
@@ -269,7 +269,7 @@ def _union(segments: Sequence[Segment], size: int) -> np.ndarray:
 def _objects(
     segments: Sequence[Segment], view: View, *, complete: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the objects of a view are: `objects` [4,g,g] and `objects_known` [3,g,g]."""
+    """Returns the places of a view's objects: `objects` [4,g,g] and `objects_known` [3,g,g]."""
     grid = view.frame.resolution // PATCH_PX
     heat, border = np.zeros((2, grid, grid), np.float32)
     way = np.zeros((2, grid, grid), np.float32)

@@ -1,4 +1,4 @@
-"""What is known of where things are in a view of a photograph: a segment for each annotation."""
+"""The places of things in a view of a photograph: a segment for each annotation."""
 
 from __future__ import annotations
 
