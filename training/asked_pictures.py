@@ -36,7 +36,7 @@ class AskedPicture:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """All that it is asked for, the present ones first."""
+        """The labels that it is asked for, the present ones first."""
         return (*self.present, *self.absent)
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong in training, under the package's own tree of errors."""
+"""The errors of training, under the package's own tree of errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which masks everything-mode is to keep by itself: two thresholds, by pictures with objects.
+"""The two thresholds of everything-mode, chosen on pictures with objects.
 
 segment-anything's own, a predicted IoU of 0.88 and a stability of 0.95, are those of a large model
 that is sure of its masks; a small one finds next to nothing with them.
@@ -26,7 +26,7 @@ _STABILITIES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 @dataclass(frozen=True)
 class Proposals:
-    """All masks of one picture, whether good or not.
+    """The masks of one picture, good and bad ones.
 
     Attributes:
         boxes: float32 [M,4], XYXY.

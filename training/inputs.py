@@ -1,4 +1,4 @@
-"""What several stages need: files that must exist, and versions of packages for the provenance."""
+"""Checks of files for several stages, and versions of packages for the provenance."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Validation(Settings):
 
 
 class Optimisation(Settings):
-    """How the training loop steps."""
+    """The settings of the training loop."""
 
     steps: int = Field(default=0, ge=0)
     epochs: float = Field(default=0.0, ge=0, description="passes over shards, instead of steps")

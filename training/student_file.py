@@ -1,19 +1,26 @@
-"""The checkpoint that a stage writes, and how its weights came about."""
+"""A student: its embeddings of names, its checkpoint, and how its weights came about."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import BertTextConfig
+from samclip_sdk.text.tokenizer import Tokenizer
 from training.calibrate import CALIBRATION_NAME
 from training.data_config import Settings
 from training.inputs import versions_of
+from training.teachers.captions import tokenize
 from training.teachers.text_encoder_file import copy_tokenizer
 
+_BATCH = 64
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
 
 
@@ -62,3 +69,22 @@ def student_provenance(
         "versions": versions_of(*_PACKAGES),
         "starts_from": starts_from,
     }
+
+
+@torch.no_grad()
+def embed_names(student: SamClipModel, names: Sequence[str], *, folder: Path) -> Tensor:
+    """Text embeddings [N,E] of names, in the text encoder's plainest caption.
+
+    Args:
+        student: whose text encoder embeds them.
+        names: N of them.
+        folder: where the text encoder came from: one of the kind bert has its tokenizer there.
+    """
+    config = student.config.text_encoder
+    if isinstance(config, BertTextConfig):
+        texts = [config.templates[0].replace("{}", name) for name in names]
+        read = Tokenizer(folder / TOKENIZER_NAME, context_length=config.context_length)
+        ids = torch.from_numpy(read(texts))
+    else:
+        ids = tokenize([f"a photo of a {name}." for name in names])
+    return torch.cat([student.text_encoder(part) for part in torch.split(ids, _BATCH)])

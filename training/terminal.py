@@ -1,4 +1,4 @@
-"""What the commands of training show while they work: a bar."""
+"""The progress bar of the commands of training."""
 
 from __future__ import annotations
 

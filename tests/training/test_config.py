@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,17 @@ def test_the_paper_configs_calibrate_on_coco() -> None:
 def test_a_stage_starts_from_another_or_from_a_folder(tmp_path: Path) -> None:
     assert start_folder("stage3", runs=tmp_path) == tmp_path / "stage3"
     assert start_folder("some/folder", runs=tmp_path) == Path("some/folder")
+
+
+def test_the_tables_of_the_page_are_settings(tmp_path: Path) -> None:
+    page = (CONFIGS.parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    tables = re.findall(r"```toml\n(.*?)```", page, re.S)
+    loaded = []
+    for number, table in enumerate(tables):
+        path = tmp_path / f"{number}.toml"
+        base = "mobile" if "photographs" in table else "vit_b"
+        path.write_text(table if "base" in table else f'base = "{base}"\n{table}')
+        load_model(path)
+        loaded += [load_stage(path, name) for name in stage_names(path)]
+    assert len(tables) == 3
+    assert any(isinstance(each, DistillConfig) for each in loaded)

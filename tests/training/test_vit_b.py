@@ -55,7 +55,6 @@ task = DistillTask(
     sam_weight=settings.sam_weight,
     region_weight=settings.region_weight,
     dense_weight=settings.dense_weight,
-    cell_weight=settings.cell_weight,
     validation=OnePictureOneScene(),
     classes=None,
 )

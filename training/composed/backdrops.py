@@ -1,4 +1,4 @@
-"""What lies behind the objects of a composed scene, and what the camera does to all of it."""
+"""Backgrounds of composed scenes, and the effects of the camera on the whole scene."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cut-out suffers alone: it is recoloured, turned, stretched, and painted over a picture.
+"""Changes of one cut-out: it is recoloured, turned, stretched, and painted over a picture.
 
 Colour is premultiplied by alpha, as `corpus` decodes it.
 """

@@ -1,4 +1,4 @@
-"""What a scene is asked for in text-to-mask: labels that are in it, and labels that are not."""
+"""Questions of text-to-mask to a scene: labels that are in it, and labels that are not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ABSENT = 5
 
 @dataclass(frozen=True)
 class Question:
-    """What one scene is asked for, as indices of nouns: `absent[0]` is nearest to a present one."""
+    """The question to one scene, as indices of nouns: `absent[0]` is nearest to a present one."""
 
     present: tuple[int, ...]
     absent: tuple[int, ...]

@@ -166,7 +166,7 @@ def _place(
 
 
 def _spot(chance: float, side: int, size_px: int) -> float:
-    """Where along an axis a side starts: anywhere that leaves most of it inside."""
+    """Draws the start of a side along an axis; most of it stays inside."""
     low, high = -_OVERHANG * side, size_px - (1 - _OVERHANG) * side
     if low > high:  # larger than the picture
         low, high = high, low

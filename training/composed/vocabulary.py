@@ -98,7 +98,7 @@ def _distinct_drawings(objects_csv: Path) -> Counter[tuple[str, str]]:
 
 
 def _drawing(row: dict[str, str]) -> tuple[str, str]:
-    """What makes a row's drawing distinct: its file, or Fluent's label whatever the rendering."""
+    """Returns a row's own key: its file, or Fluent's label for all renderings."""
     if row["style"].startswith("fluent_"):
         return "fluent", row["label"].lower()
     return row["style"], row["file"]

@@ -17,14 +17,14 @@ Weights: TypeAlias = "tuple[torch.Tensor, ...] | list[torch.Tensor]"
 
 
 def average_of(task: Task, settings: Optimisation) -> AveragedModel | None:
-    """What averages the parts of a task, if its settings ask for that."""
+    """Returns the average of a task's parts, if its settings ask for one."""
     if not settings.averaging:
         return None
     return AveragedModel(task.parts, multi_avg_fn=_moving_average(settings.averaging))
 
 
 def _moving_average(decay: float) -> Callable[[Weights, Weights, torch.Tensor | int], None]:
-    """An average that begins short: the weights of the first steps are soon forgotten.
+    """Returns a moving average that begins short: the first steps' weights are soon forgotten.
 
     After n steps the decay is (1 + n) / (10 + n), until that reaches the one that is asked for.
     With that alone from the start, weights that began at random would be a third of the average

@@ -1,4 +1,4 @@
-"""What a run reports: JSON lines to keep, the same as TensorBoard scalars, and contact sheets."""
+"""The log of a run: JSON lines, the same as TensorBoard scalars, and contact sheets."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def _innermost(path: str, multipliers: Mapping[str, float]) -> str:
 
 
 def _kind(path: str, parameter: nn.Parameter, *, muon: bool) -> str:
-    """Whether Muon takes a parameter, and if not, whether it is decayed."""
+    """Returns whether Muon takes a parameter, and if not, whether it is decayed."""
     if parameter.ndim < 2 or any(word in path for word in _POSITIONS):
         return _PLAIN
     hidden = not any(word in path for word in ("embed", "token"))

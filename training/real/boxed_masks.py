@@ -38,7 +38,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Bars:
-    """What a mask must reach to be kept.
+    """The limits that a mask must reach to be kept.
 
     Attributes:
         predicted_iou: on average over the three looks.
@@ -136,7 +136,7 @@ def mask_set(
 
 
 def _boxed(annotations: list[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]]:
-    """Of each picture, the annotations of single things that have a box and no mask."""
+    """Returns the annotations of single things with a box and no mask, by picture."""
     found: dict[Any, list[dict[str, Any]]] = {}
     for each in annotations:
         _, _, width, height = each["bbox"]
@@ -166,14 +166,14 @@ def _draw(
 
 
 def _iou(one: Masks, other: Masks) -> Floats:
-    """Of masks [K,H,W] with masks [K,H,W]: [K]."""
+    """Returns the IoU of masks [K,H,W] with masks [K,H,W]: [K]."""
     shared = (one & other).sum(axis=(1, 2))
     found: Floats = (shared / np.maximum((one | other).sum(axis=(1, 2)), 1)).astype(np.float32)
     return found
 
 
 def _box_iou(one: NDArray[np.floating[Any]], other: Floats) -> Floats:
-    """Of boxes [K,4] with boxes [K,4]: [K]."""
+    """Returns the IoU of boxes [K,4] with boxes [K,4]: [K]."""
     low, high = np.maximum(one[:, :2], other[:, :2]), np.minimum(one[:, 2:], other[:, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=1)
     areas = sum(np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (one, other))

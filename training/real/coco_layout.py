@@ -39,7 +39,7 @@ _HELD_OUT_OF = 100  # where a set has no splits, one picture in so many is of "v
 
 @dataclass(frozen=True)
 class Category:
-    """What annotations are of.
+    """The category of annotations.
 
     Attributes:
         name: in lower case, words apart by spaces.
@@ -75,7 +75,7 @@ def read_category(entry: dict[str, Any]) -> Category:
 
 
 def file_names(images: Sequence[dict[str, Any]], folder: Path) -> list[str]:
-    """Where the pictures lie. LVIS gives a COCO address only: its file, or with the folder."""
+    """Returns the pictures' files. LVIS gives a COCO address only: its file, or with the folder."""
     found = []
     for image in images:
         if "file_name" in image:

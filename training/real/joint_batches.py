@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,29 +29,9 @@ from training.real.segments import NAMELESS, Segment, locate_segments, paste_seg
 
 _MIN_PX = 30 * CELL_PX**2  # of a mask that is asked for: 30 pixels of a low-resolution mask
 _STREAM = 25  # keeps these draws apart from others of a seed
+_Row = dict[str, np.ndarray]
+
 _LEAST_SPREAD, _SPREAD = 1.0, 0.15  # of a centre's heat: cells, and of the root of the area
-
-
-class _Seen(NamedTuple):
-    """What one picture brings to a batch, by the batch's keys; see `JointBatches`."""
-
-    images: np.ndarray
-    token_mask: np.ndarray
-    names: np.ndarray
-    coverage: np.ndarray
-    masked: np.ndarray
-    exhaustive: np.ndarray
-    unnamed: np.ndarray
-    present: np.ndarray
-    absent: np.ndarray
-    objects: np.ndarray
-    objects_known: np.ndarray
-    point_coords: np.ndarray
-    point_labels: np.ndarray
-    targets: np.ndarray
-    asked: np.ndarray
-    asked_targets: np.ndarray
-    asked_shown: np.ndarray
 
 
 class JointBatches(Dataset[Batch]):
@@ -124,15 +103,14 @@ class JointBatches(Dataset[Batch]):
         size = self.config.late_resolution if late else self.config.resolution
         broken: Counter[str] = Counter()
 
-        def read(picture: int, rng: np.random.Generator) -> _Seen:
+        def read(picture: int, rng: np.random.Generator) -> _Row:
             return self._see(picture, rng, size, broken)
 
         rows = [self.drawn.read(index, row, read, broken) for row in range(self.config.batch)]
         return {**_stack(rows), "broken": count_tensor(broken)}
 
-    def _see(
-        self, picture: int, rng: np.random.Generator, size: int, broken: Counter[str]
-    ) -> _Seen:
+    def _see(self, picture: int, rng: np.random.Generator, size: int, broken: Counter[str]) -> _Row:
+        """Makes the part of one picture in a batch, by the batch's keys."""
         one = self.photographs[picture]
         view = one.draw_view(rng, resolution=size, augment=self.augment)
         image = one.recoloured(view, rng) if self.augment else one.image(view)
@@ -150,21 +128,21 @@ class JointBatches(Dataset[Batch]):
         coverage = [cell_coverage(areas[name], cell_px=PATCH_PX) for name in names]
         unnamed = _union([each for each in segments if each.concept == NAMELESS], size)
         objects, known = _objects(segments, view, complete=one.found.complete)
-        return _Seen(
-            images=image,
-            token_mask=view.token_mask(),
-            names=np.array(names, np.int64),
-            coverage=_stacked(coverage, size // PATCH_PX, np.float32),
-            masked=np.array([all(x.masked for x in own[name]) for name in names], bool),
-            exhaustive=np.array([all(x.exhaustive for x in own[name]) for name in names], bool),
-            unnamed=cell_coverage(unnamed, cell_px=PATCH_PX),
-            present=present,
-            absent=absent,
-            objects=objects,
-            objects_known=known,
+        return {
+            "images": image,
+            "token_mask": view.token_mask(),
+            "names": np.array(names, np.int64),
+            "coverage": _stacked(coverage, size // PATCH_PX, np.float32),
+            "masked": np.array([all(x.masked for x in own[name]) for name in names], bool),
+            "exhaustive": np.array([all(x.exhaustive for x in own[name]) for name in names], bool),
+            "unnamed": cell_coverage(unnamed, cell_px=PATCH_PX),
+            "present": present,
+            "absent": absent,
+            "objects": objects,
+            "objects_known": known,
             **self._prompts(segments, view, rng),
             **self._labels(own, areas, absent, rng, size),
-        )
+        }
 
     def _paste(
         self,
@@ -247,7 +225,7 @@ class JointBatches(Dataset[Batch]):
 
 
 def _named_things(photographs: Photographs) -> dict[int, np.ndarray]:
-    """Of each picture that has some, the annotations of single things that have a name."""
+    """Returns the annotations of single things with a name, by picture."""
     found = {}
     for picture in range(len(photographs)):
         one = photographs[picture]
@@ -259,7 +237,7 @@ def _named_things(photographs: Photographs) -> dict[int, np.ndarray]:
 
 
 def _union(segments: Sequence[Segment], size: int) -> np.ndarray:
-    """All of what segments hold: bool [S,S]."""
+    """Returns the union of segments: bool [S,S]."""
     area = np.zeros((size, size), bool)
     for each in segments:
         area |= each.area
@@ -269,7 +247,7 @@ def _union(segments: Sequence[Segment], size: int) -> np.ndarray:
 def _objects(
     segments: Sequence[Segment], view: View, *, complete: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the objects of a view are: `objects` [4,g,g] and `objects_known` [3,g,g]."""
+    """Returns the places of a view's objects: `objects` [4,g,g] and `objects_known` [3,g,g]."""
     grid = view.frame.resolution // PATCH_PX
     heat, border = np.zeros((2, grid, grid), np.float32)
     way = np.zeros((2, grid, grid), np.float32)
@@ -306,22 +284,22 @@ def _stacked(maps: Sequence[np.ndarray], side: int, dtype: type) -> np.ndarray:
     return np.array(maps, dtype).reshape(-1, side, side)
 
 
-def _stack(rows: Sequence[_Seen]) -> Batch:
+def _stack(rows: Sequence[_Row]) -> Batch:
     """The rows of a batch together: by picture, or one after the other with their owners."""
-    most = max(1, *(len(row.names) for row in rows))
+    most = max(1, *(len(row["names"]) for row in rows))
     batch = {
-        "images": stack_images([row.images for row in rows]),
-        "names": _pad_rows([row.names for row in rows], most, fill=-1),
-        "owners": _owners([len(row.targets) for row in rows]),
-        "asked_owners": _owners([len(row.asked) for row in rows]),
+        "images": stack_images([row["images"] for row in rows]),
+        "names": _pad_rows([row["names"] for row in rows], most, fill=-1),
+        "owners": _owners([len(row["targets"]) for row in rows]),
+        "asked_owners": _owners([len(row["asked"]) for row in rows]),
     }
     for key in ("coverage", "masked", "exhaustive"):
-        batch[key] = _pad_rows([getattr(row, key) for row in rows], most, fill=0)
+        batch[key] = _pad_rows([row[key] for row in rows], most, fill=0)
     for key in ("token_mask", "unnamed", "present", "absent", "objects", "objects_known"):
-        batch[key] = torch.from_numpy(np.stack([getattr(row, key) for row in rows]))
+        batch[key] = torch.from_numpy(np.stack([row[key] for row in rows]))
     prompts = ("point_coords", "point_labels", "targets", "asked", "asked_targets", "asked_shown")
     for key in prompts:
-        batch[key] = torch.from_numpy(np.concatenate([getattr(row, key) for row in rows]))
+        batch[key] = torch.from_numpy(np.concatenate([row[key] for row in rows]))
     return batch
 
 

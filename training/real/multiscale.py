@@ -88,6 +88,6 @@ class Multiscale:
         )
 
     def _draw(self, chunk: int) -> np.ndarray:
-        """Which resolution each step of a chunk has: int64 [_CHUNK]."""
+        """Draws the resolution of each step of a chunk: int64 [_CHUNK]."""
         rng = np.random.default_rng([self.seed, _STREAM, chunk])
         return rng.integers(len(self.resolutions), size=_CHUNK)

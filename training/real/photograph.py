@@ -31,19 +31,19 @@ class Photograph(NamedTuple):
         return self.found.table.numbers_of(self.row)
 
     def concepts(self, numbers: np.ndarray) -> np.ndarray:
-        """What annotations are of: int64 [n], -1 where that has no name."""
+        """Returns the names of annotations: int64 [n], -1 for none."""
         concepts: np.ndarray = self.category_names[self.found.table.categories[numbers]]
         return concepts
 
     def draw_view(self, rng: np.random.Generator, *, resolution: int, augment: bool) -> View:
-        """A view of it: drawn if `augment`, else the whole."""
+        """Returns a view: drawn if `augment`, else the whole picture."""
         height, width = self.found.sizes[self.row].tolist()
         if augment:
             return draw_view(height, width, rng, resolution=resolution)
         return whole_view(height, width, resolution=resolution)
 
     def image(self, view: View) -> np.ndarray:
-        """What a view shows: uint8 [S,S,3].
+        """Renders a view: uint8 [S,S,3].
 
         Raises:
             BrokenRecord: it cannot be read, or is of another size than its set says.
@@ -52,13 +52,13 @@ class Photograph(NamedTuple):
         return render(self.found.path(self.row), view, height_px=height, width_px=width)
 
     def recoloured(self, view: View, rng: np.random.Generator) -> np.ndarray:
-        """The same, its colours changed a little."""
+        """Renders a view with slightly changed colours."""
         image = self.image(view)
         recolour(image, view, rng)
         return image
 
     def mask(self, annotation: Annotation, view: View) -> np.ndarray:
-        """An annotation's mask in a view: bool [S,S].
+        """Returns an annotation's mask in a view: bool [S,S].
 
         Raises:
             BrokenRecord: it is damaged, or of another size than the picture.

@@ -1,4 +1,4 @@
-"""What a photograph is asked for: what it shows, by its masks, and what its set says it does not.
+"""Questions to photographs: names that masks show, and names that the set promises are absent.
 
 Only pictures of complete sets are asked: elsewhere a thing that nobody named is not absent.
 """
@@ -18,7 +18,7 @@ from training.real.photographs import Photographs
 from training.real.records import BrokenRecord, decode_picture
 
 LEAST_SHARE = 0.005
-"""Of the picture, that a concept must cover to be asked for."""
+"""The share of the picture that a concept must cover to be asked for."""
 
 Thing = tuple[np.ndarray, np.ndarray]
 """A picture, uint8 RGB [H,W,3], and the masks of single objects in it, bool [N,H,W]."""
@@ -139,7 +139,7 @@ def objects_of(photographs: Photographs, picture: int) -> np.ndarray:
 
 
 def concept_masks(photographs: Photographs, picture: int) -> dict[str, np.ndarray]:
-    """Where the concepts of a picture are, by name: bool [H,W], all that is annotated of it.
+    """Returns the masks of a picture's concepts, by name: bool [H,W], all annotations together.
 
     A concept of which something is annotated without a mask is left out.
 

@@ -89,19 +89,19 @@ class PhotographSet:
         return len(self.file_names)
 
     def path(self, picture: int) -> Path:
-        """The picture's file."""
+        """Returns the picture's file."""
         return self.folder / self.file_names[picture]
 
     def annotations(self, picture: int) -> list[Annotation]:
-        """What is annotated in a picture."""
+        """Returns the annotations of a picture."""
         return [self.table[int(number)] for number in self.table.numbers_of(picture)]
 
     def labels(self, picture: int) -> tuple[str, ...]:
-        """Names of what a picture shows, as far as that is told of the picture as a whole."""
+        """Returns the labels of a picture as a whole."""
         return self._labels[picture]
 
     def absent(self, picture: int) -> frozenset[str]:
-        """Names of what a picture does not show, by the set's promise: no other name is absent.
+        """Returns the names that the set promises are not in a picture. No other name is absent.
 
         Of a complete set these are the categories without an annotation and a label in the picture;
         of LVIS, the picture's `neg_category_ids`; of any other, none.
@@ -114,7 +114,7 @@ class PhotographSet:
         return found - shown - frozenset(self.labels(picture))
 
     def exhaustive(self, picture: int, category: int) -> bool:
-        """Whether the annotations of a category hold all of it that a picture shows.
+        """Returns whether all things of a category in a picture are annotated.
 
         So it is of a complete set and of LVIS, but for a picture's `not_exhaustive_category_ids`.
         """

@@ -1,4 +1,4 @@
-"""What is seen of a photograph: a crop or all of it, perhaps flipped, letterboxed, recoloured.
+"""Views of a photograph: a crop or all of it, perhaps flipped, letterboxed, recoloured.
 
 Whatever is known of a picture in its own pixels, masks and boxes, goes the same way as its colours.
 """

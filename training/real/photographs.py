@@ -56,17 +56,17 @@ class Photographs:
         return Photograph(self.sets[owner], int(self.rows[picture]), self._category_names[owner])
 
     def labels(self, picture: int) -> list[int]:
-        """What a picture shows, as far as that is told of it as a whole: indices in `names`."""
+        """Returns the labels of a picture as a whole: indices in `names`."""
         found, row, _ = self[picture]
         return [self._index[name] for name in found.labels(row) if name in self._index]
 
     def absent(self, picture: int) -> list[int]:
-        """What a picture does not show, by its set's promise: indices in `names`."""
+        """Returns the names that the set promises are not in a picture: indices in `names`."""
         found, row, _ = self[picture]
         return sorted(self._index[name] for name in found.absent(row) if name in self._index)
 
     def weights(self, pictures: np.ndarray, concepts: Sequence[np.ndarray]) -> np.ndarray:
-        """How often each of some pictures is to be drawn.
+        """Returns the probability of drawing each picture.
 
         A concept that n of the pictures show weighs n^-balance in each of them, and a picture
         weighs what its concepts weigh together. A set's pictures weigh `weight` times that; if
@@ -101,7 +101,7 @@ class Photographs:
         return np.asarray(weights / total)
 
     def concepts(self, picture: int) -> np.ndarray:
-        """What a picture counts as when it is drawn: int64 indices in `names`, or [-1].
+        """Returns the concepts of a picture for its weight: int64 indices in `names`, or [-1].
 
         These are the names of its annotations; without any, the label that most pictures have.
         """

@@ -1,4 +1,4 @@
-"""Where the pictures of tar shards lie, so that any of them is one read away.
+"""The places of pictures in tar shards, so that any of them is one read away.
 
 The shards are WebDataset's, as img2dataset writes them: KEY.jpg beside KEY.json and KEY.txt. A
 shard's headers are scanned once; what was found is kept in a folder beside others' and is good for
@@ -171,7 +171,7 @@ def _read_span(shard: Path, offset: int, size: int) -> bytes:
 
 
 def _ends(shard: Path, offset: int) -> bool:
-    """Whether a tar file ends in zeros here: tarfile takes damage for an end."""
+    """Returns whether a tar file ends in zeros here: tarfile takes damage for an end."""
     with shard.open("rb") as file:
         file.seek(offset)
         return file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)

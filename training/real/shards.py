@@ -86,7 +86,7 @@ class ShardPictures:
         return decode_picture(self.index.read(sample))
 
     def crop(self, sample: int, rng: np.random.Generator, *, resolution: int) -> np.ndarray:
-        """A random crop of a picture, uint8 [3,S,S].
+        """Returns a random crop of a picture, uint8 [3,S,S].
 
         Raises:
             BrokenRecord: the picture cannot be read or decoded.
@@ -111,7 +111,7 @@ class ShardPictures:
         return Mixture(orders, weights=[source.weight for source in self.sources], seed=seed)
 
     def fingerprint(self) -> dict[str, str | int]:
-        """What tells these pictures, and their numbers, from others."""
+        """Returns a text that tells these pictures, and their numbers, from others."""
         return {
             "shards": self.index.digest(),
             "split": self.index.split,
@@ -195,7 +195,7 @@ class ShardBatches(Dataset[Batch]):
 
 
 class FixedCrops(Dataset[Batch]):
-    """What a teacher's embeddings are computed from: fixed crops, `batch` samples an item.
+    """Fixed crops for a teacher's embeddings, `batch` samples in an item.
 
     `images` uint8 [B,3,S,S]; `readable` bool [B], where not, the image is black.
     """
@@ -223,7 +223,7 @@ class FixedCrops(Dataset[Batch]):
         return {"images": torch.from_numpy(images), "readable": readable}
 
     def fingerprint(self, *, teacher: str, width: int) -> dict[str, str | int | list[float]]:
-        """What embeddings of these crops are of, for `EmbeddingCache`.
+        """Returns the fingerprint of embeddings of these crops, for `EmbeddingCache`.
 
         Args:
             teacher: name of the model and of its weights.

@@ -1,4 +1,4 @@
-"""What a model that was taught by photographs can name."""
+"""The nouns that a model can name after training on photographs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def taught_words(shown: Iterable[str], *, relations: Relations) -> tuple[TaughtW
 
 
 def _is_thing(name: str, relations: Relations) -> bool:
-    """Whether a tag is a noun of something that can be seen, and of nobody in particular."""
+    """Returns whether a tag is a noun of something visible that is not a person."""
     if name == _PERSON:
         return True
     seen, share, _ = relations.senses.uses(name)
@@ -97,5 +97,5 @@ def class_names(senses: Senses) -> tuple[str, ...]:
 
 
 def _count(senses: Senses, name: str) -> int:
-    """How often a name means its commonest sense."""
+    """Returns the count of a name's commonest sense."""
     return max((senses.count(name, each) for each in senses.of(name)), default=0)

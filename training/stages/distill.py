@@ -24,8 +24,7 @@ from training.real.sa1b import Sa1bBatches, Sa1bPairs
 from training.real.shards import FixedCrops, ShardBatches, ShardPictures
 from training.real.zero_shot import LabelledPictures
 from training.stage import Job, Stage, TrainedSettings, start_folder
-from training.student_file import student_provenance, write_student
-from training.student_texts import embed_names
+from training.student_file import embed_names, student_provenance, write_student
 from training.tasks.distill import DistillTask
 from training.teacher_config import FoundationTeachers, SmallTeachers, Teachers
 from training.teachers.teacher_pair import Pair, check_clip, check_sam, open_pair

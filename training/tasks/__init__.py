@@ -1,4 +1,4 @@
-"""What is trained, on what, against what: tasks that own student, teachers and losses.
+"""Tasks: each owns a student, its teachers, its data and its losses.
 
 Losses are pure modules. Batches come from `batches`, `composed` and `real`; the loop from `loop`.
 """

@@ -72,12 +72,12 @@ class PresentNames(nn.Module):
         return loss
 
     def logits(self, cosines: Tensor) -> Tensor:
-        """What cosines say as logits."""
+        """Returns the logits of cosines."""
         return self.scale.exp() * cosines + self.bias
 
 
 class PatchObjects(nn.Module):
-    """Where objects are: a focal loss of centres, a cross-entropy of borders, the way in cells."""
+    """The loss of objects: focal for centres, cross-entropy for borders, L1 for ways in cells."""
 
     def forward(self, found: Tensor, true: Tensor, known: Tensor) -> Tensor:
         """Maps patch_objects [B,n,4] to a scalar.

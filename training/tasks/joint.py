@@ -47,7 +47,7 @@ _WEIGHTS = {
 
 
 class JointTask(Task):
-    """All that a photograph teaches, in one pass of the backbone.
+    """The training on all labels of photographs, in one pass of the backbone.
 
     * `classes`: what the classifier says of the picture, so that no class is forgotten;
     * `pictures`: the picture is nearest to its names;
@@ -110,7 +110,7 @@ class JointTask(Task):
         self._told: dict[str, Tensor] = {}
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """The sum of all losses.
+        """Computes the weighted sum of all losses.
 
         Args:
             batch: of `JointBatches`.
@@ -128,11 +128,11 @@ class JointTask(Task):
         return torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
 
     def details(self) -> dict[str, float]:
-        """The parts of the last loss."""
+        """Returns the parts of the last loss."""
         return {f"joint/{name}": float(value) for name, value in self._told.items()}
 
     def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What a user would see, of names that masks and promises tell.
+        """Measures the answers that a user gets, for names with masks or promises.
 
         `cell_top1`: cells whose name is nearest, of all names that batches number. `found` and
         `false`: names asked for, there and not, whose presence is one half or more. And the IoU of
@@ -160,7 +160,7 @@ class JointTask(Task):
         }
 
     def draw(self, batch: dict[str, Tensor]) -> np.ndarray | None:
-        """The first label of each picture: its points, the truth, its score map and the mask."""
+        """Draws each picture's first label: points, truth, score map and mask."""
         tokens, embeddings = self.student.image_encoder(batch["images"])
         patches, _, _ = self._head()(tokens, batch["token_mask"])
         owners = batch["asked_owners"]
@@ -179,7 +179,7 @@ class JointTask(Task):
         )
 
     def calibration(self) -> Calibration:
-        """How cosines become scores, as far as the presence has learned it."""
+        """Returns the map from cosines to scores that the presence has learned so far."""
         scale = float(self.presence.scale.detach().exp())
         bias = -float(self.presence.bias.detach()) / scale
         return UNCALIBRATED.model_copy(update={"scale": scale, "bias": bias})
@@ -192,7 +192,7 @@ class JointTask(Task):
     def _names(
         self, batch: dict[str, Tensor], patches: Tensor, pooled: Tensor
     ) -> dict[str, Tensor]:
-        """What pictures and their cells are called."""
+        """Computes the losses of the names of pictures and of cells."""
         told = self.classifier(batch["images"], batch["token_mask"])
         known = batch["present"].shape[1]
         targets = cell_names(batch)
@@ -317,7 +317,7 @@ def cell_names(batch: dict[str, Tensor]) -> Tensor:
 
 
 def judged_cells(batch: dict[str, Tensor]) -> Tensor:
-    """Which cells are told what they do not show: bool [B,n]; none of a mask without a name."""
+    """Returns the cells that learn absent names: bool [B,n]; none under a mask without a name."""
     return (batch["token_mask"].flatten(1) > 0) & (batch["unnamed"].flatten(1) < _COVERED)
 
 
@@ -344,7 +344,7 @@ def draw_cells(batch: dict[str, Tensor], targets: Tensor) -> tuple[Tensor, Tenso
 
 
 def absent_names(batch: dict[str, Tensor], picture: Tensor, cell: Tensor, kin: Tensor) -> Tensor:
-    """Which names each of m cells does not show, by what its set promises: bool [m,V].
+    """Returns the names that m cells do not show, by the promise of their set: bool [m,V].
 
     What a picture does not show is in none of its cells, unless it is kin of what it shows; and of
     a name that is there, all cells but its own do not show it.

@@ -1,4 +1,4 @@
-"""What text-to-mask asks the mask decoder for, in training: prompts from score maps, as the SDK's.
+"""Prompts of text-to-mask in training, made of score maps as in the SDK.
 
 A model's own pictures its CLIP head knows better than others, so each map is disturbed first. Some
 labels are asked for by one of their parts, as single objects are: then the label's connected
@@ -104,7 +104,7 @@ def _cells(
 
 
 def touched(target: Tensor, box: np.ndarray) -> Tensor:
-    """What is connected in a label's mask [h,h], as far as it reaches into a box.
+    """Returns the connected regions of a label's mask [h,h] that reach into a box.
 
     Args:
         target: 0..1, how much of each square the label covers.
@@ -131,6 +131,6 @@ def disturbed(maps: Tensor) -> Tensor:
 
 
 def frame_of(token_mask: np.ndarray, size: int) -> Frame:
-    """Where a picture lies in the model's input, to the cell, by a mask [g,g]."""
+    """Returns the frame of a picture in the model's input, to the cell, by a mask [g,g]."""
     rows, columns = int(token_mask[:, 0].sum()), int(token_mask[0].sum())
     return Frame.fit(rows * PATCH_PX, columns * PATCH_PX, resolution=size)

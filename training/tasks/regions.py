@@ -1,4 +1,4 @@
-"""Which cells of a scene show what a crop of it does: geometry between boxes, masks and patches.
+"""Cells of a scene that show the same as a crop of it: geometry of boxes, masks and patches.
 
 A cell is a patch of the CLIP head's grid, side x side of them in a scene; cells are float, 0 or 1.
 """
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def cells_inside(boxes: Tensor, *, size_px: int, side: int) -> Tensor:
-    """Which of side x side cells a box XYXY [R,4] touches by its middle: float [R,side*side].
+    """Returns the cells whose middle a box XYXY [R,4] touches: float [R,side*side].
 
     The cell that holds the box's own centre always counts.
 
@@ -30,13 +30,13 @@ def cells_inside(boxes: Tensor, *, size_px: int, side: int) -> Tensor:
 
 
 def filled_cells(logits: Tensor, *, side: int) -> Tensor:
-    """Which of side x side cells masks [K,h,w] fill, by half at least: float [K,side*side]."""
+    """Returns the cells that masks [K,h,w] fill by half or more: float [K,side*side]."""
     covered = F.adaptive_avg_pool2d((logits > 0).float().unsqueeze(1), side)
     return (covered.flatten(1) >= 0.5).float()
 
 
 def shown_cells(inside: Tensor, objects: Tensor) -> Tensor:
-    """Which of the cells inside each region show what its crop is of.
+    """Returns the cells inside each region that show the same as its crop.
 
     A scene's first regions are around what its prompts ask for: the cells that the object fills.
     The others are anywhere: all their cells, if none of those objects is in them, and else nothing.

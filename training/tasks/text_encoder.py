@@ -71,11 +71,11 @@ class TaughtTexts:
 
     @property
     def corpus(self) -> int:
-        """How many of the texts are no names."""
+        """The number of texts that are no names."""
         return len(self.sentences)
 
     def token_counts(self, vocab_size: int) -> Tensor:
-        """How often each token is used, padding aside: float [V]."""
+        """Returns the count of each token, without padding: float [V]."""
         counts = torch.from_numpy(np.bincount(self.ids.ravel(), minlength=vocab_size)).float()
         counts[0] = 0
         return counts

@@ -59,7 +59,7 @@ def load_lite2(encoder: nn.Module) -> None:
 
 
 def lite2_file() -> Path:
-    """Where the installed package has its weights.
+    """Returns the file of weights of the installed package.
 
     Raises:
         TrainingError: it is not installed, or has no such file.

@@ -23,7 +23,7 @@ _ROWS = 1024  # words at a time
 
 
 class PartSettings(Settings):
-    """How taught words are moved apart.
+    """The settings for moving taught words apart.
 
     Args:
         apart: the highest cosine of words that are not related.
@@ -42,7 +42,7 @@ class PartSettings(Settings):
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What words have to do with the taught ones: bool [N,G] each.
+    """The relations of words to the taught ones: bool [N,G] each.
 
     Attributes:
         kin: what never competes.

@@ -21,7 +21,7 @@ _PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75
 
 
 class ClipTeacher(Protocol):
-    """What distillation asks of a CLIP.
+    """The CLIP teacher of a distillation.
 
     Attributes:
         resolution: side of a picture that it works at.
@@ -46,7 +46,7 @@ class DenseClipTeacher(ClipTeacher, Protocol):
 
 
 class SamTeacher(Protocol):
-    """What distillation asks of a SAM; `SmallSam` has the shapes."""
+    """The SAM teacher of a distillation; `SmallSam` has the shapes."""
 
     def encode(self, images: Tensor) -> Tensor:
         """Encodes images as image_embeddings."""

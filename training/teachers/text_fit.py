@@ -20,7 +20,7 @@ _NOUNS_PER_STEP = 512
 
 
 class FitSettings(Settings):
-    """How the map is fitted.
+    """The settings for fitting the map.
 
     Args:
         steps: number of steps.
@@ -142,7 +142,7 @@ def _embed(
 
 
 def _moved(teacher: TextTeacher, nouns: Tensor, generator: torch.Generator) -> Tensor:
-    """How far cosines between nouns [M,384] are from those before the map, squared, on average."""
+    """Returns the mean squared change of the cosines between nouns [M,384] by the map."""
     rows = torch.randint(len(nouns), (_NOUNS_PER_STEP,), generator=generator)
     before = teacher.centre(nouns[rows])
     after = teacher.project(before)

@@ -87,7 +87,7 @@ def read_corpus(
 
 
 def _read(stored: Path, *, fingerprint: str) -> dict[str, Tensor] | None:
-    """What is stored of these very texts, if it is there and whole."""
+    """Returns the stored sentences of these texts, if they exist and are whole."""
     try:
         with safe_open(stored, framework="pt") as file:
             if (file.metadata() or {}).get(_FINGERPRINT) != fingerprint:

@@ -1,4 +1,4 @@
-"""Which names and phrases are never learned from: those that their own hash says."""
+"""Names and phrases that are never learned from, chosen by their own hash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _STEPS = 2**32
 
 
 def is_held_out(name: str, *, share: float) -> bool:
-    """Whether a name belongs to the `share` (0 to 1) that is held out, however it is spelled.
+    """Returns whether a name belongs to the `share` (0 to 1) that is held out, in any spelling.
 
     The answer depends on the name alone, but for case and spaces: it is the same in every run, and
     whoever is held out at one share is so at every larger one.
@@ -17,7 +17,7 @@ def is_held_out(name: str, *, share: float) -> bool:
 
 
 def hash_place(name: str) -> float:
-    """Where the hash of a name lies, from 0 to below 1: the share above which it is held out."""
+    """Returns the place of a name's hash, from 0 to below 1: it is held out for larger shares."""
     spelled = " ".join(name.lower().split())
     digest = hashlib.sha256(spelled.encode()).digest()
     return int.from_bytes(digest[:4], "big") / _STEPS

@@ -15,7 +15,7 @@ Relation = Literal["taught", "synonym", "hypernym", "kind", "near", "alone"]
 
 @dataclass(frozen=True)
 class TaughtWord:
-    """What pictures teach under one embedding.
+    """A word with one embedding that pictures teach.
 
     Attributes:
         names: all that it is called, the first one for people to read.
@@ -32,7 +32,7 @@ class TaughtWord:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a word, or one of its senses, stands beside the taught words.
+    """The relation of a word, or of one of its senses, to the taught words.
 
     Attributes:
         relation: "synonym"; "hypernym", if those are kinds of it, three or more; "kind", if it is
@@ -124,7 +124,7 @@ class Places:
         return tuple(dict.fromkeys(found)) if word.known else ()
 
     def of(self, name: str) -> tuple[Place, ...]:
-        """Where a word that is not taught stands, by each of its senses, the commonest first.
+        """Returns the places of a word that is not taught, by each of its senses, commonest first.
 
         A name that WordNet does not know is a kind of its head noun.
         """

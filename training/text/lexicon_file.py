@@ -20,7 +20,7 @@ LEXICON_FILE = "lexicon.json"
 
 @dataclass(frozen=True)
 class LexiconWord:
-    """What is known of a word beside its embedding.
+    """The entry of a word, beside its embedding.
 
     Attributes:
         relation: to the taught words `of`; see `training.text.lexicon.Place`. A plural has its

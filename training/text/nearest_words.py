@@ -1,4 +1,4 @@
-"""How many nouns lie nearest to a taught word that they are related to."""
+"""The share of nouns that lie nearest to a taught word that they are related to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FALLS = 0.4  # the cosine from which a word falls on a taught one
 
 @dataclass(frozen=True)
 class NearestWords:
-    """Where nouns lie among the taught words.
+    """The taught words that nouns lie nearest to.
 
     Attributes:
         nearest: of each noun, the taught word that is nearest, and the cosine.
@@ -29,11 +29,11 @@ class NearestWords:
     has_relative: dict[str, bool]
 
     def share(self) -> float:
-        """Of all nouns, those nearest to a relative."""
+        """Returns the share of nouns that lie nearest to a relative."""
         return sum(self.right.values()) / len(self.right)
 
     def share_of_kindred(self) -> float:
-        """Of the nouns that have a relative among the taught words, those nearest to one."""
+        """Returns the same share of the nouns that have a relative among the taught words."""
         kindred = [self.right[noun] for noun, has in self.has_relative.items() if has]
         return sum(kindred) / max(len(kindred), 1)
 

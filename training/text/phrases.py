@@ -29,7 +29,7 @@ _PEOPLE = ("man", "woman", "person", "child", "boy", "girl")
 _COUNTS = ("two", "three", "several", "many", "some")
 
 TEMPLATES = {"{}": 8, "a photo of a {}.": 8, "a {}": 2, "a photo of the {}.": 1, "the {}": 1}
-"""How a noun phrase is put, and how often of 20."""
+"""The texts around a noun phrase, and their numbers among 20 texts."""
 
 _DEFINED = re.compile(r"[;:(),\"]| that | which | who | whose | used | having | usually ")
 _GLOSS_WORDS = range(2, 9)

@@ -1,4 +1,4 @@
-"""Which nouns must never compete: the same, synonyms, and kinds with what they are kinds of."""
+"""Nouns that must never compete: synonyms, and kinds with their hypernyms."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Relations:
         self.upward = lru_cache(maxsize=None)(self._upward)
 
     def kin(self, names: Sequence[str]) -> NDArray[np.bool_]:
-        """Which names must never be one another's negative: bool [N,N], symmetric.
+        """Returns which names must never be one another's negative: bool [N,N], symmetric.
 
         Such are those that are the same but for a plural, synonyms, and two of which one is a kind
         of the other, at whatever depth, in the senses of `Senses.of`. A name of several words is a
@@ -94,7 +94,7 @@ class Relations:
         *,
         senses: Sequence[frozenset[int]] | None = None,
     ) -> NDArray[np.bool_]:
-        """Which names are kin of others, or have a parent or a grandparent in common: bool [N,M].
+        """Returns which names are kin of others, or share a parent or grandparent: bool [N,M].
 
         A parent or grandparent that is too high does not count.
 
@@ -114,13 +114,13 @@ class Relations:
         return self.senses.of(name) or self.senses.of(self.senses.head(name) or "")
 
     def is_low(self, offset: int) -> bool:
-        """Whether it tells something of what is below a synset that it is."""
+        """Returns whether a synset tells something of the synsets below it."""
         return self.wordnet.synsets[offset].names[0] not in _TOO_HIGH
 
     def _all_of(
         self, name: str, senses: frozenset[int] = frozenset()
     ) -> tuple[frozenset[Key], frozenset[Key], frozenset[Key]]:
-        """What a name means, what is upward of it, itself too, and what is just above it."""
+        """Returns a name's senses, all synsets upward with themselves, and those just above."""
         level, around = set(senses or self.head_or_self(name)), set[int]()
         for _ in range(_LEVELS):
             level = {up for each in level for up in self.wordnet.synsets[each].parents}
@@ -138,7 +138,7 @@ class Relations:
         return frozenset((*self.senses.of(name), cleaned, *self.senses.lemmas(cleaned)))
 
     def _upward(self, name: str) -> frozenset[Key]:
-        """What a name means or is a kind of, as offsets, its head noun and its synonyms, as names.
+        """Returns a name's senses and hypernyms as offsets, its head noun and synonyms as names.
 
         It is without what is too high.
         """
@@ -157,7 +157,7 @@ class Relations:
 
 
 def _meet(sets: Sequence[Set[Key]], others: Sequence[Set[Key]]) -> NDArray[np.bool_]:
-    """Which of N sets have something in common with which of M others: bool [N,M]."""
+    """Returns which of N sets and M other sets have something in common: bool [N,M]."""
     columns: dict[Key, list[int]] = {}
     for column, found in enumerate(others):
         for each in found:

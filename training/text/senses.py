@@ -1,4 +1,4 @@
-"""What a noun means: WordNet's senses of a name, of its plural and of its head noun."""
+"""The meanings of a noun: WordNet's senses of a name, of its plural and of its head noun."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Senses:
         return self._found(clean_text(name))
 
     def shown(self, name: str) -> list[int]:
-        """All that a noun, in WordNet's spelling, means that a photograph can show."""
+        """Returns the senses of a noun, in WordNet's spelling, that a photograph can show."""
         listed = self._listed(name)
         return [
             each for each in listed if self.is_visible(each) and not self._is_proper(each, name)
@@ -107,13 +107,13 @@ class Senses:
                 yield name.removesuffix(ending) + singular
 
     def count(self, spelling: str, offset: int) -> int:
-        """How often a noun, in WordNet's spelling, means a sense, in the texts that it counted."""
+        """Returns the count of a noun's sense, in WordNet's spelling, in the texts it counted."""
         lemma = spelling.lower().replace(" ", "_")
         places = self._index.get(lemma, ())
         return self._counts.get((lemma, places.index(offset) + 1), 0) if offset in places else 0
 
     def uses(self, name: str) -> tuple[int, float, bool]:
-        """How a noun, in WordNet's spelling, was used in the texts that it counted.
+        """Returns the uses of a noun, in WordNet's spelling, in the texts that it counted.
 
         Returns:
             How often as what a photograph can show; which share that is of all uses, as verbs too,
@@ -134,7 +134,7 @@ class Senses:
         return {singular: plural for singular, plural in found.items() if plural != "brethren"}
 
     def is_visible(self, offset: int) -> bool:
-        """Whether a photograph can show a sense."""
+        """Returns whether a photograph can show a sense."""
         synset = self.wordnet.synsets[offset]
         if synset.file != _TOPS:
             return synset.file in VISIBLE
@@ -145,7 +145,7 @@ class Senses:
         return next(filter(None, map(self._spelled, self._spellings(name))), ())
 
     def _all(self, name: str) -> tuple[int, ...]:
-        """Whatever a name can mean."""
+        """Returns all senses of a name."""
         return next(filter(None, map(self._listed, self._spellings(name))), ())
 
     def _spellings(self, name: str) -> Iterator[str]:
@@ -182,12 +182,12 @@ class Senses:
         return tuple(sorted(kept, key=lambda each: -counts[each])[:_MOST_SENSES])
 
     def _is_proper(self, offset: int, spelling: str) -> bool:
-        """Whether a sense is somebody's name or a place's, such as the poet Crane's."""
+        """Returns whether a sense is the name of a person or a place, such as the poet Crane."""
         return spelling not in self.wordnet.synsets[offset].names
 
 
 def _parse(path: Path, parse: Callable[[str], _Line]) -> list[_Line]:
-    """What the lines of a file of WordNet's hold."""
+    """Yields the fields of the lines of one of WordNet's files."""
     try:
         with path.open(encoding="utf-8") as lines:
             return [parse(line) for line in lines if not line.startswith(_LICENCE_INDENT)]

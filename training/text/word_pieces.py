@@ -25,7 +25,7 @@ _NEEDED = frozenset(
         *(_CONTINUED + letter for letter in string.ascii_lowercase + string.digits),
     )
 )
-"""Of which any word in plain letters can be spelt."""
+"""The pieces that can spell any word in plain letters."""
 
 
 def choose_word_pieces(tokenizer: Path, texts: Sequence[str], *, size: int) -> tuple[str, ...]:
@@ -100,5 +100,5 @@ def _in_order(vocabulary: dict[str, int]) -> list[str]:
 
 
 def _is_plain(piece: str) -> bool:
-    """Whether cleaned English can contain it: BERT also keeps places for pieces of one's own."""
+    """Returns whether cleaned English can contain a piece; BERT also has unused places."""
     return piece.isascii() and not piece.startswith("[unused")

@@ -10,7 +10,7 @@ from pathlib import Path
 from training.errors import TrainingError
 
 WORDNET = Path("/usr/share/wordnet")
-"""Where Debian's package puts it."""
+"""The folder of Debian's package."""
 
 _DATA = "data.noun"
 _HYPERNYMS = ("@", "@i")

@@ -170,16 +170,23 @@ def test_a_stopped_cache_goes_on(tmp_path: Path, pictures: ShardPictures) -> Non
     np.testing.assert_array_equal(one.embeddings, other.embeddings)
 
 
-def test_what_differs_is_said(tmp_path: Path, pictures: ShardPictures) -> None:
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seed": 4}, "seed is 3, not 4"),
+        ({"samples": 22, "teacher": "ViT"}, "21, not 22; teacher is 'colours', not 'ViT'"),
+    ],
+)
+def test_what_differs_is_said(
+    tmp_path: Path, pictures: ShardPictures, changes: dict[str, object], told: str
+) -> None:
     folder = tmp_path / "cache"
     fingerprint = fill(folder, crops_of(pictures), ColourTeacher())
-    with pytest.raises(TrainingError, match=r"there is no embedding cache .*other"):
+    with pytest.raises(TrainingError, match=told):
+        EmbeddingCache(folder, fingerprint=fingerprint | changes)
+    with pytest.raises(TrainingError, match="other"):
         EmbeddingCache(tmp_path / "other", fingerprint=fingerprint)
-    with pytest.raises(TrainingError, match=r"differs: seed is 3, not 4$"):
-        EmbeddingCache(folder, fingerprint=fingerprint | {"seed": 4})
-    with pytest.raises(TrainingError, match=r"21, not 22; teacher is 'colours', not 'ViT'$"):
-        EmbeddingCache(folder, fingerprint=fingerprint | {"samples": 22, "teacher": "ViT"})
-    with pytest.raises(TrainingError, match="samples is 'many'; it must be a whole number"):
+    with pytest.raises(TrainingError, match="'many'"):
         EmbeddingWriter(tmp_path / "other", fingerprint=fingerprint | {"samples": "many"})
     with pytest.raises(TrainingError, match="written once"):
         fill(folder, crops_of(pictures), ColourTeacher())
@@ -189,19 +196,18 @@ def test_a_file_of_another_size_is_refused(tmp_path: Path, pictures: ShardPictur
     folder = tmp_path / "cache"
     fingerprint = fill(folder, crops_of(pictures), ColourTeacher())
     path = folder / "embeddings.npy"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-10])
-    with pytest.raises(TrainingError, match=r"embeddings\.npy cannot be opened"):
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(TrainingError, match=r"embeddings\.npy"):
         EmbeddingCache(folder, fingerprint=fingerprint)
     np.save(path, np.zeros((SAMPLES, WIDTH + 1), np.float16))
-    with pytest.raises(TrainingError, match=r"float16 \[21, 7\], not float16 \[21, 6\]"):
+    with pytest.raises(TrainingError, match=r"\[21, 7\]"):
         EmbeddingCache(folder, fingerprint=fingerprint)
 
 
 def test_a_beginning_of_something_else_is_refused(tmp_path: Path, pictures: ShardPictures) -> None:
     with pytest.raises(KeyboardInterrupt):
         fill(tmp_path / "cache", crops_of(pictures), ColourTeacher(calls=3))
-    with pytest.raises(TrainingError, match=r"cache\.partial differs: seed is 3, not 5"):
+    with pytest.raises(TrainingError, match="seed is 3, not 5"):
         fill(tmp_path / "cache", crops_of(pictures, seed=5), ColourTeacher())
 
 

@@ -80,15 +80,6 @@ def test_five_absent_names_are_drawn_alike_each_time(tmp_path: Path) -> None:
     assert "cat" not in first
 
 
-def test_a_held_out_name_is_not_asked(tmp_path: Path) -> None:
-    one_picture(tmp_path, annotation(1, LEFT), annotation(2, RIGHT))
-    (tmp_path / "held_out.txt").write_text("dog\nboat\n")
-    photographs = load(tmp_path, held_out=tmp_path / "held_out.txt")
-    asked = AskedPhotographs(photographs, seed=0).question(0)
-    assert asked.present == ("cat",)
-    assert sorted(asked.absent) == ["car", "cow", "hat", "sky", "tree"]
-
-
 def test_only_pictures_of_complete_sets_are_asked(tmp_path: Path) -> None:
     one = (picture(), [annotation(1, LEFT)], CALIBRATION)
     write_set(tmp_path / "a", [one, one])

@@ -13,11 +13,11 @@ from PIL import Image
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.picture.frame import Frame, letterbox
-from samclip_sdk.picture.masks import rle_to_mask
-from training.batches import Batch, batches
+from training.batches import Batch
 from training.composed.prompts import MAX_POINTS
 from training.errors import TrainingError
 from training.real import sa1b
+from training.real.photograph_masks import decode_mask
 from training.real.records import KINDS
 from training.real.sa1b import Sa1bBatches, Sa1bPairs
 
@@ -174,11 +174,11 @@ def test_only_masks_that_are_drawn_are_decoded(
 ) -> None:
     decoded = []
 
-    def noted(rle: dict[str, Any]) -> np.ndarray:
+    def noted(rle: dict[str, Any], **size: int) -> np.ndarray:
         decoded.append(rle)
-        return rle_to_mask(rle)
+        return decode_mask(rle, **size)
 
-    monkeypatch.setattr(sa1b, "rle_to_mask", noted)
+    monkeypatch.setattr(sa1b, "decode_mask", noted)
     open_batches(folder, batch=3)[0]
     assert len(decoded) == 3 * PROMPTS
 
@@ -207,15 +207,6 @@ def test_a_batch_depends_on_seed_and_index_only(folder: Path) -> None:
     assert not torch.equal(
         one[numbers(before).index(numbers(again)[0])], again["point_coords"][:PROMPTS]
     )
-
-
-def test_two_processes_see_what_one_sees(folder: Path) -> None:
-    one = open_batches(folder)
-    for rank in range(2):
-        indices = range(rank, 8, 2)
-        read = batches(open_batches(folder), indices, workers=1)
-        for index, batch in zip(indices, read, strict=True):
-            assert equal(batch, one[index])
 
 
 def test_validation_is_apart_and_stable(tmp_path: Path) -> None:
@@ -294,9 +285,3 @@ def test_a_folder_without_pairs_is_named(tmp_path: Path) -> None:
     assert Sa1bPairs(tmp_path, split="train").unpaired == 1
     with pytest.raises(TrainingError, match=r"none of 1 pairs below .* is for validation"):
         Sa1bPairs(tmp_path, split="validation")
-
-
-def test_the_resolution_must_fit_the_patches(folder: Path) -> None:
-    pairs = Sa1bPairs(folder, split="train")
-    with pytest.raises(TrainingError, match="the resolution 60 must divide by 16"):
-        Sa1bBatches(pairs, resolution=60, batch=1, prompts=1, seed=0)

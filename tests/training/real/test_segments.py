@@ -9,8 +9,8 @@ import numpy as np
 from samclip_sdk.picture.frame import Frame
 from tests.training.photograph_files import annotation, encode, rectangle, write_set
 from training.real.photograph import Photograph
-from training.real.photograph_pasting import MIN_VISIBLE, cut_out, paste
 from training.real.photograph_sets import PhotographSet
+from training.real.segments import MIN_VISIBLE, cut_out, paste
 
 THING, BORDER = rectangle(20, 20, 60, 50), rectangle(0, 60, 30, 80)
 
