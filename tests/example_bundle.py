@@ -88,3 +88,11 @@ def manifest() -> dict[str, Any]:
         "licences": [{"part": "weights", "spdx": "Apache-2.0", "source": "a test"}],
         "provenance": {"seed": 0},
     }
+
+
+def put(content: dict[str, Any], value: object, *keys: Any) -> None:
+    """Changes one value of a manifest."""
+    part: Any = content
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
