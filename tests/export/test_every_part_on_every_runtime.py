@@ -41,13 +41,14 @@ from samclip_sdk.runtimes.session import Session
 from samclip_sdk.runtimes.tensorrt.engine import build_engine
 from tests.batch_norms import batch_norms, draw_batch_norms
 from tests.coreml_packages import METADATA, error
+from tests.graph_feeds import draw_feed
 from tests.processor import openvino_in_int8
 from tests.runtimes.tensorrt.fake_tensorrt import GPU
 from tests.tiny_config import PYRAMID_STUDENT, STUDENT, TINY
 
 SIDE_PX = 64
 AXES = {"num_prompts": 3, "num_points": 5, "num_texts": 5, "num_tokens": 12}
-START, END, VOCAB_SIZE = 101, 102, 30522
+CLIP_START, START = 49406, 101
 BERT = TINY.model_copy(
     update={
         "text_encoder": BertTextConfig(
@@ -109,22 +110,10 @@ def traced(part: str) -> ExportedProgram:
 
 
 def feed_of(graph: Graph) -> dict[str, np.ndarray]:
-    """Noise: of a picture with padding below, of prompts with filler, of texts of any length."""
-    generator, feed = np.random.default_rng(0), {}
-    for spec in graph.traced_inputs():
-        shape = [AXES.get(axis, axis) for axis in spec.shape]
-        values = generator.normal(size=shape)
-        if spec.name == "image":
-            values = generator.integers(0, 256, shape)
-        elif spec.name == "input_ids":
-            values = np.zeros((5, 12))
-            for row, length in zip(values, (0, 1, 3, 8, 10), strict=True):
-                words = generator.integers(1000, VOCAB_SIZE, size=length)
-                row[: length + 2] = [START, *words, END]
-        elif spec.name in ("token_mask", "sparse_mask"):
-            values = np.ones(shape)
-            values[:, -1:] = 0
-        feed[spec.name] = values.astype(spec.dtype)
+    feed = draw_feed(graph.traced_inputs(), **AXES)
+    if graph.part == "text_encoder":
+        ids = feed["input_ids"]
+        feed["input_ids"] = np.where(ids >= CLIP_START, ids - CLIP_START + START, ids)
     return feed
 
 

@@ -33,6 +33,7 @@ from samclip_sdk.runtimes.tensor_checks import FileTensor, check_tensors
 from samclip_sdk.runtimes.torch.session import Checkpoint, TorchSession
 from tests.coreml_packages import convert_module
 from tests.example_bundle import CONFIG
+from tests.refusals import refused
 
 # A graph with every kind of axis and two outputs that could be mistaken for one another.
 SPEC = GraphSpec(
@@ -193,33 +194,25 @@ def test_neither_keeps_nor_changes_its_arrays(session: Session) -> None:
     np.testing.assert_array_equal(given["right"], same["right"])
 
 
+def zeros(*shape: int, dtype: str = "float32") -> np.ndarray[Any, Any]:
+    return np.zeros(shape, dtype)
+
+
 @pytest.mark.parametrize(
-    ("name", "array", "message"),
+    ("name", "array", "named"),
     [
-        ("left", np.zeros((2, 3)), "left has dtype float64, expected float32"),
-        ("count", np.zeros(1, dtype=np.int64), "count has dtype int64, expected int32"),
-        ("left", np.zeros((2, 4), dtype=np.float32), r"left has shape \[2, 4\]"),
-        (
-            "left",
-            np.zeros((3, 3), dtype=np.float32),
-            r"right has shape \[2, 3\], expected \[3, 3\]",
-        ),
-        ("left", np.zeros((2, 3, 1), dtype=np.float32), r"left has shape \[2, 3, 1\]"),
-        ("other", np.zeros(1, dtype=np.float32), "the graph takes"),
+        ("left", zeros(2, 3, dtype="float64"), "left has dtype float64"),
+        ("count", zeros(1, dtype="int64"), "count has dtype int64"),
+        ("left", zeros(2, 4), "left has shape [2, 4]"),
+        ("left", zeros(3, 3), "right has shape [2, 3]"),
+        ("left", zeros(2, 3, 1), "left has shape [2, 3, 1]"),
+        ("other", zeros(1), "other"),
+        ("count", None, "count"),
     ],
 )
-def test_refuses_a_feed(
-    session: Session, name: str, array: np.ndarray[Any, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        session.run({**feed(), name: array})
-
-
-def test_refuses_a_feed_that_lacks_an_input(session: Session) -> None:
-    given = feed()
-    del given["count"]
-    with pytest.raises(ValueError, match="the graph takes"):
-        session.run(given)
+def test_refuses_a_feed(session: Session, name: str, array: Any, named: str) -> None:
+    given = {key: each for key, each in {**feed(), name: array}.items() if each is not None}
+    refused(lambda: session.run(given), ValueError, named)
 
 
 @pytest.mark.parametrize(

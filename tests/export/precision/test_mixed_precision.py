@@ -22,6 +22,7 @@ from export.precision.mixed_precision import (
 from export.precision.program_interpreter import ProgramModule
 from export.precision.program_rewriter import is_float
 from tests.export.tiny_programs import tiny_graphs, tiny_program
+from tests.graph_feeds import draw_feed
 
 NAMES = ("image_encoder@64", "clip_head@64", "text_encoder", "prompt_encoder", "mask_decoder")
 COORDINATES = {
@@ -51,22 +52,9 @@ def programs() -> dict[str, ExportedProgram]:
 
 def inputs_of(graph: Graph, *, many: int = 3) -> list[Tensor]:
     """Plausible inputs; `many` prompts or texts."""
-    rng = np.random.default_rng(many)
-    sizes = {"num_texts": many, "num_prompts": many, "num_points": many + 1}
-    drawn = []
-    for spec in graph.inputs:
-        shape = [sizes[axis] if isinstance(axis, str) else axis for axis in spec.shape]
-        array = {
-            "image": lambda shape=shape: rng.integers(0, 256, size=shape),
-            "input_ids": lambda shape=shape: rng.integers(1, 49408, size=shape),
-            "point_labels": lambda shape=shape: rng.integers(-2, 4, size=shape),
-            "point_coords": lambda shape=shape: rng.uniform(0, 64, size=shape),
-            "token_mask": lambda shape=shape: rng.integers(0, 2, size=shape),
-            "sparse_mask": lambda shape=shape: rng.integers(0, 2, size=shape),
-            "has_mask_input": lambda shape=shape: rng.integers(0, 2, size=shape),
-        }.get(spec.name, lambda shape=shape: rng.normal(size=shape))()
-        drawn.append(torch.from_numpy(np.asarray(array)).to(getattr(torch, spec.dtype)))
-    return drawn
+    lengths = {"num_texts": many, "num_prompts": many, "num_points": many + 1}
+    feed = draw_feed(graph.inputs, seed=many, **lengths)
+    return [torch.from_numpy(each) for each in feed.values()]
 
 
 @functools.cache

@@ -14,28 +14,18 @@ from export.graphs import Graph
 from export.precision.quantize import Quantized, quantize
 from samclip_sdk.bundle.contract import file_stem
 from tests.export.precision.test_quantize import (
-    RNG,
     accept,
     check_pairs,
     constants,
     run,
 )
 from tests.export.tiny_programs import tiny_graphs
-
-ROOT = Path(__file__).parents[3]
+from tests.graph_feeds import draw_feed
 
 
 def random_feeds(graph: Graph) -> list[dict[str, NDArray[np.generic]]]:
-    example = graph.example()
-    return [
-        {
-            name: RNG.integers(0, 256, size=tensor.shape).astype(np.uint8)
-            if str(tensor.dtype) == "torch.uint8"
-            else RNG.normal(size=tensor.shape).astype(np.float32)
-            for name, tensor in example.items()
-        }
-        for _ in range(2)
-    ]
+    lengths = {"num_prompts": 2, "num_points": 3}
+    return [draw_feed(graph.inputs, seed=seed, **lengths) for seed in range(2)]
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,8 @@ from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import RuntimeMissingError, VerificationError
 from samclip_sdk.runtimes.tensorrt.engine import describe_tensorrt
 from samclip_sdk.runtimes.tensorrt.network import (
-    check_network,
     import_tensorrt,
     parse_network,
-    tensorrt_log,
 )
 from tests.runtimes.tensorrt.test_engine import spec_of, write_graph
 
@@ -42,19 +40,6 @@ class TestCheck:
         spec = spec_of(("num_texts",), ("num_texts", 5), dtype="int32")
         with pytest.raises(VerificationError, match=r"labels/OneHot is a ONE_HOT"):
             self.parse(path, spec=spec)
-
-    def test_non_zero(self) -> None:
-        """Made by hand: TensorRT for RTX parses no NonZero, the classic one does."""
-        trt = import_tensorrt()
-        builder = trt.Builder(tensorrt_log(trt))
-        network = builder.create_network(1)
-        x = network.add_input("x", trt.DataType.FLOAT, (3, 4))
-        layer = network.add_non_zero(x, trt.DataType.INT64)
-        layer.name = "where/NonZero"
-        network.mark_output(layer.get_output(0))
-        spec = spec_of((3, 4), (2, "n"))
-        with pytest.raises(VerificationError, match="where/NonZero is a NON_ZERO"):
-            check_network(network, spec=spec, name="graph.onnx")
 
     def test_an_input_that_is_a_shape(self, tmp_path: Path) -> None:
         """As `orig_im_size` of SAM's own export."""

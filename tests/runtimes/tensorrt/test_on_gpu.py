@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.client import SamClip
 from samclip_sdk.runtimes.onnx.session import OrtSession
@@ -18,6 +16,7 @@ from samclip_sdk.runtimes.tensorrt.cuda import CudaRuntime, import_cudart
 from samclip_sdk.runtimes.tensorrt.memory import DeviceMemory
 from samclip_sdk.runtimes.tensorrt.session import TrtSession, open_trt_session
 from tests.drawings import TINY_BUNDLE
+from tests.graph_feeds import draw_feed
 from tests.runtimes.tensorrt.test_session import open_on_gpu
 from tests.runtimes.test_sessions import check, feed
 
@@ -48,29 +47,6 @@ def gpu_source(tmp_path_factory: pytest.TempPathFactory) -> GpuSource:
     return GpuSource(tmp_path_factory.mktemp("engines"))
 
 
-def example_feed(spec: GraphSpec, *, count: int, points: int) -> dict[str, np.ndarray[Any, Any]]:
-    """Random values of the kinds that each input has."""
-    rng = np.random.default_rng(count)
-    lengths = {"num_texts": count, "num_prompts": count, "num_points": points}
-    given: dict[str, np.ndarray[Any, Any]] = {}
-    for each in spec.inputs:
-        shape = [lengths.get(axis, axis) for axis in each.shape]
-        values = rng.normal(size=shape)
-        if each.name == "image":
-            values = rng.integers(0, 256, size=shape)
-        elif each.name == "input_ids":
-            values = np.zeros(shape)
-            values[:, :4] = (49406, 320, 1929, 49407)
-        elif each.name == "point_labels":
-            values = rng.integers(-2, 4, size=shape)
-        elif each.name == "point_coords":
-            values = rng.uniform(0, 200, size=shape)
-        elif each.name in ("sparse_mask", "token_mask", "has_mask_input"):
-            values = np.ones(shape)
-        given[each.name] = values.astype(each.dtype)
-    return given
-
-
 @pytest.mark.gpu
 class TestOnGpu:
     @pytest.mark.parametrize(("count", "points"), [(1, 1), (3, 2), (20, 16)])
@@ -80,7 +56,8 @@ class TestOnGpu:
     ) -> None:
         spec = gpu_source.manifest.graphs[graph]
         file = gpu_source.bundle.graph_files(graph, runtime="onnx")[0]
-        given = example_feed(spec, count=count, points=points)
+        lengths = {"num_texts": count, "num_prompts": count, "num_points": points}
+        given = draw_feed(spec.inputs, seed=count, side_px=200, **lengths)
         wanted = OrtSession(file.path, spec=spec).run(given)
         session = gpu_source.session(graph)
         found = session.run(given)

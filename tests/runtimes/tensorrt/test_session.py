@@ -61,7 +61,6 @@ test_binds_by_name = contract.test_binds_by_name
 test_takes_arrays_of_any_layout = contract.test_takes_arrays_of_any_layout
 test_neither_keeps_nor_changes_its_arrays = contract.test_neither_keeps_nor_changes_its_arrays
 test_refuses_a_feed = contract.test_refuses_a_feed
-test_refuses_a_feed_that_lacks_an_input = contract.test_refuses_a_feed_that_lacks_an_input
 test_closes = contract.test_closes
 
 
