@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 from samclip_sdk import ImageError, SamClip, TrackedInstances
+from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
+from samclip_sdk.engine.video.stream import known_candidates
+from samclip_sdk.picture.frame import Frame
 from tests.engine.video.made_films import moving
 from tests.fake_source import FakeSource, fake_client, picture
 from tests.refusals import refused
@@ -110,6 +113,22 @@ def test_what_is_wrong_with_a_frame_is_raised_at_its_place(
     frames = model.stream([picture(), picture(40, 100)], LABELS)
     next(frames)
     refused(lambda: next(frames), ImageError, "100 x 40")
+
+
+def test_a_known_object_is_asked_for_where_its_label_still_is() -> None:
+    frame = Frame.fit(64, 64, resolution=64)
+    options = TextToMaskOptions(0.5, 0.0, 1, True)
+    scores = np.full((4, 4), -9, dtype=np.float32)
+    scores[1, 1], scores[3, 3] = 2, 3
+    masks = np.full((2, 16, 16), -5, dtype=np.float32)
+    masks[0, 2:8, 2:8] = masks[1, 0:8, 8:16] = 5
+    found = known_candidates(masks, score_map=scores, frame=frame, options=options)
+    assert found is not None
+    assert len(found.prompts) == 1
+    assert found.prompts.point_coords[0, 0].tolist() == [23.5, 23.5]
+    assert np.array_equal(found.prompts.mask_input[0, 0], masks[0])
+    assert known_candidates(masks[1:], score_map=scores, frame=frame, options=options) is None
+    assert known_candidates(masks[:0], score_map=scores, frame=frame, options=options) is None
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.slow)])
