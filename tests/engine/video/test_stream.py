@@ -13,8 +13,11 @@ import pytest
 
 from samclip_sdk import ImageError, SamClip, TrackedInstances
 from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.video import stream as stream_module
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
+from samclip_sdk.engine.video.motion import SIDE, Motion
 from samclip_sdk.engine.video.stream import known_candidates
+from samclip_sdk.engine.video.tracks import FrameDetections, Tracks
 from samclip_sdk.picture.frame import Frame
 from tests.engine.video.made_films import moving
 from tests.fake_source import FakeSource, fake_client, picture
@@ -86,6 +89,26 @@ def test_after_a_cut_the_model_looks_at_once(both: tuple[SamClip, FakeSource]) -
         *(True, False, False),
         *(True, False),
     ]
+
+
+def test_after_a_cut_the_motion_before_it_counts_no_more(
+    both: tuple[SamClip, FakeSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flow over the cut is that of two scenes, and says nothing of an object's speed."""
+    over_the_cut = Motion(np.full((SIDE, SIDE, 2), 9, np.float32), cut=True)
+    monkeypatch.setattr(stream_module, "find_motion", lambda *frames: over_the_cut)
+    speeds: list[np.ndarray] = []
+    update = Tracks.update
+
+    def noted(tracks: Tracks, look: FrameDetections) -> None:
+        speeds.append(look.moved)
+        update(tracks, look)
+
+    monkeypatch.setattr(Tracks, "update", noted)
+    model, _ = both
+    list(model.stream([picture()] * 2, LABELS))
+    assert len(speeds) == 2
+    assert not speeds[1].any()
 
 
 def test_an_endless_iterator_is_taken_as_it_is_asked_for(
