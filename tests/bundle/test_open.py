@@ -403,6 +403,26 @@ def test_a_member_that_cannot_be(
 
 
 @pytest.mark.parametrize(
+    "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"]
+)
+def test_damage_anywhere_in_a_zip(folder: Path, compression: int) -> None:
+    whole = pack(folder, compression=compression).read_bytes()
+    path = folder.with_suffix(".zip")
+    messages = []
+    for place in range(0, len(whole), len(whole) // 150):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        shutil.rmtree(cache_folder(), ignore_errors=True)
+        try:
+            open_bundle(path).verify()
+        except BundleError as error:
+            messages.append(str(error))
+    assert len(messages) > 75
+    assert not [each for each in messages if len(each) > 600 or not each.isprintable()]
+
+
+@pytest.mark.parametrize(
     "compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"]
 )
 def test_a_compression_without_a_limit_is_refused(

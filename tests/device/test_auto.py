@@ -354,12 +354,16 @@ def test_tune(bundle: Bundle, tried: list[Any]) -> None:
     assert "20.0 ms" in printed
 
 
-def test_info_tells_what_auto_takes(bundle: Bundle, tried: list[Any]) -> None:
+def test_info_tells_what_auto_takes(
+    bundle: Bundle, tried: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = ("info", "--model", bundle.root, "--runtimes")
     assert "onnx fp32, openvino fp32" in answer(*asked)["auto"]
     chosen(bundle)
     assert answer(*asked)["auto"]["runtime"] == "openvino"
     assert "chosen on" in table(*asked)
+    install(monkeypatch, "onnxruntime")
+    assert "nothing else" in answer(*asked)["auto"]
 
 
 def test_naming_runtime_and_precision_overrules(bundle: Bundle, tried: list[Any]) -> None:

@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 
 from samclip_sdk import ImageError, SamClip, TrackedInstances
+from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.video import stream as stream_module
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
+from samclip_sdk.engine.video.motion import SIDE, Motion
+from samclip_sdk.engine.video.stream import known_candidates
+from samclip_sdk.engine.video.tracks import FrameDetections, Tracks
+from samclip_sdk.picture.frame import Frame
 from tests.engine.video.made_films import moving
 from tests.fake_source import FakeSource, fake_client, picture
 from tests.refusals import refused
@@ -85,6 +91,26 @@ def test_after_a_cut_the_model_looks_at_once(both: tuple[SamClip, FakeSource]) -
     ]
 
 
+def test_after_a_cut_the_motion_before_it_counts_no_more(
+    both: tuple[SamClip, FakeSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flow over the cut is that of two scenes, and says nothing of an object's speed."""
+    over_the_cut = Motion(np.full((SIDE, SIDE, 2), 9, np.float32), cut=True)
+    monkeypatch.setattr(stream_module, "find_motion", lambda *frames: over_the_cut)
+    speeds: list[np.ndarray] = []
+    update = Tracks.update
+
+    def noted(tracks: Tracks, look: FrameDetections) -> None:
+        speeds.append(look.moved)
+        update(tracks, look)
+
+    monkeypatch.setattr(Tracks, "update", noted)
+    model, _ = both
+    list(model.stream([picture()] * 2, LABELS))
+    assert len(speeds) == 2
+    assert not speeds[1].any()
+
+
 def test_an_endless_iterator_is_taken_as_it_is_asked_for(
     both: tuple[SamClip, FakeSource],
 ) -> None:
@@ -110,6 +136,22 @@ def test_what_is_wrong_with_a_frame_is_raised_at_its_place(
     frames = model.stream([picture(), picture(40, 100)], LABELS)
     next(frames)
     refused(lambda: next(frames), ImageError, "100 x 40")
+
+
+def test_a_known_object_is_asked_for_where_its_label_still_is() -> None:
+    frame = Frame.fit(64, 64, resolution=64)
+    options = TextToMaskOptions(0.5, 0.0, 1, True)
+    scores = np.full((4, 4), -9, dtype=np.float32)
+    scores[1, 1], scores[3, 3] = 2, 3
+    masks = np.full((2, 16, 16), -5, dtype=np.float32)
+    masks[0, 2:8, 2:8] = masks[1, 0:8, 8:16] = 5
+    found = known_candidates(masks, score_map=scores, frame=frame, options=options)
+    assert found is not None
+    assert len(found.prompts) == 1
+    assert found.prompts.point_coords[0, 0].tolist() == [23.5, 23.5]
+    assert np.array_equal(found.prompts.mask_input[0, 0], masks[0])
+    assert known_candidates(masks[1:], score_map=scores, frame=frame, options=options) is None
+    assert known_candidates(masks[:0], score_map=scores, frame=frame, options=options) is None
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.slow)])
