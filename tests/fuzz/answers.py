@@ -118,7 +118,7 @@ def _check_size(size: list[int], wanted: tuple[int, int] | None) -> None:
 
 
 def _check_annotation(annotation: dict[str, Any], *, size: list[int]) -> None:
-    """The box, the area and the mask of an object agree, and lie in its picture."""
+    """The mask has the stated area and the size of its picture; the box lies in the picture."""
     height, width = size
     left, top, box_width, box_height = annotation["bbox"]
     assert 0 <= left <= left + box_width <= width, annotation["bbox"]
