@@ -185,7 +185,15 @@ tokenizers = st.one_of(
 )
 
 
-@fuzz(1, tokenizer=tokenizers.map(lambda found: json.dumps(found).encode()), verb=verbs)
+@fuzz(
+    1,
+    examples=[
+        {"tokenizer": json.dumps(_with_parts(part, 1)).encode(), "verb": "use"}
+        for part in HOSTILE_PARTS
+    ],
+    tokenizer=tokenizers.map(lambda found: json.dumps(found).encode()),
+    verb=verbs,
+)
 def test_edited_tokenizers_with_their_sha256(world: World, tokenizer: bytes, verb: str) -> None:
     ask(world, verb, consistent("tokenizer.json", tokenizer))
 

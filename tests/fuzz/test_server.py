@@ -363,8 +363,15 @@ CHUNKS = (
 )
 
 
+ODD_IDS = {"question": MANY_POINTS, "place": 1, "way": "more", "chunks": None, "ways": []}
+
+
 @fuzz(
     1.5,
+    examples=[
+        {**ODD_IDS, "line": b"X-Request-ID: " + value}
+        for value in (b"a b", b"x" * 65, b"../x", b"\xe9", b"1\r\nX-Injected: 1")
+    ],
     question=questions(),
     line=st.none() | head_lines,
     place=st.integers(0, 5),
@@ -468,7 +475,12 @@ NO_KEYS = (
 )
 
 
-@fuzz(0.3, question=questions(), line=st.sampled_from(NO_KEYS))
+@fuzz(
+    0.3,
+    examples=[{"question": MANY_POINTS, "line": line} for line in NO_KEYS],
+    question=questions(),
+    line=st.sampled_from(NO_KEYS),
+)
 def test_keys(site: Site, question: Question, line: bytes) -> None:
     """Without a good key nobody gets an answer."""
     content = question.request(site).replace(b"Authorization: Bearer " + GOOD, line, 1)

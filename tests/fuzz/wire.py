@@ -16,7 +16,7 @@ Then: TypeAlias = Literal["wait", "end if silent", "leave"]
 LIMIT_S = 20.0
 """Of silence while an answer is due."""
 
-SILENCE_S = 0.05
+SILENCE_S = 0.3
 """After which a client says that it has nothing more to send."""
 
 NO_HTTP = b"Invalid HTTP request received."
