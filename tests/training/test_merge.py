@@ -176,6 +176,8 @@ def run(recipe: Path, stage: str, *options: str, exit_code: int = 0) -> str:
 def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
     runs = recipe.parent / "runs" / "mine"
     (recipe.parent / "sa_9.json").unlink()
+    assert "pictures/s" in run(recipe, "embeddings", "--smoke", "2")
+    assert not list(recipe.parent.glob("embeddings*"))
     for stage in ("embeddings", "stage1"):
         assert "warning" not in run(recipe, stage)
     assert "1 files without their pair" in run(recipe, "stage2")

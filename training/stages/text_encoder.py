@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -144,7 +145,8 @@ class TextEncoderTrainingConfig(TrainedSettings):
         """
         few = {"count": min(self.corpus.count, steps * self.batch), "held_out": self.batch}
         small = self.model_copy(update={"corpus": self.corpus.model_copy(update=few)})
-        return super(TextEncoderTrainingConfig, small).smoke(stage, steps=steps)
+        pace = super(TextEncoderTrainingConfig, small).smoke(stage, steps=steps)
+        return replace(pace, pictures_per_s=None)  # they are texts
 
     def _read_texts(
         self, stage: Stage, config: BertTextConfig, teacher: TextTeacher
