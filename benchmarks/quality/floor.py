@@ -1,84 +1,20 @@
-"""Classification as ranks: how many labels are placed before the right one.
+"""A floor that needs no learning: the nearest training cut-out by HOG and colour.
 
-The floor, which needs no learning, is the nearest training cut-out by HOG and colour. HOG is Dalal
-and Triggs's: gradients of the strongest colour channel, nine unsigned orientations, 8 x 8 px cells,
-2 x 2 cells a block, L2-Hys. It is written out here since OpenCV 5 no longer has it.
+HOG is Dalal and Triggs's: gradients of the strongest colour channel, nine unsigned orientations,
+8 x 8 px cells, 2 x 2 cells a block, L2-Hys. It is written out since OpenCV 5 no longer has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
-
-from benchmarks.quality.drawings import Drawings
-from benchmarks.quality.record import UNSEEN, TopK
-from benchmarks.quality.scores import rank_of_truth, share_within
-from benchmarks.report import track
-from samclip_sdk import SamClip
-from samclip_sdk.text.unit_length import normalize
-
-Rank = Callable[[np.ndarray], np.ndarray]
-"""A picture, uint8 RGB [H,W,3], to a score for each noun, float [K]; only the order counts."""
 
 _SIDE_PX = 64
 _CELL_PX = 8
 _BINS = 9
 _HYS = 0.2  # a single strong edge counts no more than this in its block
-
-
-def measure_ranking(
-    rank: Rank, drawings: Drawings, *, who: str, name: str | None = None
-) -> Iterator[TopK]:
-    """Ranks the nouns of clean and of composed pictures; `name` is for the progress bar.
-
-    Of nouns never taught there are two rows each: told apart among themselves, and among the taught
-    ones too.
-    """
-    clean = drawings.clean()
-    passed_over = [range(drawings.taught), ()] if drawings.split == UNSEEN else [()]
-    for picture, pictures, count in (
-        ("clean", clean, len(clean)),
-        ("composed", drawings.composed(), drawings.settings.pictures),
-    ):
-        ranks: list[list[int]] = [[] for _ in passed_over]
-        shown = f"classify: {drawings.split}, {picture}, {name or who}"
-        for each in track(pictures, shown, total=count):
-            scores = rank(each.image)
-            for own, others in zip(ranks, passed_over, strict=True):
-                neither = [*others, *each.also]
-                own.append(rank_of_truth(scores, right=[each.label], passed_over=neither))
-        for own, others in zip(ranks, passed_over, strict=True):
-            yield TopK(
-                who=who,
-                split=drawings.split,
-                picture=picture,
-                labels=len(drawings.nouns) - len(others),
-                pictures=len(own),
-                top1=share_within(own, 1),
-                top5=share_within(own, 5),
-            )
-
-
-def embed_nouns(model: SamClip, nouns: Sequence[str]) -> np.ndarray:
-    """Embeds K nouns as `SamClip.classify` does: float32 [K,E], unit length.
-
-    One that is there twice, as in ImageNet, has two equal rows; `classify` would refuse it.
-    """
-    return np.stack([embed_noun(model, noun) for noun in track(nouns, "nouns")])
-
-
-def embed_noun(model: SamClip, noun: str) -> np.ndarray:
-    """The mean of a noun's templates, float32 [E], unit length."""
-    prompts = [each.replace("{}", noun) for each in model.manifest.text.templates]
-    return normalize(model.embed_text(prompts).mean(axis=0))
-
-
-def by_logits(model: SamClip, nouns: Sequence[str]) -> Rank:
-    """Ranks nouns by a model's own classification."""
-    labels = list(nouns)
-    return lambda image: model.classify(image, labels).logits
 
 
 class NearestCutout:
