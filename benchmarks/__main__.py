@@ -22,8 +22,9 @@ from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import quality
 from benchmarks.record import read_record
 from benchmarks.reliability.command import reliability
-from benchmarks.serve.command import serve
+from benchmarks.serve.measure import serve
 from benchmarks.speed.command import compare, speed
+from benchmarks.suite import command
 from benchmarks.tiles import tiles
 from benchmarks.video import measure as following
 from benchmarks.video.made_video import FRAMES, actors, labels_of, make_frames
@@ -117,7 +118,7 @@ def video(
 app.add_typer(reliability, name="reliability")
 app.command()(tiles)
 app.command()(annotate)
-app.command()(serve)
+app.command("serve")(command("serve", serve, shows=["serve"]))
 
 
 @app.command("training-cost")

@@ -12,13 +12,21 @@ from typer.testing import CliRunner
 
 from benchmarks import pages
 from benchmarks.__main__ import app
-from benchmarks.pages import CARD, CARD_SOURCE, RECORDS, ROOT, SPEEDS, render_pages, stale_pages
+from benchmarks.old_pages import SPEEDS
+from benchmarks.pages import (
+    CARD,
+    CARD_SOURCE,
+    RECORDS,
+    ROOT,
+    insert_tables,
+    render_pages,
+    stale_pages,
+)
 from benchmarks.paper.record import Results
 from benchmarks.paper.report import CHARTS as PARTS
 from benchmarks.photographs.record import PhotographQuality
 from benchmarks.quality.record import Quality
 from benchmarks.record import read_record
-from benchmarks.report import insert_tables
 from benchmarks.speed.record import Speed
 from samclip_sdk.bundle.open import DEFAULT_MODEL, EMBEDDED
 from tests.drawings import TINY_BUNDLE
@@ -32,7 +40,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for page in render_pages(ROOT):
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / page, tmp_path / page)
-    for record in (ROOT / RECORDS).glob("*.json"):
+    for record in (ROOT / RECORDS).glob("*.json*"):
         shutil.copy(record, tmp_path / RECORDS)
     (tmp_path / RECORDS / "images").mkdir()
     monkeypatch.setattr("benchmarks.__main__.ROOT", tmp_path)
@@ -109,11 +117,21 @@ def test_a_shipped_card_is_not_written(copy: Path) -> None:
 
 def test_nothing_is_written_if_a_record_is_another_file(copy: Path) -> None:
     (copy / RECORDS / "paper.json").write_text('{"lambda": 1}', encoding="utf-8")
-    (copy / RECORDS / "speed.schema.json").unlink()
+    page = copy / RECORDS / "speed.md"
+    page.write_text(page.read_text("utf-8").replace("×", "x"), "utf-8")
+    before = page.read_bytes()
     code, said = run("--write")
     assert (code, len(said.splitlines())) == (1, 1)
     assert "paper.json holds no Results: lambda" in said
-    assert not (copy / RECORDS / "speed.schema.json").exists()
+    assert page.read_bytes() == before
+
+
+def test_nothing_is_written_if_a_table_is_damaged(copy: Path) -> None:
+    place = copy / RECORDS / "serve.jsonl"
+    place.write_text(place.read_text("utf-8").replace("p50_ms", "p99_ms"), "utf-8")
+    code, said = run("--write")
+    assert (code, len(said.splitlines())) == (1, 1)
+    assert "serve.jsonl, line 6: three labels of a new picture 1 p99_ms is there twice" in said
 
 
 def test_a_table_is_replaced_and_nothing_else() -> None:
@@ -132,7 +150,7 @@ def test_a_page_without_a_place_is_refused(page: str) -> None:
 
 def test_every_page_has_a_record() -> None:
     shown = {Path(page).stem for page in render_pages(ROOT) if page.startswith(str(RECORDS))}
-    records = {path.stem for path in (ROOT / RECORDS).glob("*.json")}
+    records = {path.stem for path in (ROOT / RECORDS).glob("*.json*")}
     # The tables of these stand on pages with other names.
     elsewhere = {"annotate", "encoders", "paper_photographs", "quality_held_out", "reliability"}
     assert shown | elsewhere == records

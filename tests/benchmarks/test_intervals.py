@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.photographs.figures import (
+from benchmarks.intervals import (
     Bootstrap,
     area_under_curve,
     mean,
