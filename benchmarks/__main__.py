@@ -17,9 +17,9 @@ from benchmarks.annotate import annotate
 from benchmarks.artifacts import record as artifacts_record
 from benchmarks.command import ModelName, Output, Runtime, Write, measurement, one_line_errors
 from benchmarks.pages import ROOT, stale_pages, write_pages
-from benchmarks.paper.command import paper
+from benchmarks.paper.command import paper, paper_suite, shown_parts
 from benchmarks.public.command import LAYOUTS, evaluate
-from benchmarks.quality.command import quality
+from benchmarks.quality.command import quality, suite_name
 from benchmarks.record import read_record
 from benchmarks.reliability.command import reliability
 from benchmarks.serve.measure import serve
@@ -37,8 +37,8 @@ Sizes = Annotated[list[int], typer.Option(help="side of a picture in pixels; rep
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
 )
-app.command()(quality)
-app.command(epilog=LAYOUTS)(evaluate)
+app.command("quality")(command(suite_name, quality, shows=lambda suite: [suite]))
+app.command("evaluate", epilog=LAYOUTS)(command("evaluate", evaluate, shows=["evaluate"]))
 app.command()(speed)
 app.command()(compare)
 
@@ -77,7 +77,7 @@ def artifacts(
         measured.finish(record, artifacts_record.render(record))
 
 
-app.command()(paper)
+app.command("paper")(command(paper_suite, paper, shows=shown_parts))
 
 
 @app.command()

@@ -14,6 +14,9 @@ import jinja2
 
 from benchmarks import old_pages
 from benchmarks.intervals import Estimate
+from benchmarks.paper import charts as paper_charts
+from benchmarks.paper import words
+from benchmarks.quality import charts as quality_charts
 from benchmarks.table import Row, Table, read_table
 from samclip_sdk.system.atomic_file import atomic_file
 
@@ -25,12 +28,28 @@ CARD_SOURCE = "training/checkpoints/mobile/refinement/card.md"
 """The embedded bundle's model card, and what it is made of. The bundle's manifest has the card's
 checksum, so that only an export of the checkpoint may write it."""
 
-PAGES: dict[str, dict[str, str]] = {
-    f"{RECORDS}/serve.md": {"serve": "serve"},
-}
-"""Page -> marker -> the template of what stands there."""
+_CARD = {"quality_photographs": "photographs_summary"}
 
-CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {}
+PAGES: dict[str, dict[str, str]] = {
+    "README.md": {"held_out_sets": "held_out_summary"},
+    "docs/results.md": {
+        name: f"paper/{name}@paper_photographs" for name in words.PARTS if name != "lambdas"
+    },
+    f"{RECORDS}/serve.md": {"serve": "serve"},
+    f"{RECORDS}/quality.md": {"quality": "quality"},
+    f"{RECORDS}/held_out_sets.md": {"held_out_sets": "held_out_sets"},
+    f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},
+    f"{RECORDS}/paper.md": {name: f"paper/{name}@paper" for name in words.PARTS},
+    "training/checkpoints/tiny/stage3/card.md": {"quality": "quality"},
+    CARD_SOURCE: _CARD,
+    CARD: _CARD,
+}
+"""Page -> marker -> the template of what stands there; one for several tables names its own."""
+
+CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {
+    "quality_photographs.svg": quality_charts.draw_curve,
+    **paper_charts.CHARTS,
+}
 """File -> what draws it, of the tables that it reads by name."""
 
 Figure = Row | Estimate | float | None
@@ -56,8 +75,13 @@ def _read(root: Path, name: str) -> Table:
 
 
 def render(name: str, read: Callable[[str], Table]) -> str:
-    """What a template makes of the tables that it reads by name, whole lines of Markdown."""
-    return f"{_environment().get_template(f'{name}.md').render(read=read).strip()}\n"
+    """What a template makes of the tables that it reads by name, whole lines of Markdown.
+
+    A template for several tables has the one of its name behind an @, as `suite`.
+    """
+    template, _, suite = name.partition("@")
+    found = _environment().get_template(f"{template}.md").render(read=read, suite=suite)
+    return f"{found.strip()}\n"
 
 
 def print_tables(suite: str, table: Table, names: Sequence[str]) -> str:
@@ -67,7 +91,8 @@ def print_tables(suite: str, table: Table, names: Sequence[str]) -> str:
     found = {name: render(name, lambda asked: {suite: table}[asked]) for name in names}
     if len(found) == 1:
         return found[names[0]]
-    return "\n\n".join(f"## {name.replace('_', ' ')}\n\n{text}" for name, text in found.items())
+    heads = {name: name.partition("@")[0].rpartition("/")[2].replace("_", " ") for name in found}
+    return "\n\n".join(f"## {heads[name]}\n\n{text}" for name, text in found.items())
 
 
 def show_figures(table: Table) -> str:
@@ -97,6 +122,10 @@ def _environment() -> jinja2.Environment:
         "fixed": fixed,
     }
     made.globals |= {"grid": grid, "by_size": by_size, "NONE": NONE}
+    for each in (words.part_of, words.names_of):
+        made.globals[each.__name__] = each
+    for name in ("METHODS", "BACKBONES", "KINDS"):
+        made.globals[name] = getattr(words, name)
     return made
 
 

@@ -185,12 +185,12 @@ def command(
     suite: str | Callable[[Mapping[str, Any]], str],
     function: Callable[..., None],
     *,
-    shows: Sequence[str] = (),
+    shows: Sequence[str] | Callable[[str], Sequence[str]] = (),
 ) -> Callable[..., None]:
     """What typer runs for a suite: its own options, --output and --write.
 
-    `suite` names the table, or tells its name by the options. The options' values are the settings
-    of the run.
+    `suite` names the table, or tells its name by the options, and `shows` the templates that are
+    printed at the end, or tells them by that name. The options' values are the settings of the run.
     """
     word = inspect.Parameter.KEYWORD_ONLY
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
@@ -205,7 +205,8 @@ def command(
             name = suite if isinstance(suite, str) else suite(asked)
         settings = {key: _plain(value) for key, value in asked.items() if value is not None}
         place = {"output": output, "write": write}
-        with measuring(name, **place, shows=shows, settings=settings) as measured:
+        shown = shows(name) if callable(shows) else shows
+        with measuring(name, **place, shows=shown, settings=settings) as measured:
             function(measured, **asked)
 
     run.__doc__ = function.__doc__

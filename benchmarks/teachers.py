@@ -1,7 +1,7 @@
 """What training left, behind the public API: it is measured as an app would see it.
 
 The teachers of a run are found by its own settings. They are measured as stage 0, which has SAM's
-parts and CLIP's text tower; CLIP's image tower, which a merged model does not have, is run as it is.
+parts and CLIP's text tower; CLIP's image tower, which a merged model has not, is run as it is.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pydantic import TypeAdapter
 from benchmarks.metrics.names import Rank
 from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
-from samclip_sdk.errors import BundleError
 from samclip_sdk.bundle.manifest import PAD_COLOUR, TOKENIZER_NAME
+from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import read_config, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig

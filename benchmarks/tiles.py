@@ -18,7 +18,7 @@ import numpy as np
 import typer
 
 from benchmarks.command import ModelName, Output, Runtime, Seed, measurement
-from benchmarks.quality.scores import iou
+from benchmarks.metrics.masks import iou
 from benchmarks.record import Model, Record, Run, timed
 from benchmarks.report import columns, track
 from samclip_sdk import SamClip

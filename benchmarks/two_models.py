@@ -74,7 +74,9 @@ class Candidates:
     Of what SAM `found`, masks that are empty are left out. `predicted_iou` has SAM's for each.
     """
 
-    def __init__(self, image: np.ndarray, found: Masks, clip: ClipTeacher, *, offset: float) -> None:
+    def __init__(
+        self, image: np.ndarray, found: Masks, clip: ClipTeacher, *, offset: float
+    ) -> None:
         seen = found.masks.any(axis=(1, 2))
         self._image, self._masks, self._boxes = image, found.masks[seen], found.boxes[seen]
         self._clip, self.predicted_iou = clip, found.scores[seen]

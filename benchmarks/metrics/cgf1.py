@@ -16,8 +16,6 @@ from pycocotools import mask as coco_masks
 from scipy.optimize import linear_sum_assignment
 
 IOUS = np.linspace(0.5, 0.95, 10)
-MIN_SCORE = 0.5
-"""Predictions below it do not count."""
 
 _SMALL, _TINY = 1e-4, 1e-6  # SA-Co's own, so that nothing is divided by nothing
 

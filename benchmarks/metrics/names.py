@@ -11,7 +11,7 @@ from benchmarks.intervals import Bootstrap, Estimate, mean
 Rank = Callable[[np.ndarray], np.ndarray]
 """A picture, uint8 RGB [H,W,3], to a score for each name, float [K]; only the order counts."""
 
-_ROWS = 256  # of the score matrix in memory at a time: 25,000 captions by 5,000 pictures is 500 MB
+ROWS = 256  # of the score matrix in memory at a time: 25,000 captions by 5,000 pictures is 500 MB
 
 
 def rank_of_truth(
@@ -59,8 +59,8 @@ def ranks_of_own(
     they are of, or about. Every query has an own answer.
     """
     found = []
-    for start in range(0, len(queries), _ROWS):
-        rows = slice(start, start + _ROWS)
+    for start in range(0, len(queries), ROWS):
+        rows = slice(start, start + ROWS)
         scores, own = queries[rows] @ answers.T, asked[rows, None] == given
         best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
         found.append(((scores >= best) & ~own).sum(axis=1))

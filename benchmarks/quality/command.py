@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,14 @@ import typer
 
 from benchmarks.charts import encode_figure, new_figure
 from benchmarks.intervals import Bootstrap
+from benchmarks.pages import RECORDS, ROOT
+from benchmarks.quality.charts import draw_curve
 from benchmarks.quality.dataset import ALL, Dataset
 from benchmarks.quality.drawings import UNSEEN, load_drawings
 from benchmarks.quality.floor import NearestCutout
 from benchmarks.quality.measure import add_costs, add_names, add_prompts, add_texts, ask_masks
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
+from benchmarks.table import read_table
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.runtimes.source import BundleSource
@@ -93,7 +97,9 @@ def quality(
         floor = NearestCutout(cutouts, labels=labels, num_nouns=taught)
         for drawings in splits:
             others = {} if drawings.split == UNSEEN else {"floor": lambda _: floor.scores}
-            _measure(measured, samclip, drawings, seed=seed, teachers=teachers, others=others)
+            measure_dataset(
+                measured, samclip, drawings, seed=seed, teachers=teachers, others=others
+            )
 
 
 def _taught(samclip: SamClip) -> int:
@@ -102,7 +108,7 @@ def _taught(samclip: SamClip) -> int:
     return int(provenance.get("checkpoint", provenance).get("nouns", _NOUNS))
 
 
-def _measure(
+def measure_dataset(
     measured: Measuring,
     model: SamClip,
     dataset: Dataset,
@@ -159,21 +165,28 @@ def _on_photographs(
     measured.settings |= {"sets": list(dataset.sets), "complete": complete}
     if sheet is not None:
         write_sheet(sheet, model, dataset.photographs, seed=seed)
-    _measure(measured, model, dataset, seed=seed, teachers=teachers, pipeline=True)
+    measure_dataset(measured, model, dataset, seed=seed, teachers=teachers, pipeline=True)
+    measured.save()
+    if measured.place.parent != ROOT / RECORDS:  # a published curve is on its page
+        with atomic_file(measured.place.with_suffix(".svg")) as file:
+            file.write(draw_curve(lambda _: read_table(measured.place)))
 
 
 def _on_held_out_sets(
     measured: Measuring, model: SamClip, *, root: Path, limit: int | None, seed: int
 ) -> None:
     """On the sets of the committed list below `root`."""
-    from benchmarks.quality.held_out import choose_held_out, read_list
+    from benchmarks.quality.held_out import FRESH, choose_held_out, read_list
 
     source = model.source
     path = source.nouns_path if isinstance(source, BundleSource) else None
     taught = () if path is None else model.load_vocabulary(path)
     chosen = choose_held_out(root, read_list(), limit=limit, seed=seed, taught=taught)
     measured.settings |= {"pictures": chosen.counts()}
-    _measure(measured, model, chosen, seed=seed)
+    splits = Counter(split for picture in chosen.sets for split in chosen.splits(picture))
+    for split in sorted(splits, key=lambda split: (split.startswith(FRESH), split.endswith(ALL))):
+        measured.add("pictures", split, asked=splits[split])
+    measure_dataset(measured, model, chosen, seed=seed)
 
 
 def write_sheet(path: Path, model: SamClip, photographs: Any, *, seed: int) -> None:

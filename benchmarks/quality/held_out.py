@@ -64,6 +64,12 @@ class HeldOutPictures:
     asked: AskedPhotographs
     taught: Sequence[str] = ()
 
+    def splits(self, picture: int) -> tuple[str, ...]:
+        """Its group and all; and both again if no earlier training saw it."""
+        own, one = self.sets[picture], self.photographs[picture]
+        fresh = one.found.file_names[one.row] not in own.seen
+        return (own.group, ALL, *((FRESH + own.group, FRESH + ALL) if fresh else ()))
+
     def counts(self) -> dict[str, int]:
         """How many pictures of each set are asked."""
         return dict(sorted(Counter(each.name for each in self.sets.values()).items()))
@@ -98,13 +104,13 @@ class HeldOutPictures:
     def question(self, picture: int, embed_text: EmbedText) -> Masked:
         """Things of half a percent or more, and names of which some are known to be absent."""
         own, one = self.sets[picture], self.photographs[picture]
-        fresh = one.found.file_names[one.row] not in own.seen
-        splits = (own.group, ALL, *((FRESH + own.group, FRESH + ALL) if fresh else ()))
         absent = list(own.absent)
         if one.found.complete:
             absent = [self.photographs.names[each] for each in self.photographs.absent(picture)]
         objects, asked = objects_of(self.photographs, picture), self._ask(picture)
-        return Masked(picture, self.read(picture), objects, asked, absent, splits, own.name)
+        return Masked(
+            picture, self.read(picture), objects, asked, absent, self.splits(picture), own.name
+        )
 
     def tuning(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
         """None: they are measured on alone."""

@@ -126,7 +126,9 @@ def add_prompts(measured: Measuring, answers: Answers, bootstrap: Bootstrap, *, 
             own = rows[part]
             figures = prompt_figures(own, bootstrap)
             measured.add(f"{who}: prompts", of, n=len(own), **figures)
-            groups = np.unique([answers.sets[each] for each in own["owner"].tolist()], return_inverse=True)
+            groups = np.unique(
+                [answers.sets[each] for each in own["owner"].tolist()], return_inverse=True
+            )
             if len(groups[0]) > 1:
                 figures = prompt_figures(own, bootstrap, groups=groups[1])
                 measured.add(f"{who}: prompts, mean over sets", of, n=len(own), **figures)
@@ -144,7 +146,7 @@ def add_texts(
             figures = text_figures(own, bootstrap, threshold=threshold)
             measured.add(way, split, n=len(np.unique(own["owner"])), **figures)
         for point, figures in curve(table) if way in ("clip_head", "both_heads") else ():
-            measured.add(f"curve: {way}", f"{point:.4f}", **figures)
+            measured.add(f"curve: {way}", str(point), **figures)
     for split, pictures in answers.parts():
         own = pairs[np.isin(pairs["owner"], pictures)]
         measured.add("presence", split, **presence_figures(own, bootstrap))

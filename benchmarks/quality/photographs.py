@@ -46,6 +46,11 @@ class ValPhotographs:
     scenes: int | None = None
     folder: Path | None = None
 
+    @property
+    def split(self) -> str:
+        """What figures over all of them are called."""
+        return ALL
+
     @cached_property
     def photographs(self) -> Photographs:
         """All of them."""
@@ -79,7 +84,9 @@ class ValPhotographs:
     def read(self, picture: int) -> np.ndarray:
         """The user's own pictures are counted on behind the split's."""
         own = picture - len(self.photographs)
-        return read_photograph(self.photographs, picture) if own < 0 else load_image(self._own[own][0])
+        return (
+            read_photograph(self.photographs, picture) if own < 0 else load_image(self._own[own][0])
+        )
 
     @cached_property
     def _asked(self) -> AskedPhotographs | None:

@@ -62,7 +62,7 @@ def by_drawn_points(
     kinds = np.full(points.shape[:2], _NO_POINT)
     for place, (label, scores) in enumerate(zip(labels, found.score_maps, strict=True)):
         rng = np.random.default_rng([seed, zlib.crc32(label.encode())])
-        own = _draw(scores, frame=frame, rng=rng)
+        own = draw_points(scores, frame=frame, rng=rng)
         points[place, : len(own)], kinds[place, : len(own)] = own, 1
     maps = [mask_prompt(each, frame=frame, side=side) for each in found.score_maps]
     answer = model.segment(
@@ -75,7 +75,7 @@ def by_drawn_points(
     return answer.masks, found.presence
 
 
-def _draw(score_map: np.ndarray, *, frame: Frame, rng: np.random.Generator) -> np.ndarray:
+def draw_points(score_map: np.ndarray, *, frame: Frame, rng: np.random.Generator) -> np.ndarray:
     """Points [n,2] in image pixels, of cells that score above a half, by their scores.
 
     The best cell alone where none does.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.quality.scores import iou
+from benchmarks.metrics.masks import iou
 from benchmarks.record import Model, Record, Run, Share, timed
 from benchmarks.report import columns, percent
 from benchmarks.video.made_video import LABELS, MadeFrame

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.paper.record import Results
+from benchmarks.paper.report import CHARTS as PARTS
+from benchmarks.photographs.record import PhotographQuality
+from benchmarks.quality.record import Quality
 from typer.testing import CliRunner
 
 from benchmarks import pages
@@ -22,10 +26,6 @@ from benchmarks.pages import (
     render_pages,
     stale_pages,
 )
-from benchmarks.paper.record import Results
-from benchmarks.paper.report import CHARTS as PARTS
-from benchmarks.photographs.record import PhotographQuality
-from benchmarks.quality.record import Quality
 from benchmarks.record import read_record
 from benchmarks.speed.record import Speed
 from samclip_sdk.bundle.open import DEFAULT_MODEL, EMBEDDED
