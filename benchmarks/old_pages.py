@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import costs
-from benchmarks.artifacts import record as artifacts_record
 from benchmarks.paper import report as paper_report
 from benchmarks.paper.record import Results
 from benchmarks.photographs import held_out_record
@@ -15,11 +13,8 @@ from benchmarks.quality import record as quality_record
 from benchmarks.record import AnyRecord, read_record
 from benchmarks.reliability import record as reliability_record
 from benchmarks.report import join_tables
-from benchmarks.speed import report as speed_report
-from benchmarks.speed.record import Speed
 
 RECORDS = "docs/benchmarks"
-SPEEDS = ("speed", "speed_vit_b")
 CARD = "samclip_sdk/bundle/embedded/samclip-mobile/README.md"
 CARD_SOURCE = "training/checkpoints/mobile/refinement/card.md"
 _CHART = "\n\n![Present labels found against false ones](images/quality_photographs.svg)\n"
@@ -35,26 +30,18 @@ def render_pages(root: Path) -> dict[str, dict[str, str]]:
     def read(kind: type[AnyRecord], name: str) -> AnyRecord:
         return _read(kind, root, name)
 
-    speed, vit_b = (read(Speed, name) for name in SPEEDS)
     drawn = {"quality": quality_record.render(read(quality_record.Quality, "quality"))}
     photographs = read(PhotographQuality, "quality_photographs")
     taught = photographs_report.render_taught(read(PhotographQuality, "quality_held_out"))
     unseen = read(held_out_record.HeldOutQuality, "held_out_sets")
     summary = {"quality_photographs": photographs_report.render_summary(photographs)}
-    artifacts = artifacts_record.render(read(artifacts_record.Artifacts, "artifacts"))
-    training = costs.render_training(read(costs.TrainingCost, "training_cost"))
-    encoders = costs.render_encoders(read(costs.EncoderCosts, "encoders"))
-    annotating = costs.render_annotation(read(costs.AnnotationCosts, "annotate"))
     held = reliability_record.render(read(reliability_record.Reliability, "reliability"))
     return {
         "README.md": {
             "held_out_sets": held_out_record.render_summary(unseen),
-            "speed": speed_report.render_summary(speed),
         },
-        "docs/performance.md": {"encoders": encoders},
         "docs/reliability.md": held,
         "docs/results.md": _with_charts(read(Results, "paper_photographs")),
-        "docs/how-to/many-machines.md": annotating,
         f"{RECORDS}/quality.md": drawn,
         f"{RECORDS}/held_out_sets.md": {
             "held_out_sets": f"{join_tables(held_out_record.render(unseen))}\n"
@@ -63,10 +50,6 @@ def render_pages(root: Path) -> dict[str, dict[str, str]]:
             "quality_photographs": f"{join_tables(photographs_report.render(photographs))}{_CHART}",
             "held_out": taught,
         },
-        f"{RECORDS}/speed.md": speed_report.render_default(speed),
-        f"{RECORDS}/speed_vit_b.md": speed_report.render_vit_b(vit_b),
-        f"{RECORDS}/artifacts.md": {"artifacts": artifacts},
-        f"{RECORDS}/training_cost.md": {"training_cost": training},
         f"{RECORDS}/paper.md": paper_report.render(read(Results, "paper")),
         "training/checkpoints/tiny/stage3/card.md": drawn,
         CARD_SOURCE: summary,
@@ -87,11 +70,7 @@ def _with_charts(paper: Results) -> dict[str, str]:
 
 def draw_charts(root: Path) -> dict[str, bytes]:
     """File -> chart."""
-    charts = {
-        f"{name}.png": speed_report.draw_chart(speed)
-        for name in SPEEDS
-        if (speed := _read(Speed, root, name)).subjects
-    }
+    charts: dict[str, bytes] = {}
     for name, prefix in (("paper", ""), ("paper_photographs", "photographs_")):
         drawn = paper_report.draw_charts(_read(Results, root, name))
         charts |= {f"{prefix}{part}.png": chart for part, chart in drawn.items()}

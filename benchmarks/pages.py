@@ -6,34 +6,60 @@ template of the folder `templates`, out of the tables in docs/benchmarks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 
 import jinja2
 
 from benchmarks import old_pages
-from benchmarks.intervals import Estimate
-from benchmarks.table import Row, Table, read_table
+from benchmarks.figures import (
+    NONE,
+    by_size,
+    digits,
+    fixed,
+    general,
+    grid,
+    interval,
+    megabytes,
+    percent,
+    spread,
+    times,
+)
+from benchmarks.intervals import exact, judge, quotient
+from benchmarks.speed.chart import draw_chart
+from benchmarks.table import Table, read_table
 from samclip_sdk.system.atomic_file import atomic_file
 
 ROOT = Path(__file__).parents[1]
 RECORDS = Path("docs/benchmarks")
-NONE = "–"
 CARD = "samclip_sdk/bundle/embedded/samclip-mobile/README.md"
 CARD_SOURCE = "training/checkpoints/mobile/refinement/card.md"
 """The embedded bundle's model card, and what it is made of. The bundle's manifest has the card's
 checksum, so that only an export of the checkpoint may write it."""
 
 PAGES: dict[str, dict[str, str]] = {
+    "README.md": {"speed": "speed_summary"},
+    "docs/performance.md": {"encoders": "encoders"},
+    "docs/how-to/many-machines.md": {
+        each: each for each in ("annotate_labels", "annotate_workers")
+    },
+    f"{RECORDS}/artifacts.md": {"artifacts": "artifacts"},
     f"{RECORDS}/serve.md": {"serve": "serve"},
+    f"{RECORDS}/speed.md": {each: f"speed_{each}" for each in ("bars", "subjects", "runs")},
+    f"{RECORDS}/speed_vit_b.md": {
+        each: f"speed_vit_b_{each}"
+        for each in ("bars", "subjects", "costs", "shares", "image_encoder", "boxes")
+    },
+    f"{RECORDS}/training_cost.md": {"training_cost": "training_cost"},
 }
 """Page -> marker -> the template of what stands there."""
 
-CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {}
+CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {
+    "speed.png": lambda read: draw_chart(read("speed").parts[-1]),
+    "speed_vit_b.png": lambda read: draw_chart(read("speed_vit_b").parts[-1]),
+}
 """File -> what draws it, of the tables that it reads by name."""
-
-Figure = Row | Estimate | float | None
 
 
 def render_pages(root: Path) -> dict[str, str]:
@@ -95,69 +121,12 @@ def _environment() -> jinja2.Environment:
         "spread": spread,
         "mb": megabytes,
         "fixed": fixed,
+        "times": times,
+        "general": general,
     }
     made.globals |= {"grid": grid, "by_size": by_size, "NONE": NONE}
+    made.globals |= {"exact": exact, "quotient": quotient, "judge": judge}
     return made
-
-
-def _value(figure: Figure) -> float | None:
-    return figure.value if isinstance(figure, (Row, Estimate)) else figure
-
-
-def percent(figure: Figure) -> str:
-    """A share in percent, to one decimal."""
-    value = _value(figure)
-    return NONE if value is None else f"{100 * value:.1f}"
-
-
-def interval(figure: Row | Estimate | None) -> str:
-    """A share in percent, and its interval."""
-    if figure is None:
-        return NONE
-    return f"{percent(figure)} ({percent(figure.low)} to {percent(figure.high)})"
-
-
-def digits(figure: Figure) -> str:
-    """Three digits, or as many as there are before the point."""
-    value = _value(figure)
-    if value is None:
-        return NONE
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def spread(figure: Figure) -> str:
-    """A figure of three digits, and in brackets its limits, if they are known."""
-    if not isinstance(figure, (Row, Estimate)) or figure.low is None:
-        return digits(figure)
-    return f"{digits(figure)} ({digits(figure.low)}–{digits(figure.high)})"
-
-
-def megabytes(figure: Figure) -> str:
-    """Whole megabytes, of 10^6 bytes."""
-    return fixed(figure, 0, per=1e6)
-
-
-def fixed(figure: Figure, places: int, per: float = 1) -> str:
-    """So many decimals of a figure, in units of `per`."""
-    value = _value(figure)
-    return NONE if value is None else f"{value / per:.{places}f}"
-
-
-def grid(heads: Sequence[str], rows: Iterable[Sequence[object]], *, words: int = 1) -> str:
-    """A table in Markdown, without an end of line; the first `words` columns are of words."""
-    rule = "|" + "---|" * words + "---:|" * (len(heads) - words)
-    first, *lines = (
-        "|" + "".join(f" {cell} |" if cell != "" else " |" for cell in row)
-        for row in (heads, *rows)
-    )
-    return "\n".join([first, rule, *lines])
-
-
-def by_size(head: str, cells: Mapping[str, Mapping[int, str]], *, unit: str) -> str:
-    """A table with a row for each name and a column for each size: name -> size -> cell."""
-    sizes = sorted({size for own in cells.values() for size in own})
-    rows = [[name, *(own.get(size, NONE) for size in sizes)] for name, own in cells.items()]
-    return grid([head, *(f"{size}{unit}" for size in sizes)], rows)
 
 
 def insert_tables(page: str, tables: Mapping[str, str]) -> str:

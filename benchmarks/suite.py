@@ -185,12 +185,12 @@ def command(
     suite: str | Callable[[Mapping[str, Any]], str],
     function: Callable[..., None],
     *,
-    shows: Sequence[str] = (),
+    shows: Sequence[str] | Callable[[Mapping[str, Any]], Sequence[str]] = (),
 ) -> Callable[..., None]:
     """What typer runs for a suite: its own options, --output and --write.
 
-    `suite` names the table, or tells its name by the options. The options' values are the settings
-    of the run.
+    `suite` names the table, and `shows` the templates that are printed, or each tells them by the
+    options, before any work. The options' values are the settings of the run.
     """
     word = inspect.Parameter.KEYWORD_ONLY
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
@@ -202,10 +202,12 @@ def command(
 
     def run(*, output: Path | None, write: bool, **asked: Any) -> None:
         with one_line_errors():
-            name = suite if isinstance(suite, str) else suite(asked)
+            told = {**asked, "write": write}
+            name = suite if isinstance(suite, str) else suite(told)
+            shown = shows(told) if callable(shows) else shows
         settings = {key: _plain(value) for key, value in asked.items() if value is not None}
         place = {"output": output, "write": write}
-        with measuring(name, **place, shows=shows, settings=settings) as measured:
+        with measuring(name, **place, shows=shown, settings=settings) as measured:
             function(measured, **asked)
 
     run.__doc__ = function.__doc__

@@ -152,6 +152,14 @@ class Part(NamedTuple):
         )
         return list(dict.fromkeys(found))
 
+    def by_subject(self, split: str, metric: str = "ms") -> dict[str, float]:
+        """A figure of each subject that has it in a split."""
+        return {
+            row.subject: row.value
+            for row in self.rows.values()
+            if (row.split, row.metric) == (split, metric)
+        }
+
     def metrics(self, subject: str, split: str = "") -> dict[str, Row]:
         """All figures of a subject in a split, by metric."""
         return {
