@@ -14,11 +14,13 @@ from benchmarks.annotate import annotate
 from benchmarks.artifacts.measure import artifacts
 from benchmarks.compare import compare
 from benchmarks.costs import encoders, training_cost
-from benchmarks.pages import ROOT, stale_pages, write_pages
+from benchmarks.pages import PAGES, ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper
 from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import quality
-from benchmarks.reliability.command import reliability
+from benchmarks.reliability.kills import kills
+from benchmarks.reliability.memory import long_run, memory
+from benchmarks.reliability.threads import threads
 from benchmarks.serve.measure import serve
 from benchmarks.speed.command import speed, which_table, which_tables
 from benchmarks.suite import command, one_line_errors
@@ -35,7 +37,14 @@ app.command()(compare)
 app.command("artifacts")(command("artifacts", artifacts, shows=["artifacts"]))
 app.command()(paper)
 app.command("video")(command("video", video, shows=["video"]))
-app.add_typer(reliability, name="reliability")
+campaigns = typer.Typer(
+    no_args_is_help=True, help="Threads, memory, kills and long runs: see docs/reliability.md."
+)
+for campaign in (threads, memory, kills, long_run):
+    shown = list(PAGES["docs/reliability.md"])
+    name = campaign.__name__.replace("_", "-")
+    campaigns.command(name)(command("reliability", campaign, shows=shown))
+app.add_typer(campaigns, name="reliability")
 app.command("tiles")(command("tiles", tiles, shows=["tiles"]))
 labels_and_workers = ["annotate_labels", "annotate_workers"]
 app.command("annotate")(command("annotate", annotate, shows=labels_and_workers))

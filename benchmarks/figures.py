@@ -73,6 +73,11 @@ def general(value: float) -> str:
     return f"{round(value, 3):g}"
 
 
+def thousands(value: float) -> str:
+    """A number with commas, to as many decimals as it has."""
+    return f"{value:,.10g}"
+
+
 def grid(heads: Sequence[str], rows: Iterable[Sequence[object]], *, words: int = 1) -> str:
     """A table in Markdown, without an end of line; the first `words` columns are of words."""
     rule = "|" + "---|" * words + "---:|" * (len(heads) - words)

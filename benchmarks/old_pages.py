@@ -11,7 +11,6 @@ from benchmarks.photographs import record as photographs_report
 from benchmarks.photographs.record import PhotographQuality
 from benchmarks.quality import record as quality_record
 from benchmarks.record import AnyRecord, read_record
-from benchmarks.reliability import record as reliability_record
 from benchmarks.report import join_tables
 
 RECORDS = "docs/benchmarks"
@@ -35,12 +34,10 @@ def render_pages(root: Path) -> dict[str, dict[str, str]]:
     taught = photographs_report.render_taught(read(PhotographQuality, "quality_held_out"))
     unseen = read(held_out_record.HeldOutQuality, "held_out_sets")
     summary = {"quality_photographs": photographs_report.render_summary(photographs)}
-    held = reliability_record.render(read(reliability_record.Reliability, "reliability"))
     return {
         "README.md": {
             "held_out_sets": held_out_record.render_summary(unseen),
         },
-        "docs/reliability.md": held,
         "docs/results.md": _with_charts(read(Results, "paper_photographs")),
         f"{RECORDS}/quality.md": drawn,
         f"{RECORDS}/held_out_sets.md": {

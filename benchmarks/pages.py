@@ -24,6 +24,7 @@ from benchmarks.figures import (
     megabytes,
     percent,
     spread,
+    thousands,
     times,
 )
 from benchmarks.intervals import exact, judge, quotient
@@ -38,9 +39,14 @@ CARD_SOURCE = "training/checkpoints/mobile/refinement/card.md"
 """The embedded bundle's model card, and what it is made of. The bundle's manifest has the card's
 checksum, so that only an export of the checkpoint may write it."""
 
+CAMPAIGNS = ("threads", "memory", "kills", "long_runs")
+
 PAGES: dict[str, dict[str, str]] = {
     "README.md": {"speed": "speed_summary"},
     "docs/performance.md": {"encoders": "encoders"},
+    "docs/reliability.md": {
+        name: name for name in ("reliability", *(f"reliability_{each}" for each in CAMPAIGNS))
+    },
     "docs/how-to/many-machines.md": {
         each: each for each in ("annotate_labels", "annotate_workers")
     },
@@ -123,6 +129,7 @@ def _environment() -> jinja2.Environment:
         "fixed": fixed,
         "times": times,
         "general": general,
+        "thousands": thousands,
     }
     made.globals |= {"grid": grid, "by_size": by_size, "NONE": NONE}
     made.globals |= {"exact": exact, "quotient": quotient, "judge": judge}

@@ -6,9 +6,21 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated
 
-from benchmarks.record import Model, Record, Run
-from benchmarks.reliability.questions import VERBS, ask, digest_answer, make_subjects
+import typer
+
+from benchmarks.reliability.questions import (
+    TINY_BUNDLE,
+    VERBS,
+    ModelPath,
+    ask,
+    digest_answer,
+    load_exact,
+    make_subjects,
+)
+from benchmarks.suite import Measuring, Seed
 from samclip_sdk import SamClip
 
 PICTURES = 6
@@ -29,38 +41,6 @@ MIX = {
 SECONDS_BETWEEN = 0.5
 
 
-class VerbAnswers(Record):
-    """How often a verb was asked; `other` answers differ, in any bit, from the one alone."""
-
-    verb: str
-    calls: int
-    other: int
-
-
-class ThreadsRun(Run):
-    """Threads on one model that was just loaded, on `pictures` pictures, in an order by `seed`.
-
-    `failed` calls raised an error.
-    """
-
-    model: Model
-    threads: int
-    pictures: int
-    seed: int
-    verbs: tuple[VerbAnswers, ...]
-    failed: int
-
-    @property
-    def calls(self) -> int:
-        """Of all verbs."""
-        return sum(each.calls for each in self.verbs)
-
-    @property
-    def other(self) -> int:
-        """Answers that are not the ones alone."""
-        return sum(each.other for each in self.verbs)
-
-
 def plan_calls(calls: int, *, seed: int) -> list[tuple[str, int]]:
     """Verbs and the numbers of their pictures, every verb once at least, in a mixed order."""
     counts = {verb: max(1, round(calls * share)) for verb, share in MIX.items()}
@@ -78,14 +58,15 @@ def run_threads(
     calls: int,
     seed: int,
     on_progress: Callable[[int, int], None],
-) -> tuple[list[VerbAnswers], int]:
+) -> tuple[Counter[str], Counter[str]]:
     """Asks one model from many threads, and another one, alone, for the answers.
 
     `load` is called twice: the first calls of the threads meet a model of which no graph is open
     yet. `on_progress` is told how many calls are done, of how many; it may raise to stop them.
 
     Returns:
-        For each verb what came of it, and how many calls raised an error.
+        How often each verb was asked; and how many calls "failed", by an error, or got an "other
+        VERB": an answer that differs, in any bit, from the one alone.
     """
     with load() as alone:
         subjects = make_subjects(alone, pictures=PICTURES, seed=seed)
@@ -124,8 +105,23 @@ def run_threads(
             stop.set()
             for worker in workers:
                 worker.join()
-    asked, found = Counter(verb for verb, _ in plan), sum(lanes, Counter())
-    answers = [
-        VerbAnswers(verb=verb, calls=asked[verb], other=found[f"other {verb}"]) for verb in VERBS
-    ]
-    return answers, found["failed"]
+    return Counter(verb for verb, _ in plan), sum(lanes, Counter())
+
+
+def threads(
+    measured: Measuring,
+    size: Annotated[int, typer.Option(min=1, help="calls of all threads together")] = 100_000,
+    threads: Annotated[int, typer.Option(min=1, help="that ask at once")] = 8,
+    model: ModelPath = TINY_BUNDLE,
+    seed: Seed = 0,
+) -> None:
+    """Asks one model from many threads, and compares every answer with the one alone."""
+    load = partial(load_exact, model)
+    with load() as loaded:
+        measured.of(loaded)
+    measured.settings["pictures"] = PICTURES
+    told = partial(measured.say, "calls")
+    asked, found = run_threads(load, threads=threads, calls=size, seed=seed, on_progress=told)
+    for verb in VERBS:
+        measured.add(f"threads: {verb}", calls=asked[verb], other=found[f"other {verb}"])
+    measured.add("threads", n=size, failed=found["failed"])

@@ -8,8 +8,9 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,9 @@ from urllib.parse import unquote
 import numpy as np
 
 from benchmarks.pages import ROOT
-from benchmarks.reliability.kills import Victim
-from benchmarks.reliability.questions import LABELS, make_picture, write_pictures
+from benchmarks.reliability.questions import LABELS, TINY_BUNDLE, make_picture, write_pictures
 from samclip_sdk.engine.video.film_writer import FilmWriter
 
-TINY_BUNDLE = ROOT / "tests" / "bundles" / "samclip-tiny"
 SEED = 0
 
 REPOSITORY = "org/killed"
@@ -36,6 +35,24 @@ _TRAINING = (
     *("scenes.batch=1", "scenes.prompts=2", "optimisation.steps=8", "optimisation.workers=0"),
     *("optimisation.threads=1", "optimisation.checkpoint_minutes=1e-9"),
 )
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A command to be killed.
+
+    Attributes:
+        name: of the command.
+        make_inputs: writes what it reads into a folder, once.
+        arguments: the folder of inputs -> the command line after `python`; it runs in its own
+            folder, and writes below it only.
+        around: what goes on while it is tried; it yields more of its environment.
+    """
+
+    name: str
+    make_inputs: Callable[[Path], None]
+    arguments: Callable[[Path], Sequence[str]]
+    around: Callable[[], AbstractContextManager[dict[str, str]]] = lambda: nullcontext({})
 
 
 _LOADS = f"""
@@ -89,8 +106,7 @@ def _zipped_bundle(inputs: Path) -> None:
 
 def _pictures(inputs: Path) -> None:
     _zipped_bundle(inputs)
-    for _ in write_pictures(inputs / "pictures", _PICTURES, seed=SEED):
-        pass
+    write_pictures(inputs / "pictures", _PICTURES, seed=SEED)
 
 
 def _film(inputs: Path) -> None:
@@ -208,6 +224,6 @@ DOWNLOAD = Victim(
     "download",
     make_inputs=lambda inputs: None,
     arguments=lambda inputs: ["-c", _LOADS],
-    around=partial(small_hub, TINY_BUNDLE),
+    around=partial(small_hub, Path(TINY_BUNDLE)),
 )
 VICTIMS = (EXPORT, ANNOTATE, TRAIN, VIDEO, DOWNLOAD)

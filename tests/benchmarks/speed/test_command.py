@@ -45,7 +45,7 @@ def test_the_default_model_beside_its_peers(
 ) -> None:
     own = f"{FAKE},skills=picture_to_masks,sleep_ms="
     specs = (
-        f"{own}2,key={published.DEFAULT_ONNX}",
+        f"{own}20,key={published.DEFAULT_ONNX}",
         f"{own}1,key={DEFAULT_MODEL}-openvino-int8",
         f"{own}60,key=yoloe-11s-seg-k10",
         "not_installed:Peer",

@@ -111,7 +111,8 @@ def test_shares_by_hand() -> None:
     assert found["limit_ms"].value == pytest.approx(50)
     memory = Cost("clip_head", 1_000_000, 0, 9_000_000, 4_000_000)
     found = share(memory, 4, precision="fp32")
-    assert found["memory_ms"].value == pytest.approx(2) > found["limit_ms"].value
+    assert found["memory_ms"].value == pytest.approx(2)
+    assert found["limit_ms"].value < 0.1
     mixed = share(compute, 100, precision="int8")  # attention in fp32
     assert mixed["of_peak"].value == pytest.approx(5e9 / 400e9 / 0.1)
     assert mixed["limit_ms"].value == pytest.approx(1000 * (4e9 / 400e9 + 1e9 / 100e9))
