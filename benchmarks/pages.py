@@ -104,13 +104,12 @@ def print_tables(suite: str, table: Table, names: Sequence[str]) -> str:
 
 def show_figures(table: Table) -> str:
     """All figures of a table, a line each."""
-    frame = table.frame()
     rows = [
         [row.subject, row.split, row.metric, spread(row), NONE if row.n is None else str(row.n)]
         for part in table.parts
         for row in part.rows.values()
     ]
-    heads = [*frame.columns[2:5], "value (low–high)", "n"]
+    heads = ["subject", "split", "metric", "value (low–high)", "n"]
     return f"{grid(heads, rows, words=3)}\n"
 
 

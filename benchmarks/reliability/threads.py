@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated
 
@@ -38,8 +38,6 @@ MIX = {
 }
 """The share of each verb among the calls: those that take long are asked more seldom."""
 
-SECONDS_BETWEEN = 0.5
-
 
 def plan_calls(calls: int, *, seed: int) -> list[tuple[str, int]]:
     """Verbs and the numbers of their pictures, every verb once at least, in a mixed order."""
@@ -53,20 +51,20 @@ def plan_calls(calls: int, *, seed: int) -> list[tuple[str, int]]:
 
 def run_threads(
     load: Callable[[], SamClip],
+    plan: Sequence[tuple[str, int]],
     *,
     threads: int,
-    calls: int,
     seed: int,
     on_progress: Callable[[int, int], None],
-) -> tuple[Counter[str], Counter[str]]:
+) -> Counter[tuple[str, str]]:
     """Asks one model from many threads, and another one, alone, for the answers.
 
     `load` is called twice: the first calls of the threads meet a model of which no graph is open
     yet. `on_progress` is told how many calls are done, of how many; it may raise to stop them.
 
     Returns:
-        How often each verb was asked; and how many calls "failed", by an error, or got an "other
-        VERB": an answer that differs, in any bit, from the one alone.
+        How often a verb was answered by the "same", an "other" answer, which differs in any bit
+        from the one alone, or "failed" with an error: by (verb, what).
     """
     with load() as alone:
         subjects = make_subjects(alone, pictures=PICTURES, seed=seed)
@@ -75,37 +73,24 @@ def run_threads(
             for verb in VERBS
             for number, subject in enumerate(subjects)
         }
-    plan = plan_calls(calls, seed=seed)
-    lanes: list[Counter[str]] = [Counter() for _ in range(threads)]
-    stop = threading.Event()
+    found: Counter[tuple[str, str]] = Counter()
+    with load() as model, ThreadPoolExecutor(threads) as pool:
 
-    def work(lane: Counter[str], mine: Sequence[tuple[str, int]]) -> None:
-        for verb, number in mine:
-            if stop.is_set():
-                return
+        def judge(call: tuple[str, int]) -> tuple[str, str]:
+            verb, number = call
             try:
-                same = digest_answer(ask(model, verb, subjects[number])) == expected[verb, number]
-                lane[f"other {verb}"] += not same
+                same = digest_answer(ask(model, verb, subjects[number])) == expected[call]
             except Exception:  # whatever it is, it is counted, and the others go on
-                lane["failed"] += 1
-            lane["done"] += 1
+                return verb, "failed"
+            return verb, "same" if same else "other"
 
-    with load() as model:
-        workers = [
-            threading.Thread(target=work, args=(lane, plan[place::threads]))
-            for place, lane in enumerate(lanes)
-        ]
-        for worker in workers:
-            worker.start()
         try:
-            while any(worker.is_alive() for worker in workers):
-                on_progress(sum(lane["done"] for lane in lanes), len(plan))
-                workers[-1].join(SECONDS_BETWEEN)
+            for done, outcome in enumerate(pool.map(judge, plan), 1):
+                found[outcome] += 1
+                on_progress(done, len(plan))
         finally:
-            stop.set()
-            for worker in workers:
-                worker.join()
-    return Counter(verb for verb, _ in plan), sum(lanes, Counter())
+            pool.shutdown(cancel_futures=True)
+    return found
 
 
 def threads(
@@ -120,8 +105,10 @@ def threads(
     with load() as loaded:
         measured.of(loaded)
     measured.settings["pictures"] = PICTURES
-    told = partial(measured.say, "calls")
-    asked, found = run_threads(load, threads=threads, calls=size, seed=seed, on_progress=told)
-    for verb in VERBS:
-        measured.add(f"threads: {verb}", calls=asked[verb], other=found[f"other {verb}"])
-    measured.add("threads", n=size, failed=found["failed"])
+    plan = plan_calls(size, seed=seed)
+    told = {"threads": threads, "seed": seed, "on_progress": partial(measured.say, "calls")}
+    found = run_threads(load, plan, **told)
+    for verb, calls in Counter(verb for verb, _ in plan).items():
+        measured.add(f"threads: {verb}", calls=calls, other=found[verb, "other"])
+    failed = sum(count for (_, what), count in found.items() if what == "failed")
+    measured.add("threads", n=size, failed=failed)

@@ -71,10 +71,12 @@ def test_the_mix_has_every_verb_and_so_many_calls() -> None:
 
 
 def test_threads_get_what_one_gets_alone() -> None:
-    asked, found = run_threads(load, threads=8, calls=60, seed=0, on_progress=silent)
-    assert sum(asked.values()) == found["done"] == 60
-    assert set(found) - {f"other {verb}" for verb in VERBS} == {"done"}
+    plan, told = plan_calls(60, seed=0), []
+    how = {"threads": 8, "seed": 0, "on_progress": lambda *each: told.append(each)}
+    found = run_threads(load, plan, **how)
+    assert {what for _, what in found} == {"same"}
     assert found.total() == 60
+    assert told[-1] == (60, 60)
 
 
 def test_a_model_that_mixes_pictures_up_is_caught(
@@ -92,10 +94,12 @@ def test_a_model_that_mixes_pictures_up_is_caught(
             monkeypatch.setattr(loaded[1], "segment", lambda *args, **kwargs: 1 / 0)
         return loaded[-1]
 
-    asked, found = run_threads(load_faulty, threads=2, calls=60, seed=0, on_progress=silent)
-    assert found["other embed_image"] > asked["embed_image"] / 2
-    assert found["other embed_text"] == 0
-    assert found["failed"] == asked["segment"]
+    plan = plan_calls(60, seed=0)
+    found = run_threads(load_faulty, plan, threads=2, seed=0, on_progress=silent)
+    assert found["embed_image", "other"] > found["embed_image", "same"]
+    assert found["embed_text", "other"] == 0
+    assert {verb for verb, what in found if what == "failed"} == {"segment"}
+    assert found["segment", "same"] == 0
 
 
 def test_threads_stop_when_they_are_told_to(tmp_path: Path) -> None:
@@ -105,8 +109,8 @@ def test_threads_stop_when_they_are_told_to(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_threads(
             lambda: fake_client(tmp_path)[0],
+            plan_calls(20_000, seed=0),
             threads=2,
-            calls=100_000,
             seed=0,
             on_progress=interrupt,
         )
