@@ -88,8 +88,13 @@ def _read(root: Path, name: str) -> Table:
 
 
 def render(name: str, read: Callable[[str], Table]) -> str:
-    """What a template makes of the tables that it reads by name, whole lines of Markdown."""
-    return f"{_environment().get_template(f'{name}.md').render(read=read).strip()}\n"
+    """What a template makes of the tables that it reads by name, whole lines of Markdown.
+
+    A template for several tables has the one of its name behind an @, as `suite`.
+    """
+    template, _, suite = name.partition("@")
+    found = _environment().get_template(f"{template}.md").render(read=read, suite=suite)
+    return f"{found.strip()}\n"
 
 
 def print_tables(suite: str, table: Table, names: Sequence[str]) -> str:
@@ -99,7 +104,8 @@ def print_tables(suite: str, table: Table, names: Sequence[str]) -> str:
     found = {name: render(name, lambda asked: {suite: table}[asked]) for name in names}
     if len(found) == 1:
         return found[names[0]]
-    return "\n\n".join(f"## {name.replace('_', ' ')}\n\n{text}" for name, text in found.items())
+    heads = {name: name.partition("@")[0].rpartition("/")[2].replace("_", " ") for name in found}
+    return "\n\n".join(f"## {heads[name]}\n\n{text}" for name, text in found.items())
 
 
 def show_figures(table: Table) -> str:

@@ -61,11 +61,13 @@ class Measuring:
         place: the file; figures of other subjects that are there stay.
         settings: what was asked for, and what else the run's line tells.
         model: that is measured, if it is one.
+        shows: the templates that are printed at the end; all figures, if there is none.
     """
 
     def __init__(self, suite: str, place: Path, settings: Mapping[str, Any], bar: Progress) -> None:
         self.suite, self.place, self.settings = suite, place, dict(settings)
         self.model: Model | None = None
+        self.shows: Sequence[str] = ()
         self._rows: list[Row] = []
         self._since, self._bar = time.perf_counter(), bar
         self._task = bar.add_task("starting", total=None)
@@ -172,9 +174,11 @@ def measuring(
             *columns, TimeRemainingColumn(), console=console, disable=hidden, transient=True
         ) as bar:
             measured = Measuring(suite, place, settings, bar)
+            measured.shows = shows
             yield measured
             measured.save()
-        typer.echo(print_tables(suite, read_table(place) if place.exists() else Table(), shows))
+        known = read_table(place) if place.exists() else Table()
+        typer.echo(print_tables(suite, known, measured.shows))
         typer.echo(f"The figures are in {place}.", err=True)
         if write:
             for page in write_pages(ROOT):
@@ -185,12 +189,12 @@ def command(
     suite: str | Callable[[Mapping[str, Any]], str],
     function: Callable[..., None],
     *,
-    shows: Sequence[str] | Callable[[Mapping[str, Any]], Sequence[str]] = (),
+    shows: Sequence[str] | Callable[[str], Sequence[str]] = (),
 ) -> Callable[..., None]:
     """What typer runs for a suite: its own options, --output and --write.
 
-    `suite` names the table, and `shows` the templates that are printed, or each tells them by the
-    options, before any work. The options' values are the settings of the run.
+    `suite` names the table, or tells its name by the options, and `shows` the templates that are
+    printed at the end, or tells them by that name. The options' values are the settings of the run.
     """
     word = inspect.Parameter.KEYWORD_ONLY
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
@@ -202,11 +206,10 @@ def command(
 
     def run(*, output: Path | None, write: bool, **asked: Any) -> None:
         with one_line_errors():
-            told = {**asked, "write": write}
-            name = suite if isinstance(suite, str) else suite(told)
-            shown = shows(told) if callable(shows) else shows
+            name = suite if isinstance(suite, str) else suite({**asked, "write": write})
         settings = {key: _plain(value) for key, value in asked.items() if value is not None}
         place = {"output": output, "write": write}
+        shown = shows(name) if callable(shows) else shows
         with measuring(name, **place, shows=shown, settings=settings) as measured:
             function(measured, **asked)
 

@@ -76,66 +76,56 @@ def _measure(
         report("building TensorRT engines", 0, 1)
         bundle = open_bundle(folder)
         measured.model = describe_model(bundle.manifest)
+        try:
+            trt = import_tensorrt()
+        except RuntimeMissingError:
+            trt = None
+            measured.settings.pop("tensorrt", None)
+        else:
+            measured.settings["tensorrt"] = f"{trt.__name__} {trt.__version__}"
+        gpu = Gpu("stated by its compute capability", compute_capability=compute_capability)
         for name, graph in bundle.manifest.model_graphs.items():
             for artifact in graph.artifacts:
                 to = " to Core ML" if artifact.runtime == "coreml" else ""
                 seconds = spent[f"converting {name}{to} in {artifact.precision}"]
                 size = sum(each.size_bytes for each in (artifact, *artifact.weights))
-                add_artifact(measured, bundle, name, artifact, size=size, seconds=seconds)
-        try:
-            trt = import_tensorrt()
-        except RuntimeMissingError:
-            measured.settings.pop("tensorrt", None)
-        else:
-            measured.settings["tensorrt"] = f"{trt.__name__} {trt.__version__}"
-            _build_engines(measured, bundle, compute_capability=compute_capability)
+                errors = _errors(artifact, of_tasks=False)
+                add_artifact(
+                    measured, bundle, name, artifact, bytes=size, seconds=seconds, **errors
+                )
+                if trt and artifact.runtime == "onnx":
+                    since = time.perf_counter()
+                    size = len(build_engine(bundle.root / artifact.path, spec=graph, gpu=gpu))
+                    built = {"bytes": size, "seconds": time.perf_counter() - since}
+                    engine = artifact.model_copy(update={"runtime": "tensorrt", "axes": {}})
+                    add_artifact(measured, bundle, name, engine, **built)
         add_sets(measured, bundle)
 
 
 def add_artifact(
-    measured: Measuring,
-    bundle: Bundle,
-    graph: str,
-    artifact: Artifact,
-    *,
-    size: int,
-    seconds: float,
-    engine: bool = False,
+    measured: Measuring, bundle: Bundle, graph: str, artifact: Artifact, **figures: float
 ) -> None:
-    """Gives an artifact of a graph, or the TensorRT engine that was built of it.
+    """Gives figures of an artifact of a graph, and `pinned`.
 
-    `pinned` is how many operations (fp16) or layers (int8) stay in fp32. Weights that several
-    artifacts share are counted in each. Of an engine, which was not run, there is no parity.
+    That is how many operations (fp16) or layers (int8) stay in fp32. Weights that several artifacts
+    share are counted in each. Of an engine, which was not run, there is no parity.
     """
     runtime, precision, manifest = artifact.runtime, artifact.precision, bundle.manifest
-    lengths = [length for axis, length in artifact.axes.items() if axis != "num_points"]
-    name = graph if engine else ", K = ".join([graph, *map(str, lengths[:1])])
-    kept = manifest.precision_plan if precision != "int8" else manifest.kept_in_float
-    if runtime == "coreml":  # whose int8 is of weights alone, beside operations in fp16
-        kept = manifest.precision_plan
-    parity = () if engine else artifact.parity.measurements
-    errors = {each.metric: each.measured for each in parity if not each.metric.startswith(TASK)}
-    measured.add(
-        manifest.name,
-        f"{name} on {'tensorrt' if engine else runtime} {precision}",
-        bytes=size,
-        seconds=round(seconds, 2),
-        pinned=0 if precision == "fp32" else len(kept.get(graph, ())),
-        **errors,
-    )
+    lengths = [str(length) for axis, length in artifact.axes.items() if axis != "num_points"]
+    kept = manifest.precision_plan
+    if precision == "int8" and runtime != "coreml":  # whose int8 is beside operations in fp16
+        kept = manifest.kept_in_float
+    pinned = 0 if precision == "fp32" else len(kept.get(graph, ()))
+    figures["seconds"] = round(figures["seconds"], 2)
+    split = f"{', K = '.join([graph, *lengths[:1]])} on {runtime} {precision}"
+    measured.add(manifest.name, split, pinned=pinned, **figures)
 
 
-def _build_engines(measured: Measuring, bundle: Bundle, *, compute_capability: str) -> None:
-    """Builds every ONNX file as an engine."""
-    gpu = Gpu("stated by its compute capability", compute_capability=compute_capability)
-    for name, graph in bundle.manifest.model_graphs.items():
-        for artifact in graph.artifacts:
-            if artifact.runtime == "onnx":
-                since = time.perf_counter()
-                size = len(build_engine(bundle.root / artifact.path, spec=graph, gpu=gpu))
-                seconds = time.perf_counter() - since
-                told = {"size": size, "seconds": seconds, "engine": True}
-                add_artifact(measured, bundle, name, artifact, **told)
+def _errors(artifact: Artifact, *, of_tasks: bool) -> dict[str, float]:
+    every = artifact.parity.measurements
+    return {
+        each.metric: each.measured for each in every if each.metric.startswith(TASK) == of_tasks
+    }
 
 
 def add_sets(measured: Measuring, bundle: Bundle) -> None:
@@ -144,7 +134,5 @@ def add_sets(measured: Measuring, bundle: Bundle) -> None:
     for runtime, precision in artifact_sets(bundle):
         own = [each for each in every if (each.runtime, each.precision) == (runtime, precision)]
         files = {file.path: file.size_bytes for each in own for file in (each, *each.weights)}
-        tasks = [each for each in own[0].parity.measurements if each.metric.startswith(TASK)]
-        found = {each.metric: each.measured for each in tasks}
-        split = f"the model on {runtime} {precision}"
-        measured.add(bundle.manifest.name, split, bytes=sum(files.values()), **found)
+        found = {"bytes": sum(files.values()), **_errors(own[0], of_tasks=True)}
+        measured.add(bundle.manifest.name, f"the model on {runtime} {precision}", **found)

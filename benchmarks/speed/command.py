@@ -50,6 +50,7 @@ def speed(
     settings, usual = measured.settings, None if subject else DEFAULT_ONNX
     settings |= {"subjects": {}, "device": describe_device(), "before": describe_state()}
     if subject:
+        measured.shows = ["speed_subjects"]
         for each in measure_subjects(measured, subject, how=how):
             each.add_to(measured)
     elif vit_b:
@@ -80,8 +81,6 @@ def which_table(asked: Mapping[str, Any]) -> str:
     return "speed_vit_b" if asked["vit_b"] else "speed"
 
 
-def which_tables(asked: Mapping[str, Any]) -> list[str]:
-    """What is printed: of subjects that were asked for their own table alone."""
-    if asked["subject"]:
-        return ["speed_subjects"]
-    return list(PAGES[f"{RECORDS}/{which_table(asked)}.md"].values())
+def which_tables(suite: str) -> list[str]:
+    """The templates of a suite's page."""
+    return list(PAGES[f"{RECORDS}/{suite}.md"].values())

@@ -7,17 +7,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from benchmarks.pages import render
 from benchmarks.suite import measuring
 from benchmarks.table import Part, Row, Table, describe_run, read_table
 
 
 def measure(work: Callable[..., Any], *arguments: Any, suite: str = "toy", **options: Any) -> Part:
-    """Gives a function a `Measuring` and the rest; returns the last run that it wrote."""
+    """Gives a function a `Measuring` and the rest; returns the last run that it wrote.
+
+    What it raises comes out as it is, and not as the end of a command.
+    """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, f"{suite}.jsonl")
-        with measuring(suite, output=place, settings={}) as measured:
-            work(measured, *arguments, **options)
+        try:
+            with measuring(suite, output=place, settings={}) as measured:
+                work(measured, *arguments, **options)
+        except typer.Exit as ended:
+            raise ended.__cause__ or ended from None
         return read_table(place).parts[-1]
 
 
