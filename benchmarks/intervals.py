@@ -132,9 +132,9 @@ def quotient(value: _Figure | None, base: _Figure | None, *, scale: float = 1) -
     """How many times `base` a value is, in units of which one is `scale`.
 
     Its limits are the least and the greatest that the two spreads allow, None if one is unknown.
-    None where one of the two is not known.
+    None where one of the two is not known, or the base is 0.
     """
-    if value is None or base is None:
+    if value is None or base is None or not base.value:
         return None
     middle = scale * value.value / base.value
     if value.low is None or value.high is None or not base.low or not base.high:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import open_clip
 import pytest
-import torch
 from segment_anything import sam_model_registry
 from segment_anything.modeling import (
     ImageEncoderViT,
@@ -23,7 +22,7 @@ from segment_anything.modeling import (
     TwoWayTransformer,
 )
 
-from benchmarks.speed.peers import forced, plain_onnx, sam_onnx, sam_openclip
+from benchmarks.speed.peers import forced, plain_onnx, sam_onnx
 from benchmarks.speed.peers.sam_onnx import SamOnnx
 from benchmarks.speed.peers.sam_openclip import SamOpenClip
 from benchmarks.speed.subject import WORKLOADS, Opened, Worker
@@ -102,53 +101,6 @@ def check_contract(opened: Opened, *, skills: set[str]) -> None:
     assert opened.artifact_bytes > 0
     assert all(map(package_version, opened.packages))
     assert "random weights" in opened.notes
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_two_models_in_torch(
-    precision: Any, small_clip: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[tuple[int, torch.dtype]] = []
-    encoded: list[torch.dtype] = []
-    load, build = sam_openclip.load_clip, sam_openclip.build_sam
-
-    def watched_clip(*arguments: Any, **options: Any) -> Any:
-        clip, preprocess = load(*arguments, **options)
-        clip.visual.register_forward_pre_hook(
-            lambda _m, given: seen.append((len(given[0]), given[0].dtype))
-        )
-        return clip, preprocess
-
-    def watched_sam(name: str) -> Any:
-        sam = build(name)
-        sam.image_encoder.blocks[0].register_forward_pre_hook(
-            lambda _m, given: encoded.append(given[0].dtype)
-        )
-        return sam
-
-    monkeypatch.setattr(sam_openclip, "load_clip", watched_clip)
-    monkeypatch.setattr(sam_openclip, "build_sam", watched_sam)
-    opened = SamOpenClip(clip=small_clip, precision=precision, **FORCED).open()
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    check_contract(opened, skills=FOUR)
-    assert opened.precision == precision
-    assert not seen
-    assert not encoded
-
-    opened.workloads["encode"]()
-    assert not seen
-    answers: Any = {name: opened.workloads[name]() for name in ("point", "classify", "text3")}
-    assert seen == [(1, dtype), (5, dtype)]
-    assert encoded == [dtype]
-    assert answers["point"].shape == (1, *SIZE)
-    assert answers["text3"].shape == (3, *SIZE)
-    assert answers["text3"].any()
-    assert answers["classify"].shape == (1000,)
-    assert answers["classify"].sum() == pytest.approx(1, abs=1e-4)
-
-    opened.workloads["encode"]()
-    assert encoded == [dtype] * 2
-    assert opened.adds_up
 
 
 def test_plain_onnx_answers_as_torch(small_clip: str, cache: Path) -> None:
