@@ -7,10 +7,11 @@ owner was drawn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -108,3 +109,47 @@ def matthews(found: np.ndarray, present: np.ndarray) -> Statistic:
         return (both * neither - false * missed) / sides**0.5 if sides else None
 
     return statistic
+
+
+class _Figure(Protocol):
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+def exact(figure: _Figure | float | None) -> Estimate | None:
+    """Something that does not vary, such as a size; None stays None."""
+    if figure is None:
+        return None
+    value = figure if isinstance(figure, (int, float)) else figure.value
+    return Estimate(value, value, value)
+
+
+def quotient(value: _Figure | None, base: _Figure | None, *, scale: float = 1) -> Estimate | None:
+    """How many times `base` a value is, in units of which one is `scale`.
+
+    Its limits are the least and the greatest that the two spreads allow, None if one is unknown.
+    None where one of the two is not known, or the base is 0.
+    """
+    if value is None or base is None or not base.value:
+        return None
+    middle = scale * value.value / base.value
+    if value.low is None or value.high is None or not base.low or not base.high:
+        return Estimate(middle)
+    return Estimate(middle, scale * value.low / base.high, scale * value.high / base.low)
+
+
+def judge(found: Estimate, at_least: float | None, at_most: float | None) -> str:
+    """Whether a figure meets a bar: only if its whole spread does, and missed only likewise."""
+    least, most = (
+        -math.inf if at_least is None else at_least,
+        math.inf if at_most is None else at_most,
+    )
+    if found.low is None or found.high is None:
+        return "spread unknown"
+    if least <= found.low and found.high <= most:
+        return "met"
+    return "**missed**" if found.high < least or found.low > most else "within the spread"

@@ -6,53 +6,80 @@ template of the folder `templates`, out of the tables in docs/benchmarks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 
 import jinja2
 
-from benchmarks import old_pages
-from benchmarks.intervals import Estimate
+from benchmarks.figures import (
+    NONE,
+    by_size,
+    digits,
+    fixed,
+    general,
+    grid,
+    interval,
+    megabytes,
+    percent,
+    spread,
+    thousands,
+    times,
+)
+from benchmarks.intervals import exact, judge, quotient
 from benchmarks.paper import charts as paper_charts
 from benchmarks.paper import words
-from benchmarks.quality import charts as quality_charts
-from benchmarks.table import Row, Table, read_table
+from benchmarks.quality.charts import draw_curve
+from benchmarks.speed.chart import draw_chart
+from benchmarks.table import Table, read_table
 from samclip_sdk.system.atomic_file import atomic_file
 
 ROOT = Path(__file__).parents[1]
 RECORDS = Path("docs/benchmarks")
-NONE = "–"
 CARD = "samclip_sdk/bundle/embedded/samclip-mobile/README.md"
 CARD_SOURCE = "training/checkpoints/mobile/refinement/card.md"
 """The embedded bundle's model card, and what it is made of. The bundle's manifest has the card's
 checksum, so that only an export of the checkpoint may write it."""
 
-_CARD = {"quality_photographs": "photographs_summary"}
+CAMPAIGNS = ("threads", "memory", "kills", "long_runs")
 
 PAGES: dict[str, dict[str, str]] = {
-    "README.md": {"held_out_sets": "held_out_summary"},
+    "README.md": {"held_out_sets": "held_out_summary", "speed": "speed_summary"},
     "docs/results.md": {
         name: f"paper/{name}@paper_photographs" for name in words.PARTS if name != "lambdas"
     },
-    f"{RECORDS}/serve.md": {"serve": "serve"},
+    "docs/performance.md": {"encoders": "encoders"},
+    "docs/reliability.md": {
+        name: name for name in ("reliability", *(f"reliability_{each}" for each in CAMPAIGNS))
+    },
+    "docs/how-to/many-machines.md": {
+        each: each for each in ("annotate_labels", "annotate_workers")
+    },
+    f"{RECORDS}/artifacts.md": {"artifacts": "artifacts"},
     f"{RECORDS}/quality.md": {"quality": "quality"},
     f"{RECORDS}/held_out_sets.md": {"held_out_sets": "held_out_sets"},
     f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},
     f"{RECORDS}/paper.md": {name: f"paper/{name}@paper" for name in words.PARTS},
     "training/checkpoints/tiny/stage3/card.md": {"quality": "quality"},
-    CARD_SOURCE: _CARD,
-    CARD: _CARD,
+    CARD_SOURCE: {"quality_photographs": "photographs_summary"},
+    CARD: {"quality_photographs": "photographs_summary"},
+    f"{RECORDS}/serve.md": {"serve": "serve"},
+    f"{RECORDS}/speed.md": {each: f"speed_{each}" for each in ("bars", "subjects", "runs")},
+    f"{RECORDS}/speed_vit_b.md": {
+        each: f"speed_vit_b_{each}"
+        for each in ("bars", "subjects", "costs", "shares", "image_encoder", "boxes")
+    },
+    f"{RECORDS}/training_cost.md": {"training_cost": "training_cost"},
 }
-"""Page -> marker -> the template of what stands there; one for several tables names its own."""
+"""Page -> marker -> the template of what stands there."""
 
 CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {
-    "quality_photographs.svg": quality_charts.draw_curve,
+    "speed.png": lambda read: draw_chart(read("speed").parts[-1]),
+    "speed_vit_b.png": lambda read: draw_chart(read("speed_vit_b").parts[-1]),
+    "quality_photographs.svg": draw_curve,
     **paper_charts.CHARTS,
 }
 """File -> what draws it, of the tables that it reads by name."""
-
-Figure = Row | Estimate | float | None
 
 
 def render_pages(root: Path) -> dict[str, str]:
@@ -62,8 +89,6 @@ def render_pages(root: Path) -> dict[str, str]:
         page: {marker: render(name, read) for marker, name in blocks.items()}
         for page, blocks in PAGES.items()
     }
-    for page, blocks in old_pages.render_pages(root).items():
-        tables.setdefault(page, {}).update(blocks)
     return {
         page: insert_tables((root / page).read_text(encoding="utf-8"), own)
         for page, own in tables.items()
@@ -97,13 +122,12 @@ def print_tables(suite: str, table: Table, names: Sequence[str]) -> str:
 
 def show_figures(table: Table) -> str:
     """All figures of a table, a line each."""
-    frame = table.frame()
     rows = [
         [row.subject, row.split, row.metric, spread(row), NONE if row.n is None else str(row.n)]
         for part in table.parts
         for row in part.rows.values()
     ]
-    heads = [*frame.columns[2:5], "value (low–high)", "n"]
+    heads = ["subject", "split", "metric", "value (low–high)", "n"]
     return f"{grid(heads, rows, words=3)}\n"
 
 
@@ -120,73 +144,15 @@ def _environment() -> jinja2.Environment:
         "spread": spread,
         "mb": megabytes,
         "fixed": fixed,
+        "times": times,
+        "general": general,
+        "thousands": thousands,
     }
     made.globals |= {"grid": grid, "by_size": by_size, "NONE": NONE}
-    for each in (words.part_of, words.names_of):
-        made.globals[each.__name__] = each
-    for name in ("METHODS", "BACKBONES", "KINDS"):
-        made.globals[name] = getattr(words, name)
+    made.globals |= {"exact": exact, "quotient": quotient, "judge": judge}
+    made.globals |= {"part_of": words.part_of, "names_of": words.names_of}
+    made.globals |= {name: getattr(words, name) for name in ("METHODS", "BACKBONES", "KINDS")}
     return made
-
-
-def _value(figure: Figure) -> float | None:
-    return figure.value if isinstance(figure, (Row, Estimate)) else figure
-
-
-def percent(figure: Figure) -> str:
-    """A share in percent, to one decimal."""
-    value = _value(figure)
-    return NONE if value is None else f"{100 * value:.1f}"
-
-
-def interval(figure: Row | Estimate | None) -> str:
-    """A share in percent, and its interval."""
-    if figure is None:
-        return NONE
-    return f"{percent(figure)} ({percent(figure.low)} to {percent(figure.high)})"
-
-
-def digits(figure: Figure) -> str:
-    """Three digits, or as many as there are before the point."""
-    value = _value(figure)
-    if value is None:
-        return NONE
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def spread(figure: Figure) -> str:
-    """A figure of three digits, and in brackets its limits, if they are known."""
-    if not isinstance(figure, (Row, Estimate)) or figure.low is None:
-        return digits(figure)
-    return f"{digits(figure)} ({digits(figure.low)}–{digits(figure.high)})"
-
-
-def megabytes(figure: Figure) -> str:
-    """Whole megabytes, of 10^6 bytes."""
-    return fixed(figure, 0, per=1e6)
-
-
-def fixed(figure: Figure, places: int, per: float = 1) -> str:
-    """So many decimals of a figure, in units of `per`."""
-    value = _value(figure)
-    return NONE if value is None else f"{value / per:.{places}f}"
-
-
-def grid(heads: Sequence[str], rows: Iterable[Sequence[object]], *, words: int = 1) -> str:
-    """A table in Markdown, without an end of line; the first `words` columns are of words."""
-    rule = "|" + "---|" * words + "---:|" * (len(heads) - words)
-    first, *lines = (
-        "|" + "".join(f" {cell} |" if cell != "" else " |" for cell in row)
-        for row in (heads, *rows)
-    )
-    return "\n".join([first, rule, *lines])
-
-
-def by_size(head: str, cells: Mapping[str, Mapping[int, str]], *, unit: str) -> str:
-    """A table with a row for each name and a column for each size: name -> size -> cell."""
-    sizes = sorted({size for own in cells.values() for size in own})
-    rows = [[name, *(own.get(size, NONE) for size in sizes)] for name, own in cells.items()]
-    return grid([head, *(f"{size}{unit}" for size in sizes)], rows)
 
 
 def insert_tables(page: str, tables: Mapping[str, str]) -> str:
@@ -214,7 +180,6 @@ def write_pages(root: Path) -> Iterator[str]:
     # All in memory first: if one fails, no file is changed.
     files = {page: text.encode() for page, text in render_pages(root).items()}
     drawn = {name: draw(partial(_read, root)) for name, draw in CHARTS.items()}
-    drawn |= old_pages.draw_charts(root)
     files |= {f"{RECORDS}/images/{name}": chart for name, chart in drawn.items()}
     card = files.pop(CARD)
     for page, content in files.items():

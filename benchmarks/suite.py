@@ -61,11 +61,13 @@ class Measuring:
         place: the file; figures of other subjects that are there stay.
         settings: what was asked for, and what else the run's line tells.
         model: that is measured, if it is one.
+        shows: the templates that are printed at the end; all figures, if there is none.
     """
 
     def __init__(self, suite: str, place: Path, settings: Mapping[str, Any], bar: Progress) -> None:
         self.suite, self.place, self.settings = suite, place, dict(settings)
         self.model: Model | None = None
+        self.shows: Sequence[str] = ()
         self._rows: list[Row] = []
         self._since, self._bar = time.perf_counter(), bar
         self._task = bar.add_task("starting", total=None)
@@ -172,9 +174,11 @@ def measuring(
             *columns, TimeRemainingColumn(), console=console, disable=hidden, transient=True
         ) as bar:
             measured = Measuring(suite, place, settings, bar)
+            measured.shows = shows
             yield measured
             measured.save()
-        typer.echo(print_tables(suite, read_table(place) if place.exists() else Table(), shows))
+        known = read_table(place) if place.exists() else Table()
+        typer.echo(print_tables(suite, known, measured.shows))
         typer.echo(f"The figures are in {place}.", err=True)
         if write:
             for page in write_pages(ROOT):
@@ -202,7 +206,7 @@ def command(
 
     def run(*, output: Path | None, write: bool, **asked: Any) -> None:
         with one_line_errors():
-            name = suite if isinstance(suite, str) else suite(asked)
+            name = suite if isinstance(suite, str) else suite({**asked, "write": write})
         settings = {key: _plain(value) for key, value in asked.items() if value is not None}
         place = {"output": output, "write": write}
         shown = shows(name) if callable(shows) else shows

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -28,9 +28,6 @@ from samclip_sdk.system.hardware import cpu_name
 from samclip_sdk.system.packages import package_version
 from samclip_sdk.system.records import Record, first_fault
 from samclip_sdk.system.timing import utc_now
-
-if TYPE_CHECKING:
-    import pandas
 
 _MORE_PACKAGES = ("opencv-python-headless", "timm")
 _ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:[^\s/:,;'\"()]+/)*(?=[^\s/:,;'\"()]+)")
@@ -152,6 +149,14 @@ class Part(NamedTuple):
         )
         return list(dict.fromkeys(found))
 
+    def by_subject(self, split: str, metric: str = "ms") -> dict[str, float]:
+        """A figure of each subject that has it in a split."""
+        return {
+            row.subject: row.value
+            for row in self.rows.values()
+            if (row.split, row.metric) == (split, metric)
+        }
+
     def metrics(self, subject: str, split: str = "") -> dict[str, Row]:
         """All figures of a subject in a split, by metric."""
         return {
@@ -178,17 +183,6 @@ class Table(NamedTuple):
             rows = [row for row in old.rows.values() if row.subject not in new]
             kept += [Part.of(old.run, rows)] if rows else []
         return Table((*kept, part))
-
-    def frame(self) -> pandas.DataFrame:
-        """All figures, a row each: run (its place), suite, and the fields of `Row`."""
-        import pandas
-
-        found = [
-            {"run": place, "suite": part.run.suite, **dict(row)}
-            for place, part in enumerate(self.parts)
-            for row in part.rows.values()
-        ]
-        return pandas.DataFrame(found, columns=["run", "suite", *Row.model_fields])
 
 
 def _key(row: Row) -> tuple[str, str, str]:

@@ -46,11 +46,13 @@ DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "cuda": "cuda-python",
+    "faster_coco_eval": "faster-coco-eval",
     "lightning_fabric": "lightning-fabric",
     "mobile_sam": "mobilesam-mirror",
     "onnx_ir": "onnx-ir",
     "open_clip": "open-clip-torch",
     "segment_anything": "segment-anything",
+    "sklearn": "scikit-learn",
     "tensorrt_rtx": "tensorrt-rtx-cu13",
     "tomllib": "tomli",
     "ultralytics": "ultralytics-opencv-headless",
@@ -69,8 +71,8 @@ NEEDED_BY_OTHERS = {
     "mkdocs-material": "make docs",
     "mkdocstrings": "make docs",
 }
-# They ask for opencv-python, which would overwrite the headless one.
-BY_HAND = {"lvis", "mobilesam-mirror"}
+# It asks for opencv-python, which would overwrite the headless one.
+BY_HAND = {"mobilesam-mirror"}
 # Extras that dev leaves out: of other hardware, and of packages that a test must not need.
 NOT_IN_DEV = {"onnx-gpu", "tensorrt", "peers"}
 

@@ -34,7 +34,7 @@ _COLUMNS = 6
 _MOST_NAMES = 6
 
 
-def suite_name(asked: Mapping[str, Any]) -> str:
+def quality_suite(asked: Mapping[str, Any]) -> str:
     """The table of what is asked for."""
     if asked["photographs"] is not None and asked["held_out_sets"] is not None:
         raise ValueError("--photographs and --held-out-sets are two measurements: give one")

@@ -7,9 +7,13 @@ import pytest
 
 from benchmarks.intervals import (
     Bootstrap,
+    Estimate,
     area_under_curve,
+    exact,
+    judge,
     mean,
     mean_of_means,
+    quotient,
     ratio,
 )
 
@@ -69,3 +73,25 @@ def test_the_rows_of_a_picture_are_drawn_together() -> None:
 def test_nothing_has_no_figure() -> None:
     bootstrap = Bootstrap(10, seed=0)
     assert bootstrap.estimate(mean(np.empty(0)), owners=np.empty(0, np.int64)) is None
+
+
+def test_a_quotient_takes_the_worst_of_both_spreads() -> None:
+    assert quotient(Estimate(30, 20, 40), Estimate(10, 8, 10)) == (3, 2, 5)
+    assert quotient(Estimate(30), Estimate(10, 8, 10)) == (3, None, None)
+    assert quotient(exact(0.98), exact(1), scale=100) == (98, 98, 98)
+    assert quotient(None, exact(1)) is quotient(exact(1), exact(None)) is None
+    assert quotient(exact(1), exact(0)) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (Estimate(2, 1, 3), "met"),
+        (Estimate(1, 0.9, 2), "within the spread"),
+        (Estimate(0.5, 0.4, 0.6), "**missed**"),
+        (Estimate(5, 4, 6), "**missed**"),
+        (Estimate(2), "spread unknown"),
+    ],
+)
+def test_a_bar_is_judged_by_the_whole_spread(found: Estimate, verdict: str) -> None:
+    assert judge(found, at_least=1, at_most=3) == verdict
