@@ -44,7 +44,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "export": ("apps", "coreml", "precision"),
     "training": ("composed", "text", "loop", "real", "tasks", "teachers"),
     "benchmarks": (
-        *("artifacts", "paper", "photographs", "public", "quality", "reliability"),
+        *("artifacts", "metrics", "paper", "public", "quality", "reliability"),
         *("serve", "speed", "video"),
     ),
 }

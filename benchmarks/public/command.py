@@ -90,46 +90,57 @@ def evaluate(
     if name in SEMANTIC:
         samclip, head = load_at(runtime, **chosen)
         measured.of(samclip)
-        measure_segmentation(
-            measured,
-            data,
-            name=name,
-            clip_head=None if heads == "both_heads" else head,
-            both_heads=None if heads == "clip_head" else samclip,
-            presence_threshold=presence_threshold,
-        )
+        asked = {
+            "clip_head": None if heads == "both_heads" else head,
+            "both_heads": None if heads == "clip_head" else samclip,
+        }
+        more = {"name": name, "presence_threshold": presence_threshold}
+        measure_segmentation(measured, data, **asked, **more)
         return
     samclip = SamClip.load(runtime, **chosen)
     measured.of(samclip)
+    gate = {"threshold": presence_threshold, "min_score": min_score}
+    _measure(measured, samclip, data, name=name, **gate)
+    if two_models:
+        # Only here: photographs are read with torch.
+        from benchmarks.quality.photographs import tuning_pictures
+
+        tuning, names = tuning_pictures(root, seed=0), [*data.names.values()]
+        rival = by_two_models(samclip, tuning, names=names, run=teachers, most=data.most)
+        subject = f"{name}: two_models"
+        asked = {"subject": subject, "min_score": min_score}
+        detection.measure_detection(measured, rival, data, **asked)
+
+
+def _measure(
+    measured: Measuring,
+    samclip: SamClip,
+    data: Any,
+    *,
+    name: str,
+    threshold: float | None,
+    min_score: float | None,
+) -> None:
+    """By the protocol of the kind of set."""
     match data:
         case whole_pictures.LabelledPictures():
             whole_pictures.measure_accuracy(measured, samclip, data, name=name)
         case whole_pictures.CaptionedPictures():
             whole_pictures.measure_retrieval(measured, samclip, data, name=name)
         case saco.PhrasedPictures():
-            asked = {"threshold": presence_threshold, "min_score": min_score or 0.0}
+            asked = {"threshold": threshold, "min_score": min_score or 0.0}
             saco.measure_phrases(measured, samclip, data, name=name, **asked)
         case detection.DetectedPictures(boxes=dict()):
             subject = f"{name}: from boxes"
             detection.measure_instances(measured, samclip, data, subject=subject)
         case detection.DetectedPictures():
             own = samclip.manifest.calibration.presence_threshold
-            threshold = own if presence_threshold is None else presence_threshold
-            measured.settings |= {"presence_threshold": threshold}
-            names, more = [data.names[each] for each in sorted(data.names)], {"most": data.most}
-            detect = detection.by_one_model(samclip, names, threshold=threshold, **more)
-            asked = {"min_score": min_score}
-            subject = f"{name}: one_model"
-            detection.measure_detection(measured, detect, data, subject=subject, **asked)
-            if two_models:
-                # Only here: photographs are read with torch.
-                from benchmarks.quality.photographs import tuning_pictures
-
-                rival = by_two_models(
-                    samclip, tuning_pictures(root, seed=0), names=names, run=teachers, **more
-                )
-                subject = f"{name}: two_models"
-                detection.measure_detection(measured, rival, data, subject=subject, **asked)
+            gate = own if threshold is None else threshold
+            measured.settings |= {"presence_threshold": gate}
+            names, most = [*data.names.values()], data.most
+            detect = detection.by_one_model(samclip, names, most=most, threshold=gate)
+            asked = {"subject": f"{name}: one_model", "min_score": min_score}
+            detection.measure_detection(measured, detect, data, **asked)
 
 
 def _check(dataset: str, given: set[str]) -> None:

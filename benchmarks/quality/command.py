@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from benchmarks.charts import encode_figure, new_figure
@@ -88,18 +87,31 @@ def quality(
         more = {"folder": folder, "sheet": sheet, "teachers": teachers}
         _on_photographs(measured, samclip, root=photographs, **asked, **more)
     else:
-        taught = nouns or _taught(samclip)
-        size = {"nouns": taught, "pictures": pictures, "scenes": scenes, "size_px": _SIZE_PX}
+        size = {"nouns": nouns or _taught(samclip), "size_px": _SIZE_PX}
+        size |= {"pictures": pictures, "scenes": scenes}
         measured.settings |= size
-        splits, train = load_drawings(**size, seed=seed, openmoji=openmoji)
-        labels = np.array([train.label_of(each) for each in range(len(train.corpus.labels))])
-        cutouts = [train.read(each) for each in range(len(labels))]
-        floor = NearestCutout(cutouts, labels=labels, num_nouns=taught)
-        for drawings in splits:
-            others = {} if drawings.split == UNSEEN else {"floor": lambda _: floor.scores}
-            measure_dataset(
-                measured, samclip, drawings, seed=seed, teachers=teachers, others=others
-            )
+        more = {"openmoji": openmoji, "teachers": teachers}
+        _on_drawings(measured, samclip, **size, **more, seed=seed)
+
+
+def _on_drawings(
+    measured: Measuring,
+    model: SamClip,
+    *,
+    openmoji: Path | None,
+    teachers: Path | None,
+    seed: int,
+    **size: int,
+) -> None:
+    """On every split of the drawings, beside a floor where the nouns were taught."""
+    splits, train = load_drawings(**size, seed=seed, openmoji=openmoji)
+    labels = train.corpus.labels
+    cutouts = [train.read(each) for each in range(len(labels))]
+    floor = NearestCutout(cutouts, labels=labels, num_nouns=size["nouns"])
+    for drawings in splits:
+        others = {} if drawings.split == UNSEEN else {"floor": lambda _: floor.scores}
+        more = {"seed": seed, "teachers": teachers, "others": others}
+        measure_dataset(measured, model, drawings, **more)
 
 
 def _taught(samclip: SamClip) -> int:

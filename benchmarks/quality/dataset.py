@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
@@ -14,8 +14,6 @@ ALL = "all"
 
 EmbedText = Callable[[list[str]], np.ndarray]
 """K texts to unit embeddings [K,E]."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,3 @@ class Dataset(Protocol):
     def tuning(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
         """A few pictures that are not measured, to choose thresholds by."""
         ...
-
-
-def evenly(items: Sequence[T], limit: int | None) -> list[T]:
-    """At most so many items, evenly over all."""
-    if limit is None or limit >= len(items):
-        return list(items)
-    return [items[place * len(items) // limit] for place in range(limit)]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.public.files import DatasetError, by_turns, list_pictures
-from benchmarks.quality.dataset import ALL, EmbedText, Masked, Naming, evenly
+from benchmarks.public.files import DatasetError, by_turns, evenly, list_pictures
+from benchmarks.quality.dataset import ALL, EmbedText, Masked, Naming
 from samclip_sdk.picture.image import load_image
 from training.asked_pictures import AskedPicture
 from training.data_config import Photographs as SetSettings
