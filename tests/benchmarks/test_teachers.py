@@ -107,7 +107,8 @@ def test_teachers_are_those_that_the_student_names() -> None:
 def test_a_run_of_foundation_teachers(tmp_path: Path, tiny_config: ModelConfig) -> None:
     """As vit_b's: its teachers are no folders of the run."""
     model, sam = build_model(tiny_config), str(tmp_path / "sam.pth")
-    teachers = {"kind": "foundation", "sam_checkpoint": sam}
+    clip = {"clip": "ViT-B-16", "pretrained": "datacomp_xl_s13b_b90k"}
+    teachers = {"kind": "foundation", **clip, "sam": "vit_b", "sam_checkpoint": sam}
     told: dict[str, Any] = {"stage": "stage1", "settings": {"teachers": teachers}}
     save_checkpoint(model, tmp_path / "vit_b" / "stage1", provenance=told)
     told = {"stage": "stage2", "settings": {"teachers": teachers}, "starts_from": told}

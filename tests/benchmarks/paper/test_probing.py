@@ -160,7 +160,8 @@ def test_the_last_map_of_an_openclip_model() -> None:
     config = {"image_size": 32, "patch_size": 16, "width": 32, "layers": 2, "head_width": 16}
     text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
     model = open_clip.CLIP(embed_dim=8, vision_cfg=config, text_cfg=text).eval()
-    model.visual.image_mean, model.visual.image_std = (0.5,) * 3, (0.5,) * 3
+    seen = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bicubic"}
+    model.visual.preprocess_cfg = seen
     with torch.inference_mode():
         found = last_map(OpenClip(model), torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
     assert found.shape == (2, 32, 2, 2)
