@@ -108,7 +108,8 @@ def threads(
     plan = plan_calls(size, seed=seed)
     told = {"threads": threads, "seed": seed, "on_progress": partial(measured.say, "calls")}
     found = run_threads(load, plan, **told)
-    for verb, calls in Counter(verb for verb, _ in plan).items():
-        measured.add(f"threads: {verb}", calls=calls, other=found[verb, "other"])
+    asked = Counter(verb for verb, _ in plan)
+    for verb in VERBS:
+        measured.add(f"threads: {verb}", calls=asked[verb], other=found[verb, "other"])
     failed = sum(count for (_, what), count in found.items() if what == "failed")
     measured.add("threads", n=size, failed=failed)

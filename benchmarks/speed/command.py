@@ -50,7 +50,7 @@ def speed(
     settings, usual = measured.settings, None if subject else DEFAULT_ONNX
     settings |= {"subjects": {}, "device": describe_device(), "before": describe_state()}
     if subject:
-        measured.shows = ["speed_subjects"]
+        measured.shows = ["speed_subjects@speed"]
         for each in measure_subjects(measured, subject, how=how):
             each.add_to(measured)
     elif vit_b:

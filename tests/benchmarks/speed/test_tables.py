@@ -86,7 +86,7 @@ def test_vit_bs_bars_tell_the_machines_limit() -> None:
 
 
 def test_subjects_beside_each_other() -> None:
-    text = shown("speed_subjects", default())
+    text = shown("speed_subjects@speed", default())
     # What no subject was measured at has no column.
     assert "| precision | encode, ms | text-to-mask, ms | picture to masks, ms | load, s |" in text
     assert cells(text, ONNX) == ["fp32", "–", "–", "65", "–", "–", "–"]
@@ -96,14 +96,14 @@ def test_subjects_beside_each_other() -> None:
     assert "- yoloe-11s-seg-k10: the yoloe-11s-seg-k10, fp32; as usual; onnxruntime 1.20." in text
     assert f"Ratios are to {ONNX}. 2 rounds" in text
     other = speed(figure("ours", "encode", 1, 1), baseline="gone")
-    assert "The baseline, gone, was not measured." in shown("speed_subjects", other)
+    assert "The baseline, gone, was not measured." in shown("speed_subjects@speed", other)
 
 
 def test_tails_of_steps_are_shown_where_there_are_any() -> None:
     rows = [figure("ours", "encode", 1, 1), figure("ours", "step prompts", 80, 90)]
-    assert "| ours | 85 (80–90) |" in shown("speed_subjects", speed(*rows))
+    assert "| ours | 85 (80–90) |" in shown("speed_subjects@speed", speed(*rows))
     rows += [figure("ours", "step prompts", ms, metric=f"p{ms}_ms") for ms in (90, 99)]
-    assert "| ours | 85 (80–90); 90 / 99 |" in shown("speed_subjects", speed(*rows))
+    assert "| ours | 85 (80–90); 90 / 99 |" in shown("speed_subjects@speed", speed(*rows))
 
 
 def test_the_runs_of_the_default_model_and_the_readmes_table() -> None:
