@@ -7,6 +7,7 @@ split before; the probes' test is of none.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from itertools import islice
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
@@ -252,7 +254,10 @@ def fit(features: np.ndarray, targets: np.ndarray, *, l2: float) -> LinearProbe:
     if len(set(labels.tolist())) < 2:
         raise ValueError("a probe needs examples of two classes or more")
     regression = LogisticRegression(C=1 / (l2 * len(features)), max_iter=_ITERATIONS)
-    regression.fit(scaler.transform(features)[rows], labels, sample_weight=targets[rows, labels])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # all probes end after so many steps
+        seen, weights = scaler.transform(features)[rows], targets[rows, labels]
+        regression.fit(seen, labels, sample_weight=weights)
     return LinearProbe(scaler, regression, targets.shape[1], l2)
 
 
