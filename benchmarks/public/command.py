@@ -41,6 +41,21 @@ _OPTIONS = {
 """Option -> the sets that it is of."""
 
 Heads = Annotated[Literal["clip_head", "both_heads", "all"], typer.Option(help="which to measure")]
+Threshold = Annotated[
+    float | None, typer.Option(help="below it a label or an object is left out", min=0, max=1)
+]
+MinScore = Annotated[
+    float | None, typer.Option(help="of objects: precision and recall from it on", min=0, max=1)
+]
+TwoModels = Annotated[
+    bool, typer.Option("--two-models", help="photographs: a SAM and a CLIP in a row, too")
+]
+Teachers = Annotated[
+    Path | None, typer.Option(help="RUNS/CONFIG: those two; else the model's own halves")
+]
+Limit = Annotated[
+    int | None, typer.Option(help="at most so many pictures, evenly over the set", min=1)
+]
 
 
 def evaluate(
@@ -49,25 +64,14 @@ def evaluate(
     root: Annotated[Path, typer.Argument(help="the set's folder, laid out as published")],
     boxes: Annotated[Path | None, typer.Option(help="a detector's COCO results")] = None,
     heads: Heads = "all",
-    presence_threshold: Annotated[
-        float | None,
-        typer.Option(help="below it a label or an object is left out", min=0, max=1),
-    ] = None,
-    min_score: Annotated[
-        float | None, typer.Option(help="of objects: precision and recall from it on", min=0, max=1)
-    ] = None,
-    two_models: Annotated[
-        bool, typer.Option("--two-models", help="photographs: a SAM and a CLIP in a row, too")
-    ] = False,
-    teachers: Annotated[
-        Path | None, typer.Option(help="RUNS/CONFIG: those two; else the model's own halves")
-    ] = None,
+    presence_threshold: Threshold = None,
+    min_score: MinScore = None,
+    two_models: TwoModels = False,
+    teachers: Teachers = None,
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
     precision: Annotated[str | None, typer.Option(help="of the artifacts")] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="at most so many pictures, evenly over the set", min=1)
-    ] = None,
+    limit: Limit = None,
 ) -> None:
     """Evaluates a model by a published protocol, on a public set that you have.
 
