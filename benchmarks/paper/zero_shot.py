@@ -35,7 +35,10 @@ def measure_resolutions(
     for stage in inputs.students:
         student = inputs.student(stage)
         largest = student.config.segmentation_resolution
-        usual = [round(share * largest / _MULTIPLE_PX) * _MULTIPLE_PX for share in _OF_SEGMENTATION]
+        sizes = (round(share * largest / _MULTIPLE_PX) for share in _OF_SEGMENTATION)
+        usual = dict.fromkeys(
+            _MULTIPLE_PX * size for size in sizes
+        )  # of a small one some are alike
         for resolution in resolutions or usual:
             model = inputs.behind_api(student, classification_px=resolution)
             who = f"resolutions: {stage} {resolution}"
