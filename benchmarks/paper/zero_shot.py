@@ -36,9 +36,7 @@ def measure_resolutions(
         student = inputs.student(stage)
         largest = student.config.segmentation_resolution
         sizes = (round(share * largest / _MULTIPLE_PX) for share in _OF_SEGMENTATION)
-        usual = dict.fromkeys(
-            _MULTIPLE_PX * size for size in sizes
-        )  # of a small one some are alike
+        usual = dict.fromkeys(_MULTIPLE_PX * size for size in sizes)  # some may be alike
         for resolution in resolutions or usual:
             model = inputs.behind_api(student, classification_px=resolution)
             who = f"resolutions: {stage} {resolution}"
