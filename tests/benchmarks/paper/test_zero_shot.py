@@ -78,6 +78,6 @@ def test_the_command_stores_part_by_part(paper_run: Path, tmp_path: Path) -> Non
     assert [asked.value(way, "clip_passes", SPLIT) for way in ways[:2]] == [0, 0]
     assert asked.run.settings["tuned_on"] > 0
     assert set(asked.run.settings["weights"]) == {"clip_teacher", "sam_teacher", "stage3"}
-    for shown in ("## text to mask", "two models: SAM everything + CLIP", "## wise ft", "48 px"):
+    for shown in ("## text to mask", "two models: SAM everything + CLIP", "## wise ft", "64 px"):
         assert shown in done.output, shown
     assert "This was not measured." in done.output
