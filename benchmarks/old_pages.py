@@ -29,7 +29,6 @@ def render_pages(root: Path) -> dict[str, dict[str, str]]:
     def read(kind: type[AnyRecord], name: str) -> AnyRecord:
         return _read(kind, root, name)
 
-    drawn = {"quality": quality_record.render(read(quality_record.Quality, "quality"))}
     photographs = read(PhotographQuality, "quality_photographs")
     taught = photographs_report.render_taught(read(PhotographQuality, "quality_held_out"))
     unseen = read(held_out_record.HeldOutQuality, "held_out_sets")
@@ -39,7 +38,9 @@ def render_pages(root: Path) -> dict[str, dict[str, str]]:
             "held_out_sets": held_out_record.render_summary(unseen),
         },
         "docs/results.md": _with_charts(read(Results, "paper_photographs")),
-        f"{RECORDS}/quality.md": drawn,
+        f"{RECORDS}/quality.md": {
+            "quality": quality_record.render(read(quality_record.Quality, "quality"))
+        },
         f"{RECORDS}/held_out_sets.md": {
             "held_out_sets": f"{join_tables(held_out_record.render(unseen))}\n"
         },
@@ -48,7 +49,6 @@ def render_pages(root: Path) -> dict[str, dict[str, str]]:
             "held_out": taught,
         },
         f"{RECORDS}/paper.md": paper_report.render(read(Results, "paper")),
-        "training/checkpoints/tiny/stage3/card.md": drawn,
         CARD_SOURCE: summary,
         CARD: summary,
     }
