@@ -60,7 +60,6 @@ PAGES: dict[str, dict[str, str]] = {
     f"{RECORDS}/held_out_sets.md": {"held_out_sets": "held_out_sets"},
     f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},
     f"{RECORDS}/paper.md": {name: f"paper/{name}@paper" for name in words.PARTS},
-    "training/checkpoints/tiny/stage3/card.md": {"quality": "quality"},
     CARD_SOURCE: {"quality_photographs": "photographs_summary"},
     CARD: {"quality_photographs": "photographs_summary"},
     f"{RECORDS}/serve.md": {"serve": "serve"},

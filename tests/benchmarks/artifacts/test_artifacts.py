@@ -8,8 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
+from benchmarks.artifacts.measure import add_artifact, add_sets
 from benchmarks.pages import RECORDS, ROOT
-from benchmarks.table import Part, read_table
+from benchmarks.suite import Measuring
+from benchmarks.table import Part, describe_model, read_table
+from samclip_sdk.bundle.open import open_bundle
+from tests.benchmarks.measured import measure, shown
+from tests.drawings import TINY_BUNDLE
 
 PUBLISHED = ROOT / RECORDS / "artifacts.jsonl"
 
@@ -32,6 +37,30 @@ def test_both_presets_are_there_in_every_precision() -> None:
             whole = split.startswith("the model on ")
             none = part.run.model.random_weights if whole else " on tensorrt" in split
             assert bool(measured) != none
+
+
+def test_artifacts_and_sets_of_a_bundle_are_told() -> None:
+    bundle = open_bundle(TINY_BUNDLE)
+    graphs = bundle.manifest.model_graphs
+
+    def work(measured: Measuring) -> None:
+        measured.model = describe_model(bundle.manifest)
+        measured.settings["tensorrt"] = None
+        for name, graph in graphs.items():
+            for artifact in graph.artifacts:
+                add_artifact(measured, bundle, name, artifact, bytes=2e6, seconds=0.123)
+        add_sets(measured, bundle)
+
+    part = measure(work, suite="artifacts")
+    name = bundle.manifest.name
+    found = {split for split in part.splits(name) if not split.startswith("the model on ")}
+    assert len(found) == sum(len(graph.artifacts) for graph in graphs.values())
+    text = shown("artifacts", part)
+    assert f"## {name}, trained" in text
+    assert f"| {next(iter(graphs))} | onnx fp32 | 2.00 | 0.1 |" in text
+    whole = part.metrics(name, "the model on onnx fp32")
+    assert whole["bytes"].value > 1e6
+    assert whole["task/box_mask_iou"].value > 0.99
 
 
 def test_a_precision_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
