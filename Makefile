@@ -126,8 +126,8 @@ $(DEMO_VENV)/bin/python:
 
 $(DEV): pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
-	# On their own: they ask for opencv-python, which would overwrite the headless one.
-	$(VENV)/bin/python -m pip install --quiet --no-deps lvis mobilesam-mirror
+	# On its own: it asks for opencv-python, which would overwrite the headless one.
+	$(VENV)/bin/python -m pip install --quiet --no-deps mobilesam-mirror
 	@touch $@
 
 # Not editable: the demo runs what a user would install, assets included.

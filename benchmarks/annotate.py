@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,18 +14,20 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.command import ModelName, Output, Write, measurement
-from benchmarks.costs import FEW, AnnotationCost, AnnotationCosts, render_annotation
 from benchmarks.distinct_pictures import distinct_pictures
 from benchmarks.public.files import read_labels
-from benchmarks.report import join_tables, track
+from benchmarks.suite import Measuring, ModelName
 from samclip_sdk import SamClip
-from samclip_sdk.annotate.annotation_log import AnnotationSettings
 from samclip_sdk.annotate.annotation_run import Answered, annotate_listing
 from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture, list_source
 from samclip_sdk.annotate.ray_workers import HERE, RayWorkers
 from samclip_sdk.bundle.open import DEFAULT_MODEL
+
+Answer = Callable[[Sequence[SourcePicture]], Answered]
+
+FEW = 10
+"""Labels of annotation by workers."""
 
 
 def open_annotator(model: str, labels: Sequence[str]) -> Annotator:
@@ -42,91 +43,50 @@ def read_nouns(count: int) -> tuple[str, ...]:
     return tuple(names[:count])
 
 
-def time_run(
-    settings: AnnotationSettings,
-    listing: Listing,
-    output: Path,
-    *,
-    workers: int,
-    answer: Callable[[Sequence[SourcePicture]], Answered],
-) -> AnnotationCost:
-    """Annotates all of a listing afresh."""
-    report = annotate_listing(settings, listing, output, answer=answer, restart=True)
-    return AnnotationCost(
-        pictures=report.pictures,
-        labels=len(settings.labels),
-        workers=workers,
-        seconds=round(report.seconds, 3),
-    )
-
-
-def time_single(
-    model: SamClip, listing: Listing, folder: Path, *, labels: Sequence[int]
-) -> list[AnnotationCost]:
-    """Half of the pictures and all of them with the fewest labels, and all with each number.
-
-    What was found of all with so many labels is then in the folder, in a file of that number.
-    """
-    half = Listing(listing.source, listing.pictures[: len(listing.pictures) // 2], ())
-    runs = [(half, min(labels)), *((listing, count) for count in sorted(labels))]
-    found = []
-    for pictures, count in track(runs, "in one process"):
-        annotator = Annotator(model, read_nouns(count))
-        annotator(listing.pictures[0].content())  # opens all graphs, which is not timed
-        answer = partial(annotate_pictures, annotator)
-        output = folder / f"{count}.json"
-        found.append(time_run(annotator.settings, pictures, output, workers=0, answer=answer))
-    return found
-
-
-def time_workers(
-    opening: Callable[[], Annotator],
-    listing: Listing,
-    output: Path,
-    *,
-    counts: Sequence[int],
-    expected: bytes,
-) -> list[AnnotationCost]:
-    """The same with so many workers; raises ValueError if the output is another than one's own."""
-    settings, found = opening().settings, []
-    for count in track(counts, "on Ray"):
-        with RayWorkers(opening, settings=settings, workers=count, address=HERE) as workers:
-            workers.join()  # not timed
-            answer = workers.annotate
-            found.append(time_run(settings, listing, output, workers=count, answer=answer))
-        if output.read_bytes() != expected:
-            raise ValueError(f"{count} workers write other bytes than one process")
-    return found
-
-
 def annotate(
+    measured: Measuring,
     pictures: Annotated[int, typer.Option(help="to be annotated", min=2)] = 96,
     labels: Annotated[list[int], typer.Option(help="how many; repeatable", min=1)] = [1, 10, 100],  # noqa: B006, as typer takes it
     workers: Annotated[list[int], typer.Option(help="actors; repeatable", min=1)] = [1, 2, 4],  # noqa: B006, as typer takes it
     model: ModelName = DEFAULT_MODEL,
-    output: Output = None,
-    write: Write = False,
 ) -> None:
     """Times annotation by pictures and by labels, and by 1, 2 and 4 workers of Ray.
 
-    On onnxruntime, with one thread in each process. The machine should be idle.
+    On onnxruntime, with one thread in each process: half of the pictures and all of them with the
+    fewest labels, all with each number, and by workers with ten. The machine should be idle.
     """
-    with measurement("annotate", output=output, write=write) as measured, ExitStack() as stack:
-        os.environ.setdefault("SOURCE_DATE_EPOCH", "0")  # the same bytes, whenever written
-        home = Path(stack.enter_context(TemporaryDirectory()))
+    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")  # the same bytes, whenever written
+    place = os.path.abspath(model) if Path(model).exists() else model
+    counts = sorted({*labels, FEW})
+    nouns = {each: read_nouns(each) for each in counts}
+
+    def run(where: str, listing: Listing, opened: Annotator, answer: Answer) -> bytes:
+        """Annotates a listing afresh; what was written."""
+        output = home / "found.json"
+        report = annotate_listing(opened.settings, listing, output, answer=answer, restart=True)
+        split = f"{len(opened.settings.labels)} labels, {report.pictures} pictures"
+        measured.add(where, split, n=report.pictures, seconds=round(report.seconds, 3))
+        return output.read_bytes()
+
+    with TemporaryDirectory() as scratch, SamClip.load("onnx", model=model, threads=1) as own:
+        measured.of(own)
+        home, alone = Path(scratch), {each: Annotator(own, nouns[each]) for each in counts}
         (home / "pictures").mkdir()
         for number, content in enumerate(distinct_pictures(pictures)):
             (home / "pictures" / f"{number:05d}.jpg").write_bytes(content)
-        listing = list_source(home / "pictures")
-        own = stack.enter_context(SamClip.load("onnx", model=model, threads=1))
-        single = time_single(own, listing, home, labels=sorted({*labels, FEW}))
-        place = os.path.abspath(model) if Path(model).exists() else model
-        many = time_workers(
-            partial(open_annotator, place, read_nouns(FEW)),
-            listing,
-            home / "workers.json",
-            counts=workers,
-            expected=(home / f"{FEW}.json").read_bytes(),
-        )
-        record = AnnotationCosts(**measured.run(own), single=tuple(single), workers=tuple(many))
-        measured.finish(record, join_tables(render_annotation(record)))
+        whole = list_source(home / "pictures")
+        half = Listing(whole.source, whole.pictures[: pictures // 2], ())
+        written = {}
+        runs = [(half, counts[0]), *((whole, count) for count in counts)]
+        for listing, count in measured.track(runs, "in one process"):
+            alone[count](whole.pictures[0].content())  # opens all graphs, which is not timed
+            answer = partial(annotate_pictures, alone[count])
+            written[count] = run("one process", listing, alone[count], answer)
+        for count in measured.track(list(dict.fromkeys(workers)), "on Ray"):
+            opening = partial(open_annotator, place, nouns[FEW])
+            how = {"settings": alone[FEW].settings, "workers": count, "address": HERE}
+            with RayWorkers(opening, **how) as many:
+                many.join()  # the start of a cluster is not timed; that workers open models is
+                found = run(f"{count} workers", whole, alone[FEW], many.annotate)
+            if found != written[FEW]:
+                raise ValueError(f"{count} workers write other bytes than one process")

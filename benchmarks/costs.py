@@ -1,185 +1,119 @@
-"""The records of what the presets' image encoders, a merge and annotation cost; their tables."""
+"""What a merge and the presets' image encoders cost: counted, and encoders timed on onnxruntime.
+
+`operations` counts; it needs torch, and so is imported where it is called.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from pathlib import Path
 from statistics import median_low
+from tempfile import TemporaryDirectory
+from typing import Annotated
 
-from pydantic import Field
+import typer
 
-from benchmarks.record import Model, Record, Run
-from benchmarks.report import NONE, columns, spread, table, three_digits
-from samclip_sdk.modeling.config import PRESETS, ModelConfig
+from benchmarks.intervals import Estimate
+from benchmarks.suite import Measuring, Rounds, Threads
+from samclip_sdk.modeling.config import PRESETS
 
 _LARGE = ("vit_l", "vit_h")  # not made for devices
 
 
-class EncoderCost(Record):
-    """The image encoder of a preset at a resolution, as it is exported.
+def training_cost(
+    measured: Measuring,
+    config: Annotated[str, typer.Option(help="a config of training of shards")] = "vit_b",
+    pictures: Annotated[float, typer.Option(help="of D_CLIP, in an epoch")] = 40.6e6,
+    processes: Annotated[int, typer.Option(help="that share a step")] = 32,
+    peak_tflops: Annotated[float, typer.Option(help="of the GPU; A100 in bf16")] = 312.0,
+    utilisation: Annotated[float, typer.Option(help="share of it that is reached")] = 0.35,
+) -> None:
+    """Counts what each stage of a merge costs, in operations and in GPU-hours."""
+    from benchmarks.operations import count_stages
+    from training.config_file import find_config
 
-    A multiplication and an addition are two operations, of which `flop` has those of matrix
-    products and convolutions. `rounds_p50_ms` is the median of each round; empty where only
-    operations were counted.
+    logging.disable(logging.WARNING)  # OpenCLIP's, that there are no weights: none are needed
+    stages = count_stages(find_config(config), pictures=pictures, step_processes=processes)
+    for name, cost in stages:
+        scenes = cost["scenes"] * cost["scene_flop"]
+        flop = {"gpu_hours": "picture_flop", "gpu_hours_cached": "cached_flop"}
+        hours = {
+            each: (cost["pictures"] * cost[of] + scenes) / (peak_tflops * 1e12 * utilisation) / 3600
+            for each, of in flop.items()
+        }
+        measured.add(name, **cost, **hours)
+
+
+def encoders(
+    measured: Measuring,
+    preset: Annotated[list[str] | None, typer.Argument(help="if none, all for devices")] = None,
+    resolution: Annotated[
+        list[int], typer.Option(help="side of a picture in pixels; repeatable")
+    ] = [512, 1024],  # noqa: B006, as typer takes it
+    threads: Threads = 0,
+    rounds: Rounds = 3,
+    seconds: Annotated[float, typer.Option(help="to time an encoder for, in a round", min=0)] = 2.0,
+    count_only: Annotated[bool, typer.Option("--count-only", help="time nothing")] = False,
+) -> None:
+    """Counts parameters and operations of the presets' image encoders, and times them.
+
+    With random weights, in fp32 on onnxruntime. The machine should be idle.
     """
-
-    preset: str
-    resolution: int
-    parameters: int
-    flop: int
-    rounds_p50_ms: tuple[float, ...]
-
-
-class EncoderCosts(Run):
-    """The whole of encoders.json; `threads` is onnxruntime's for a graph, 0 its own choice."""
-
-    threads: int
-    encoders: tuple[EncoderCost, ...] = Field(min_length=1)
-
-
-def find_presets(names: Sequence[str]) -> dict[str, ModelConfig]:
-    """The presets of these names; without any, all that are made for devices."""
-    for name in names:
+    for name in preset or ():
         if name not in PRESETS:
             raise ValueError(f"there is no preset {name!r}: {', '.join(PRESETS)}")
-    for_devices = [name for name in PRESETS if name not in _LARGE]
-    return {name: PRESETS[name] for name in names or for_devices}
+    names = list(dict.fromkeys(preset or (name for name in PRESETS if name not in _LARGE)))
+    sizes = list(dict.fromkeys(resolution))
+    from benchmarks.speed.vit_b import count_graphs
+
+    for name in names:
+        for size in sizes:
+            PRESETS[name].check_resolution(size)  # before any work is done
+    for name in names:
+        for size in sizes:
+            measured.say(f"counting {name} at {size} px")
+            every = count_graphs(PRESETS[name], resolution=size)
+            (cost,) = (each for each in every if each.graph == "image_encoder")
+            flop = cost.weight_flop + cost.attention_flop
+            measured.add(name, str(size), parameters=cost.parameters, flop=flop)
+    if not count_only:
+        _time_encoders(measured, names, sizes, threads=threads, rounds=rounds, seconds=seconds)
 
 
-def render_encoders(costs: EncoderCosts) -> str:
-    """A row for each preset, and under the table how it was made."""
-    ranked = sorted(costs.encoders, key=lambda each: each.resolution)
-    sizes = dict.fromkeys(each.resolution for each in ranked)
-    figures = [f"{what}, {size} px" for what in ("GFLOP", "ms") for size in sizes]
-    rows = []
-    for name in dict.fromkeys(each.preset for each in costs.encoders):
-        own = [each for each in ranked if each.preset == name]
-        flop = [three_digits(each.flop / 1e9) for each in own]
-        times = [_time(each.rounds_p50_ms) for each in own]
-        rows.append([f"`{name}`", f"{own[0].parameters / 1e6:.1f}", *flop, *times])
-    where = costs.environment
-    how = "Operations are counted; no time was measured yet."
-    if any(each.rounds_p50_ms for each in costs.encoders):
-        threads = f"{costs.threads} threads" if costs.threads else "as many threads as it chooses"
-        how = (
-            "Medians of the rounds, with the least and the greatest; one picture, fp32 on "
-            f"onnxruntime {where.versions['onnxruntime']}, {threads}; {where.cpu}."
-        )
-    return (
-        f"{table(['preset', 'parameters, M', *figures], rows)}\n\nThe image encoders of the "
-        f"presets, with random weights. {how} {where.day}. Made by `{where.command}`.\n"
-    )
+def _time_encoders(
+    measured: Measuring,
+    names: list[str],
+    sizes: list[int],
+    *,
+    threads: int,
+    rounds: int,
+    seconds: float,
+) -> None:
+    """Exports encoders with random weights, and times them; raises ValueError if one fails.
 
-
-def _time(rounds_ms: Sequence[float]) -> str:
-    """The middle one of the rounds' medians, of an even number the faster of two."""
-    return spread(median_low(rounds_ms), min(rounds_ms), max(rounds_ms)) if rounds_ms else NONE
-
-
-class StageCost(Record):
-    """One stage of a merge.
-
-    `pictures` and `scenes` go through, over all epochs. `picture_flop` are the operations of one
-    picture, on the mean over the resolutions it is seen at, `cached_flop` the same with the
-    teacher's embeddings from a cache, and `scene_flop` those of one scene with its prompts; 0 where
-    there are none.
+    A time is the middle one of the rounds' medians, of an even number the faster of two.
     """
+    from benchmarks.speed.measure import HowLong, measure_subjects, summarize
+    from benchmarks.speed.vit_b import encoder_spec
+    from export.bundle_writer import write_bundle
+    from export.options import ExportOptions
+    from export.source import find_source
 
-    name: str
-    pictures: float
-    picture_flop: float
-    cached_flop: float
-    scene_flop: float
-    scenes: float
-
-    @property
-    def flop(self) -> float:
-        """Of the whole stage, the teacher run anew for each picture."""
-        return self.pictures * self.picture_flop + self.scenes * self.scene_flop
-
-    @property
-    def flop_cached(self) -> float:
-        """Of the whole stage, with cached embeddings."""
-        return self.pictures * self.cached_flop + self.scenes * self.scene_flop
-
-
-class TrainingCost(Run):
-    """The whole of training_cost.json, as counted; `peak_tflops` and `utilisation` are assumed."""
-
-    config: str
-    peak_tflops: float
-    utilisation: float
-    stages: tuple[StageCost, ...]
-
-    def gpu_hours(self, flop: float) -> float:
-        """Hours of one GPU for so many operations."""
-        return flop / (self.peak_tflops * 1e12 * self.utilisation) / 3600
-
-
-def render_training(cost: TrainingCost) -> str:
-    """The table, with the hours of one GPU, and under it how it was made."""
-    cells = {
-        "stage": lambda each: each.name,
-        "GFLOP a picture": lambda each: f"{each.picture_flop / 1e9:.0f}",
-        "without the teacher": lambda each: f"{each.cached_flop / 1e9:.0f}",
-        "TFLOP a scene": lambda each: f"{each.scene_flop / 1e12:.1f}" if each.scene_flop else NONE,
-        "GPU-hours": lambda each: f"{cost.gpu_hours(each.flop):,.0f}",
-        "with cached embeddings": lambda each: f"{cost.gpu_hours(each.flop_cached):,.0f}",
-    }
-    return (
-        f"{columns(cost.stages, cells, words=1)}\n\nThe merge of the config {cost.config}. Hours "
-        f"are those of one GPU of {cost.peak_tflops:g} TFLOP/s, of which {cost.utilisation:.0%} "
-        f"are assumed to be reached. {cost.environment.day}. Counted by "
-        f"`{cost.environment.command}`.\n"
-    )
-
-
-FEW = 10
-"""Labels of annotation by workers."""
-
-
-class AnnotationCost(Record):
-    """A run: so many pictures and labels, by so many workers of Ray; 0 stands for this process.
-
-    `seconds` does not hold the start of a cluster; of workers it holds that they open their models.
-    """
-
-    pictures: int
-    labels: int
-    workers: int
-    seconds: float
-
-
-class AnnotationCosts(Run):
-    """Of one model, with one thread in each process; `single` is in this one, `workers` on Ray."""
-
-    model: Model
-    single: tuple[AnnotationCost, ...]
-    workers: tuple[AnnotationCost, ...]
-
-
-def render_annotation(record: AnnotationCosts) -> dict[str, str]:
-    """Two tables: one process by pictures and labels; workers."""
-    seconds = {"seconds": lambda each: three_digits(each.seconds)}
-    one = {
-        "pictures": lambda each: str(each.pictures),
-        "labels": lambda each: str(each.labels),
-        **seconds,
-        "ms a picture": lambda each: three_digits(1000 * each.seconds / each.pictures),
-    }
-    where = record.environment
-    note = (
-        f"\n\n{record.model.text}; {where.cpu}, {where.cores} cores, one thread a process; "
-        f"{where.day}.\n"
-    )
-    alone = next(each for each in record.single if each.labels == FEW)
-    rows = (alone, *record.workers)
-    many = {
-        "workers": lambda each: str(each.workers or "none: one process"),
-        **seconds,
-        "pictures/s": lambda each: three_digits(each.pictures / each.seconds),
-        "against one process": lambda each: f"{alone.seconds / each.seconds:.2f}",
-    }
-    return {
-        "annotate_labels": columns(record.single, one, words=0) + note,
-        "annotate_workers": columns(rows, many, words=1) + note,
-    }
+    how = HowLong(rounds, seconds, at_least=1, at_most=1000)
+    with TemporaryDirectory() as folder:
+        specs = []
+        for name in names:
+            measured.say(f"exporting {name}")
+            bundle, options = Path(folder, name), ExportOptions(resolutions=tuple(sizes))
+            write_bundle(find_source(f"random:{name}"), bundle, options=options)
+            spec = f"samclip,precision=fp32,unverified=true,model={bundle}"
+            specs.append(encoder_spec(spec, sizes, threads=threads))
+        subjects = measure_subjects(measured, specs, how=how)
+    for name, subject in zip(names, subjects, strict=True):
+        for at, why in subject.failures.items():
+            raise ValueError(f"{name}, {at}: {why}")
+        for size in sizes:
+            every = [each.samples_ms for each in subject.runs[f"image_encoder@{size}"]]
+            medians = [summarize([each])["ms"].value for each in every]
+            ms = Estimate(median_low(medians), min(medians), max(medians))
+            measured.add(name, str(size), n=len(medians), ms=ms)

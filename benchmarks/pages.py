@@ -1,103 +1,175 @@
-"""Every page that shows measured figures: of which record it is made, and whether it is current.
+"""Every page that shows measured figures: of which templates it is made, and whether it is current.
 
-A page is prose, with tables between markers. Only what is between them is written here.
+A page is prose, with tables between markers. Only what is between them is written here, each by a
+template of the folder `templates`, out of the tables in docs/benchmarks.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 
-from benchmarks import costs
-from benchmarks.artifacts import record as artifacts_record
-from benchmarks.paper import report as paper_report
-from benchmarks.paper.record import Results
-from benchmarks.photographs import held_out_record
-from benchmarks.photographs import record as photographs_report
-from benchmarks.photographs.record import PhotographQuality
-from benchmarks.quality import record as quality_record
-from benchmarks.record import AnyRecord, read_record
-from benchmarks.reliability import record as reliability_record
-from benchmarks.report import insert_tables, join_tables
-from benchmarks.serve import record as serve_report
-from benchmarks.speed import report as speed_report
-from benchmarks.speed.record import Speed
+import jinja2
+
+from benchmarks.figures import (
+    NONE,
+    by_size,
+    digits,
+    fixed,
+    general,
+    grid,
+    interval,
+    megabytes,
+    percent,
+    spread,
+    thousands,
+    times,
+)
+from benchmarks.intervals import exact, judge, quotient
+from benchmarks.paper import charts as paper_charts
+from benchmarks.paper import words
+from benchmarks.quality.charts import draw_curve
+from benchmarks.speed.chart import draw_chart
+from benchmarks.table import Table, read_table
 from samclip_sdk.system.atomic_file import atomic_file
 
 ROOT = Path(__file__).parents[1]
 RECORDS = Path("docs/benchmarks")
-SPEEDS = ("speed", "speed_vit_b")
 CARD = "samclip_sdk/bundle/embedded/samclip-mobile/README.md"
 CARD_SOURCE = "training/checkpoints/mobile/refinement/card.md"
 """The embedded bundle's model card, and what it is made of. The bundle's manifest has the card's
 checksum, so that only an export of the checkpoint may write it."""
 
+CAMPAIGNS = ("threads", "memory", "kills", "long_runs")
 
-_CHART = "\n\n![Present labels found against false ones](images/quality_photographs.svg)\n"
+PAGES: dict[str, dict[str, str]] = {
+    "README.md": {"held_out_sets": "held_out_summary", "speed": "speed_summary"},
+    "docs/results.md": {
+        name: f"paper/{name}@paper_photographs" for name in words.PARTS if name != "lambdas"
+    },
+    "docs/performance.md": {"encoders": "encoders"},
+    "docs/reliability.md": {
+        name: name for name in ("reliability", *(f"reliability_{each}" for each in CAMPAIGNS))
+    },
+    "docs/how-to/many-machines.md": {
+        each: each for each in ("annotate_labels", "annotate_workers")
+    },
+    f"{RECORDS}/artifacts.md": {"artifacts": "artifacts"},
+    f"{RECORDS}/quality.md": {"quality": "quality"},
+    f"{RECORDS}/held_out_sets.md": {"held_out_sets": "held_out_sets"},
+    f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},
+    f"{RECORDS}/paper.md": {name: f"paper/{name}@paper" for name in words.PARTS},
+    CARD_SOURCE: {"quality_photographs": "photographs_summary"},
+    CARD: {"quality_photographs": "photographs_summary"},
+    f"{RECORDS}/serve.md": {"serve": "serve"},
+    f"{RECORDS}/speed.md": {
+        "bars": "speed_bars",
+        "subjects": "speed_subjects@speed",
+        "runs": "speed_runs",
+    },
+    f"{RECORDS}/speed_vit_b.md": {
+        "subjects": "speed_subjects@speed_vit_b",
+        **{
+            each: f"speed_vit_b_{each}"
+            for each in ("bars", "costs", "shares", "image_encoder", "boxes")
+        },
+    },
+    f"{RECORDS}/training_cost.md": {"training_cost": "training_cost"},
+}
+"""Page -> marker -> the template of what stands there; one for several tables names its own."""
+
+CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {
+    "speed.png": lambda read: draw_chart(read("speed").parts[-1]),
+    "speed_vit_b.png": lambda read: draw_chart(read("speed_vit_b").parts[-1]),
+    "quality_photographs.svg": draw_curve,
+    **paper_charts.CHARTS,
+}
+"""File -> what draws it, of the tables that it reads by name."""
 
 
 def render_pages(root: Path) -> dict[str, str]:
-    """Address -> text, of every page and file that is made of the records under `root`."""
-
-    def read(kind: type[AnyRecord], name: str) -> AnyRecord:
-        return read_record(kind, root / RECORDS / f"{name}.json")
-
-    speed, vit_b = (read(Speed, name) for name in SPEEDS)
-    drawn = {"quality": quality_record.render(read(quality_record.Quality, "quality"))}
-    photographs = read(PhotographQuality, "quality_photographs")
-    taught = photographs_report.render_taught(read(PhotographQuality, "quality_held_out"))
-    unseen = read(held_out_record.HeldOutQuality, "held_out_sets")
-    summary = {"quality_photographs": photographs_report.render_summary(photographs)}
-    artifacts = artifacts_record.render(read(artifacts_record.Artifacts, "artifacts"))
-    training = costs.render_training(read(costs.TrainingCost, "training_cost"))
-    encoders = costs.render_encoders(read(costs.EncoderCosts, "encoders"))
-    annotating = costs.render_annotation(read(costs.AnnotationCosts, "annotate"))
-    serving = serve_report.render(read(serve_report.Serving, "serve"))
-    held = reliability_record.render(read(reliability_record.Reliability, "reliability"))
-    tables = {
-        "README.md": {
-            "held_out_sets": held_out_record.render_summary(unseen),
-            "speed": speed_report.render_summary(speed),
-        },
-        "docs/performance.md": {"encoders": encoders},
-        "docs/reliability.md": held,
-        "docs/results.md": _with_charts(read(Results, "paper_photographs")),
-        "docs/how-to/many-machines.md": annotating,
-        f"{RECORDS}/quality.md": drawn,
-        f"{RECORDS}/held_out_sets.md": {
-            "held_out_sets": f"{join_tables(held_out_record.render(unseen))}\n"
-        },
-        f"{RECORDS}/quality_photographs.md": {
-            "quality_photographs": f"{join_tables(photographs_report.render(photographs))}{_CHART}",
-            "held_out": taught,
-        },
-        f"{RECORDS}/speed.md": speed_report.render_default(speed),
-        f"{RECORDS}/speed_vit_b.md": speed_report.render_vit_b(vit_b),
-        f"{RECORDS}/artifacts.md": {"artifacts": artifacts},
-        f"{RECORDS}/training_cost.md": {"training_cost": training},
-        f"{RECORDS}/serve.md": {"serve": serving},
-        f"{RECORDS}/paper.md": paper_report.render(read(Results, "paper")),
-        CARD_SOURCE: summary,
-        CARD: summary,
+    """Address -> text, of every page that is made of the tables under `root`."""
+    read = partial(_read, root)
+    tables: dict[str, dict[str, str]] = {
+        page: {marker: render(name, read) for marker, name in blocks.items()}
+        for page, blocks in PAGES.items()
     }
-    found = {
+    return {
         page: insert_tables((root / page).read_text(encoding="utf-8"), own)
         for page, own in tables.items()
     }
-    schema = json.dumps(Speed.model_json_schema(), indent=1)
-    return found | {f"{RECORDS}/speed.schema.json": f"{schema}\n"}
 
 
-def _with_charts(paper: Results) -> dict[str, str]:
-    """The tables of the page on photographs, each with its chart; lambdas are on the other page."""
-    tables = paper_report.render(paper)
-    del tables["lambdas"]
-    for name in paper_report.CHARTS:
-        if name in tables and getattr(paper, name) is not None:
-            words = name.replace("_", " ")
-            tables[name] += f"\n![{words}](benchmarks/images/photographs_{name}.png)\n"
-    return tables
+def _read(root: Path, name: str) -> Table:
+    return read_table(root / RECORDS / f"{name}.jsonl")
+
+
+def render(name: str, read: Callable[[str], Table]) -> str:
+    """What a template makes of the tables that it reads by name, whole lines of Markdown.
+
+    A template for several tables has the one of its name behind an @, as `suite`.
+    """
+    template, _, suite = name.partition("@")
+    found = _environment().get_template(f"{template}.md").render(read=read, suite=suite)
+    return f"{found.strip()}\n"
+
+
+def print_tables(suite: str, table: Table, names: Sequence[str]) -> str:
+    """What a command prints of its own table: the templates of these names, or all figures."""
+    if not names:
+        return show_figures(table)
+    found = {name: render(name, lambda asked: {suite: table}[asked]) for name in names}
+    if len(found) == 1:
+        return found[names[0]]
+    heads = {name: name.partition("@")[0].rpartition("/")[2].replace("_", " ") for name in found}
+    return "\n\n".join(f"## {heads[name]}\n\n{text}" for name, text in found.items())
+
+
+def show_figures(table: Table) -> str:
+    """All figures of a table, a line each."""
+    rows = [
+        [row.subject, row.split, row.metric, spread(row), NONE if row.n is None else str(row.n)]
+        for part in table.parts
+        for row in part.rows.values()
+    ]
+    heads = ["subject", "split", "metric", "value (low–high)", "n"]
+    return f"{grid(heads, rows, words=3)}\n"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    made = jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {
+        "percent": percent,
+        "interval": interval,
+        "digits": digits,
+        "spread": spread,
+        "mb": megabytes,
+        "fixed": fixed,
+        "times": times,
+        "general": general,
+        "thousands": thousands,
+    }
+    made.globals |= {"grid": grid, "by_size": by_size, "NONE": NONE}
+    made.globals |= {"exact": exact, "quotient": quotient, "judge": judge}
+    made.globals |= {"part_of": words.part_of, "names_of": words.names_of}
+    made.globals |= {name: getattr(words, name) for name in ("METHODS", "BACKBONES", "KINDS")}
+    return made
+
+
+def insert_tables(page: str, tables: Mapping[str, str]) -> str:
+    """Puts each table between the page's markers of its name, whatever stood there."""
+    for name, text in tables.items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if page.count(start) != 1 or page.count(end) != 1 or page.index(start) > page.index(end):
+            raise ValueError(f"a page has no place for its table: one {start} and one {end} after")
+        before, rest = page.split(start)
+        page = f"{before}{start}\n{text}{end}{rest.split(end)[1]}"
+    return page
 
 
 def stale_pages(root: Path) -> list[str]:
@@ -111,19 +183,10 @@ def stale_pages(root: Path) -> list[str]:
 
 def write_pages(root: Path) -> Iterator[str]:
     """Writes every page that is not current, and all charts; yields what was written."""
-    folder = root / RECORDS
     # All in memory first: if one fails, no file is changed.
     files = {page: text.encode() for page, text in render_pages(root).items()}
-    charts = {}
-    for name in SPEEDS:
-        if (speed := read_record(Speed, folder / f"{name}.json")).subjects:
-            charts[name] = speed_report.draw_chart(speed)
-    for name, prefix in (("paper", ""), ("paper_photographs", "photographs_")):
-        drawn = paper_report.draw_charts(read_record(Results, folder / f"{name}.json"))
-        charts |= {f"{prefix}{part}": chart for part, chart in drawn.items()}
-    files |= {f"{RECORDS}/images/{name}.png": chart for name, chart in charts.items()}
-    photographs = read_record(PhotographQuality, folder / "quality_photographs.json")
-    files[f"{RECORDS}/images/quality_photographs.svg"] = photographs_report.draw_curve(photographs)
+    drawn = {name: draw(partial(_read, root)) for name, draw in CHARTS.items()}
+    files |= {f"{RECORDS}/images/{name}": chart for name, chart in drawn.items()}
     card = files.pop(CARD)
     for page, content in files.items():
         path = root / page
@@ -133,4 +196,4 @@ def write_pages(root: Path) -> Iterator[str]:
             yield page
     if (root / CARD).read_bytes() != card:
         checkpoint = Path(CARD_SOURCE).parent
-        raise ValueError(f"{CARD} shows another record: export {checkpoint} again")
+        raise ValueError(f"{CARD} shows other figures: export {checkpoint} again")

@@ -10,20 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cv2
 import numpy as np
 import typer
 
-from benchmarks.command import ModelName, Output, Runtime, Seed, measurement
-from benchmarks.quality.scores import iou
-from benchmarks.record import Model, Record, Run, timed
-from benchmarks.report import columns, track
+from benchmarks.intervals import over_rounds
+from benchmarks.metrics.masks import iou
+from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.options import TileOptions
+from samclip_sdk.system.timing import elapsed_ms
 
 if TYPE_CHECKING:
     from training.real.photographs import Photographs
@@ -45,37 +44,6 @@ class LargePicture:
     labels: dict[str, np.ndarray]
     objects: Named
     absent: Sequence[str]
-
-
-class Tiled(Record):
-    """What one way to tile found; `tiles` is null for the whole picture alone.
-
-    Of `present` labels `found` got a mask, of `absent` ones `false`; `miou` is over the present
-    ones. Of `objects` as many were found as `hits` tells: an IoU of 0.5 with a row of their label,
-    of which there were `rows`, absent labels' too.
-    """
-
-    tiles: Tiles
-    present: int
-    found: int
-    miou: float
-    absent: int
-    false: int
-    objects: int
-    hits: int
-    rows: int
-    text_ms: float
-    instances_ms: float
-
-
-class TileQuality(Run):
-    """Of one model; `pictures` of `side` x `side` photographs each."""
-
-    model: Model
-    pictures: int
-    side: int
-    seed: int
-    tilings: tuple[Tiled, ...]
 
 
 def compose(
@@ -133,19 +101,28 @@ def ask(model: SamClip, large: LargePicture, tiles: Tiles) -> dict[str, float]:
     """Asks a picture for its labels and for absent ones, as masks and as objects.
 
     Returns:
-        The fields of `Tiled` for this picture alone, `miou` as a sum.
+        Of `present` labels `found` got a mask, of `absent` ones `false`; `iou` is the sum over the
+        present ones. Of `objects` as many were found as `hits` tells: an IoU of 0.5 with a row of
+        their label, of which there were `rows`, absent labels' too. And milliseconds.
     """
     names = [*large.labels, *large.absent]
-    model.segment_text(large.image, names)  # embeds the labels, which is not timed
-    answer, text_ms = timed(lambda: model.segment_text(large.image, names, tiles=tiles))
-    rows, instances_ms = timed(
-        lambda: model.segment_instances(large.image, names, max_instances=1000, tiles=tiles)
-    )
+    answer: Any = model.segment_text(large.image, names)  # embeds the labels, which is not timed
+    rows: Any = None
+
+    def text() -> None:
+        nonlocal answer
+        answer = model.segment_text(large.image, names, tiles=tiles)
+
+    def instances() -> None:
+        nonlocal rows
+        rows = model.segment_instances(large.image, names, max_instances=1000, tiles=tiles)
+
+    text_ms, instances_ms = elapsed_ms(text), elapsed_ms(instances)
     found = list(zip(rows.labels, rows.masks, strict=True))
     return {
         "present": len(large.labels),
         "found": sum(name in answer for name in large.labels),
-        "miou": sum(iou(answer.mask(name), truth) for name, truth in large.labels.items()),
+        "iou": sum(iou(answer.mask(name), truth) for name, truth in large.labels.items()),
         "absent": len(large.absent),
         "false": sum(name in answer for name in large.absent),
         "objects": len(large.objects),
@@ -159,33 +136,27 @@ def ask(model: SamClip, large: LargePicture, tiles: Tiles) -> dict[str, float]:
     }
 
 
-def summarize(tiles: Tiles, asked: Sequence[dict[str, float]]) -> Tiled:
-    """The sums over pictures, the mean IoU, and the medians of the times."""
+def summarize(measured: Measuring, tiles: Tiles, asked: Sequence[dict[str, float]]) -> None:
+    """Gives shares over all pictures, the mean IoU, and the medians of the times."""
     sums = {name: sum(each[name] for each in asked) for name in asked[0]}
-    medians = {name: median(each[name] for each in asked) for name in ("text_ms", "instances_ms")}
-    return Tiled(tiles=tiles, **sums | {"miou": sums["miou"] / sums["present"]} | medians)
-
-
-_CELLS = {
-    "tiles": lambda row: "whole" if row.tiles is None else str(row.tiles).strip("()"),
-    "labels found": lambda row: f"{row.found / row.present:.1%} of {row.present}",
-    "mIoU of present": lambda row: f"{row.miou:.3f}",
-    "false labels": lambda row: (
-        f"{row.false / row.absent:.1%} of {row.absent}" if row.absent else "-"
-    ),
-    "objects found": lambda row: f"{row.hits / row.objects:.1%} of {row.objects}",
-    "rows": lambda row: str(row.rows),
-    "ms a picture": lambda row: f"{row.text_ms:.0f}",
-    "ms with instances": lambda row: f"{row.instances_ms:.0f}",
-}
-
-
-def render(record: TileQuality) -> str:
-    """One row a way to tile."""
-    return columns(record.tilings, _CELLS, words=1)
+    way = "whole" if tiles is None else str(tiles).strip("()")
+    shares = {
+        "present": {"found": sums["found"], "miou": sums["iou"]},
+        "absent": {"false": sums["false"]},
+        "objects": {"objects_found": sums["hits"]},
+    }
+    for of, counts in shares.items():
+        if count := int(sums[of]):
+            found = {name: each / count for name, each in counts.items()}
+            measured.add(way, n=count, **found)
+    times = {
+        name: over_rounds([each[name] for each in asked]) for name in ("text_ms", "instances_ms")
+    }
+    measured.add(way, n=len(asked), rows=sums["rows"], **times)
 
 
 def tiles(
+    measured: Measuring,
     photographs: Annotated[Path, typer.Argument(help="sets in COCO's layout; their split val")],
     tiles: Annotated[
         list[str], typer.Option(help="rows and columns, or a side in pixels; repeatable")
@@ -195,31 +166,24 @@ def tiles(
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
     seed: Seed = 0,
-    output: Output = None,
 ) -> None:
     """Measures what tiles find in large pictures, and what they cost.
 
     The pictures are made of photographs of complete sets, `side` x `side` in each.
     """
-    with measurement("tiles", output=output) as measured:
-        ways = (None, *(TileOptions(tiles=each).read() for each in tiles))
-        # Only here: photographs are read with torch.
-        from training.data_config import Photographs as SetSettings
-        from training.real.photographs import Photographs
+    ways = (None, *(TileOptions(tiles=each).read() for each in dict.fromkeys(tiles)))
+    # Only here: photographs are read with torch.
+    from training.data_config import Photographs as SetSettings
+    from training.real.photographs import Photographs
 
-        sets = Photographs(SetSettings(source="photographs", root=photographs), split="val")
-        samclip = SamClip.load(runtime, model=model)
-        cell_px = samclip.manifest.tasks.segmentation.resolution
-        pictures = list(large_pictures(sets, side=side, seed=seed, cell_px=cell_px))[:limit]
-        asked = [
-            [ask(samclip, large, way) for way in ways]
-            for large in track(pictures, "large pictures")
-        ]
-        record = TileQuality(
-            **measured.run(samclip),
-            pictures=len(pictures),
-            side=side,
-            seed=seed,
-            tilings=tuple(map(summarize, ways, zip(*asked, strict=True))),
-        )
-        measured.finish(record, render(record))
+    sets = Photographs(SetSettings(source="photographs", root=photographs), split="val")
+    samclip = SamClip.load(runtime, model=model)
+    measured.of(samclip)
+    cell_px = samclip.manifest.tasks.segmentation.resolution
+    pictures = list(large_pictures(sets, side=side, seed=seed, cell_px=cell_px))[:limit]
+    asked = [
+        [ask(samclip, large, way) for way in ways]
+        for large in measured.track(pictures, "large pictures")
+    ]
+    for way, found in zip(ways, zip(*asked, strict=True), strict=True):
+        summarize(measured, way, found)

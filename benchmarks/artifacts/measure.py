@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
-from benchmarks.artifacts.record import TASK, ArtifactRow, ModelArtifacts, SetRow
-from benchmarks.record import describe_environment, describe_model
-from export.bundle_writer import write_bundle
-from export.options import ExportOptions
-from export.source import find_source
-from samclip_sdk.bundle.graph_spec import Artifact, Measurement
+import typer
+
+from benchmarks.suite import Measuring
+from benchmarks.table import describe_model
+from samclip_sdk.bundle.graph_spec import Artifact
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
@@ -25,22 +24,48 @@ from samclip_sdk.runtimes.tensorrt.cuda import Gpu
 from samclip_sdk.runtimes.tensorrt.engine import build_engine
 from samclip_sdk.runtimes.tensorrt.network import import_tensorrt
 
+TASK = "task/"
+"""What the names of metrics on whole tasks begin with."""
 
-def measure_artifacts(
-    checkpoint: str,
-    options: ExportOptions,
-    *,
-    compute_capability: str,
-    say: Callable[[str], None],
-) -> ModelArtifacts:
-    """Exports a checkpoint, or random:vit_b, and builds engines, for "8.9" for instance."""
-    started = since = time.perf_counter()
+Precisions = Annotated[list[str], typer.Option(help="a precision; may be given again")]
+
+
+def artifacts(
+    measured: Measuring,
+    checkpoints: Annotated[list[str], typer.Argument(help="folders, or random:vit_b")],
+    onnx: Precisions = ["fp32", "fp16", "int8"],  # noqa: B006, as typer takes it
+    coreml: Precisions = ["fp16", "int8", "palette6"],  # noqa: B006, as typer takes it
+    compute_capability: Annotated[str, typer.Option(help="of engines' GPU")] = "8.9",
+) -> None:
+    """Exports checkpoints for every runtime; tells sizes, build times, parity, task metrics.
+
+    Other models that the table holds from an earlier run stay there.
+    """
+    # Only here: it needs torch.
+    from export.options import ExportOptions
+
+    options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights="fp16")
+    for checkpoint in checkpoints:
+        _measure(measured, checkpoint, options, compute_capability=compute_capability)
+        measured.save()
+
+
+def _measure(
+    measured: Measuring, checkpoint: str, options: object, *, compute_capability: str
+) -> None:
+    """Exports a checkpoint, or random:vit_b, and builds engines, for "8.9" for instance.
+
+    The seconds of an artifact are those on top of tracing its graph.
+    """
+    from export.bundle_writer import write_bundle
+    from export.source import find_source
+
+    since, before = time.perf_counter(), ""
     spent: dict[str, float] = defaultdict(float)  # by what the exporter says that it is doing
-    before = ""
 
     def report(doing: str, done: int, total: int) -> None:
         nonlocal before, since
-        say(f"{checkpoint}: {doing}, {done + 1} of {total}")
+        measured.say(f"{checkpoint}: {doing}", done, total)
         now = time.perf_counter()
         spent[before] += now - since
         before, since = doing, now
@@ -50,83 +75,64 @@ def measure_artifacts(
         write_bundle(find_source(checkpoint), folder, options=options, on_progress=report)
         report("building TensorRT engines", 0, 1)
         bundle = open_bundle(folder)
-        rows = list(_exported(bundle, spent=spent))
+        measured.model = describe_model(bundle.manifest)
         try:
             trt = import_tensorrt()
         except RuntimeMissingError:
-            tensorrt = None
+            trt = None
+            measured.settings.pop("tensorrt", None)
         else:
-            tensorrt = f"{trt.__name__} {trt.__version__}"
-            rows += _engines(bundle, compute_capability=compute_capability)
-        return ModelArtifacts(
-            artifacts=tuple(rows),
-            sets=tuple(_sets(bundle)),
-            environment=describe_environment(),
-            seconds=round(time.perf_counter() - started, 1),
-            model=describe_model(bundle.manifest),
-            tensorrt=tensorrt,
-        )
-
-
-def _exported(bundle: Bundle, *, spent: dict[str, float]) -> Iterator[ArtifactRow]:
-    """What the bundle holds, and the seconds of each on top of tracing its graph."""
-    for name, graph in bundle.manifest.model_graphs.items():
-        for artifact in graph.artifacts:
-            to = " to Core ML" if artifact.runtime == "coreml" else ""
-            yield ArtifactRow(
-                graph=name,
-                runtime=artifact.runtime,
-                precision=artifact.precision,
-                axes=artifact.axes,
-                bytes=sum(each.size_bytes for each in (artifact, *artifact.weights)),
-                seconds=round(spent[f"converting {name}{to} in {artifact.precision}"], 2),
-                pinned=_pinned(bundle, name, artifact.runtime, artifact.precision),
-                measurements=_measurements(artifact, of_tasks=False),
-            )
-
-
-def _engines(bundle: Bundle, *, compute_capability: str) -> Iterator[ArtifactRow]:
-    """Builds every ONNX file as an engine."""
-    gpu = Gpu("stated by its compute capability", compute_capability=compute_capability)
-    for name, graph in bundle.manifest.model_graphs.items():
-        for artifact in graph.artifacts:
-            if artifact.runtime == "onnx":
-                started = time.perf_counter()
-                engine = build_engine(bundle.root / artifact.path, spec=graph, gpu=gpu)
-                yield ArtifactRow(
-                    graph=name,
-                    runtime="tensorrt",
-                    precision=artifact.precision,
-                    axes={},
-                    bytes=len(engine),
-                    seconds=round(time.perf_counter() - started, 2),
-                    pinned=_pinned(bundle, name, "tensorrt", artifact.precision),
-                    measurements=(),
+            measured.settings["tensorrt"] = f"{trt.__name__} {trt.__version__}"
+        gpu = Gpu("stated by its compute capability", compute_capability=compute_capability)
+        for name, graph in bundle.manifest.model_graphs.items():
+            for artifact in graph.artifacts:
+                to = " to Core ML" if artifact.runtime == "coreml" else ""
+                seconds = spent[f"converting {name}{to} in {artifact.precision}"]
+                size = sum(each.size_bytes for each in (artifact, *artifact.weights))
+                errors = _errors(artifact, of_tasks=False)
+                add_artifact(
+                    measured, bundle, name, artifact, bytes=size, seconds=seconds, **errors
                 )
+                if trt and artifact.runtime == "onnx":
+                    since = time.perf_counter()
+                    size = len(build_engine(bundle.root / artifact.path, spec=graph, gpu=gpu))
+                    built = {"bytes": size, "seconds": time.perf_counter() - since}
+                    engine = artifact.model_copy(update={"runtime": "tensorrt", "axes": {}})
+                    add_artifact(measured, bundle, name, engine, **built)
+        add_sets(measured, bundle)
 
 
-def _sets(bundle: Bundle) -> Iterator[SetRow]:
+def add_artifact(
+    measured: Measuring, bundle: Bundle, graph: str, artifact: Artifact, **figures: float
+) -> None:
+    """Gives figures of an artifact of a graph, and `pinned`.
+
+    That is how many operations (fp16) or layers (int8) stay in fp32. Weights that several artifacts
+    share are counted in each. Of an engine, which was not run, there is no parity.
+    """
+    runtime, precision, manifest = artifact.runtime, artifact.precision, bundle.manifest
+    lengths = [str(length) for axis, length in artifact.axes.items() if axis != "num_points"]
+    kept = manifest.precision_plan
+    if precision == "int8" and runtime != "coreml":  # whose int8 is beside operations in fp16
+        kept = manifest.kept_in_float
+    pinned = 0 if precision == "fp32" else len(kept.get(graph, ()))
+    figures["seconds"] = round(figures["seconds"], 2)
+    split = f"{', K = '.join([graph, *lengths[:1]])} on {runtime} {precision}"
+    measured.add(manifest.name, split, pinned=pinned, **figures)
+
+
+def _errors(artifact: Artifact, *, of_tasks: bool) -> dict[str, float]:
+    every = artifact.parity.measurements
+    return {
+        each.metric: each.measured for each in every if each.metric.startswith(TASK) == of_tasks
+    }
+
+
+def add_sets(measured: Measuring, bundle: Bundle) -> None:
+    """Gives all artifacts of a runtime and precision, on whole tasks; none of random weights."""
     every = [each for graph in bundle.manifest.model_graphs.values() for each in graph.artifacts]
     for runtime, precision in artifact_sets(bundle):
         own = [each for each in every if (each.runtime, each.precision) == (runtime, precision)]
         files = {file.path: file.size_bytes for each in own for file in (each, *each.weights)}
-        yield SetRow(
-            runtime=runtime,
-            precision=precision,
-            bytes=sum(files.values()),
-            measurements=_measurements(own[0], of_tasks=True),
-        )
-
-
-def _measurements(artifact: Artifact, *, of_tasks: bool) -> tuple[Measurement, ...]:
-    every = artifact.parity.measurements
-    return tuple(each for each in every if each.metric.startswith(TASK) == of_tasks)
-
-
-def _pinned(bundle: Bundle, graph: str, runtime: str, precision: str) -> int:
-    """Operations of the precision plan, or layers of a graph in int8 (Core ML's are fp16)."""
-    if precision == "fp32":
-        return 0
-    if precision == "int8" and runtime != "coreml":
-        return len(bundle.manifest.kept_in_float.get(graph, ()))
-    return len(bundle.manifest.precision_plan.get(graph, ()))
+        found = {"bytes": sum(files.values()), **_errors(own[0], of_tasks=True)}
+        measured.add(bundle.manifest.name, f"the model on {runtime} {precision}", **found)

@@ -1,5 +1,5 @@
-"""What the paper shows, reproduced with the repository's small teachers and its small student.
+"""What the paper shows, reproduced with the teachers and students of any run.
 
-One module for each part, which says what it needs of a training run, and the paper's own numbers to
-stand beside. Short trainings are started from here, but how to train is `training`'s business.
+One function for each part. Short trainings are started from here, but how to train is `training`'s
+business; what is asked, drawings or photographs, is `quality`'s.
 """

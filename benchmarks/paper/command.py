@@ -1,27 +1,38 @@
-"""`python -m benchmarks paper` reproduces what the paper shows, part by part."""
+"""`python -m benchmarks paper` reproduces what the paper shows, part by part, of any run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.command import Output, Seed, Write, measurement
-from benchmarks.paper.record import Part, Results, store_part
-from benchmarks.paper.report import render
-from benchmarks.record import read_record
-from benchmarks.report import join_tables
+from benchmarks.paper.words import PARTS
+from benchmarks.suite import Measuring, Seed
 
 if TYPE_CHECKING:
-    from benchmarks.paper.inputs import Inputs, Stages
+    from benchmarks.quality.drawings import Drawings
+    from benchmarks.quality.photographs import ValPhotographs
 
-PartName = Enum("PartName", {name: name for name in Results.model_fields}, type=str)
+PartName = Enum("PartName", {name: name for name in PARTS}, type=str)
+
+_NOUNS = 150  # of drawings, where the run trained no CLIP that says how many
+
+
+def paper_suite(asked: Mapping[str, Any]) -> str:
+    """The table of what is asked for."""
+    return "paper" if asked["photographs"] is None else "paper_photographs"
+
+
+def shown_parts(suite: str) -> list[str]:
+    """The templates of a table of these."""
+    return [f"paper/{name}@{suite}" for name in PARTS]
 
 
 def paper(
+    measured: Measuring,
     runs: Annotated[
         Path, typer.Option(help="RUNS/CONFIG: teachers and stages, as training left them")
     ] = Path("runs/tiny"),
@@ -30,8 +41,7 @@ def paper(
         typer.Option(help="ask the split val of the sets in this folder, not drawings"),
     ] = None,
     student: Annotated[
-        str | None,
-        typer.Option(help="the run that ships, with --photographs; the last stage if not given"),
+        str | None, typer.Option(help="the stage that ships; the last if not given")
     ] = None,
     only: Annotated[
         list[PartName] | None, typer.Option(help="measure this part; may be given again")
@@ -40,67 +50,62 @@ def paper(
     scenes: Annotated[int, typer.Option(help="pictures with masks, at most", min=1)] = 150,
     steps: Annotated[int, typer.Option(help="of wise_ft's and lambdas' trainings", min=1)] = 200,
     seed: Seed = 0,
-    output: Output = None,
-    write: Write = False,
 ) -> None:
     """Reproduces the paper's tables on a small scale, on pictures that no training saw.
 
-    These are composed drawings, or photographs. Each part is stored in the record as soon as it is
-    done, in place of an older one of it.
+    These are composed drawings, or photographs, of which lambdas are measured only if they are
+    asked for. Each part is stored as soon as it is done, in place of an older one of it.
     """
-    record = "paper" if photographs is None else "paper_photographs"
-    with measurement(record, output=output, write=write) as measured:
-        # Only here: they need torch, which the other commands do without.
-        from benchmarks.paper.inputs import DRAWINGS, photograph_stages
+    # Only here: they need torch, which the other commands do without.
+    from benchmarks.paper import probing, short_trainings, zero_shot
+    from benchmarks.paper.run import choose_students, open_inputs
 
-        drawn, place = photographs is None, measured.place
-        if drawn and student is not None:
-            raise ValueError("--student goes with --photographs: of drawings it is stage3")
-        stages = DRAWINGS if drawn else photograph_stages(runs, student=student)
-        measures = _measures(stages, drawn=drawn)
-        # Hours of measuring must not end at a file that is none.
-        found = read_record(Results, place) if place.exists() else Results()
-        names = [each.value for each in only] if only else list(measures)
-        if missing := set(names) - set(measures):
-            raise ValueError(f"{', '.join(sorted(missing))} is measured on drawings alone")
-        needed = (*stages.teachers, *(each for name in names for each in measures[name][1:]))
-        asked = {"pictures": pictures, "scenes": scenes, "seed": seed}
-        asked |= {"steps": steps} if drawn else {"root": photographs, "student": student}
-        inputs = _open(runs, needed, asked)
-        for name in names:
-            measure, *students = measures[name]
-            weights, figures = inputs.weights((*stages.teachers, *students)), measure(inputs)
-            made = {**measured.run(), "settings": inputs.asked.settings, "weights": weights}
-            found = store_part(place, name, Part[type(figures)](**made, figures=figures))
-            typer.echo(f"{name}: stored in {place}", err=True)
-        measured.finish(found, join_tables(render(found)))
-
-
-def _open(runs: Path, folders: Iterable[str], asked: dict[str, Any]) -> Inputs:
-    """What is asked, of drawings or of photographs, and who answers, whose models are there."""
-    from benchmarks.paper.inputs import open_drawings
-    from benchmarks.paper.photographed import open_photographs
-    from training.inputs import check_trained
-
-    for folder in folders:
-        check_trained(runs / folder)
-    return open_photographs(runs, **asked) if "root" in asked else open_drawings(runs, **asked)
-
-
-def _measures(stages: Stages, *, drawn: bool) -> dict[str, Any]:
-    """Part -> what measures it, and the students that it needs."""
-    from benchmarks.paper import probing, text_to_mask, zero_shot
-
-    shipped = stages.shipped
-    found: dict[str, Any] = {
-        "teachers": (zero_shot.measure_teachers, shipped),
-        "text_to_mask": (text_to_mask.measure_text_to_mask, shipped),
-        "probing": (probing.measure_probing, shipped),
-        "resolutions": (zero_shot.measure_resolutions, *stages.students),
+    measures = {
+        "teachers": zero_shot.measure_teachers,
+        "text_to_mask": zero_shot.measure_text_to_mask,
+        "probing": probing.measure_probing,
+        "resolutions": zero_shot.measure_resolutions,
+        "wise_ft": short_trainings.measure_wise_ft,
+        "lambdas": short_trainings.measure_lambdas,
     }
-    if not drawn:
-        return found | {"wise_ft": (zero_shot.measure_backbones, shipped)}
-    return found | {
-        "wise_ft": (zero_shot.measure_wise_ft, "stage1", shipped),
-        "lambdas": (zero_shot.measure_lambdas, "stage1"),
-    }
+    students = choose_students(runs, student=student)
+    counts = {"pictures": pictures, "scenes": scenes, "seed": seed}
+    dataset, told = _open(runs, photographs, student=students[-1], counts=counts)
+    inputs = open_inputs(runs, dataset, students=students, steps=steps, seed=seed)
+    asked = {**measured.settings, **told}
+    every = [name for name in PARTS if photographs is None or name != "lambdas"]
+    for name in [each.value for each in only] if only else every:
+        measured.settings = {**asked, "part": name}
+        measures[name](measured, inputs)
+        measured.settings["weights"] = inputs.weights(*_students(name, students))
+        measured.save()
+        measured.tell(f"{name}: stored in {measured.place}")
+
+
+def _students(part: str, students: tuple[str, ...]) -> tuple[str, ...]:
+    """Those whose weights a part depends on."""
+    if part == "resolutions":
+        return students
+    trained_from = ("stage1",) if part in ("wise_ft", "lambdas") else ()
+    return trained_from if part == "lambdas" else (*trained_from, students[-1])
+
+
+def _open(
+    run: Path, root: Path | None, *, student: str, counts: dict[str, int]
+) -> tuple[Drawings | ValPhotographs, dict[str, Any]]:
+    """What is asked, and what is told of it; drawings are as large as the student sees them."""
+    from benchmarks.quality.drawings import load_drawings
+    from benchmarks.quality.photographs import ValPhotographs
+    from samclip_sdk.modeling.checkpoint import read_config
+    from training.teachers.teacher_pair import read_clip_settings
+
+    if root is not None:
+        photographs = ValPhotographs(root, **counts)
+        sets = photographs.sets
+        return photographs, {"sets": len(sets), "complete": sum(sets.values())}
+    clip = read_clip_settings(run)
+    nouns = _NOUNS if clip is None else clip.nouns
+    size_px = read_config(run / student).segmentation_resolution
+    told = {"nouns": nouns, "size_px": size_px}
+    (heldout, *_), _ = load_drawings(**told, **counts)
+    return heldout, told

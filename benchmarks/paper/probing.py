@@ -7,26 +7,39 @@ split before; the probes' test is of none.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.paper.inputs import Inputs, ProbeData
-from benchmarks.paper.record import Probe, Probing
-from benchmarks.quality.scores import Confusion, mean_iou
+from benchmarks.metrics.masks import Confusion, mean_iou
+from benchmarks.metrics.names import Rank
+from benchmarks.paper.probe_data import ProbeData, probe_data
+from benchmarks.paper.run import Inputs
+from benchmarks.quality.measure import add_names
+from benchmarks.suite import Measuring
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.picture.frame import letterbox
 from training.composed.scenes import Scene
 from training.teachers.classifier_clip import ClassifierClip
+from training.teachers.pretrained import OpenClip
+from training.teachers.small import ClipTeacher, SmallClip
 
-_STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)  # of the L2 penalty, to choose from
+STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)
+"""Of the L2 penalty, to choose from."""
+
 _ITERATIONS = 200  # of L-BFGS
 _BATCH = 16  # pictures
+_NEVER = -1e9
 
 
 @dataclass(frozen=True)
@@ -41,16 +54,16 @@ class Backbone:
     classification_px: int
     segmentation_px: int
 
-    def pooled(self, images: Iterable[np.ndarray]) -> Tensor:
+    def pooled(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """The mean and the maximum over the map of each picture, uint8 [S,S,3]: [N,2D]."""
         maps = self._maps(images, resolution=self.classification_px)
         both = ((each.mean(dim=(-2, -1)), each.amax(dim=(-2, -1))) for each in maps)
-        return torch.cat([torch.cat(pooled, dim=1) for pooled in both])
+        return torch.cat([torch.cat(pooled, dim=1) for pooled in both]).numpy()
 
-    def patches(self, images: Iterable[np.ndarray]) -> Tensor:
+    def patches(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """The map of each picture, uint8 [S,S,3], channels last: [N,g,g,D]."""
         maps = torch.cat(list(self._maps(images, resolution=self.segmentation_px)))
-        return maps.permute(0, 2, 3, 1)
+        return maps.permute(0, 2, 3, 1).numpy()
 
     def _maps(self, images: Iterable[np.ndarray], *, resolution: int) -> Iterator[Tensor]:
         # As the public API resizes them; a square one has no padding.
@@ -64,52 +77,71 @@ class Backbone:
 def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
     """The three, each at resolutions that it was trained at; no SAM that is the student itself.
 
-    CLIP's segmentation is the exception: at its own resolution its map would be a few cells wide,
-    so it sees scenes as large as the others do. Of SAM and the student they are the tokens before
-    the neck, which the CLIP head reads too, of CLIP the last map before it is pooled.
+    The segmentation of a CLIP that takes any size is the exception: at its own resolution its map
+    would be a few cells wide, so it sees scenes as large as the others do. Of SAM and the student
+    they are the tokens before the neck, which the CLIP head reads too, of CLIP the last map before
+    it is pooled.
     """
-    large, clip = inputs.pair.model.segmentation_resolution, inputs.pair.clip
-    sam, student = inputs.pair.sam.image_encoder, inputs.student().image_encoder
-
-    def last_map(images: Tensor) -> Tensor:
-        if isinstance(clip, ClassifierClip):
-            return clip.head.features(clip.see(images))
-        return clip.visual.forward_features(clip.normalise(images))
-
-    every = (
-        Backbone("sam_teacher", lambda images: sam(images)[0], large, large),
-        Backbone("clip_teacher", last_map, clip.resolution, large),
+    shipped, clip = inputs.student(), inputs.pair.clip
+    large, student = shipped.config.segmentation_resolution, shipped.image_encoder
+    clip_px = (clip.resolution, clip.resolution if isinstance(clip, OpenClip) else large)
+    sam = None if inputs.sam_is_student else inputs.pair.stage0(seed=0).eval().image_encoder
+    found = [
+        Backbone("clip_teacher", partial(last_map, clip), *clip_px),
         Backbone("student", lambda images: student(images)[0], large, large),
-    )
-    return every[1:] if inputs.sam_is_student else every
+    ]
+    if sam is not None:
+        found.insert(0, Backbone("sam_teacher", lambda images: sam(images)[0], large, large))
+    return tuple(found)
 
 
-def measure_probing(inputs: Inputs) -> Probing:
+def last_map(clip: ClipTeacher, images: Tensor) -> Tensor:
+    """What a CLIP pools, [B,D,g,g], of pictures uint8 [B,3,S,S]."""
+    found: Tensor
+    match clip:
+        case ClassifierClip():
+            found = clip.head.features(clip.see(images))
+        case SmallClip():
+            found = clip.visual.forward_features(clip.normalise(images))
+        case OpenClip():
+            seen = (images.float() - clip.mean) / clip.std
+            maps = clip.model.visual.forward_intermediates(seen, 1, intermediates_only=True)
+            found = maps["image_intermediates"][-1]
+        case _:
+            raise TypeError(f"a {type(clip).__name__} tells of no map that could be probed")
+    return found
+
+
+def measure_probing(measured: Measuring, inputs: Inputs) -> None:
     """Trains and tests a classification and a segmentation probe on each backbone."""
-    data = inputs.asked.probe_data()
-    return Probing(
-        train_pictures=len(data.pictures[0]),
-        train_scenes=len(data.scenes[0]),
-        probes=tuple(_probe(backbone, data) for backbone in open_backbones(inputs)),
-    )
+    size_px = inputs.student().config.segmentation_resolution
+    data = probe_data(inputs.dataset, size_px=size_px)
+    measured.settings["train_pictures"] = len(data.pictures[0])
+    measured.settings["train_scenes"] = len(data.scenes[0])
+    for backbone in measured.track(open_backbones(inputs), "probing"):
+        _measure(measured, inputs, backbone, data)
 
 
-def _probe(backbone: Backbone, data: ProbeData) -> Probe:
+def _measure(measured: Measuring, inputs: Inputs, backbone: Backbone, data: ProbeData) -> None:
     classifier = train_classifier(backbone, data)
-    segmenter = train_segmenter(backbone, data)
+    segmenter = train_segmenter(backbone, data, seed=inputs.seed)
     tested = data.scenes[2]
     maps = backbone.patches(scene.image for scene in tested)
     ious = class_ious(segmenter, maps, scenes=tested, background=data.background)
-    return Probe(
-        backbone=backbone.name,
+    who = f"probing: {backbone.name}"
+
+    def classify(names: Sequence[str]) -> Rank:
+        places = [data.names.index(each) for each in names]
+        return lambda image: classifier(backbone.pooled([image]))[0, places]
+
+    add_names(measured, data.test, classify, inputs.bootstrap, who=who)
+    measured.add(
+        who,
         classification_px=backbone.classification_px,
-        classification_width=len(classifier.weight),
+        classification_width=classifier.width,
         classification_l2=classifier.l2,
-        accuracy=data.test(
-            lambda image: classifier(backbone.pooled([image]))[0].numpy(), f"probe, {backbone.name}"
-        ),
         segmentation_px=backbone.segmentation_px,
-        segmentation_width=len(segmenter.weight),
+        segmentation_width=segmenter.width,
         segmentation_l2=segmenter.l2,
         grid=maps.shape[1],
         miou=mean_iou(ious),
@@ -120,30 +152,29 @@ def _probe(backbone: Backbone, data: ProbeData) -> Probe:
 def train_classifier(backbone: Backbone, data: ProbeData) -> LinearProbe:
     """A probe of pooled features; the penalty is the best on other pictures."""
     train, validation = data.pictures
-    truth, labels = (torch.tensor([each.label for each in own]) for own in (validation, train))
-    features = backbone.pooled(each.image for each in validation)
+    truth, labels = (np.array([each.label for each in own]) for own in (validation, train))
+    features = backbone.pooled(each.read() for each in validation)
 
     def judge(probe: LinearProbe) -> float:
-        return float((probe(features).argmax(dim=1) == truth).float().mean())
+        return float((probe(features).argmax(axis=1) == truth).mean())
 
-    seen = backbone.pooled(each.image for each in train)
-    return fit_best(seen, F.one_hot(labels, data.labels).float(), judge=judge)
+    seen = backbone.pooled(each.read() for each in train)
+    return fit_best(seen, np.eye(len(data.names))[labels], judge=judge)
 
 
-def train_segmenter(backbone: Backbone, data: ProbeData) -> LinearProbe:
+def train_segmenter(backbone: Backbone, data: ProbeData, *, seed: int) -> LinearProbe:
     """A probe of a patch's features, for the classes of the patch's pixels.
 
-    The penalty is the best on other scenes.
+    The penalty is the best on other scenes. Of more patches than may be, some are drawn by `seed`.
     """
     train, validation, _ = data.scenes
     validation_maps = backbone.patches(scene.image for scene in validation)
     features = backbone.patches(scene.image for scene in train)
     grid, classes = features.shape[1], data.background + 1
     truth = (class_map(scene, background=data.background) for scene in train)
-    shares = torch.stack([label_shares(each, classes=classes, grid=grid) for each in truth])
-    features, shares = features.flatten(0, 2), shares.flatten(0, 2)
-    generator = torch.Generator().manual_seed(data.seed)
-    chosen = torch.randperm(len(features), generator=generator)[: data.patches]
+    shares = np.concatenate([label_shares(each, classes=classes, grid=grid) for each in truth])
+    features = features.reshape(len(shares), -1)
+    chosen = np.random.default_rng(seed).permutation(len(features))[: data.patches]
 
     def judge(probe: LinearProbe) -> float:
         return mean_iou(
@@ -162,7 +193,7 @@ def class_map(scene: Scene, *, background: int) -> np.ndarray:
 
 
 def class_ious(
-    probe: LinearProbe, maps: Tensor, *, scenes: Sequence[Scene], background: int
+    probe: LinearProbe, maps: np.ndarray, *, scenes: Sequence[Scene], background: int
 ) -> list[float | None]:
     """IoU of each class over all pixels of N scenes, of a backbone's maps of them, [N,g,g,D].
 
@@ -172,67 +203,70 @@ def class_ious(
     """
     confusion = Confusion(background + 1)
     for scene, features in zip(scenes, maps, strict=True):
-        logits = probe(features).permute(2, 0, 1).clone()
-        logits[torch.from_numpy(np.setdiff1d(scene.unlabelled, scene.labels))] = -1e9
-        full = F.interpolate(logits[None], size=scene.image.shape[:2], mode="bilinear")[0]
+        logits = probe(features.reshape(-1, features.shape[-1]))
+        logits[:, np.setdiff1d(scene.unlabelled, scene.labels)] = _NEVER
+        cells = torch.from_numpy(logits).reshape(*features.shape[:2], -1).permute(2, 0, 1)
+        full = F.interpolate(cells[None], size=scene.image.shape[:2], mode="bilinear")[0]
         truth = class_map(scene, background=background)
         confusion.add(full.argmax(dim=0).numpy(), truth=truth)
     return confusion.ious()
 
 
-def label_shares(class_map: np.ndarray, *, classes: int, grid: int) -> Tensor:
-    """The share of each class in each cell of a class map, int64 [S,S]: float [g,g,C]."""
+def label_shares(class_map: np.ndarray, *, classes: int, grid: int) -> np.ndarray:
+    """The share of each class in each cell of a class map, int64 [S,S]: float [g*g,C]."""
     each_class = F.one_hot(torch.from_numpy(class_map), classes).permute(2, 0, 1).float()
-    return F.adaptive_avg_pool2d(each_class, grid).permute(1, 2, 0)
+    return F.adaptive_avg_pool2d(each_class, grid).flatten(1).T.numpy()
 
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Logits of C classes from features of width D: weight [D,C], bias [C], the penalty `l2`."""
+    """Logits of C classes from features of so large a `width`, fitted with the penalty `l2`."""
 
-    weight: Tensor
-    bias: Tensor
+    scaler: StandardScaler
+    regression: LogisticRegression
+    classes: int
     l2: float
 
-    def __call__(self, features: Tensor) -> Tensor:
-        """Maps features [...,D] to logits [...,C]."""
-        return features @ self.weight + self.bias
+    @property
+    def width(self) -> int:
+        """D, of the features."""
+        return int(self.scaler.n_features_in_)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Maps features [N,D] to logits float64 [N,C]; a class that was not trained is none."""
+        found = self.regression.decision_function(self.scaler.transform(features))
+        if found.ndim == 1:  # of two classes, what speaks for the second
+            found = np.stack([np.zeros_like(found), found], axis=1)
+        logits = np.full((len(features), self.classes), _NEVER)
+        logits[:, self.regression.classes_] = found
+        return logits
 
 
-def fit(features: Tensor, targets: Tensor, *, l2: float) -> LinearProbe:
+def fit(features: np.ndarray, targets: np.ndarray, *, l2: float) -> LinearProbe:
     """Fits one probe of features [N,D]; the same input gives the same probe.
 
     A row of targets [N,C] is a distribution over classes: one-hot, or the shares of a patch's
-    pixels. Half of `l2` is the penalty on the squared norm of the weights of standardised features.
+    pixels, each of which counts as an example of that weight. Half of `l2` is the penalty on the
+    squared norm of the weights of standardised features.
     """
-    mean = features.mean(dim=0)
-    scale = features.std(dim=0, correction=0).clamp(min=1e-6)
-    inputs = (features - mean) / scale
-    weight = torch.zeros(features.shape[1], targets.shape[1], requires_grad=True)
-    bias = torch.zeros(targets.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [weight, bias], max_iter=_ITERATIONS, history_size=10, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        entropy = F.cross_entropy(inputs @ weight + bias, targets)
-        loss: Tensor = entropy + 0.5 * l2 * weight.square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    with torch.no_grad():
-        own = weight / scale[:, None]
-        return LinearProbe(own, bias - mean @ own, l2)
+    scaler = StandardScaler().fit(features)
+    rows, labels = targets.nonzero()
+    if len(set(labels.tolist())) < 2:
+        raise ValueError("a probe needs examples of two classes or more")
+    regression = LogisticRegression(C=1 / (l2 * len(features)), max_iter=_ITERATIONS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # all probes end after so many steps
+        seen, weights = scaler.transform(features)[rows], targets[rows, labels]
+        regression.fit(seen, labels, sample_weight=weights)
+    return LinearProbe(scaler, regression, targets.shape[1], l2)
 
 
 def fit_best(
-    features: Tensor,
-    targets: Tensor,
+    features: np.ndarray,
+    targets: np.ndarray,
     *,
     judge: Callable[[LinearProbe], float],
-    strengths: Sequence[float] = _STRENGTHS,
+    strengths: Sequence[float] = STRENGTHS,
 ) -> LinearProbe:
     """Fits a probe for each strength and keeps the best; of equals, the one of the strongest.
 

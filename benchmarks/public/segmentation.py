@@ -5,21 +5,19 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.metrics.masks import Confusion, mean_iou
 from benchmarks.public import files
-from benchmarks.public.record import ClassIou, Segmentation
-from benchmarks.quality.scores import Confusion, mean_iou
-from benchmarks.report import track
+from benchmarks.suite import Measuring
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import Manifest
@@ -35,6 +33,7 @@ IGNORED = -1
 
 _IMAGES = ("val2017", "images/val2017")
 _VOID = 255
+_CITYSCAPES_IDS = 34
 _NEVER = -2  # a value that the set does not have: another set, or another layout
 _MATERIAL = re.compile(r"(wall|floor|ceiling)-(brick|concrete|marble|panel|stone|tile|wood)")
 _LAST_THING = 90  # of COCO's category ids, stuff comes after
@@ -58,6 +57,11 @@ def read_pascal_voc(root: Path) -> SemanticSet:
     """Reads VOC 2012: `ImageSets/Segmentation/val.txt`, 20 labels and the background."""
     folder = files.find(root, "VOCdevkit/VOC2012", "VOC2012", ".")
     return _read_voc(folder, "pascal_voc.txt", context="", background=True)
+
+
+def read_pascal_voc_20(root: Path) -> SemanticSet:
+    """Reads VOC 2012 likewise, with 0 not judged: the 20 labels alone."""
+    return replace(read_pascal_voc(root), background=False, read_truth=_from_one(20, zero=IGNORED))
 
 
 def read_pascal_context(root: Path) -> SemanticSet:
@@ -96,6 +100,22 @@ def read_ade20k(root: Path) -> SemanticSet:
     labels = files.distinct((row[-1].partition(",")[0].strip() for row in rows), source=table)
     pictures = _with_masks(files.list_pictures(images), masks=masks)
     return SemanticSet(labels, pictures, _from_one(len(rows), zero=IGNORED))
+
+
+def read_cityscapes(root: Path) -> SemanticSet:
+    """Reads Cityscapes' val: `leftImg8bit/val/CITY`, and `gtFine/val/CITY` with its labelIds.
+
+    The 19 labels of its benchmark are judged, all else is not.
+    """
+    images, masks = files.find(root, "leftImg8bit/val"), files.find(root, "gtFine/val")
+    rows = [line.partition(" ") for line in files.read_labels("cityscapes.txt")]
+    values = dict.fromkeys(range(_CITYSCAPES_IDS), IGNORED) | {_VOID: IGNORED}
+    values |= {int(value): index for index, (value, _, _) in enumerate(rows)}
+    pictures = sorted(images.glob("*/*_leftImg8bit.png"))
+    names = (each.name.replace("_leftImg8bit", "_gtFine_labelIds") for each in pictures)
+    pairs = [(each, masks / each.parent.name / n) for each, n in zip(pictures, names, strict=True)]
+    labels = tuple(name for _, _, name in rows)
+    return SemanticSet(labels, tuple(pairs), partial(_read_map, values=values))
 
 
 def read_coco_stuff(root: Path) -> SemanticSet:
@@ -144,14 +164,29 @@ def read_coco_panoptic(root: Path) -> SemanticSet:
 
 SEMANTIC: dict[str, Callable[[Path], SemanticSet]] = {
     "pascal-voc": read_pascal_voc,
+    "pascal-voc-20": read_pascal_voc_20,
     "pascal-context": read_pascal_context,
     "pascal-context-60": read_pascal_context_60,
+    "cityscapes": read_cityscapes,
     "ade20k": read_ade20k,
     "coco-stuff": read_coco_stuff,
     "coco-object": read_coco_object,
     "coco-panoptic": read_coco_panoptic,
 }
 """Set -> what reads it from its folder."""
+
+EIGHT = (
+    "pascal-voc",
+    "pascal-context-60",
+    "coco-object",
+    "pascal-voc-20",
+    "pascal-context",
+    "coco-stuff",
+    "cityscapes",
+    "ade20k",
+)
+"""The sets whose mean open-vocabulary segmentation is told by: three with a background, then five
+without."""
 
 
 def spoken(name: str) -> str:
@@ -204,12 +239,14 @@ HEAD_RESOLUTION_PX = 448
 
 
 def measure_segmentation(
+    measured: Measuring,
     data: SemanticSet,
     *,
+    name: str,
     clip_head: SamClip | None,
     both_heads: SamClip | None,
     presence_threshold: float | None = None,
-) -> Iterator[Segmentation]:
+) -> None:
     """Measures each of the two settings for which a model is given, one after the other.
 
     Below its calibrated threshold the CLIP head says background, in a set that has one. Below
@@ -220,22 +257,27 @@ def measure_segmentation(
     if clip_head is not None:
         threshold = clip_head.manifest.calibration.head_only_threshold if data.background else None
         predict = ask_clip_head(clip_head, data.labels, background_threshold=threshold)
-        told = {"background_threshold": threshold, "presence_threshold": None}
-        yield _judge(predict, data, clip_head, {"heads": "clip_head", "resize": "square", **told})
+        measured.settings |= {"background_threshold": threshold}
+        _judge(measured, predict, data, clip_head, subject=f"{name}: clip_head")
     if both_heads is not None:
         present = both_heads.manifest.calibration.presence_threshold
         present = present if presence_threshold is None else presence_threshold
-        # Without a background, every pixel takes the highest of the labels that are present.
-        lowest = None if data.background else float(np.finfo(np.float32).min)
+        measured.settings |= {"presence_threshold": present}
+        predict = ask_both_heads(both_heads, data, threshold=present)
+        _judge(measured, predict, data, both_heads, subject=f"{name}: both_heads")
 
-        def join(pixels: NDArray[np.uint8]) -> NDArray[np.int16]:
-            """Both heads, at full resolution (paper section 4.4), as `segment_text` joins them."""
-            asked = {"threshold": present, "mask_threshold": lowest}
-            found = both_heads.segment_text(pixels, data.labels, **asked).class_map
-            return np.where(found < 0, np.int16(len(data.labels)), found)
 
-        told = {"background_threshold": None, "presence_threshold": present}
-        yield _judge(join, data, both_heads, {"heads": "both_heads", "resize": "letterbox", **told})
+def ask_both_heads(model: SamClip, data: SemanticSet, *, threshold: float) -> Predict:
+    """Both heads, at full resolution (paper section 4.4), as `segment_text` joins them."""
+    # Without a background, every pixel takes the highest of the labels that are present.
+    lowest = None if data.background else float(np.finfo(np.float32).min)
+    asked = {"threshold": threshold, "mask_threshold": lowest}
+
+    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.int16]:
+        found = model.segment_text(pixels, data.labels, **asked).class_map
+        return np.where(found < 0, np.int16(len(data.labels)), found)
+
+    return predict
 
 
 def ask_clip_head(
@@ -267,11 +309,11 @@ def ask_clip_head(
 
 
 def _judge(
-    predict: Predict, data: SemanticSet, model: SamClip, setting: dict[str, Any]
-) -> Segmentation:
-    """Compares every picture; the setting is what the record tells of it."""
+    measured: Measuring, predict: Predict, data: SemanticSet, model: SamClip, *, subject: str
+) -> None:
+    """Compares every picture: mIoU, the IoU of each class, and pixels that got no label."""
     confusion = Confusion(len(data.labels) + 1)
-    for picture, mask in track(data.pictures, setting["heads"].replace("_", " ")):
+    for picture, mask in measured.track(data.pictures, subject):
         pixels, truth = files.read_pixels(picture), data.read_truth(mask)
         if truth.shape != pixels.shape[:2]:
             sizes = [f"{width} x {height}" for height, width in (truth.shape, pixels.shape[:2])]
@@ -279,14 +321,12 @@ def _judge(
         confusion.add(predict(pixels), truth=truth)
     names = [*data.labels, "background"] if data.background else data.labels
     ious = confusion.ious()[: len(names)]
-    return Segmentation(
-        **setting,
-        resolution_px=model.manifest.tasks.segmentation.resolution,
-        pictures=len(data.pictures),
-        miou=mean_iou(ious),
-        unanswered=0.0 if data.background else confusion.share_answered(len(data.labels)),
-        classes=tuple(ClassIou(label=n, iou=iou) for n, iou in zip(names, ious, strict=True)),
-    )
+    unanswered = None if data.background else confusion.share_answered(len(data.labels))
+    side = model.manifest.tasks.segmentation.resolution
+    figures = {"miou": mean_iou(ious), "unanswered": unanswered, "resolution_px": side}
+    measured.add(subject, n=len(data.pictures), **figures)
+    for label, iou in zip(names, ious, strict=True):
+        measured.add(subject, label, iou=iou)
 
 
 def source_at(source: ModelSource, *, resolution_px: int) -> ModelSource:

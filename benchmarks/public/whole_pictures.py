@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.intervals import Bootstrap
+from benchmarks.metrics.names import rank_of_truth, ranks_of_own, shares_within, top_k
 from benchmarks.public import files
 from benchmarks.public.files import DatasetError, find, list_lines, list_pictures, read_pixels
-from benchmarks.public.record import Accuracy, RecallAt, Retrieval
-from benchmarks.quality.ranking import embed_nouns
-from benchmarks.quality.scores import share_within
-from benchmarks.report import track
+from benchmarks.suite import Measuring
+from benchmarks.teachers import embed_noun
 from samclip_sdk import SamClip
 from samclip_sdk.errors import TextTruncatedWarning
 
@@ -25,10 +24,6 @@ _WNID = re.compile(r"n\d{8}")
 _CLASS_NAMES = "classnames.txt"
 _IMAGENET_CLASSES = 1000
 _CAPTIONS = 5  # a few COCO pictures have six or seven; published figures take five of each
-_ROWS = 256  # of the score matrix in memory at a time: 25,000 captions by 5,000 pictures is 500 MB
-
-Array = NDArray[np.float32]
-Ranks = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -102,27 +97,26 @@ CLASSIFICATION: dict[str, Callable[[Path], LabelledPictures]] = {
 """Set -> what reads it from its folder."""
 
 
-def measure_accuracy(model: SamClip, data: LabelledPictures) -> Accuracy:
+def measure_accuracy(
+    measured: Measuring, model: SamClip, data: LabelledPictures, *, name: str
+) -> None:
     """Ranks all labels of every picture, as `SamClip.classify` does.
 
-    Of equal scores the first label wins, so that of two labels that read alike only the first can
-    be right.
+    Of labels that read alike, as some of ImageNet's do, only the first can be right.
     """
-    classes, found = embed_nouns(model, data.labels), []
-    for path, truth in track(data.pictures, "pictures"):
+    known = {label: embed_noun(model, label) for label in measured.track(data.labels, "labels")}
+    classes, ranks = np.stack([known[label] for label in data.labels]), {}
+    alike: dict[str, list[int]] = {}
+    for place, label in enumerate(data.labels):
+        alike.setdefault(label, []).append(place)
+    for number, (path, truth) in enumerate(measured.track(data.pictures, "pictures")):
         scores = classes @ model.embed_image(read_pixels(path))
-        before = (scores[:truth] >= scores[truth]).sum() + (scores[truth:] > scores[truth]).sum()
-        found.append(int(before))
+        later = [place for place in alike[data.labels[truth]] if place > truth]
+        ranks[number] = rank_of_truth(scores, right=[truth], passed_over=later)
     task = model.manifest.tasks.classification
-    return Accuracy(
-        pictures=len(found),
-        labels=len(data.labels),
-        templates=len(model.manifest.text.templates),
-        resolution_px=task.resolution,
-        crop=task.crop,
-        top1=share_within(found, 1),
-        top5=share_within(found, 5),
-    )
+    figures = {"labels": len(data.labels), "resolution_px": task.resolution}
+    measured.settings |= {"templates": len(model.manifest.text.templates), "crop": task.crop}
+    measured.add(name, n=len(ranks), **figures, **top_k(ranks, Bootstrap()))
 
 
 def _labelled(folders: Iterable[tuple[Path, int]]) -> tuple[tuple[Path, int], ...]:
@@ -206,53 +200,36 @@ RETRIEVAL: dict[str, Callable[[Path], CaptionedPictures]] = {
 """Set -> what reads it from its folder."""
 
 
-def measure_retrieval(model: SamClip, data: CaptionedPictures) -> Retrieval:
+def measure_retrieval(
+    measured: Measuring, model: SamClip, data: CaptionedPictures, *, name: str
+) -> None:
     """Ranks all captions for each picture, and all pictures for each caption, by cosine.
 
-    Pictures are seen as `classify` sees them. Captions are embedded as they are, without templates.
-    A tie counts against the model.
+    Pictures are seen as `classify` sees them. Captions are embedded as they are, without templates;
+    `cut` of them are longer than the context. A tie counts against the model.
     """
-    shown = track(data.pictures, "pictures")
+    shown = measured.track(data.pictures, "pictures")
     pictures = np.stack([model.embed_image(read_pixels(path)) for path, _ in shown])
     texts = [text for _, captions in data.pictures for text in captions]
     own = np.arange(len(pictures))
     owners = np.repeat(own, [len(each) for _, each in data.pictures])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", TextTruncatedWarning)
-        captions = np.concatenate([model.embed_text([text]) for text in track(texts, "captions")])
+        embedded = [model.embed_text([text]) for text in measured.track(texts, "captions")]
     others = [each for each in caught if not issubclass(each.category, TextTruncatedWarning)]
     for each in others:
         warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
-    task = model.manifest.tasks.classification
-    return Retrieval(
-        pictures=len(pictures),
-        captions=len(texts),
-        cut=len(caught) - len(others),
-        resolution_px=task.resolution,
-        crop=task.crop,
-        image_to_text=_recall(ranks_of_own(pictures, captions, asked=own, given=owners)),
-        text_to_image=_recall(ranks_of_own(captions, pictures, asked=owners, given=own)),
-    )
-
-
-def ranks_of_own(queries: Array, answers: Array, *, asked: Ranks, given: Ranks) -> Ranks:
-    """How many foreign answers stand before the best own one of each query: int64 [N].
-
-    Of queries [N,E] and answers [M,E], int64 `asked` [N] and `given` [M] name the pictures that
-    they are of, or about. Every query has an own answer.
-    """
-    found = []
-    for start in range(0, len(queries), _ROWS):
-        rows = slice(start, start + _ROWS)
-        scores, own = queries[rows] @ answers.T, asked[rows, None] == given
-        best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
-        found.append(((scores >= best) & ~own).sum(axis=1))
-    return np.concatenate(found)
-
-
-def _recall(ranks: Ranks) -> RecallAt:
-    r1, r5, r10 = (share_within(ranks, first) for first in (1, 5, 10))
-    return RecallAt(r1=r1, r5=r5, r10=r10)
+    captions, task = np.concatenate(embedded), model.manifest.tasks.classification
+    measured.settings |= {"crop": task.crop}
+    names, bootstrap = {"r1": 1, "r5": 5, "r10": 10}, Bootstrap()
+    for way, queries, answers, asked, given in (
+        ("image to text", pictures, captions, own, owners),
+        ("text to image", captions, pictures, owners, own),
+    ):
+        ranks = ranks_of_own(queries, answers, asked=asked, given=given)
+        figures = shares_within(ranks, bootstrap, names=names, owners=asked)
+        more = {"resolution_px": task.resolution, "cut": len(caught) - len(others)}
+        measured.add(name, way, n=len(ranks), **figures, **more)
 
 
 def _read_karpathy(path: Path, *, place: Callable[[Any], Path]) -> CaptionedPictures:

@@ -1,7 +1,7 @@
-"""How well a model answers on drawings that no training saw, through the public API.
+"""How well a model answers on pictures that no training saw, through the public API.
 
-Here live the drawings, the three skills' figures on them (ranking of nouns, masks of prompts, masks
-of texts), and what they are compared with: the model's teachers, and a floor that needs no
-learning. The figures themselves (IoU, rank, confusion) are computed here for the other rooms too.
-Public data sets are not for this room: see `public`.
+These are drawings, the split "val" of sets of photographs, and whole sets that are held out: one
+`Dataset` each. All are asked the same (names, prompts, texts, presence), and beside the model stand
+its teachers, two models in a row, and a floor that needs no learning. Public data sets in their own
+protocols are in `public`, the arithmetic in `metrics`.
 """

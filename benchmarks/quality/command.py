@@ -1,38 +1,49 @@
-"""`python -m benchmarks quality`."""
+"""`python -m benchmarks quality`: on drawings, on photographs, and on held-out sets."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from benchmarks.command import (
-    Measurement,
-    ModelName,
-    Output,
-    Runtime,
-    Seed,
-    Write,
-    measurement,
-    one_line_errors,
-)
-from benchmarks.quality.drawings import load_drawings
-from benchmarks.quality.measure import measure_quality
-from benchmarks.quality.record import Quality, Settings, render
+from benchmarks.charts import encode_figure, new_figure
+from benchmarks.intervals import Bootstrap
+from benchmarks.pages import RECORDS, ROOT
+from benchmarks.quality.charts import draw_curve
+from benchmarks.quality.dataset import ALL, Dataset
+from benchmarks.quality.drawings import UNSEEN, load_drawings
+from benchmarks.quality.floor import NearestCutout
+from benchmarks.quality.measure import add_costs, add_names, add_prompts, add_texts, ask_masks
+from benchmarks.suite import Measuring, ModelName, Runtime, Seed
+from benchmarks.table import read_table
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
-from training.text.wordnet import WORDNET
+from samclip_sdk.runtimes.source import BundleSource
+from samclip_sdk.system.atomic_file import atomic_file
 
-HeldOutSets = Annotated[
-    Path | None,
-    typer.Option(help="the sets of benchmarks/photographs/held_out_sets.json: measure on these"),
-]
+SHEET_PICTURES = 24
 
 _NOUNS = 150  # of samclip-tiny, where a bundle does not say
+_SIZE_PX = 256  # of drawings
+_COLUMNS = 6
+_MOST_NAMES = 6
+
+
+def quality_suite(asked: Mapping[str, Any]) -> str:
+    """The table of what is asked for."""
+    if asked["photographs"] is not None and asked["held_out_sets"] is not None:
+        raise ValueError("--photographs and --held-out-sets are two measurements: give one")
+    if asked["held_out_sets"] is not None:
+        return "held_out_sets"
+    return "quality" if asked["photographs"] is None else "quality_photographs"
 
 
 def quality(
+    measured: Measuring,
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
     openmoji: Annotated[
@@ -49,11 +60,10 @@ def quality(
     photographs: Annotated[
         Path | None, typer.Option(help="sets in COCO's layout: measure on their split val instead")
     ] = None,
-    held_out_sets: HeldOutSets = None,
-    held_out: Annotated[
-        Path | None, typer.Option(help="the nouns that training left out, a line each")
+    held_out_sets: Annotated[
+        Path | None,
+        typer.Option(help="the sets of benchmarks/quality/held_out_sets.json: measure on these"),
     ] = None,
-    wordnet: Annotated[Path, typer.Option(help="WordNet, for --held-out")] = WORDNET,
     folder: Annotated[
         Path | None, typer.Option(help="your own photographs, a sub-folder a class")
     ] = None,
@@ -62,41 +72,46 @@ def quality(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="photographs a part, at most", min=1)] = None,
     seed: Seed = 0,
-    output: Output = None,
-    write: Write = False,
 ) -> None:
     """Measures zero-shot accuracy, prompts and text-to-mask on drawings that no training saw.
 
-    With --photographs, on photographs that no training saw, each figure with an interval; with
-    --held-out-sets, on whole sets of which no training saw a picture.
+    With --photographs, on photographs that no training saw; with --held-out-sets, on whole sets of
+    which no training saw a picture. Each figure has an interval.
     """
-    with measurement(_record(photographs, held_out_sets), output=output, write=write) as measured:
-        samclip = SamClip.load(runtime, model=model)
-        if held_out_sets is not None:
-            # Only here: photographs are read with torch, which drawings do not need.
-            from benchmarks.photographs.held_out import measure_held_out_sets as measure_sets
-
-            measure_sets(samclip, measured, root=held_out_sets, limit=limit, seed=seed)
-        elif photographs is not None:
-            from benchmarks.photographs.command import measure_quality_on_photographs as measure
-
-            more = {"wordnet": wordnet, "folder": folder, "sheet": sheet, "teachers": teachers}
-            more |= {"held_out": held_out, "limit": limit, "seed": seed}
-            measure(samclip, measured, root=photographs, **more)
-        else:
-            taught = nouns or _taught(samclip)
-            settings = Settings(nouns=taught, pictures=pictures, scenes=scenes, seed=seed)
-            _on_drawings(samclip, settings, measured, openmoji=openmoji, teachers=teachers)
-
-
-def _record(photographs: Path | None, held_out_sets: Path | None) -> str:
-    """The name of the record of what is asked for."""
-    with one_line_errors():
-        if photographs is not None and held_out_sets is not None:
-            raise ValueError("--photographs and --held-out-sets are two measurements: give one")
+    samclip = SamClip.load(runtime, model=model)
+    measured.of(samclip)
+    asked = {"limit": limit, "seed": seed}
     if held_out_sets is not None:
-        return "held_out_sets"
-    return "quality" if photographs is None else "quality_photographs"
+        _on_held_out_sets(measured, samclip, root=held_out_sets, **asked)
+    elif photographs is not None:
+        more = {"folder": folder, "sheet": sheet, "teachers": teachers}
+        _on_photographs(measured, samclip, root=photographs, **asked, **more)
+    else:
+        size = {"nouns": nouns or _taught(samclip), "size_px": _SIZE_PX}
+        size |= {"pictures": pictures, "scenes": scenes}
+        measured.settings |= size
+        more = {"openmoji": openmoji, "teachers": teachers}
+        _on_drawings(measured, samclip, **size, **more, seed=seed)
+
+
+def _on_drawings(
+    measured: Measuring,
+    model: SamClip,
+    *,
+    openmoji: Path | None,
+    teachers: Path | None,
+    seed: int,
+    **size: int,
+) -> None:
+    """On every split of the drawings, beside a floor where the nouns were taught."""
+    splits, train = load_drawings(**size, seed=seed, openmoji=openmoji)
+    labels = train.corpus.labels
+    cutouts = [train.read(each) for each in range(len(labels))]
+    floor = NearestCutout(cutouts, labels=labels, num_nouns=size["nouns"])
+    for drawings in splits:
+        others = {} if drawings.split == UNSEEN else {"floor": lambda _: floor.scores}
+        more = {"seed": seed, "teachers": teachers, "others": others}
+        measure_dataset(measured, model, drawings, **more)
 
 
 def _taught(samclip: SamClip) -> int:
@@ -105,21 +120,108 @@ def _taught(samclip: SamClip) -> int:
     return int(provenance.get("checkpoint", provenance).get("nouns", _NOUNS))
 
 
-def _on_drawings(
-    samclip: SamClip,
-    settings: Settings,
-    measured: Measurement,
+def measure_dataset(
+    measured: Measuring,
+    model: SamClip,
+    dataset: Dataset,
     *,
-    openmoji: Path | None,
-    teachers: Path | None,
+    seed: int,
+    teachers: Path | None = None,
+    others: Mapping[str, Any] | None = None,
+    pipeline: bool = False,
 ) -> None:
-    splits, train = load_drawings(settings, openmoji=openmoji)
-    pair = None
-    if teachers is not None:
-        # Only here: the teachers need torch and timm, which a measured bundle does not.
-        from benchmarks.quality.behind_api import find_teachers, open_teachers
+    """All figures of a model, and of its teachers and others that name pictures."""
+    # Only here: photographs and teachers are read with torch.
+    from benchmarks.quality.ways import all_ways
+    from benchmarks.teachers import by_logits, open_run
+    from benchmarks.two_models import TwoModels
 
-        pair = open_teachers(find_teachers(teachers))
-    found = measure_quality(samclip, splits=splits, cutouts=train.clean(), teachers=pair)
-    record = Quality(**measured.run(samclip), **dict(found), settings=settings)
-    measured.finish(record, render(record))
+    bootstrap = Bootstrap(seed=seed)
+    pair = None if teachers is None else open_run(teachers)
+    two = TwoModels(pair, dataset.tuning(model.embed_text)) if pair and pipeline else None
+    answers = ask_masks(measured, model, dataset, ways=all_ways(model, seed=seed), pipeline=two)
+    threshold = model.manifest.calibration.presence_threshold
+    add_texts(measured, answers, bootstrap, threshold=threshold)
+    add_prompts(measured, answers, bootstrap, who="model")
+    if ALL in dict(answers.parts()):
+        add_costs(measured, answers, split=ALL)
+    classifiers = {"model": partial(by_logits, model), **(others or {})}
+    if pair is not None and not pipeline:
+        classifiers["clip_teacher"] = pair.rank
+        sam = ask_masks(measured, pair.sam, dataset, ways={}, doing="masks: SAM teacher")
+        add_prompts(measured, sam, bootstrap, who="sam_teacher")
+    for who, classify in classifiers.items():
+        add_names(measured, dataset, classify, bootstrap, who=who, broken=answers.broken)
+    measured.settings |= {"resamples": bootstrap.resamples, "broken": dict(answers.broken)}
+
+
+def _on_photographs(
+    measured: Measuring,
+    model: SamClip,
+    *,
+    root: Path,
+    folder: Path | None,
+    sheet: Path | None,
+    teachers: Path | None,
+    limit: int | None,
+    seed: int,
+) -> None:
+    """On the split "val" of the sets in `root`; RUNS/CONFIG's teachers are two models in a row."""
+    # Only here: photographs are read with torch, which drawings do not need.
+    from benchmarks.quality.photographs import ValPhotographs, of_folder
+
+    if folder is not None:
+        of_folder(folder)  # what it lacks is told now
+    dataset = ValPhotographs(root, seed=seed, pictures=limit, scenes=limit, folder=folder)
+    complete = [name for name, complete in dataset.sets.items() if complete]
+    measured.settings |= {"sets": list(dataset.sets), "complete": complete}
+    if sheet is not None:
+        write_sheet(sheet, model, dataset.photographs, seed=seed)
+    measure_dataset(measured, model, dataset, seed=seed, teachers=teachers, pipeline=True)
+    measured.save()
+    if measured.place.parent != ROOT / RECORDS:  # a published curve is on its page
+        with atomic_file(measured.place.with_suffix(".svg")) as file:
+            file.write(draw_curve(lambda _: read_table(measured.place)))
+
+
+def _on_held_out_sets(
+    measured: Measuring, model: SamClip, *, root: Path, limit: int | None, seed: int
+) -> None:
+    """On the sets of the committed list below `root`."""
+    from benchmarks.quality.held_out import FRESH, choose_held_out, read_list
+
+    source = model.source
+    path = source.nouns_path if isinstance(source, BundleSource) else None
+    taught = () if path is None else model.load_vocabulary(path)
+    chosen = choose_held_out(root, read_list(), limit=limit, seed=seed, taught=taught)
+    measured.settings |= {"pictures": chosen.counts()}
+    splits = Counter(split for picture in chosen.sets for split in chosen.splits(picture))
+    for split in sorted(splits, key=lambda split: (split.startswith(FRESH), split.endswith(ALL))):
+        measured.add("pictures", split, asked=splits[split])
+    measure_dataset(measured, model, chosen, seed=seed)
+
+
+def write_sheet(path: Path, model: SamClip, photographs: Any, *, seed: int) -> None:
+    """Asks pictures of all sets for their own names, and writes what was found as PNG.
+
+    Over each picture stand its set, then the names that were found, then those that were missed.
+    """
+    from benchmarks.quality.photographs import draw_evenly, right_names
+    from training.real.photograph_questions import read_photograph
+
+    figure = new_figure(3 * _COLUMNS, 4 * SHEET_PICTURES / _COLUMNS)
+    panels = figure.subplots(SHEET_PICTURES // _COLUMNS, _COLUMNS).ravel()
+    for axes in panels:
+        axes.set_axis_off()
+    chosen = draw_evenly(photographs, seed=seed)[:SHEET_PICTURES]
+    for axes, picture in zip(panels, chosen, strict=False):
+        image = read_photograph(photographs, picture)
+        names = sorted(right_names(photographs, picture))[:_MOST_NAMES]
+        answer = model.segment_text(image, names)
+        missed = ", ".join(name for name in names if name not in answer)
+        lines = [photographs[picture].found.name, f"found: {', '.join(answer.labels)}"]
+        title = "\n".join(line[:60] for line in (*lines, f"missed: {missed}"))
+        axes.imshow(answer.plot(image))
+        axes.set_title(title, fontsize=6, loc="left")
+    with atomic_file(path) as file:
+        file.write(encode_figure(figure))

@@ -1,105 +1,167 @@
 """Drawings and backgrounds that no training saw: quality is measured on them.
 
-Picture i of a split depends on the seed and i alone.
+Picture i of a split depends on the seed and i alone. Cut-outs stand once upright over plain grey
+(`clean`), turned, stretched and recoloured over any background (`composed`), and in scenes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.quality.record import HELDOUT, OPENMOJI, UNSEEN, Settings
+from benchmarks.quality.dataset import EmbedText, Masked, Naming
+from training.asked_pictures import AskedPicture, ask_scene
 from training.composed.corpus import CORPUS, Corpus, load_corpus
+from training.composed.label_questions import pose_question
 from training.composed.scenes import Scene, clean_picture, compose_scene
 from training.composed.vocabulary import tiny_vocabulary, unseen_nouns
 
+# New drawings of taught nouns, a style never trained on, nouns never taught.
+HELDOUT, OPENMOJI, UNSEEN = "heldout_instance", "openmoji", "unseen_concept"
+
 _SINGLES, _SCENES = 0, 1  # random streams
 _SAME = 0.5  # mean difference in grey levels below which two thumbnails are one picture
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of one thing, uint8 RGB [S,S,3].
-
-    `label` is the index of its noun. `also` are nouns, int64 [U], that the photo behind may show:
-    as answers they are neither right nor wrong.
-    """
-
-    image: np.ndarray
-    label: int
-    also: np.ndarray
+_VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' training
+_TUNING_SCENES = 30
 
 
 @dataclass(frozen=True)
 class Drawings:
-    """One split of the evaluation.
+    """One split of so many composed single objects and scenes, each `size_px` wide and high.
 
     Its nouns are those that were taught, `taught` in number; for `UNSEEN`, those that were not
-    follow them.
+    follow them. Thresholds are chosen on scenes of `tuned_on`.
     """
 
     split: str
     corpus: Corpus
     taught: int
-    settings: Settings
+    pictures: int
+    scenes: int
+    size_px: int
+    seed: int
+    tuned_on: Drawings | None = None
 
-    @property
-    def nouns(self) -> tuple[str, ...]:
-        """The K names that labels index."""
-        return self.corpus.nouns
+    def namings(self) -> tuple[Naming, ...]:
+        """Clean and composed ones; of nouns never taught, each among two lists.
 
-    def clean(self) -> list[Picture]:
-        """Every cut-out once, upright over plain grey."""
-        size_px, nothing = self.settings.size_px, np.empty(0, np.int64)
-        return [
-            Picture(clean_picture(self.corpus, index, size_px=size_px), int(label), nothing)
-            for index, label in enumerate(self.corpus.labels)
-        ]
+        They are told apart among themselves, and among the taught ones too.
+        """
+        nouns, cleans = self.corpus.nouns, len(self.corpus.labels)
+        labels = [(int(label), np.empty(0, np.int64)) for label in self.corpus.labels]
+        labels += [self._label(place) for place in range(self.pictures)]
+        lists = {"": nouns}
+        if self.split == UNSEEN:
+            lists = {"": nouns[self.taught :], " among all": nouns}
+        return tuple(
+            Naming(
+                f"{kind}{among}",
+                self.split,
+                names,
+                right={place: frozenset([nouns[labels[place][0]]]) for place in places},
+                neither={place: frozenset(nouns[i] for i in labels[place][1]) for place in places},
+            )
+            for kind, places in (
+                ("clean", range(cleans)),
+                ("composed", range(cleans, cleans + self.pictures)),
+            )
+            for among, names in lists.items()
+        )
 
-    def composed(self) -> Iterator[Picture]:
-        """Pictures of one object each, turned, stretched and recoloured, over any background."""
-        shape = {"size_px": self.settings.size_px, "count": (1, 1), "scale": (0.45, 1.0)}
-        for index in range(self.settings.pictures):
-            scene = compose_scene(self.corpus, self._rng(_SINGLES, index), **shape)
-            label = int(scene.labels[0])
-            yield Picture(scene.image, label, also=scene.unlabelled[scene.unlabelled != label])
+    def read(self, picture: int) -> np.ndarray:
+        """The clean cut-outs come first, then the composed pictures."""
+        cleans = len(self.corpus.labels)
+        if picture < cleans:
+            return clean_picture(self.corpus, picture, size_px=self.size_px)
+        return self._single(picture - cleans).image
 
-    def scenes(self) -> Iterator[tuple[Scene, np.random.Generator]]:
-        """Scenes of one to five objects, each with the generator of what is asked about it."""
-        for index in range(self.settings.scenes):
-            rng = self._rng(_SCENES, index)
-            yield compose_scene(self.corpus, rng, size_px=self.settings.size_px), rng
+    def label_of(self, picture: int) -> int:
+        """The noun of a picture that is named."""
+        cleans = len(self.corpus.labels)
+        if picture < cleans:
+            return int(self.corpus.labels[picture])
+        return self._label(picture - cleans)[0]
+
+    def _single(self, place: int) -> Scene:
+        shape = {"size_px": self.size_px, "count": (1, 1), "scale": (0.45, 1.0)}
+        return compose_scene(self.corpus, self._rng(_SINGLES, place), **shape)
+
+    def _label(self, place: int) -> tuple[int, np.ndarray]:
+        """The noun, and others that the photo behind it may show."""
+        scene = self._single(place)
+        label = int(scene.labels[0])
+        return label, scene.unlabelled[scene.unlabelled != label]
+
+    def masked(self) -> range:
+        """The scenes."""
+        return range(self.scenes)
+
+    def scene(self, place: int) -> tuple[Scene, np.random.Generator]:
+        """A scene of one to five objects, with the generator of what is asked about it."""
+        rng = self._rng(_SCENES, place)
+        return compose_scene(self.corpus, rng, size_px=self.size_px), rng
+
+    def question(self, picture: int, embed_text: EmbedText) -> Masked:
+        """A scene's own labels and absent ones, of which the first is a near one."""
+        scene, rng = self.scene(picture)
+        if "embeddings" not in self._cache:
+            self._cache["embeddings"] = embed_text(list(self.corpus.nouns))
+        posed = pose_question(scene, text_embeddings=self._cache["embeddings"], rng=rng)
+        asked = ask_scene(scene, posed, nouns=self.corpus.nouns)
+        split = (self.split,)
+        return Masked(picture, scene.image, scene.masks, asked, asked.absent, split, self.split)
+
+    @cached_property
+    def _cache(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def tuning(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
+        """Scenes of training drawings."""
+        if self.tuned_on is not None:
+            own = replace(self.tuned_on, scenes=_TUNING_SCENES)
+            for place in own.masked():
+                asked = own.question(place, embed_text).asked
+                if asked is not None:
+                    yield asked
+
+    def parted(self) -> tuple[Drawings, Drawings]:
+        """Four fifths of the cut-outs, and the others."""
+        chosen = np.arange(len(self.corpus.labels)) % _VALIDATION_OF == 0
+        train, others = subset(self.corpus, ~chosen), subset(self.corpus, chosen)
+        return replace(self, corpus=train), replace(self, corpus=others, split="validation")
 
     def _rng(self, stream: int, index: int) -> np.random.Generator:
-        return np.random.default_rng([self.settings.seed, stream, index])
+        return np.random.default_rng([self.seed, stream, index])
 
 
 def load_drawings(
-    settings: Settings, *, openmoji: Path | None
+    *, nouns: int, pictures: int, scenes: int, size_px: int, seed: int, openmoji: Path | None = None
 ) -> tuple[tuple[Drawings, ...], Drawings]:
-    """Loads every split, and the drawings that training used.
+    """Loads every split, and the drawings that training used of so many nouns.
 
     Nothing is measured on these, nor on copies of them: the floor looks them up. `openmoji` is a
     zip of cut-outs in a style that is never trained on, its .csv beside it.
     """
-    taught = [noun.name for noun in tiny_vocabulary(settings.nouns)]
-    train = load_corpus(CORPUS, split="train", nouns=taught)
+    taught = [noun.name for noun in tiny_vocabulary(nouns)]
+    corpus = load_corpus(CORPUS, split="train", nouns=taught)
     splits = {HELDOUT: load_corpus(CORPUS, split=HELDOUT, nouns=taught)}
     if openmoji is not None:
-        splits[OPENMOJI] = load_corpus(
-            CORPUS, split="heldout_style", nouns=taught, objects=openmoji
-        )
+        style = load_corpus(CORPUS, split="heldout_style", nouns=taught, objects=openmoji)
+        splits[OPENMOJI] = style
     # Taught nouns are among its names, since a photo may show one and they compete as answers.
     every = [*taught, *(noun.name for noun in unseen_nouns())]
     splits[UNSEEN] = load_corpus(CORPUS, split=UNSEEN, nouns=every)
+    counts = {"pictures": pictures, "scenes": scenes, "size_px": size_px, "seed": seed}
+    train = Drawings("train", corpus, len(taught), **counts)
     found = tuple(
-        Drawings(split, without_copies(each, of=train), len(taught), settings)
+        Drawings(split, without_copies(each, of=corpus), len(taught), tuned_on=train, **counts)
         for split, each in splits.items()
     )
-    return found, Drawings("train", train, len(taught), settings)
+    return found, train
 
 
 def subset(corpus: Corpus, chosen: np.ndarray) -> Corpus:

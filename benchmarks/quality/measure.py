@@ -1,88 +1,213 @@
-"""The quality of a model on drawings, through its public API: names, prompts, text-to-mask."""
+"""Asks a model all that a dataset has answers for, and turns what it says into figures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.drawings import Drawings, Picture
-from benchmarks.quality.ranking import NearestCutout, by_logits, measure_ranking
-from benchmarks.quality.record import UNSEEN, Figures, PromptIou, TextToMask, TopK
-from benchmarks.quality.scores import HEADS, PromptTally, TextTally
-from benchmarks.report import track
-from training.asked_pictures import AskedPicture, ask_scene
-from training.composed.label_questions import pose_question
-from training.composed.scenes import Scene
+from benchmarks.intervals import Bootstrap
+from benchmarks.metrics.masks import OBJECT_ROW, SIZES, judge_objects, prompt_figures
+from benchmarks.metrics.names import Rank, rank_of_truth, top_k
+from benchmarks.metrics.texts import (
+    PAIR_ROW,
+    TEXT_ROW,
+    curve,
+    judge_texts,
+    presence_figures,
+    text_figures,
+)
+from benchmarks.quality.dataset import ALL, Dataset, Masked, Naming
+from benchmarks.quality.ways import Way
+from benchmarks.suite import Measuring
+from benchmarks.two_models import TwoModels, timed
+from samclip_sdk import ImageEmbedding, SamClip
+from samclip_sdk.text.tokenizer import clean_text
+from training.real.records import BrokenRecord
 
-if TYPE_CHECKING:
-    from benchmarks.quality.behind_api import Teachers
-    from samclip_sdk import SamClip
+Classify = Callable[[Sequence[str]], Rank]
+"""Names to a classifier among them."""
 
 
-def measure_quality(
-    model: SamClip,
-    *,
-    splits: Sequence[Drawings],
-    cutouts: Sequence[Picture],
-    teachers: Teachers | None,
-) -> Figures:
-    """Measures a model, the floor, which looks up `cutouts`, and its teachers if they are given.
+@dataclass
+class Answers:
+    """Rows of what was asked, as `metrics` has them, and of which splits and set a picture is.
 
-    The first split has the taught nouns alone.
+    `costs` are CLIP's passes and milliseconds of each picture, by way; `broken` counts pictures
+    that cannot be read, by kind.
     """
-    images, labels = [each.image for each in cutouts], np.array([each.label for each in cutouts])
-    floor = NearestCutout(images, labels=labels, num_nouns=len(splits[0].nouns))
-    top_k: list[TopK] = []
-    prompts: list[PromptIou] = []
-    texts: list[TextToMask] = []
-    for drawings in splits:
-        top_k += measure_ranking(by_logits(model, drawings.nouns), drawings, who="model")
-        if teachers is not None:
-            rank = teachers.rank(drawings.nouns)
-            top_k += measure_ranking(rank, drawings, who="clip_teacher")
-        if drawings.split != UNSEEN:  # the floor has no cut-out of those nouns
-            top_k += measure_ranking(floor.scores, drawings, who="floor")
-        own, *by_heads = _measure_scenes(model, drawings)
-        prompts.append(own)
-        texts += by_heads
-        if teachers is not None:
-            prompts.append(
-                prompt_ious(teachers.sam, drawings, who="sam_teacher", name="SAM teacher")
+
+    texts: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    pairs: list[Any] = field(default_factory=list)
+    objects: list[Any] = field(default_factory=list)
+    costs: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
+    splits: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    sets: dict[int, str] = field(default_factory=dict)
+    broken: Counter[str] = field(default_factory=Counter)
+
+    def parts(self) -> Iterator[tuple[str, list[int]]]:
+        """Each split and its pictures."""
+        for split in dict.fromkeys(split for each in self.splits.values() for split in each):
+            yield split, [picture for picture, own in self.splits.items() if split in own]
+
+
+def ask_masks(
+    measured: Measuring,
+    model: SamClip,
+    dataset: Dataset,
+    *,
+    ways: Mapping[str, Way],
+    pipeline: TwoModels | None = None,
+    doing: str = "masks",
+) -> Answers:
+    """Asks every picture with masks by prompts, by texts in all ways, and for presence."""
+    found = Answers()
+    for picture in measured.track(dataset.masked(), doing):
+        try:
+            asked = dataset.question(picture, model.embed_text)
+        except BrokenRecord as error:
+            found.broken[error.kind] += 1
+            continue
+        texts = bool(ways or pipeline) and asked.asked is not None and bool(asked.asked.labels)
+        if not texts and not len(asked.objects):
+            continue
+        found.splits[picture], found.sets[picture] = asked.splits, asked.of
+        image, encoding = timed(lambda pixels=asked.image: model.encode_image(pixels))
+        if len(asked.objects):
+            found.objects += judge_objects(picture, model, image, asked.objects)
+        if texts:
+            _ask_texts(found, model, image, asked, ways=ways, pipeline=pipeline, encoding=encoding)
+    return found
+
+
+def _ask_texts(
+    found: Answers,
+    model: SamClip,
+    image: ImageEmbedding,
+    masked: Masked,
+    *,
+    ways: Mapping[str, Way],
+    pipeline: TwoModels | None,
+    encoding: float,
+) -> None:
+    asked = masked.asked
+    if asked is None:
+        return
+
+    def given() -> Iterator[tuple[str, Sequence[np.ndarray], np.ndarray, int, float]]:
+        for name, way in ways.items():
+            (masks, presence), ms = timed(lambda way=way: way(image, asked.labels))
+            yield name, masks, presence, 0, encoding + ms
+        for name, masks, passes, ms in pipeline.ask(asked) if pipeline else ():
+            yield name, masks, np.ones(len(masks)), passes, ms
+
+    for name, masks, presence, passes, ms in given():
+        found.texts[name] += judge_texts(masked.picture, asked, masks=masks, presence=presence)
+        found.costs[name].append((passes, ms))
+    names = [*asked.present, *masked.absent]
+    every = model.segment_text(image, names, threshold=1.0, refine=False).asked
+    for place, name in enumerate(names):
+        present = place < len(asked.present)
+        found.pairs.append((masked.picture, name, present, every.presence[place]))
+
+
+def add_prompts(measured: Measuring, answers: Answers, bootstrap: Bootstrap, *, who: str) -> None:
+    """Mean IoU of the prompts over objects: of each split, by size, and over sets."""
+    table = np.array(answers.objects, OBJECT_ROW)
+    for split, pictures in answers.parts():
+        rows = table[np.isin(table["owner"], pictures)]
+        sizes = SIZES.items() if split == ALL else ()
+        parts = {split: np.ones(len(rows), bool)}
+        parts |= {size: (rows["share"] >= low) & (rows["share"] < up) for size, (low, up) in sizes}
+        for of, part in parts.items():
+            own = rows[part]
+            figures = prompt_figures(own, bootstrap)
+            measured.add(f"{who}: prompts", of, n=len(own), **figures)
+            groups = np.unique(
+                [answers.sets[each] for each in own["owner"].tolist()], return_inverse=True
             )
-    return Figures(top_k=tuple(top_k), prompts=tuple(prompts), text_to_mask=tuple(texts))
+            if len(groups[0]) > 1:
+                figures = prompt_figures(own, bootstrap, groups=groups[1])
+                measured.add(f"{who}: prompts, mean over sets", of, n=len(own), **figures)
 
 
-def prompt_ious(model: SamClip, drawings: Drawings, *, who: str, name: str) -> PromptIou:
-    """Mean IoU of one box and of one point for each object of a split's scenes."""
-    tally = PromptTally()
-    shown = f"scenes: {drawings.split}, {name}"
-    for scene, _ in track(drawings.scenes(), shown, total=drawings.settings.scenes):
-        tally.add(model, model.encode_image(scene.image), masks=scene.masks)
-    return tally.row(who=who, split=drawings.split)
+def add_texts(
+    measured: Measuring, answers: Answers, bootstrap: Bootstrap, *, threshold: float
+) -> None:
+    """Text-to-mask of each way and presence, by split; and the curve over all thresholds."""
+    pairs = np.array(answers.pairs, PAIR_ROW)
+    for way, rows in answers.texts.items():
+        table = np.array(rows, TEXT_ROW)
+        for split, pictures in answers.parts():
+            own = table[np.isin(table["owner"], pictures)]
+            figures = text_figures(own, bootstrap, threshold=threshold)
+            measured.add(way, split, n=len(np.unique(own["owner"])), **figures)
+        for point, figures in curve(table) if way in ("clip_head", "both_heads") else ():
+            measured.add(f"curve: {way}", str(point), **figures)
+    for split, pictures in answers.parts():
+        own = pairs[np.isin(pairs["owner"], pictures)]
+        measured.add("presence", split, **presence_figures(own, bootstrap))
 
 
-def _measure_scenes(model: SamClip, drawings: Drawings) -> Iterator[PromptIou | TextToMask]:
-    """One backbone pass a scene, for its prompts and for its texts."""
-    prompts, texts = PromptTally(), {heads: TextTally() for heads in HEADS}
-    shown = f"scenes: {drawings.split}, model"
-    for scene, asked in questions(drawings, model.embed_text, shown=shown):
-        embedding = model.encode_image(scene.image)
-        prompts.add(model, embedding, masks=scene.masks)
-        for heads, refine in HEADS.items():
-            found = model.segment_text(embedding, asked.labels, refine=refine)
-            texts[heads].add([*map(found.mask, asked.labels)], truth=asked.masks)
-    yield prompts.row(who="model", split=drawings.split)
-    for heads, tally in texts.items():
-        yield tally.row(heads=heads, split=drawings.split)
+def add_costs(measured: Measuring, answers: Answers, *, split: str) -> None:
+    """The mean cost of a picture by each way: CLIP's passes, and milliseconds."""
+    for way, costs in answers.costs.items():
+        passes, ms = np.mean(costs, axis=0).tolist()
+        measured.add(way, split, n=len(costs), clip_passes=passes, milliseconds=round(ms, 1))
 
 
-def questions(
-    drawings: Drawings, embed_text: Callable[[list[str]], np.ndarray], *, shown: str
-) -> Iterator[tuple[Scene, AskedPicture]]:
-    """A split's scenes with what is asked about them, by its nouns' text embeddings [K,E]."""
-    embeddings = embed_text(list(drawings.nouns))
-    for scene, rng in track(drawings.scenes(), shown, total=drawings.settings.scenes):
-        question = pose_question(scene, text_embeddings=embeddings, rng=rng)
-        yield scene, ask_scene(scene, question, nouns=drawings.nouns)
+def add_names(
+    measured: Measuring,
+    dataset: Dataset,
+    classify: Classify,
+    bootstrap: Bootstrap,
+    *,
+    who: str,
+    broken: Counter[str] | None = None,
+    namings: Iterable[Naming] | None = None,
+) -> None:
+    """Top-1 and top-5 of every naming, and over all sets where several share a kind.
+
+    Every picture is ranked once, among all names of all namings.
+    """
+    asked = list(dataset.namings() if namings is None else namings)
+    places: dict[str, int] = {}
+    spoken = [name for naming in asked for name in naming.names]
+    spoken = [name for name in spoken if places.setdefault(clean_text(name), len(places)) >= 0]
+    distinct = list({clean_text(name): name for name in reversed(spoken)}.values())
+    distinct.sort(key=lambda name: places[clean_text(name)])
+    rank = classify(distinct) if distinct else None
+    pictures = sorted({picture for naming in asked for picture in naming.right})
+    scores: dict[int, np.ndarray] = {}
+    for picture in measured.track(pictures, f"names: {who}"):
+        try:
+            scores[picture] = rank(dataset.read(picture)) if rank else np.empty(0)
+        except BrokenRecord as error:
+            if broken is not None:
+                broken[error.kind] += 1
+    pooled: dict[str, list[dict[int, int]]] = defaultdict(list)
+    for naming in asked:
+        among = {places[clean_text(each)] for each in naming.names}
+        others = set(places.values()) - among
+        ranks = {}
+        for picture, names in naming.right.items():
+            right = {places[clean_text(each)] for each in names if clean_text(each) in places}
+            if picture in scores and right & among:
+                passed = {places.get(clean_text(each)) for each in naming.neither.get(picture, ())}
+                over = (others | {each for each in passed if each is not None}) - right
+                ranks[picture] = rank_of_truth(
+                    scores[picture], right=[*right & among], passed_over=[*over]
+                )
+        pooled[naming.kind].append(ranks)
+        figures = top_k(ranks, bootstrap)
+        if figures:
+            measured.add(
+                f"{who}: {naming.kind}", naming.split, n=len(ranks), names=len(among), **figures
+            )
+    for kind, several in pooled.items():
+        if len(several) > 1:
+            every = {picture: rank for ranks in several for picture, rank in ranks.items()}
+            measured.add(f"{who}: {kind}", ALL, n=len(every), **top_k(every, bootstrap))

@@ -14,16 +14,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
-from benchmarks.record import Run
+import typer
+
+from benchmarks.reliability.victims import VICTIMS, Victim
+from benchmarks.suite import Measuring, Seed
 from samclip_sdk.errors import one_line
 
 IN_A_ROW = 4
@@ -37,40 +40,32 @@ _MEASURED = ("log.jsonl", "tensorboard")
 """Logs hold how long each step took, and the means since a start: they are not compared."""
 
 
-@dataclass(frozen=True)
-class Victim:
-    """A command to be killed.
+def kills(
+    measured: Measuring,
+    size: Annotated[int, typer.Option(min=1, help="moments, of all commands")] = 200,
+    command: Annotated[list[str] | None, typer.Option(help="by default each; repeatable")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Kills commands at random moments, and compares what restarts end with, byte for byte.
 
-    Attributes:
-        name: of the command.
-        make_inputs: writes what it reads into a folder, once.
-        arguments: the folder of inputs -> the command line after `python`; it runs in its own
-            folder, and writes below it only.
-        around: what goes on while it is tried; it yields more of its environment.
+    Of a command `alone_s` is the length of an uninterrupted run, anywhere in which a moment is;
+    `early` runs ended before their moment came, and `whole` is how many restarts ended with the
+    files of an uninterrupted run, and no other; the run's settings tell of the rest.
     """
-
-    name: str
-    make_inputs: Callable[[Path], None]
-    arguments: Callable[[Path], Sequence[str]]
-    around: Callable[[], AbstractContextManager[dict[str, str]]] = lambda: nullcontext({})
-
-
-class KilledCommand(Run):
-    """What came of a command that was killed `kills` times, at moments drawn by `seed`.
-
-    A moment is anywhere in `alone_s`, the length of an uninterrupted run. `early` runs ended before
-    their moment came, and `whole` is how many restarts ended with the files of an uninterrupted
-    run, and no other; `faults` tells of the rest.
-    """
-
-    command: str
-    seed: int
-    kills: int
-    early: int
-    alone_s: float
-    restarts: int
-    whole: int
-    faults: tuple[str, ...]
+    known = {each.name: each for each in VICTIMS}
+    if unknown := set(command or ()) - set(known):
+        raise ValueError(f"there is no {', '.join(unknown)}: give some of {', '.join(known)}")
+    names = list(dict.fromkeys(command or known))
+    for place, name in enumerate(names):
+        moments = (size + place) // len(names)  # which add up to the size
+        with tempfile.TemporaryDirectory() as scratch:
+            told = partial(measured.say, name)
+            asked = {"kills": moments, "seed": seed, "on_progress": told}
+            alone_s, early, restarts, faults = kill_often(known[name], Path(scratch), **asked)
+        measured.settings["faults"] = faults
+        figures = {"early": early, "restarts": restarts, "whole": restarts - len(faults)}
+        measured.add(f"kills: {name}", alone_s=round(alone_s, 2), kills=moments, **figures)
+        measured.save()
 
 
 def kill_often(
@@ -205,12 +200,9 @@ def _killed(process: subprocess.Popen[bytes], *, after_s: float) -> bool:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Kills a command, and every process that it has started."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    finally:
-        process.wait()
+    process.wait()
 
 
 def _ended(process: subprocess.Popen[bytes], work: Path) -> tuple[int, str]:
@@ -219,5 +211,5 @@ def _ended(process: subprocess.Popen[bytes], work: Path) -> tuple[int, str]:
         code = process.wait()
     finally:
         _kill(process)
-    lines = (work / "output.txt").read_text(errors="replace").split("\n")
-    return code, next((line for line in reversed(lines) if line.strip()), "")
+    said = (work / "output.txt").read_text(errors="replace").strip()
+    return code, said.rpartition("\n")[2]

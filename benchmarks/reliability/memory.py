@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import base64
 import gc
-from collections.abc import Callable, Sequence
+import io
+import itertools
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import psutil
+import typer
 
-from benchmarks.record import Model, Record, Run
-from benchmarks.reliability.questions import ask, make_subjects
+from benchmarks.reliability.questions import (
+    LABELS,
+    TINY_BUNDLE,
+    VERBS,
+    ModelPath,
+    ask,
+    load_exact,
+    make_picture,
+    make_subjects,
+    write_pictures,
+)
+from benchmarks.serve.load import Request, Server, connected, post, serving
+from benchmarks.suite import Measuring, Seed
 from samclip_sdk import SamClip
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 
@@ -22,9 +43,12 @@ WARM_UP = 0.1
 """The share of a long work after which the first sample is taken."""
 
 _ENDS = 0.1  # the share of the samples, first and last, that growth is told from
+_CLIENTS = 2
+# What a server keeps of pictures is bounded; so small, it is full before the first sample.
+_BOUNDS = ("--body-mb", "8", "--pictures-mb", "8", "--embeddings-mb", "8")
 
 
-class Sample(Record):
+class Sample(NamedTuple):
     """What a process holds after `at` calls, pictures or minutes. MB are of 10^6 bytes."""
 
     at: float
@@ -37,92 +61,101 @@ def take_sample(process: psutil.Process, *, at: float, with_children: bool = Fal
     """What a process holds now, and its children if asked; `handles` are open files and others."""
     all_of_it = [process, *(process.children(recursive=True) if with_children else ())]
     return Sample(
-        at=round(at, 3),
-        rss_mb=round(sum(each.memory_info().rss for each in all_of_it) / 1e6, 2),
+        at,
+        rss_mb=sum(each.memory_info().rss for each in all_of_it) / 1e6,
         handles=sum(each.num_handles() if psutil.WINDOWS else each.num_fds() for each in all_of_it),
         threads=sum(each.num_threads() for each in all_of_it),
     )
 
 
-def growth_mb(samples: Sequence[Sample]) -> float:
-    """The median of the last tenth of the samples less that of the first."""
-    count = max(1, int(_ENDS * len(samples)))
-    first, last = ([each.rss_mb for each in part] for part in (samples[:count], samples[-count:]))
-    return median(last) - median(first)
+def growth(samples: Iterable[Sample]) -> dict[str, float]:
+    """How what is held grows: figures by metric.
+
+    `growth_mb` is the median of the last tenth of the samples less that of the first, `slope_mb`
+    what memory grows with `at`, in MB for each of it, by least squares; `more_handles` and
+    `more_threads` compare the ends; `rss_mb` is that of the end.
+    """
+    at, rss_mb, handles, threads = np.array(list(samples)).T
+    count = max(1, int(_ENDS * len(at)))
+    return {
+        "rss_mb": rss_mb[-1],
+        "growth_mb": median(rss_mb[-count:]) - median(rss_mb[:count]),
+        "slope_mb": np.polyfit(at, rss_mb, 1)[0] if np.ptp(at) else 0.0,
+        "more_handles": handles[-1] - handles[0],
+        "more_threads": threads[-1] - threads[0],
+    }
 
 
-def slope_mb(samples: Sequence[Sample]) -> float:
-    """How memory grows with `at`, in MB for each of it, by least squares."""
-    places = np.array([each.at for each in samples])
-    if len(samples) < 2 or np.ptp(places) == 0:
-        return 0.0
-    return float(np.polyfit(places, [each.rss_mb for each in samples], 1)[0])
-
-
-def more_handles(samples: Sequence[Sample]) -> int:
-    """How many more handles there are at the end than at the beginning."""
-    return samples[-1].handles - samples[0].handles
-
-
-def more_threads(samples: Sequence[Sample]) -> int:
-    """How many more threads there are at the end than at the beginning."""
-    return samples[-1].threads - samples[0].threads
-
-
-class VerbMemory(Run):
-    """What a process holds over `calls` calls of a verb, after `warm_up` of them."""
-
-    model: Model
-    verb: str
-    calls: int
-    warm_up: int
-    seed: int
-    samples: tuple[Sample, ...]
-
-
-def measure_memory(
-    model: SamClip,
-    verb: str,
-    *,
-    calls: int,
-    warm_up: int,
-    seed: int,
-    on_progress: Callable[[int, int], None],
-) -> list[Sample]:
+def sample_calls(
+    model: SamClip, verb: str, *, calls: int, warm_up: int, seed: int
+) -> Iterator[Sample]:
     """Calls a verb over and over, on a few pictures in turn: samples, evenly spread.
 
-    Calls of the warm-up, in which memory pools and caches fill, are not sampled. `on_progress` is
-    told how many calls are done, of how many.
+    Calls of the warm-up, in which memory pools and caches fill, are not sampled.
     """
     subjects = make_subjects(model, pictures=PICTURES, seed=seed)
-    process, samples = psutil.Process(), []
-    every = max(1, calls // CALL_SAMPLES)
+    process, every = psutil.Process(), max(1, calls // CALL_SAMPLES)
     for number in range(-warm_up, calls + 1):
         if number >= 0 and number % every == 0:
             gc.collect()  # what only waits for that is no leak
-            samples.append(take_sample(process, at=number))
-            on_progress(number, calls)
+            yield take_sample(process, at=number)
         if number < calls:
             ask(model, verb, subjects[number % PICTURES])
-    return samples
 
 
-class LongRun(Run):
-    """What a process held over a long work; the samples' `at` counts `unit`."""
+def memory(
+    measured: Measuring,
+    size: Annotated[int, typer.Option(min=1, help="calls of each verb")] = 10_000,
+    verb: Annotated[list[str] | None, typer.Option(help="by default each; repeatable")] = None,
+    warm_up: Annotated[int, typer.Option(min=0, help="calls before the first sample")] = 500,
+    model: ModelPath = TINY_BUNDLE,
+    seed: Seed = 0,
+) -> None:
+    """Calls each verb over and over, and samples memory, file handles and threads."""
+    if unknown := set(verb or ()) - set(VERBS):
+        raise ValueError(f"there is no {', '.join(unknown)}: give some of {', '.join(VERBS)}")
+    with load_exact(model) as loaded:
+        measured.of(loaded)
+        for each in dict.fromkeys(verb or VERBS):
+            samples = sample_calls(loaded, each, calls=size, warm_up=warm_up, seed=seed)
+            found = growth(measured.track(samples, each, total=CALL_SAMPLES))
+            measured.add(f"memory: {each}", n=size, **found)
+            measured.save()
 
-    work: str
-    unit: str
-    model: Model
-    samples: tuple[Sample, ...]
+
+def long_run(
+    measured: Measuring,
+    pictures: Annotated[int, typer.Option(min=0, help="to make and annotate")] = 20_000,
+    minutes: Annotated[float, typer.Option(min=0, help="to serve for")] = 30.0,
+    model: ModelPath = TINY_BUNDLE,
+    seed: Seed = 0,
+) -> None:
+    """Annotates a large folder, then serves; samples memory, file handles and threads.
+
+    With 0 pictures or 0 minutes that part is left out, and stays as it was recorded.
+    """
+    with load_exact(model) as loaded:
+        measured.of(loaded)
+        if pictures:
+            found = growth(_annotated(measured, loaded, pictures, seed=seed))
+            measured.add("long run: annotate", length=pictures, **found)
+            measured.save()
+    if minutes:
+        samples = sample_server(model, minutes=minutes, seed=seed)
+        found = growth(measured.track(samples, "serving", total=SAMPLES))
+        measured.add("long run: serve", length=minutes, **found)
 
 
-def run_annotate(
-    model: SamClip,
-    pictures: Path,
-    output: Path,
-    *,
-    labels: tuple[str, ...],
-    on_progress: Callable[[int, int], None],
+def _annotated(measured: Measuring, model: SamClip, pictures: int, *, seed: int) -> list[Sample]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "pictures"
+        measured.say("making pictures")
+        write_pictures(folder, pictures, seed=seed, size=(64, 48))
+        return sample_annotation(measured, model, folder, Path(scratch) / "out.json")
+
+
+def sample_annotation(
+    measured: Measuring, model: SamClip, pictures: Path, output: Path
 ) -> list[Sample]:
     """Annotates a folder in this process, and samples it on the way; goes on where it stopped."""
     process, samples = psutil.Process(), []
@@ -130,7 +163,54 @@ def run_annotate(
     def note(message: str, done: int, total: int) -> None:
         if done >= WARM_UP * total and done % max(1, total // SAMPLES) == 0:
             samples.append(take_sample(process, at=done))
-        on_progress(done, total)
+        measured.say("annotating", done, total)
 
-    annotate_folder(Annotator(model, labels, threshold=0), pictures, output, on_progress=note)
+    annotate_folder(Annotator(model, LABELS, threshold=0), pictures, output, on_progress=note)
     return samples
+
+
+def sample_server(model: str, *, minutes: float, seed: int) -> Iterator[Sample]:
+    """Serves a model to clients that never send one picture twice; samples its processes together.
+
+    Samples, in minutes, begin after `WARM_UP` of them.
+
+    Raises:
+        ValueError: the server does not start, or an answer is an error.
+    """
+    numbers, stop, faults = itertools.count(), threading.Event(), list[OSError]()
+
+    def send(server: Server) -> None:
+        try:
+            with connected(server) as connection:
+                while not stop.is_set():
+                    status, said = post(connection, _request(next(numbers), seed=seed))
+                    if status != 200:
+                        raise OSError(f"{status}: {said.decode()}")
+        except OSError as error:
+            faults.append(error)
+
+    with serving(model, "--runtime", "onnx", "--threads", "1", *_BOUNDS) as server:
+        process = psutil.Process(server.pid)
+        clients = [threading.Thread(target=partial(send, server)) for _ in range(_CLIENTS)]
+        for client in clients:
+            client.start()
+        start = time.monotonic()
+        try:
+            while (over := (time.monotonic() - start) / 60) < minutes and not faults:
+                if over >= WARM_UP * minutes:
+                    yield take_sample(process, at=over, with_children=True)
+                time.sleep(60 * minutes / SAMPLES)
+        finally:
+            stop.set()
+            for client in clients:
+                client.join()
+    if faults:
+        raise ValueError(f"the server answered with an error: {faults[0]}")
+
+
+def _request(index: int, *, seed: int) -> Request:
+    buffer = io.BytesIO()
+    make_picture(index, seed=seed).save(buffer, "PNG")
+    picture = {"base64": base64.b64encode(buffer.getvalue()).decode()}
+    asked = {"images": [picture], "labels": LABELS, "threshold": 0}
+    return "/v1/instances", "application/json", json.dumps(asked).encode()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from benchmarks.pages import ROOT
 from samclip_sdk import ImageEmbedding, SamClip
+
+ModelPath = Annotated[str, typer.Option(help="an embedded bundle's name, or a bundle")]
+TINY_BUNDLE = str(ROOT / "tests" / "bundles" / "samclip-tiny")
 
 VERBS = (
     *("classify", "embed_image", "embed_region", "embed_text", "segment"),
@@ -22,6 +27,11 @@ VERBS = (
 LABELS = ("dog", "apple", "sky")
 _SHAPES = 6
 _NOT_COMPARED = {"speed", "origin"}  # how long it took, and where pixels may be read again
+
+
+def load_exact(model: str) -> SamClip:
+    """A model that computes each sum in one order, and keeps nothing on the disk."""
+    return SamClip.load("onnx", model=model, precision="fp32", threads=1, text_cache=False)
 
 
 def make_picture(index: int, *, seed: int, size: tuple[int, int] = (128, 96)) -> Image.Image:
@@ -38,13 +48,11 @@ def make_picture(index: int, *, seed: int, size: tuple[int, int] = (128, 96)) ->
 
 def write_pictures(
     folder: Path, count: int, *, seed: int, size: tuple[int, int] = (128, 96)
-) -> Iterator[Path]:
-    """Writes PNG files, and yields each."""
+) -> None:
+    """Writes PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
-        path = folder / f"{index:06d}.png"
-        make_picture(index, seed=seed, size=size).save(path)
-        yield path
+        make_picture(index, seed=seed, size=size).save(folder / f"{index:06d}.png")
 
 
 @dataclass(frozen=True)

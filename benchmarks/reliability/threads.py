@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Annotated
 
-from benchmarks.record import Model, Record, Run
-from benchmarks.reliability.questions import VERBS, ask, digest_answer, make_subjects
+import typer
+
+from benchmarks.reliability.questions import (
+    TINY_BUNDLE,
+    VERBS,
+    ModelPath,
+    ask,
+    digest_answer,
+    load_exact,
+    make_subjects,
+)
+from benchmarks.suite import Measuring, Seed
 from samclip_sdk import SamClip
 
 PICTURES = 6
@@ -26,40 +38,6 @@ MIX = {
 }
 """The share of each verb among the calls: those that take long are asked more seldom."""
 
-SECONDS_BETWEEN = 0.5
-
-
-class VerbAnswers(Record):
-    """How often a verb was asked; `other` answers differ, in any bit, from the one alone."""
-
-    verb: str
-    calls: int
-    other: int
-
-
-class ThreadsRun(Run):
-    """Threads on one model that was just loaded, on `pictures` pictures, in an order by `seed`.
-
-    `failed` calls raised an error.
-    """
-
-    model: Model
-    threads: int
-    pictures: int
-    seed: int
-    verbs: tuple[VerbAnswers, ...]
-    failed: int
-
-    @property
-    def calls(self) -> int:
-        """Of all verbs."""
-        return sum(each.calls for each in self.verbs)
-
-    @property
-    def other(self) -> int:
-        """Answers that are not the ones alone."""
-        return sum(each.other for each in self.verbs)
-
 
 def plan_calls(calls: int, *, seed: int) -> list[tuple[str, int]]:
     """Verbs and the numbers of their pictures, every verb once at least, in a mixed order."""
@@ -73,19 +51,20 @@ def plan_calls(calls: int, *, seed: int) -> list[tuple[str, int]]:
 
 def run_threads(
     load: Callable[[], SamClip],
+    plan: Sequence[tuple[str, int]],
     *,
     threads: int,
-    calls: int,
     seed: int,
     on_progress: Callable[[int, int], None],
-) -> tuple[list[VerbAnswers], int]:
+) -> Counter[tuple[str, str]]:
     """Asks one model from many threads, and another one, alone, for the answers.
 
     `load` is called twice: the first calls of the threads meet a model of which no graph is open
     yet. `on_progress` is told how many calls are done, of how many; it may raise to stop them.
 
     Returns:
-        For each verb what came of it, and how many calls raised an error.
+        How often a verb was answered by the "same", an "other" answer, which differs in any bit
+        from the one alone, or "failed" with an error: by (verb, what).
     """
     with load() as alone:
         subjects = make_subjects(alone, pictures=PICTURES, seed=seed)
@@ -94,38 +73,43 @@ def run_threads(
             for verb in VERBS
             for number, subject in enumerate(subjects)
         }
-    plan = plan_calls(calls, seed=seed)
-    lanes: list[Counter[str]] = [Counter() for _ in range(threads)]
-    stop = threading.Event()
+    found: Counter[tuple[str, str]] = Counter()
+    with load() as model, ThreadPoolExecutor(threads) as pool:
 
-    def work(lane: Counter[str], mine: Sequence[tuple[str, int]]) -> None:
-        for verb, number in mine:
-            if stop.is_set():
-                return
+        def judge(call: tuple[str, int]) -> tuple[str, str]:
+            verb, number = call
             try:
-                same = digest_answer(ask(model, verb, subjects[number])) == expected[verb, number]
-                lane[f"other {verb}"] += not same
+                same = digest_answer(ask(model, verb, subjects[number])) == expected[call]
             except Exception:  # whatever it is, it is counted, and the others go on
-                lane["failed"] += 1
-            lane["done"] += 1
+                return verb, "failed"
+            return verb, "same" if same else "other"
 
-    with load() as model:
-        workers = [
-            threading.Thread(target=work, args=(lane, plan[place::threads]))
-            for place, lane in enumerate(lanes)
-        ]
-        for worker in workers:
-            worker.start()
         try:
-            while any(worker.is_alive() for worker in workers):
-                on_progress(sum(lane["done"] for lane in lanes), len(plan))
-                workers[-1].join(SECONDS_BETWEEN)
+            for done, outcome in enumerate(pool.map(judge, plan), 1):
+                found[outcome] += 1
+                on_progress(done, len(plan))
         finally:
-            stop.set()
-            for worker in workers:
-                worker.join()
-    asked, found = Counter(verb for verb, _ in plan), sum(lanes, Counter())
-    answers = [
-        VerbAnswers(verb=verb, calls=asked[verb], other=found[f"other {verb}"]) for verb in VERBS
-    ]
-    return answers, found["failed"]
+            pool.shutdown(cancel_futures=True)
+    return found
+
+
+def threads(
+    measured: Measuring,
+    size: Annotated[int, typer.Option(min=1, help="calls of all threads together")] = 100_000,
+    threads: Annotated[int, typer.Option(min=1, help="that ask at once")] = 8,
+    model: ModelPath = TINY_BUNDLE,
+    seed: Seed = 0,
+) -> None:
+    """Asks one model from many threads, and compares every answer with the one alone."""
+    load = partial(load_exact, model)
+    with load() as loaded:
+        measured.of(loaded)
+    measured.settings["pictures"] = PICTURES
+    plan = plan_calls(size, seed=seed)
+    told = {"threads": threads, "seed": seed, "on_progress": partial(measured.say, "calls")}
+    found = run_threads(load, plan, **told)
+    asked = Counter(verb for verb, _ in plan)
+    for verb in VERBS:
+        measured.add(f"threads: {verb}", calls=asked[verb], other=found[verb, "other"])
+    failed = sum(count for (_, what), count in found.items() if what == "failed")
+    measured.add("threads", n=size, failed=failed)

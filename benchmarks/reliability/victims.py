@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 
 from benchmarks.pages import ROOT
-from benchmarks.reliability.kills import Victim
-from benchmarks.reliability.questions import LABELS, make_picture, write_pictures
+from benchmarks.reliability.questions import LABELS, TINY_BUNDLE, make_picture, write_pictures
 from samclip_sdk.engine.video.film_writer import FilmWriter
 
-TINY_BUNDLE = ROOT / "tests" / "bundles" / "samclip-tiny"
 SEED = 0
 
 REPOSITORY = "org/killed"
@@ -36,6 +35,24 @@ _TRAINING = (
     *("scenes.batch=1", "scenes.prompts=2", "optimisation.steps=8", "optimisation.workers=0"),
     *("optimisation.threads=1", "optimisation.checkpoint_minutes=1e-9"),
 )
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A command to be killed.
+
+    Attributes:
+        name: of the command.
+        make_inputs: writes what it reads into a folder, once.
+        arguments: the folder of inputs -> the command line after `python`; it runs in its own
+            folder, and writes below it only.
+        around: what goes on while it is tried; it yields more of its environment.
+    """
+
+    name: str
+    make_inputs: Callable[[Path], None]
+    arguments: Callable[[Path], Sequence[str]]
+    around: Callable[[], AbstractContextManager[dict[str, str]]] = lambda: nullcontext({})
 
 
 _LOADS = f"""
@@ -89,8 +106,7 @@ def _zipped_bundle(inputs: Path) -> None:
 
 def _pictures(inputs: Path) -> None:
     _zipped_bundle(inputs)
-    for _ in write_pictures(inputs / "pictures", _PICTURES, seed=SEED):
-        pass
+    write_pictures(inputs / "pictures", _PICTURES, seed=SEED)
 
 
 def _film(inputs: Path) -> None:
@@ -112,8 +128,45 @@ def small_hub(folder: Path) -> Iterator[dict[str, str]]:
 
     It sends slowly, so that a download takes long enough to be killed in the middle.
     """
-    handler = partial(_Handler, folder=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+
+    class Hub(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nobody reads it."""
+
+        def do_GET(self) -> None:
+            path = folder / unquote(self.path.partition("?")[0].rpartition("/bundle/")[2])
+            if self.path.startswith("/api/"):
+                self.send(json.dumps({"id": REPOSITORY, "sha": COMMIT}).encode())
+            elif "/bundle/" in self.path and path.is_file():
+                self.send(path.read_bytes())
+            else:
+                self.send(b"", status=404)
+
+        do_HEAD = do_GET
+
+        def send(self, content: bytes, *, status: int = 200) -> None:
+            span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            start = int(span[1]) if span else 0
+            self.send_response(206 if start else status)
+            headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            headers |= {"X-Error-Code": "EntryNotFound"} if status == 404 else {}
+            if start:
+                headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            headers["Content-Length"] = str(len(content) - start)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            for place in range(start, len(content) if self.command == "GET" else 0, _CHUNK_BYTES):
+                time.sleep(_PAUSE_S)
+                try:
+                    self.wfile.write(content[place : place + _CHUNK_BYTES])
+                except OSError:  # who asked was killed
+                    self.close_connection = True
+                    return
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -123,54 +176,6 @@ def small_hub(folder: Path) -> Iterator[dict[str, str]]:
         finally:
             server.shutdown()
             thread.join()
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def __init__(self, *arguments: Any, folder: Path) -> None:
-        self._folder = folder
-        super().__init__(*arguments)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nobody reads it."""
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        if self.path.startswith("/api/"):
-            self._send(b'{"id": "%s", "sha": "%s"}' % (REPOSITORY.encode(), COMMIT.encode()))
-            return
-        file = re.fullmatch(r"/[^/]+/[^/]+/resolve/[^/]+/bundle/([^?]+)", self.path)
-        path = self._folder / unquote(file[1]) if file else self._folder / "none"
-        if path.is_file() and path.resolve().is_relative_to(self._folder.resolve()):
-            self._send(path.read_bytes())
-        else:
-            self._send(b"", status=404, code="EntryNotFound")
-
-    def _send(self, content: bytes, *, status: int = 200, code: str = "") -> None:
-        span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(span[1]) if span else 0
-        self.send_response(206 if start else status)
-        self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", COMMIT)
-        if code:
-            self.send_header("X-Error-Code", code)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        for place in range(start, len(content) if self.command == "GET" else 0, _CHUNK_BYTES):
-            time.sleep(_PAUSE_S)
-            try:
-                self.wfile.write(content[place : place + _CHUNK_BYTES])
-            except OSError:  # who asked was killed
-                self.close_connection = True
-                return
 
 
 EXPORT = Victim(
@@ -208,6 +213,6 @@ DOWNLOAD = Victim(
     "download",
     make_inputs=lambda inputs: None,
     arguments=lambda inputs: ["-c", _LOADS],
-    around=partial(small_hub, TINY_BUNDLE),
+    around=partial(small_hub, Path(TINY_BUNDLE)),
 )
 VICTIMS = (EXPORT, ANNOTATE, TRAIN, VIDEO, DOWNLOAD)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import queue
 import subprocess
 import sys
 import threading
@@ -12,7 +11,8 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -110,24 +110,23 @@ def send_all(
     server: Server, requests: Sequence[Request], *, clients: int, on_answer: Callable[[], None]
 ) -> tuple[float, list[float], Counter[int]]:
     """Sends requests by so many clients: seconds for all, milliseconds of each, statuses."""
-    waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
-    for request in requests:
-        waiting.put(request)
-    took_ms, statuses = list[float](), Counter[int]()
+    own = threading.local()  # a connection a client
 
-    def work() -> None:
-        with connected(server) as connection, suppress(queue.Empty):
-            while True:
-                request, started = waiting.get_nowait(), time.perf_counter()
-                status, _ = post(connection, request)
-                took_ms.append(1000 * (time.perf_counter() - started))
-                statuses[status] += 1
-                on_answer()
+    def connect(stack: ExitStack) -> None:
+        own.connection = stack.enter_context(connected(server))
 
-    threads = [threading.Thread(target=work) for _ in range(clients)]
-    started = time.perf_counter()
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    return time.perf_counter() - started, took_ms, statuses
+    def send(request: Request) -> tuple[float, int]:
+        since = time.perf_counter()
+        status, _ = post(own.connection, request)
+        took_ms = 1000 * (time.perf_counter() - since)
+        on_answer()
+        return took_ms, status
+
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(clients, initializer=connect, initargs=(stack,))
+        started = time.perf_counter()
+        with pool:
+            answers = list(pool.map(send, requests))
+        seconds = time.perf_counter() - started
+    took_ms, statuses = zip(*answers, strict=True)
+    return seconds, list(took_ms), Counter(statuses)

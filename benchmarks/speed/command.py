@@ -1,26 +1,19 @@
-"""`python -m benchmarks speed` times subjects, `compare` holds two records against each other."""
+"""`python -m benchmarks speed`: subjects in turn, the default model's or a ViT-B's if none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from benchmarks.command import Output, Write, measurement, one_line_errors
-from benchmarks.record import read_record
-from benchmarks.report import join_tables
-from benchmarks.speed.bars import render_comparison
-from benchmarks.speed.measure import describe_device, describe_state, measure_subjects
-from benchmarks.speed.published import DEFAULT_ONNX, SAM_CLIP_TORCH, measure_default
-from benchmarks.speed.record import Settings, Speed
-from benchmarks.speed.report import render_default, render_subjects, render_vit_b
+from benchmarks.pages import PAGES, RECORDS
+from benchmarks.speed.machine import describe_device, describe_state
+from benchmarks.speed.measure import HowLong, measure_subjects
+from benchmarks.speed.published import DEFAULT_ONNX, measure_default
 from benchmarks.speed.subject import check_spec
-
-FOLDER = Path("runs/speed")
+from benchmarks.suite import Measuring, Rounds
 
 Subjects = Annotated[
     list[str] | None,
@@ -35,16 +28,17 @@ VitB = Annotated[
 
 
 def speed(
+    measured: Measuring,
     subject: Subjects = None,
     vit_b: VitB = False,
-    folder: Annotated[Path, typer.Option(help="of ViT-B; it is exported there once")] = FOLDER,
-    rounds: Annotated[int, typer.Option(help="each opens every subject afresh", min=1)] = 3,
+    folder: Annotated[Path, typer.Option(help="of ViT-B; it is exported there once")] = Path(
+        "runs/speed"
+    ),
+    rounds: Rounds = 3,
     seconds: Annotated[float, typer.Option(help="to time a workload for, in a round", min=0)] = 2.0,
     at_least: Annotated[int, typer.Option(help="runs; ten of what is below a second", min=1)] = 1,
     at_most: Annotated[int, typer.Option(help="runs, in a round", min=1)] = 200,
     baseline: Annotated[str | None, typer.Option(help="the subject to compare with")] = None,
-    output: Output = None,
-    write: Write = False,
 ) -> None:
     """Times the SDK and its peers on this device, in rounds, each in a process of its own.
 
@@ -52,60 +46,41 @@ def speed(
     CLIPSeg and MobileSAM, and with --vit-b those of docs/benchmarks/speed_vit_b.md. The machine
     should be idle.
     """
-    name = "speed_vit_b" if vit_b else "speed"
-    with measurement(name, output=output, write=write) as measured:
-        specs = tuple(subject or ())
-        _check(specs, vit_b=vit_b, write=write)
-        settings = Settings(
-            rounds=rounds,
-            seconds=seconds,
-            at_least=at_least,
-            at_most=max(at_least, at_most),
-            baseline=baseline or (None if specs else SAM_CLIP_TORCH if vit_b else DEFAULT_ONNX),
-        )
-        with Console(stderr=True).status("starting") as status:
-            say, tell, device = status.update, partial(typer.echo, err=True), describe_device()
-            measure = partial(measure_subjects, settings=settings, on_progress=say, on_failure=tell)
-            before = describe_state()
-            if specs:
-                found = dict(zip(("subjects", "failures"), measure(specs), strict=True))
-            elif vit_b:
-                # Only here: it exports, and so needs torch, which other measurements do without.
-                from benchmarks.speed.vit_b import measure_vit_b
+    how = HowLong(rounds, seconds, at_least, max(at_least, at_most))
+    settings, usual = measured.settings, None if subject else DEFAULT_ONNX
+    settings |= {"subjects": {}, "device": describe_device(), "before": describe_state()}
+    if subject:
+        measured.shows = ["speed_subjects@speed"]
+        for each in measure_subjects(measured, subject, how=how):
+            each.add_to(measured)
+    elif vit_b:
+        # Only here: it exports, and so needs torch, which other measurements do without.
+        from benchmarks.speed.vit_b import SAM_CLIP_TORCH, measure_vit_b
 
-                cores = device.usable_cores or device.cores
-                found = measure_vit_b(folder, measure=measure, cores=cores, say=say, tell=tell)
-            else:
-                found = measure_default(measure, say=say, tell=tell)
-        if settings.baseline is None and found["subjects"]:
-            settings = settings.model_copy(update={"baseline": found["subjects"][0].key})
-        after = describe_state()
-        record = Speed(
-            **measured.run(), **found, device=device, before=before, after=after, settings=settings
-        )
-        render = render_vit_b if vit_b else render_default
-        tables = render_subjects(record) if specs else join_tables(render(record))
-        measured.finish(record, tables)
-        if not record.subjects:
-            raise ValueError(f"nothing was measured: {measured.place} says why")
+        usual = SAM_CLIP_TORCH
+        measure_vit_b(measured, folder, how=how, cores=settings["device"]["usable_cores"])
+    else:
+        measure_default(measured, how=how)
+    if not settings["subjects"]:
+        raise ValueError("nothing was measured: the lines above say why")
+    settings |= {"baseline": baseline or usual or next(iter(settings["subjects"]))}
+    settings |= {"after": describe_state()}
 
 
-def compare(
-    first: Annotated[Path, typer.Argument(help="what speed wrote", exists=True)],
-    second: Annotated[Path, typer.Argument(help="another one", exists=True)],
-) -> None:
-    """Compares what two runs of speed measured: the second's times as multiples of the first's."""
-    with one_line_errors():
-        typer.echo(render_comparison(read_record(Speed, first), read_record(Speed, second)))
-
-
-def _check(specs: Sequence[str], *, vit_b: bool, write: bool) -> None:
-    """Refuses before any work what could not be measured, or would lose published figures."""
+def which_table(asked: Mapping[str, Any]) -> str:
+    """The suite of options; refuses what could not be measured, or would lose published figures."""
+    specs: Sequence[str] = asked["subject"] or ()
     for spec in specs:
         check_spec(spec)
     if twice := sorted({spec for spec in specs if specs.count(spec) > 1}):
         raise ValueError(f"the subject {twice[0]!r} is there twice")
-    if specs and vit_b:
+    if specs and asked["vit_b"]:
         raise ValueError("--subject and --vit-b each say what to measure: give one")
-    if specs and write:
+    if specs and asked["write"]:
         raise ValueError("--write publishes a page with all its subjects: leave --subject out")
+    return "speed_vit_b" if asked["vit_b"] else "speed"
+
+
+def which_tables(suite: str) -> list[str]:
+    """The templates of a suite's page."""
+    return list(PAGES[f"{RECORDS}/{suite}.md"].values())

@@ -14,7 +14,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import onnx.parser
@@ -23,9 +23,10 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.speed import published, record
-from benchmarks.speed.published import Measure, Run, Say
-from benchmarks.speed.record import Cost, Machine, MachineShare, Peak, Spread
+from benchmarks.intervals import Estimate
+from benchmarks.speed.measure import HowLong, Subject, measure_subjects, summarize
+from benchmarks.speed.published import SMALL_PEERS, Run, find_runs, sdk_spec, verify_sets
+from benchmarks.suite import Measuring
 from export.bundle_writer import write_bundle
 from export.graphs import Graph, build_graphs
 from export.options import ExportOptions
@@ -40,6 +41,64 @@ from samclip_sdk.system.packages import import_onnxruntime, import_openvino
 from samclip_sdk.system.timing import elapsed_ms
 
 Task = Callable[[], object]
+
+VIT_B = "samclip-vit-b"
+"""The folder of the bundle: its name is that of its subjects."""
+
+BEST_RUN = ("openvino", "int8")
+"""The path on a CPU that the bars call the best."""
+
+RESOLUTIONS = (224, 336, 448, 672, 1024)
+SAM_CLIP_TORCH = "sam+openclip-vit-l-14-fp32-k10"
+LARGE_PEERS = (
+    "sam-onnx-l",
+    "sam+openclip-l",
+    "sam+openclip-l,precision=bf16",
+    "sam-onnx-l,arena=false",
+    "sam+openclip,proposals=50",
+)
+_WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+_ONCE = ("image_encoder", "clip_head")  # graphs that run once in the three-way workload
+
+
+class Cost(NamedTuple):
+    """What one run of a graph takes.
+
+    `graph` is its name without the resolution. `weight_flop` are operations with weights, which
+    int8 graphs do in int8, `attention_flop` those of attention, which no graph of ours does in
+    int8. `parameters` counts the numbers of its weights, without tables whose rows are looked up;
+    `activation_bytes` is of its inputs and outputs, in the contract's types.
+    """
+
+    graph: str
+    weight_flop: int
+    attention_flop: int
+    parameters: int
+    activation_bytes: int
+
+    def moved_bytes(self, precision: str) -> int:
+        """What must move at least: weights in that precision, inputs and outputs."""
+        return self.parameters * _WEIGHT_BYTES[precision] + self.activation_bytes
+
+
+class Peak(NamedTuple):
+    """The most that an engine did in a precision: two square matrices of `size`."""
+
+    precision: str
+    engine: str
+    size: int
+    gflops: float
+
+
+class Machine(NamedTuple):
+    """What the machine can do at most; the bandwidth is of a large copy, bytes read and written."""
+
+    peaks: Sequence[Peak]
+    bandwidth_gbps: float
+
+    def best(self, precision: str) -> float:
+        """Operations a second of the best engine."""
+        return 1e9 * max(each.gflops for each in self.peaks if each.precision == precision)
 
 
 def measure_peaks(
@@ -61,15 +120,13 @@ def measure_peaks(
         for size in sizes:
             for precision, engine, run in _products(size, threads=threads):
                 gflops = 2 * size**3 / _best_seconds(run, repeats=repeats) / 1e9
-                products.append(Peak(precision=precision, engine=engine, size=size, gflops=gflops))
+                products.append(Peak(precision, engine, size, gflops))
         source = torch.ones(copy_bytes, dtype=torch.uint8)
         copy = partial(torch.empty_like(source).copy_, source)
         bandwidth = 2 * copy_bytes / _best_seconds(copy, repeats=repeats) / 1e9
     finally:
         torch.set_num_threads(before)
-    ranked = sorted(products, key=lambda product: product.gflops)
-    best = {(product.precision, product.engine): product for product in ranked}
-    return Machine(threads=threads, peaks=tuple(best.values()), bandwidth_gbps=bandwidth)
+    return Machine(products, bandwidth)
 
 
 def _best_seconds(run: Task, *, repeats: int) -> float:
@@ -160,29 +217,6 @@ def count_graphs(
         return [_count_graph(graph, axes) for graph in graphs]
 
 
-def share_of_machine(cost: Cost, spread: Spread, *, machine: Machine, run: Run) -> MachineShare:
-    """Holds the time of a graph on a runtime and in a precision against peaks of as many threads.
-
-    The precision is of the graph's weights, and of the products with them; attention has its own.
-    """
-    (runtime, precision), attention, best = run, float_precision(*run), machine.best()
-    peak, slower = (1e9 * best[each].gflops for each in (precision, attention))
-    seconds, flop = spread.p50_ms / 1000, cost.weight_flop + cost.attention_flop
-    compute_s = cost.weight_flop / peak + cost.attention_flop / slower
-    memory_s = cost.moved_bytes(precision) / (1e9 * machine.bandwidth_gbps)
-    return MachineShare(
-        runtime=runtime,
-        precision=precision,
-        attention=attention,
-        graph=cost.graph,
-        spread=spread,
-        gflops=flop / seconds / 1e9,
-        of_peak=flop / peak / seconds,
-        of_limit=compute_s / seconds,
-        bound="compute" if compute_s >= memory_s else "memory",
-    )
-
-
 def _count_graph(graph: Graph, axes: Mapping[str, int]) -> Cost:
     inputs = [_empty(spec, axes) for spec in graph.inputs]
     outputs = [_empty(spec, axes) for spec in graph.outputs]
@@ -208,76 +242,105 @@ def _empty(spec: TensorSpec, axes: Mapping[str, int]) -> Tensor:
     return torch.empty(shape, dtype=getattr(torch, spec.dtype))
 
 
-def measure_vit_b(
-    folder: Path, *, measure: Measure, cores: int, say: Say, tell: Say
-) -> dict[str, Any]:
-    """The fields of ViT-B's record that are its own, with at most as many threads as cores.
+def vit_b_specs(vit_b: Path, runs: Sequence[Run]) -> tuple[str, ...]:
+    """The subjects of ViT-B's table. Those that the bars compare are near one another."""
+    return (
+        *(f"{sdk_spec(vit_b, BEST_RUN)},labels={count}" for count in (30, 150)),
+        *(sdk_spec(vit_b, run) for run in reversed(runs)),
+        *LARGE_PEERS,
+        *reversed(SMALL_PEERS),
+    )
 
-    The bundle is in the folder, or it is exported there; `tell` is as of `verify_sets`.
+
+def encoder_spec(spec: str, resolutions: Sequence[int], *, threads: int) -> str:
+    """Of a subject of the SDK the image encoder alone, at each resolution in pixels."""
+    return f"{spec},skill=encoder,threads={threads},resolutions={'+'.join(map(str, resolutions))}"
+
+
+def series_specs(vit_b: Path, runs: Sequence[Run], *, threads: Sequence[int]) -> Iterator[str]:
+    """Of ViT-B the image encoder by resolution, its largest by threads, and box prompts."""
+    for run in runs:
+        for count in threads:
+            sizes = RESOLUTIONS if count == max(threads) else RESOLUTIONS[-1:]
+            yield encoder_spec(sdk_spec(vit_b, run), sizes, threads=count)
+    yield f"{sdk_spec(vit_b, BEST_RUN)},skill=boxes"
+
+
+def measure_vit_b(measured: Measuring, folder: Path, *, how: HowLong, cores: int) -> None:
+    """ViT-B beside its peers, at most with as many threads as cores; then the machine.
+
+    The bundle is in the folder, or it is exported there.
     """
-    vit_b = folder / published.VIT_B
-    prepare_bundle(vit_b, say=say)
-    reports, unverified = published.verify_sets(vit_b, published.find_runs(), say=say, tell=tell)
-    runs = tuple(reports)
-    subjects, failures = measure(published.vit_b_specs(vit_b, runs))
-    threads = range(1, 1 + cores)
-    series, others = measure(tuple(published.series_specs(vit_b, runs, threads=threads)))
-    say("measuring the machine's peaks")
+    vit_b = folder / VIT_B
+    prepare_bundle(vit_b, say=measured.say)
+    runs = tuple(verify_sets(measured, vit_b, find_runs()))
+    subjects = measure_subjects(measured, vit_b_specs(vit_b, runs), how=how)
+    series = tuple(series_specs(vit_b, runs, threads=range(1, 1 + cores)))
+    for subject in (*subjects, *measure_subjects(measured, series, how=how)):
+        subject.add_to(measured)
+    measured.say("measuring the machine's peaks")
     machine, manifest = measure_peaks(threads=cores), open_bundle(vit_b).manifest
+    for peak in machine.peaks:
+        measured.add("machine", f"{peak.precision} {peak.engine} {peak.size}", gflops=peak.gflops)
+    measured.add("machine", "copy", gb_per_s=machine.bandwidth_gbps)
     costs = count_graphs(manifest.model, resolution=manifest.tasks.segmentation.resolution)
-    return {
-        "subjects": subjects,
-        "failures": (*unverified, *failures, *others),
-        "series": tuple(
-            record.SeriesPoint(subject=row.key, workload=each.workload, spread=each.spread)
-            for row in series
-            for each in row.workloads
-        ),
-        "machine": machine,
-        "costs": tuple(costs),
-        "shares": tuple(shares_of_sets(subjects, runs=runs, costs=costs, machine=machine)),
-    }
+    for cost in costs:
+        moved = {f"moved_bytes_{each}": cost.moved_bytes(each) for each in ("fp32", "int8")}
+        measured.add(cost.graph, "graph", **{**cost._asdict(), "graph": None}, **moved)
+    attention = {"-".join((VIT_B, *run)): float_precision(*run) for run in runs}
+    measured.settings["machine"] = {"threads": cores, "attention": attention}
+    for run in runs:
+        for cost in costs:
+            add_share(measured, cost, subjects, run=run, machine=machine)
 
 
-def prepare_bundle(folder: Path, *, say: Say) -> None:
+def add_share(
+    measured: Measuring,
+    cost: Cost,
+    subjects: Sequence[Subject],
+    *,
+    run: Run,
+    machine: Machine,
+) -> None:
+    """Holds the time of a graph in a run against peaks of as many threads.
+
+    The precision is of the graph's weights, and of the products with them; attention has its own.
+    Subjects that differ in their labels alone run the same graphs: the median of theirs counts. The
+    limit is what peaks allow, with attention at the peak of its own precision.
+    """
+    key, precision = "-".join((VIT_B, *run)), run[1]
+    own = [each.steps.get(cost.graph) for each in subjects if each.name.startswith(key)]
+    times = [summarize(rounds)["ms"] for rounds in own if rounds]
+    if cost.graph not in _ONCE or not times:
+        return
+    lows, highs = [each.low for each in times], [each.high for each in times]
+    ms = Estimate(median(each.value for each in times), min(lows), max(highs))
+    peak, slower = machine.best(precision), machine.best(float_precision(*run))
+    flop = cost.weight_flop + cost.attention_flop
+    measured.add(
+        key,
+        f"{cost.graph} of the machine",
+        ms=ms,
+        gflops=flop / ms.value / 1e6,
+        of_peak=1000 * flop / peak / ms.value,
+        limit_ms=1000 * (cost.weight_flop / peak + cost.attention_flop / slower),
+        memory_ms=cost.moved_bytes(precision) / machine.bandwidth_gbps / 1e6,
+    )
+
+
+def prepare_bundle(folder: Path, *, say: Callable[[str], None]) -> None:
     """Exports ViT-B with random weights at all resolutions, if the folder does not have it."""
     if (folder / MANIFEST_NAME).is_file():
         graphs = open_bundle(folder).manifest.graphs
-        if all(f"image_encoder@{each}" in graphs for each in published.RESOLUTIONS):
+        if all(f"image_encoder@{each}" in graphs for each in RESOLUTIONS):
             return
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_bundle(
         find_source("random:vit_b"),
         folder,
-        options=ExportOptions(onnx=("fp32", "int8"), resolutions=published.RESOLUTIONS),
+        options=ExportOptions(onnx=("fp32", "int8"), resolutions=RESOLUTIONS),
         on_progress=lambda doing, done, total: say(f"exporting ViT-B: {doing}, {done} of {total}"),
     )
-
-
-def shares_of_sets(
-    subjects: Sequence[record.SubjectRow],
-    *,
-    runs: Sequence[Run],
-    costs: Sequence[record.Cost],
-    machine: record.Machine,
-) -> Iterator[record.MachineShare]:
-    """What the graphs that run once in the three-way workload reach of the machine, in each run.
-
-    Subjects that differ in their labels alone run the same graphs: the median of theirs counts.
-    """
-    for run in runs:
-        key = "-".join((published.VIT_B, *run))
-        steps = [row.steps for row in subjects if row.key.startswith(key)]
-        for cost in costs:
-            spreads = [each[cost.graph].spread for each in steps if cost.graph in each]
-            if cost.graph in ("image_encoder", "clip_head") and spreads:
-                yield share_of_machine(cost, pool(spreads), machine=machine, run=run)
-
-
-def pool(spreads: Sequence[record.Spread]) -> record.Spread:
-    """The median of medians, between the least and the greatest of all limits."""
-    low, high = min(each.low_ms for each in spreads), max(each.high_ms for each in spreads)
-    return record.Spread(p50_ms=median(each.p50_ms for each in spreads), low_ms=low, high_ms=high)
 
 
 def float_precision(runtime: str, precision: str) -> str:

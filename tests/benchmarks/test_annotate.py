@@ -10,14 +10,11 @@ from typer.testing import CliRunner
 
 from benchmarks import annotate
 from benchmarks.__main__ import app
-from benchmarks.costs import AnnotationCosts, render_annotation
-from benchmarks.record import read_record
-from benchmarks.report import insert_tables
+from benchmarks.table import read_table
 from samclip_sdk.annotate.annotator import annotate_pictures
 from tests.source_tree import ROOT
 
 TINY = ROOT / "tests" / "bundles" / "samclip-tiny"
-PAGE = ROOT / "docs" / "how-to" / "many-machines.md"
 
 
 class Here:
@@ -44,7 +41,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(annotate, "RayWorkers", Here)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     words = ["annotate", "--pictures", "2", "--labels", "3", "--workers", "2"]
-    words += ["--model", str(TINY), "--output", str(tmp_path / "record.json")]
+    words += ["--model", str(TINY), "--output", str(tmp_path / "found.jsonl")]
     return CliRunner().invoke(app, words)
 
 
@@ -53,12 +50,14 @@ def test_pictures_labels_and_workers_are_timed(
 ) -> None:
     result = run(tmp_path, monkeypatch)
     assert result.exit_code == 0, result.output
-    record = read_record(AnnotationCosts, tmp_path / "record.json")
-    timed = [(each.pictures, each.labels, each.workers) for each in record.single]
-    assert timed == [(1, 3, 0), (2, 3, 0), (2, 10, 0)]
-    assert [(each.pictures, each.labels, each.workers) for each in record.workers] == [(2, 10, 2)]
-    page = insert_tables(PAGE.read_text(encoding="utf-8"), render_annotation(record))
-    assert "| none: one process |" in page
+    (part,) = read_table(tmp_path / "found.jsonl").parts
+    assert part.splits("one process") == [
+        "3 labels, 1 pictures",
+        "3 labels, 2 pictures",
+        "10 labels, 2 pictures",
+    ]
+    assert part.get("2 workers", "seconds", "10 labels, 2 pictures").n == 2
+    assert "| none: one process |" in result.stdout
 
 
 def test_workers_that_answer_otherwise_are_no_result(
@@ -68,4 +67,4 @@ def test_workers_that_answer_otherwise_are_no_result(
     result = run(tmp_path, monkeypatch)
     assert result.exit_code == 1
     assert "2 workers write other bytes than one process" in result.output
-    assert not (tmp_path / "record.json").exists()
+    assert not (tmp_path / "found.jsonl").exists()

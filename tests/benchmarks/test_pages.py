@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks import pages
 from benchmarks.__main__ import app
-from benchmarks.pages import CARD, CARD_SOURCE, RECORDS, ROOT, SPEEDS, render_pages, stale_pages
-from benchmarks.paper.record import Results
-from benchmarks.paper.report import CHARTS as PARTS
-from benchmarks.photographs.record import PhotographQuality
-from benchmarks.quality.record import Quality
-from benchmarks.record import read_record
-from benchmarks.report import insert_tables
-from benchmarks.speed.record import Speed
+from benchmarks.pages import (
+    CARD,
+    CARD_SOURCE,
+    CHARTS,
+    RECORDS,
+    ROOT,
+    insert_tables,
+    render_pages,
+    stale_pages,
+)
+from benchmarks.table import read_table
 from samclip_sdk.bundle.open import DEFAULT_MODEL, EMBEDDED
 from tests.drawings import TINY_BUNDLE
 
@@ -32,7 +34,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for page in render_pages(ROOT):
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / page, tmp_path / page)
-    for record in (ROOT / RECORDS).glob("*.json"):
+    for record in (ROOT / RECORDS).glob("*.jsonl"):
         shutil.copy(record, tmp_path / RECORDS)
     (tmp_path / RECORDS / "images").mkdir()
     monkeypatch.setattr("benchmarks.__main__.ROOT", tmp_path)
@@ -50,28 +52,18 @@ def test_the_pages_show_what_was_measured() -> None:
     The embedded bundle's model card is hashed by the bundle: its checkpoint is exported again.
     """
     assert stale_pages(ROOT) == []
-    assert all((ROOT / RECORDS / "images" / f"{name}.png").is_file() for name in CHARTS)
-
-
-PHOTOGRAPHS = read_record(Results, ROOT / RECORDS / "paper_photographs.json")
-CHARTS = (
-    *(name for name in SPEEDS if read_record(Speed, ROOT / RECORDS / f"{name}.json").subjects),
-    *PARTS,
-    *(f"photographs_{name}" for name in PARTS if getattr(PHOTOGRAPHS, name) is not None),
-)
+    assert all((ROOT / RECORDS / "images" / name).is_file() for name in CHARTS)
 
 
 @pytest.mark.parametrize(
-    ("bundle", "record", "kind"),
-    [
-        (TINY_BUNDLE, "quality.json", Quality),
-        (EMBEDDED / DEFAULT_MODEL, "quality_photographs.json", PhotographQuality),
-    ],
+    ("bundle", "suite"),
+    [(TINY_BUNDLE, "quality"), (EMBEDDED / DEFAULT_MODEL, "quality_photographs")],
 )
-def test_what_was_measured_is_what_is_kept(bundle: Path, record: str, kind: Any) -> None:
-    """A bundle has the very weights of its record."""
+def test_what_was_measured_is_what_is_kept(bundle: Path, suite: str) -> None:
+    """A bundle has the very weights of its figures."""
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    model = read_record(kind, ROOT / RECORDS / record).model
+    model = read_table(ROOT / RECORDS / f"{suite}.jsonl").parts[-1].run.model
+    assert model is not None
     assert (model.name, model.revision) == (manifest["name"], manifest["revision"])
     assert not model.random_weights
 
@@ -107,13 +99,15 @@ def test_a_shipped_card_is_not_written(copy: Path) -> None:
     assert card.read_bytes() == shown
 
 
-def test_nothing_is_written_if_a_record_is_another_file(copy: Path) -> None:
-    (copy / RECORDS / "paper.json").write_text('{"lambda": 1}', encoding="utf-8")
-    (copy / RECORDS / "speed.schema.json").unlink()
+def test_nothing_is_written_if_a_table_is_damaged(copy: Path) -> None:
+    page = copy / RECORDS / "speed.md"
+    page.write_text(page.read_text("utf-8").replace("×", "x"), "utf-8")
+    before, place = page.read_bytes(), copy / RECORDS / "serve.jsonl"
+    place.write_text(place.read_text("utf-8").replace("p50_ms", "p99_ms"), "utf-8")
     code, said = run("--write")
     assert (code, len(said.splitlines())) == (1, 1)
-    assert "paper.json holds no Results: lambda" in said
-    assert not (copy / RECORDS / "speed.schema.json").exists()
+    assert "serve.jsonl, line 6: three labels of a new picture 1 p99_ms is there twice" in said
+    assert page.read_bytes() == before
 
 
 def test_a_table_is_replaced_and_nothing_else() -> None:
@@ -132,8 +126,8 @@ def test_a_page_without_a_place_is_refused(page: str) -> None:
 
 def test_every_page_has_a_record() -> None:
     shown = {Path(page).stem for page in render_pages(ROOT) if page.startswith(str(RECORDS))}
-    records = {path.stem for path in (ROOT / RECORDS).glob("*.json")}
+    records = {path.stem for path in (ROOT / RECORDS).glob("*.jsonl")}
     # The tables of these stand on pages with other names.
-    elsewhere = {"annotate", "encoders", "paper_photographs", "quality_held_out", "reliability"}
+    elsewhere = {"annotate", "encoders", "paper_photographs", "reliability"}
     assert shown | elsewhere == records
     assert pages.RECORDS.is_relative_to("docs")

@@ -11,8 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.tiles import LargePicture, TileQuality, ask, compose, render, summarize
+from benchmarks.suite import Measuring
+from benchmarks.tiles import LargePicture, ask, compose, summarize
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
+from tests.benchmarks.measured import measure, shown
 
 DOG = np.zeros((20, 40), bool)
 DOG[5:15, 10:30] = True
@@ -78,16 +80,20 @@ def test_what_is_counted() -> None:
     cells: Any = [(pixels, [("dog", DOG)])] * 2 + [(pixels, [])] * 2
     large = compose(cells, absent=["cat"], cell_px=80)
     model: Any = FindsDogs(large)
-    rows = [summarize(tiles, [ask(model, large, tiles)] * 2) for tiles in (None, (2, 2))]
-    whole, tiled = rows
-    assert (whole.present, whole.found, whole.absent, whole.false) == (2, 2, 2, 0)
-    assert (whole.objects, whole.hits, whole.rows) == (4, 2, 2)
-    assert whole.miou == pytest.approx(0.5)
-    assert (tiled.found, tiled.false, tiled.hits, tiled.rows) == (2, 2, 4, 6)
-    assert tiled.miou == 1
-    said = render(TileQuality.model_construct(tilings=tuple(rows)))
-    assert "| whole | 100.0% of 2 | 0.500 | 0.0% of 2 | 50.0% of 4 | 2 |" in said
-    assert "| 2, 2 |" in said
+
+    def work(measured: Measuring) -> None:
+        for tiles in (None, (2, 2)):
+            summarize(measured, tiles, [ask(model, large, tiles)] * 2)
+
+    part = measure(work, suite="tiles")
+    whole, tiled = part.metrics("whole"), part.metrics("2, 2")
+    assert (whole["found"].value, whole["found"].n, whole["miou"].value) == (1, 2, 0.5)
+    assert (whole["false"].value, whole["false"].n) == (0, 2)
+    assert (whole["objects_found"].value, whole["objects_found"].n) == (0.5, 4)
+    assert tiled["false"].value == tiled["objects_found"].value == tiled["miou"].value == 1
+    assert (whole["rows"].value, tiled["rows"].value) == (2, 6)
+    row = "| whole | 100.0% of 2 | 0.500 | 0.0% of 2 | 50.0% of 4 | 2 |"
+    assert row in shown("tiles", part)
 
 
 @pytest.mark.parametrize("text", ["two", "2x", "2x3x4", "ax2"])

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,19 +20,17 @@ from numpy.typing import NDArray
 from benchmarks.speed.peers import forced
 from benchmarks.speed.subject import PICTURE_PX, Opened, noise_picture
 
-RD64: Mapping[str, Any] = {"reduce_dim": 64, "vision_config": {"patch_size": 16}}
-"""What differs from CLIPSegConfig's defaults in the published clipseg-rd64."""
+_CLIPSEG_PX = 352
+_RD64 = {"reduce_dim": 64, "vision_config": {"patch_size": 16}}  # beside CLIPSegConfig's defaults
 
 
 @dataclass
 class ClipSeg:
-    """CLIPSeg rd64 on torch; it sees a square, `config` differs from CLIPSegConfig's defaults."""
+    """CLIPSeg rd64 on torch, with so many threads; 0 leaves torch's default."""
+
+    threads: int = 0
 
     key: ClassVar[str] = "clipseg-rd64"
-
-    size_px: int = 352
-    threads: int = 0
-    config: Mapping[str, Any] = field(default_factory=lambda: RD64)
 
     def open(self) -> Opened:
         """Builds the model and its image processor."""
@@ -42,10 +39,10 @@ class ClipSeg:
 
         torch.set_num_threads(self.threads or torch.get_num_threads())
         torch.manual_seed(forced.SEED)
-        self._model = CLIPSegForImageSegmentation(CLIPSegConfig(**self.config)).eval()
+        self._model = CLIPSegForImageSegmentation(CLIPSegConfig(**_RD64)).eval()
         self._model.requires_grad_(False)
         self._processor = ViTImageProcessor(
-            size={"height": self.size_px, "width": self.size_px},
+            size={"height": _CLIPSEG_PX, "width": _CLIPSEG_PX},
             image_mean=[0.485, 0.456, 0.406],
             image_std=[0.229, 0.224, 0.225],
         )
@@ -55,7 +52,7 @@ class ClipSeg:
         return Opened(
             name="CLIPSeg rd64, torch",
             packages=("transformers", "torch"),
-            notes=f"{forced.RANDOM_WEIGHTS}; sees {self.size_px} px; text3 runs the decoder for "
+            notes=f"{forced.RANDOM_WEIGHTS}; sees {_CLIPSEG_PX} px; text3 runs the decoder for "
             "three labels on one encoding, where the package's own forward would encode the "
             "picture for each label; classify is that of the CLIP inside; no points",
             artifact_bytes=forced.stored_bytes(self._model),
@@ -140,6 +137,7 @@ class MobileSam:
         )
 
 
+_YOLOE, _YOLOE_PX, _FOUND = "yoloe-11s-seg", 640, 10
 _NAMES = ("dog", "grass", "sky")
 _TEXT_WIDTH = 512
 _CONFIDENCE = 0.9
@@ -147,17 +145,11 @@ _CONFIDENCE = 0.9
 
 @dataclass(frozen=True)
 class YoloE:
-    """YOLOE on torch, of an architecture's name; it is made to find so many objects."""
+    """YOLOE on torch, with so many threads; it is made to find ten objects."""
 
-    model: str = "yoloe-11s-seg"
-    size_px: int = 640
-    found: int = 10
     threads: int = 0
 
-    @property
-    def key(self) -> str:
-        """Names the architecture and the objects."""
-        return f"{self.model}-k{self.found}"
+    key: ClassVar[str] = f"{_YOLOE}-k{_FOUND}"
 
     def open(self) -> Opened:
         """Builds the model from its configuration."""
@@ -169,10 +161,10 @@ class YoloE:
         from ultralytics import YOLOE
 
         torch.manual_seed(forced.SEED)
-        model = YOLOE(f"{self.model}.yaml")
+        model = YOLOE(f"{_YOLOE}.yaml")
         texts = torch.from_numpy(forced.unit_embeddings(forced.CLASSES, width=_TEXT_WIDTH))
         model.set_classes(list(_NAMES), texts[None])
-        model.model.model[-1].register_forward_hook(_force(self.found))
+        model.model.model[-1].register_forward_hook(_force)
         image = noise_picture()
 
         def text_to_mask() -> NDArray[np.float32]:
@@ -181,18 +173,18 @@ class YoloE:
             # It takes BGR.
             found = model.predict(
                 image[..., ::-1],
-                imgsz=self.size_px,
+                imgsz=_YOLOE_PX,
                 iou=1.0,
-                max_det=self.found,
+                max_det=_FOUND,
                 retina_masks=True,
                 verbose=False,
             )
             return found[0].masks.data.numpy()
 
         return Opened(
-            name=f"{self.model}, torch",
+            name=f"{_YOLOE}, torch",
             packages=("ultralytics-opencv-headless", "torch"),
-            notes=f"{forced.RANDOM_WEIGHTS}; sees {self.size_px} px; {self.found} objects forced "
+            notes=f"{forced.RANDOM_WEIGHTS}; sees {_YOLOE_PX} px; {_FOUND} objects forced "
             "past its filters, none suppressed by another; the encoder is no part of its own; "
             "masks in the picture's size (retina_masks); its own limit of torch's threads is "
             "lifted; no points, no classes of a picture; AGPL",
@@ -201,18 +193,16 @@ class YoloE:
         )
 
 
-def _force(count: int) -> Callable[[Any, Any, Any], None]:
-    """A hook of YOLOE's head, after which so many objects pass the filters."""
+def _force(_head: Any, _given: Any, answer: Any) -> None:
+    """A hook of YOLOE's head, after which the objects pass the filters.
 
-    def hook(_head: Any, _given: Any, answer: Any) -> None:
-        # Rewrites predictions [1, 4 + classes + coefficients, anchors] in place.
-        (predictions, prototypes), _ = answer
-        coefficients = 4 + forced.CLASSES
-        scores = predictions[:, 4:coefficients]
-        anchors = forced.kept_proposals(count, of=predictions.shape[-1])
-        scores.zero_()
-        scores[:, np.arange(count) % forced.CLASSES, anchors] = _CONFIDENCE
-        # A mask is a sum of prototypes; with these signs it is not empty, which would drop it.
-        predictions[:, coefficients:, anchors] = prototypes.mean(dim=(2, 3)).sign()[..., None]
-
-    return hook
+    It rewrites predictions [1, 4 + classes + coefficients, anchors] in place.
+    """
+    (predictions, prototypes), _ = answer
+    coefficients = 4 + forced.CLASSES
+    scores = predictions[:, 4:coefficients]
+    anchors = forced.kept_proposals(_FOUND, of=predictions.shape[-1])
+    scores.zero_()
+    scores[:, np.arange(_FOUND) % forced.CLASSES, anchors] = _CONFIDENCE
+    # A mask is a sum of prototypes; with these signs it is not empty, which would drop it.
+    predictions[:, coefficients:, anchors] = prototypes.mean(dim=(2, 3)).sign()[..., None]

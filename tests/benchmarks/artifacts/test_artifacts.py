@@ -8,35 +8,63 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.artifacts.record import Artifacts, render
+from benchmarks.artifacts.measure import add_artifact, add_sets
 from benchmarks.pages import RECORDS, ROOT
-from benchmarks.record import read_record
+from benchmarks.suite import Measuring
+from benchmarks.table import Part, describe_model, read_table
+from samclip_sdk.bundle.open import open_bundle
+from tests.benchmarks.measured import measure, shown
+from tests.drawings import TINY_BUNDLE
 
-PUBLISHED = ROOT / RECORDS / "artifacts.json"
+PUBLISHED = ROOT / RECORDS / "artifacts.jsonl"
+
+
+def kinds(part: Part) -> set[str]:
+    return {split.rpartition(" on ")[2] for split in part.splits()}
 
 
 def test_both_presets_are_there_in_every_precision() -> None:
-    for model in read_record(Artifacts, PUBLISHED).models:
-        kinds = {(row.runtime, row.precision) for row in model.artifacts}
-        assert kinds == {
-            *(("onnx", each) for each in ("fp32", "fp16", "int8")),
-            *(("coreml", each) for each in ("fp16", "int8", "palette6")),
-            *(("tensorrt", each) for each in ("fp32", "fp16", "int8")),
-        }
-        for row in model.artifacts:
-            assert bool(row.measurements) == (row.runtime != "tensorrt")
-        assert all(bool(row.measurements) != model.model.random_weights for row in model.sets)
+    parts = read_table(PUBLISHED).parts
+    assert len(parts) == 2
+    for part in parts:
+        precisions = {"onnx": ("fp32", "fp16", "int8"), "coreml": ("fp16", "int8", "palette6")}
+        precisions["tensorrt"] = precisions["onnx"]
+        own = {f"{name} {each}" for name, every in precisions.items() for each in every}
+        assert kinds(part) == own
+        (model,) = part.subjects
+        for split in part.splits():
+            measured = {each for each in part.metrics(model, split) if "/" in each}
+            whole = split.startswith("the model on ")
+            none = part.run.model.random_weights if whole else " on tensorrt" in split
+            assert bool(measured) != none
 
 
-def test_rows_of_the_tables() -> None:
-    text = render(read_record(Artifacts, PUBLISHED))
-    assert "| onnx int8 | 12.7 | 0.9891 | 0.9788 | 0.9889 | 0.9990 |" in text
-    assert "| image_encoder@128 | onnx fp32 | 8.38 | 0.0 | – | 1.8e-05 | – |" in text
-    assert text.count("## ") == 2
+def test_artifacts_and_sets_of_a_bundle_are_told() -> None:
+    bundle = open_bundle(TINY_BUNDLE)
+    graphs = bundle.manifest.model_graphs
+
+    def work(measured: Measuring) -> None:
+        measured.model = describe_model(bundle.manifest)
+        measured.settings["tensorrt"] = None
+        for name, graph in graphs.items():
+            for artifact in graph.artifacts:
+                add_artifact(measured, bundle, name, artifact, bytes=2e6, seconds=0.123)
+        add_sets(measured, bundle)
+
+    part = measure(work, suite="artifacts")
+    name = bundle.manifest.name
+    found = {split for split in part.splits(name) if not split.startswith("the model on ")}
+    assert len(found) == sum(len(graph.artifacts) for graph in graphs.values())
+    text = shown("artifacts", part)
+    assert f"## {name}, trained" in text
+    assert f"| {next(iter(graphs))} | onnx fp32 | 2.00 | 0.1 |" in text
+    whole = part.metrics(name, "the model on onnx fp32")
+    assert whole["bytes"].value > 1e6
+    assert whole["task/box_mask_iou"].value > 0.99
 
 
 def test_a_precision_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
-    place = tmp_path / "artifacts.json"
+    place = tmp_path / "artifacts.jsonl"
     command = ["artifacts", "random:tiny", "--onnx", "int4", "--output", str(place)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 1
@@ -46,17 +74,16 @@ def test_a_precision_that_is_none_is_refused_before_any_work(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_checkpoint_is_measured_and_others_stay(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    place = tmp_path / "artifacts.json"
+    place = tmp_path / "artifacts.jsonl"
     place.write_bytes(PUBLISHED.read_bytes())
     command = ["artifacts", str(tiny_checkpoint), "--onnx", "fp32", "--coreml", "fp16"]
     result = CliRunner().invoke(app, [*command, "--output", str(place)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    *others, found = read_record(Artifacts, place).models
-    assert tuple(others) == read_record(Artifacts, PUBLISHED).models
-    assert (found.model.name, found.model.random_weights) == ("samclip-test", True)
-    assert {(row.runtime, row.precision) for row in found.sets} == {
-        ("onnx", "fp32"),
-        ("coreml", "fp16"),
-    }
-    assert all(row.bytes > 0 for row in found.artifacts)
-    assert sum(row.seconds for row in found.artifacts) > 0
+    *others, found = read_table(place).parts
+    assert tuple(others) == read_table(PUBLISHED).parts
+    assert (found.run.model.name, found.run.model.random_weights) == ("samclip-test", True)
+    assert kinds(found) >= {"onnx fp32", "coreml fp16"}
+    rows = [each for each in found.rows.values() if each.metric in ("bytes", "seconds")]
+    assert all(each.value > 0 for each in rows if each.metric == "bytes")
+    assert sum(each.value for each in rows if each.metric == "seconds") > 0
+    assert "## samclip-test, random weights" in result.stdout

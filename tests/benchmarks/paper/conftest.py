@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.paper.inputs import DRAWINGS, ComposedDrawings, Inputs
-from benchmarks.paper.record import PaperSettings
+from benchmarks.paper.run import Inputs, open_inputs
+from benchmarks.quality.drawings import load_drawings
 from export.tokenizer import write_tokenizer
 from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.modeling.build import build_model
@@ -76,6 +76,5 @@ def paper_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def inputs(paper_run: Path) -> Inputs:
-    settings = PaperSettings(nouns=12, pictures=3, scenes=2, size_px=64, seed=0, steps=2)
-    pair = SmallPair(STUDENT, CLIP, runs=paper_run)
-    return Inputs(pair, ComposedDrawings(settings), DRAWINGS, STAGE2)
+    (heldout, *_), _ = load_drawings(nouns=12, pictures=3, scenes=2, size_px=64, seed=0)
+    return open_inputs(paper_run, heldout, students=("stage2", "stage3"), steps=2, seed=0)

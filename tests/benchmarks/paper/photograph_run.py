@@ -62,7 +62,8 @@ def write_run(run: Path) -> Path:
     save_teacher(sam.text_encoder, run / PARTS[2] / WEIGHTS_NAME)
     student = PhotographPair(model, runs=run).stage0(seed=5)
     for stage in ("stage1", "stage3"):
-        save_checkpoint(student, run / stage, provenance={"stage": stage})
+        told = {"stage": stage, "settings": {"teachers": {"kind": "photographs"}}}
+        save_checkpoint(student, run / stage, provenance=told)
     calibration = json.dumps(UNCALIBRATED.model_dump(mode="json"))
     (run / "stage3" / CALIBRATION_NAME).write_text(calibration, encoding="utf-8")
     write_tokenizer(run / "stage3" / "tokenizer.json")

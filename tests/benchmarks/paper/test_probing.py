@@ -1,65 +1,74 @@
+"""Linear probes: their fit, their IoU by hand, and what they are trained on."""
+
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import open_clip
 import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.paper.inputs import Inputs, ProbeData
+from benchmarks.paper.probe_data import Example, Examples, ProbeData, probe_data
 from benchmarks.paper.probing import (
     Backbone,
-    LinearProbe,
     class_ious,
     class_map,
     fit,
     fit_best,
     label_shares,
+    last_map,
     measure_probing,
     train_classifier,
     train_segmenter,
 )
-from benchmarks.quality.drawings import Drawings, subset
-from benchmarks.quality.record import HELDOUT, Settings
-from training.composed.corpus import Corpus
+from benchmarks.paper.run import Inputs
+from tests.benchmarks.measured import measure
 from training.composed.scenes import Scene
+from training.teachers.pretrained import OpenClip
 
 COLOURS = ((220, 0, 0), (0, 220, 0), (0, 0, 220))
 
 
-def clusters(count: int, *, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def clusters(count: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Three clusters far apart, off centre and of uneven scale."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 3
-    centres = torch.tensor([[0.0, 300.0], [4.0, -300.0], [-4.0, 0.0]])
-    noise = torch.randn(count, 2, generator=generator) * torch.tensor([0.3, 20.0])
+    labels = np.arange(count) % 3
+    centres = np.array([[0.0, 300.0], [4.0, -300.0], [-4.0, 0.0]])
+    noise = np.random.default_rng(seed).standard_normal((count, 2)) * np.array([0.3, 20.0])
     return centres[labels] + noise + 50, labels
 
 
 def test_a_probe_of_separable_features_is_always_right() -> None:
     features, labels = clusters(60, seed=0)
-    probe = fit(features, F.one_hot(labels).float(), l2=1e-4)
+    probe = fit(features, np.eye(4)[labels], l2=1e-4)
     others, truth = clusters(60, seed=1)
-    assert (probe(features).argmax(dim=1) == labels).all()
-    assert (probe(others).argmax(dim=1) == truth).all()
-    assert torch.equal(fit(features, F.one_hot(labels).float(), l2=1e-4).weight, probe.weight)
+    assert (probe(features).argmax(axis=1) == labels).all()
+    assert (probe(others).argmax(axis=1) == truth).all()
+    assert probe(others).shape == (60, 4)  # a class without an example is never the answer
+    assert np.array_equal(fit(features, np.eye(4)[labels], l2=1e-4)(others), probe(others))
+    two = fit(features[labels < 2], np.eye(3)[labels[labels < 2]], l2=1e-4)
+    assert set(two(others[truth < 2]).argmax(axis=1)) == {0, 1}
+    with pytest.raises(ValueError, match="examples of two classes or more"):
+        fit(features[labels < 1], np.eye(3)[labels[labels < 1]], l2=1e-4)
 
 
 def test_a_probe_of_nothing_says_how_common_each_class_is() -> None:
-    shares = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]])
-    probe = fit(torch.ones(2, 4), shares, l2=1e-2)
-    expected = torch.tensor([0.5, 0.25, 0.25])
-    torch.testing.assert_close(probe(torch.ones(4)).softmax(dim=0), expected, atol=1e-3, rtol=0)
+    """Shares of a patch count as examples of that weight."""
+    shares = np.array([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]])
+    logits = torch.from_numpy(fit(np.ones((2, 4)), shares, l2=1e-2)(np.ones((1, 4))))
+    assert logits.softmax(dim=1)[0].tolist() == pytest.approx([0.5, 0.25, 0.25], abs=1e-3)
 
 
 def test_the_penalty_is_chosen_by_the_judge() -> None:
     features, labels = clusters(30, seed=0)
-    targets = F.one_hot(labels).float()
-    strengths = (1e-3, 1.0, 10.0)
+    targets, strengths = np.eye(3)[labels], (1e-3, 1.0, 10.0)
     weakest = fit_best(features, targets, judge=lambda probe: -probe.l2, strengths=strengths)
     assert weakest.l2 == 1e-3
     undecided = fit_best(features, targets, judge=lambda _: 0.0, strengths=strengths)
     assert undecided.l2 == 10.0
-    assert undecided.weight.norm() < weakest.weight.norm()
+    norms = [np.linalg.norm(each.regression.coef_) for each in (undecided, weakest)]
+    assert norms[0] < norms[1]
 
 
 def test_shares_of_a_cell() -> None:
@@ -67,9 +76,9 @@ def test_shares_of_a_cell() -> None:
     named[0, 0] = named[0, 1] = 0
     named[2:, 2:] = 1
     shares = label_shares(named, classes=3, grid=2)
-    assert shares.tolist() == [[[0.5, 0, 0.5], [0, 0, 1]], [[0, 0, 1], [0, 1, 0]]]
+    assert shares.tolist() == [[0.5, 0, 0.5], [0, 0, 1], [0, 0, 1], [0, 1, 0]]
     uneven = label_shares(np.arange(9).reshape(3, 3) % 2, classes=2, grid=2)
-    torch.testing.assert_close(uneven.sum(dim=-1), torch.ones(2, 2))
+    np.testing.assert_allclose(uneven.sum(axis=-1), 1)
 
 
 def scene_of(named: np.ndarray, *, unlabelled: tuple[int, ...] = ()) -> Scene:
@@ -84,45 +93,27 @@ def scene_of(named: np.ndarray, *, unlabelled: tuple[int, ...] = ()) -> Scene:
     )
 
 
-IDENTITY = LinearProbe(torch.eye(3), torch.zeros(3), 0.0)
-
-
 def test_ious_by_hand() -> None:
+    """Noun 1 is answered for the right half of the background.
+
+    But if the photo may show it, then it is no answer, and the next best one counts.
+    """
     named = np.full((4, 4), 2)
     named[:, :2] = 0
-    scene = scene_of(named)
-    np.testing.assert_array_equal(class_map(scene, background=2), named)
-    right = F.one_hot(torch.from_numpy(named), 3).float()[None]
-    ious = class_ious(IDENTITY, right, scenes=[scene], background=2)
-    assert ious == [1, None, 1]
-    # Noun 1 is answered for the right half of the background.
     answered = named.copy()
     answered[:, 3] = 1
-    wrong = F.one_hot(torch.from_numpy(answered), 3).float()[None]
-    ious = class_ious(IDENTITY, wrong, scenes=[scene], background=2)
-    assert ious == [1, 0, 0.5]
-    # But the photo may show it: then it is no answer, and the next best one counts.
-    excused = wrong + 0.5 * right
-    shown = scene_of(named, unlabelled=(1,))
-    ious = class_ious(IDENTITY, excused, scenes=[shown], background=2)
-    assert ious == [1, None, 1]
-
-
-def corpus_of(*labels: int) -> Corpus:
-    square = np.ones((32, 32, 1), np.uint8)
-    return Corpus(
-        cutouts=tuple(square * np.array([*COLOURS[k], 255], np.uint8) for k in labels),
-        labels=np.array(labels),
-        nouns=("red", "green", "blue"),
-        backgrounds=(),
-        shown=(),
-    )
+    np.testing.assert_array_equal(class_map(scene_of(named), background=2), named)
+    itself: Any = np.copy
+    right, wrong = (np.eye(3)[each][None] for each in (named, answered))
+    scenes = [scene_of(named)]
+    assert class_ious(itself, right, scenes=scenes, background=2) == [1, None, 1]
+    assert class_ious(itself, wrong, scenes=scenes, background=2) == [1, 0, 0.5]
+    shown = [scene_of(named, unlabelled=(1,))]
+    assert class_ious(itself, wrong + 0.5 * right, scenes=shown, background=2) == [1, None, 1]
 
 
 def test_a_backbone_that_sees_colours_is_probed_without_a_mistake() -> None:
-    settings = Settings(nouns=3, pictures=4, scenes=2, size_px=64)
-    drawings = Drawings(HELDOUT, corpus_of(0, 1, 2), 3, settings)
-    scenes = []
+    scenes, pictures = [], []
     for label, colour in enumerate(COLOURS):
         named = np.full((64, 64), 3)
         named[16:48, 16:48] = label
@@ -131,22 +122,22 @@ def test_a_backbone_that_sees_colours_is_probed_without_a_mistake() -> None:
         mask = (named == label)[None]
         nothing = np.empty(0, np.int64)
         scenes.append(Scene(image, mask, np.array([label]), np.zeros((1, 4), np.float32), nothing))
+        pictures.append(Example(lambda image=image: image, label))
     backbone = Backbone(
         "student", lambda x: F.avg_pool2d(x.float(), 8), classification_px=64, segmentation_px=64
     )
-    clean = drawings.clean()
+    names = ("red", "green", "blue")
     data = ProbeData(
-        pictures=(clean, clean),
-        labels=3,
-        test=lambda rank, name: {},
+        pictures=(pictures, pictures),
+        names=names,
+        test=Examples(names, pictures),
         scenes=(scenes, scenes, scenes),
         background=3,
         patches=1000,
-        seed=0,
     )
-    scores = train_classifier(backbone, data)(backbone.pooled(each.image for each in clean))
-    assert scores.argmax(dim=1).tolist() == [0, 1, 2]
-    segmenter = train_segmenter(backbone, data)
+    scores = train_classifier(backbone, data)(backbone.pooled(each.read() for each in pictures))
+    assert scores.argmax(axis=1).tolist() == [0, 1, 2]
+    segmenter = train_segmenter(backbone, data, seed=0)
     maps = backbone.patches(scene.image for scene in scenes)
     assert maps.shape == (3, 8, 8, 3)
     ious = class_ious(segmenter, maps, scenes=scenes, background=3)
@@ -154,27 +145,37 @@ def test_a_backbone_that_sees_colours_is_probed_without_a_mistake() -> None:
 
 
 def test_drawings_to_train_on_and_to_choose_by_are_apart(inputs: Inputs) -> None:
-    train, validation = inputs.asked.training(pictures=7, scenes=5)
-    assert (train.settings.pictures, train.settings.scenes) == (7, 5)
-    assert validation.settings.pictures == inputs.asked.settings.pictures
-    both = {id(each) for each in train.corpus.cutouts}
-    assert not both & {id(each) for each in validation.corpus.cutouts}
-    assert len(validation.corpus.labels) == pytest.approx(len(train.corpus.labels) / 4, abs=1)
+    data = probe_data(inputs.dataset, size_px=64)
+    assert [len(each) for each in data.pictures] == [6 * 3, 3]
+    assert [len(each) for each in data.scenes] == [4 * 2, 2, 2]
+    assert (data.background, data.patches) == (12, 40_000)
+    assert data.test is inputs.dataset
+    for example in data.pictures[0][:2]:
+        assert example.read().shape == (64, 64, 3)
+        assert 0 <= example.label < 12
 
 
-def test_a_subset_keeps_what_belongs_together() -> None:
-    kept = subset(corpus_of(0, 1, 2), np.array([True, False, True]))
-    assert kept.labels.tolist() == [0, 2]
-    assert [tuple(each[0, 0, :3]) for each in kept.cutouts] == [COLOURS[0], COLOURS[2]]
-    assert len(kept.cutouts) == 2
+def test_the_last_map_of_an_openclip_model() -> None:
+    """What vit_b's CLIP teacher is probed by."""
+    config = {"image_size": 32, "patch_size": 16, "width": 32, "layers": 2, "head_width": 16}
+    text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
+    model = open_clip.CLIP(embed_dim=8, vision_cfg=config, text_cfg=text).eval()
+    seen = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bicubic"}
+    model.visual.preprocess_cfg = seen
+    with torch.inference_mode():
+        found = last_map(OpenClip(model), torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+    assert found.shape == (2, 32, 2, 2)
 
 
 @pytest.mark.slow
 def test_all_backbones_are_probed(inputs: Inputs) -> None:
-    found = measure_probing(inputs)
-    assert (found.train_pictures, found.train_scenes) == (18, 8)
-    by_name = {probe.backbone: probe for probe in found.probes}
-    assert list(by_name) == ["sam_teacher", "clip_teacher", "student"]
-    assert by_name["student"].classification_width == 2 * 32
-    assert by_name["student"].segmentation_width == 32
-    assert (by_name["student"].grid, by_name["clip_teacher"].classification_px) == (4, 32)
+    found = measure(measure_probing, inputs)
+    settings = found.run.settings
+    assert (settings["train_pictures"], settings["train_scenes"]) == (18, 8)
+    for name in ("sam_teacher", "clip_teacher", "student"):
+        assert 0 <= found.rows[f"probing: {name}", "", "miou"].value <= 1
+        assert found.splits(f"probing: {name}: composed") == ["heldout_instance"]
+    student = found.metrics("probing: student")
+    widths = ("classification_width", "segmentation_width", "grid")
+    assert [student[name].value for name in widths] == [2 * 32, 32, 4]
+    assert found.value("probing: clip_teacher", "classification_px") == 32

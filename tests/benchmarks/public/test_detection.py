@@ -1,71 +1,117 @@
-"""Objects by names: COCO, LVIS and photographs in miniature, judged by the sets' evaluators."""
+"""Objects of COCO, LVIS and photographs in miniature: by names, and from a detector's boxes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.paper import text_to_mask
-from benchmarks.paper.record import Everything
-from benchmarks.paper.text_to_mask import OwnClip, TwoModels, by_two_models
+from benchmarks import two_models
+from benchmarks.public import detection
 from benchmarks.public.detection import (
-    AskedPictures,
-    Found,
+    DetectedPictures,
     by_one_model,
+    clip_box,
     measure_detection,
-    measure_methods,
+    measure_instances,
     read_coco,
     read_lvis,
     read_photographs,
 )
 from benchmarks.public.files import DatasetError, take
-from benchmarks.public.record import Detections
-from tests.benchmarks.public.test_instances import coco
+from benchmarks.quality.photographs import tuning_pictures
+from benchmarks.table import Part
+from benchmarks.two_models import Detect, Everything, Found, OwnClip, TwoModels, by_two_models
+from tests.benchmarks.measured import measure as measured
+from tests.benchmarks.public.painted import BLACK, Painted, paint, write_json
 from tests.fake_source import fake_client
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 
+CAT, DOG = 17, 18
+DETECTIONS = [
+    {"image_id": 1, "category_id": DOG, "bbox": [2, 2, 40, 40], "score": 0.9},
+    {"image_id": 2, "category_id": DOG, "bbox": [30, 30, 10, 10], "score": 0.8},
+]
 VAL = {"split": "val"}
+LVIS = {"name": "lvis_v1_val.json", "frequency": "r"}
+
+
+def coco(root: Path, *, name: str = "instances_val2017.json", **category: Any) -> Path:
+    """Two pictures of one dog each, in a box at (2, 2) of 40 x 40 pixels."""
+    images, annotations = [], []
+    for index in (1, 2):
+        file_name = f"00000000000{index}.jpg"
+        paint(root / "val2017" / file_name, BLACK, size=(64, 48))
+        images.append(
+            {
+                "id": index,
+                "file_name": file_name,
+                "coco_url": f"http://images.cocodataset.org/val2017/{file_name}",
+                "width": 64,
+                "height": 48,
+                "not_exhaustive_category_ids": [],
+                "neg_category_ids": [],
+            }
+        )
+        annotations.append(
+            {
+                "id": index,
+                "image_id": index,
+                "category_id": DOG,
+                "segmentation": [[2, 2, 42, 2, 42, 42, 2, 42]],
+                "bbox": [2, 2, 40, 40],
+                "area": 1600,
+                "iscrowd": 0,
+            }
+        )
+    categories = [{"id": CAT, "name": "cat", **category}, {"id": DOG, "name": "dog", **category}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    write_json(root / "annotations" / name, content)
+    return root
 
 
 def dog_of(pixels: np.ndarray, *, beside: int = 0) -> np.ndarray:
-    """The mask of the dog in the miniature of COCO, moved to the right."""
+    """The mask of the dog, moved to the right."""
     mask = np.zeros(pixels.shape[:2], bool)
     mask[2:42, 2 + beside : 42 + beside] = True
     return mask
 
 
-def measure(
-    data: AskedPictures, detect: Callable[[np.ndarray, Sequence[str]], list[Found]]
-) -> Detections:
-    return measure_detection(detect, data, method="one_model", resolution_px=64, threshold=None)
+def found_by(data: DetectedPictures, detect: Detect, **options: Any) -> Part:
+    return measured(measure_detection, detect, data, subject="s", **options)
 
 
-def test_coco(tmp_path: Path) -> None:
-    """By hand: the first dog exact, the second 20 pixels beside, an IoU of a third.
+def test_objects_of_coco_by_hand(tmp_path: Path) -> None:
+    """The first dog is exact, the second 20 pixels beside, an IoU of a third.
 
-    Precision is 1 up to a recall of a half, the first 51 of 101 points, and 0 after.
+    Precision is 1 up to a recall of a half, the first 51 of 101 points, and 0 after. From a score
+    of .85 on, the first dog alone is left.
     """
     data = read_coco(coco(tmp_path))
-    turn = iter(range(2))
+    turn = iter(range(4))
 
     def detect(pixels: np.ndarray, asked: Sequence[str]) -> list[Found]:
         assert asked == ["cat", "dog"]
-        number = next(turn)
+        number = next(turn) % 2
         return [(1, 0.9 - 0.1 * number, dog_of(pixels, beside=20 * number))]
 
-    found = measure(data, detect)
-    assert (found.pictures, found.categories, found.found) == (2, 2, 2)
-    for kind in (found.masks, found.boxes):
-        assert kind.ap == kind.ap50 == kind.ap75 == kind.ap_medium == pytest.approx(51 / 101)
-        assert (kind.ap_small, kind.ap_large, kind.ap_rare) == (None, None, None)
+    found = found_by(data, detect)
+    assert (found.value("s", "categories"), found.value("s", "found")) == (2, 2)
+    for kind in ("masks", "boxes"):
+        for name in ("ap", "ap50", "ap75", "ap_medium"):
+            assert found.value("s", name, kind) == pytest.approx(51 / 101), name
+        assert found.get("s", "ap_small", kind) is None
+        assert found.get("s", "precision", kind) is None
+    sure = found_by(data, detect, min_score=0.85)
+    assert (sure.value("s", "precision", "masks"), sure.value("s", "recall", "masks")) == (1, 0.5)
 
 
-def test_masks_and_boxes_are_judged_apart(tmp_path: Path) -> None:
+def test_masks_boxes_and_names_are_judged_apart(tmp_path: Path) -> None:
     """A frame around the dog has its box and a fifth of its pixels."""
     data = read_coco(coco(tmp_path))
 
@@ -74,26 +120,28 @@ def test_masks_and_boxes_are_judged_apart(tmp_path: Path) -> None:
         mask[4:40, 4:40] = False
         return [(1, 0.9, mask)]
 
-    found = measure(data, detect)
-    assert (found.masks.ap50, found.boxes.ap) == (0, pytest.approx(1))
-
-
-def test_another_name_is_another_thing(tmp_path: Path) -> None:
-    data = read_coco(coco(tmp_path))
-    assert measure(data, lambda pixels, asked: [(0, 0.9, dog_of(pixels))]).masks.ap == 0
+    found = found_by(data, detect)
+    assert (found.value("s", "ap50", "masks"), found.value("s", "ap", "boxes")) == (0, 1)
+    found = found_by(data, lambda pixels, asked: [(0, 0.9, dog_of(pixels))])
+    assert found.value("s", "ap", "masks") == 0
     first = take(data, limit=1, source=tmp_path)
-    found = measure(first, lambda pixels, asked: [(1, 0.9, dog_of(pixels))])
-    assert found.masks.ap == pytest.approx(1)
+    found = found_by(first, lambda pixels, asked: [(1, 0.9, dog_of(pixels))])
+    assert found.value("s", "ap", "masks") == pytest.approx(1)
+    with pytest.raises(DatasetError, match="s found nothing in 2 pictures: try a lower"):
+        found_by(data, lambda pixels, asked: [])
 
 
 def test_lvis(tmp_path: Path) -> None:
-    pytest.importorskip("lvis", reason="`make` installs it on its own, see the Makefile")
-    data = read_lvis(coco(tmp_path, name="lvis_v1_val.json", frequency="r"))
-    found = measure(data, lambda pixels, asked: [(1, 0.9, dog_of(pixels))])
-    assert data.most == 300
-    for kind in (found.masks, found.boxes):
-        assert kind.ap == kind.ap_rare == pytest.approx(1)
-        assert kind.ap_common is None
+    """All of its two rare categories' objects are found; of a detector's boxes one is right."""
+    data = read_lvis(coco(tmp_path, **LVIS))
+    found = found_by(data, lambda pixels, asked: [(1, 0.9, dog_of(pixels))])
+    for kind in ("masks", "boxes"):
+        assert found.value("s", "ap", kind) == pytest.approx(1)
+        assert found.value("s", "ap_rare", kind) == pytest.approx(1)
+        assert found.get("s", "ap_common", kind) is None
+    found = segmented(read_lvis(tmp_path, boxes=detected(tmp_path)))
+    for name in ("ap", "ap50", "ap_rare"):
+        assert found.value("s", name) == pytest.approx(51 / 101), name
 
 
 def test_two_categories_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -103,10 +151,90 @@ def test_two_categories_of_one_name_are_refused(tmp_path: Path) -> None:
         read_coco(tmp_path)
 
 
-def test_nothing_found_is_no_figure(tmp_path: Path) -> None:
-    data = read_coco(coco(tmp_path))
-    with pytest.raises(DatasetError, match="one model found nothing in 2 pictures: try a lower"):
-        measure(data, lambda pixels, asked: [])
+def detected(root: Path, detections: Any = DETECTIONS) -> Path:
+    return write_json(root / "boxes.json", detections)
+
+
+def segmented(data: DetectedPictures) -> Part:
+    return measured(measure_instances, Painted(), data, subject="s")
+
+
+def test_boxes_of_a_detector_by_hand(tmp_path: Path) -> None:
+    """Of two dogs the surer box is exact, the other one beside the dog.
+
+    The wrong box before the right one: precision is half up to a recall of a half. A box outside
+    of the picture is left out and told.
+    """
+    read = partial(read_coco, coco(tmp_path))
+    data = read(boxes=detected(tmp_path))
+    found = segmented(data)
+    assert found.value("s", "ap") == found.value("s", "ap_medium") == pytest.approx(51 / 101)
+    assert segmented(take(data, limit=1, source=tmp_path)).value("s", "ap") == pytest.approx(1)
+    swapped = [DETECTIONS[0] | {"score": 0.7}, DETECTIONS[1]]
+    found = segmented(read(boxes=detected(tmp_path, swapped)))
+    assert found.value("s", "ap") == pytest.approx(0.5 * 51 / 101)
+    cats = [each | {"category_id": CAT} for each in DETECTIONS]
+    assert segmented(read(boxes=detected(tmp_path, cats))).value("s", "ap") == 0
+    outside = [*DETECTIONS, DETECTIONS[0] | {"bbox": [64, 0, 9, 9]}]
+    found = segmented(read(boxes=detected(tmp_path, outside)))
+    assert (found.value("s", "boxes"), found.value("s", "left_out")) == (2, 1)
+
+
+def test_evaluators_differ_in_how_many_boxes_they_look_at(tmp_path: Path) -> None:
+    """COCO's takes 100 of each category, LVIS's 300 of a picture; the surest of them."""
+    boxes = detected(
+        tmp_path,
+        [
+            DETECTIONS[0] | {"category_id": each, "score": i / 200}
+            for each in (CAT, DOG)
+            for i in range(160)
+        ],
+    )
+    own = (read_coco(coco(tmp_path), boxes=boxes).boxes or {})[1]
+    scores = [each.score for each in own]
+    assert (len(scores), scores[0], scores[-1]) == (200, 159 / 200, 60 / 200)
+    assert scores == sorted(scores, reverse=True)
+    own = (read_lvis(coco(tmp_path, **LVIS), boxes=boxes).boxes or {})[1]
+    assert len(own) == 300
+
+
+def test_boxes_are_cut_at_the_border() -> None:
+    box = clip_box((-3, 5, 100, 10), width_px=64, height_px=12)
+    assert box is not None
+    assert box.tolist() == [0, 5, 64, 12]
+    assert clip_box((70, 5, 10, 10), width_px=64, height_px=12) is None
+    assert clip_box((5, 5, 0, 10), width_px=64, height_px=12) is None
+
+
+def test_more_boxes_than_are_asked_at_once(tmp_path: Path) -> None:
+    """The model itself checks that the surest mask of each box comes back with it."""
+    boxes = np.tile(np.array([[0, 0, 4, 4]], np.float32), (70, 1))
+    model: Any = Painted()
+    rles = [*detection.segment_boxes(model, np.zeros((8, 8, 3), np.uint8), boxes=boxes)]
+    assert len(rles) == 70
+    assert json.loads(json.dumps(rles[-1])) == rles[0]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ({"annotations": []}, "is another file: Input should be a valid array"),
+        ([{"image_id": 1}], "0.category_id: Field required"),
+        ([DETECTIONS[0] | {"bbox": [1, 2, 3]}], "0.bbox.3: Field required"),
+        ([DETECTIONS[0] | {"image_id": 9}], "a box of image 9, category 18"),
+        ([DETECTIONS[0] | {"category_id": 1}], "a box of image 1, category 1"),
+    ],
+)
+def test_other_boxes_are_refused(tmp_path: Path, boxes: Any, message: str) -> None:
+    with pytest.raises(DatasetError, match=r"boxes\.json") as caught:
+        read_coco(coco(tmp_path), boxes=detected(tmp_path, boxes))
+    assert message in str(caught.value)
+
+
+def test_no_box_at_all(tmp_path: Path) -> None:
+    data = read_coco(coco(tmp_path), boxes=detected(tmp_path, []))
+    with pytest.raises(DatasetError, match="no usable box"):
+        segmented(data)
 
 
 def sets(root: Path) -> Path:
@@ -134,23 +262,12 @@ def test_the_things_of_photographs(tmp_path: Path) -> None:
     dog, crowd = rectangle(0, 0, 64, 64), rectangle(70, 0, 120, 40)
 
     def detect(pixels: np.ndarray, names: Sequence[str]) -> list[Found]:
-        if "cat" not in names:
-            return []
-        return [(1, 0.9, crowd), (1, 0.8, dog)]
+        return [(1, 0.9, crowd), (1, 0.8, dog)] if "cat" in names else []
 
-    found = measure(data, detect)
-    assert found.masks.ap == found.boxes.ap == pytest.approx(1)
-    assert json.dumps(data.truth)
-
-
-def test_photographs_without_masks_are_refused(tmp_path: Path) -> None:
-    box = annotation(1, rectangle(0, 0, 64, 64))
-    del box["segmentation"]
-    write_set(tmp_path / "b", [(picture(), [box], VAL)])
-    with pytest.raises(
-        DatasetError, match=r"no set below .* has a name and a mask for every thing"
-    ):
-        read_photographs(tmp_path)
+    found = found_by(data, detect, min_score=0.5)
+    for kind in ("masks", "boxes"):
+        assert found.value("s", "ap", kind) == pytest.approx(1)
+        assert found.value("s", "precision", kind) == 1
 
 
 def test_a_model_is_asked_for_its_objects(tmp_path: Path) -> None:
@@ -170,17 +287,14 @@ def test_a_model_is_asked_for_its_objects(tmp_path: Path) -> None:
 def test_two_models_in_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake's CLIP sees a dog in every crop: each of its masks is one, the surest first."""
     few = Everything(points_per_side=3)
-    monkeypatch.setattr(text_to_mask, "TwoModels", partial(TwoModels, settings=few))
+    monkeypatch.setattr(two_models, "TwoModels", partial(TwoModels, settings=few))
     model, source = fake_client(tmp_path)
     root = sets(tmp_path / "sets")
-    rival = by_two_models(model, root, names=["dog", "cat"], teachers=None, most=4)
+    tuning = tuning_pictures(root, seed=0)
+    rival = by_two_models(model, tuning, names=["dog", "cat"], run=None, most=4)
     found = rival(np.zeros((96, 128, 3), np.uint8), ["cat", "dog"])
     assert [place for place, _, _ in found] == [1] * 4
     scores = [score for _, score, _ in found]
     assert scores == sorted(scores, reverse=True)
     assert 0.5 < scores[0] < 0.91  # the fake predicts an IoU of 0.9 at most
     assert OwnClip(model).embed_dim == source.manifest.model.embed_dim
-    one, two = measure_methods(model, read_photographs(root), threshold=None, rival=rival)
-    assert (one.method, one.presence_threshold) == ("one_model", 0.5)
-    assert (two.method, two.presence_threshold) == ("two_models", None)
-    assert 0 < two.found <= 8

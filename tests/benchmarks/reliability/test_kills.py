@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reliability.kills import Victim, contents, difference, kill_often
-from benchmarks.reliability.victims import VICTIMS
+from benchmarks.reliability.kills import contents, difference, kill_often
+from benchmarks.reliability.victims import VICTIMS, Victim
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 

@@ -12,34 +12,36 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
+from benchmarks.pages import PAGES, render
 from benchmarks.reliability import memory as memory_campaign
 from benchmarks.reliability.memory import (
     Sample,
-    growth_mb,
-    measure_memory,
-    more_handles,
-    run_annotate,
-    slope_mb,
+    growth,
+    sample_annotation,
+    sample_calls,
+    sample_server,
 )
 from benchmarks.reliability.questions import (
+    TINY_BUNDLE,
     VERBS,
     ask,
     digest_answer,
+    load_exact,
     make_picture,
     make_subjects,
     write_pictures,
 )
-from benchmarks.reliability.record import Reliability, render
-from benchmarks.reliability.serving import run_serve
 from benchmarks.reliability.threads import MIX, PICTURES, plan_calls, run_threads
+from benchmarks.suite import Measuring
+from benchmarks.table import Table, read_table
 from samclip_sdk import SamClip
 from samclip_sdk.system.timing import Stopwatch
-from tests.drawings import TINY_BUNDLE
+from tests.benchmarks.measured import measure
 from tests.fake_source import HeadsDiffer, fake_client, picture
 
 
 def load() -> SamClip:
-    return SamClip.load("onnx", model=TINY_BUNDLE, precision="fp32", threads=1, text_cache=False)
+    return load_exact(TINY_BUNDLE)
 
 
 def silent(done: int, total: int) -> None:
@@ -69,10 +71,12 @@ def test_the_mix_has_every_verb_and_so_many_calls() -> None:
 
 
 def test_threads_get_what_one_gets_alone() -> None:
-    answers, failed = run_threads(load, threads=8, calls=60, seed=0, on_progress=silent)
-    assert failed == 0
-    assert [each.other for each in answers] == [0] * len(VERBS)
-    assert sum(each.calls for each in answers) == 60
+    plan, told = plan_calls(60, seed=0), []
+    how = {"threads": 8, "seed": 0, "on_progress": lambda *each: told.append(each)}
+    found = run_threads(load, plan, **how)
+    assert {what for _, what in found} == {"same"}
+    assert found.total() == 60
+    assert told[-1] == (60, 60)
 
 
 def test_a_model_that_mixes_pictures_up_is_caught(
@@ -90,11 +94,12 @@ def test_a_model_that_mixes_pictures_up_is_caught(
             monkeypatch.setattr(loaded[1], "segment", lambda *args, **kwargs: 1 / 0)
         return loaded[-1]
 
-    answers, failed = run_threads(load_faulty, threads=2, calls=60, seed=0, on_progress=silent)
-    found = {each.verb: each for each in answers}
-    assert found["embed_image"].other > found["embed_image"].calls / 2
-    assert found["embed_text"].other == 0
-    assert failed == found["segment"].calls
+    plan = plan_calls(60, seed=0)
+    found = run_threads(load_faulty, plan, threads=2, seed=0, on_progress=silent)
+    assert found["embed_image", "other"] > found["embed_image", "same"]
+    assert found["embed_text", "other"] == 0
+    assert {verb for verb, what in found if what == "failed"} == {"segment"}
+    assert found["segment", "same"] == 0
 
 
 def test_threads_stop_when_they_are_told_to(tmp_path: Path) -> None:
@@ -104,8 +109,8 @@ def test_threads_stop_when_they_are_told_to(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_threads(
             lambda: fake_client(tmp_path)[0],
+            plan_calls(20_000, seed=0),
             threads=2,
-            calls=100_000,
             seed=0,
             on_progress=interrupt,
         )
@@ -120,46 +125,40 @@ def test_memory_that_grows_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     # Tests have so much in memory that looking for circles takes long.
     monkeypatch.setattr(memory_campaign, "gc", SimpleNamespace(collect=lambda: 0))
     model, _ = fake_client(tmp_path)
-    asked = {"calls": 6, "warm_up": 2, "seed": 0, "on_progress": silent}
-    steady = measure_memory(model, "embed_text", **asked)
+    asked = {"calls": 6, "warm_up": 2, "seed": 0}
+    steady = list(sample_calls(model, "embed_text", **asked))
     monkeypatch.setattr(memory_campaign, "ask", leak)
-    growing = measure_memory(model, "embed_text", **asked)
+    growing = list(sample_calls(model, "embed_text", **asked))
     assert len(steady) == len(growing) == 7
-    assert growth_mb(steady) < 10 < 120 < growth_mb(growing)
-    assert slope_mb(growing) == pytest.approx(40, rel=0.3)
+    assert growth(steady)["growth_mb"] < 10 < 120 < growth(growing)["growth_mb"]
+    assert growth(growing)["slope_mb"] == pytest.approx(40, rel=0.3)
 
 
 def test_a_long_run_is_sampled(tmp_path: Path) -> None:
-    assert len(list(write_pictures(tmp_path / "pictures", 20, seed=0, size=(40, 30)))) == 20
+    write_pictures(tmp_path / "pictures", 20, seed=0, size=(40, 30))
     model, _ = fake_client(tmp_path)
-    samples = run_annotate(
-        model, tmp_path / "pictures", tmp_path / "out.json", labels=("dog",), on_progress=silent
-    )
-    assert [each.at for each in samples] == list(range(2, 21))
-    assert more_handles(samples) == 0
+
+    def work(measured: Measuring) -> None:
+        samples = sample_annotation(measured, model, tmp_path / "pictures", tmp_path / "out.json")
+        assert [each.at for each in samples] == list(range(2, 21))
+        measured.add("annotate", **growth(samples))
+
+    assert measure(work).value("annotate", "more_handles") == 0
     assert len(json.loads((tmp_path / "out.json").read_bytes())["images"]) == 20
 
 
 @pytest.mark.slow
 def test_a_server_is_asked_and_sampled() -> None:
     pytest.importorskip("samclip_sdk.serve")
-    told: list[tuple[int, int]] = []
-    samples = run_serve(
-        str(TINY_BUNDLE),
-        labels=("dog",),
-        minutes=0.1,
-        seed=0,
-        on_progress=lambda *each: told.append(each),
-    )
+    samples = list(sample_server(TINY_BUNDLE, minutes=0.1, seed=0))
     assert samples[-1].rss_mb > 50
-    assert more_handles(samples) < 10
-    assert told[-1][1] == 6
+    assert growth(samples)["more_handles"] < 10
 
 
 @pytest.mark.slow
 def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="samclip serve does not start: "):
-        run_serve(str(tmp_path / "none"), labels=("dog",), minutes=0.1, seed=0, on_progress=silent)
+        list(sample_server(str(tmp_path / "none"), minutes=0.1, seed=0))
 
 
 def test_pictures_depend_on_seed_and_index() -> None:
@@ -170,18 +169,20 @@ def test_pictures_depend_on_seed_and_index() -> None:
 
 
 def test_growth_and_slope_of_samples() -> None:
-    samples = [
-        Sample(at=at, rss_mb=100 + at / 10, handles=5 + at // 90, threads=1) for at in range(100)
-    ]
-    assert growth_mb(samples) == pytest.approx(9)
-    assert slope_mb(samples) == pytest.approx(0.1)
-    assert more_handles(samples) == 1
-    assert slope_mb(samples[:1]) == 0
+    samples = [Sample(at, 100 + at / 10, 5 + at // 90, 1) for at in range(100)]
+    assert growth(samples) == {
+        "rss_mb": pytest.approx(109.9),
+        "growth_mb": pytest.approx(9),
+        "slope_mb": pytest.approx(0.1),
+        "more_handles": 1,
+        "more_threads": 0,
+    }
+    assert growth(samples[:1])["slope_mb"] == 0
 
 
 @pytest.mark.slow
 def test_the_commands_keep_what_earlier_ones_found(tmp_path: Path) -> None:
-    place = tmp_path / "reliability.json"
+    place = tmp_path / "reliability.jsonl"
 
     def run(*arguments: str) -> str:
         words = ["reliability", *arguments, "--output", str(place)]
@@ -193,12 +194,12 @@ def test_the_commands_keep_what_earlier_ones_found(tmp_path: Path) -> None:
     run("memory", "--size", "5", "--verb", "embed_text", "--verb", "segment", "--warm-up", "1")
     run("memory", "--size", "6", "--verb", "embed_text", "--warm-up", "1", "--seed", "3")
     shown = run("long-run", "--pictures", "4", "--minutes", "0")
-    record = Reliability.model_validate_json(place.read_bytes())
-    assert record.threads is not None
-    assert record.threads.calls == 30
-    found = [(each.verb, each.calls) for each in record.memory]
-    assert found == [("embed_text", 6), ("segment", 5)]
-    assert record.memory[0].seed == 3
+    table = read_table(place)
+    assert table.get("threads", "failed").n == 30
+    memory = [part for part in table.parts if "memory: " in part.subjects[0]]
+    found = [(part.subjects, part.run.settings["size"]) for part in memory]
+    assert found == [(["memory: segment"], 5), (["memory: embed_text"], 6)]
+    assert memory[1].run.settings["seed"] == 3
     for row in (
         "| 2 threads on one model, 30 calls | 0 answers other than alone, 0 errors | 0 answers,",
         "| 5 calls of each of 2 verbs | memory grows by 5 MB or less |",
@@ -217,6 +218,20 @@ def test_a_name_that_is_none_is_one_line(tmp_path: Path) -> None:
 
 
 def test_nothing_is_shown_that_was_not_measured() -> None:
-    shown = render(Reliability())
-    assert "|" not in "".join(shown.values())
-    assert all("ecorded yet" in each or "is recorded yet" in each for each in shown.values())
+    for name in PAGES["docs/reliability.md"].values():
+        text = render(name, lambda _suite: Table())
+        assert "|" not in text
+        assert "ecorded yet" in text or "is recorded yet" in text
+
+
+def test_faults_of_kills_are_told() -> None:
+    def work(measured: Measuring) -> None:
+        measured.settings["faults"] = ["after 4 kills: other: result"]
+        figures = {"kills": 4, "early": 0, "restarts": 1, "whole": 0}
+        measured.add("kills: export", alone_s=1.25, **figures)
+
+    part = measure(work, suite="reliability")
+    text = render("reliability_kills", lambda _suite: Table((part,)))
+    assert "| export | 1.2 | 4 | 0 | 1 | 0 |" in text
+    assert "\n* export: after 4 kills: other: result\n" in text
+    assert "| 0 of 1 restarts |" in render("reliability", lambda _suite: Table((part,)))

@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
 from benchmarks.distinct_pictures import LONG_SIDE_PX, distinct_pictures
-from benchmarks.record import Model, describe_environment, read_record
-from benchmarks.serve.command import compare
 from benchmarks.serve.load import as_new, boxes_of, send_all, upload
-from benchmarks.serve.record import Killed, Load, Serving, Workload, render
+from benchmarks.serve.measure import compare
+from benchmarks.table import read_table
 from samclip_sdk.picture.image import load_image
+from tests.benchmarks.measured import measure
 from tests.drawings import TINY_BUNDLE
 
 
@@ -69,18 +69,13 @@ def test_the_sdk_and_the_clients_are_compared_round_by_round(busy: Any) -> None:
         time.sleep(0.05)
         return [0] * 4
 
-    found = compare(
-        "sleep",
-        work,
-        lambda: [("/", "text/plain", b"x")] * 4,
-        server=busy,
-        clients=[1, 4],
-        rounds=1,
-    )
-    one, four = found.loads
-    assert (one.clients, one.requests, one.failed) == (1, 4, 0)
-    assert one.ratio == (pytest.approx(one.a_second / found.sdk_a_second),) * 3
-    assert four.a_second > 1.2 * one.a_second
+    how = {"server": busy, "clients": [1, 4], "rounds": 1}
+    found = measure(compare, "sleep", work, lambda: [("/", "text/plain", b"x")] * 4, **how)
+    sdk = found.value("sleep", "a_second", "sdk")
+    one, four = (found.metrics("sleep", clients) for clients in ("1", "4"))
+    assert (one["failed"].value, one["failed"].n) == (0, 4)
+    assert one["ratio"].value == one["ratio"].low == one["a_second"].value / sdk
+    assert four["a_second"].value > 1.2 * one["a_second"].value
 
 
 def test_pictures_are_new_to_a_server_each_time() -> None:
@@ -103,39 +98,16 @@ def test_boxes_lie_in_the_pictures() -> None:
     assert boxes.max() <= 1.2 * least
 
 
-def test_the_table_tells_what_was_measured() -> None:
-    load = Load(
-        clients=16,
-        requests=80,
-        a_second=20,
-        ratio=(1.1, 0.9, 1.3),
-        p50_ms=700,
-        p99_ms=900,
-        failed=0,
-    )
-    record = Serving(
-        environment=describe_environment(["serve"]),
-        seconds=1.0,
-        model=Model(name="m", revision="1", runtime="onnx", precision="fp32", random_weights=False),
-        workers=2,
-        rounds=5,
-        workloads=(Workload(name="labels", sdk_a_second=18, loads=(load,)),),
-        killed=Killed(requests=48, answered=48),
-    )
-    text = render(record)
-    assert "| labels | 16 | 20 | 1.1 (0.9–1.3)× | 700 | 900 | 0 |" in text
-    assert "Of 48 requests" in text
-    assert "48 were answered" in text
-
-
 @pytest.mark.slow
 def test_the_command_measures_and_loses_nothing(tmp_path: Path) -> None:
-    place = tmp_path / "serve.json"
+    place = tmp_path / "serve.jsonl"
     arguments = ["serve", "--model", str(TINY_BUNDLE), "--pictures", "12", "--boxes", "6"]
     done = CliRunner().invoke(app, [*arguments, "--rounds", "1", "--output", str(place)])
     assert done.exit_code == 0, done.output
-    record = read_record(Serving, place)
-    assert record.killed.answered == record.killed.requests == 12
-    loads = [load for workload in record.workloads for load in workload.loads]
-    assert [load.clients for load in loads] == [1, 4, 16] * 2
-    assert not any(load.failed for load in loads)
+    (part,) = read_table(place).parts
+    answered = part.get("one of two workers is killed", "answered")
+    assert (answered.value, answered.n) == (12, 12)
+    failed = [row for row in part.rows.values() if row.metric == "failed"]
+    assert [row.split for row in failed] == ["1", "4", "16"] * 2
+    assert not any(row.value for row in failed)
+    assert "12 were answered" in done.output

@@ -10,20 +10,23 @@ import pytest
 import torch
 
 from benchmarks.speed import vit_b
-from benchmarks.speed.record import Cost, Machine, Peak
-from benchmarks.speed.vit_b import count_graphs, measure_peaks, share_of_machine
+from benchmarks.speed.measure import Subject
+from benchmarks.speed.vit_b import (
+    Cost,
+    Machine,
+    Peak,
+    add_share,
+    count_graphs,
+    float_precision,
+    measure_peaks,
+)
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
-from tests.benchmarks.speed.example_speed import spread
+from tests.benchmarks.measured import measure
 from tests.tiny_config import STUDENT
 
 MACHINE = Machine(
-    threads=1,
-    peaks=(
-        Peak(precision="fp32", engine="torch", size=1024, gflops=100.0),
-        Peak(precision="int8", engine="openvino", size=2048, gflops=400.0),
-    ),
-    bandwidth_gbps=20.0,
+    (Peak("fp32", "torch", 1024, 100), Peak("int8", "openvino", 2048, 400)), bandwidth_gbps=20
 )
 
 
@@ -87,48 +90,52 @@ def test_the_axes_count() -> None:
         costs(resolution=65)
 
 
-def cost_of(graph: str, *numbers: int) -> Cost:
-    names = ("weight_flop", "attention_flop", "parameters", "activation_bytes")
-    return Cost(graph=graph, **dict(zip(names, numbers, strict=True)))
-
-
-def shares(costs: list[Cost], *, precision: str) -> list[Any]:
-    times = {"image_encoder": 100.0, "mask_decoder": 4.0}
-    spreads = {name: spread(ms, ms / 2, 2 * ms) for name, ms in times.items()}
+def share(cost: Cost, *times_ms: float, precision: str) -> Any:
+    """Of subjects of which each ran the graph once."""
+    key, subjects = f"samclip-vit-b-onnx-{precision}", []
+    for place, ms in enumerate(times_ms):
+        subject = Subject("", opened=[{"key": f"{key}{f'-k{place}' if place else ''}"}])
+        subject.steps[cost.graph].append([ms])
+        subjects.append(subject)
     run = ("onnx", precision)
-    return [share_of_machine(cost, spreads[cost.graph], machine=MACHINE, run=run) for cost in costs]
+    part = measure(add_share, cost, subjects, run=run, machine=MACHINE)
+    return part.metrics(key, f"{cost.graph} of the machine")
 
 
-def test_rows_by_hand() -> None:
-    compute = cost_of("image_encoder", 4_000_000_000, 1_000_000_000, 1_000_000, 0)
-    memory = cost_of("mask_decoder", 1_000_000, 0, 9_000_000, 4_000_000)
-    first, second = shares([compute, memory], precision="fp32")
-    assert (first.graph, first.bound) == ("image_encoder", "compute")
-    assert first.gflops == pytest.approx(50)
-    assert first.spread == spread(100, 50, 200)
-    assert (first.of_peak, first.of_limit) == (pytest.approx(0.5), pytest.approx(0.5))
-    assert second.bound == "memory"
+def test_shares_by_hand() -> None:
+    compute = Cost("image_encoder", 4_000_000_000, 1_000_000_000, 1_000_000, 0)
+    found = share(compute, 100, 60, 140, precision="fp32")
+    assert (found["ms"].value, found["ms"].low, found["ms"].high) == (100, 60, 140)
+    assert found["gflops"].value == pytest.approx(50)
+    assert found["of_peak"].value == pytest.approx(0.5)
+    assert found["limit_ms"].value == pytest.approx(50)
+    memory = Cost("clip_head", 1_000_000, 0, 9_000_000, 4_000_000)
+    found = share(memory, 4, precision="fp32")
+    assert found["memory_ms"].value == pytest.approx(2)
+    assert found["limit_ms"].value < 0.1
+    mixed = share(compute, 100, precision="int8")  # attention in fp32
+    assert mixed["of_peak"].value == pytest.approx(5e9 / 400e9 / 0.1)
+    assert mixed["limit_ms"].value == pytest.approx(1000 * (4e9 / 400e9 + 1e9 / 100e9))
 
-    (mixed,) = shares([compute], precision="int8")
-    assert (mixed.precision, mixed.attention) == ("int8", "fp32")
-    assert mixed.of_peak == pytest.approx(5e9 / 400e9 / 0.1)
-    assert mixed.of_limit == pytest.approx((4e9 / 400e9 + 1e9 / 100e9) / 0.1)
+
+def test_what_int8_leaves_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert float_precision("onnx", "int8") == "fp32"
+    assert float_precision("openvino", "bf16") == "bf16"
+    for there, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(vit_b, "computes_bf16", lambda there=there: there)
+        assert float_precision("openvino", "int8") == expected
 
 
 def test_peaks_are_the_best_of_what_was_tried() -> None:
     before = torch.get_num_threads()
     machine = measure_peaks(threads=1, sizes=(32, 64), repeats=2, copy_bytes=2**20)
     assert torch.get_num_threads() == before
-    assert machine.threads == 1
     assert machine.bandwidth_gbps > 0
     engines = {(peak.precision, peak.engine) for peak in machine.peaks}
     assert {("fp32", "torch"), ("bf16", "torch"), ("int8", "onnxruntime")} <= engines
-    assert len(engines) == len(machine.peaks)
-    best = machine.best()
-    assert set(best) == {"fp32", "bf16", "int8"}
-    for precision, peak in best.items():
-        same = [each.gflops for each in machine.peaks if each.precision == precision]
-        assert peak.gflops == max(same) > 0
+    assert machine.best("fp32") == 1e9 * max(
+        each.gflops for each in machine.peaks if each.precision == "fp32"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal SIGUSR1")
@@ -146,7 +153,7 @@ def test_a_signal_is_heard_after_measuring() -> None:
 def test_peaks_count_operations_not_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vit_b, "_best_seconds", lambda _run, *, repeats: 0.001)
     found = measure_peaks(threads=1, sizes=(32,), repeats=1, copy_bytes=2**20)
-    assert found.best()["fp32"].gflops == pytest.approx(2 * 32**3 / 0.001 / 1e9)
+    assert found.best("fp32") == pytest.approx(2 * 32**3 / 0.001)
     assert found.bandwidth_gbps == pytest.approx(2 * 2**20 / 0.001 / 1e9)
 
 

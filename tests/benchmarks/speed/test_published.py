@@ -9,28 +9,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks.speed import published
-from benchmarks.speed.published import (
-    RESOLUTIONS,
-    default_specs,
-    find_runs,
-    kept_mask_iou,
-    measure_default,
-    measure_startup,
-    series_specs,
-    verify_sets,
-    vit_b_specs,
-)
-from benchmarks.speed.record import Failure, Startup
+from benchmarks.speed import published, vit_b
+from benchmarks.speed.published import default_specs, find_runs, kept_mask_iou, measure_startup
 from benchmarks.speed.subject import make_subject
+from benchmarks.suite import Measuring
 from samclip_sdk.errors import RuntimeMissingError, VerificationError
-from tests.benchmarks.speed.example_speed import subject_row
+from tests.benchmarks.measured import measure
 
 RUNS = (("onnx", "fp32"), ("openvino", "bf16"), ("openvino", "int8"))
-
-
-def silent(_doing: str) -> None:
-    pass
 
 
 def keys(*specs: str) -> set[str]:
@@ -39,27 +25,20 @@ def keys(*specs: str) -> set[str]:
     return set(found)
 
 
-def test_every_subject_has_the_key_by_which_it_is_found(tmp_path: Path) -> None:
-    vit_b = tmp_path / published.VIT_B
-    own = (
-        published.DEFAULT_ONNX,
-        *(f"samclip-mobile-openvino-{each}" for each in ("bf16", "int8")),
-    )
-    assert keys(*default_specs(RUNS)) == {
-        *(f"{each}{labels}" for each in own for labels in ("", published.WIDE)),
-        published.YOLOE,
-        published.CLIPSEG,
-        published.MOBILE_SAM,
-    }
-    found = keys(*vit_b_specs(vit_b, RUNS), *series_specs(vit_b, RUNS, threads=[1, 2]))
-    ours = {published.ONNX_FP32, published.BEST, published.TEXT_150, f"{published.BEST}-boxes"}
-    assert ours | {published.SAM_CLIP_TORCH, published.SAM_CLIP_ONNX, published.YOLOE} <= found
-
-
-def test_the_encoder_is_measured_at_every_resolution_with_all_threads(tmp_path: Path) -> None:
-    specs = series_specs(tmp_path / published.VIT_B, RUNS, threads=[1, 2])
-    sizes = {spec.partition("threads=")[2] for spec in specs if "skill=encoder" in spec}
-    assert sizes == {"1,resolutions=1024", f"2,resolutions={'+'.join(map(str, RESOLUTIONS))}"}
+def test_every_subject_has_the_key_by_which_pages_find_it(tmp_path: Path) -> None:
+    """The templates name these."""
+    runs = ("onnx-fp32", "openvino-bf16", "openvino-int8")
+    own = [f"samclip-mobile-{run}{labels}" for run in runs for labels in ("", "-k150")]
+    peers = {"yoloe-11s-seg-k10", "clipseg-rd64", "mobile-sam"}
+    assert keys(*default_specs(RUNS)) == {*own, *peers}
+    folder = tmp_path / vit_b.VIT_B
+    series = tuple(vit_b.series_specs(folder, RUNS, threads=[1, 2]))
+    found = keys(*vit_b.vit_b_specs(folder, RUNS), *series)
+    best = "samclip-vit-b-openvino-int8"
+    ours = {"samclip-vit-b-onnx-fp32", best, f"{best}-k150", f"{best}-boxes"}
+    assert ours | {vit_b.SAM_CLIP_TORCH, "sam-onnx+clip-onnx-vit-l-14-k10"} | peers <= found
+    sizes = {spec.partition("threads=")[2] for spec in series if "skill=encoder" in spec}
+    assert sizes == {"1,resolutions=1024", f"2,resolutions={'+'.join(map(str, vit_b.RESOLUTIONS))}"}
 
 
 @pytest.mark.parametrize(("bf16", "floats"), [(True, "bf16"), (False, "fp32"), (None, "fp32")])
@@ -82,15 +61,11 @@ def report(**errors: float) -> Any:
     return SimpleNamespace(checks=checks, sign_off=lambda: signed.append(True), signed=signed)
 
 
-def test_the_masks_that_are_kept_are_the_lower_ones() -> None:
-    found = report(box_mask_iou=0.01, text_mask_iou=0.03, image_encoder=0.5)
-    assert kept_mask_iou(found) == pytest.approx(0.97)
-
-
 def test_what_is_right_here_is_signed_off_and_the_rest_told(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = report(box_mask_iou=0.0)
+    made = report(box_mask_iou=0.01, text_mask_iou=0.03, image_encoder=0.5)
+    assert kept_mask_iou(made) == pytest.approx(0.97)
 
     def verify(model: str, *, runtime: str, precision: str) -> Any:
         if precision == "bf16":
@@ -99,51 +74,23 @@ def test_what_is_right_here_is_signed_off_and_the_rest_told(
             raise VerificationError("masks\ndiffer")
         return made
 
+    def work(measured: Measuring) -> None:
+        assert published.verify_sets(measured, Path("a/model"), RUNS) == {RUNS[0]: made}
+        measured.add("test", done=1)
+
     monkeypatch.setattr(published, "verify_bundle", verify)
-    said: list[str] = []
-    reports, failures = verify_sets(Path("a/model"), RUNS, say=silent, tell=said.append)
-    assert reports == {("onnx", "fp32"): made}
+    part = measure(work)
     assert made.signed == [True]
-    assert [(each.subject, each.at, each.reason) for each in failures] == [
-        ("model-openvino-bf16", "verify", "no OpenVINO"),
-        ("model-openvino-int8", "verify", "masks differ"),
+    assert part.run.settings["failures"] == [
+        {"subject": "model-openvino-bf16", "at": "verify", "reason": "no OpenVINO"},
+        {"subject": "model-openvino-int8", "at": "verify", "reason": "masks differ"},
     ]
-    assert said[1] == "model-openvino-int8, verify: failed, masks differ"
-
-
-def test_the_default_model_is_verified_started_and_measured(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    reports = {("onnx", "fp32"): report(box_mask_iou=0.25, text_mask_iou=0.0)}
-    unverified = Failure(subject="c", at="verify", reason="differs")
-    startup = Startup(seconds=(1.0,), peak_rss_bytes=None)
-    monkeypatch.setattr(published, "find_runs", lambda: RUNS)
-    monkeypatch.setattr(
-        published, "verify_sets", lambda *_arguments, **_options: (reports, [unverified])
-    )
-    monkeypatch.setattr(published, "measure_startup", lambda: startup)
-    rows, failures = (subject_row("a"),), (Failure(subject="b", at="open", reason="gone"),)
-    asked: list[Any] = []
-
-    def measure(specs: Any) -> Any:
-        asked.extend(specs)
-        return rows, failures
-
-    found = measure_default(measure, say=silent, tell=silent)
-    assert tuple(asked) == default_specs(RUNS[:1])
-    assert found == {
-        "subjects": rows,
-        "failures": (unverified, *failures),
-        "startup": startup,
-        "mask_iou": {"onnx fp32": 0.75},
-    }
+    assert "model-openvino-int8, verify: failed, masks differ\n" in capsys.readouterr().err
 
 
 def test_a_start_is_timed_in_processes_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "_STARTUP_RUNS", 1)
-    startup = measure_startup()
-    assert len(startup.seconds) == 1
-    assert startup.seconds[0] > 0.05
+    part = measure(measure_startup)
+    assert part.value("startup", "seconds") > 0.05
     if platform.system() == "Linux":
-        assert startup.peak_rss_bytes is not None
-        assert startup.peak_rss_bytes > 2**26
+        assert part.value("startup", "peak_rss_bytes") > 2**26

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.speed.sdk_subject import PROMPTS, SdkSubject
-from benchmarks.speed.subject import SUBJECTS, WORKLOADS, check_spec, make_subject, timed_imports
+from benchmarks.speed.subject import SUBJECTS, WORKLOADS, check_spec, make_subject
 from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 
 
@@ -89,23 +88,3 @@ def test_skills_on_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(asked.masks) == 8
     with pytest.raises(ValueError, match="skill is 'dance'"):
         SdkSubject(skill="dance")
-
-
-def test_imports_within_imports_are_timed_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "slow_inner_module.py").write_text("import time\ntime.sleep(0.05)\n")
-    (tmp_path / "slow_outer_module.py").write_text("import slow_inner_module\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    seen = []
-    with timed_imports() as spent:
-        import importlib
-
-        importlib.import_module("slow_outer_module")
-        seen.append(sum(spent))
-        importlib.import_module("slow_outer_module")
-    for name in ("slow_inner_module", "slow_outer_module"):
-        sys.modules.pop(name)
-    assert seen[0] >= 50
-    # Twice the sleep would mean that the inner import had been counted on its own too.
-    assert sum(spent) - seen[0] < 50

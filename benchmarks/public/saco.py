@@ -1,0 +1,120 @@
+"""SA-Co/Gold: pictures with one phrase each, whose thing may be absent, by several annotators."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_masks
+
+from benchmarks.metrics.cgf1 import Rle, cgf1, judge
+from benchmarks.public import files
+from benchmarks.suite import Measuring
+from benchmarks.two_models import timed
+from samclip_sdk import SamClip
+from samclip_sdk.picture.masks import mask_to_rle
+
+_ANNOTATOR = re.compile(r"gold_(?P<subset>.+)_merged_[a-z]_release_test\.json")
+_MOST = 200  # objects of a phrase
+
+_IMAGE = files.shape(
+    id=int,
+    file_name=str,
+    text_input=str,
+    width=int,
+    height=int,
+    is_instance_exhaustive=(bool, True),
+)
+_OBJECT = files.shape(image_id=int, segmentation=Any, iscrowd=(int, 0))
+
+
+@dataclass(frozen=True)
+class PhrasedPictures:
+    """Pictures by id, path and phrase; and each annotator's masks by id, as COCO's RLE."""
+
+    pictures: tuple[tuple[int, Path, str], ...]
+    truths: tuple[dict[int, list[Rle]], ...]
+
+
+def read_saco(root: Path) -> PhrasedPictures:
+    """Reads one subset of SA-Co/Gold: `gold_SUBSET_merged_a_release_test.json`, b, c, and pictures.
+
+    They are below `images`, or in `root` itself. Data that an annotator did not mark to the last
+    object are left out, as SA-Co's own evaluator does.
+    """
+    found = {path: _ANNOTATOR.fullmatch(path.name) for path in sorted(root.glob("gold_*.json"))}
+    paths = [path for path, match in found.items() if match]
+    subsets = {match["subset"] for match in found.values() if match}
+    if not subsets:
+        files.find(root, "gold_SUBSET_merged_a_release_test.json")
+    if len(subsets) > 1:
+        raise files.DatasetError(
+            f"{root} has several subsets of SA-Co/Gold: {', '.join(sorted(subsets))}"
+        )
+    gold = files.shape(images=list[_IMAGE], annotations=list[_OBJECT])
+    contents = [files.read_annotations(path, gold) for path in paths]
+    partly = {one.id for own in contents for one in own.images if not one.is_instance_exhaustive}
+    folder = files.find(root, "images", ".")
+    asked = [each for each in contents[0].images if each.id not in partly]
+    pictures = tuple((each.id, folder / each.file_name, each.text_input) for each in asked)
+    sizes = {each.id: (each.height, each.width) for each in asked}
+    return PhrasedPictures(pictures, tuple(_masks(each, sizes) for each in contents))
+
+
+def _masks(content: Any, sizes: dict[int, tuple[int, int]]) -> dict[int, list[Rle]]:
+    found: dict[int, list[Rle]] = defaultdict(list)
+    for each in content.annotations:
+        if each.image_id in sizes and not each.iscrowd:
+            found[each.image_id].append(_rle(each.segmentation, sizes[each.image_id]))
+    return found
+
+
+def _rle(segmentation: Any, size: tuple[int, int]) -> Rle:
+    """Polygons, or counts as numbers, as COCO's compressed RLE."""
+    if isinstance(segmentation, list):
+        return coco_masks.merge(coco_masks.frPyObjects(segmentation, *size))
+    if isinstance(segmentation["counts"], list):
+        return coco_masks.frPyObjects(segmentation, *size)
+    return dict(segmentation)
+
+
+PHRASES: dict[str, Callable[[Path], PhrasedPictures]] = {"sa-co": read_saco}
+"""Set -> what reads it from its folder."""
+
+
+def measure_phrases(
+    measured: Measuring,
+    model: SamClip,
+    data: PhrasedPictures,
+    *,
+    name: str,
+    threshold: float | None = None,
+    min_score: float = 0.0,
+) -> None:
+    """Looks for the objects of each phrase, and counts those with a score of `min_score` or more.
+
+    SA-Co counts a prediction from .5 on, for SAM 3's scores are calibrated to that. Here a phrase
+    is gated by its presence `threshold`, by default the calibrated one.
+    """
+    if threshold is None:
+        threshold = model.manifest.calibration.presence_threshold
+    measured.settings |= {"presence_threshold": threshold, "min_score": min_score}
+    judged, took, last, image = [], [], None, None
+    for number, path, phrase in measured.track(data.pictures, name):
+        if last != path:  # a picture has many phrases, one after the other
+            last, image = path, model.encode_image(files.read_pixels(path))
+        asked = {"threshold": threshold, "max_instances": _MOST}
+        found, ms = timed(partial(model.segment_instances, image, [phrase], **asked))
+        took.append(ms)
+        kept = found.scores >= min_score
+        rles = [mask_to_rle(mask) for mask, keep in zip(found.masks, kept, strict=True) if keep]
+        judged.append(judge(rles, [truth.get(number, []) for truth in data.truths]))
+    side = model.manifest.tasks.segmentation.resolution
+    more = {"milliseconds": round(float(np.mean(took)), 1), "resolution_px": side}
+    measured.add(name, n=len(judged), **cgf1(judged), **more)

@@ -1,0 +1,72 @@
+"""What a model is asked: one shape for drawings, photographs and held-out sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from training.asked_pictures import AskedPicture
+
+ALL = "all"
+
+EmbedText = Callable[[list[str]], np.ndarray]
+"""K texts to unit embeddings [K,E]."""
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Pictures that are told apart among `names`, and the right ones of each picture by number.
+
+    `kind` says what is named and among what. Names in `neither` are neither right nor wrong.
+    """
+
+    kind: str
+    split: str
+    names: Sequence[str]
+    right: Mapping[int, frozenset[str]]
+    neither: Mapping[int, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A picture by number, and what is where in it.
+
+    `objects`, bool [N,H,W], are asked by prompts; `asked` is what is asked by texts, if anything is
+    known to be absent, and `absent` are all names that are. Its figures count to each of `splits`;
+    `of` is its set.
+    """
+
+    picture: int
+    image: np.ndarray
+    objects: np.ndarray
+    asked: AskedPicture | None
+    absent: Sequence[str]
+    splits: tuple[str, ...]
+    of: str
+
+
+class Dataset(Protocol):
+    """Pictures with answers, of one split."""
+
+    def namings(self) -> Sequence[Naming]:
+        """What is named; several namings may share pictures."""
+        ...
+
+    def read(self, picture: int) -> np.ndarray:
+        """A picture that is named, uint8 RGB [H,W,3]; BrokenRecord if it cannot be read."""
+        ...
+
+    def masked(self) -> Sequence[int]:
+        """The numbers of the pictures with masks."""
+        ...
+
+    def question(self, picture: int, embed_text: EmbedText) -> Masked:
+        """What one of them is asked; BrokenRecord if it cannot be read."""
+        ...
+
+    def tuning(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
+        """A few pictures that are not measured, to choose thresholds by."""
+        ...

@@ -1,0 +1,179 @@
+"""Sets of photographs that no training has a part in: which of their pictures are asked, and what.
+
+The list is committed (`held_out_sets.json`), so that anyone who has the sets gets the same figures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field, TypeAdapter
+
+from benchmarks.public.files import DatasetError
+from benchmarks.quality.dataset import ALL, EmbedText, Masked, Naming
+from benchmarks.quality.photographs import imagenet_names
+from samclip_sdk.system.records import Record
+from training.asked_pictures import AskedPicture
+from training.composed.label_questions import ABSENT
+from training.data_config import Photographs as SetSettings
+from training.data_config import PhotographSettings
+from training.real.photograph_questions import AskedPhotographs, objects_of, read_photograph
+from training.real.photographs import Photographs, find_sets
+
+LIST = Path(__file__).with_name("held_out_sets.json")
+FRESH = "fresh: "
+"""Before a split: of its pictures that no training of an earlier model saw, either."""
+
+_ABSENT_STREAM = 16  # keeps these draws apart from others of the same seed
+
+
+class HeldOutSet(Record):
+    """One set of the list.
+
+    Its pictures `files` are asked, by file name. Those `seen` were in the training of an earlier
+    model, or look like ones that were: on the others two models are compared evenly. A set that
+    labels everything says itself what is absent; of another, `absent` are names that none of its
+    pictures shows, and without these it is not asked for texts. `named` sets are asked for the
+    names of whole pictures. A name in `aliases` stands for another; those in `unasked` are neither
+    right nor wrong.
+    """
+
+    name: str
+    group: str
+    files: tuple[str, ...]
+    seen: frozenset[str] = frozenset()
+    absent: tuple[str, ...] = ()
+    named: bool = False
+    aliases: dict[str, str] = Field(default_factory=dict)
+    unasked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeldOutPictures:
+    """The pictures to ask, by their number in `photographs`, each with its set of the list.
+
+    `taught` are the names that a bundle brings: whole pictures are told apart by them, too.
+    """
+
+    photographs: Photographs
+    sets: dict[int, HeldOutSet]
+    asked: AskedPhotographs
+    taught: Sequence[str] = ()
+
+    def splits(self, picture: int) -> tuple[str, ...]:
+        """Its group and all; and both again if no earlier training saw it."""
+        own, one = self.sets[picture], self.photographs[picture]
+        fresh = one.found.file_names[one.row] not in own.seen
+        return (own.group, ALL, *((FRESH + own.group, FRESH + ALL) if fresh else ()))
+
+    def counts(self) -> dict[str, int]:
+        """How many pictures of each set are asked."""
+        return dict(sorted(Counter(each.name for each in self.sets.values()).items()))
+
+    def namings(self) -> list[Naming]:
+        """Of each set that is named, and of all: among its own names, and among what was taught.
+
+        Among ImageNet's classes where all of a set's names are of these.
+        """
+        right = {each: self._names(each) for each, own in self.sets.items() if own.named}
+        of_set: dict[str, dict[int, frozenset[str]]] = defaultdict(dict)
+        for picture, names in right.items():
+            if names:
+                of_set[self.sets[picture].name][picture] = names
+        classes, found = set(imagenet_names()[0]), []
+        for name, shown in of_set.items():
+            own = set().union(*shown.values())
+            neither = {each: frozenset(self.sets[each].unasked) for each in shown}
+            lists = {"own": own, "taught": own.union(self.taught)}
+            for among, names in (lists | ({"imagenet": classes} if own <= classes else {})).items():
+                found.append(Naming(among, name, sorted(names), shown, neither))
+        return found
+
+    def read(self, picture: int) -> np.ndarray:
+        """Upright."""
+        return read_photograph(self.photographs, picture)
+
+    def masked(self) -> list[int]:
+        """All of them: who has no masks is asked for nothing."""
+        return list(self.sets)
+
+    def question(self, picture: int, embed_text: EmbedText) -> Masked:
+        """Things of half a percent or more, and names of which some are known to be absent."""
+        own, one = self.sets[picture], self.photographs[picture]
+        absent = list(own.absent)
+        if one.found.complete:
+            absent = [self.photographs.names[each] for each in self.photographs.absent(picture)]
+        objects, asked = objects_of(self.photographs, picture), self._ask(picture)
+        return Masked(
+            picture, self.read(picture), objects, asked, absent, self.splits(picture), own.name
+        )
+
+    def tuning(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
+        """None: they are measured on alone."""
+        return iter(())
+
+    def _ask(self, picture: int) -> AskedPicture | None:
+        """What a picture is asked for by texts; None if nothing is known to be absent."""
+        own, found = self.sets[picture], self.photographs[picture].found
+        if not found.complete and not own.absent:
+            return None
+        asked = self.asked.question(picture)
+        kept = [place for place, name in enumerate(asked.present) if name not in own.unasked]
+        present = tuple(asked.present[place] for place in kept)
+        asked = replace(asked, present=present, masks=asked.masks[kept])
+        if found.complete:
+            return asked
+        if not present:
+            return None
+        rng = np.random.default_rng([self.asked.seed, _ABSENT_STREAM, picture])
+        absent = [own.absent[each] for each in rng.permutation(len(own.absent))[:ABSENT]]
+        return replace(asked, absent=tuple(absent))
+
+    def _names(self, picture: int) -> frozenset[str]:
+        """What a picture shows as a whole, as its set says it: no unasked name, no alias."""
+        own, labels = self.sets[picture], self.photographs.labels(picture)
+        found = (self.photographs.names[each] for each in labels)
+        return frozenset(own.aliases.get(each, each) for each in found if each not in own.unasked)
+
+
+def read_list(path: Path = LIST) -> tuple[HeldOutSet, ...]:
+    """Reads the committed list."""
+    return TypeAdapter(tuple[HeldOutSet, ...]).validate_json(path.read_bytes())
+
+
+def choose_held_out(
+    root: Path,
+    sets: Sequence[HeldOutSet],
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    taught: Sequence[str] = (),
+) -> HeldOutPictures:
+    """Opens the sets of a list below a folder, and chooses their pictures.
+
+    Raises:
+        TrainingError: a set is missing or damaged.
+        DatasetError: a set lacks pictures of the list.
+    """
+    listed = {each.name: each for each in sets}
+    settings = SetSettings(source="photographs", root=root)
+    others = {each.name for each in find_sets(settings)} - set(listed)
+    weights = {name: PhotographSettings() for name in listed}
+    weights |= {name: PhotographSettings(weight=0) for name in others}
+    photographs = Photographs(settings.model_copy(update={"sets": weights}), split="val")
+    chosen: dict[int, HeldOutSet] = {}
+    for number, found in enumerate(photographs.sets):
+        own = listed[found.name]
+        pictures = np.flatnonzero(photographs.owners == number).tolist()
+        numbers = {found.file_names[photographs.rows[each]]: each for each in pictures}
+        if missing := [name for name in own.files if name not in numbers]:
+            raise DatasetError(
+                f"the set {own.name} below {root} lacks {len(missing)} of the {len(own.files)} "
+                f"pictures that are asked, the first is {missing[0]}"
+            )
+        chosen |= {numbers[name]: own for name in own.files[:limit]}
+    return HeldOutPictures(photographs, chosen, AskedPhotographs(photographs, seed=seed), taught)

@@ -1,0 +1,228 @@
+"""What all suites have in common: options, one bar, one way to fail, one place for the figures.
+
+A suite is a plain function of a `Measuring`, which it gives its figures, and of its own options.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from benchmarks.intervals import Estimate
+from benchmarks.pages import RECORDS, ROOT, print_tables, write_pages
+from benchmarks.table import (
+    Model,
+    Part,
+    Row,
+    Table,
+    describe_model,
+    describe_run,
+    publishable,
+    read_table,
+    write_table,
+)
+from samclip_sdk import SamClip
+from samclip_sdk.cli.terminal import WrongUsageError
+from samclip_sdk.errors import SamClipError
+
+RUNS = Path("runs")
+_MENDABLE = (SamClipError, WrongUsageError, OSError, ValueError, FloatingPointError, ImportError)
+
+ModelName = Annotated[str, typer.Option(help="an embedded bundle's name, a bundle, a checkpoint")]
+Runtime = Annotated[str, typer.Option(help="onnx, openvino, ..., or torch for a checkpoint")]
+Seed = Annotated[int, typer.Option(min=0)]
+Rounds = Annotated[int, typer.Option(min=1, help="each measures everything once, in turn")]
+Threads = Annotated[int, typer.Option(min=0, help="the runtime's; 0: its own choice")]
+Output = Annotated[
+    Path | None, typer.Option(help="where the figures go, .jsonl; by default into the folder runs")
+]
+Write = Annotated[
+    bool,
+    typer.Option("--write", help="publish: write the figures, and pages that show them, to docs"),
+]
+
+Item = TypeVar("Item")
+
+
+class Measuring:
+    """A suite that measures: what was found, where it goes, and since when.
+
+    Attributes:
+        suite: the name of the table.
+        place: the file; figures of other subjects that are there stay.
+        settings: what was asked for, and what else the run's line tells.
+        model: that is measured, if it is one.
+        shows: the templates that are printed at the end; all figures, if there is none.
+    """
+
+    def __init__(self, suite: str, place: Path, settings: Mapping[str, Any], bar: Progress) -> None:
+        self.suite, self.place, self.settings = suite, place, dict(settings)
+        self.model: Model | None = None
+        self.shows: Sequence[str] = ()
+        self._rows: list[Row] = []
+        self._since, self._bar = time.perf_counter(), bar
+        self._task = bar.add_task("starting", total=None)
+
+    def of(self, samclip: SamClip) -> None:
+        """Tells which model is measured, on which runtime."""
+        self.model = describe_model(samclip.manifest, samclip.source)
+
+    def add(
+        self,
+        subject: str,
+        split: str = "",
+        *,
+        n: int | None = None,
+        **figures: float | Estimate | None,
+    ) -> None:
+        """Takes figures of a subject, by metric; those that are None are left out."""
+        for metric, figure in figures.items():
+            if figure is not None:
+                value, low, high = figure if isinstance(figure, Estimate) else (figure, None, None)
+                self._rows.append(
+                    Row(
+                        subject=subject,
+                        split=split,
+                        metric=metric,
+                        value=value,
+                        low=low,
+                        high=high,
+                        n=n,
+                    )
+                )
+
+    def save(self) -> None:
+        """Writes what was added since the last time, as a run of its own."""
+        if not self._rows:
+            return
+        now = time.perf_counter()
+        run = describe_run(self.suite).model_copy(
+            update={
+                "seconds": round(now - self._since, 1),
+                "model": self.model,
+                "settings": dict(self.settings),
+            }
+        )
+        known = read_table(self.place) if self.place.exists() else Table()
+        write_table(known.merge(Part.of(run, self._rows)), self.place)
+        self._rows, self._since = [], now
+
+    def say(self, doing: str, done: int = 0, total: int | None = None) -> None:
+        """Shows what is being done, and how far it is."""
+        self._bar.update(self._task, description=doing, completed=done, total=total)
+
+    def tell(self, line: str) -> None:
+        """Says a line that stays, on standard error."""
+        typer.echo(line, err=True)
+
+    def track(
+        self, items: Iterable[Item], doing: str, *, total: int | None = None
+    ) -> Iterator[Item]:
+        """Shows how far one is among items, `total` of them if they do not tell."""
+        count = len(items) if isinstance(items, Sequence) else total
+        for done, item in enumerate(items):
+            self.say(doing, done, count)
+            yield item
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Ends a command in one line on standard error, whatever it raises that a person can mend."""
+    try:
+        yield
+    except _MENDABLE as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def measuring(
+    suite: str,
+    *,
+    output: Path | None = None,
+    write: bool = False,
+    shows: Sequence[str] = (),
+    settings: Mapping[str, Any],
+) -> Iterator[Measuring]:
+    """Runs what measures; where its figures go is settled first.
+
+    So hours of measuring do not end in an error. The figures go to `output`, or to docs/benchmarks
+    with `write`, or else to `runs`. `shows` are the tables that are printed at the end.
+    """
+    with one_line_errors():
+        if write and output is not None:
+            raise ValueError("--output and --write each name a place for the figures: give one")
+        if output is None and not write:
+            RUNS.mkdir(exist_ok=True)
+        place = output or (ROOT / RECORDS if write else RUNS) / f"{suite}.jsonl"
+        if not place.absolute().parent.is_dir():
+            raise ValueError(f"the folder of {place} does not exist")
+        if place.exists():
+            read_table(place)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        console, hidden = Console(stderr=True), not sys.stderr.isatty()
+        with Progress(
+            *columns, TimeRemainingColumn(), console=console, disable=hidden, transient=True
+        ) as bar:
+            measured = Measuring(suite, place, settings, bar)
+            measured.shows = shows
+            yield measured
+            measured.save()
+        known = read_table(place) if place.exists() else Table()
+        typer.echo(print_tables(suite, known, measured.shows))
+        typer.echo(f"The figures are in {place}.", err=True)
+        if write:
+            for page in write_pages(ROOT):
+                typer.echo(f"Written: {page}", err=True)
+
+
+def command(
+    suite: str | Callable[[Mapping[str, Any]], str],
+    function: Callable[..., None],
+    *,
+    shows: Sequence[str] | Callable[[str], Sequence[str]] = (),
+) -> Callable[..., None]:
+    """What typer runs for a suite: its own options, --output and --write.
+
+    `suite` names the table, or tells its name by the options, and `shows` the templates that are
+    printed at the end, or tells them by that name. The options' values are the settings of the run.
+    """
+    word = inspect.Parameter.KEYWORD_ONLY
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    parameters = [
+        *(each.replace(kind=word) for each in own),
+        inspect.Parameter("output", word, default=None, annotation=Output),
+        inspect.Parameter("write", word, default=False, annotation=Write),
+    ]
+
+    def run(*, output: Path | None, write: bool, **asked: Any) -> None:
+        with one_line_errors():
+            name = suite if isinstance(suite, str) else suite({**asked, "write": write})
+        settings = {key: _plain(value) for key, value in asked.items() if value is not None}
+        place = {"output": output, "write": write}
+        shown = shows(name) if callable(shows) else shows
+        with measuring(name, **place, shows=shown, settings=settings) as measured:
+            function(measured, **asked)
+
+    run.__doc__ = function.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it; of a path the name alone."""
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, str):
+        return publishable(value)
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value

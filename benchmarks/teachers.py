@@ -1,0 +1,184 @@
+"""What training left, behind the public API: it is measured as an app would see it.
+
+The teachers of a run are found by its own settings. They are measured as stage 0, which has SAM's
+parts and CLIP's text tower; CLIP's image tower, which a merged model has not, is run as it is.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.metrics.names import Rank
+from export.tokenizer import write_tokenizer
+from samclip_sdk import SamClip
+from samclip_sdk.bundle.manifest import PAD_COLOUR, TOKENIZER_NAME
+from samclip_sdk.errors import BundleError
+from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.checkpoint import read_config, read_provenance, save_checkpoint
+from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
+from samclip_sdk.picture.frame import letterbox
+from samclip_sdk.text.unit_length import normalize
+from samclip_sdk.text.vocabulary import encode_vocabulary
+from training.batches import PATCH_PX, stack_images
+from training.errors import TrainingError
+from training.teacher_config import FoundationTeachers
+from training.teachers.photograph_pair import SAM, PhotographPair
+from training.teachers.small import ClipTeacher, DenseClipTeacher
+from training.teachers.teacher_pair import (
+    WEIGHTS_NAME,
+    FoundationPair,
+    Pair,
+    SmallPair,
+    read_clip_settings,
+)
+
+
+def embed_noun(model: SamClip, noun: str) -> np.ndarray:
+    """The mean of a noun's templates, float32 [E], unit length, as `SamClip.classify` has it."""
+    prompts = [each.replace("{}", noun) for each in model.manifest.text.templates]
+    return normalize(model.embed_text(prompts).mean(axis=0))
+
+
+def by_logits(model: SamClip, nouns: Sequence[str]) -> Rank:
+    """Ranks nouns by a model's own classification."""
+    labels = list(nouns)
+    return lambda image: model.classify(image, labels).logits
+
+
+def give_embeddings(samclip: SamClip, labels: Sequence[str], embeddings: np.ndarray) -> None:
+    """Gives a model the embeddings [K,E] of K labels, so that its text encoder need not run."""
+    content = encode_vocabulary(labels, embeddings=embeddings, manifest=samclip.manifest)
+    with tempfile.TemporaryDirectory() as folder:
+        pack = Path(folder) / "vocabulary.safetensors"
+        pack.write_bytes(content)
+        samclip.load_vocabulary(pack)
+
+
+def behind_api(
+    model: SamClipModel, *, classification_px: int | None = None, tokenizer: Path | None = None
+) -> SamClip:
+    """Puts a copy of a module behind the public API, in eager torch.
+
+    It classifies at `classification_px`, or at its config's resolution. `tokenizer` is the file
+    that its text encoder was trained with, if its vocabulary is its own.
+    """
+    config = model.config
+    if classification_px is not None:
+        changed = {"classification_resolution": classification_px}
+        config = ModelConfig.model_validate(config.model_dump() | changed)
+    copy = build_model(config)
+    copy.load_state_dict(model.state_dict())
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(copy, folder, provenance={})
+        if isinstance(config.text_encoder, ClipTextConfig):  # of which the SDK has the tokenizer
+            return SamClip.load("torch", model=folder)
+        write_tokenizer(Path(folder, TOKENIZER_NAME), config.text_encoder, own=tokenizer)
+        opened = SamClip.load("torch", model=folder)
+        opened.embed_text("a photo")  # It reads the tokenizer now: the folder will be gone.
+    return opened
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Both teachers of a run: CLIP's image tower, and SAM behind the public API.
+
+    `sam` segments as SAM; its text encoder is the CLIP teacher's, and its CLIP head nobody's.
+    """
+
+    clip: ClipTeacher
+    sam: SamClip
+    _known: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def classes(self, nouns: Sequence[str]) -> np.ndarray:
+        """The CLIP teacher's embeddings of K nouns, float32 [K,E]; each is computed once."""
+        for noun in nouns:
+            if noun not in self._known:
+                self._known[noun] = embed_noun(self.sam, noun)
+        return np.stack([self._known[noun] for noun in nouns])
+
+    def rank(self, nouns: Sequence[str]) -> Rank:
+        """The CLIP teacher as a classifier over nouns, by the same templates as the model."""
+        classes = self.classes(nouns)
+        return lambda image: self.embed(image) @ classes.T
+
+    @torch.inference_mode()
+    def embed(self, image: np.ndarray) -> np.ndarray:
+        """The CLIP teacher's unit embedding [E] of a picture, uint8 RGB [H,W,3].
+
+        A teacher that knows of padding sees it whole, as the student does.
+        """
+        if not isinstance(self.clip, DenseClipTeacher):
+            return self.clip.embed_images(stack_images([image]))[0].numpy()
+        square, frame = letterbox(image, resolution=self.clip.resolution, pad_colour=PAD_COLOUR)
+        mask = torch.from_numpy(frame.token_mask(patch_size=PATCH_PX))
+        found, _ = self.clip.embed_with_cells(torch.from_numpy(square), mask)
+        return found[0].numpy()
+
+
+def find_students(run: Path) -> tuple[str, ...]:
+    """The stages of a run that left a merged model, the one that went on longest last.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    folders = sorted(each.parent for each in run.glob(f"*/{WEIGHTS_NAME}"))
+    found = {folder.name: depth for folder in folders if (depth := _depth(folder))}
+    if not found:
+        raise TrainingError(f"no folder in {run} has a merged model: train one, or name its run")
+    return tuple(sorted(found, key=found.__getitem__))
+
+
+def _depth(folder: Path) -> int:
+    """How many stages led to a merged model; 0 for a teacher."""
+    try:
+        read_config(folder)
+    except BundleError:
+        return 0
+    return len(list(_stages(folder)))
+
+
+def _stages(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """The provenance of a checkpoint, then of what it started from, and so on."""
+    told: Any = read_provenance(folder)
+    while isinstance(told, Mapping):
+        yield told
+        told = told.get("starts_from")
+
+
+def find_pair(run: Path, *, student: str) -> Pair:
+    """The teachers of RUNS/CONFIG: of the kind that the provenance of its student names.
+
+    Where a small SAM was not kept, the student stands for what it became.
+
+    Raises:
+        TrainingError: the provenance names no teachers that there still are.
+    """
+    model = read_config(run / student)
+    for told in _stages(run / student):
+        teachers = told.get("settings", {}).get("teachers")
+        match teachers and teachers["kind"]:
+            case "small" if clip := read_clip_settings(run):
+                return SmallPair(model, clip, runs=run)
+            case "foundation":
+                return FoundationPair(model, FoundationTeachers.model_validate(teachers))
+            case "photographs":
+                kept = (run / SAM / WEIGHTS_NAME).is_file()
+                return PhotographPair(model, runs=run, merged=None if kept else student)
+    raise TrainingError(f"{run / student} was made of no teachers that its provenance names")
+
+
+def open_run(run: Path) -> Teachers:
+    """Both teachers of the last student of a run."""
+    return open_teachers(find_pair(run, student=find_students(run)[-1]))
+
+
+def open_teachers(pair: Pair) -> Teachers:
+    """Loads both, and puts what a merged model has of them where the public API can run it."""
+    return Teachers(pair.clip, behind_api(pair.stage0(seed=0), tokenizer=pair.tokenizer))

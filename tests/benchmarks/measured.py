@@ -1,0 +1,46 @@
+"""What a suite, or a part of one, finds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from benchmarks.pages import render
+from benchmarks.suite import measuring
+from benchmarks.table import Part, Row, Table, describe_run, read_table
+
+
+def measure(work: Callable[..., Any], *arguments: Any, suite: str = "toy", **options: Any) -> Part:
+    """Gives a function a `Measuring` and the rest; returns the last run that it wrote.
+
+    What it raises comes out as it is, and not as the end of a command.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, f"{suite}.jsonl")
+        try:
+            with measuring(suite, output=place, settings={}) as measured:
+                work(measured, *arguments, **options)
+        except typer.Exit as ended:
+            raise ended.__cause__ or ended from None
+        return read_table(place).parts[-1]
+
+
+def part_of(suite: str, *rows: dict[str, Any], **settings: Any) -> Part:
+    """A part as a run of a suite could leave it."""
+    run = describe_run(suite, [suite]).model_copy(update={"settings": settings})
+    return Part.of(run, [Row(**each) for each in rows])
+
+
+def shown(template: str, part: Part) -> str:
+    """What a template makes of a part."""
+    return render(template, lambda suite: {part.run.suite: Table((part,))}[suite])
+
+
+def cells(text: str, first: str) -> list[str]:
+    """The cells behind the first one of the row that begins with it."""
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| {first} |"))
+    return [each.strip() for each in row.split("|")[2:-1]]

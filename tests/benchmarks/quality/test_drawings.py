@@ -1,0 +1,166 @@
+"""The whole run on a handful of cut-outs, with a model that sees through the pictures' colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.quality.command import measure_dataset
+from benchmarks.quality.drawings import HELDOUT, UNSEEN, Drawings, load_drawings, without_copies
+from benchmarks.quality.floor import NearestCutout, hog
+from benchmarks.table import read_table
+from tests.benchmarks.measured import measure
+from tests.benchmarks.quality.painted_photographs import (
+    COLOURS,
+    FakeSamClip,
+    points_draw_what_both_heads_draw,
+)
+from training.composed.corpus import CORPUS, Corpus, load_corpus
+from training.composed.vocabulary import tiny_vocabulary, unseen_nouns
+
+NAMES = tuple(COLOURS)[:3]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_score_maps() -> Iterator[None]:
+    with points_draw_what_both_heads_draw():
+        yield
+
+
+class SeesHues(FakeSamClip):
+    """Colours of drawings are blurred and shaded."""
+
+    def _mask(self, image: np.ndarray, label: str) -> np.ndarray:
+        vivid = image.max(axis=-1).astype(int) - image.min(axis=-1) > 60
+        return vivid & (image.argmax(axis=-1) == np.argmax(COLOURS[label]))
+
+
+def corpus_of(*labels: int) -> Corpus:
+    square = np.ones((32, 32, 1), np.uint8)
+    return Corpus(
+        cutouts=tuple(square * np.array([*COLOURS[NAMES[k]], 255], np.uint8) for k in labels),
+        labels=np.array(labels),
+        nouns=NAMES,
+        backgrounds=(),
+        shown=(),
+    )
+
+
+def drawings(split: str, *labels: int, scenes: int = 5) -> Drawings:
+    return Drawings(split, corpus_of(*labels), 2, pictures=6, scenes=scenes, size_px=64, seed=1)
+
+
+def test_every_figure_is_there() -> None:
+    """Nouns never taught are told apart among themselves, and among all."""
+    model = SeesHues(presence_threshold=0.001)
+    found = measure(measure_dataset, model, drawings(HELDOUT, 0, 1), seed=0)
+    for kind, count in (("clean", 2), ("composed", 6)):
+        row = found.metrics(f"model: {kind}", HELDOUT)
+        assert (row["top1"].n, row["names"].value) == (count, 3)
+    assert found.value("model: clean", "top1", HELDOUT) == 1
+    assert model.encoded == 5  # one backbone pass a scene
+    head, both = (found.metrics(way, HELDOUT) for way in ("clip_head", "both_heads"))
+    assert both["miou"].n == 5
+    assert head["miou"].value < both["miou"].value
+    assert {"false_nearest", "iou_found", "found"} <= set(both)
+    prompts = found.metrics("model: prompts", HELDOUT)
+    assert prompts["box"].value > prompts["point"].value
+    found = measure(measure_dataset, model, drawings(UNSEEN, 2), seed=0)
+    assert found.value("model: clean", "names", UNSEEN) == 1
+    assert found.value("model: clean among all", "names", UNSEEN) == 3
+
+
+def test_a_run_can_be_repeated() -> None:
+    """More scenes leave the first ones as they are."""
+    first, second = drawings(HELDOUT, 0, 1), drawings(HELDOUT, 0, 1, scenes=9)
+    for place in first.masked():
+        (one, a), (other, b) = first.scene(place), second.scene(place)
+        np.testing.assert_array_equal(one.image, other.image)
+        assert a.random() == b.random()
+    for picture in range(8):
+        np.testing.assert_array_equal(first.read(picture), second.read(picture))
+
+
+def test_nothing_is_measured_on_training_drawings() -> None:
+    size = {"nouns": 40, "pictures": 1, "scenes": 1, "size_px": 48, "seed": 0}
+    (heldout, unseen), train = load_drawings(**size)
+    taught = tuple(noun.name for noun in tiny_vocabulary(40))
+    assert heldout.corpus.nouns == taught
+    assert unseen.corpus.nouns == (*taught, *(noun.name for noun in unseen_nouns()))
+    assert unseen.corpus.labels.min() >= 40
+
+    def clean(split: Drawings) -> set[bytes]:
+        return {split.read(each).tobytes() for each in range(len(split.corpus.labels))}
+
+    trained = clean(train)
+    for split in (heldout, unseen):
+        assert not trained & clean(split)
+    # The corpus has such copies, which is why they are left out.
+    raw = replace(heldout, corpus=load_corpus(CORPUS, split=HELDOUT, nouns=taught))
+    left_out = len(raw.corpus.labels) - len(heldout.corpus.labels)
+    assert 1 <= len(trained & clean(raw)) <= left_out <= 5
+    parts = train.parted()
+    first, second = ({id(cutout) for cutout in each.corpus.cutouts} for each in parts)
+    assert not first & second
+    assert len(second) == pytest.approx(len(first) / 4, abs=1)
+
+
+def test_copies_are_left_out() -> None:
+    corpus, train = corpus_of(0, 1, 2, 1), corpus_of(1)
+    brighter = train.cutouts[0].copy()
+    brighter[16, 16] += 1  # as another encoder would leave it
+    kept = without_copies(corpus, of=replace(train, cutouts=(brighter,)))
+    assert kept.labels.tolist() == [0, 2]
+    assert len(kept.cutouts) == 2
+
+
+def test_the_floor_finds_the_same_shape_and_colour() -> None:
+    """Black shapes of the same size on grey: colour alone says little."""
+    across, up = np.full((64, 64, 3), 236, np.uint8), np.full((64, 64, 3), 236, np.uint8)
+    across[28:36, 8:56] = 0
+    up[8:56, 28:36] = 0
+    floor = NearestCutout([across, up], labels=np.array([0, 1]), num_nouns=3)
+    scores = floor.scores(across)
+    assert (scores.argmax(), scores[2]) == (0, -1)  # the last noun has no cut-out
+    assert scores[0] == pytest.approx(1, abs=1e-4)
+    scores = floor.scores(np.roll(across, 2, axis=0))
+    assert scores[0] > scores[1] + 0.2
+
+
+def test_hog_ignores_which_side_is_dark() -> None:
+    step = np.zeros((64, 64, 3), np.uint8)
+    step[:, 32:] = 200
+    np.testing.assert_allclose(hog(step), hog(200 - step), atol=1e-6)
+    assert not np.allclose(hog(step), hog(step.transpose(1, 0, 2)), atol=1e-2)
+    assert not hog(np.full((64, 64, 3), 7, np.uint8)).any()
+
+
+def test_a_bundle_is_measured_from_the_command_line(tiny_bundle: Path, tmp_path: Path) -> None:
+    """The real client, so that what the fake promises is true; the figures mean nothing."""
+    output = tmp_path / "quality.jsonl"
+    arguments = ["quality", "--model", str(tiny_bundle), "--output", str(output)]
+    few = ["--nouns", "12", "--pictures", "2", "--scenes", "1"]
+    done = CliRunner().invoke(app, [*arguments, *few], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = read_table(output).parts[-1]
+    assert found.run.model is not None
+    assert found.run.model.random_weights
+    assert found.splits("floor: clean") == [HELDOUT]
+    assert found.splits("both_heads", "miou") == [HELDOUT, UNSEEN]
+    assert "| mIoU, box prompt |" in done.output
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    output = tmp_path / "quality.jsonl"
+    arguments = ["quality", "--model", str(tmp_path / "none"), "--output", str(output)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert done.output.startswith("error: ")
+    assert len(done.output.splitlines()) == 1
+    assert not output.exists()

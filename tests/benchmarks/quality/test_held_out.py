@@ -1,0 +1,188 @@
+"""Whole sets that no training saw: which pictures are asked for what, and the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.pages import RECORDS, ROOT
+from benchmarks.public.files import DatasetError
+from benchmarks.quality import held_out
+from benchmarks.quality.command import measure_dataset
+from benchmarks.quality.held_out import HeldOutPictures, HeldOutSet, choose_held_out, read_list
+from benchmarks.table import Part, read_table
+from tests.benchmarks.measured import measure as measured
+from tests.benchmarks.quality.painted_photographs import (
+    LEFT,
+    RIGHT,
+    SMALL,
+    VAL,
+    FakeSamClip,
+    painted,
+    points_draw_what_both_heads_draw,
+)
+from tests.training.photograph_files import annotation, picture, write_set
+from training.errors import TrainingError
+
+
+def listed(name: str, group: str, *files: str, **more: Any) -> HeldOutSet:
+    return HeldOutSet(name=name, group=group, files=files, **more)
+
+
+SETS = (
+    listed("rooms", "everyday", "1.jpg", "2.jpg", seen=frozenset(["2.jpg"])),
+    listed("zoo", "animals", "1.jpg", absent=("blue", "grey"), unasked=("green",)),
+    listed(
+        "names",
+        "animals",
+        "1.jpg",
+        "3.jpg",
+        named=True,
+        aliases={"verdant": "green"},
+        unasked=("red",),
+    ),
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_score_maps() -> Iterator[None]:
+    with points_draw_what_both_heads_draw():
+        yield
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A complete set, one that is not, names of whole pictures, and one that is not listed."""
+    root = tmp_path / "sets"
+    both = [annotation(1, LEFT), annotation(2, RIGHT)]
+    write_set(
+        root / "rooms",
+        [
+            (painted(red=LEFT, green=RIGHT), both, VAL),
+            (painted(red=LEFT), [annotation(3, LEFT)], VAL),
+        ],
+        categories=("red", "green", "blue", "grey"),
+        info={"complete": True},
+    )
+    write_set(
+        root / "zoo",
+        [(painted(red=LEFT, green=RIGHT), both, VAL)],
+        categories=("red", "green"),
+    )
+    shown = [("verdant", "red"), ("blue",), ("green",)]
+    write_set(
+        root / "names",
+        [(painted(green=LEFT, red=SMALL), [], VAL | {"labels": list(labels)}) for labels in shown],
+    )
+    write_set(root / "other", [(picture(), [], VAL)])
+    return root
+
+
+def choose(root: Path, *, limit: int | None = None) -> HeldOutPictures:
+    return choose_held_out(root, SETS, limit=limit, seed=0, taught=("red", "grey"))
+
+
+def of_set(chosen: HeldOutPictures, name: str) -> list[int]:
+    return [picture for picture, each in chosen.sets.items() if each.name == name]
+
+
+def test_the_listed_pictures_of_the_listed_sets_are_asked(root: Path) -> None:
+    assert choose(root).counts() == {"names": 2, "rooms": 2, "zoo": 1}
+    assert len(choose(root, limit=1).sets) == 3
+
+
+def test_sets_that_differ_from_the_list_are_refused(root: Path) -> None:
+    (root / "names" / "images" / "1.jpg").rename(root / "names" / "images" / "0.jpg")
+    path = root / "names" / "instances.json"
+    path.write_text(path.read_text().replace('"1.jpg"', '"0.jpg"'))
+    with pytest.raises(DatasetError, match=r"names below .* lacks 1 of the 2 .* first is 1.jpg"):
+        choose(root)
+    (root / "zoo").rename(root / "away")
+    with pytest.raises(TrainingError, match="there is no set zoo"):
+        choose(root)
+
+
+def test_what_a_picture_is_asked(root: Path) -> None:
+    """A complete set says what is absent; of another the list does, or it is asked for nothing."""
+    chosen = choose(root)
+
+    def question(picture: int) -> Any:
+        return chosen.question(picture, lambda texts: np.empty(0)).asked
+
+    first, _ = of_set(chosen, "rooms")
+    asked = question(first)
+    assert (asked.present, set(asked.absent)) == (("green", "red"), {"blue", "grey"})
+    (zoo,) = of_set(chosen, "zoo")
+    asked = question(zoo)
+    assert (asked.present, set(asked.absent)) == (("red",), {"blue", "grey"})
+    assert (asked.masks == LEFT[None]).all()
+    assert [question(each) for each in of_set(chosen, "names")] == [None, None]
+    own, taught = chosen.namings()
+    assert ({*own.names}, {*taught.names}) == ({"green"}, {"green", "red", "grey"})
+    assert [*own.right.values()] == [{"green"}, {"green"}]
+
+
+def measure(root: Path, model: FakeSamClip) -> Part:
+    return measured(measure_dataset, model, choose(root), seed=0)
+
+
+def test_figures_by_group(root: Path) -> None:
+    """Red and green are found, blue is not where red is; red is a false mask.
+
+    Of the fresh pictures alone, nothing is wrong. Names: green is the larger part, and red, which
+    is unasked, is neither right nor wrong.
+    """
+    found = measure(root, FakeSamClip())
+    everyday = found.metrics("both_heads", "everyday")
+    assert [everyday[name].value for name in ("present", "absent", "miou")] == [3, 5, 0.5]
+    assert found.value("model: prompts", "box", "everyday") == 1.0
+    animals = found.metrics("both_heads", "animals")
+    assert [animals[name].value for name in ("present", "absent", "found")] == [1, 2, 1]
+    every = found.metrics("both_heads", "all")
+    assert [every[name].value for name in ("present", "absent")] == [4, 7]
+    fresh = found.metrics("both_heads", "fresh: everyday")
+    assert [fresh[name].value for name in ("present", "absent", "miou")] == [2, 2, 1]
+    own, taught = found.metrics("model: own", "names"), found.metrics("model: taught", "names")
+    assert (own["top1"].n, own["names"].value, taught["names"].value) == (2, 1, 3)
+    assert own["top1"].value == taught["top1"].value == 1
+
+
+def test_a_gate_that_shuts_all_out_leaves_what_is_behind_it(root: Path) -> None:
+    found = measure(root, FakeSamClip(presence_threshold=2.0)).metrics("both_heads", "everyday")
+    assert found["miou"].value == 0
+    assert found["ungated"].value == pytest.approx(2 / 3, abs=1e-4)
+    assert "il_mcc" not in found, "nothing was found: there is no correlation"
+
+
+def test_the_command_writes_the_figures(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_out, "read_list", lambda: SETS)
+    place = tmp_path / "found.jsonl"
+    words = ["quality", "--held-out-sets", str(root), "--output", str(place)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    found = read_table(place).parts[-1]
+    assert found.run.settings["pictures"] == {"names": 2, "rooms": 2, "zoo": 1}
+    assert found.value("pictures", "asked", "animals") == 3
+    assert found.value("pictures", "asked", "fresh: everyday") == 1
+    for shown in ("## all pictures", "## fresh pictures", "everyday", "il_mcc", "top-5"):
+        assert shown in done.output
+    done = CliRunner().invoke(app, [*words, "--photographs", str(root)])
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+
+
+def test_the_committed_list_is_told_with_its_sources_and_was_measured() -> None:
+    sets = read_list()
+    assert len({each.name for each in sets}) == len(sets) == 12
+    page = (ROOT / RECORDS / "held_out_sets.md").read_text(encoding="utf-8")
+    for each in sets:
+        assert f"| `{each.name}` | {each.group} | {len(each.files)}" in page, each.name
+    (part,) = read_table(ROOT / RECORDS / "held_out_sets.jsonl").parts
+    assert part.run.settings["pictures"] == {each.name: len(each.files) for each in sets}

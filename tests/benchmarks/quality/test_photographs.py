@@ -1,0 +1,208 @@
+"""The whole run on drawn-by-hand photographs, with a model that sees through their colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.public.files import DatasetError, evenly
+from benchmarks.quality.command import measure_dataset
+from benchmarks.quality.photographs import (
+    ValPhotographs,
+    draw_evenly,
+    of_folder,
+    of_imagenet,
+    open_split,
+)
+from benchmarks.table import Part, read_table
+from samclip_sdk.bundle.open import DEFAULT_MODEL
+from samclip_sdk.picture.image import load_image
+from tests.benchmarks.measured import measure as measured
+from tests.benchmarks.quality.painted_photographs import (
+    COLOURS,
+    DUST,
+    LARGE,
+    LEFT,
+    MIDDLE,
+    RIGHT,
+    SMALL,
+    VAL,
+    FakeSamClip,
+    painted,
+    points_draw_what_both_heads_draw,
+)
+from tests.training.photograph_files import HEIGHT, WIDTH, annotation, picture, write_set
+from training.real.photograph_questions import objects_of
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_score_maps() -> Iterator[None]:
+    with points_draw_what_both_heads_draw():
+        yield
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two pictures of a complete set; in another, four objects of one picture, and labels."""
+    root = tmp_path / "sets"
+    write_set(
+        root / "a",
+        [
+            (painted(red=LEFT, green=RIGHT), [annotation(1, LEFT), annotation(2, RIGHT)], VAL),
+            (painted(red=LEFT), [annotation(3, LEFT)], VAL),
+        ],
+        categories=("red", "green", "blue", "grey"),
+        info={"complete": True},
+    )
+    objects = [annotation(1, mask) for mask in (LARGE, MIDDLE, SMALL, DUST)]
+    write_set(
+        root / "b",
+        [
+            (picture(), objects, VAL),
+            (painted(green=LEFT, red=SMALL), [], VAL | {"labels": ["red", "green"]}),
+            (painted(green=LEFT, red=SMALL), [], VAL | {"labels": ["red"]}),
+            (painted(), [], {"labels": ["blue"]}),
+        ],
+        categories=("thing",),
+    )
+    return root
+
+
+def measure(root: Path) -> Part:
+    return measured(measure_dataset, FakeSamClip(), ValPhotographs(root), seed=0)
+
+
+def test_texts_find_colours(root: Path) -> None:
+    """The second picture is said to be blue where it is red; red, green and grey are absent.
+
+    Red and green are found and right, blue is not; of the absent ones red alone has a mask. The
+    head alone masks everything whose presence suffices: grey, too, in both pictures.
+    """
+    found = measure(root)
+    for way in ("clip_head", "both_heads", "drawn_points"):
+        assert found.splits(way) == ["all", "a"]
+    both, head = found.metrics("both_heads", "all"), found.metrics("clip_head", "all")
+    assert (both["miou"].n, both["present"].value, both["absent"].value) == (2, 3, 5)
+    assert (both["miou"].value, both["false"].value) == (0.5, 0.2)
+    for name in ("miou_present", "found", "ungated"):
+        assert both[name].value == pytest.approx(2 / 3, abs=1e-4), name
+    # 2 of 3 found, 1 of 5 false: (2 * 4 - 1 * 1) / sqrt(3 * 3 * 5 * 5)
+    assert both["il_mcc"].value == pytest.approx(7 / 15, abs=1e-4)
+    assert (head["miou"].value, head["false"].value) == (pytest.approx(1 / 6, abs=1e-4), 0.6)
+    assert both["miou"].low is not None
+    assert found.value("both_heads", "milliseconds", "all") is not None
+
+
+def test_prompts_are_asked_by_size_and_set(root: Path) -> None:
+    found = measure(root)
+    subject, over_sets = "model: prompts", "model: prompts, mean over sets"
+    counts = {split: found.rows[subject, split, "box"].n for split in found.splits(subject)}
+    assert counts == {"all": 6, "below 2 %": 1, "2 to 10 %": 1, "above 10 %": 4, "a": 3, "b": 3}
+    points = [mask.sum() / (HEIGHT * WIDTH) for mask in (LARGE, MIDDLE, SMALL)]
+    assert found.value(subject, "box", "all") == found.value(subject, "box_best", "all") == 1.0
+    expected = (1.5 + sum(points)) / 6
+    for name in ("point", "point_best"):
+        assert found.value(subject, name, "all") == pytest.approx(expected, abs=1e-4)
+    expected = (0.5 + sum(points) / 3) / 2
+    assert found.value(over_sets, "point", "all") == pytest.approx(expected, abs=1e-4)
+    photographs = open_split(root)
+    assert len(objects_of(photographs, 2)) == 3  # dust is no object
+
+
+def test_names_and_presence(root: Path) -> None:
+    """Green is the larger part: right in one picture, before the right red in the other.
+
+    Red and green at .5 and blue at 0 are present; absent are blue and grey, red, green, grey. Of
+    15 pairs .5 exceeds 0 four times and ties once, 0 ties with 0 twice.
+    """
+    found = measure(root)
+    names = found.metrics("model: all names", "all")
+    assert (names["top1"].value, names["top5"].value) == (0.5, 1.0)
+    assert (names["top1"].n, names["names"].value) == (2, 5)
+    presence = found.metrics("presence", "all")
+    counts = [presence[name].value for name in ("names", "present", "absent")]
+    assert counts == [4, 3, 5]
+    assert presence["auc"].value == pytest.approx((4 + 1 + 1) / 15, abs=1e-4)
+
+
+def test_broken_files_are_counted(root: Path) -> None:
+    (root / "a" / "images" / "1.jpg").write_bytes(b"no picture")
+    found = measure(root)
+    assert found.run.settings["broken"] == {"picture": 1}
+    assert found.value("both_heads", "present", "all") == 1
+
+
+def test_sets_that_promise_nothing_are_asked_for_prompts_and_names(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", [(picture(), [annotation(1, LEFT)], VAL)])
+    found = measure(tmp_path)
+    assert {subject.split(":")[0] for subject in found.subjects} == {"model"}
+    assert found.rows["model: prompts", "all", "box"].n == 1
+
+
+def test_items_are_taken_evenly() -> None:
+    assert evenly(range(10), None) == list(range(10))
+    assert evenly(range(10), 4) == [0, 2, 5, 7]
+    assert evenly(range(3), 4) == [0, 1, 2]
+
+
+def test_large_pictures_with_a_class_of_imagenet(tmp_path: Path) -> None:
+    """A crane is a machine or a bird; names are compared as a whole."""
+    large, small = picture(width=200), picture(width=199)
+    labels = ("Tinca tinca", "crane", "beagle house")
+    pictures = [(large, [], VAL | {"labels": [label]}) for label in labels]
+    pictures.append((small, [], VAL | {"labels": ["crane"]}))
+    write_set(tmp_path / "a", pictures)
+    assert of_imagenet(open_split(tmp_path), range(4)) == {0: {"tench"}, 1: {"crane"}}
+
+
+def test_a_folder_has_a_class_in_each_sub_folder(tmp_path: Path) -> None:
+    for name in ("red", "Green_thing"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "red" / "1.png").write_bytes(picture())
+    with pytest.raises(DatasetError, match="does not hold pictures of two classes or more"):
+        of_folder(tmp_path)
+    (tmp_path / "Green_thing" / "1.png").write_bytes(picture())
+    assert [name for _, name in of_folder(tmp_path)] == ["green thing", "red"]
+
+
+def test_the_sheet_shows_each_set_before_one_comes_again(root: Path) -> None:
+    photographs = open_split(root)
+    chosen = draw_evenly(photographs, seed=0)
+    assert sorted(chosen) == list(range(5))
+    assert len({photographs[each].found.name for each in chosen[:2]}) == 2
+    assert draw_evenly(photographs, seed=0) == chosen
+
+
+def test_the_command_writes_figures_curve_and_sheet(root: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    for name in ("red", "green"):
+        (own / name).mkdir(parents=True)
+        (own / name / "1.png").write_bytes(picture(*COLOURS[name]))
+    place = tmp_path / "found.jsonl"
+    words = ["quality", "--photographs", str(root), "--output", str(place)]
+    words += ["--folder", str(own), "--sheet", str(tmp_path / "sheet.png"), "--limit", "2"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    found = read_table(place).parts[-1]
+    settings = found.run.settings
+    assert (settings["sets"], settings["complete"], settings["limit"]) == (["a", "b"], ["a"], 2)
+    assert {"model: all names", "model: folder"} <= set(found.subjects)
+    assert len(found.splits("curve: both_heads")) > 1
+    assert place.with_suffix(".svg").read_text().startswith("<?xml")
+    sheet = load_image(tmp_path / "sheet.png")
+    assert {COLOURS["red"], COLOURS["green"]} <= set(map(tuple, sheet.reshape(-1, 3).tolist()))
+    for shown in ("## text to mask", "both heads", "the folder's classes", DEFAULT_MODEL):
+        assert shown in done.output
+
+
+def test_the_command_refuses_in_one_line(root: Path, tmp_path: Path) -> None:
+    words = ["quality", "--output", str(tmp_path / "x.jsonl"), "--photographs"]
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "none")])
+    assert done.exit_code == 1
+    assert done.output.startswith("error: there is no set of photographs below")
+    done = CliRunner().invoke(app, [*words, str(root), "--folder", str(tmp_path / "none")])
+    assert done.output == f"error: there is no folder {tmp_path / 'none'}\n"

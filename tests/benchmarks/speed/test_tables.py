@@ -1,0 +1,165 @@
+"""What people see of speed: bars, subjects, the README's table, the chart, and comparisons."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from benchmarks.compare import render_comparison
+from benchmarks.speed.chart import draw_chart
+from benchmarks.table import Part, Table
+from tests.benchmarks.measured import cells, part_of, shown
+
+BEST, ONNX = "samclip-mobile-openvino-int8", "samclip-mobile-onnx-fp32"
+MASKS = "text-to-mask of three labels, from the picture, on the best CPU path, against"
+
+
+def figure(subject: str, split: str, *limits: float, metric: str = "ms") -> dict[str, Any]:
+    """Of two rounds, or one exact figure."""
+    low, high = min(limits), max(limits)
+    spread = {"low": low, "high": high} if len(limits) > 1 else {}
+    found = {"subject": subject, "split": split, "metric": metric, "value": (low + high) / 2}
+    return found | spread
+
+
+def speed(*rows: dict[str, Any], suite: str = "speed", **settings: Any) -> Part:
+    about = {"precision": "fp32", "notes": "as usual", "versions": {"onnxruntime": "1.20"}}
+    subjects = {each["subject"]: about | {"name": f"the {each['subject']}"} for each in rows}
+    load = {"load_average": [0.5, 0.5, 0.5]}
+    usual = {"rounds": 2, "seconds": 2, "at_least": 1, "baseline": ONNX, "failures": []}
+    usual |= {"device": {"usable_cores": 2}, "before": load, "after": load, "subjects": subjects}
+    return part_of(suite, *rows, **usual | settings)
+
+
+def default() -> Part:
+    return speed(
+        figure(ONNX, "picture_to_masks", 60, 70),
+        figure(ONNX, "picture_to_masks", 65, metric="mean_ms"),
+        figure(BEST, "picture_to_masks", 40, 50),
+        figure(BEST, "picture_to_masks", 45, metric="mean_ms"),
+        figure(BEST, "encode", 50, 50),
+        figure(BEST, "text3", 25, 35),
+        figure(BEST, "", 0.98, metric="mask_iou"),
+        figure(BEST, "", 100e6, metric="peak_rss_bytes"),
+        figure(f"{BEST}-k150", "text3", 30, 39),
+        figure(f"{BEST}-k150", "picture_to_masks", 1, 1),
+        figure("yoloe-11s-seg-k10", "picture_to_masks", 180, 190),
+        figure("clipseg-rd64", "picture_to_masks", 45, 45),
+        figure("startup", "", 1.1, 1.3, metric="seconds"),
+        figure("startup", "", 260e6, metric="peak_rss_bytes"),
+        failures=[{"subject": "gone", "at": "open", "reason": "no gone"}],
+    )
+
+
+def test_a_bar_is_met_only_by_the_whole_spread() -> None:
+    text, note = shown("speed_bars", default()), ", openvino int8"
+    assert cells(text, f"{MASKS} YOLOE-11s-seg") == [">= 1×", f"4.11× (3.60–4.75){note}", "met"]
+    assert cells(text, f"{MASKS} CLIPSeg")[1:] == [f"1.00× (0.900–1.12){note}", "within the spread"]
+    assert cells(text, f"{MASKS} MobileSAM's image encoder alone")[1:] == ["–", "not measured"]
+    assert cells(text, "mask IoU with torch on the best CPU path")[1:] == [f"0.980{note}", "met"]
+    start = "importing, loading and the first answer, in fp32 on onnxruntime"
+    assert cells(text, start) == ["<= 1.5 s", "1.20 s (1.10–1.30)", "met"]
+    assert cells(text, f"{start}: peak memory")[1:] == ["260 MB", "**missed**"]
+
+
+@pytest.mark.parametrize("suite", ["speed", "speed_vit_b"])
+def test_nothing_measured_meets_nothing(suite: str) -> None:
+    text = shown(f"{suite}_bars", speed(suite=suite))
+    assert {line.split(" | ")[-1] for line in text.splitlines()[2:]} == {"not measured |"}
+
+
+def test_vit_bs_bars_tell_the_machines_limit() -> None:
+    own, torch = "samclip-vit-b-onnx-fp32", "sam+openclip-vit-l-14-fp32-k10"
+    split = "image_encoder of the machine"
+    rows = [figure(own, "encode", 50, 50), figure(torch, "encode", 200, 200)]
+    rows += [figure(own, split, 40, metric="limit_ms"), figure(own, split, 50, 50)]
+    rows += [figure(own, "step image_encoder", 100, 100)]
+    rows += [figure(own, "three_ways", 20, 20.2, metric="rest_ms")]
+    text = shown("speed_vit_b_bars", speed(*rows, suite="speed_vit_b"))
+    found = cells(text, "image encoder in fp32 on onnxruntime, against SAM in torch")
+    assert found[1:] == ["4.00×, 5× at the machine's limit", "met"]
+    rest = cells(text, "all three but the image encoder, of the image encoder")
+    assert rest[1:] == ["0.201× (0.200–0.202)", "within the spread"]
+
+
+def test_subjects_beside_each_other() -> None:
+    text = shown("speed_subjects@speed", default())
+    # What no subject was measured at has no column.
+    assert "| precision | encode, ms | text-to-mask, ms | picture to masks, ms | load, s |" in text
+    assert cells(text, ONNX) == ["fp32", "–", "–", "65", "–", "–", "–"]
+    assert cells(text, BEST)[1:5] == ["50", "30", "45, 0.692× (0.571–0.833)", "–"]
+    assert cells(text, "gone") == ["failed", *"––––––"]
+    assert "- gone, open: failed, no gone" in text
+    assert "- yoloe-11s-seg-k10: the yoloe-11s-seg-k10, fp32; as usual; onnxruntime 1.20." in text
+    assert f"Ratios are to {ONNX}. 2 rounds" in text
+    other = speed(figure("ours", "encode", 1, 1), baseline="gone")
+    assert "The baseline, gone, was not measured." in shown("speed_subjects@speed", other)
+
+
+def test_tails_of_steps_are_shown_where_there_are_any() -> None:
+    rows = [figure("ours", "encode", 1, 1), figure("ours", "step prompts", 80, 90)]
+    assert "| ours | 85 (80–90) |" in shown("speed_subjects@speed", speed(*rows))
+    rows += [figure("ours", "step prompts", ms, metric=f"p{ms}_ms") for ms in (90, 99)]
+    assert "| ours | 85 (80–90); 90 / 99 |" in shown("speed_subjects@speed", speed(*rows))
+
+
+def test_the_runs_of_the_default_model_and_the_readmes_table() -> None:
+    text = shown("speed_runs", default())
+    assert cells(text, BEST) == ["45 (40–50)", "22.2", "60.0 % (50.0–70.0)", "0.9800"]
+    assert "k150" not in text
+    assert "yoloe" not in text
+    text = shown("speed_summary", default())
+    assert cells(text, f"the {BEST}, fp32") == ["45", "–", "100", "–"]
+    assert cells(text, f"the {ONNX}, fp32")[1] == "1.44× (1.20–1.75)"
+    assert cells(text, "mobile-sam: its image encoder alone")[0] == "not measured"
+
+
+def test_the_chart() -> None:
+    drawn = draw_chart(default())
+    assert drawn == draw_chart(default())
+    with Image.open(io.BytesIO(drawn)) as image:
+        assert image.format == "PNG"
+    with pytest.raises(ValueError, match="nothing to draw"):
+        draw_chart(speed())
+
+
+@pytest.mark.parametrize(
+    ("after", "row"),
+    [
+        ((40, 45), ["encode", "85", "42.5", "0.500× (0.444–0.562)", "less"]),
+        ((82, 92), ["encode", "85", "87", "1.02× (0.911–1.15)", "within the spread"]),
+        ((180,), ["encode", "85", "180", "2.12×", "of unknown spread"]),
+    ],
+)
+def test_two_runs_are_compared(after: tuple[float, ...], row: list[str]) -> None:
+    first, second = (
+        Table((speed(figure("ours", "encode", *ms), figure("ours", split, 1, 1)),))
+        for ms, split in (((80, 90), "text3"), (after, "point"))
+    )
+    text = render_comparison(first, second, metric="ms")
+    assert cells(text, "ours") == row
+    assert "Not alike" not in text
+
+
+def test_what_is_not_alike_is_told() -> None:
+    one, two = (speed(figure("ours", "encode", 9, 9)) for _ in range(2))
+    about = {"precision": "int8", "notes": "as usual", "versions": {"onnxruntime": "1.21"}}
+    changed = {"cpu": "Another", "settings": two.run.settings | {"subjects": {"ours": about}}}
+    other = Part(two.run.model_copy(update=changed), two.rows)
+    text = render_comparison(Table((one,)), Table((other,)), metric="ms")
+    for what in (
+        f"cpu: {one.run.cpu} and Another",
+        "ours, precision: fp32 and int8",
+        "version of onnxruntime: 1.20 and 1.21",
+    ):
+        assert f"**Not alike**: {what}" in text
+
+
+def test_only_subjects_are_compared_whatever_their_keys_and_strangers_refused() -> None:
+    a, b = (Table((speed(figure(key, "encode", 10, 10)),)) for key in "ab")
+    assert cells(render_comparison(a, b, metric="ms"), "a → b")[3] == "1.00×"
+    with pytest.raises(ValueError, match="share no s of a subject: a and b"):
+        render_comparison(a, b, metric="s")

@@ -1,0 +1,76 @@
+"""What every command shares: its options, where figures go, and how it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from benchmarks.intervals import Estimate
+from benchmarks.suite import Measuring, command
+from benchmarks.table import read_table
+
+
+def toy(
+    measured: Measuring,
+    names: Annotated[list[str], typer.Argument()],
+    folder: Path | None = None,
+    fails: bool = False,
+) -> None:
+    """Measures names."""
+    for name in measured.track(names, "measuring"):
+        measured.add(name, n=2, letters=Estimate(len(name), 0, 9), missing=None)
+        measured.save()
+    if fails:
+        raise ValueError("no\nmore")
+
+
+app = typer.Typer()
+app.command()(command("toy", toy))
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, arguments)
+    return done.exit_code, done.output
+
+
+def test_figures_go_where_they_are_asked_for(tmp_path: Path) -> None:
+    place = tmp_path / "found.jsonl"
+    code, said = run("ab", "abc", "--output", str(place), "--folder", str(tmp_path / "x"))
+    assert code == 0, said
+    assert "| abc | | letters | 3 (0–9) | 2 |" in said
+    last = read_table(place).parts[-1]
+    assert last.run.settings == {"names": ["ab", "abc"], "folder": "x", "fails": False}
+    assert last.value("abc", "letters") == 3
+    assert run("d", "--output", str(place))[0] == 0
+    assert [each.subjects for each in read_table(place).parts] == [["ab"], ["abc"], ["d"]]
+
+
+def test_what_was_measured_before_a_failure_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("ab", "--fails") == (1, "error: no more\n")
+    assert read_table(Path("runs/toy.jsonl")).get("ab", "letters") is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--output", "none/found.jsonl"], "the folder of none/found.jsonl does not exist"),
+        (["--output", "a.jsonl", "--write"], "give one"),
+        (["--output", "damaged.jsonl"], "damaged.jsonl, line 1"),
+    ],
+)
+def test_a_bad_place_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("damaged.jsonl").write_text("{\n", "utf-8")
+    code, said = run("ab", "--fails", *arguments)
+    assert code == 1
+    assert why in said
+    assert len(said.splitlines()) == 1

@@ -1,0 +1,182 @@
+"""A SAM that segments by colour and a CLIP that names colours: the class map is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.two_models import Everything, TwoModels, name_segments
+from samclip_sdk.picture.masks import mask_to_box
+from training.asked_pictures import AskedPicture
+
+RED, GREEN, BLUE, GREY = (220, 0, 0), (0, 220, 0), (0, 0, 220), (90, 90, 90)
+COLOURS = np.array([RED, GREEN, BLUE, GREY], np.float32)
+CLASSES = COLOURS / np.linalg.norm(COLOURS, axis=1, keepdims=True)
+SETTINGS = Everything(points_per_side=4)
+BACKGROUND = -1
+
+
+class ColourSam:
+    """Three masks: the pixels of the point's colour; the same, unstable; all, of little trust."""
+
+    trust = 1.0
+
+    def __init__(self) -> None:
+        self.encoded = 0
+
+    def encode_image(self, image: np.ndarray) -> np.ndarray:
+        self.encoded += 1
+        return image
+
+    def segment(self, image: np.ndarray, *, points: np.ndarray, multimask_output: bool) -> Any:
+        assert multimask_output
+        assert points.shape[1:] == (1, 2)
+        logits = np.full((len(points), 3, *image.shape[:2]), -9.0, np.float32)
+        for row, (x, y) in enumerate((points[:, 0] + 0.5).astype(int).tolist()):
+            own = (image == image[y, x]).all(axis=-1)
+            logits[row, 0][own] = 9.0
+            logits[row, 1][own] = 0.5
+            logits[row, 2] = 9.0
+        masks = logits.reshape(-1, *image.shape[:2]) > 0
+        return SimpleNamespace(
+            masks=masks,
+            low_res_masks=logits.reshape(masks.shape),
+            scores=self.trust * np.tile(np.array([0.95, 0.95, 0.2], np.float32), len(points)),
+            boxes=np.stack([mask_to_box(mask) for mask in masks]),
+        )
+
+
+class ColourClip:
+    resolution = 8
+    embed_dim = 3
+
+    def __init__(self) -> None:
+        self.embedded = 0
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        assert images.shape[1:] == (3, 8, 8)
+        self.embedded += len(images)
+        return F.normalize(images.flatten(2).median(dim=2).values, dim=1)
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """Grey, a red square at the top left, a green stripe below; 4 px cells."""
+    image = np.full((32, 32, 3), GREY, np.uint8)
+    image[:16, :16] = RED
+    image[20:, :] = GREEN
+    return image
+
+
+def paint(segments: tuple[np.ndarray, ...], classes: np.ndarray, *, labels: int) -> np.ndarray:
+    """The masks of labels as a class map."""
+    masks = name_segments(*segments, classes, labels=labels)
+    assert masks.sum(axis=0).max() <= 1
+    return np.where(masks.any(axis=0), masks.argmax(axis=0), BACKGROUND)
+
+
+NAMES = ("red", "green", "blue")
+
+
+def asked_of(picture: np.ndarray) -> AskedPicture:
+    masks = np.stack([(picture == colour).all(axis=-1) for colour in (RED, GREEN)])
+    return AskedPicture(picture, present=("red", "green"), masks=masks, absent=("blue",))
+
+
+def classes_of(names: Sequence[str]) -> np.ndarray:
+    """Names for nothing are grey's."""
+    return CLASSES[[NAMES.index(name) if name in NAMES else 3 for name in names]]
+
+
+def two_models(sam: ColourSam, clip: ColourClip, *tuning: AskedPicture) -> TwoModels:
+    teachers: Any = SimpleNamespace(sam=sam, clip=clip, classes=classes_of)
+    return TwoModels(teachers, tuning, settings=SETTINGS)
+
+
+def test_segments_are_found_once_each_and_named(picture: np.ndarray) -> None:
+    sam, clip = ColourSam(), ColourClip()
+    segments = two_models(sam, clip).look(picture).choose(SETTINGS)
+    # Sixteen points, three colours, of each the stable mask with the high score.
+    assert (sam.encoded, clip.embedded, len(segments[0])) == (1, 3, 3)
+    painted = paint(segments, CLASSES, labels=3)
+    assert (painted[:16, :16] == 0).all()
+    assert (painted[20:] == 1).all()
+    with_grey = paint(segments, CLASSES, labels=4)
+    assert set(np.unique(with_grey)) == {0, 1, 3}
+    # As a name for the background, grey paints nothing.
+    assert set(np.unique(paint(segments, CLASSES, labels=3))) == {0, 1, BACKGROUND}
+
+
+def test_both_ways_of_asking_two_models(picture: np.ndarray) -> None:
+    two = two_models(ColourSam(), ColourClip())
+    (one, forced, dear, _), (other, free, cheap, _) = two.ask(asked_of(picture))
+    assert (one, other) == ("two_models", "two_models_or_nothing")
+    assert dear == cheap == 3
+    assert forced.any(axis=0).all()  # every segment gets a label
+    assert not free[:, 3:13, 20:].any()
+    assert free[0, 3:13, 3:13].all()
+    assert not free[2].any()
+
+
+def test_a_picture_in_which_nothing_is_found(picture: np.ndarray) -> None:
+    clip = ColourClip()
+    segments = two_models(ColourSam(), clip).look(picture).choose(Everything(predicted_iou=0.99))
+    assert clip.embedded == 0
+    assert segments[1].shape == (0, 3)
+    assert (paint(segments, CLASSES, labels=4) == BACKGROUND).all()
+
+
+def test_a_picture_of_another_size(picture: np.ndarray) -> None:
+    large = picture.repeat(2, axis=0).repeat(2, axis=1)
+    segments = two_models(ColourSam(), ColourClip()).look(large).choose(SETTINGS)
+    assert segments[0].shape[1:] == (64, 64)
+    wide = two_models(ColourSam(), ColourClip()).look(picture[:16]).choose(SETTINGS)
+    assert wide[0].shape == (2, 16, 32)
+    painted = paint(wide, CLASSES, labels=4)
+    assert (painted[:, :16] == 0).all()
+    assert (painted[:, 16:] == 3).all()
+
+
+def test_small_segments_are_painted_over_large_ones() -> None:
+    masks = np.zeros((3, 4, 4), bool)
+    masks[0, :2, :2] = masks[1] = masks[2, :3] = True
+    segments = (masks, np.eye(3, dtype=np.float32))
+    expected = [[0, 0, 2, 2], [0, 0, 2, 2], [2, 2, 2, 2], [1, 1, 1, 1]]
+    painted = paint(segments, np.eye(3, dtype=np.float32), labels=3)
+    assert painted.tolist() == expected
+    apart = name_segments(*segments, np.eye(3, dtype=np.float32), labels=3)
+    assert [int(mask.sum()) for mask in apart] == [4, 4, 8]
+    # The last class stands for the background: it takes its place from what lies below.
+    free = paint(segments, np.eye(3, dtype=np.float32), labels=2)
+    assert free.tolist() == np.where(np.array(expected) == 2, BACKGROUND, expected).tolist()
+
+
+def test_thresholds_are_those_that_answer_best(picture: np.ndarray) -> None:
+    """SAM's own keep the right masks here; a SAM that trusts itself less needs others."""
+
+    class ModestSam(ColourSam):
+        trust = 0.6
+
+    for sam, least in ((ColourSam(), 0.2), (ModestSam(), 0.12)):
+        two = two_models(sam, ColourClip(), asked_of(picture))
+        found = two.settings
+        assert least < found.predicted_iou <= 0.88
+        assert found.points_per_side == SETTINGS.points_per_side
+        segments = two.look(picture).choose(found)
+        assert len(segments[0]) == 3
+        assert sam.encoded == 2  # once to tune, whatever the number of thresholds
+
+
+def test_candidates_are_shown_to_clip_once(picture: np.ndarray) -> None:
+    clip = ColourClip()
+    candidates = two_models(ColourSam(), clip).look(picture)
+    loose = candidates.choose(Everything(predicted_iou=0.0, stability=0.0))
+    seen = clip.embedded
+    strict = candidates.choose(SETTINGS)
+    assert clip.embedded == seen == len(loose[0]) > len(strict[0])
