@@ -57,6 +57,7 @@ LESS = frozenset({"CASES", "SEED", "PYTEST_ADDOPTS", "SAMCLIP_BUNDLE"})
 """Of the environment. With them a target tries less, or something else: it never sees them."""
 
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_OF_MAKE = re.compile(r"make(\[\d+\])?: ")
 _writing = threading.Lock()
 
 
@@ -181,7 +182,7 @@ def summarize(failed: Sequence[str], *, logs: Path) -> list[str]:
     for target in failed:
         log = (logs / f"{target}.log").read_text(encoding="utf-8", errors="replace")
         tests = list(dict.fromkeys(_FAILED.findall(log)))
-        said = [each for each in log.splitlines() if each and not each.startswith("make: ***")]
+        said = [each for each in log.splitlines() if each and not _OF_MAKE.match(each)]
         lines.append(f"{target}: {' '.join(tests or said[-1:])}")
     return lines[:LAST_LINES]
 
