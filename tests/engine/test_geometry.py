@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -139,13 +139,20 @@ def test_a_mask_comes_back_where_it_was(scene: tuple[Size, list[Box]]) -> None:
 def test_objects_in_tiles_come_back_where_they_were(
     scene: tuple[Size, list[Box]], grid: tuple[int, int], overlap: float
 ) -> None:
-    """Each view draws its part of each object: they are one, and whole."""
+    """Each view draws its part of each object: they are one, and whole.
+
+    To a pixel where no edge is nearer to the end of a view than a value of that view's mask.
+    """
     size, boxes = scene
     whole = Window(slice(0, size[0]), slice(0, size[1]))
     found = []
     for view, (x0, y0, x1, y1) in itertools.product(
         [whole, *Tiling(grid, overlap).place(*size)], boxes
     ):
+        value = max(view.size) / SIDE
+        for side, edges in ((view.columns, (x0, x1)), (view.rows, (y0, y1))):
+            for end, edge in itertools.product((side.start, side.stop), edges):
+                assume(edge == end or abs(edge - end) >= value)
         frame = Frame.fit(*view.size, resolution=RESOLUTION)
         left, top = view.columns.start, view.rows.start
         inside = (
