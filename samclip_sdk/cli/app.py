@@ -18,14 +18,17 @@ from samclip_sdk.cli.bundle import compile_engines, info, push, sign
 from samclip_sdk.cli.cluster import AnnotateCommand
 from samclip_sdk.cli.learn import learn
 from samclip_sdk.cli.picture import classify, embed, everything, instances, segment, text
+from samclip_sdk.cli.pictures import LabelCommand
 from samclip_sdk.cli.serve import serve
 from samclip_sdk.cli.terminal import print_line
 from samclip_sdk.cli.tune import tune
 from samclip_sdk.cli.verify import verify
 from samclip_sdk.cli.video import video
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (classify, segment, text, instances, everything, embed, learn):
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+for command in (classify, text, instances):
+    app.command(cls=LabelCommand)(command)
+for command in (segment, everything, embed, learn):
     app.command()(command)
 app.command(cls=AnnotateCommand)(annotate)
 app.command()(video)

@@ -11,29 +11,20 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from samclip_sdk.bundle.open import DEFAULT_MODEL
-from samclip_sdk.cli.checks import check_output, check_picture
-from samclip_sdk.cli.terminal import (
-    Display,
-    WrongUsageError,
-    print_json,
-    print_line,
-    print_table,
-)
+from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import SamClip
 from samclip_sdk.device.auto_records import AUTO
 from samclip_sdk.engine.options import MAX_INSTANCES
 from samclip_sdk.errors import PromptError, TextError, one_line
 from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
-from samclip_sdk.results.result_base import SUFFIXES, Result
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
 from samclip_sdk.runtimes.table import PRECISIONS, RUNTIMES
 from samclip_sdk.system.progress import no_progress
 
 MODEL_HELP = "a bundle's folder, .zip or name, or org/name or org/name@revision of a hub"
-ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE", help="the picture")]
 OtherPicture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="a picture")]
 Labels = Annotated[
-    list[str] | None, typer.Argument(metavar="LABEL", help="nouns, such as: dog 'red car'")
+    list[str] | None, typer.Argument(metavar="LABEL", help="nouns, such as: dog cat")
 ]
 Vocabulary = Annotated[
     Path | None,
@@ -128,8 +119,11 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """Labels from a file or a vocabulary pack, beside those of the command line."""
+    """Labels from options, a file or a vocabulary pack, beside those of the command line."""
 
+    label: Annotated[
+        list[str] | None, typer.Option(help="a noun to look for, such as dog; repeatable")
+    ] = None
     labels_file: Annotated[
         Path | None, typer.Option(help="instead of them a text file, with a label in each line")
     ] = None
@@ -143,12 +137,13 @@ class LabelOptions:
             WrongUsageError: there are no labels, or both labels and a file.
             TextError: the file cannot be read as text.
         """
+        labels = [*(labels or ()), *(self.label or ())]
         if not labels and self.labels_file is None and self.vocabulary is not None:
             return []
         if bool(labels) == (self.labels_file is not None):
             raise WrongUsageError("give labels or --labels-file, one of the two")
         if self.labels_file is None:
-            return list(labels or ())
+            return labels
         try:
             lines = self.labels_file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, ValueError) as error:  # ValueError: not UTF-8, or NUL in the name
@@ -162,49 +157,6 @@ class LabelOptions:
         """Loads the vocabulary, if there is one; returns the given labels, or else its own."""
         packed = samclip.load_vocabulary(self.vocabulary) if self.vocabulary else ()
         return labels or packed
-
-
-@dataclass(frozen=True)
-class ResultOptions:
-    """The outputs of the result for a picture."""
-
-    output: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="write an overlay (.png, .jpg), the result with COCO masks (.json) or arrays "
-            "(.npz); repeatable",
-        ),
-    ] = None
-    as_json: AsJson = False
-
-    def check(self, image: Path) -> None:
-        """Refuses files that cannot be read or written, before a model is opened for them.
-
-        Raises:
-            WrongUsageError: an output has another ending.
-            StorageError: an output cannot be written.
-            ImageError: there is no such picture.
-        """
-        for path in self.output or ():
-            check_output(path, endings=SUFFIXES)
-        check_picture(image)
-
-    def save(self, result: Result[object]) -> None:
-        """Writes the outputs."""
-        for path in self.output or ():
-            result.save(path)
-
-    def show(
-        self, result: Result[object], *, columns: Sequence[str], rows: Sequence[Sequence[str]]
-    ) -> None:
-        """Prints the result: as JSON, or as a table and the times of its steps."""
-        if self.as_json:
-            print_json(result.to_json())
-            return
-        print_table(columns, rows)
-        print_line(", ".join(f"{step} {ms:.0f} ms" for step, ms in result.speed.items()))
 
 
 @dataclass(frozen=True)

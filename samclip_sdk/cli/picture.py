@@ -1,8 +1,8 @@
-"""The commands for one picture: `samclip classify | segment | text | instances | ...`."""
+"""The commands for pictures: `samclip classify | segment | text | instances | ...`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,49 +13,66 @@ from samclip_sdk.cli.checks import check_output, check_picture, read_numbers
 from samclip_sdk.cli.options import (
     AsJson,
     GridOptions,
-    ImagePath,
     InstanceOptions,
     LabelOptions,
-    Labels,
     MaskThreshold,
     ModelOptions,
     OtherPicture,
-    ResultOptions,
     RunOptions,
     TextOptions,
     TileOptions,
     grouped,
 )
+from samclip_sdk.cli.pictures import (
+    Pictures,
+    PicturesAndLabels,
+    Question,
+    ResultOptions,
+    Row,
+    answer_pictures,
+)
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_table, working
+from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.prompt_masks import Masks
+from samclip_sdk.results.result_base import SUFFIXES
+from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.system.atomic_file import atomic_file
+
+_OBJECT_COLUMNS = (
+    *("label", "score", "label fits", "predicted IoU", "stability"),
+    *("of the picture", "box"),
+)
 
 
 @grouped
 def classify(
-    image: ImagePath,
-    labels: Labels = None,
+    words: PicturesAndLabels,
     *,
     given: LabelOptions,
     answer: ResultOptions,
     opened: ModelOptions,
     run: RunOptions,
 ) -> None:
-    """Tell which of the labels describes the picture best."""
-    with working("classifying") as display:
-        names = given.read(labels)
-        answer.check(image)
-        with opened.load(run, display=display, text_cache=given.text_cache) as samclip:
-            result = samclip.classify(image, given.known(samclip, names))
-        answer.save(result)
-    ranked = sorted(result, key=lambda each: -each.prob)
-    rows = [(each.label, f"{each.prob:.3f}", f"{each.presence:.3f}") for each in ranked]
-    answer.show(result, columns=("label", "probability", "presence"), rows=rows)
+    """Tell which of the labels describes each picture best."""
+
+    def rows_of(result: Classification) -> Iterator[Row]:
+        for each in sorted(result, key=lambda each: -each.prob):
+            yield each.label, f"{each.prob:.3f}", f"{each.presence:.3f}"
+
+    question = Question(
+        "classifying",
+        lambda samclip, images, labels: samclip.classify(images, labels),
+        columns=("label", "probability", "presence"),
+        rows_of=rows_of,
+        endings=SUFFIXES,
+    )
+    answer_pictures(words, question, given=given, answer=answer, opened=opened, run=run)
 
 
 @grouped
 def segment(
-    image: ImagePath,
+    images: Pictures,
     *,
     point: Annotated[
         list[str] | None,
@@ -72,41 +89,38 @@ def segment(
     opened: ModelOptions,
     run: RunOptions,
 ) -> None:
-    """Segment by points and boxes, in pixels of the picture."""
-    with working("segmenting") as display:
+    """Segment by points and boxes, in pixels of each picture."""
+    with working("segmenting"):
         points = [read_numbers(text, option="--point", counts=(2, 3)) for text in point or ()]
         point_labels = [_point_label(each) for each in points]
         boxes = [read_numbers(text, option="--box", counts=(4,)) for text in box or ()]
         if not points and not boxes:
             raise WrongUsageError("give --point or --box")
-        answer.check(image)
-        with opened.load(run, display=display) as samclip:
-            result = samclip.segment(
-                image,
-                points=[[each[:2] for each in points]] if points else None,
-                point_labels=[point_labels] if points else None,
-                boxes=boxes or None,
-                multimask_output=multimask,
-                mask_threshold=mask_threshold,
-            )
-        answer.save(result)
-    rows = [
-        (
-            str(item.prompt_index),
-            f"{item.score:.3f}",
-            f"{item.mask.mean():.1%}",
-            " ".join(f"{edge:.0f}" for edge in item.box),
-        )
-        for item in result
-    ]
-    columns = ("prompt", "predicted IoU", "of the picture", "box")
-    answer.show(result, columns=columns, rows=rows)
+
+    def rows_of(result: Masks) -> Iterator[Row]:
+        for item in result:
+            box = " ".join(f"{edge:.0f}" for edge in item.box)
+            yield str(item.prompt_index), f"{item.score:.3f}", f"{item.mask.mean():.1%}", box
+
+    question = Question(
+        "segmenting",
+        lambda samclip, images, _: samclip.segment(
+            images,
+            points=[[each[:2] for each in points]] if points else None,
+            point_labels=[point_labels] if points else None,
+            boxes=boxes or None,
+            multimask_output=multimask,
+            mask_threshold=mask_threshold,
+        ),
+        columns=("prompt", "predicted IoU", "of the picture", "box"),
+        rows_of=rows_of,
+    )
+    answer_pictures(images, question, given=None, answer=answer, opened=opened, run=run)
 
 
 @grouped
 def text(
-    image: ImagePath,
-    labels: Labels = None,
+    words: PicturesAndLabels,
     *,
     given: LabelOptions,
     asked: TextOptions,
@@ -115,36 +129,38 @@ def text(
     opened: ModelOptions,
     run: RunOptions,
 ) -> None:
-    """Find labels in the picture: a mask for each one that is present."""
-    with working("segmenting") as display:
-        names = given.read(labels)
+    """Find labels in each picture: a mask for each one that is present."""
+    with working("segmenting"):
         tiles = cut.read()
-        answer.check(image)
-        with opened.load(run, display=display, text_cache=given.text_cache) as samclip:
-            result = samclip.segment_text(
-                image,
-                given.known(samclip, names),
-                threshold=asked.threshold,
-                mask_threshold=asked.mask_threshold,
-                points_per_class=asked.points_per_class,
-                refine=asked.refine,
-                tiles=tiles,
-                tile_overlap=cut.tile_overlap,
-            )
-        answer.save(result)
-    height, width = result.size
-    shares = dict(zip(result.labels, result.masks.areas / (height * width), strict=True))
-    rows = [
-        (label, f"{presence:.3f}", f"{shares[label]:.1%}" if label in result else "absent")
-        for label, presence in zip(result.asked.labels, result.asked.presence, strict=True)
-    ]
-    answer.show(result, columns=("label", "presence", "of the picture"), rows=rows)
+
+    def rows_of(result: TextMasks) -> Iterator[Row]:
+        height, width = result.size
+        shares = dict(zip(result.labels, result.masks.areas / (height * width), strict=True))
+        for label, presence in zip(result.asked.labels, result.asked.presence, strict=True):
+            share = f"{shares[label]:.1%}" if label in result else "absent"
+            yield label, f"{presence:.3f}", share
+
+    question = Question(
+        "segmenting",
+        lambda samclip, images, labels: samclip.segment_text(
+            images,
+            labels,
+            threshold=asked.threshold,
+            mask_threshold=asked.mask_threshold,
+            points_per_class=asked.points_per_class,
+            refine=asked.refine,
+            tiles=tiles,
+            tile_overlap=cut.tile_overlap,
+        ),
+        columns=("label", "presence", "of the picture"),
+        rows_of=rows_of,
+    )
+    answer_pictures(words, question, given=given, answer=answer, opened=opened, run=run)
 
 
 @grouped
 def instances(
-    image: ImagePath,
-    labels: Labels = None,
+    words: PicturesAndLabels,
     *,
     given: LabelOptions,
     asked: InstanceOptions,
@@ -153,34 +169,31 @@ def instances(
     opened: ModelOptions,
     run: RunOptions,
 ) -> None:
-    """Find the objects of labels in the picture: a mask for each one."""
-    with working("segmenting") as display:
-        names = given.read(labels)
+    """Find the objects of labels in each picture: a mask for each one."""
+    with working("segmenting"):
         tiles = cut.read()
-        answer.check(image)
-        with opened.load(run, display=display, text_cache=given.text_cache) as samclip:
-            result = samclip.segment_instances(
-                image,
-                given.known(samclip, names),
-                threshold=asked.threshold,
-                mask_threshold=asked.mask_threshold,
-                points_per_class=asked.points_per_class,
-                max_instances=asked.max_instances,
-                tiles=tiles,
-                tile_overlap=cut.tile_overlap,
-            )
-        answer.save(result)
-    _print_objects(result, answer=answer)
+    question = Question(
+        "segmenting",
+        lambda samclip, images, labels: samclip.segment_instances(
+            images,
+            labels,
+            threshold=asked.threshold,
+            mask_threshold=asked.mask_threshold,
+            points_per_class=asked.points_per_class,
+            max_instances=asked.max_instances,
+            tiles=tiles,
+            tile_overlap=cut.tile_overlap,
+        ),
+        columns=_OBJECT_COLUMNS,
+        rows_of=_object_rows,
+    )
+    answer_pictures(words, question, given=given, answer=answer, opened=opened, run=run)
 
 
 @grouped
 def everything(
-    image: ImagePath,
+    images: Pictures,
     *,
-    labels: Annotated[
-        list[str] | None,
-        typer.Option(help="a name for masks, such as dog; repeatable"),
-    ] = None,
     given: LabelOptions,
     asked: GridOptions,
     cut: TileOptions,
@@ -188,25 +201,27 @@ def everything(
     opened: ModelOptions,
     run: RunOptions,
 ) -> None:
-    """Segment everything in the picture, and name it: with the bundle's nouns, or yours."""
-    with working("segmenting") as display:
-        names = given.read(labels) if labels or given.labels_file else []
+    """Segment everything in each picture, and name it: with the bundle's nouns, or yours."""
+    with working("segmenting"):
         tiles = cut.read()
-        answer.check(image)
-        with opened.load(run, display=display, text_cache=given.text_cache) as samclip:
-            result = samclip.segment_everything(
-                image,
-                given.known(samclip, names) or None,
-                points_per_side=asked.points_per_side,
-                pred_iou_thresh=asked.pred_iou_thresh,
-                stability_score_thresh=asked.stability_score_thresh,
-                stability_score_offset=asked.stability_score_offset,
-                box_nms_thresh=asked.box_nms_thresh,
-                tiles=tiles,
-                tile_overlap=cut.tile_overlap,
-            )
-        answer.save(result)
-    _print_objects(result, answer=answer)
+        names = given.read(()) if given.label or given.labels_file else []
+    question = Question(
+        "segmenting",
+        lambda samclip, images, _: samclip.segment_everything(
+            images,
+            given.known(samclip, names) or None,
+            points_per_side=asked.points_per_side,
+            pred_iou_thresh=asked.pred_iou_thresh,
+            stability_score_thresh=asked.stability_score_thresh,
+            stability_score_offset=asked.stability_score_offset,
+            box_nms_thresh=asked.box_nms_thresh,
+            tiles=tiles,
+            tile_overlap=cut.tile_overlap,
+        ),
+        columns=_OBJECT_COLUMNS,
+        rows_of=_object_rows,
+    )
+    answer_pictures(images, question, given=None, answer=answer, opened=opened, run=run)
 
 
 @grouped
@@ -250,9 +265,9 @@ def embed(
     print_table(("of", f"{embeddings.shape[1]} numbers"), rows)
 
 
-def _print_objects(result: Instances, *, answer: ResultOptions) -> None:
-    rows = [
-        (
+def _object_rows(result: Instances) -> Iterator[Row]:
+    for item in result:
+        yield (
             item.label or "-",
             f"{item.score:.3f}",
             f"{item.label_score:.3f}" if item.label else "-",
@@ -261,13 +276,6 @@ def _print_objects(result: Instances, *, answer: ResultOptions) -> None:
             f"{item.mask.mean():.1%}",
             " ".join(f"{edge:.0f}" for edge in item.box),
         )
-        for item in result
-    ]
-    columns = (
-        *("label", "score", "label fits", "predicted IoU", "stability"),
-        *("of the picture", "box"),
-    )
-    answer.show(result, columns=columns, rows=rows)
 
 
 def _point_label(point: Sequence[float]) -> int:

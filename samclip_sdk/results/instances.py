@@ -16,7 +16,6 @@ from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
     Labelled,
     MaskResult,
-    coco_annotation,
     counted,
     described,
     import_supervision,
@@ -101,22 +100,18 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
         return self.masks.areas
 
     def to_dict(self) -> dict[str, Any]:
-        """One annotation (COCO) for each object, with its label and scores."""
-        return {
-            "size": list(self.size),
-            "annotations": [
-                {
-                    "label": label,
-                    "score": float(self.scores[place]),
-                    "label_score": float(self.label_scores[place]),
-                    "predicted_iou": float(self.predicted_ious[place]),
-                    "stability_score": float(self.stability_scores[place]),
-                    **coco_annotation(self.masks.packed[place], size=self.size),
-                }
-                for place, label in enumerate(self.labels)
-            ],
-            "speed": dict(self.speed),
-        }
+        """A COCO data set with an annotation for each object, its label and its scores."""
+        own = [
+            {
+                "label": label,
+                "score": float(self.scores[place]),
+                "label_score": float(self.label_scores[place]),
+                "predicted_iou": float(self.predicted_ious[place]),
+                "stability_score": float(self.stability_scores[place]),
+            }
+            for place, label in enumerate(self.labels)
+        ]
+        return {**self._coco(own), "speed": dict(self.speed)}
 
     def to_supervision(self) -> supervision.Detections:
         """Converts to supervision's `Detections`; `class_id` is the index among the labels asked.
@@ -133,6 +128,12 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
             data={"class_name": np.array(self.labels, dtype=np.str_)},
         )
         return result
+
+    def _classes(self) -> tuple[list[int], dict[int, str]]:
+        classes = np.maximum(self.label_index, 0).tolist()
+        return classes, {
+            each: name or "object" for each, name in zip(classes, self.labels, strict=True)
+        }
 
     def _item(self, place: int) -> Instance:
         return Instance(

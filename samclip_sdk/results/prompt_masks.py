@@ -15,7 +15,6 @@ from samclip_sdk.results.frozen import freeze_array, freeze_masks
 from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
     MaskResult,
-    coco_annotation,
     counted,
     described,
     import_supervision,
@@ -86,21 +85,10 @@ class Masks(MaskResult[Mask]):
         return self.boxes
 
     def to_dict(self) -> dict[str, Any]:
-        """One annotation for each mask: prompt_index, score, bbox, area, segmentation (RLE)."""
-        rows = zip(
-            self.masks.packed,
-            self.scores.tolist(),
-            self.prompt_index.tolist(),
-            strict=True,
-        )
-        return {
-            "size": list(self.size),
-            "annotations": [
-                {"prompt_index": prompt, "score": score, **coco_annotation(mask, size=self.size)}
-                for mask, score, prompt in rows
-            ],
-            "speed": dict(self.speed),
-        }
+        """A COCO data set with an annotation for each mask, its prompt_index and its score."""
+        rows = zip(self.prompt_index.tolist(), self.scores.tolist(), strict=True)
+        own = [{"prompt_index": prompt, "score": score} for prompt, score in rows]
+        return {**self._coco(own), "speed": dict(self.speed)}
 
     def to_supervision(self) -> supervision.Detections:
         """Converts to supervision's `Detections`; `class_id` is the prompt, as `prompt_index`."""
@@ -112,6 +100,9 @@ class Masks(MaskResult[Mask]):
             data={"prompt_index": self.prompt_index.copy()},
         )
         return result
+
+    def _classes(self) -> tuple[list[int], dict[int, str]]:
+        return [0] * len(self), {0: "object"}
 
     def _item(self, place: int) -> Mask:
         return Mask(

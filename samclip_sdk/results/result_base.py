@@ -18,7 +18,8 @@ from PIL import Image, ImageShow
 from samclip_sdk.errors import ImageError, RuntimeMissingError, one_line
 from samclip_sdk.picture.image import ImageOrigin, ImageSource, load_image
 from samclip_sdk.picture.masks import mask_to_polygons
-from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
+from samclip_sdk.results.formats import coco_dataset, csv_table, yolo_lines
 from samclip_sdk.results.frozen import Frozen
 from samclip_sdk.results.row_items import MaskItem
 from samclip_sdk.system.atomic_file import atomic_file, check_suffix, check_target
@@ -31,7 +32,10 @@ MaskRow = TypeVar("MaskRow", bound=MaskItem, covariant=True)
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 SUFFIXES = (*_FORMATS, ".json", ".npz")
-"""The suffixes that `save` takes: for overlays, and for the result itself."""
+"""The suffixes that every result's `save` takes: for overlays, and for the result itself."""
+
+MASK_SUFFIXES = (*SUFFIXES, ".csv", ".txt")
+"""Those of results of masks: also a table, and lines of YOLO."""
 
 _NOTEBOOK_PX = 1280
 _NAMED = 5
@@ -49,6 +53,9 @@ class Result(Frozen, ABC, Generic[Item]):
 
     ROWS: ClassVar[tuple[str, ...]]
     """The fields that have one entry for each row."""
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = SUFFIXES
+    """The suffixes that `save` takes."""
 
     speed: Mapping[str, float]
     origin: ImageOrigin | None
@@ -89,13 +96,7 @@ class Result(Frozen, ABC, Generic[Item]):
         Raises:
             ImageError: no image is known, it cannot be read (any more), or has another size.
         """
-        source = self.origin if image is None else image
-        if source is None:
-            raise ImageError(
-                "the image behind this result is not known, since an embedding from a file and a "
-                "pickled result do not hold it: give image="
-            )
-        return self._draw(load_image(source))
+        return self._draw(self._pixels(image))
 
     def show(self, image: ImageSource | None = None) -> None:
         """Opens the drawing in the system's viewer; a notebook shows a result by itself.
@@ -114,7 +115,7 @@ class Result(Frozen, ABC, Generic[Item]):
         """The result as plain lists, numbers and text, ready for JSON."""
 
     def to_json(self) -> str:
-        """The result as one line of JSON; masks are COCO's compressed RLE."""
+        """The result as one line of JSON; of masks a COCO data set, which pycocotools loads."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def save(self, path: str | os.PathLike[str], *, image: ImageSource | None = None) -> None:
@@ -122,26 +123,26 @@ class Result(Frozen, ABC, Generic[Item]):
 
         Args:
             path: ends in .png or .jpg (an overlay), .json, or .npz (every array under its field's
-                name).
+                name); of masks also in .csv (a table) or .txt (YOLO's lines).
             image: for an overlay, as in `plot`.
 
         Raises:
             ImageError: `plot` has no image to draw an overlay on.
             StorageError: another suffix, no path, or the file cannot be written.
         """
-        suffix = check_suffix(path, *SUFFIXES)
+        suffix = check_suffix(path, *self.SUFFIXES)
         check_target(path)
         if suffix in _FORMATS:
             content = _encoded(Image.fromarray(self.plot(image)), _FORMATS[suffix])
             with atomic_file(path) as file:
                 file.write(content)
-        elif suffix == ".json":
-            text = self.to_json()
-            with atomic_file(path) as file:
-                file.write(text.encode("utf-8"))
-        else:
+        elif suffix == ".npz":
             with atomic_file(path) as file:
                 np.savez_compressed(file, **self._arrays())
+        else:
+            text = self._text(suffix)
+            with atomic_file(path) as file:
+                file.write(text.encode("utf-8"))
 
     def _repr_png_(self) -> bytes | None:
         """The drawing for a notebook; None, and so the text, without an image."""
@@ -152,6 +153,16 @@ class Result(Frozen, ABC, Generic[Item]):
         picture.thumbnail((_NOTEBOOK_PX, _NOTEBOOK_PX))
         return _encoded(picture, "PNG")
 
+    def _pixels(self, image: ImageSource | None) -> NDArray[np.uint8]:
+        """The pixels of an image, or of the result's own."""
+        source = self.origin if image is None else image
+        if source is None:
+            raise ImageError(
+                "the image behind this result is not known, since an embedding from a file and a "
+                "pickled result do not hold it: give image="
+            )
+        return load_image(source)
+
     @abstractmethod
     def _item(self, place: int) -> Item:
         """The item at an index from 0 to the length."""
@@ -159,6 +170,10 @@ class Result(Frozen, ABC, Generic[Item]):
     @abstractmethod
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Draws the result over an image."""
+
+    def _text(self, suffix: str) -> str:
+        """The content of a text file with this suffix."""
+        return self.to_json()
 
     def _arrays(self) -> dict[str, Any]:
         """Every field that an .npz holds, by name."""
@@ -168,6 +183,10 @@ class Result(Frozen, ABC, Generic[Item]):
 
 class MaskResult(Result[MaskRow]):
     """Base of the results whose items are masks."""
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = MASK_SUFFIXES
+
+    masks: PackedMasks
 
     @property
     @abstractmethod
@@ -188,6 +207,61 @@ class MaskResult(Result[MaskRow]):
             tolerance_px: how far an outline may leave the mask's edge, for fewer corners.
         """
         return [item.polygons(tolerance_px=tolerance_px) for item in self]
+
+    def cut_out(self, image: ImageSource | None = None) -> NDArray[np.uint8]:
+        """The image without its background: uint8 [H,W,4], RGBA, transparent outside all masks.
+
+        `found["dog"].cut_out()` cuts out the dog, and
+        `PIL.Image.fromarray(found.cut_out()).save("dog.png")` writes it.
+
+        Args:
+            image: as in `plot`.
+
+        Raises:
+            ImageError: as in `plot`.
+        """
+        pixels = self._pixels(image)
+        self._check_size(pixels)
+        shown = np.zeros(self.size, dtype=bool)
+        for mask in self.masks.packed:
+            mask.draw(shown)
+        return np.dstack([pixels, np.where(shown, np.uint8(255), np.uint8(0))])
+
+    def to_yolo(self) -> str:
+        """The outlines as YOLO's lines for segmentation, `CLASS X Y X Y ...`, one for each mask.
+
+        Classes count from 0: the indexes of the labels among all asked, or 0 without labels. An
+        empty mask has no line.
+        """
+        outlines = (item.polygons() for item in self)
+        return yolo_lines(outlines, size=self.size, classes=self._classes()[0])
+
+    def to_csv(self) -> str:
+        """A table with a row for each mask: image, label, score, box, area and RLE counts."""
+        return csv_table(self.to_dict()["annotations"], file_name=self._file_name())
+
+    @abstractmethod
+    def _classes(self) -> tuple[list[int], dict[int, str]]:
+        """The class of each item, from 0, and the names of all classes."""
+
+    def _text(self, suffix: str) -> str:
+        writers = {".csv": self.to_csv, ".txt": self.to_yolo}
+        return writers.get(suffix, self.to_json)()
+
+    def _coco(self, own: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """A COCO data set of the image, with fields of the result's own for each mask."""
+        packed = zip(own, self.masks.packed, strict=True)
+        classes, names = self._classes()
+        return coco_dataset(
+            ({**each, **coco_annotation(mask, size=self.size)} for each, mask in packed),
+            file_name=self._file_name(),
+            size=self.size,
+            classes=classes,
+            names=names,
+        )
+
+    def _file_name(self) -> str:
+        return os.path.basename(self.origin) if isinstance(self.origin, str) else "image"
 
     def _size(self) -> str:
         height, width = self.size

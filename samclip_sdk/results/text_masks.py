@@ -16,7 +16,6 @@ from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
     Labelled,
     MaskResult,
-    coco_annotation,
     counted,
     described,
     import_supervision,
@@ -143,22 +142,20 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         return self.masks[self.labels.index(label)]
 
     def to_dict(self) -> dict[str, Any]:
-        """All asked labels with their presence, and one annotation (COCO) for each present one."""
-        annotations = [
+        """A COCO data set with an annotation for each present label, and all asked labels."""
+        own = [
             {
                 "label": label,
                 "presence": float(self.presence[place]),
                 "score": float(self.scores[place]),
                 "points": self.points[place].tolist(),
-                **coco_annotation(self.masks.packed[place], size=self.size),
             }
             for place, label in enumerate(self.labels)
         ]
         return {
-            "size": list(self.size),
+            **self._coco(own),
             "labels": list(self.asked.labels),
             "presence": self.asked.presence.tolist(),
-            "annotations": annotations,
             "speed": dict(self.speed),
         }
 
@@ -176,6 +173,9 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
     def _check_label(self, label: str) -> None:
         if label not in self.asked.labels:
             raise KeyError(label)
+
+    def _classes(self) -> tuple[list[int], dict[int, str]]:
+        return self.label_index.tolist(), dict(enumerate(self.asked.labels))
 
     def _item(self, place: int) -> TextMask:
         return TextMask(

@@ -70,7 +70,7 @@ class TrackedInstances(Instances):
         """The frame's number and name, and one annotation (COCO) for each object, with its id."""
         found = super().to_dict()
         pairs = zip(self.ids.tolist(), found["annotations"], strict=True)
-        annotations = [{"id": each, **annotation} for each, annotation in pairs]
+        annotations = [{**annotation, "id": each} for each, annotation in pairs]
         frame = {"frame_index": self.frame_index, "frame_name": self.frame_name}
         return {**frame, "encoded": self.encoded, **found, "annotations": annotations}
 

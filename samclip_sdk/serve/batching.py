@@ -210,8 +210,7 @@ class BatchAnswerer:
                 form=ask["format"],
             )
             rows[kind] += [PromptRow(place, index, prompts) for index in range(len(prompts))]
-            size = [image.frame.height_px, image.frame.width_px]
-            answers[place] = {"size": size, "annotations": [], "speed": defaultdict(float)}
+            answers[place] = {"annotations": [], "speed": defaultdict(float)}
         for kind, of_kind in rows.items():
             at_once = self._at_once(kind, frame=image.frame)
             for start in range(0, len(of_kind), at_once):
@@ -242,8 +241,10 @@ class BatchAnswerer:
         found = result_to_dict(drawn, form=kind.form)
         for annotation in found["annotations"]:
             row = rows[annotation["prompt_index"]]
-            answers[row.place]["annotations"].append({**annotation, "prompt_index": row.own})
+            own = answers[row.place]["annotations"]
+            own.append({**annotation, "id": len(own) + 1, "prompt_index": row.own})
         for place in {row.place for row in rows}:
+            answers[place] |= {name: found[name] for name in ("images", "categories")}
             for step, took_ms in found["speed"].items():
                 answers[place]["speed"][step] += took_ms
 

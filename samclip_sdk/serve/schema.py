@@ -161,9 +161,29 @@ class ClassifiedImages(ResponseModel):
     answers: list[Classified]
 
 
+class PictureSize(ResponseModel):
+    """The picture, as COCO lists it."""
+
+    id: int
+    file_name: str
+    height: int = Field(description="in pixels, of the upright picture")
+    width: int
+
+
+class Category(ResponseModel):
+    """A label, as COCO lists it; of prompts "object"."""
+
+    id: int
+    name: str
+
+
 class Annotation(ResponseModel):
     """A mask, in the fields of COCO."""
 
+    id: int
+    image_id: int
+    category_id: int
+    iscrowd: int
     score: float
     bbox: list[float] = Field(description="x, y, width, height in pixels")
     area: int = Field(description="the number of pixels")
@@ -196,9 +216,10 @@ class ObjectAnnotation(Annotation):
 
 
 class Masks(ResponseModel):
-    """The masks of a picture."""
+    """The masks of a picture: a data set that readers of COCO load."""
 
-    size: list[int] = Field(description="height and width of the picture")
+    images: list[PictureSize] = Field(description="this picture alone")
+    categories: list[Category]
     annotations: list[PromptAnnotation | LabelAnnotation | ObjectAnnotation]
     speed: dict[str, float] = Field(description="milliseconds by step")
     labels: list[str] | None = Field(default=None, description="without `instances`: the labels")

@@ -110,7 +110,7 @@ class TestAnswers:
         assert 0 < len(fewer) <= len(found)
         labels = tmp_path / "labels.txt"
         labels.write_text("dog\nboat\n")
-        named = answer("everything", DOG, *coarse, "--labels", "dog", "--labels", "boat")
+        named = answer("everything", DOG, *coarse, "--label", "dog", "--label", "boat")
         assert [each["bbox"] for each in named["annotations"]] == [each["bbox"] for each in found]
         assert "dog" in {each["label"] for each in named["annotations"]}
         assert " dog " in table("everything", DOG, *coarse, "--labels-file", str(labels))
@@ -223,7 +223,7 @@ class TestErrors:
             "text DOG dog --tile-overlap 0.3",
             "everything DOG --tiles 2x3x4",
             "everything DOG -o masks.gif",
-            "everything DOG --labels dog --labels-file DOG",
+            "everything DOG --label dog --labels-file DOG",
             "segment DOG",
             *(f"segment DOG --point {point}" for point in ("9", "x,y", "9,9,0.5")),
             "segment DOG --box 1,2,3",

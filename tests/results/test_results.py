@@ -379,7 +379,8 @@ def test_plot_refuses_another_image(make: Any) -> None:
 def test_json_is_coco() -> None:
     """With what each kind of result tells of its own."""
     said, texts, things = (json.loads(each().to_json()) for each in (masks, text_masks, instances))
-    assert (said["size"], said["speed"]) == ([HEIGHT, WIDTH], {"decode_ms": 2.0})
+    (image,) = said["images"]
+    assert (image["height"], image["width"], said["speed"]) == (HEIGHT, WIDTH, {"decode_ms": 2.0})
     first, second, empty = said["annotations"]
     assert (first["bbox"], first["area"], first["prompt_index"]) == ([30, 10, 20, 10], 200, 0)
     assert first["score"] == pytest.approx(0.9)

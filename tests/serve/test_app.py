@@ -102,7 +102,8 @@ def test_pictures_are_answered_in_their_order(client: httpx.Client) -> None:
     files = [("image", CAT), ("image", DOG)]
     request = {"request": '{"labels": ["dog"]}'}
     found = client.post("/v1/text", files=files, data=request).json()["answers"]
-    assert [each["size"] for each in found] == [[300, 451], [384, 288]]
+    sizes = [(each["images"][0]["height"], each["images"][0]["width"]) for each in found]
+    assert sizes == [(300, 451), (384, 288)]
 
 
 def test_masks_come_in_three_forms_of_the_same(client: httpx.Client, model: SamClip) -> None:

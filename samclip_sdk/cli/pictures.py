@@ -1,0 +1,239 @@
+"""The pictures of a command, and what it prints and writes for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+from typer.core import TyperCommand
+
+from samclip_sdk.annotate.remote_files import RemotePicture, is_url
+from samclip_sdk.cli.checks import check_ending, check_picture
+from samclip_sdk.cli.options import AsJson, LabelOptions, ModelOptions, RunOptions
+from samclip_sdk.cli.terminal import (
+    WrongUsageError,
+    print_json,
+    print_line,
+    print_table,
+    working,
+)
+from samclip_sdk.client import SamClip
+from samclip_sdk.errors import one_line
+from samclip_sdk.picture.image import PICTURE_ENDINGS
+from samclip_sdk.results.result_base import MASK_SUFFIXES, Result
+from samclip_sdk.system.atomic_file import check_target
+
+Row = tuple[str, ...]
+
+NAME = "{name}"
+"""What stands in an output for the name of a picture, without its ending."""
+
+Pictures = Annotated[list[str], typer.Argument(metavar="IMAGE", help="the pictures")]
+PicturesAndLabels = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE LABEL", help="the pictures, and then nouns to look for, such as: dog"
+    ),
+]
+
+_LABEL = "--label"
+
+
+class LabelCommand(TyperCommand):
+    """A command whose labels may stand behind `--`: `samclip classify *.jpg -- dog cat`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Typer's own, with `--label` before each word behind `--`."""
+        if "--" in args:
+            place = args.index("--")
+            labels = [word for label in args[place + 1 :] for word in (_LABEL, label)]
+            args = [*args[:place], *labels]
+        return super().parse_args(ctx, args)
+
+
+def read_arguments(words: Sequence[str], given: LabelOptions) -> tuple[list[str], list[str]]:
+    """Tells pictures from labels.
+
+    The first word is a picture, and so are those behind it that end as pictures do; labels follow.
+    With `--label` every word is a picture.
+
+    Returns:
+        The pictures and the labels.
+
+    Raises:
+        WrongUsageError: a word behind the pictures is a file, or there are no labels.
+        TextError: the file of labels cannot be read as text.
+    """
+    count = len(words)
+    if not given.label:
+        count = next((i for i, word in enumerate(words) if i and not _is_picture(word)), count)
+    for word in words[count:]:
+        if _is_picture(word) or _is_file(word):
+            raise WrongUsageError(
+                f"{one_line(word)} stands among the labels, and is a file: give the pictures "
+                f"first, and labels with {_LABEL} or behind --"
+            )
+    return list(words[:count]), given.read(words[count:])
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """The pictures' results: where they go, and whether a picture may be fetched."""
+
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="write an overlay (.png, .jpg), the result (.json: COCO, .npz: arrays), or of "
+            f"masks a table (.csv) or YOLO's lines (.txt); {NAME} is the picture's name; "
+            "repeatable",
+        ),
+    ] = None
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="a picture may be a URL, which is fetched")
+    ] = False
+    as_json: AsJson = False
+
+    def check(self, images: Sequence[str], *, endings: Sequence[str]) -> None:
+        """Refuses files that cannot be read or written, before a model is opened for them.
+
+        Raises:
+            WrongUsageError: an output has another ending, or is one file for several pictures; or
+                a picture is a URL.
+            StorageError: an output cannot be written.
+            ImageError: there is no such picture.
+        """
+        for path in self.output or ():
+            check_ending(path, endings=endings)
+            targets = [_target(path, image) for image in images]
+            if len(set(targets)) < len(targets):
+                raise WrongUsageError(
+                    f"{one_line(path)} is one file for {len(images)} pictures: put {NAME} in its "
+                    "place, and give no two pictures of one name"
+                )
+            for each in targets:
+                check_target(each)
+        for image in images:
+            if not is_url(image):
+                check_picture(Path(image))
+            elif not self.fetch:
+                raise WrongUsageError(f"{one_line(image)} is a URL: give --fetch to fetch it")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a command asks of each picture, and how it prints the answers.
+
+    Attributes:
+        doing: the step, in words.
+        ask: the model, the pictures and the labels -> the results, one for each picture.
+        columns: the header of the table.
+        rows_of: a result -> its rows of the table.
+        endings: those that an output may have.
+    """
+
+    doing: str
+    ask: Callable[[SamClip, Iterator[str | bytes], Sequence[str]], Iterable[Result[Any]]]
+    columns: Row
+    rows_of: Callable[[Any], Iterable[Row]]
+    endings: Sequence[str] = MASK_SUFFIXES
+
+
+def answer_pictures(
+    words: Sequence[str],
+    question: Question,
+    *,
+    given: LabelOptions | None,
+    answer: ResultOptions,
+    opened: ModelOptions,
+    run: RunOptions,
+) -> None:
+    """Answers a question for each picture; prints a line of JSON for each, or one table.
+
+    If a picture fails, the answers before it are printed nevertheless.
+
+    Args:
+        words: the pictures, and perhaps labels behind them.
+        question: what to ask.
+        given: the labels; None for a question without any.
+        answer: where answers go.
+        opened: the model.
+        run: the device.
+    """
+    told = _Told(question, as_json=answer.as_json)
+    try:
+        with working(question.doing) as display:
+            images, labels = (list(words), []) if given is None else read_arguments(words, given)
+            told.several = len(images) > 1
+            answer.check(images, endings=question.endings)
+            text_cache = given is not None and given.text_cache
+            with opened.load(run, display=display, text_cache=text_cache) as samclip:
+                known = labels if given is None else given.known(samclip, labels)
+                results = question.ask(samclip, map(_source, images), known)
+                for count, (image, result) in enumerate(zip(images, results, strict=True), 1):
+                    for path in answer.output or ():
+                        result.save(_target(path, image))
+                    told.add(image, result)
+                    if told.several:
+                        display.show(question.doing, count, len(images))
+    finally:
+        told.print()
+
+
+class _Told:
+    """What was answered so far, as text."""
+
+    def __init__(self, question: Question, *, as_json: bool) -> None:
+        self._question, self._as_json = question, as_json
+        self._lines: list[str] = []
+        self._rows: list[Row] = []
+        self.several = False
+
+    def add(self, image: str, result: Result[Any]) -> None:
+        if self._as_json:
+            self._lines.append(result.to_json())
+            return
+        first = (_name(image),) if self.several else ()
+        self._rows += [(*first, *row) for row in self._question.rows_of(result)]
+        steps = ", ".join(f"{step} {ms:.0f} ms" for step, ms in result.speed.items())
+        self._lines = [] if self.several else [steps]
+
+    def print(self) -> None:
+        if self._as_json:
+            for line in self._lines:
+                print_json(line)
+        elif self._rows or self._lines:
+            first = ("picture",) if self.several else ()
+            print_table((*first, *self._question.columns), self._rows)
+            for line in self._lines:
+                print_line(line)
+
+
+def _source(image: str) -> str | bytes:
+    """A picture as the SDK takes it: a path, or what was fetched."""
+    return RemotePicture(image, image, 0, 0).content() if is_url(image) else image
+
+
+def _target(path: Path, image: str) -> Path:
+    """The output of a picture."""
+    return Path(str(path).replace(NAME, Path(_name(image)).stem))
+
+
+def _name(image: str) -> str:
+    return Path(urlsplit(image).path if is_url(image) else image).name
+
+
+def _is_picture(word: str) -> bool:
+    return Path(word).suffix.lower() in PICTURE_ENDINGS
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):  # ValueError: NUL
+        return False

@@ -1,0 +1,87 @@
+"""Several pictures in one command: which words are pictures, what is printed, where results go."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import fsspec
+import pytest
+from pycocotools.coco import COCO
+
+from tests.command import answer, fails, run, table
+
+IMAGES = Path(__file__).parents[2] / "examples" / "images"
+DOG, CAT = (str(IMAGES / f"{name}.jpg") for name in ("dog", "cat"))
+ONNX = ("--runtime", "onnx", "--threads", "1")
+NO_MODEL = ("--model", "none")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (DOG, CAT, "dog", "boat"),
+        (DOG, CAT, "--", "dog", "boat"),
+        (DOG, CAT, "--label", "dog", "--label", "boat"),
+    ],
+)
+def test_pictures_come_first_and_then_labels(words: tuple[str, ...]) -> None:
+    lines = table("classify", *ONNX, "--json", *words).splitlines()
+    assert [json.loads(line)["labels"] for line in lines] == [["dog", "boat"]] * 2
+
+
+def test_a_picture_is_answered_among_others_as_alone() -> None:
+    lines = table("text", DOG, CAT, "dog", *ONNX, "--json").splitlines()
+    for line, path in zip(lines, (DOG, CAT), strict=True):
+        alone, found = answer("text", path, "dog", *ONNX), json.loads(line)
+        assert {**found, "speed": None} == {**alone, "speed": None}
+    printed = table("text", DOG, CAT, "dog", *ONNX)
+    assert "dog.jpg" in printed
+    assert "cat.jpg" in printed
+    boxes = ("--box", "8,30,250,280", "--no-multimask")
+    assert len(table("segment", DOG, CAT, *ONNX, *boxes, "--json").splitlines()) == 2
+
+
+def test_a_file_among_the_labels_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dog").touch()
+    said = fails("text", DOG, "dog", *NO_MODEL, code=2)
+    assert "--label" in said
+    assert "--label" in fails("classify", DOG, "cat", CAT, *NO_MODEL, code=2)
+    assert answer("classify", DOG, *ONNX, "--label", "dog", "--label", "cat")["probs"][0] > 0.5
+
+
+def test_a_picture_that_fails_leaves_the_answers_before_it(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    result = run("classify", DOG, str(tmp_path / "broken.jpg"), CAT, "dog", *ONNX, "--json")
+    assert result.exit_code == 1
+    assert "broken.jpg" in result.stderr
+    assert [json.loads(line)["labels"] for line in result.stdout.splitlines()] == [["dog"]]
+
+
+def test_each_picture_has_its_own_output(tmp_path: Path) -> None:
+    outputs = ("-o", tmp_path / "{name}.json", "-o", tmp_path / "{name}.csv")
+    table("text", DOG, CAT, "cat", *ONNX, *outputs)
+    for path, labels in ((DOG, set()), (CAT, {"cat"})):
+        coco = COCO(str(tmp_path / f"{Path(path).stem}.json"))
+        assert [each["file_name"] for each in coco.dataset["images"]] == [Path(path).name]
+        with (tmp_path / f"{Path(path).stem}.csv").open(encoding="utf-8") as file:
+            assert {row["label"] for row in csv.DictReader(file)} == labels
+    assert "{name}" in fails("text", DOG, CAT, "dog", "-o", "found.png", *NO_MODEL, code=2)
+    shutil.copy(DOG, tmp_path / "dog.jpg")
+    twice = ("text", DOG, tmp_path / "dog.jpg", "dog", "-o", tmp_path / "{name}.png")
+    assert "{name}" in fails(*twice, *NO_MODEL, code=2)
+    assert ".npz" in fails("classify", DOG, "dog", "-o", "found.csv", *NO_MODEL, code=2)
+
+
+def test_a_picture_behind_a_url_needs_a_flag() -> None:
+    url = "memory://pictures/dog.jpg"
+    assert "--fetch" in fails("classify", url, "dog", *NO_MODEL, code=2)
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/pictures/dog.jpg", Path(DOG).read_bytes())
+    found = answer("classify", url, "dog", "cat", *ONNX, "--fetch")
+    alone = answer("classify", DOG, "dog", "cat", *ONNX)
+    assert found["probs"] == alone["probs"]
+    assert "nothing.jpg" in fails("classify", "memory://nothing.jpg", "dog", *ONNX, "--fetch")
