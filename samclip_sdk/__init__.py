@@ -24,6 +24,7 @@ from samclip_sdk.errors import (
     UnverifiedArtifactWarning,
     VerificationError,
     VideoCutShortWarning,
+    VideoReconnectedWarning,
 )
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image import ImageSource
@@ -74,5 +75,6 @@ __all__ = [
     "UnverifiedArtifactWarning",
     "VerificationError",
     "VideoCutShortWarning",
+    "VideoReconnectedWarning",
     "VideoSource",
 ]

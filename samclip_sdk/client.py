@@ -621,7 +621,8 @@ class SamClip:
 
         Args:
             source: a video file, a folder of images, sorted by the numbers in their names, a
-                camera's number, or an iterator of images as every other method takes them.
+                camera's number, a URL (rtsp, rtmp, http or https; a lost camera is opened again),
+                or an iterator of images as every other method takes them.
             labels: nouns such as "dog"; each is put into the bundle's prompt templates.
             threshold: as in `segment_text`.
             mask_threshold: as in `segment_text`.
@@ -637,8 +638,9 @@ class SamClip:
             exhaust it: that closes the video file or camera.
 
         Raises:
-            ImageError: no such file or camera, a video without a frame, or a folder without
-                images; later, a frame that cannot be read or has another size than the first.
+            ImageError: no such file or camera, a URL that gives no picture, a video without a
+                frame, or a folder without images; later, a frame that cannot be read or has
+                another size than the first, or a camera that is gone.
             TextError: no label, an empty one, two that are the same to CLIP, or more than 32,767.
             PromptError: a threshold, a number or tiles are invalid; or, at the first frame, tiles
                 are larger than the image.

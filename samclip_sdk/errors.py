@@ -21,7 +21,8 @@
     SamClipWarning (a UserWarning)
     ├── TextTruncatedWarning       a text longer than the context, cut as CLIP does
     ├── UnverifiedArtifactWarning  an artifact whose parity was never measured on its target
-    └── VideoCutShortWarning       a video that ends before the last frame in its header
+    ├── VideoCutShortWarning       a video that ends before the last frame in its header
+    └── VideoReconnectedWarning    a network camera that was lost, and opened again
 
 Every message is one line that a person can act on. A `ValueError` outside this tree is a fault of
 the calling code, such as a result built from arrays whose shapes disagree.
@@ -112,6 +113,10 @@ class UnverifiedArtifactWarning(SamClipWarning):
 
 class VideoCutShortWarning(SamClipWarning):
     """A video ends before the last frame in its header; the frames before that are good."""
+
+
+class VideoReconnectedWarning(SamClipWarning):
+    """A network camera was lost and opened again; the frames in between are missing."""
 
 
 def one_line(text: object, *, limit: int = 300) -> str:

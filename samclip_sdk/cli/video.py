@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -33,16 +34,26 @@ from samclip_sdk.cli.terminal import (
     working,
 )
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
-from samclip_sdk.engine.video.film_writer import DEFAULT_FPS, FilmWriter
-from samclip_sdk.engine.video.sources import Footage, VideoSource, open_footage
+from samclip_sdk.engine.video.film_writer import CODECS, DEFAULT_FPS, UNPLAYED, FilmWriter
+from samclip_sdk.engine.video.footage import Footage
+from samclip_sdk.engine.video.sources import VideoSource, open_footage
+from samclip_sdk.errors import SamClipWarning
 from samclip_sdk.results.tracked import TrackedInstances
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="a film, a folder of pictures, a camera's number, or a URL, such as rtsp://...",
+    ),
+]
 Outputs = Annotated[
     list[Path] | None,
     typer.Option(
         "--output",
         "-o",
-        help="write the frames with overlays (.mp4) or COCO video JSON (.json); repeatable",
+        help="write the frames with overlays (.mp4, or .webm for browsers) or COCO video JSON "
+        "(.json); repeatable",
     ),
 ]
 Take = Callable[[TrackedInstances], None]
@@ -75,10 +86,7 @@ class Report:
 
 @grouped
 def video(
-    source: Annotated[
-        str,
-        typer.Argument(metavar="SOURCE", help="a film, a folder of pictures, or a camera's number"),
-    ],
+    source: Source,
     labels: Labels = None,
     *,
     given: LabelOptions,
@@ -103,7 +111,7 @@ def video(
     with working("opening", if_interrupted="the outputs are complete up to there") as display:
         names = given.read(labels)
         for path in output or ():
-            check_output(path, endings=(".mp4", ".json"))
+            check_output(path, endings=(*CODECS, ".json"))
         footage = open_footage(_source(source))
         with ExitStack() as to:
             samclip = to.enter_context(
@@ -151,13 +159,24 @@ def _open_outputs(
             coco = CocoVideoWriter(path, labels=labels, name=footage.name, fps=rate)
             takers.append(to.enter_context(coco).add)
         else:
-            film = to.enter_context(FilmWriter(path, fps=rate or DEFAULT_FPS))
-            takers.append(partial(_draw, film))
+            film = FilmWriter(path, fps=rate or DEFAULT_FPS)
+            to.callback(_tell_codec, film, path=path)
+            takers.append(partial(_draw, to.enter_context(film)))
     return takers
 
 
 def _draw(film: FilmWriter, found: TrackedInstances) -> None:
     film.add(found.plot())
+
+
+def _tell_codec(film: FilmWriter, *, path: Path) -> None:
+    if film.codec == UNPLAYED:
+        warnings.warn(
+            f"{path} is MPEG-4 part 2, since OpenCV writes no H.264 here: browsers do not play it; "
+            f"they play {path.with_suffix('.webm').name}",
+            SamClipWarning,
+            stacklevel=2,
+        )
 
 
 def _show(display: Display, done: int, *, count: int | None) -> None:

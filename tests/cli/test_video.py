@@ -55,7 +55,7 @@ def test_it_follows_the_dog(folder: Path, tmp_path: Path) -> None:
 def test_an_interrupt_leaves_what_was_done(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    film, coco = tmp_path / "out.mp4", tmp_path / "out.json"
+    film, coco = tmp_path / "out.webm", tmp_path / "out.json"
     add = CocoVideoWriter.add
 
     def interrupted(self: CocoVideoWriter, found: Any) -> None:
@@ -69,7 +69,7 @@ def test_an_interrupt_leaves_what_was_done(
     assert result.stderr.startswith("interrupted: frames, 2 of 4")
     assert json.loads(coco.read_text())["videos"][0]["length"] == 2
     assert open_footage(film).count == 2
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["frames", "out.json", "out.mp4"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["frames", "out.json", "out.webm"]
 
 
 @pytest.mark.parametrize(

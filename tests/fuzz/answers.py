@@ -82,7 +82,7 @@ def _check_answer(reply: Reply, *, verb: str, sizes: Sequence[tuple[int, int]]) 
     answers = content["answers"]
     assert len(answers) == (len(sizes) or len(answers)), f"{len(answers)} answers"
     for place, answer in enumerate(answers):
-        size = answer.get("size") or [answer.get("height"), answer.get("width")]
+        size = _size(answer)
         if "probs" in answer:
             assert abs(sum(answer["probs"]) - 1) < 1e-3, answer["probs"]
         else:
@@ -104,12 +104,19 @@ def _check_lines(lines: list[dict[str, Any]], *, sizes: Sequence[tuple[int, int]
             rows.append(line)
             continue
         assert line["found"] == len(rows), f"{len(rows)} lines of {line['found']}"
-        _check_size(line["size"], sizes[place] if sizes else None)
+        size = _size(line)
+        _check_size(size, sizes[place] if sizes else None)
         for each in rows:
-            _check_annotation(each, size=line["size"])
+            _check_annotation(each, size=size)
         place, rows = place + 1, []
     assert not rows, "a stream ends within a picture"
     assert place == (len(sizes) or place), f"{place} pictures of {len(sizes)}"
+
+
+def _size(answer: dict[str, Any]) -> list[int]:
+    """Height and width of the picture of an answer."""
+    picture = answer["images"][0] if "images" in answer else answer
+    return [picture.get("height"), picture.get("width")]
 
 
 def _check_size(size: list[int], wanted: tuple[int, int] | None) -> None:

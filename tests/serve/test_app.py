@@ -127,7 +127,7 @@ def test_a_stream_has_a_line_for_each_object(client: httpx.Client) -> None:
     for place, answer in enumerate(whole):
         *rows, end = [each for each in lines if each["image_index"] == place]
         assert rows == [{"image_index": place, **each} for each in answer["annotations"]]
-        assert (end["found"], end["size"]) == (len(rows), answer["size"])
+        assert (end["found"], end["images"]) == (len(rows), answer["images"])
     bad = {"base64": base64.b64encode(b"no picture").decode()}
     asked |= {"images": [IN_BASE64, bad], "stream": True}
     response = client.post("/v1/instances", json=asked)

@@ -6,7 +6,8 @@ only through the engine, and never holds more frames than are read ahead.
 
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
 from samclip_sdk.engine.video.film_writer import FilmWriter
-from samclip_sdk.engine.video.sources import Footage, open_footage
+from samclip_sdk.engine.video.footage import Footage
+from samclip_sdk.engine.video.sources import open_footage
 
 __all__ = [
     "CocoVideoWriter",

@@ -10,37 +10,47 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.engine.video.sources import quiet_opencv
+from samclip_sdk.engine.video.capture import quiet_opencv
 from samclip_sdk.errors import StorageError, one_line
 from samclip_sdk.system.atomic_file import check_suffix, check_target
 from samclip_sdk.system.leftovers import discard, hidden_path, sweep_once
 
-CODEC = "mp4v"
-"""MPEG-4 part 2: OpenCV's wheels can write it on every system. Browsers do not play it."""
+CODECS = {".mp4": ("avc1", "mp4v"), ".webm": ("VP80",)}
+"""The codecs of a file's ending, the preferred one first. OpenCV's wheels write no avc1 (H.264) on
+Linux and Windows."""
+
+UNPLAYED = "mp4v"
+"""MPEG-4 part 2, which browsers do not play."""
 
 DEFAULT_FPS = 25.0
 """Frames a second, if the source does not tell."""
 
 
 class FilmWriter:
-    """Writes an .mp4 file. A context manager: even after an error, the added frames can be played.
+    """Writes an .mp4 or .webm file; even after an error, the added frames can be played.
 
-    The video is written under a hidden name in the same folder, and renamed at the end. Without a
-    frame, no file appears. A killed process leaves the hidden file, which cannot be played; a later
-    writer in the same folder removes it.
+    It is a context manager. The video is written under a hidden name in the same folder, and
+    renamed at the end. Without a frame, no file appears. A killed process leaves the hidden file,
+    which cannot be played; a later writer in the same folder removes it.
 
     Args:
-        path: ends in .mp4.
+        path: ends in .mp4 or .webm. Browsers play .webm everywhere, and .mp4 only where OpenCV can
+            write H.264: see `codec`.
         fps: frames a second.
 
     Raises:
         StorageError: the path has another ending, or the file cannot be written.
+
+    Attributes:
+        codec: the four letters of the codec, once a frame was added.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, fps: float = DEFAULT_FPS) -> None:
-        check_suffix(path, ".mp4")
+        suffix = check_suffix(path, *CODECS)
         self._target, self._fps = check_target(path), fps
-        self._hidden = hidden_path(self._target, ending=".mp4")
+        self._hidden = hidden_path(self._target, ending=suffix)
+        self._codecs = CODECS[suffix]
+        self.codec = ""
         self._writer: cv2.VideoWriter | None = None
         self._count = 0
 
@@ -94,21 +104,23 @@ class FilmWriter:
             discard(self._hidden)
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
-        codec = cv2.VideoWriter.fourcc(*CODEC)
         sweep_once(self._target.parent)
         try:
             self._hidden.touch(exist_ok=False)
         except OSError as error:
             raise self._unwritable(error) from error
-        with quiet_opencv():
-            writer = cv2.VideoWriter(str(self._hidden), codec, self._fps, (width, height))
-        if not writer.isOpened():
-            discard(self._hidden)
-            raise StorageError(
-                f"cannot write {one_line(self._target)}: OpenCV was built without FFmpeg here; "
-                "write .json alone, or install opencv-python-headless"
-            )
-        return writer
+        for codec in self._codecs:
+            fourcc = cv2.VideoWriter.fourcc(*codec)
+            with quiet_opencv():
+                writer = cv2.VideoWriter(str(self._hidden), fourcc, self._fps, (width, height))
+            if writer.isOpened():
+                self.codec = codec
+                return writer
+        discard(self._hidden)
+        raise StorageError(
+            f"cannot write {one_line(self._target)}: OpenCV was built without FFmpeg here; "
+            "write .json alone, or install opencv-python-headless"
+        )
 
     def _unwritable(self, error: OSError) -> StorageError:
         return StorageError(f"cannot write {one_line(self._target)}: {error.strerror or error}")

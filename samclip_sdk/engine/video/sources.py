@@ -1,77 +1,39 @@
-"""Sources of frames: a video file, a camera, a folder of images, or an iterator of images."""
+"""Sources of frames: a video file, a camera, a URL, a folder of images, or images one by one."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
-import threading
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from samclip_sdk.engine.video.capture import Pixels, open_capture, read_frame, read_frames
+from samclip_sdk.engine.video.footage import Footage, NamedPicture
+from samclip_sdk.engine.video.network import is_stream_url, open_stream
 from samclip_sdk.errors import ImageError, VideoCutShortWarning, one_line
 from samclip_sdk.picture.image import PICTURE_ENDINGS, ImageSource, own_image
 
 VideoSource: TypeAlias = "str | os.PathLike[str] | int | Iterable[ImageSource] | Footage"
-"""A video file, a folder of images, a camera's number, an iterable of images, or the `Footage` that
-`open_footage` made from one of them."""
-
-Pixels: TypeAlias = NDArray[np.uint8]
+"""A video file, a folder of images, a camera's number, the URL of a network camera or of a video
+(rtsp, rtsps, rtmp, http, https), an iterable of images, or the `Footage` that `open_footage` made
+from one of them."""
 
 COUNT_TOLERANCE = 0.01
 """The tolerated share of missing frames, beside two frames: some video files compute their number
 of frames from their length."""
 
-
-_SILENT = 0  # OpenCV's level of logging
-_FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
-
 _LISTS = (b"ffconcat", b"#EXTM3U")
 """The first bytes of text files that list videos: FFmpeg would open the videos in the list."""
 
 _MOST_CAMERAS = 1 << 31  # A C++ int holds a camera's number.
-
-
-@dataclass(frozen=True)
-class NamedPicture:
-    """A frame before it is read.
-
-    Attributes:
-        name: an image's file name, or the frame's number from 0.
-        picture: the source of its pixels.
-    """
-
-    name: str
-    picture: ImageSource
-
-
-@dataclass(frozen=True)
-class Footage:
-    """Frames that can be read once, one after the other.
-
-    Attributes:
-        name: the source's name, for messages.
-        frames: reads each frame when it is asked for; closing it closes the video file or camera.
-        count: the number of frames; None if unknown.
-        fps: frames a second; None if unknown.
-        live: whether it is a camera, which drops frames that are not read in time; do not read
-            ahead.
-    """
-
-    name: str
-    frames: Iterator[NamedPicture]
-    count: int | None = None
-    fps: float | None = None
-    live: bool = False
 
 
 def open_footage(source: VideoSource) -> Footage:
@@ -81,11 +43,13 @@ def open_footage(source: VideoSource) -> Footage:
         source: see `VideoSource`.
 
     Raises:
-        ImageError: no such file or camera, a video file that cannot be opened or has no frame, a
-            folder without images, or a value of another type.
+        ImageError: no such file or camera, a video file or URL that cannot be opened or has no
+            frame, a folder without images, or a value of another type.
     """
     if isinstance(source, Footage):
         return source
+    if isinstance(source, str) and is_stream_url(source):
+        return open_stream(source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         name = one_line(path)
@@ -103,8 +67,8 @@ def open_footage(source: VideoSource) -> Footage:
     is_picture = isinstance(source, (bytes, bytearray, np.ndarray, Image.Image))
     if is_picture or hasattr(source, "read") or not isinstance(source, Iterable):
         raise ImageError(
-            "a video is a file's path, a folder of pictures, a camera's number or an iterator of "
-            f"pictures, not a {type(source).__name__}"
+            "a video is a file's path, a folder of pictures, a camera's number, a URL or an "
+            f"iterator of pictures, not a {type(source).__name__}"
         )
     count = len(source) if isinstance(source, Sequence) else None
     lasting = source if isinstance(source, (list, tuple)) else map(own_image, source)
@@ -138,8 +102,8 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _open_film(path: Path, *, name: str) -> Footage:
     _check_film(path, name=name)
-    capture = _capture(str(path))
-    first = _read(capture)
+    capture = open_capture(str(path))
+    first = read_frame(capture)
     if first is None:
         opened = capture.isOpened()
         capture.release()
@@ -179,7 +143,7 @@ def _check_film(path: Path, *, name: str) -> None:
 def _film_frames(
     capture: cv2.VideoCapture, first: Pixels, *, name: str, count: int
 ) -> Iterator[NamedPicture]:
-    taken = yield from _frames(capture, first)
+    taken = yield from read_frames(capture, first)
     if taken + 2 < count * (1 - COUNT_TOLERANCE):
         warnings.warn(
             f"{name} is cut off: it has {count} frames by its header, and {taken} could be read",
@@ -193,9 +157,9 @@ def _open_camera(number: int) -> Footage:
         raise ImageError(f"camera {number} cannot be: cameras are counted from 0")
     if number >= _MOST_CAMERAS:
         raise ImageError(f"no camera has a number of {_MOST_CAMERAS} or more")
-    capture = _capture(number)
+    capture = open_capture(number)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # Only the newest frame; some drivers ignore this.
-    first = _read(capture)
+    first = read_frame(capture)
     if first is None:
         capture.release()
         raise ImageError(
@@ -213,83 +177,5 @@ def _open_camera(number: int) -> Footage:
 def _camera_frames(
     capture: cv2.VideoCapture, first: Pixels, *, number: int
 ) -> Iterator[NamedPicture]:
-    taken = yield from _frames(capture, first)
+    taken = yield from read_frames(capture, first)
     raise ImageError(f"camera {number} gives no pictures any more, after {taken} of them")
-
-
-def _frames(capture: cv2.VideoCapture, first: Pixels) -> Generator[NamedPicture, None, int]:
-    """Yields the first frame and all later ones, closes the source, and returns their number."""
-    pixels: Pixels | None = first
-    taken = 0
-    try:
-        while pixels is not None:
-            yield NamedPicture(str(taken), pixels)
-            taken += 1
-            pixels = _read(capture)
-    finally:
-        capture.release()
-    return taken
-
-
-def _capture(source: str | int) -> cv2.VideoCapture:
-    with quiet_opencv():
-        return cv2.VideoCapture(source)
-
-
-def _read(capture: cv2.VideoCapture) -> Pixels | None:
-    """The next frame, uint8 [H,W,3], RGB, turned by the file's metadata; None if there is none."""
-    with quiet_opencv():
-        there, pixels = capture.read()
-    if not there:
-        return None
-    return cast(Pixels, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
-
-
-class _QuietOpenCV:
-    """Silences the logs of OpenCV and FFmpeg for the whole process, while any thread wants it.
-
-    FFmpeg reads its log level once: when OpenCV first opens or writes a video. If the program did
-    that earlier, FFmpeg keeps the program's level.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._wanted_by = 0
-        self._before = _SILENT
-        self._sets_ffmpeg = False
-
-    def enter(self) -> None:
-        with self._lock:
-            if not self._wanted_by:
-                self._before = _opencv_logging().setLogLevel(_SILENT)
-                self._sets_ffmpeg = _FFMPEG_LEVEL not in os.environ
-                os.environ.setdefault(_FFMPEG_LEVEL, "-8")
-            self._wanted_by += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._wanted_by -= 1
-            if not self._wanted_by:
-                _opencv_logging().setLogLevel(self._before)
-                if self._sets_ffmpeg:
-                    os.environ.pop(_FFMPEG_LEVEL, None)
-
-
-_QUIET = _QuietOpenCV()
-
-
-@contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV's logs off standard error; this package raises its own errors.
-
-    Any number of threads may be inside; the last one to leave restores the level.
-    """
-    _QUIET.enter()
-    try:
-        yield
-    finally:
-        _QUIET.leave()
-
-
-def _opencv_logging() -> Any:
-    return getattr(cv2.utils, "logging", cv2)  # old versions have it at the top

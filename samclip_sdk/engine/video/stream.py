@@ -34,8 +34,8 @@ from samclip_sdk.engine.objects import (
 )
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.regions import pool_over_mask
+from samclip_sdk.engine.video.footage import Footage, NamedPicture
 from samclip_sdk.engine.video.motion import Grey, Motion, find_motion, small_grey
-from samclip_sdk.engine.video.sources import Footage, NamedPicture
 from samclip_sdk.engine.video.tracks import (
     SAME_OBJECT_IOU,
     FrameDetections,

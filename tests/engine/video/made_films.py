@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from samclip_sdk.engine.video.sources import quiet_opencv
+from samclip_sdk.engine.video.capture import quiet_opencv
 from tests.fake_source import picture
 
 

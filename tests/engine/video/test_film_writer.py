@@ -30,6 +30,16 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["a.mp4"]
 
 
+def test_what_browsers_play(tmp_path: Path) -> None:
+    with FilmWriter(tmp_path / "a.webm", fps=12.5) as film:
+        for pixels in moving(6):
+            film.add(pixels)
+    assert film.codec == "VP80"
+    assert (tmp_path / "a.webm").read_bytes()[:4] == b"\x1aE\xdf\xa3", "Matroska's first bytes"
+    footage = open_footage(tmp_path / "a.webm")
+    assert (len(list(footage.frames)), footage.fps) == (6, 12.5)
+
+
 def test_odd_sizes_lose_a_row_and_a_column(tmp_path: Path) -> None:
     with FilmWriter(tmp_path / "a.mp4") as film:
         film.add(moving(1)[0][:49, :99])
@@ -55,7 +65,7 @@ class Writing:
         self.release = self.film.release
 
     def isOpened(self) -> bool:
-        return bool(self.frames)
+        return bool(self.frames) and self.film.isOpened()
 
     def write(self, pixels: np.ndarray) -> None:
         if self.left:

@@ -16,7 +16,9 @@ import pytest
 from PIL import Image
 
 from samclip_sdk import ImageError, VideoCutShortWarning
-from samclip_sdk.engine.video.sources import Footage, open_footage, quiet_opencv
+from samclip_sdk.engine.video.capture import quiet_opencv
+from samclip_sdk.engine.video.footage import Footage
+from samclip_sdk.engine.video.sources import open_footage
 from samclip_sdk.picture.image import load_image
 from tests.engine.video.made_films import moving, write_film, write_folder
 from tests.fake_source import picture
