@@ -75,16 +75,20 @@ class SamClip:
     Args:
         source: where the graphs come from.
         stored_labels: the embeddings of labels on disk, for later processes; None stores nothing.
+        bgr: whether images that are arrays are in BGR.
 
     Attributes:
         manifest: the model's sizes, tasks, templates and thresholds.
         source: where the graphs come from; it holds the model's id, runtime and precision.
     """
 
-    def __init__(self, source: ModelSource, *, stored_labels: StoredLabels | None = None) -> None:
+    def __init__(
+        self, source: ModelSource, *, stored_labels: StoredLabels | None = None, bgr: bool = False
+    ) -> None:
         self.source = source
         self.manifest = source.manifest
-        self._engine = Engine(source, stored_labels=stored_labels)
+        check_flag(bgr, name="bgr")
+        self._engine = Engine(source, stored_labels=stored_labels, bgr=bgr)
 
     @classmethod
     def load(
@@ -103,6 +107,7 @@ class SamClip:
         local_files_only: bool = False,
         token: str | bool | None = None,
         text_cache: bool = True,
+        bgr: bool = False,
         public_key: str | os.PathLike[str] | None = None,
         on_progress: OnProgress | None = None,
     ) -> SamClip:
@@ -137,6 +142,8 @@ class SamClip:
                 folder's path, which stays private.
             text_cache: keep the embeddings of labels in the user's cache folder, 64 MB at most. A
                 later process with the same model then need not run the text encoder for them.
+            bgr: images that are arrays are in BGR, as OpenCV reads them. By default they are in
+                RGB, as drawings of results always are. Nothing can tell a wrong order.
             public_key: path of a PEM file with an Ed25519 key. A bundle that is not signed with it
                 (see `samclip sign`) is refused before anything else in it is read.
             on_progress: called with the progress of a long step (a message, the number of parts
@@ -175,7 +182,8 @@ class SamClip:
                 is_repository=revision is not None or bool(token),
             ),
         )
-        return cls(source, stored_labels=StoredLabels(source.fingerprint) if text_cache else None)
+        stored = StoredLabels(source.fingerprint) if text_cache else None
+        return cls(source, stored_labels=stored, bgr=bgr)
 
     @property
     def runtime(self) -> str:

@@ -53,10 +53,14 @@ class Engine:
         source: where the graphs come from.
         manifest: the model's sizes, tasks, templates and thresholds.
         texts: embeds texts and labels.
+        bgr: whether images that are arrays are in BGR.
     """
 
-    def __init__(self, source: ModelSource, *, stored_labels: StoredLabels | None = None) -> None:
+    def __init__(
+        self, source: ModelSource, *, stored_labels: StoredLabels | None = None, bgr: bool = False
+    ) -> None:
         self.source = source
+        self.bgr = bgr
         self.manifest = source.manifest
         resolution = self.manifest.tasks.segmentation.resolution
         graphs = contract_graphs(self.manifest.model, resolutions=[resolution])
@@ -94,7 +98,7 @@ class Engine:
     def prepare(self, image: ImageSource, *, task: Task, clock: Stopwatch) -> PreparedImage:
         """Reads an image and fits it to the backbone as `task` needs it; runs no graph."""
         with clock.step("load_image"):
-            pixels, origin = load_with_origin(image)
+            pixels, origin = load_with_origin(image, bgr=self.bgr)
         return self.preprocess(pixels, origin=origin, task=task, clock=clock)
 
     def preprocess(

@@ -109,7 +109,7 @@ def open_views(
             )
         return Views(whole, pixels, tiles)
     with clock.step("load_image"):
-        pixels, origin = load_with_origin(image)
+        pixels, origin = load_with_origin(image, bgr=engine.bgr)
     tiles = tiling.place(*pixels.shape[:2])
     whole = engine.preprocess(pixels, origin=origin, task=task, clock=clock)
     return Views(whole, pixels, tiles)

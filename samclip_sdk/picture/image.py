@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from samclip_sdk.errors import ImageError, one_line
+from samclip_sdk.errors import ImageError, RuntimeMissingError, one_line
 from samclip_sdk.picture.limits import MAX_PIXELS, check_decoding, check_header
+from samclip_sdk.system.packages import import_runtime
 
 Given = TypeVar("Given")
 
@@ -31,7 +32,10 @@ _FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO",
     "TGA", "QOI",
 )  # fmt: skip
-"""Pillow's names. Its JPEG reads MPO too; HEIF works once pillow-heif is registered."""
+"""Pillow's names. Its JPEG reads MPO too; HEIF is read with the package pillow-heif."""
+
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""The first brand of a HEIC file, in its bytes 8 to 11. Pillow itself tells AVIF's from these."""
 
 PICTURE_ENDINGS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
@@ -91,11 +95,28 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
             raise ValueError("it is a pipe; give its content as bytes")
         # Pillow would leave a file open if its first bytes cannot be read.
         with open(file, "rb") as readable:
-            check_header(readable)
+            _check_start(readable)
     else:
-        check_header(file)
+        _check_start(file)
         file.seek(0)
     return Image.open(file, formats=[each for each in _FORMATS if each in Image.OPEN])
+
+
+def _check_start(file: BinaryIO) -> None:
+    """Refuses an image file by its first bytes; prepares Pillow for one in HEIC.
+
+    Raises:
+        ImageError: it is in HEIC, and the package that reads it is missing.
+        ValueError: as `check_header`.
+    """
+    head = file.read(12)
+    file.seek(0)
+    if head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS and "HEIF" not in Image.OPEN:
+        try:
+            import_runtime("pillow_heif", extra="heic").register_heif_opener()
+        except RuntimeMissingError as error:
+            raise ImageError(f"the picture is in HEIC: {error}") from error
+    check_header(file)
 
 
 def load_image(source: ImageSource) -> NDArray[np.uint8]:
@@ -115,24 +136,31 @@ def load_image(source: ImageSource) -> NDArray[np.uint8]:
         uint8 [H,W,3], RGB, 0..255, contiguous. It may be the given array itself.
 
     Raises:
-        ImageError: no such file, not an image, damaged, empty, a single pixel, or an array of
-            another dtype or shape.
+        ImageError: no such file, not an image, damaged, empty, a single pixel, an array of another
+            dtype or shape, or a picture in HEIC without the extra [heic].
     """
     return load_with_origin(source)[0]
 
 
-def load_with_origin(source: ImageSource) -> tuple[NDArray[np.uint8], ImageOrigin]:
+def load_with_origin(
+    source: ImageSource, *, bgr: bool = False
+) -> tuple[NDArray[np.uint8], ImageOrigin]:
     """Reads an image as `load_image` does, and returns a source to read it from again.
+
+    Args:
+        source: as in `load_image`.
+        bgr: whether an array of three or four channels is in BGR or BGRA, as OpenCV's are.
 
     Returns:
         The pixels and the source: the absolute path for a path, the content for a file, a read-only
         view for an array, else `source` itself.
     """
     if isinstance(source, np.ndarray):
-        pixels = _from_array(source)
         view = np.asarray(source).view()
+        if bgr and view.ndim == 3 and view.shape[2] in (3, 4):
+            view = view[..., [2, 1, 0, 3][: view.shape[2]]]
         view.flags.writeable = False
-        return pixels, view
+        return _from_array(view), view
     if isinstance(source, Image.Image):
         with _LOCKS.of(source):
             return _from_pillow(source, name="the image"), source
@@ -157,14 +185,16 @@ def own_image(source: Given) -> Given | ImageOrigin:
     """Copies an image that its owner may change: an iterator may reuse its array.
 
     Returns:
-        The pixels of an array or a PIL image, or the content of a file. Paths, bytes and values
-        that are no image are returned as they are.
+        An array or a PIL image of its own, or the content of a file. Paths, bytes and values that
+        are no image are returned as they are.
 
     Raises:
         ImageError: as `load_image`.
     """
-    if isinstance(source, (np.ndarray, Image.Image)):
+    if isinstance(source, np.ndarray):
         return np.array(load_image(source))
+    if isinstance(source, Image.Image):
+        return Image.fromarray(load_image(source))
     if isinstance(source, (bytearray, memoryview)):
         return bytes(source)
     return _read(source) if _is_file(source) else source
