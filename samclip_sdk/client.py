@@ -195,6 +195,31 @@ class SamClip:
         """The precision of the graphs, such as "fp32"."""
         return self.source.precision
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The nouns that pictures taught the model, in the order of the alphabet.
+
+        A label outside them may still be found, if it is near one; see `nearest_words`. They are
+        English. () if the bundle does not tell them.
+        """
+        known = self._engine.known_words
+        return () if known is None else tuple(known.words)
+
+    def nearest_words(self, label: str, *, count: int = 3) -> list[tuple[str, float]]:
+        """The taught words that the model takes a label for: the nearest first, with cosines.
+
+        Returns:
+            `count` pairs at most; none if the bundle does not tell its words.
+
+        Raises:
+            TextError: an empty label.
+            PromptError: `count` is invalid.
+        """
+        check_integer(count, name="count", least=1)
+        known, names = self._engine.known_words, check_labels([label])
+        embedded = self._engine.texts.embed_labels(names, clock=Stopwatch(), warn=False)
+        return [] if known is None else known.nearest(embedded[0], count=int(count))
+
     def __repr__(self) -> str:
         name = self.manifest.name
         return f"SamClip({name!r}, runtime={self.runtime!r}, precision={self.precision!r})"
@@ -739,7 +764,7 @@ class SamClip:
         if not 0.5 < finite_number(score, name="score") < 1:
             raise PromptError(f"score is {score:g}; it must be above 0.5 and below 1")
         learned = learn_embedding(
-            self._engine.texts.embed_labels([name], clock=Stopwatch())[0],
+            self._engine.texts.embed_labels([name], clock=Stopwatch(), warn=False)[0],
             positives=wanted,
             negatives=unwanted,
             calibration=self.manifest.calibration,

@@ -20,6 +20,7 @@
 
     SamClipWarning (a UserWarning)
     ├── TextTruncatedWarning       a text longer than the context, cut as CLIP does
+    ├── UnknownWordWarning         a label that the model was not taught
     ├── UnverifiedArtifactWarning  an artifact whose parity was never measured on its target
     ├── VideoCutShortWarning       a video that ends before the last frame in its header
     └── VideoReconnectedWarning    a network camera that was lost, and opened again
@@ -105,6 +106,10 @@ class SamClipWarning(UserWarning):
 
 class TextTruncatedWarning(SamClipWarning):
     """A text is longer than the context length and was cut, as CLIP does."""
+
+
+class UnknownWordWarning(SamClipWarning):
+    """A label that the model was not taught, and that is near no word that it was taught."""
 
 
 class UnverifiedArtifactWarning(SamClipWarning):

@@ -24,6 +24,7 @@ from samclip_sdk.cli.terminal import print_line
 from samclip_sdk.cli.tune import tune
 from samclip_sdk.cli.verify import verify
 from samclip_sdk.cli.video import video
+from samclip_sdk.cli.words import words
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (classify, text, instances):
@@ -32,7 +33,7 @@ for command in (segment, everything, embed, learn):
     app.command()(command)
 app.command(cls=AnnotateCommand)(annotate)
 app.command()(video)
-for command in (serve, info, verify, sign, bench, tune, push):
+for command in (serve, info, words, verify, sign, bench, tune, push):
     app.command()(command)
 app.command("compile")(compile_engines)
 

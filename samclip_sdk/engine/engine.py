@@ -22,6 +22,7 @@ from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.runtimes.session import Arrays, run_graph
 from samclip_sdk.runtimes.source import ModelSource
 from samclip_sdk.system.timing import Stopwatch
+from samclip_sdk.text.known_words import KnownWords
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.text.vocabulary import read_vocabulary
@@ -72,6 +73,7 @@ class Engine:
                 source.tokenizer_path, context_length=source.manifest.text.context_length
             ),
             templates=source.manifest.text.templates,
+            known=lambda: self.known_words,
             stored=stored_labels,
         )
         self._last_head: tuple[weakref.ref[ImageEmbedding], HeadOutputs] | None = None
@@ -228,13 +230,13 @@ class Engine:
         return self.manifest.mask_side(frame.resolution)
 
     @cached_property
-    def nouns(self) -> tuple[tuple[str, ...], Array | None]:
-        """The bundle's own nouns and their embeddings [K,E]; (), None if it has none."""
+    def known_words(self) -> KnownWords | None:
+        """The words that the model was taught; None if its bundle does not tell them."""
         path = self.source.nouns_path
         if path is None:
-            return (), None
+            return None
         pack = read_vocabulary(path, manifest=self.manifest)
-        return pack.labels, pack.matrix
+        return KnownWords(pack.labels, pack.matrix)
 
     def close(self) -> None:
         """Frees the graphs. A later call opens them again when it needs them."""

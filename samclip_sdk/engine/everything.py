@@ -265,7 +265,8 @@ def segment_everything(
     """
     text: Array | None
     if labels is None:
-        labels, text = engine.nouns
+        known = engine.known_words
+        labels, text = ((), None) if known is None else (known.words, known.embeddings)
     else:
         text = engine.texts.embed_labels(labels, clock=clock)
     views = open_views(engine, image, tiling=tiling, clock=clock)

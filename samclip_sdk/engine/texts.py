@@ -14,6 +14,7 @@ from samclip_sdk.runtimes.session import Session, run_graph
 from samclip_sdk.system.own_process import OwnProcess
 from samclip_sdk.system.recent import Recent
 from samclip_sdk.system.timing import Stopwatch
+from samclip_sdk.text.known_words import KnownWords
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import MAX_LETTERS, TokenIds, Tokenizer, clean_text
 from samclip_sdk.text.unit_length import normalize
@@ -37,6 +38,7 @@ class TextEmbedder:
         session: opens the text_encoder, or returns it; called when it first has to run.
         tokenizer: opens the same model's tokenizer; called when there is a first text.
         templates: the prompts of a label, with {} in its place.
+        known: the words that the model was taught; None if its bundle does not tell.
         stored: the embeddings of labels on disk, for later processes; None stores nothing.
     """
 
@@ -46,12 +48,14 @@ class TextEmbedder:
         *,
         tokenizer: Callable[[], Tokenizer],
         templates: Sequence[str],
+        known: Callable[[], KnownWords | None] = lambda: None,
         stored: StoredLabels | None = None,
     ) -> None:
         self._session = session
         self._open_tokenizer = tokenizer
         self._templates = tuple(templates)
         self._stored = stored
+        self._known = known
         self._given: dict[str, Array] = {}
         self._texts: Recent[Array] = Recent(limit_bytes=RECENT_BYTES)
         self._labels: Recent[Array] = Recent(limit_bytes=RECENT_BYTES)
@@ -73,12 +77,13 @@ class TextEmbedder:
             for row in given
         )
 
-    def embed_labels(self, labels: Sequence[str], *, clock: Stopwatch) -> Array:
+    def embed_labels(self, labels: Sequence[str], *, clock: Stopwatch, warn: bool = True) -> Array:
         """Embeds labels: the mean of the normalised embeddings over the templates, renormalised.
 
         Args:
             labels: K names of classes, from `check_texts`.
             clock: records how long the text encoder ran, if it did.
+            warn: whether to warn, once for each, of labels that the model was not taught.
 
         Returns:
             float32 [K,E], unit length.
@@ -98,6 +103,9 @@ class TextEmbedder:
                 known = self._compute(
                     label, recent=self._labels, compute=self._embed_label, clock=clock
                 )
+                taught = self._known() if warn else None
+                if taught is not None:
+                    taught.warn_if_unknown(label, known)
             rows.append(known)
         return np.stack(rows)
 

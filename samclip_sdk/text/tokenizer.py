@@ -222,9 +222,13 @@ def check_labels(labels: str | Sequence[str], *, at_most: int | None = None) -> 
         at_most: the most labels that are allowed.
 
     Raises:
-        TextError: there is no label, an empty one, two that are the same to CLIP, or too many.
+        TextError: there is no label, an empty one, one with a comma, two that are the same to CLIP,
+            or too many.
     """
     checked = check_texts(labels)
+    for label in checked:
+        if "," in label:
+            raise TextError(f"the label {_shown(label)} has a comma: give a label for each word")
     if at_most is not None and len(checked) > at_most:
         raise TextError(
             f"there are {len(checked)} labels; give at most {at_most}, in several calls"
