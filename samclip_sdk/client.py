@@ -23,8 +23,9 @@ from samclip_sdk.engine import (
 )
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.everything import EverythingOptions
+from samclip_sdk.engine.exclusive import exclusive_labels
 from samclip_sdk.engine.many_images import answer_each, takes_many
-from samclip_sdk.engine.options import MAX_INSTANCES, TextToMaskOptions
+from samclip_sdk.engine.options import MAX_INSTANCES, TextToMaskOptions, default_min_score
 from samclip_sdk.engine.video.sources import VideoSource, open_footage
 from samclip_sdk.engine.video.stream import Stream, follow_footage
 from samclip_sdk.errors import PromptError
@@ -438,12 +439,13 @@ class SamClip:
         mask_threshold: float | None = None,
         points_per_class: int | None = None,
         refine: bool = True,
+        exclusive: bool = False,
         tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> TextMasks:
         """Finds each label in the image, and its mask if it is there (paper section 4.4).
 
-        Only the class map depends on which other labels are asked.
+        Only the class map depends on which other labels are asked, unless labels are `exclusive`.
 
         With `tiles`, the same is done for the whole image and for overlapping parts of it. The
         model sees each tile at the size of a whole image: it finds smaller objects, and each tile
@@ -463,6 +465,8 @@ class SamClip:
                 default.
             refine: whether the mask decoder draws the masks. If not, they are the CLIP head's score
                 maps, upscaled, and a mask's score is its presence.
+            exclusive: whether no pixel has two labels. A label is then absent where a likelier one
+                has the same mask: of "dog" and "cat", a dog is one only.
             tiles: (rows, columns), or the longest side of a tile in pixels; None for the whole
                 image alone. For a prepared image or an embedding, the source image is read again.
             tile_overlap: with `tiles`, the least share of a tile's side that neighbours have in
@@ -486,14 +490,18 @@ class SamClip:
         )
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
 
+        check_flag(exclusive, name="exclusive")
+
         def answer(each: AnyImage, clock: Stopwatch) -> TextMasks:
             if tiling is None:
-                return text_to_mask.segment_text(
+                found = text_to_mask.segment_text(
                     self._engine, each, labels=names, options=options, clock=clock
                 )
-            return tiled_labels.segment_tiled_text(
-                self._engine, each, labels=names, options=options, tiling=tiling, clock=clock
-            )
+            else:
+                found = tiled_labels.segment_tiled_text(
+                    self._engine, each, labels=names, options=options, tiling=tiling, clock=clock
+                )
+            return exclusive_labels(found) if exclusive else found
 
         return answer_each(self._engine, image, answer, task=self.manifest.tasks.segmentation)
 
@@ -507,6 +515,8 @@ class SamClip:
         mask_threshold: float | None = None,
         points_per_class: int | None = None,
         max_instances: int = MAX_INSTANCES,
+        min_score: float | None = None,
+        exclusive: bool = False,
         tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> Instances:
@@ -514,7 +524,7 @@ class SamClip:
 
         Each peak of a label's score map may be an object. The mask decoder draws a mask for it, and
         if several masks show the same object, the best one stays. Only the cut at `max_instances`
-        depends on which other labels are asked.
+        and `exclusive` depend on which other labels are asked.
 
         Args:
             image: one, or many.
@@ -525,6 +535,9 @@ class SamClip:
             points_per_class: the most points that the mask decoder gets for each object; 1 by
                 default.
             max_instances: the most objects in the result; the best ones stay.
+            min_score: 0..1, the score below which an object is left out; by default the bundle's
+                calibrated one.
+            exclusive: whether no pixel and no object has two labels; the likelier one keeps it.
             tiles: as in `segment_text`.
             tile_overlap: as in `segment_text`.
 
@@ -534,8 +547,8 @@ class SamClip:
         Raises:
             ImageError: as `segment_text`.
             TextError: as `segment_text`.
-            PromptError: a threshold, or a number of points or objects, is invalid; tiles are
-                invalid, or larger than the image; `tile_overlap` without `tiles`.
+            PromptError: a threshold, a score, or a number of points or objects, is invalid; tiles
+                are invalid, or larger than the image; `tile_overlap` without `tiles`.
             EmbeddingMismatchError: another model made the embedding.
         """
         names = check_labels(labels, at_most=text_to_mask.MAX_LABELS)
@@ -546,6 +559,8 @@ class SamClip:
             points_per_class=points_per_class,
         )
         check_integer(max_instances, name="max_instances", least=1)
+        check_flag(exclusive, name="exclusive")
+        least = default_min_score(self.manifest.calibration, asked=min_score)
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
         return answer_each(
             self._engine,
@@ -556,6 +571,8 @@ class SamClip:
                 labels=names,
                 options=options,
                 max_instances=int(max_instances),
+                min_score=least,
+                exclusive=exclusive,
                 tiling=tiling,
                 clock=clock,
             ),
@@ -637,6 +654,7 @@ class SamClip:
         threshold: float | None = None,
         mask_threshold: float | None = None,
         max_instances: int = MAX_INSTANCES,
+        min_score: float | None = None,
         encode_every: int = 1,
         tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
@@ -660,6 +678,7 @@ class SamClip:
             threshold: as in `segment_text`.
             mask_threshold: as in `segment_text`.
             max_instances: the most objects of a frame; the best ones stay.
+            min_score: as in `segment_instances`.
             encode_every: 1 runs the model on each frame, 2 on every other one, and so on. In
                 between, masks follow the optical flow, which takes next to no time; a new object is
                 found when the model runs next. After a cut, the model runs at once.
@@ -688,12 +707,14 @@ class SamClip:
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
         check_integer(max_instances, name="max_instances", least=1)
         check_integer(encode_every, name="encode_every", least=1)
+        least = default_min_score(self.manifest.calibration, asked=min_score)
         footage = open_footage(source)
         stream = Stream(
             self._engine,
             labels=names,
             options=options,
             max_instances=int(max_instances),
+            min_score=least,
             encode_every=int(encode_every),
             tiling=tiling,
         )

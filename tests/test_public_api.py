@@ -19,7 +19,7 @@ SIGNATURES = {
     "load": (
         "(name='auto', /, *, model=None, precision=None, device=None, providers=(), "
         "compute_units='all', threads=0, revision=None, cache_dir=None, local_files_only=False, "
-        "token=None, text_cache=True, public_key=None, on_progress=None)"
+        "token=None, text_cache=True, bgr=False, public_key=None, on_progress=None)"
     ),
     "runtime": "",
     "precision": "",
@@ -33,11 +33,11 @@ SIGNATURES = {
     ),
     "segment_text": (
         "(self, image, labels, *, threshold=None, mask_threshold=None, points_per_class=None, "
-        "refine=True, tiles=None, tile_overlap=None)"
+        "refine=True, exclusive=False, tiles=None, tile_overlap=None)"
     ),
     "segment_instances": (
         "(self, image, labels, *, threshold=None, mask_threshold=None, points_per_class=None, "
-        "max_instances=50, tiles=None, tile_overlap=None)"
+        "max_instances=50, min_score=None, exclusive=False, tiles=None, tile_overlap=None)"
     ),
     "segment_everything": (
         "(self, image, labels=None, *, points_per_side=32, pred_iou_thresh=None, "
@@ -46,8 +46,10 @@ SIGNATURES = {
     ),
     "stream": (
         "(self, source, labels, *, threshold=None, mask_threshold=None, max_instances=50, "
-        "encode_every=1, tiles=None, tile_overlap=None)"
+        "min_score=None, encode_every=1, tiles=None, tile_overlap=None)"
     ),
+    "words": "",
+    "nearest_words": "(self, label, *, count=3)",
     "embed_text": "(self, texts)",
     "embed_labels": "(self, labels)",
     "embed_image": "(self, image)",

@@ -67,3 +67,18 @@ def scene_things(
     for index in range(scenes):
         scene = compose_scene(corpus, np.random.default_rng([seed, 4, index]), size_px=size_px)
         yield scene.image, scene.masks
+
+
+@dataclass(frozen=True)
+class NamedObjects:
+    """A picture with the objects in it, each with its name.
+
+    Attributes:
+        image: uint8 RGB [H,W,3].
+        names: the N names.
+        masks: bool [N,H,W].
+    """
+
+    image: np.ndarray
+    names: Sequence[str]
+    masks: np.ndarray

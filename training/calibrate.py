@@ -27,6 +27,7 @@ from training.asked_pictures import AskedPicture, ask_scenes, scene_things
 from training.composed.corpus import Corpus
 from training.errors import TrainingError
 from training.everything import calibrate_everything
+from training.object_scores import fit_object_score, judge
 from training.real.photograph_masks import cell_coverage
 from training.real.photograph_questions import AskedPhotographs, Thing
 from training.real.photograph_views import whole_view
@@ -87,6 +88,7 @@ def calibrate_on_photographs(
     photographs: AskedPhotographs,
     *,
     most_false: float | None = None,
+    object_precision: float | None = None,
     broken: Counter[str],
     on_progress: OnProgress = no_progress,
 ) -> Calibration:
@@ -97,6 +99,8 @@ def calibrate_on_photographs(
         photographs: of the split "calibration". All are asked six times, and the first few are used
             for everything-mode.
         most_false: see `choose_presence`.
+        object_precision: see `fit_object_score`; None leaves objects with the product of their
+            scores.
         broken: counts the pictures that cannot be read, by kind.
         on_progress: is told the number of photographs that were asked.
 
@@ -113,7 +117,18 @@ def calibrate_on_photographs(
     )
     few = min(len(photographs), _EVERYTHING)
     things = photographs.things(Counter(), at_most=few)  # those broken are counted already
-    return _with_everything(checkpoint, found, things, count=few, on_progress=on_progress)
+    found = _with_everything(checkpoint, found, things, count=few, on_progress=on_progress)
+    if object_precision is None:
+        return found
+    with _calibrated(checkpoint, found) as model:
+        judged = judge(
+            model,
+            photographs.named_objects(Counter()),
+            count=len(photographs),
+            on_progress=on_progress,
+        )
+    score = fit_object_score(judged, precision=object_precision)
+    return found.model_copy(update={"objects": score})
 
 
 def _with_everything(

@@ -116,12 +116,23 @@ def _alike(sets: np.ndarray) -> np.ndarray:
 
 def _fit(x: np.ndarray, y: np.ndarray, *, weights: np.ndarray) -> tuple[float, float]:
     """Returns scale and bias of the most likely sigmoid(scale * (x - bias)) for odds y in 0..1."""
-    design = np.stack([x, np.ones_like(x)], axis=1)
-    theta = np.zeros(2)
-    for _ in range(25):  # Newton's method; the loss is convex in two unknowns
-        p = 1 / (1 + np.exp(-np.clip(design @ theta, -30, 30)))
-        gradient = design.T @ (weights * (p - y))
-        hessian = (design * (weights * p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
-        theta -= np.linalg.solve(hessian, gradient)
+    theta = fit_logistic(np.stack([x, np.ones_like(x)], axis=1), y, weights=weights)
     scale = float(max(theta[0], 1e-3))
     return scale, float(np.clip(-theta[1] / scale, -1, 1))
+
+
+def fit_logistic(
+    design: np.ndarray, y: np.ndarray, *, weights: np.ndarray, ridge: float = 1e-9
+) -> np.ndarray:
+    """Returns the most likely theta [F] of sigmoid(design @ theta) for odds y [N] in 0..1.
+
+    `ridge` keeps theta finite where the odds can be told without error.
+    """
+    penalty = ridge * np.eye(design.shape[1])
+    theta = np.zeros(design.shape[1])
+    for _ in range(25):  # Newton's method; the loss is convex
+        p = 1 / (1 + np.exp(-np.clip(design @ theta, -30, 30)))
+        gradient = design.T @ (weights * (p - y)) + penalty @ theta
+        hessian = (design * (weights * p * (1 - p))[:, None]).T @ design + penalty
+        theta -= np.linalg.solve(hessian, gradient)
+    return theta

@@ -35,14 +35,14 @@ class AnnotationSettings(Record):
     """All that an annotation depends on, besides the picture.
 
     `label_digests` are `SamClip.label_digests` of the labels: a label that was taught again is
-    another label. `max_instances` is None where a label has one annotation a picture, `tiles` and
-    `tile_overlap` where pictures are looked at as a whole.
+    another label. `max_instances` and `min_score` are None where a label has one annotation a
+    picture, `tiles` and `tile_overlap` where pictures are looked at as a whole.
     """
 
     # pydantic before 2.10 warns of names that begin as its own methods.
     model_config = ConfigDict(protected_namespaces=())
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     model: str
     model_id: str
     revision: str
@@ -55,6 +55,8 @@ class AnnotationSettings(Record):
     points_per_class: int
     refine: bool
     max_instances: int | None
+    min_score: float | None
+    exclusive: bool
     polygons: bool
     tiles: tuple[int, int] | int | None
     tile_overlap: float | None

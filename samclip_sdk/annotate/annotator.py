@@ -14,7 +14,12 @@ from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listi
 from samclip_sdk.annotate.picture_files import check_still, find_pictures
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture
 from samclip_sdk.client import SamClip
-from samclip_sdk.engine.options import MAX_INSTANCES, POINTS_PER_OBJECT, TextToMaskOptions
+from samclip_sdk.engine.options import (
+    MAX_INSTANCES,
+    POINTS_PER_OBJECT,
+    TextToMaskOptions,
+    default_min_score,
+)
 from samclip_sdk.errors import ImageError, PromptError
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image import ImageSource
@@ -42,6 +47,9 @@ class Annotator:
         instances: whether each object of a label is an annotation, or each label.
         max_instances: with `instances`, the number of objects of a picture, at most; the best ones
             stay. 50 by default.
+        min_score: with `instances`, the score below which an object is left out; by default the
+            model's own.
+        exclusive: whether no pixel of a picture has two labels; the likelier one keeps it.
         polygons: whether masks are written as polygons, which labelling tools can edit, or as RLE.
             Both fill the same pixels.
         tiles: as in `SamClip.segment_text`. A picture that is too small for them is looked at as a
@@ -54,8 +62,9 @@ class Annotator:
 
     Raises:
         TextError: there is no label, or one is empty or given twice.
-        PromptError: a threshold or a number is out of its range; or `max_instances` is given
-            without `instances`, `instances` without `refine`, or `tile_overlap` without `tiles`.
+        PromptError: a threshold or a number is out of its range; or `max_instances` or `min_score`
+            is given without `instances`, `instances` without `refine`, or `tile_overlap` without
+            `tiles`.
     """
 
     def __init__(
@@ -69,6 +78,8 @@ class Annotator:
         refine: bool = True,
         instances: bool = True,
         max_instances: int | None = None,
+        min_score: float | None = None,
+        exclusive: bool = False,
         polygons: bool = False,
         tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
@@ -86,6 +97,10 @@ class Annotator:
             refine=refine,
         )
         check_flag(polygons, name="polygons")
+        check_flag(exclusive, name="exclusive")
+        if min_score is not None and not instances:
+            raise PromptError(f"min_score is {min_score!r}; it needs instances=True")
+        least = default_min_score(model.manifest.calibration, asked=min_score)
         self._tiling = Tiling.asked(tiles, overlap=tile_overlap)
         names = check_labels(labels)
         self._model = model
@@ -102,6 +117,8 @@ class Annotator:
             points_per_class=options.points_per_class,
             refine=refine,
             max_instances=_most_objects(instances, max_instances=max_instances),
+            min_score=least if instances else None,
+            exclusive=exclusive,
             polygons=polygons,
             tiles=None if self._tiling is None else self._tiling.tiles,
             tile_overlap=None if self._tiling is None else self._tiling.overlap,
@@ -156,6 +173,8 @@ class Annotator:
             mask_threshold=settings.mask_threshold,
             points_per_class=settings.points_per_class,
             max_instances=max_instances,
+            min_score=settings.min_score,
+            exclusive=settings.exclusive,
             **self._tiles(image.frame),
         )
         annotations = [
@@ -183,6 +202,7 @@ class Annotator:
             mask_threshold=settings.mask_threshold,
             points_per_class=settings.points_per_class,
             refine=settings.refine,
+            exclusive=settings.exclusive,
             **self._tiles(image.frame),
         )
         height, width = result.size

@@ -87,6 +87,20 @@ class TextSpec(Record):
     logit_scale: Multiplier
 
 
+class ObjectScore(Record):
+    """The probability that an object of a label is right: that its IoU with a true one is .5.
+
+    It is the sigmoid of a weighted sum: of the logit of how well the label fits, of the predicted
+    IoU, of the stability score, and of `bias`.
+    """
+
+    label_score: float = Field(ge=-1e4, le=1e4)
+    predicted_iou: float = Field(ge=-1e4, le=1e4)
+    stability_score: float = Field(ge=-1e4, le=1e4)
+    bias: float = Field(ge=-1e4, le=1e4)
+    min_score: Probability = Field(description="by default, objects below it are not told")
+
+
 class Calibration(Record):
     """A label's score is s = scale * (cos - bias); thresholds are compared with sigmoid(s).
 
@@ -110,6 +124,9 @@ class Calibration(Record):
     )
     stability_score_thresh: Share = Field(
         default=0.95, description="of everything: what a mask's stability must reach"
+    )
+    objects: ObjectScore | None = Field(
+        default=None, description="of the objects of labels; without it, a product of three scores"
     )
 
 

@@ -22,6 +22,7 @@ from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.annotate.ray_workers import RayWorkers, check_address, find_cluster, import_ray
 from samclip_sdk.cli.options import (
     LabelOptions,
+    MinScore,
     ModelOptions,
     RunOptions,
     TextOptions,
@@ -114,6 +115,7 @@ class AnnotatorOptions(TextOptions):
         int | None,
         typer.Option(min=1, help="with --instances: objects of a picture, at most; by default 50"),
     ] = None
+    min_score: MinScore = None
     polygons: Annotated[
         bool, typer.Option("--polygons", help="masks as polygons; by default as RLE")
     ] = False
@@ -126,6 +128,8 @@ class AnnotatorOptions(TextOptions):
         """
         if self.max_instances is not None and not self.instances:
             raise WrongUsageError("--max-instances needs --instances")
+        if self.min_score is not None and not self.instances:
+            raise WrongUsageError("--min-score needs --instances")
         if self.instances and not self.refine:
             raise WrongUsageError(
                 "--no-refine and --instances: the mask decoder draws the objects; leave one out, "

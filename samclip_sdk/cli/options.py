@@ -36,6 +36,14 @@ TextCache = Annotated[
 Threshold = Annotated[
     float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
 ]
+MinScore = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="leave out objects below it; by default the bundle's"),
+]
+Exclusive = Annotated[
+    bool,
+    typer.Option("--exclusive", help="give no pixel two labels; the likelier one keeps it"),
+]
 MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
 BundleModel = Annotated[str, typer.Option("--model", help=MODEL_HELP)]
 AnyPrecision = Annotated[
@@ -172,6 +180,7 @@ class TextOptions:
     refine: Annotated[
         bool, typer.Option(help="let the mask decoder draw the masks, or the CLIP head alone")
     ] = True
+    exclusive: Exclusive = False
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,8 @@ class InstanceOptions:
     max_instances: Annotated[int, typer.Option(min=1, help="objects at most, the best ones")] = (
         MAX_INSTANCES
     )
+    min_score: MinScore = None
+    exclusive: Exclusive = False
 
 
 @dataclass(frozen=True)
@@ -240,6 +251,7 @@ class FollowOptions:
     max_instances: Annotated[
         int, typer.Option(min=1, help="the number of objects of a frame, at most")
     ] = MAX_INSTANCES
+    min_score: MinScore = None
     encode_every: Annotated[
         int, typer.Option(min=1, help="segment every nth frame; masks follow the motion in between")
     ] = 1

@@ -47,7 +47,7 @@ _OBJECT_COLUMNS = (
 
 @grouped
 def classify(
-    words: PicturesAndLabels,
+    image_label: PicturesAndLabels,
     *,
     given: LabelOptions,
     answer: ResultOptions,
@@ -67,12 +67,12 @@ def classify(
         rows_of=rows_of,
         endings=SUFFIXES,
     )
-    answer_pictures(words, question, given=given, answer=answer, opened=opened, run=run)
+    answer_pictures(image_label, question, given=given, answer=answer, opened=opened, run=run)
 
 
 @grouped
 def segment(
-    images: Pictures,
+    image: Pictures,
     *,
     point: Annotated[
         list[str] | None,
@@ -115,12 +115,12 @@ def segment(
         columns=("prompt", "predicted IoU", "of the picture", "box"),
         rows_of=rows_of,
     )
-    answer_pictures(images, question, given=None, answer=answer, opened=opened, run=run)
+    answer_pictures(image, question, given=None, answer=answer, opened=opened, run=run)
 
 
 @grouped
 def text(
-    words: PicturesAndLabels,
+    image_label: PicturesAndLabels,
     *,
     given: LabelOptions,
     asked: TextOptions,
@@ -149,18 +149,19 @@ def text(
             mask_threshold=asked.mask_threshold,
             points_per_class=asked.points_per_class,
             refine=asked.refine,
+            exclusive=asked.exclusive,
             tiles=tiles,
             tile_overlap=cut.tile_overlap,
         ),
         columns=("label", "presence", "of the picture"),
         rows_of=rows_of,
     )
-    answer_pictures(words, question, given=given, answer=answer, opened=opened, run=run)
+    answer_pictures(image_label, question, given=given, answer=answer, opened=opened, run=run)
 
 
 @grouped
 def instances(
-    words: PicturesAndLabels,
+    image_label: PicturesAndLabels,
     *,
     given: LabelOptions,
     asked: InstanceOptions,
@@ -181,18 +182,20 @@ def instances(
             mask_threshold=asked.mask_threshold,
             points_per_class=asked.points_per_class,
             max_instances=asked.max_instances,
+            min_score=asked.min_score,
+            exclusive=asked.exclusive,
             tiles=tiles,
             tile_overlap=cut.tile_overlap,
         ),
         columns=_OBJECT_COLUMNS,
         rows_of=_object_rows,
     )
-    answer_pictures(words, question, given=given, answer=answer, opened=opened, run=run)
+    answer_pictures(image_label, question, given=given, answer=answer, opened=opened, run=run)
 
 
 @grouped
 def everything(
-    images: Pictures,
+    image: Pictures,
     *,
     given: LabelOptions,
     asked: GridOptions,
@@ -221,7 +224,7 @@ def everything(
         columns=_OBJECT_COLUMNS,
         rows_of=_object_rows,
     )
-    answer_pictures(images, question, given=None, answer=answer, opened=opened, run=run)
+    answer_pictures(image, question, given=None, answer=answer, opened=opened, run=run)
 
 
 @grouped

@@ -7,6 +7,7 @@ image's best objects are chosen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,8 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.bundle.manifest import Calibration, ObjectScore
 from samclip_sdk.engine.engine import AnyImage, Engine
+from samclip_sdk.engine.exclusive import exclusive_objects
 from samclip_sdk.engine.label_points import cell_points
 from samclip_sdk.engine.label_prompts import MASK_PROMPT_LIMIT, extend_into_padding, mask_prompt
 from samclip_sdk.engine.label_search import Parts, find_labels, find_parts, sigmoid
@@ -56,6 +58,9 @@ LEAST_SHARE = 0.05
 
 STABILITY_OFFSET = 1.0
 """segment-anything's default, in logits."""
+
+LEAST_FIT = 1e-4
+"""The least score of a label that `object_score` tells from 0; 1 less it is the most."""
 
 
 @dataclass(frozen=True)
@@ -289,7 +294,7 @@ def distinct_objects(
         packed, stability = upscale_and_pack(
             logits, frame=frame, mask_threshold=mask_threshold, stability_offset=STABILITY_OFFSET
         )
-        score = fits * min(max(predicted, 0.0), 1.0) * stability
+        score = object_score(fits, predicted, stability, calibration=calibration.objects)
         shown = FoundObject(packed, score, predicted, stability, label_index, fits)
         found.append(Detection(shown, logits, pooled))
     least = LEAST_SHARE * max((each.found.score for each in found), default=0.0)
@@ -308,6 +313,23 @@ def distinct_objects(
     return [found[kept[place]] for place in distinct.tolist()]
 
 
+def object_score(
+    label_score: float, predicted_iou: float, stability: float, *, calibration: ObjectScore | None
+) -> float:
+    """The probability that an object is right; the product of the three, if not calibrated."""
+    predicted = min(max(predicted_iou, 0.0), 1.0)
+    if calibration is None:
+        return label_score * predicted * stability
+    fits = min(max(label_score, LEAST_FIT), 1 - LEAST_FIT)
+    logit = (
+        calibration.label_score * math.log(fits / (1 - fits))
+        + calibration.predicted_iou * predicted
+        + calibration.stability_score * stability
+        + calibration.bias
+    )
+    return float(sigmoid(np.float32(logit)))
+
+
 def best_objects(found: Iterable[FoundObject], *, at_most: int) -> list[FoundObject]:
     """The best objects of all labels, the best first; among equals, the first label's first."""
     return sorted(found, key=lambda each: (-each.score, each.label_index))[:at_most]
@@ -320,6 +342,8 @@ def segment_instances(
     labels: Sequence[str],
     options: TextToMaskOptions,
     max_instances: int,
+    min_score: float,
+    exclusive: bool,
     tiling: Tiling | None,
     clock: Stopwatch,
 ) -> Instances:
@@ -330,7 +354,10 @@ def segment_instances(
         engine, views, text=text, options=options, max_instances=max_instances, clock=clock
     )
     with clock.step("postprocess"):
-        result = compose_instances(best, labels=labels, size=views.size)
+        sure = [each for each in best if each.score >= min_score]
+        result = compose_instances(sure, labels=labels, size=views.size)
+        if exclusive:
+            result = exclusive_objects(result)
     return replace(result, speed=clock.ms, origin=views.whole.origin)
 
 

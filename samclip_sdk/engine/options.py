@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from samclip_sdk.bundle.manifest import ModelInfo
+from samclip_sdk.bundle.manifest import Calibration, ModelInfo
 from samclip_sdk.errors import PromptError
 from samclip_sdk.system.arguments import check_flag, check_integer, finite_number
 
@@ -84,6 +84,19 @@ class TextToMaskOptions:
             points_per_class=POINTS_PER_OBJECT if points_per_class is None else points_per_class,
             refine=True,
         )
+
+
+def default_min_score(calibration: Calibration, *, asked: float | None) -> float:
+    """The least score of an object that is told: the caller's, or the calibrated one.
+
+    Raises:
+        PromptError: it is not from 0 to 1.
+    """
+    if asked is None:
+        return 0.0 if calibration.objects is None else calibration.objects.min_score
+    if not 0 <= finite_number(asked, name="min_score") <= 1:
+        raise PromptError(f"min_score is {asked:g}; it must be from 0 to 1")
+    return float(asked)
 
 
 def _logit(probability: float) -> float:

@@ -35,7 +35,8 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
 
     Attributes:
         labels: N texts, the label of each object; "" if no labels were asked.
-        scores: float32 [N], descending. From `segment_instances` 0..1, the product of the three
+        scores: float32 [N], descending. From `segment_instances` 0..1, the calibrated probability
+            that the object is right (IoU .5), or of a bundle without it the product of the three
             scores below; from `segment_everything` the predicted IoU.
         boxes: float32 [N,4], XYXY in pixels of the upright image, tight, far edges exclusive.
         masks: N masks bool [H,W], in the upright image, none of them empty; each becomes an array

@@ -116,8 +116,7 @@ class Instance(MaskItem):
     """One object of `Instances`.
 
     Attributes:
-        score: from `segment_instances` the product of the three scores below; from
-            `segment_everything` the predicted IoU.
+        score: see `Instances.scores`.
         label: the object's label; "" if no labels were asked.
         label_score: 0..1, how well the label fits the content of the mask; 0 without a label.
         predicted_iou: the IoU of mask and object, as the model predicts it.

@@ -149,6 +149,7 @@ class BatchAnswerer:
             mask_threshold=ask["mask_threshold"],
             points_per_class=ask["points_per_class"],
             refine=ask["refine"],
+            exclusive=ask["exclusive"],
             tiles=_tiles(ask),
             tile_overlap=ask["tile_overlap"],
         )
@@ -162,6 +163,8 @@ class BatchAnswerer:
             mask_threshold=ask["mask_threshold"],
             points_per_class=ask["points_per_class"],
             max_instances=ask["max_instances"],
+            min_score=ask["min_score"],
+            exclusive=ask["exclusive"],
             tiles=_tiles(ask),
             tile_overlap=ask["tile_overlap"],
         )

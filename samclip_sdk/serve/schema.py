@@ -82,6 +82,7 @@ class TextRequest(ImagesRequest):
     mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
     points_per_class: Annotated[int, Field(ge=1, le=15)] | None = None
     refine: bool = Field(default=True, description="the mask decoder draws, or the CLIP head alone")
+    exclusive: bool = Field(default=False, description="no pixel has two labels")
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
     format: MaskFormat = Field(default="rle", description="of each `segmentation`")
@@ -100,6 +101,8 @@ class InstancesRequest(ImagesRequest):
     max_instances: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=50, description="how many objects are told at most, the best ones"
     )
+    min_score: Share | None = Field(default=None, description="objects below it are left out")
+    exclusive: bool = Field(default=False, description="no pixel and no object has two labels")
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
     format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from samclip_sdk.errors import UnknownWordWarning, one_line
 from samclip_sdk.text.tokenizer import clean_text
 
-KNOWN_COSINE = 0.8
+KNOWN_COSINE = 0.75
 """From this cosine on, a text says as much to the model as the taught word that is nearest: plurals
 (cars and car, .94) and synonyms (couch and sofa, .85) are above it in samclip-mobile, and "red car"
 (.72) and "man" (mantid, .51) below."""

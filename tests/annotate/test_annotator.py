@@ -142,7 +142,7 @@ def test_a_label_whose_mask_is_empty_gets_no_annotation(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("sources")
 def test_labels_of_a_file_and_options(folder: Path, tmp_path: Path) -> None:
     labels, output = tmp_path / "labels.txt", tmp_path / "out.json"
-    labels.write_text("\ufeff dog \n\nfire, water\ncat", encoding="utf-8")
+    labels.write_text("\ufeff dog \n\nfire engine\ncat", encoding="utf-8")
     options = ("--threshold", "0.25", "--mask-threshold", "-1.5", "--no-refine")
     options = (*options, "--no-instances")
     answer(
@@ -159,7 +159,7 @@ def test_labels_of_a_file_and_options(folder: Path, tmp_path: Path) -> None:
         "1",
     )
     info = coco(output)["info"]
-    assert info["labels"] == ["dog", "fire, water", "cat"]
+    assert info["labels"] == ["dog", "fire engine", "cat"]
     assert (info["threshold"], info["mask_threshold"]) == (0.25, -1.5)
     assert info["refine"] is False
 

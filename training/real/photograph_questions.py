@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from training.asked_pictures import AskedPicture
+from training.asked_pictures import AskedPicture, NamedObjects
 from training.composed.label_questions import ABSENT
 from training.errors import TrainingError
 from training.real.photograph_masks import decode_mask
@@ -72,6 +72,31 @@ class AskedPhotographs:
                 yield read_photograph(self.photographs, picture), objects
             except BrokenRecord as error:
                 broken[error.kind] += 1
+
+    def named_objects(self, broken: Counter[str]) -> Iterator[NamedObjects]:
+        """Reads the pictures with the masks of their objects and the objects' names.
+
+        A name is left out of a picture if anything of it is no single object there: a crowd, a mask
+        of all together, or a box.
+        """
+        for picture in self.pictures.tolist():
+            try:
+                yield self._named_objects(picture)
+            except BrokenRecord as error:
+                broken[error.kind] += 1
+
+    def _named_objects(self, picture: int) -> NamedObjects:
+        one = self.photographs[picture]
+        height, width = one.found.sizes[one.row].tolist()
+        concepts, single = one.concepts(one.numbers), one.found.table.promptable[one.numbers]
+        whole = set(concepts.tolist()) - set(concepts[~single].tolist()) - {-1}
+        names, masks = list[str](), [np.zeros((height, width), bool)]
+        for concept, mask in named_masks(self.photographs, picture):
+            large = mask is not None and mask.sum() >= LEAST_SHARE * mask.size
+            if concept in whole and mask is not None and large:
+                names.append(self.photographs.names[concept])
+                masks.append(mask)
+        return NamedObjects(read_photograph(self.photographs, picture), names, np.stack(masks)[1:])
 
     def question(self, picture: int) -> AskedPicture:
         """Asks a picture for all concepts that are large enough, and for five absent ones.

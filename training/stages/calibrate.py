@@ -43,6 +43,8 @@ class CalibrateConfig(StageSettings):
         photographs: sets whose complete ones in the split "calibration" they are chosen on.
         most_false: the largest share of absent labels that may be found; None balances misses and
             false alarms.
+        object_precision: on photographs, the share of right objects among those that are told by
+            default; None leaves objects without a calibrated score.
         seed: of the draws.
     """
 
@@ -53,6 +55,7 @@ class CalibrateConfig(StageSettings):
     scenes: int = Field(default=0, ge=0)
     photographs: PhotographsSettings | None = None
     most_false: float | None = Field(default=None, ge=0, lt=1)
+    object_precision: float | None = Field(default=None, gt=0, lt=1)
     seed: int = 0
 
     @model_validator(mode="after")
@@ -114,6 +117,7 @@ class CalibrateConfig(StageSettings):
             checkpoint,
             asked,
             most_false=self.most_false,
+            object_precision=self.object_precision,
             broken=broken,
             on_progress=stage.on_progress,
         )

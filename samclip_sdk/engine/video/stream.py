@@ -82,6 +82,7 @@ class Stream:
         labels: from `check_labels`.
         options: how score maps become masks.
         max_instances: the most objects of a frame.
+        min_score: 0..1, the least score of an object.
         encode_every: 1 runs the model on each frame, 2 on every other one, ... In between, masks
             follow the optical flow. After a cut, the model runs at once.
         tiling: how frames are cut into tiles; None for whole frames alone.
@@ -94,11 +95,13 @@ class Stream:
         labels: Sequence[str],
         options: TextToMaskOptions,
         max_instances: int,
+        min_score: float,
         encode_every: int,
         tiling: Tiling | None = None,
     ) -> None:
         self._engine, self._labels, self._options = engine, labels, options
         self._max_instances, self._encode_every = max_instances, encode_every
+        self._min_score = min_score
         self._tiling = tiling
         self._text = engine.texts.embed_labels(labels, clock=Stopwatch())
         self._tracks = Tracks()
@@ -230,7 +233,8 @@ class Stream:
                     expected[own][missed], score_map=scores, frame=frame, options=options
                 )
             again = [] if known is None else draw(candidates=known)
-            seen += self._distinct([*fresh, *again], frame=frame)
+            distinct = self._distinct([*fresh, *again], frame=frame)
+            seen += [each for each in distinct if each.found.score >= self._min_score]
         self._maps = maps
         seen.sort(key=lambda each: (-each.found.score, each.found.label_index))
         return seen[: self._max_instances]
@@ -254,6 +258,8 @@ class Stream:
         seen = []
         with clock.step("postprocess"):
             for each, mask in zip(found, masks, strict=True):
+                if each.score < self._min_score:
+                    continue
                 shares = mask_to_model(mask, frame=frame)
                 inside = cv2.resize(shares, (side, side), interpolation=cv2.INTER_AREA)
                 logits = self._options.mask_threshold + SURENESS * (inside / inside.max() - 0.5)

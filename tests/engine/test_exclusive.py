@@ -1,0 +1,114 @@
+"""Labels that compete: by property on drawn masks, and on a photograph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samclip_sdk import PromptError, SamClip
+from samclip_sdk.engine.exclusive import settle
+from samclip_sdk.picture.packed_masks import PackedMask
+from tests.command import answer
+from tests.refusals import refused
+
+DOG = Path(__file__).parents[2] / "examples" / "images" / "dog.jpg"
+SIZE = (20, 30)
+LOOKALIKES = ["dog", "cat", "fox", "horse", "boat"]
+
+
+def box(top: int, left: int, bottom: int, right: int) -> PackedMask:
+    return PackedMask.pack(np.ones((bottom - top, right - left), bool), top=top, left=left)
+
+
+def settled(*given: tuple[PackedMask, str, float]) -> dict[int, int]:
+    """The area that each mask keeps, by its place."""
+    masks, labels, odds = zip(*given, strict=True)
+    kept = settle(masks, labels=labels, likelihoods=np.array(odds, np.float32), size=SIZE)
+    return {each.place: each.mask.area for each in kept}
+
+
+def test_the_likelier_label_keeps_an_object() -> None:
+    same = box(2, 2, 12, 12), box(2, 3, 12, 12)
+    assert settled((same[0], "cat", 0.6), (same[1], "dog", 0.9)) == {1: 90}
+    assert settled((same[0], "dog", 0.9), (same[1], "dog", 0.6)) == {0: 100, 1: 90}, "one label"
+
+
+def test_a_part_of_another_object_goes_and_an_overlap_is_given_to_the_likelier() -> None:
+    dog = (box(0, 0, 10, 10), "dog", 0.9)
+    assert settled(dog, (box(2, 2, 6, 6), "hat", 0.8)) == {0: 100}
+    assert settled(dog, (box(0, 8, 10, 18), "sofa", 0.8)) == {0: 100, 1: 80}
+    assert settled((box(2, 2, 6, 6), "hat", 0.95), dog) == {0: 16, 1: 84}
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_no_pixel_has_two_labels(data: st.DataObject) -> None:
+    rows, columns = st.integers(0, SIZE[0] - 1), st.integers(0, SIZE[1] - 1)
+    count = data.draw(st.integers(0, 6))
+    masks, labels, odds = [], [], []
+    for _ in range(count):
+        top, left = data.draw(rows), data.draw(columns)
+        bottom = data.draw(st.integers(top + 1, SIZE[0]))
+        masks.append(box(top, left, bottom, data.draw(st.integers(left + 1, SIZE[1]))))
+        labels.append(data.draw(st.sampled_from("abc")))
+        odds.append(data.draw(st.sampled_from([0.1, 0.5, 0.9])))
+    kept = settle(masks, labels=labels, likelihoods=np.array(odds, np.float32), size=SIZE)
+    owners = np.zeros((3, *SIZE), bool)
+    for each in kept:
+        canvas = np.zeros(SIZE, bool)
+        each.mask.draw(canvas)
+        before = np.zeros(SIZE, bool)
+        masks[each.place].draw(before)
+        assert (canvas <= before).all()
+        assert canvas.any()
+        owners["abc".index(labels[each.place])] |= canvas
+    assert owners.sum(axis=0).max(initial=0) <= 1
+    if count:
+        assert kept[0].place == int(np.argmax(odds)), "the likeliest stays"
+
+
+@pytest.fixture(scope="module")
+def model() -> SamClip:
+    return SamClip.load("onnx", threads=1)
+
+
+def test_of_texts_and_of_objects(model: SamClip) -> None:
+    every = model.segment_text(DOG, LOOKALIKES, threshold=0.2)
+    found = model.segment_text(DOG, LOOKALIKES, threshold=0.2, exclusive=True)
+    assert every.masks.sum(axis=0).max() > 1, "look-alikes of the dog"
+    assert found.mask("dog").sum() == every.mask("dog").sum()
+    assert found.masks.sum(axis=0).max() <= 1
+    for index, mask in zip(found.label_index, found.masks, strict=True):
+        np.testing.assert_array_equal(found.class_map == index, mask)
+    np.testing.assert_array_equal(found.asked.presence, every.asked.presence)
+    tiled = model.segment_text(DOG, LOOKALIKES, threshold=0.2, exclusive=True, tiles=(1, 2))
+    assert tiled.masks.sum(axis=0).max() <= 1
+    objects = model.segment_instances(DOG, LOOKALIKES, threshold=0.2, exclusive=True)
+    for first in objects:
+        others = [each.mask for each in objects if each.label != first.label]
+        assert not any((first.mask & other).any() for other in others)
+
+
+def test_objects_below_the_least_score_are_not_told(model: SamClip) -> None:
+    every = model.segment_instances(DOG, LOOKALIKES, threshold=0.2, min_score=0)
+    least = float(np.median(every.scores))
+    sure = model.segment_instances(DOG, LOOKALIKES, threshold=0.2, min_score=least)
+    assert sure.scores.tolist() == [each for each in every.scores.tolist() if each >= least]
+    (frame,) = model.stream([DOG], LOOKALIKES, threshold=0.2, min_score=least)
+    assert 0 < len(frame) <= len(sure)
+    refused(lambda: model.segment_instances(DOG, ["dog"], min_score=2), PromptError, "min_score")
+    refused(lambda: model.segment_text(DOG, ["dog"], exclusive=1), PromptError, "exclusive")  # type: ignore[call-overload]
+
+
+def test_on_the_command_line() -> None:
+    asked = (DOG, *LOOKALIKES, "--threshold", "0.2", "--runtime", "onnx")
+    areas = [
+        sum(each["area"] for each in answer("text", *asked, *more)["annotations"])
+        for more in ((), ("--exclusive",))
+    ]
+    assert areas[0] > areas[1]
+    assert answer("instances", *asked, "--exclusive", "--min-score", "1")["annotations"] == []

@@ -1,0 +1,118 @@
+"""The score of an object: the probability that it is right, fitted to the answers of the model.
+
+An object of a label is right if its IoU with an object of that name is one half or more. A logistic
+regression weighs the three numbers that the model gives of an object. The least score that is told
+by default is the lowest one with the precision that is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from samclip_sdk import Instances, SamClip
+from samclip_sdk.bundle.manifest import ObjectScore
+from samclip_sdk.engine.instances import LEAST_FIT, object_score
+from samclip_sdk.system.progress import OnProgress, no_progress
+from training.asked_pictures import NamedObjects
+from training.thresholds import fit_logistic
+
+SAME_IOU = 0.5
+_RIDGE = 0.1  # of an object: few pictures may tell right from wrong without error
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The objects that were found in pictures, each right or wrong.
+
+    Attributes:
+        numbers: float64 [N,3]: label_score, predicted_iou, stability_score.
+        right: bool [N].
+        wanted: how many objects there are to find.
+    """
+
+    numbers: np.ndarray
+    right: np.ndarray
+    wanted: int
+
+
+def judge(
+    model: SamClip,
+    pictures: Iterable[NamedObjects],
+    *,
+    count: int,
+    on_progress: OnProgress = no_progress,
+) -> Judged:
+    """Asks a model for the names in each picture, and judges all objects that it finds.
+
+    An object may be found once: of two masks that show it, the one with the higher score is right.
+
+    Args:
+        model: of which objects are asked.
+        pictures: the pictures.
+        count: of them, at most.
+        on_progress: told how many were asked.
+    """
+    numbers, right, wanted = list[np.ndarray](), list[bool](), 0
+    for done, each in enumerate(pictures):
+        on_progress("calibrating objects", done, count)
+        wanted += len(each.names)
+        labels = sorted(set(each.names))
+        if labels:
+            found = model.segment_instances(each.image, labels, min_score=0.0)
+            numbers.append(_numbers(found))
+            right += _rights(found, each)
+    on_progress("calibrating objects", count, count)
+    return Judged(np.concatenate([np.zeros((0, 3)), *numbers]), np.array(right, bool), wanted)
+
+
+def _numbers(found: Instances) -> np.ndarray:
+    each = (found.label_scores, found.predicted_ious, found.stability_scores)
+    return np.stack(each, axis=1).astype(np.float64)
+
+
+def _rights(found: Instances, shown: NamedObjects) -> Iterator[bool]:
+    left = set(range(len(shown.names)))
+    for item in found:  # the best first
+        own = [place for place in left if shown.names[place] == item.label]
+        ious = [_iou(item.mask, shown.masks[place]) for place in own]
+        best = int(np.argmax(ious)) if ious else 0
+        yield bool(ious) and ious[best] >= SAME_IOU
+        if ious and ious[best] >= SAME_IOU:
+            left.remove(own[best])
+
+
+def _iou(first: np.ndarray, second: np.ndarray) -> float:
+    return float((first & second).sum() / max((first | second).sum(), 1))
+
+
+def fit_object_score(judged: Judged, *, precision: float) -> ObjectScore | None:
+    """Fits the probability that an object is right; None if all objects are right, or none is.
+
+    Args:
+        judged: the objects.
+        precision: the share of right objects among those told by default, at least. If no score
+            has it, the best one that is left counts.
+    """
+    if judged.right.all() or not judged.right.any():
+        return None
+    design, right = _features(judged.numbers), judged.right.astype(np.float64)
+    theta = fit_logistic(design, right, weights=np.ones(len(right)), ridge=_RIDGE)
+    names = ("label_score", "predicted_iou", "stability_score", "bias")
+    fitted = ObjectScore(**dict(zip(names, theta.tolist(), strict=True)), min_score=0.5)
+    scores = np.array([object_score(*row, calibration=fitted) for row in judged.numbers.tolist()])
+    order = np.argsort(-scores, kind="stable")
+    precisions = np.cumsum(judged.right[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(precisions >= precision)
+    last = int(good[-1]) if len(good) else int(np.argmax(precisions))
+    least = float(np.clip(scores[order[last]], 1e-6, 1 - 1e-6))
+    return fitted.model_copy(update={"min_score": least})
+
+
+def _features(numbers: np.ndarray) -> np.ndarray:
+    """The numbers [N,3] as `object_score` weighs them, and a one: [N,4]."""
+    fits = np.clip(numbers[:, 0], LEAST_FIT, 1 - LEAST_FIT)
+    logits = np.log(fits / (1 - fits))
+    return np.stack([logits, np.clip(numbers[:, 1], 0, 1), numbers[:, 2], np.ones(len(fits))], 1)
