@@ -267,15 +267,6 @@ def test_each_process_keeps_a_bad_batch_of_its_own(tmp_path: Path) -> None:
         assert torch.equal(torch.load(tmp_path / f"bad_batch_{index}.pt"), Numbers()[index])
 
 
-def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
-    task = Toy()
-    before = weights(task)
-    run(task, settings(optimizer="muon"), tmp_path)
-    after = weights(task)
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {name for name in before if not name.startswith("frozen.")}
-
-
 def test_bf16_forwards_use_the_weights_of_the_step(tmp_path: Path) -> None:
     """Autocast's cache, held over all steps, once kept the first step's cast weights for ever."""
 

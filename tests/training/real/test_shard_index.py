@@ -130,20 +130,3 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "00001.tar").write_bytes(b"")
     with pytest.raises(TrainingError, match=r"no picture for train in 2 shards \(2 of them trunc"):
         open_index(tmp_path)
-
-
-def test_scanning_is_told_shard_by_shard(tmp_path: Path) -> None:
-    shards = [tmp_path / f"{number:05d}.tar" for number in range(3)]
-    for number, shard in enumerate(shards):
-        write_shard(shard, range(5 * number, 5 * number + 5))
-    told: list[tuple[str, int, int]] = []
-
-    def open_told(shards: list[Path]) -> None:
-        ShardIndex(
-            shards, cache=tmp_path, split="train", on_progress=lambda *args: told.append(args)
-        )
-
-    open_told(shards[:1])
-    open_told(shards)
-    open_told(shards)
-    assert told == [("scanning shards", *parts) for parts in ((0, 1), (0, 2), (1, 2))]

@@ -55,12 +55,3 @@ def test_ids_are_open_clips_cut_behind_the_longest() -> None:
     assert torch.equal(ids, whole[:, : ids.shape[1]])
     assert not whole[:, ids.shape[1] :].any()
     assert ids[1, -1] == EOT
-
-
-def test_related_names_are_nearer_than_others() -> None:
-    def noun(*names: str) -> Noun:
-        return Noun(names[0], names[1:], train_drawings=1, heldout_drawings=1)
-
-    captions = Captions((noun("dog"), noun("cat"), noun("bicycle")), embed_dim=32)
-    _, (dog, cat, bicycle, *_), _ = captions.draw(np.random.default_rng(0), extra=0)
-    assert dog @ cat > dog @ bicycle
