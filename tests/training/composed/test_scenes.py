@@ -86,49 +86,30 @@ def test_the_same_generator_gives_the_same_scene(corpus: Corpus) -> None:
     assert not np.array_equal(first.image, other.image)
 
 
-def test_masks_match_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Discs in pure red, green and blue on black: each pixel says whose it is."""
-    black = np.zeros((128, 128, 3), np.uint8)
-    monkeypatch.setattr(
-        "training.composed.scenes.draw_backdrop", lambda *_, **__: (black.copy(), None)
-    )
-    monkeypatch.setattr("training.composed.scenes.finish", lambda image, _: image)
-    monkeypatch.setattr("training.composed.cutouts._recolour", lambda cutout, _, hues: cutout)
-    # A shadow darkens what shows through a soft edge, and with it the evidence.
-    monkeypatch.setattr("training.composed.scenes._SHADOWED", 0.0)
-    corpus = _opaque([(255, 0, 0), (0, 255, 0), (0, 0, 255)])
-    rng = np.random.default_rng(1)
-    for _ in range(30):
-        scene = compose_scene(corpus, rng, size_px=128, count=(2, 5))
-        for mask, label in zip(scene.masks, scene.labels, strict=True):
-            # Not all: three soft edges may meet in one pixel.
-            assert np.mean(scene.image[mask].argmax(axis=1) == label) > 0.985
-            assert mask.sum() > 50
-        nowhere = ~scene.masks.any(axis=0)
-        assert np.mean(scene.image[nowhere] > 129) < 0.001
+def test_masks_match_the_picture() -> None:
+    """On one flat colour, what stands out from it is the disc; but for its shadow, and noise."""
+    found = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        corpus = _opaque([(255, 0, 0)])
+        scene = compose_scene(corpus, rng, size_px=128, count=(1, 1), plain=True)
+        ground = np.median(scene.image[~scene.masks[0]], axis=0)
+        apart = np.abs(scene.image - ground).max(axis=2) > 60
+        found.append((apart & scene.masks[0]).sum() / (apart | scene.masks[0]).sum())
+    assert np.median(found) > 0.9
 
 
-def test_premultiplied_colour_leaves_no_fringe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A white disc with black transparent surroundings on white: nothing may be darker."""
-    white = np.full((96, 96, 3), 255, np.uint8)
-    monkeypatch.setattr(
-        "training.composed.scenes.draw_backdrop", lambda *_, **__: (white.copy(), None)
-    )
-    monkeypatch.setattr("training.composed.scenes.finish", lambda image, _: image)
-    monkeypatch.setattr("training.composed.cutouts._recolour", lambda cutout, _, hues: cutout)
-    rng = np.random.default_rng(2)
-    monkeypatch.setattr("training.composed.scenes._SHADOWED", 0.0)
-    for _ in range(20):
-        scene = compose_scene(_opaque([(255, 255, 255)]), rng, size_px=96)
-        assert scene.image.min() >= 252
-
-
-def test_recoloured_edges_do_not_glow(corpus: Corpus) -> None:
-    rng = np.random.default_rng(0)
-    for cutout in corpus.cutouts[:20]:
-        patch = warp(cutout, rng, side_px=40.0)
-        assert (patch[..., :3].astype(int) <= patch[..., 3:].astype(int) + 1).all()
+def test_edges_neither_glow_nor_darken() -> None:
+    """Of a white disc on nothing: all the way out it has the colour of its middle."""
+    (disc,) = _opaque([(255, 255, 255)]).cutouts
+    for seed in range(20):
+        patch = warp(disc, np.random.default_rng(seed), side_px=40.0).astype(float)
         assert max(patch.shape) <= 40 * 1.6 + 3
+        height, width, _ = patch.shape
+        middle = patch[height // 2, width // 2]
+        assert middle[3] == 255
+        expected = middle * patch[..., 3:] / 255
+        assert np.abs(patch - expected).max() <= 6
 
 
 @pytest.mark.parametrize("count", [(1, 1), (0, 0)])

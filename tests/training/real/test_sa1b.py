@@ -16,8 +16,6 @@ from samclip_sdk.picture.frame import Frame, letterbox
 from training.batches import Batch
 from training.composed.prompts import MAX_POINTS
 from training.errors import TrainingError
-from training.real import sa1b
-from training.real.photograph_masks import decode_mask
 from training.real.records import KINDS
 from training.real.sa1b import Sa1bBatches, Sa1bPairs
 
@@ -166,20 +164,6 @@ def test_few_objects_are_asked_for_again(tmp_path: Path) -> None:
     batch = open_batches(tmp_path)[0]
     assert batch["point_coords"].shape[0] == 2 * PROMPTS
     assert counts(batch) == {}
-
-
-def test_only_masks_that_are_drawn_are_decoded(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoded = []
-
-    def noted(rle: dict[str, Any], **size: int) -> np.ndarray:
-        decoded.append(rle)
-        return decode_mask(rle, **size)
-
-    monkeypatch.setattr(sa1b, "decode_mask", noted)
-    open_batches(folder, batch=3)[0]
-    assert len(decoded) == 3 * PROMPTS
 
 
 def test_each_epoch_sees_every_picture_once(folder: Path) -> None:

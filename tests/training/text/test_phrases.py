@@ -4,18 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.text.wordnet_files import write_wordnet
 from training.errors import TrainingError
 from training.text.phrases import TEMPLATES, Phrases, draw_phrases, named_in, read_captions
 from training.text.wordnet import WordNet
 
 COMMON = frozenset(("dog", "cat", "chair", "puppy", "animal", "crane"))
 CAPTION = "two friends under an umbrella"
-
-
-@pytest.fixture(scope="module")
-def wordnet(tmp_path_factory: pytest.TempPathFactory) -> WordNet:
-    return WordNet(write_wordnet(tmp_path_factory.mktemp("wordnet")))
 
 
 def draw(wordnet: WordNet, *, seed: int = 0, captions: tuple[str, ...] = ()) -> Phrases:

@@ -10,11 +10,6 @@ from training.text.senses import Senses
 from training.text.wordnet import WordNet
 
 
-@pytest.fixture(scope="module")
-def senses(tmp_path_factory: pytest.TempPathFactory) -> Senses:
-    return Senses(WordNet(write_things(tmp_path_factory.mktemp("things"))))
-
-
 def test_a_sense_that_is_seldom_meant_does_not_count(senses: Senses) -> None:
     assert senses.of("dog") == (101,)  # and no frump
     assert senses.of("man") == (202, 203)

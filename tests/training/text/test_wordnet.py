@@ -4,14 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.text.wordnet_files import write_wordnet
 from training.errors import TrainingError
 from training.text.wordnet import Synset, WordNet
-
-
-@pytest.fixture(scope="module")
-def wordnet(tmp_path_factory: pytest.TempPathFactory) -> WordNet:
-    return WordNet(write_wordnet(tmp_path_factory.mktemp("wordnet")))
 
 
 def test_a_synset(wordnet: WordNet) -> None:
