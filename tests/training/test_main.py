@@ -123,8 +123,6 @@ def test_a_teachers_settings_are_kept_as_they_were_resolved(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["stage9"], "'stage9'"),
-        (["stage1", "--config", "huge"], "'huge'"),
         (["stage1", "--config", "none.toml"], "'none.toml'"),
         (["stage1", "--set", "foo"], "--set foo"),
         (["sam_teacher", "--accelerator", "tpu"], "--accelerator tpu"),

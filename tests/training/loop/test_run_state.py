@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.toy_task import Toy, settings
+from tests.training.toy_task import Toy, run, settings
 from training.errors import TrainingError
 from training.loop.run_state import check_state
-from training.loop.train import build_fabric, train
 
 
 class Payload:
@@ -23,7 +22,7 @@ class Payload:
 
 
 def resume(folder: Path) -> None:
-    train(Toy(), settings(), folder, fabric=build_fabric("fp32", accelerator="cpu"))
+    run(Toy(), settings(precision="fp32"), folder)
 
 
 def evil(path: Path) -> None:

@@ -9,15 +9,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.training.toy_task import Toy, settings
+from tests.training.toy_task import Toy, run, settings
 from training.errors import TrainingError
-from training.loop.train import build_fabric, train
 from training.loop.validation import stays_below
 from training.loop_config import Optimisation
-
-
-def run(task: Toy, config: Optimisation, folder: Path) -> None:
-    train(task, config, folder, fabric=build_fabric(config.precision))
 
 
 def found(folder: Path) -> list[dict[str, float]]:
