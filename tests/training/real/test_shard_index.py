@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.refusals import refused
 from tests.training.shard_files import held_out, picture_bytes, write_shard, write_tar
 from training.errors import TrainingError
 from training.real.records import BrokenRecord
@@ -108,11 +109,9 @@ def test_a_shard_that_shrinks_or_goes_gives_broken_records(tmp_path: Path) -> No
     write_shard(tmp_path / "00000.tar", range(5))
     index = open_index(tmp_path)
     (tmp_path / "00000.tar").write_bytes(b"")
-    with pytest.raises(BrokenRecord, match=r"record: .*has become shorter"):
-        index.read(0)
+    refused(lambda: index.read(0), BrokenRecord, "record:", "has become shorter")
     (tmp_path / "00000.tar").unlink()
-    with pytest.raises(BrokenRecord, match=r"record: .*No such file"):
-        index.read(0)
+    refused(lambda: index.read(0), BrokenRecord, "record:", "No such file")
 
 
 def test_what_else_is_in_a_shard(tmp_path: Path) -> None:

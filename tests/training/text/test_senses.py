@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
+from tests.refusals import refused
 from tests.training.text.things import write_things
 from training.errors import TrainingError
 from training.text.senses import Senses
@@ -34,8 +33,6 @@ def test_proper_names_count_where_there_is_nothing_else(senses: Senses) -> None:
 def test_a_file_that_is_missing_or_damaged(tmp_path: Path) -> None:
     folder = write_things(tmp_path)
     (folder / "index.noun").write_text("dog n many\n", encoding="utf-8")
-    with pytest.raises(TrainingError, match=r"index\.noun is not WordNet's"):
-        Senses(WordNet(folder))
+    refused(lambda: Senses(WordNet(folder)), TrainingError, "index.noun is not WordNet's")
     (folder / "index.noun").unlink()
-    with pytest.raises(TrainingError, match=r"index\.noun"):
-        Senses(WordNet(folder))
+    refused(lambda: Senses(WordNet(folder)), TrainingError, "index.noun")
