@@ -50,17 +50,6 @@ def test_pictures_have_the_shapes_they_say(corpus: Corpus) -> None:
     assert sizes == {48, 64}
 
 
-def test_shares_of_pictures_without_and_with_objects(corpus: Corpus) -> None:
-    def nouns(**shares: float) -> torch.Tensor:
-        config = Pictures(resolutions=(32,), pixels_per_batch=24 * 32 * 32, **shares)
-        return PictureBatches(corpus, config, num_nouns=8, seed=0)[0]["nouns"].sum(dim=1)
-
-    assert nouns(none=1.0, few=0.0).tolist() == [0] * 24
-    # Padding may hide the only object of a picture.
-    assert nouns(none=0.0, few=0.0).max() == 1
-    assert nouns(none=0.0, few=1.0).max() > 1
-
-
 def test_scenes_have_the_shapes_they_say(corpus: Corpus) -> None:
     batch = SceneBatches(corpus, SCENES, seed=0)[0]
     shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}

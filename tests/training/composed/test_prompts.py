@@ -96,10 +96,3 @@ def test_regions_hold_the_objects_and_stay_inside(scene: Scene, seed: int) -> No
     held = scene.boxes.clip(max=[SIZE, SIZE - 10, SIZE, SIZE - 10])
     assert (around[:, :2] <= held[:, :2]).all()
     assert (around[:, 2:] >= held[:, 2:]).all()
-
-
-@given(scenes())
-def test_no_regions_unless_asked_for(scene: Scene) -> None:
-    rng = np.random.default_rng(0)
-    regions = sample_regions(scene.boxes, rng, width_px=SIZE, height_px=SIZE, random_regions=0)
-    assert regions.shape == (0, 4)

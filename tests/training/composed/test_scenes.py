@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.composed.backdrops import finish
 from training.composed.corpus import CORPUS, MERGED, Corpus, load_corpus
 from training.composed.cutouts import warp
-from training.composed.scenes import MIN_VISIBLE, clean_picture, compose_scene
+from training.composed.scenes import MIN_VISIBLE, compose_scene
 from training.composed.vocabulary import all_nouns, tiny_vocabulary, unseen_nouns
 from training.errors import TrainingError
 
@@ -77,15 +76,6 @@ def test_enough_of_every_object_is_visible(monkeypatch: pytest.MonkeyPatch) -> N
     assert min(counts) < 5  # where there is no room an object is left out
 
 
-def test_the_same_generator_gives_the_same_scene(corpus: Corpus) -> None:
-    first, second, other = (
-        compose_scene(corpus, np.random.default_rng(seed), size_px=64) for seed in (3, 3, 4)
-    )
-    np.testing.assert_array_equal(first.image, second.image)
-    np.testing.assert_array_equal(first.masks, second.masks)
-    assert not np.array_equal(first.image, other.image)
-
-
 def test_masks_match_the_picture() -> None:
     """On one flat colour, what stands out from it is the disc; but for its shadow, and noise."""
     found = []
@@ -110,44 +100,6 @@ def test_edges_neither_glow_nor_darken() -> None:
         assert middle[3] == 255
         expected = middle * patch[..., 3:] / 255
         assert np.abs(patch - expected).max() <= 6
-
-
-@pytest.mark.parametrize("count", [(1, 1), (0, 0)])
-def test_count(corpus: Corpus, count: tuple[int, int]) -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        scene = compose_scene(corpus, rng, size_px=48, count=count, scale=(0.5, 1.0))
-        assert scene.masks.shape == (count[0], 48, 48)
-        assert scene.boxes.shape == (count[0], 4)
-
-
-def test_finishing_moves_no_edge() -> None:
-    image = np.zeros((64, 64, 3), np.uint8)
-    image[:, 32:] = 200
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        out = finish(image, rng).astype(int).mean(axis=(0, 2))
-        assert out[:28].max() < out[36:].min()
-    assert image[:, :32].max() == 0  # nor the picture that it was given
-
-
-def test_a_photo_tells_what_it_shows() -> None:
-    corpus = load_corpus(CORPUS, split="train", nouns=["apple", "mountain", "flower"])
-    rng = np.random.default_rng(0)
-    seen = {
-        label
-        for _ in range(200)
-        for label in compose_scene(corpus, rng, size_px=16, count=(0, 0)).unlabelled.tolist()
-    }
-    assert seen == {1, 2}
-
-
-def test_clean_picture_is_centred_on_plain_ground(corpus: Corpus) -> None:
-    for size_px in (64, 256):
-        image = clean_picture(corpus, 0, size_px=size_px)
-        assert image.shape == (size_px, size_px, 3)
-        assert np.ptp(image[: size_px // 12].reshape(-1, 3), axis=0).max() == 0
-        assert image.std() > 5
 
 
 def test_splits_share_label_indices_and_nothing_else() -> None:
