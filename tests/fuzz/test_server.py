@@ -216,29 +216,17 @@ def test_pictures_that_are_sent(site: Site, question: Question, name: str, ways:
     ask(site, question.verb, post(question.verb, json.dumps(body).encode()))
 
 
-CHARSETS = (
-    *("utf-8", "utf-7", "utf-16", "utf-32", "latin-1", "cp037", "punycode", "idna", "rot13", "hex"),
-    *("zlib", "base64", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "x", "", "\0"),
-)
 KINDS = (
     *("multipart/form-data", "multipart/form-data; boundary=", 'multipart/form-data; boundary="'),
     *("multipart/form-data;boundary=\xe9", "multipart/mixed", "multipart/form-data; =; ;;"),
     *(f"{FORM}, application/json", "application/x-www-form-urlencoded", "multipart/", "text/plain"),
     *("multipart/form-data; boundary=" + "b" * 300, FORM.upper(), f"{FORM}; boundary*0=a"),
-    *("multipart/form-data; boundary=a\tb", "multipart/form-data; boundary=----"),
-    *(f"{FORM}; charset={charset}" for charset in CHARSETS),
+    *(f"{FORM}; charset={charset}" for charset in ("utf-8", "utf-16", "rot13", "hex", "zlib", "")),
 )
 PART_NAMES = (b"image", b"request", b"image[]", b"im\0age", b"\xff", b"", b"x" * 9_000)
 PART_TAILS = (
-    *(
-        b"",
-        b"; a=b",
-        b'; filename="x"',
-        b'; filename=""',
-        b'; filename="a\\"b"',
-        b'; name="request"',
-    ),
-    *(b"; filename*=utf-8''%2fetc%2fpasswd", b'; filename="x"; filename="secret.png"', b"; name="),
+    *(b"", b"; a=b", b'; filename="x"', b'; filename="a\\"b"', b'; name="request"', b"; name="),
+    *(b"; filename*=utf-8''%2fetc%2fpasswd", b'; filename="x"; filename="secret.png"'),
     *(b"\r\nContent-Transfer-Encoding: base64", b"\r\nContent-Length: 5", b"\r\n: x", b"\n"),
     *(b"\r\nContent-Type: " + b"a" * 9_000, b'; filename="%b"' % (b"x" * 9_000)),
     *(b'; filename="%b"' % path.encode() for path in PATHS),
@@ -248,30 +236,19 @@ said = st.builds(
 )
 REQUESTS = (
     *(b"", b"{}", b"[]", b"null", b"{", b"\xff", b"\0", b"+2AA-", b'{"labels": ["+2AA-"]}', b"NaN"),
-    *(b'{"labels": ["\\ud800"]}', b'{"images": []}', b'{"images": [{"id": "x"}]}', b"[" * 50_000),
-    *(b'{"labels": ["\\\\ud800"]}', b'{"labels": ["dog"]}', b"\\ud800", b'"\xed\xa0\x80"'),
-    *(b"a" * 100_000 + b"-" + b"a" * 100_000, b'{"labels": ["%b"]}' % (b"a" * 100_000)),
+    *(b'{"images": []}', b'{"images": [{"id": "x"}]}', b"[" * 50_000, b'{"labels": ["dog"]}'),
+    *(b'{"labels": ["\\ud800"]}', b'"\xed\xa0\x80"', b'{"labels": ["%b"]}' % (b"a" * 100_000)),
 )
-HALF = (b'name="request"', b'{"labels": ["+2AA-"]}')
-"""A character, in UTF-7."""
-
-WHOLE = {
-    "question": Question("text", {"labels": ["dog"]}, [0], "form"),
-    "kind": FORM,
-    "part": None,
-    "times": 0,
-    "ways": [],
-    "ends": b"\r\n",
+CUT_AT_ITS_END = {
+    **{"question": Question("text", {"labels": ["dog"]}, [0], "form"), "kind": FORM},
+    **{"part": None, "times": 0, "ways": [("cut", 2**24 - 1, b"x")], "ends": b"\r\n"},
 }
 parts = st.tuples(said, st.sampled_from(REQUESTS))
 
 
 @fuzz(
     1.5,
-    examples=[
-        {**WHOLE, "ways": [("cut", 2**24 - 1, b"x")]},
-        {**WHOLE, "kind": f"{FORM}; charset=utf-7", "part": (1, True, HALF)},
-    ],
+    examples=[CUT_AT_ITS_END],
     question=questions(),
     kind=st.just(FORM) | st.sampled_from(KINDS),
     part=st.none() | st.tuples(st.integers(0, 3), st.booleans(), parts),
@@ -312,18 +289,10 @@ head_lines = st.just(CHUNKED) | st.builds(
     st.sampled_from(LINE_VALUES),
 )
 CHUNKS = (
-    *(
-        b"0\r\n\r\n",
-        b"5\r\n{}   \r\n0\r\n\r\n",
-        b"-1\r\n",
-        b"zz\r\nab\r\n0\r\n\r\n",
-        b"2\r\n{}X\r\n",
-    ),
+    *(b"0\r\n\r\n", b"5\r\n{}   \r\n0\r\n\r\n", b"zz\r\nab\r\n0\r\n\r\n", b"-1\r\n"),
     *(b"FFFFFFFFFFFFFFFF\r\nab", b"F" * 30 + b"\r\n", b"5\r\nab\r\n0\r\n", b"2\n{}\n0\n\n"),
     *(b"2\r\n{}\r\n0\r\nX: y\r\n\r\n", b"2;x=" + b"y" * 9_000 + b"\r\n{}\r\n0\r\n\r\n"),
 )
-
-
 ODD_IDS = {"question": MANY_POINTS, "place": 1, "way": "more", "chunks": None, "ways": []}
 
 
@@ -370,20 +339,10 @@ METHODS = (
     *("get", "PROPFIND", "G\0T", "L" * 500, ""),
 )
 STEPS = (
-    *(
-        "v1",
-        "text",
-        "images",
-        "models",
-        "health",
-        "metrics",
-        "openapi.json",
-        "style.css",
-        "page.js",
-    ),
+    *("v1", "text", "images", "models", "health", "metrics", "openapi.json", "page.js", "docs"),
     *("..", ".", "", "%2e%2e", "..%5c", "etc", "passwd", "secret.txt", "secret.png", "a" * 5_000),
     *("V1", "%74ext", "v1%2ftext", "text?x=1", "text;a", "x#x", "a%00.txt", "%ff%fe", "%", "é"),
-    *("health\t", "health x", "%0d%0aX-Injected:%201", "\ud800", "file:", "docs"),
+    *("health\t", "health x", "%0d%0aX-Injected:%201", "\ud800", "file:"),
 )
 paths = st.builds(
     lambda start, steps: start + "/".join(steps),
@@ -392,17 +351,8 @@ paths = st.builds(
 )
 NO_REQUESTS = (
     *(b"\r\n" * 50, b"GET /\r\n\r\n", b"GET / HTTP/0.9\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"),
-    *(
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(500),
-    ),
-    *(
-        b"\0" * 70_000,
-        b"A" * 70_000,
-        b"\xff\xfe\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\n",
-        b"SSH-2.0-x\r\n",
-    ),
+    *(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\0\x01" + bytes(500), b"\0" * 70_000),
+    *(b"A" * 70_000, b"\xff\xfe\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"SSH-2.0-x\r\n"),
 )
 
 
@@ -427,10 +377,7 @@ GOOD = KEY.encode()
 NO_KEYS = (
     *(b"X: no key", b"Authorization:", b"Authorization: Bearer", b"Authorization: Bearer x"),
     *(b"Authorization: Bearer " + k for k in (GOOD[:-1], GOOD + b"x", GOOD.upper(), GOOD * 500)),
-    *(
-        b"Authorization: " + k + GOOD
-        for k in (b"", b"Basic ", b"bearer\t", b"Bearer x ", b"Bearer,")
-    ),
+    *(b"Authorization: " + k + GOOD for k in (b"", b"Basic ", b"bearer\t", b"Bearer,")),
     *(b"X-API-Key: " + k for k in (b"", b"x", b"\xff" * 20, b"Bearer " + GOOD, GOOD + b", x")),
     *(b"Authorisation: Bearer " + GOOD, b"Cookie: key=" + GOOD, b"X-API-Keys: " + GOOD),
 )
