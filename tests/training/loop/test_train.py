@@ -181,14 +181,6 @@ def test_the_state_is_not_written_by_way_of_the_temporary_folder(
     assert torch.load(tmp_path / "run" / "last.pt")["step"] == 2
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
-    first, again = Toy(), Toy()
-    run(first, settings(), tmp_path)
-    run(again, settings(), tmp_path)
-    assert again.seen == []
-    assert same(weights(again), weights(first))
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_after_the_step_in_hand(tmp_path: Path, number: signal.Signals) -> None:
     def before(step: int) -> None:
