@@ -127,7 +127,7 @@ def requests_of_the_document() -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@fuzz(3, case=st.deferred(requests_of_the_document), place=st.none() | st.integers(0, LAST))
+@fuzz(4, case=st.deferred(requests_of_the_document), place=st.none() | st.integers(0, LAST))
 def test_the_document(site: Site, case: Any, place: int | None) -> None:
     """Schemathesis sends what it allows, and what it does not: the answer is as it says."""
     from schemathesis.specs.openapi import checks

@@ -55,7 +55,7 @@ def follow(world: World, source: Any, every: int) -> None:
 
 
 @fuzz(
-    0.7,
+    1.7,
     name=st.sampled_from(sorted(FILMS)),
     ways=damage | damage | st.just([]),
     ending=st.none() | st.sampled_from(ENDINGS),
