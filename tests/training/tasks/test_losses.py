@@ -8,7 +8,6 @@ from torch import Tensor
 
 from training.tasks.losses import (
     CosineDistillation,
-    DenseDistillation,
     FocalDice,
     MaskDistillation,
     MultimaskLoss,
@@ -39,24 +38,6 @@ def test_a_region_without_a_cell_teaches_nothing() -> None:
     assert RegionDistillation()(student, teacher, cells).item() == pytest.approx((0 + 0.4) / 2)
     cells[2, 1] = 1
     assert RegionDistillation()(student, teacher, cells).item() == pytest.approx((0 + 0.4 + 2) / 3)
-
-
-def test_dense_distillation_looks_at_the_cells_that_are_shown() -> None:
-    """Of three cells, one is the crop's embedding, one at a right angle to it, one its opposite."""
-    student = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]).expand(2, 3, 2)
-    teacher = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-
-    def loss(*regions: list[int]) -> float:
-        cells = torch.zeros(2, 3)
-        for row, shown in enumerate(regions):
-            cells[row, shown] = 1
-        return DenseDistillation()(student, teacher, cells).item()
-
-    assert loss([0], [0]) == pytest.approx(0.0)
-    assert loss([0, 1], [0]) == pytest.approx((0.5 + 0) / 2), "a mean over the cells of a region"
-    assert loss([0, 1, 2], [2]) == pytest.approx((1 + 2) / 2)
-    assert loss([1, 2], []) == pytest.approx(1.5), "a region without a cell does not count"
-    assert loss([], []) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,6 @@ def test_what_a_photograph_can_show(wordnet: WordNet) -> None:
     assert not {"joy", "thing"} & shown
 
 
-def test_no_wordnet_is_told_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"no data\.noun.*apt-get install wordnet-base"):
-        WordNet(tmp_path)
-
-
 def test_a_damaged_file(tmp_path: Path) -> None:
     (tmp_path / "data.noun").write_text("00000001 03 n zz\n", encoding="utf-8")
     with pytest.raises(TrainingError, match=r"data\.noun is not WordNet's"):
