@@ -144,20 +144,8 @@ def test_labels_of_a_file_and_options(folder: Path, tmp_path: Path) -> None:
     labels, output = tmp_path / "labels.txt", tmp_path / "out.json"
     labels.write_text("\ufeff dog \n\nfire engine\ncat", encoding="utf-8")
     options = ("--threshold", "0.25", "--mask-threshold", "-1.5", "--no-refine")
-    options = (*options, "--no-instances")
-    answer(
-        "annotate",
-        folder,
-        "--labels-file",
-        labels,
-        "-o",
-        output,
-        *options,
-        "--readers",
-        "1",
-        "--threads",
-        "1",
-    )
+    given = (*options, "--no-instances", "--readers", "1", "--threads", "1")
+    answer("annotate", folder, "--labels-file", labels, "-o", output, *given)
     info = coco(output)["info"]
     assert info["labels"] == ["dog", "fire engine", "cat"]
     assert (info["threshold"], info["mask_threshold"]) == (0.25, -1.5)
@@ -462,13 +450,11 @@ def test_other_settings_are_refused(
     assert (report.resumed, source.runs(ENCODER)) == (0, 5)
 
 
-def entry(change: Callable[[dict[str, Any]], object]) -> Callable[[list[bytes]], None]:
+def picture_line(**changed: Any) -> Callable[[list[bytes]], None]:
     """A line of a picture that is changed, and JSON still."""
 
     def damage(lines: list[bytes]) -> None:
-        content = json.loads(lines[2])
-        change(content)
-        lines[2] = json.dumps(content).encode() + b"\n"
+        lines[2] = json.dumps({**json.loads(lines[2]), **changed}).encode() + b"\n"
 
     return damage
 
@@ -478,29 +464,22 @@ def line(number: int, content: bytes) -> Callable[[list[bytes]], None]:
 
 
 NO_LOG, LINE_3 = "is no progress file", "line 3"
+FOUND = {"category_id": 1, "bbox": [0, 0, 1, 1], "area": 1, "score": 0.5}
 DAMAGES: list[tuple[Callable[[list[bytes]], None], str]] = [
     (lambda lines: lines.__setitem__(slice(None), [b"\n"]), NO_LOG),
     (lambda lines: lines.__setitem__(slice(None), [b"some notes of mine"]), NO_LOG),
     (line(0, b'{"other": 1}'), NO_LOG),
     (lambda lines: lines.__setitem__(0, lines[0].replace(b'"refine"', b'"reefed"')), "version"),
     (lambda lines: lines.__setitem__(2, lines[2][:20] + b"\n"), LINE_3),
-    *((line(2, each), LINE_3) for each in (b"[" * 100_000, b"1" * 10_000, b"null", b"{}")),
-    (line(2, b'"\xff"'), LINE_3),
-    (entry(lambda line: line.update(annotations=5)), LINE_3),
-    (entry(lambda line: line.pop("annotations")), LINE_3),
-    (entry(lambda line: line.pop("width")), LINE_3),
-    (entry(lambda line: line.update(width=0)), LINE_3),
-    (entry(lambda line: line.update(width="100")), LINE_3),
-    (entry(lambda line: line.update(file_name=["a"])), LINE_3),
-    (entry(lambda line: line.update(file_name="\ud800")), LINE_3),
-    (entry(lambda line: line.update(more=1)), LINE_3),
-    (entry(lambda line: line.update(annotations=[5])), LINE_3),
-    (entry(lambda line: line["annotations"][0].update(id=1)), LINE_3),
-    (entry(lambda line: line["annotations"][0].pop("category_id")), LINE_3),
-    (entry(lambda line: line["annotations"][0].update(category_id=4)), LINE_3),
-    (entry(lambda line: line["annotations"][0].update(score=float("nan"))), LINE_3),
-    (entry(lambda line: line["annotations"][0].update(bbox=[1, 2])), LINE_3),
-    (entry(lambda line: line["annotations"][0].update(segmentation=None)), LINE_3),
+    *((line(2, each), LINE_3) for each in (b"[" * 100_000, b"1" * 10_000, b"null", b'"\xff"')),
+    *(
+        (picture_line(**{name: value}), LINE_3)
+        for name, value in (
+            *(("width", 0), ("width", "100"), ("file_name", ["a"]), ("file_name", "\ud800")),
+            *(("more", 1), ("annotations", [5]), ("annotations", [FOUND])),
+            ("annotations", [{**FOUND, "segmentation": [[1, 2]], "category_id": 4}]),
+        )
+    ),
 ]
 
 

@@ -4,14 +4,12 @@ import json
 from functools import partial
 from typing import Any
 
-import pytest
 from pydantic import ValidationError
 
-from samclip_sdk.bundle.contract import contract_graphs, graph_key
+from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.bundle.graph_spec import Measurement
 from samclip_sdk.bundle.manifest import Manifest
 from samclip_sdk.modeling.config import VIT_B, ClipHeadConfig
-from samclip_sdk.system.records import check_relative_path
 from tests.example_bundle import CONFIG, manifest
 from tests.refusals import refused
 
@@ -61,25 +59,6 @@ def test_what_one_graph_returns_the_next_takes() -> None:
     assert head.inputs[0] == encoder.outputs[0]
     decoder = graphs["mask_decoder"]
     assert decoder.inputs == (encoder.outputs[1], *graphs["prompt_encoder"].outputs)
-
-
-def test_graph_key() -> None:
-    assert graph_key("clip_head", 64) == "clip_head@64"
-    assert graph_key("mask_decoder", 64) == graph_key("mask_decoder", None) == "mask_decoder"
-    refused(lambda: graph_key("image_encoder", None), ValueError, "image_encoder")
-
-
-@pytest.mark.parametrize("path", ["a", "onnx/a@1.onnx", "a b/ü..x"])
-def test_a_path_inside(path: str) -> None:
-    assert check_relative_path(path) == path
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["", ".", "..", "../a", "a/../../b", "/a", "a//b", "a/", "./a", "a\\b", "c:/a", "c:a", "a\0"],
-)
-def test_a_path_outside(path: str) -> None:
-    refused(lambda: check_relative_path(path), ValueError, "relative path")
 
 
 def test_a_measurement_beyond_its_bound() -> None:

@@ -17,7 +17,7 @@ from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError, BundleSchemaError
 from tests.command import fails
 from tests.drawings import TINY_BUNDLE
-from tests.example_bundle import contents, manifest, onnx_file, stored, write_files
+from tests.example_bundle import contents, manifest, stored, write_files
 from tests.refusals import refused
 
 GRAPH = "onnx/mask_decoder.onnx"
@@ -210,7 +210,3 @@ def test_a_graph_is_called_onnx(tmp_path: Path) -> None:
     artifact["path"] = "onnx/mask_decoder.xml"
     write_files(tmp_path, {**contents(), "manifest.json": json.dumps(content).encode()})
     refused(lambda: open_bundle(tmp_path), BundleSchemaError, "mask_decoder.xml")
-
-
-def test_the_example_is_one() -> None:
-    assert onnx.ModelProto.FromString(onnx_file("a note")).producer_name == "a note"

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +16,7 @@ import pytest
 from samclip_sdk.bundle import open as bundle_module
 from samclip_sdk.bundle.manifest import MAX_MANIFEST_BYTES
 from samclip_sdk.bundle.open import Bundle, cache_folder, embedded_bundles, open_bundle
-from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError, StorageError
+from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError
 from samclip_sdk.system.records import MAX_VALUES
 from tests.example_bundle import contents, manifest, onnx_file, put, write_files
 from tests.refusals import refused
@@ -62,13 +60,6 @@ def test_opens_a_folder_or_a_link_to_it(folder: Path, tmp_path: Path) -> None:
     bundle.verify()
     (tmp_path / "current").symlink_to(folder)
     open_bundle(tmp_path / "current").verify()
-
-
-def test_the_id_depends_on_the_content(folder: Path, tmp_path: Path) -> None:
-    other = write_bundle(tmp_path / "other", {**manifest(), "revision": "2"})
-    ids = {open_bundle(each).id for each in (folder, str(folder), other)}
-    assert len(ids) == 2
-    assert all(len(each) == 16 for each in ids)
 
 
 @pytest.mark.parametrize("prefix", ["", "example/"])
@@ -115,24 +106,6 @@ def test_a_cached_bundle_may_lie_elsewhere(folder: Path, tmp_path: Path) -> None
     (cache_folder() / bundle.id).symlink_to(tmp_path / "elsewhere")
     assert open_bundle(pack(folder)).root == (tmp_path / "elsewhere").resolve()
     assert (cache_folder() / bundle.id).is_symlink()
-
-
-def test_what_another_process_has_just_unpacked_stays(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It came after this one had looked, and uses it already."""
-    path = pack(folder)
-    taking_turns, theirs = bundle_module.taking_turns, []
-
-    @contextmanager
-    def be_second(place: Path) -> Iterator[None]:
-        monkeypatch.setattr(bundle_module, "taking_turns", taking_turns)
-        theirs.append(open_bundle(path).root.stat().st_ino)
-        with taking_turns(place):
-            yield
-
-    monkeypatch.setattr(bundle_module, "taking_turns", be_second)
-    assert [open_bundle(path).root.stat().st_ino] == theirs
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -258,7 +231,17 @@ ENCODER = ("graphs", "text_encoder", "artifacts")
             (more_files(path), "relative path")
             for path in (
                 *("../secret", "/etc/passwd", "onnx/../../secret", "c:\\secret", "a\0b"),
-                *("two\nlines", "mirrored\u202e", f"../{LONG}"),
+                *(
+                    "two\nlines",
+                    "mirrored\u202e",
+                    f"../{LONG}",
+                    "",
+                    ".",
+                    "a//b",
+                    "a/",
+                    "./a",
+                    "c:a",
+                ),
             )
         ),
         (lambda content: put(content, "\ud800", "files", 0, "path"), ""),  # no text can hold it
@@ -403,26 +386,6 @@ def test_a_member_that_cannot_be(
 
 
 @pytest.mark.parametrize(
-    "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"]
-)
-def test_damage_anywhere_in_a_zip(folder: Path, compression: int) -> None:
-    whole = pack(folder, compression=compression).read_bytes()
-    path = folder.with_suffix(".zip")
-    messages = []
-    for place in range(0, len(whole), len(whole) // 150):
-        damaged = bytearray(whole)
-        damaged[place] ^= 0xFF
-        path.write_bytes(damaged)
-        shutil.rmtree(cache_folder(), ignore_errors=True)
-        try:
-            open_bundle(path).verify()
-        except BundleError as error:
-            messages.append(str(error))
-    assert len(messages) > 75
-    assert not [each for each in messages if len(each) > 600 or not each.isprintable()]
-
-
-@pytest.mark.parametrize(
     "compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"]
 )
 def test_a_compression_without_a_limit_is_refused(
@@ -451,26 +414,6 @@ def test_no_member_expands_beyond_what_is_asked_for(
     assert max(asked) <= MAX_MANIFEST_BYTES + 1
 
 
-def lying_about_its_size(path: Path, *, member: str, size: int) -> None:
-    """A .zip whose headers say another size of a member, in both places."""
-    content = bytearray(path.read_bytes())
-    with zipfile.ZipFile(path) as archive:
-        local = archive.getinfo(member).header_offset
-    central = content.rindex(member.encode()) - 46
-    for place in (local + 22, central + 24):
-        content[place : place + 4] = size.to_bytes(4, "little")
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize("size", [0, 100, MAX_MANIFEST_BYTES])
-def test_a_header_that_lies(folder: Path, size: int) -> None:
-    with (folder / "manifest.json").open("ab") as file:
-        file.write(b" " * (MAX_MANIFEST_BYTES + 1))
-    path = pack(folder)
-    lying_about_its_size(path, member="manifest.json", size=size)
-    refused(lambda: open_bundle(path), BundleError, "damaged")
-
-
 def test_memory_that_does_not_suffice_is_an_error_of_the_bundle(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,19 +423,6 @@ def test_memory_that_does_not_suffice_is_an_error_of_the_bundle(
     path = pack(folder)
     monkeypatch.setattr(zipfile.ZipExtFile, "read", fail)
     refused(lambda: open_bundle(path), BundleError, "memory")
-
-
-def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, write_bytes = pack(folder), Path.write_bytes
-
-    def fail(self: Path, data: bytes) -> int:
-        if self.name == "manifest.json":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write_bytes(self, data)
-
-    monkeypatch.setattr(Path, "write_bytes", fail)
-    refused(lambda: open_bundle(path), StorageError, "No space left on device")
-    assert list(cache_folder().iterdir()) == []
 
 
 def test_files_of_fixed_axes_come_together(tmp_path: Path) -> None:

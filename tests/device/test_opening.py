@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from samclip_sdk import BundleError, SamClip
+from samclip_sdk import BundleError
 from samclip_sdk.device.opening import open_source
 from tests.drawings import TINY_BUNDLE
 from tests.refusals import refused
@@ -47,9 +47,3 @@ def test_torch_does_not_take_the_embedded_bundle(here: Path, tiny_checkpoint: Pa
         lambda: open_source("torch", model=EMBEDDED, precision=None), BundleError, f"./{EMBEDDED}"
     )
     assert open_source("torch", model=f"./{EMBEDDED}", precision=None).runtime == "torch"
-
-
-@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000, "a" * 300 + ".zip", "a\0b", "\ud800"])
-def test_a_name_that_no_system_could_have(name: str) -> None:
-    error = refused(lambda: SamClip.load("onnx", model=name), BundleError, "no bundle")
-    assert str(error).isprintable()

@@ -147,3 +147,4 @@ def test_a_zipped_bundle_says_what_to_do(useless: str, zipped: Path) -> None:
         assert [path.name for path in cache_folder().iterdir()] == [open_bundle(zipped).id]
         return
     refused(lambda: open_bundle(zipped), StorageError, zipped, "XDG_CACHE_HOME")
+    assert not list(cache_folder().parents[1].rglob("manifest.json"))

@@ -8,14 +8,12 @@ import os
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
 from samclip_sdk.system.timing import Stopwatch, repeat
-from samclip_sdk.text.stored_labels import StoredLabels
 from tests.fake_source import fake_client, picture
 
 HOURS = 3600.0
@@ -51,16 +49,6 @@ def test_a_folder_is_annotated_and_gone_on_with(tmp_path: Path) -> None:
         assert (report.pictures, report.resumed) == (4, resumed)
         assert 0 <= report.seconds < 60
         assert len(json.loads(output.read_bytes())["images"]) == 4
-
-
-def test_the_cache_of_labels_keeps_and_finds(tmp_path: Path) -> None:
-    """Its sweeps look at the clock: whatever that says, what was just written stays."""
-    for round_ in range(5):
-        stored = StoredLabels(["model"], folder=tmp_path, limit_bytes=5000)
-        embedding = np.full(500, round_, np.float32)
-        stored.put(f"label {round_}", embedding)
-        np.testing.assert_array_equal(stored.get(f"label {round_}"), embedding)
-        assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 10_000
 
 
 def test_a_video_is_not_written_at_every_frame(tmp_path: Path) -> None:

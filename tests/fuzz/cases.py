@@ -24,9 +24,6 @@ RUNS = Path(__file__).parents[2] / "runs" / "fuzz"
 LIMIT_S = 60.0
 """Of a case. One takes milliseconds; on a machine with other work a hang must not be guessed."""
 
-SHARES: dict[str, float] = {}
-"""Of all cases, in percent, by test."""
-
 
 def fuzz(
     percent: float,
@@ -41,8 +38,6 @@ def fuzz(
     """
 
     def decorate(test: Callable[..., None]) -> Any:
-        SHARES[test.__name__] = percent
-
         @functools.wraps(test)
         def watched(**arguments: Any) -> None:
             RUNS.mkdir(parents=True, exist_ok=True)

@@ -127,7 +127,7 @@ def requests_of_the_document() -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@fuzz(3, case=st.deferred(requests_of_the_document), place=st.none() | st.integers(0, LAST))
+@fuzz(4, case=st.deferred(requests_of_the_document), place=st.none() | st.integers(0, LAST))
 def test_the_document(site: Site, case: Any, place: int | None) -> None:
     """Schemathesis sends what it allows, and what it does not: the answer is as it says."""
     from schemathesis.specs.openapi import checks
@@ -200,84 +200,33 @@ def test_bodies_that_are_no_json(
 
 
 @fuzz(
-    0.5,
-    question=questions(),
-    name=st.sampled_from(("images", "labels", "points", "point_labels", "boxes", "tiles", "x", "")),
-    item=st.sampled_from(
-        (
-            *(b"0", b"null", b"[]", b'"a"', b"[1,2]", b"[[1,2]]", b"[1,2,3,4]", b"[[[[[[]]]]]]"),
-            *(b'{"id":""}', b'{"base64":"AA"}', b'{"base64":0}', b'{"":0}', b"1e9"),
-        )
-    ),
-    size=st.sampled_from((1_000, 250_000, 900_000)),
-)
-def test_long_lists(site: Site, question: Question, name: str, item: bytes, size: int) -> None:
-    """Lists that are as long as a body may be, or as many names; most of what they should not."""
-    body = question.body(site)
-    body.pop(name, None)
-    items = b'"%b":[%b]' % (name.encode(), b",".join([item] * (size // (len(item) + 1))))
-    if not name:
-        items = b",".join(b'"%x":%b' % (number, item) for number in range(size // (len(item) + 8)))
-    content = json.dumps(body).encode()[:-1] + b"," + items + b"}"
-    ask(site, question.verb, post(question.verb, content))
-
-
-BASE64 = {
-    "whole": lambda text: text,
-    "for URLs": lambda text: text.replace("+", "-").replace("/", "_"),
-    "in lines": lambda text: "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76)),
-    "without its end": lambda text: text.rstrip("=")[:-1],
-    "with more at its end": lambda text: text + "==",
-    "twice": lambda text: text * 2,
-    "with a letter of another script": lambda text: f"{text[:9]}é{text[9:]}",
-    "behind a data URL's head": lambda text: f"data:image/png;base64,{text}",
-}
-
-
-@fuzz(
     1.5,
     question=questions(),
     name=st.sampled_from(sorted(picture_files())),
     ways=damage | damage | st.just([]),
-    way=st.just("whole") | st.sampled_from(sorted(BASE64)),
 )
-def test_pictures_that_are_sent(
-    site: Site, question: Question, name: str, ways: Damage, way: str
-) -> None:
+def test_pictures_that_are_sent(site: Site, question: Question, name: str, ways: Damage) -> None:
     content = damaged(picture_files()[name], ways)
     if question.way == "form":
         part = (f'name="image"; filename="{name}"'.encode(), content)
         form = to_form([part, question.parts(site)[-1]])
         ask(site, question.verb, post(question.verb, form, kind=FORM))
         return
-    image = {"base64": BASE64[way](base64.b64encode(content).decode())}
-    body = {**question.asked, "images": [image]}
+    body = {**question.asked, "images": [{"base64": base64.b64encode(content).decode()}]}
     ask(site, question.verb, post(question.verb, json.dumps(body).encode()))
 
 
-CHARSETS = (
-    *("utf-8", "utf-7", "utf-16", "utf-32", "latin-1", "cp037", "punycode", "idna", "rot13", "hex"),
-    *("zlib", "base64", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "x", "", "\0"),
-)
 KINDS = (
     *("multipart/form-data", "multipart/form-data; boundary=", 'multipart/form-data; boundary="'),
     *("multipart/form-data;boundary=\xe9", "multipart/mixed", "multipart/form-data; =; ;;"),
     *(f"{FORM}, application/json", "application/x-www-form-urlencoded", "multipart/", "text/plain"),
     *("multipart/form-data; boundary=" + "b" * 300, FORM.upper(), f"{FORM}; boundary*0=a"),
-    *("multipart/form-data; boundary=a\tb", "multipart/form-data; boundary=----"),
-    *(f"{FORM}; charset={charset}" for charset in CHARSETS),
+    *(f"{FORM}; charset={charset}" for charset in ("utf-8", "utf-16", "rot13", "hex", "zlib", "")),
 )
 PART_NAMES = (b"image", b"request", b"image[]", b"im\0age", b"\xff", b"", b"x" * 9_000)
 PART_TAILS = (
-    *(
-        b"",
-        b"; a=b",
-        b'; filename="x"',
-        b'; filename=""',
-        b'; filename="a\\"b"',
-        b'; name="request"',
-    ),
-    *(b"; filename*=utf-8''%2fetc%2fpasswd", b'; filename="x"; filename="secret.png"', b"; name="),
+    *(b"", b"; a=b", b'; filename="x"', b'; filename="a\\"b"', b'; name="request"', b"; name="),
+    *(b"; filename*=utf-8''%2fetc%2fpasswd", b'; filename="x"; filename="secret.png"'),
     *(b"\r\nContent-Transfer-Encoding: base64", b"\r\nContent-Length: 5", b"\r\n: x", b"\n"),
     *(b"\r\nContent-Type: " + b"a" * 9_000, b'; filename="%b"' % (b"x" * 9_000)),
     *(b'; filename="%b"' % path.encode() for path in PATHS),
@@ -287,30 +236,19 @@ said = st.builds(
 )
 REQUESTS = (
     *(b"", b"{}", b"[]", b"null", b"{", b"\xff", b"\0", b"+2AA-", b'{"labels": ["+2AA-"]}', b"NaN"),
-    *(b'{"labels": ["\\ud800"]}', b'{"images": []}', b'{"images": [{"id": "x"}]}', b"[" * 50_000),
-    *(b'{"labels": ["\\\\ud800"]}', b'{"labels": ["dog"]}', b"\\ud800", b'"\xed\xa0\x80"'),
-    *(b"a" * 100_000 + b"-" + b"a" * 100_000, b'{"labels": ["%b"]}' % (b"a" * 100_000)),
+    *(b'{"images": []}', b'{"images": [{"id": "x"}]}', b"[" * 50_000, b'{"labels": ["dog"]}'),
+    *(b'{"labels": ["\\ud800"]}', b'"\xed\xa0\x80"', b'{"labels": ["%b"]}' % (b"a" * 100_000)),
 )
-HALF = (b'name="request"', b'{"labels": ["+2AA-"]}')
-"""A character, in UTF-7."""
-
-WHOLE = {
-    "question": Question("text", {"labels": ["dog"]}, [0], "form"),
-    "kind": FORM,
-    "part": None,
-    "times": 0,
-    "ways": [],
-    "ends": b"\r\n",
+CUT_AT_ITS_END = {
+    **{"question": Question("text", {"labels": ["dog"]}, [0], "form"), "kind": FORM},
+    **{"part": None, "times": 0, "ways": [("cut", 2**24 - 1, b"x")], "ends": b"\r\n"},
 }
 parts = st.tuples(said, st.sampled_from(REQUESTS))
 
 
 @fuzz(
     1.5,
-    examples=[
-        {**WHOLE, "ways": [("cut", 2**24 - 1, b"x")]},
-        {**WHOLE, "kind": f"{FORM}; charset=utf-7", "part": (1, True, HALF)},
-    ],
+    examples=[CUT_AT_ITS_END],
     question=questions(),
     kind=st.just(FORM) | st.sampled_from(KINDS),
     part=st.none() | st.tuples(st.integers(0, 3), st.booleans(), parts),
@@ -351,18 +289,10 @@ head_lines = st.just(CHUNKED) | st.builds(
     st.sampled_from(LINE_VALUES),
 )
 CHUNKS = (
-    *(
-        b"0\r\n\r\n",
-        b"5\r\n{}   \r\n0\r\n\r\n",
-        b"-1\r\n",
-        b"zz\r\nab\r\n0\r\n\r\n",
-        b"2\r\n{}X\r\n",
-    ),
+    *(b"0\r\n\r\n", b"5\r\n{}   \r\n0\r\n\r\n", b"zz\r\nab\r\n0\r\n\r\n", b"-1\r\n"),
     *(b"FFFFFFFFFFFFFFFF\r\nab", b"F" * 30 + b"\r\n", b"5\r\nab\r\n0\r\n", b"2\n{}\n0\n\n"),
     *(b"2\r\n{}\r\n0\r\nX: y\r\n\r\n", b"2;x=" + b"y" * 9_000 + b"\r\n{}\r\n0\r\n\r\n"),
 )
-
-
 ODD_IDS = {"question": MANY_POINTS, "place": 1, "way": "more", "chunks": None, "ways": []}
 
 
@@ -409,20 +339,10 @@ METHODS = (
     *("get", "PROPFIND", "G\0T", "L" * 500, ""),
 )
 STEPS = (
-    *(
-        "v1",
-        "text",
-        "images",
-        "models",
-        "health",
-        "metrics",
-        "openapi.json",
-        "style.css",
-        "page.js",
-    ),
+    *("v1", "text", "images", "models", "health", "metrics", "openapi.json", "page.js", "docs"),
     *("..", ".", "", "%2e%2e", "..%5c", "etc", "passwd", "secret.txt", "secret.png", "a" * 5_000),
     *("V1", "%74ext", "v1%2ftext", "text?x=1", "text;a", "x#x", "a%00.txt", "%ff%fe", "%", "é"),
-    *("health\t", "health x", "%0d%0aX-Injected:%201", "\ud800", "file:", "docs"),
+    *("health\t", "health x", "%0d%0aX-Injected:%201", "\ud800", "file:"),
 )
 paths = st.builds(
     lambda start, steps: start + "/".join(steps),
@@ -431,17 +351,8 @@ paths = st.builds(
 )
 NO_REQUESTS = (
     *(b"\r\n" * 50, b"GET /\r\n\r\n", b"GET / HTTP/0.9\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"),
-    *(
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(500),
-    ),
-    *(
-        b"\0" * 70_000,
-        b"A" * 70_000,
-        b"\xff\xfe\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\n",
-        b"SSH-2.0-x\r\n",
-    ),
+    *(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\0\x01" + bytes(500), b"\0" * 70_000),
+    *(b"A" * 70_000, b"\xff\xfe\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"SSH-2.0-x\r\n"),
 )
 
 
@@ -466,10 +377,7 @@ GOOD = KEY.encode()
 NO_KEYS = (
     *(b"X: no key", b"Authorization:", b"Authorization: Bearer", b"Authorization: Bearer x"),
     *(b"Authorization: Bearer " + k for k in (GOOD[:-1], GOOD + b"x", GOOD.upper(), GOOD * 500)),
-    *(
-        b"Authorization: " + k + GOOD
-        for k in (b"", b"Basic ", b"bearer\t", b"Bearer x ", b"Bearer,")
-    ),
+    *(b"Authorization: " + k + GOOD for k in (b"", b"Basic ", b"bearer\t", b"Bearer,")),
     *(b"X-API-Key: " + k for k in (b"", b"x", b"\xff" * 20, b"Bearer " + GOOD, GOOD + b", x")),
     *(b"Authorisation: Bearer " + GOOD, b"Cookie: key=" + GOOD, b"X-API-Keys: " + GOOD),
 )
@@ -512,21 +420,13 @@ def test_what_makes_sense_is_answered(site: Site, row: list[Question], cuts: lis
     site.ask(asked)
 
 
-@fuzz(
-    0.4,
-    first=questions(),
-    ways=damage,
-    line=st.none() | st.sampled_from(NO_KEYS),
-    question=questions(),
-)
+@fuzz(0.4, first=questions(), ways=damage, key=st.booleans(), question=questions())
 def test_a_question_after_what_was_refused(
-    site: Site, first: Question, ways: Damage, line: bytes | None, question: Question
+    site: Site, first: Question, ways: Damage, key: bool, question: Question
 ) -> None:
     """Over the same connection, with a body that may be unread."""
     body = damaged(json.dumps(first.body(site)).encode(), ways)
-    before = post(first.verb, body, close=False)
-    if line is not None:
-        before = before.replace(b"Authorization: Bearer " + GOOD, line, 1)
+    before = post(first.verb, body, key=KEY if key else "x", close=False)
 
     def asked() -> list[str]:
         odd, *good = site.send(before + question.request(site))

@@ -33,32 +33,21 @@ from tests.fuzz.cases import (
 from tests.fuzz.promises import World, holds
 
 INDEX = json.loads((TINY_BUNDLE / GOLDEN_INDEX).read_bytes())
+GOLDENS = {"index": GOLDEN_INDEX, "tensors": GOLDEN_TENSORS}
 paths = things | st.sampled_from(("", "none", "/dev/null", "/", ".", "a\0b", "x" * 300))
 
 
-def read_golden_files(world: World, index: bytes | None, tensors: bytes | None) -> None:
+def read_golden_files(world: World, **changed: bytes) -> None:
     folder = world.work / "goldens"
     (folder / GOLDEN_INDEX).parent.mkdir(parents=True, exist_ok=True)
-    for name, new in ((GOLDEN_INDEX, index), (GOLDEN_TENSORS, tensors)):
-        (folder / name).write_bytes((TINY_BUNDLE / name).read_bytes() if new is None else new)
+    for name, path in GOLDENS.items():
+        (folder / path).write_bytes(changed.get(name, (TINY_BUNDLE / path).read_bytes()))
 
     def run() -> None:
         index, tensors = read_goldens(folder)
         assert set(index.tensors()) <= set(tensors)
 
     world.judge(run)
-
-
-@fuzz(3, edit=edits())
-def test_edited_goldens(world: World, edit: Edit) -> None:
-    read_golden_files(world, json.dumps(edited(INDEX, edit)).encode(), None)
-
-
-@fuzz(2, ways=damage, name=st.sampled_from((GOLDEN_INDEX, GOLDEN_TENSORS)))
-def test_damaged_goldens(world: World, ways: Damage, name: str) -> None:
-    content = damaged((TINY_BUNDLE / name).read_bytes(), ways)
-    is_index = name == GOLDEN_INDEX
-    read_golden_files(world, content if is_index else None, None if is_index else content)
 
 
 LENGTHS = (0, 1, 7, 2**31, 2**32, 2**40, 2**63, 2**64 - 1)
@@ -114,10 +103,20 @@ def lying(content: bytes, lie: Lie) -> bytes:
     return length.to_bytes(8, "little") + packed + body
 
 
+@fuzz(3, edit=edits())
+def test_edited_goldens(world: World, edit: Edit) -> None:
+    read_golden_files(world, index=json.dumps(edited(INDEX, edit)).encode())
+
+
+@fuzz(2, ways=damage, name=st.sampled_from(sorted(GOLDENS)))
+def test_damaged_goldens(world: World, ways: Damage, name: str) -> None:
+    content = damaged((TINY_BUNDLE / GOLDENS[name]).read_bytes(), ways)
+    read_golden_files(world, **{name: content})
+
+
 @fuzz(3, examples=[{"lie": ("dtype", "BF16")}], lie=lies)
 def test_goldens_that_lie(world: World, lie: Lie) -> None:
-    tensors = lying((TINY_BUNDLE / GOLDEN_TENSORS).read_bytes(), lie)
-    read_golden_files(world, None, tensors)
+    read_golden_files(world, tensors=lying((TINY_BUNDLE / GOLDEN_TENSORS).read_bytes(), lie))
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,11 +11,9 @@ import pytest
 from hypothesis import strategies as st
 
 from samclip_sdk.errors import ImageError
-from samclip_sdk.picture.image import load_image
-from tests.fuzz.cases import Damage, damage, damaged, fuzz, noise, seeds, things
+from tests.fuzz.cases import Damage, damage, damaged, fuzz, noise, things
 from tests.fuzz.promises import World, holds
 from tests.fuzz.test_pictures import PATHS
-from tests.reused_pictures import REUSED
 
 FILMS = {"film.mp4": "mp4v", "film.avi": "MJPG"}
 ENDINGS = (".mp4", ".avi", ".mkv", ".gif", ".jpg", "%03d.png", ".txt", "")
@@ -58,7 +55,7 @@ def follow(world: World, source: Any, every: int) -> None:
 
 
 @fuzz(
-    0.7,
+    1.7,
     name=st.sampled_from(sorted(FILMS)),
     ways=damage | damage | st.just([]),
     ending=st.none() | st.sampled_from(ENDINGS),
@@ -100,54 +97,3 @@ numbers = st.sampled_from((-1, 10**9, 2**31, 2**63, 10**11))
 @fuzz(0.2, source=st.sampled_from(PATHS) | things | numbers, every=every)
 def test_sources_that_are_none(world: World, source: Any, every: int) -> None:
     follow(world, source, every)
-
-
-def _embed(world: World, pictures: Any) -> list[Any]:
-    return [each.tolist() for each in world.model.embed_image(pictures)]
-
-
-def _stream(world: World, pictures: Any) -> list[Any]:
-    found = [each.to_dict() for each in world.model.stream(pictures, ["dog"], threshold=0.0)]
-    return [{key: value for key, value in each.items() if key != "speed"} for each in found]
-
-
-def _with_none_at(items: Iterable[Any], broken: int | None) -> Iterator[Any]:
-    for index, item in enumerate(items):
-        if index == broken:
-            yield None
-        yield item
-
-
-@fuzz(
-    1,
-    kind=st.sampled_from(sorted(REUSED)),
-    verb=st.sampled_from((_embed, _stream)),
-    size=st.tuples(st.integers(2, 59), st.integers(2, 59)),
-    count=st.integers(1, 8),
-    seed=seeds,
-    broken=st.none() | st.none() | st.none() | st.integers(0, 7),
-)
-def test_iterators(
-    world: World,
-    kind: str,
-    verb: Any,
-    size: tuple[int, int],
-    count: int,
-    seed: int,
-    broken: int | None,
-) -> None:
-    """The answers are those of copies; with an item that is no image the call is refused."""
-    frames = [noise(seed + index, *size) for index in range(count)]
-
-    def run() -> tuple[list[Any], list[Any]]:
-        with TemporaryDirectory() as name:
-            items: Iterable[Any] = REUSED[kind](frames, Path(name))
-            found = verb(world, _with_none_at(items, broken))
-            assert broken is None or broken >= count, "answers of what is no image"
-            again: Iterable[Any] = REUSED[kind](frames, Path(name))
-            return found, verb(world, [load_image(each).copy() for each in again])
-
-    def check(answers: tuple[list[Any], list[Any]]) -> None:
-        assert answers[0] == answers[1], "another picture's answer"
-
-    world.judge(run, check=check)

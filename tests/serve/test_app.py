@@ -32,58 +32,42 @@ def plain(found: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key != "speed"}
 
 
-def test_text_is_the_sdks(client: httpx.Client, model: SamClip) -> None:
-    (found,) = ask(client, "text", labels=["dog", "cat"], threshold=0.3)
-    assert plain(found) == plain(model.segment_text(DOG, ["dog", "cat"], threshold=0.3).to_dict())
-    assert len(found["annotations"]) == 2
-
-
-def test_instances_are_the_sdks(client: httpx.Client, model: SamClip) -> None:
-    (found,) = ask(client, "instances", labels=["dog", "cat"], max_instances=3)
-    expected = model.segment_instances(DOG, ["dog", "cat"], max_instances=3)
-    assert plain(found) == plain(expected.to_dict())
-    assert found["annotations"]
-
-
-def test_tiles_are_the_sdks(client: httpx.Client, model: SamClip) -> None:
-    (found,) = ask(client, "text", labels=["dog"], threshold=0.3, tiles=[1, 2], tile_overlap=0.2)
-    expected = model.segment_text(DOG, ["dog"], threshold=0.3, tiles=(1, 2), tile_overlap=0.2)
-    assert plain(found) == plain(expected.to_dict())
+LABELS = ["dog", "cat"]
+ALL_MASKS = {"points_per_side": 4, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+IN_TILES = {"threshold": 0.3, "tiles": [1, 2], "tile_overlap": 0.2}
 
 
 @pytest.mark.parametrize(
-    "asked",
+    ("verb", "asked"),
     [
-        {"boxes": [8, 30, 250, 380], "multimask_output": False},
-        {"boxes": [[8, 30, 250, 380], [20, 20, 90, 300]]},
-        {"points": [[100, 120], [20, 30]], "point_labels": [1, 0]},
-        {"points": [[[100, 120]], [[20, 30]], [[9, 9]]], "mask_threshold": 0.5},
-        {"points": [[[100, 120]]], "boxes": [[8, 30, 250, 380]]},
-        {"points": [[[100, 120], [0, 0]]], "point_labels": [[1, -1]]},
+        ("text", {"labels": LABELS, "threshold": 0.3}),
+        ("text", {"labels": ["dog"], **IN_TILES}),
+        ("instances", {"labels": LABELS, "max_instances": 3}),
+        ("everything", {"labels": ["dog"], **ALL_MASKS}),
+        ("segment", {"boxes": [8, 30, 250, 380], "multimask_output": False}),
+        ("segment", {"boxes": [[8, 30, 250, 380], [20, 20, 90, 300]]}),
+        ("segment", {"points": [[100, 120], [20, 30]], "point_labels": [1, 0]}),
+        ("segment", {"points": [[[100, 120]], [[20, 30]], [[9, 9]]], "mask_threshold": 0.5}),
+        ("segment", {"points": [[[100, 120]]], "boxes": [[8, 30, 250, 380]]}),
+        ("segment", {"points": [[[100, 120], [0, 0]]], "point_labels": [[1, -1]]}),
     ],
 )
-def test_masks_of_prompts_are_the_sdks(
-    client: httpx.Client, model: SamClip, asked: dict[str, Any]
+def test_masks_are_the_sdks(
+    client: httpx.Client, model: SamClip, verb: str, asked: dict[str, Any]
 ) -> None:
-    (found,) = ask(client, "segment", **asked)
-    assert plain(found) == plain(model.segment(DOG, **asked).to_dict())
-
-
-def test_everything_is_the_sdks(client: httpx.Client, model: SamClip) -> None:
-    asked = {"points_per_side": 4, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
-    (found,) = ask(client, "everything", labels=["dog"], **asked)
-    expected = model.segment_everything(DOG, ["dog"], **asked)
-    assert plain(found) == plain(expected.to_dict())
+    (found,) = ask(client, verb, **asked)
+    method = "segment" if verb == "segment" else f"segment_{verb}"
+    assert plain(found) == plain(getattr(model, method)(DOG, **asked).to_dict())
     assert found["annotations"]
 
 
 def test_classification_is_the_sdks_however_the_picture_comes(
     client: httpx.Client, model: SamClip
 ) -> None:
-    expected = plain(model.classify(DOG, ["dog", "cat"]).to_dict())
+    expected = plain(model.classify(DOG, LABELS).to_dict())
     (stored,) = client.post("/v1/images", files={"image": DOG}).json()["answers"]
     for images in (IN_BASE64, {"id": stored["id"]}):
-        (found,) = ask(client, "classify", labels=["dog", "cat"], images=[images])
+        (found,) = ask(client, "classify", labels=LABELS, images=[images])
         assert plain(found) == expected
 
 
@@ -119,7 +103,7 @@ def test_masks_come_in_three_forms_of_the_same(client: httpx.Client, model: SamC
 
 def test_a_stream_has_a_line_for_each_object(client: httpx.Client) -> None:
     images = [IN_BASE64, {"base64": base64.b64encode(CAT).decode()}]
-    asked = {"images": images, "labels": ["dog", "cat"]}
+    asked = {"images": images, "labels": LABELS}
     whole = client.post("/v1/instances", json=asked).json()["answers"]
     response = client.post("/v1/instances", json={**asked, "stream": True})
     assert response.headers["content-type"] == "application/x-ndjson"

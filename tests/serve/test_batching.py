@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from samclip_sdk import SamClip
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.serve import batching
 from samclip_sdk.serve.batching import BatchAnswerer
 from samclip_sdk.serve.schema import (
     ClassifyRequest,
@@ -61,23 +58,3 @@ def test_together_is_as_alone_to_the_last_bit(model: SamClip) -> None:
     together = answers(model, ASKS)
     assert together == {place: answers(model, [ask])[0] for place, ask in enumerate(ASKS)}
     assert sum(isinstance(each, str) for each in together.values()) == 2
-
-
-def test_prompts_of_many_questions_are_drawn_in_one_batch(
-    model: SamClip, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batches = []
-    segment = model.segment
-
-    def counted(image: Any, **asked: Any) -> Any:
-        batches.append(len(asked["boxes"]))
-        return segment(image, **asked)
-
-    monkeypatch.setattr(model, "segment", counted)
-    asks = [ask(SegmentRequest(boxes=[k, k, 200, 300]), "segment") for k in range(20)]
-    whole = answers(model, asks)
-    assert batches == [20]
-    batches.clear()
-    monkeypatch.setattr(batching, "MASK_BYTES", 288 * 384 * 5 // 8)
-    assert answers(model, asks) == whole
-    assert batches == [5, 5, 5, 5]

@@ -9,7 +9,7 @@ import pytest
 
 from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
+from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.runtimes.torch.session import Checkpoint
 from tests.training.photograph_files import annotation, encode, picture, write_set
 from training.asked_pictures import ask_scenes
@@ -111,25 +111,6 @@ def test_no_more_absent_labels_are_found_than_allowed(folder: Path, tmp_path: Pa
     assert sum(found_too) <= 2
 
 
-def test_a_set_that_is_ten_times_larger_weighs_no_more(folder: Path, tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), np.uint8)
-    upper = np.zeros((96, 96), bool)
-    upper[:48] = True
-    few = [(encode(pixels[0]), [annotation(1, upper)], CALIBRATION)]
-    many = [(encode(pixels[1]), [annotation(2, ~upper)], CALIBRATION)]
-    found = []
-    for times in (1, 4):
-        root = tmp_path / str(times)
-        for name, pictures in (("few", few), ("many", many * times)):
-            info = {"complete": True}
-            write_set(root / name, pictures, categories=["sky", "tree", "dog"], info=info)
-        asked = load_photographs(root)
-        assert {each.of for each in asked.ask(Counter())} == {"few", "many"}
-        found.append(calibrate_on_photographs(Checkpoint(folder), asked, broken=Counter()))
-    assert found[0].scale == pytest.approx(found[1].scale, rel=1e-4)
-    assert found[0].bias == pytest.approx(found[1].bias, rel=1e-4)
-
-
 def test_photographs_that_show_nothing_are_no_answer(folder: Path, tmp_path: Path) -> None:
     write_set(tmp_path / "a", [(picture(), [], CALIBRATION)], info={"complete": True})
     with pytest.raises(TrainingError, match="of 1 pictures to calibrate on, none shows what"):
@@ -153,12 +134,3 @@ def test_a_stop_in_the_middle_leaves_the_calibration_before(folder: Path, corpus
         )
     assert told == list(range(10)), "three scenes, one of them again and again, and all once more"
     assert contents(folder) == before
-
-
-def test_what_is_written_is_read_back_and_its_provenance_too(folder: Path) -> None:
-    write_calibration(folder, UNCALIBRATED, provenance={"scenes": 3})
-    stored = (folder / CALIBRATION_NAME).read_bytes()
-    assert Calibration.model_validate_json(stored) == UNCALIBRATED
-    with SamClip.load("torch", model=folder) as model:
-        assert model.manifest.calibration == UNCALIBRATED
-        assert model.manifest.provenance["calibration"] == {"scenes": 3}

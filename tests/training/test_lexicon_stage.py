@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 from typer.testing import CliRunner
 
+from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
+from samclip_sdk.modeling.config import BertTextConfig
 from tests.tiny_config import PYRAMID_STUDENT
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 from tests.training.text.random_sentences import RandomSentences
@@ -24,12 +24,16 @@ from training.stages import lexicon
 from training.stages.lexicon import LexiconConfig
 from training.teachers import text_teacher
 from training.teachers.taught_names import read_name_provenance, read_names
+from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
 from training.teachers.text_teacher import ClassifierSpace, TextTeacher, save_text_teacher
 from training.text.class_names import imagenet_lemmas, imagenet_synsets
 from training.text.common_nouns import common_nouns
 from training.text.lexicon_file import LexiconWord, read_lexicon
 
 WIDTH = 48
+ENCODER = BertTextConfig(
+    context_length=16, width=16, num_heads=2, depth=1, mlp_dim=16, embedding_width=4, hidden_dim=8
+)
 
 
 def _classes() -> Nouns:
@@ -94,21 +98,23 @@ def test_what_embeddings_words_have(run: Path) -> None:
     assert provenance["settings"]["count"] == 5000
 
 
-def embedded(found: dict[str, Tensor]) -> Callable[[Path, Sequence[str]], Tensor]:
-    """A text encoder that has each name where another has its opposite."""
-    return lambda folder, names: torch.stack([-found[name] for name in names])
-
-
-def test_the_command_measures_them(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_measures_them(run: Path, tmp_path: Path) -> None:
+    """Those of the lexicon, and those of a trained text encoder."""
     arguments = ["--runs", str(run.parents[1]), "--count", "40"]
     arguments += ["--wordnet", str(run.parents[2] / "wordnet")]
     told = CliRunner().invoke(words.app, arguments)
     assert told.exit_code == 0, told.output
     assert "40 nouns:" in told.output
     assert "of the others it is 100.0%" in told.output
-    monkeypatch.setattr(words, "_embed", embedded(read_names(run)))
-    again = CliRunner().invoke(words.app, [*arguments, "--encoder", "anywhere"])
-    assert again.output == told.output  # all that is turned alike lies alike
+    encoder = tmp_path / "encoder"
+    make_tokenizer(encoder, ENCODER, texts=())
+    trained = BertTextEncoder(ENCODER, embed_dim=WIDTH)
+    save_text_encoder(trained, encoder, config=ENCODER, provenance={})
+    told = CliRunner().invoke(words.app, [*arguments, "--encoder", str(encoder)])
+    assert "40 nouns:" in told.output
+    assert "of the others it is 100.0%" not in told.output, "it was taught nothing"
+    missing = CliRunner().invoke(words.app, [*arguments, "--encoder", "nowhere"])
+    assert "nowhere is no text encoder" in missing.output
 
 
 def test_the_command_tells_what_is_missing(tmp_path: Path) -> None:

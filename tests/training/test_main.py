@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +122,6 @@ def test_a_teachers_settings_are_kept_as_they_were_resolved(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["stage9"], "'stage9'"),
-        (["stage1", "--config", "huge"], "'huge'"),
         (["stage1", "--config", "none.toml"], "'none.toml'"),
         (["stage1", "--set", "foo"], "--set foo"),
         (["sam_teacher", "--accelerator", "tpu"], "--accelerator tpu"),
@@ -173,18 +170,6 @@ def test_a_stage_ends_with_where_its_result_is_and_what_is_next(tmp_path: Path) 
     assert (result / "model.safetensors").is_file()
     entries = (result / "log.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(entry)["step"] for entry in entries] == [1, 2]
-
-
-def test_the_last_stage_leads_to_the_export(
-    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage3 = tmp_path / "tiny" / "stage3"
-    shutil.copytree(tiny_checkpoint, stage3)
-    write_tokenizer(stage3 / "tokenizer.json")
-    monkeypatch.chdir(tmp_path)
-    told = run("calibrate", Path("."), "scenes=3")
-    assert told == "tiny/stage3 is written. Next: python -m export tiny/stage3 my-bundle"
-    assert (stage3 / "calibration.json").is_file()
 
 
 def test_a_smoke_run_tells_the_pace_and_leaves_nothing(tmp_path: Path) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import open_clip
-import pycocotools.mask
 import pytest
 import torch
-from PIL import Image
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from typer.testing import CliRunner
@@ -24,6 +20,8 @@ from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, sa
 from samclip_sdk.modeling.config import PRESETS
 from tests.parity.reference import build_sam, small_config
 from tests.training.photograph_files import annotation, encode, rectangle, write_set
+from tests.training.real.test_sa1b import objects, write_pair
+from tests.training.shard_files import write_shard
 from training.__main__ import app
 
 CONFIG = small_config(image_size_px=64)
@@ -98,29 +96,6 @@ photographs = {{ source = "photographs", root = "{data}/photographs" }}
 """
 
 
-def write_shard(path: Path, *, first: int, count: int) -> None:
-    rng = np.random.default_rng(first)
-    with tarfile.open(path, "w") as tar:
-        for key in range(first, first + count):
-            picture = io.BytesIO()
-            Image.fromarray(rng.integers(0, 256, (48, 40, 3), np.uint8)).save(picture, "JPEG")
-            info = tarfile.TarInfo(f"{key:09d}.jpg")
-            info.size = picture.tell()
-            tar.addfile(info, io.BytesIO(picture.getvalue()))
-
-
-def write_sa1b(folder: Path, number: int) -> None:
-    rng = np.random.default_rng(number)
-    masks = np.zeros((60, 80, 3), np.uint8, order="F")
-    masks[10:40, 5:50, 0] = masks[30:55, 40:75, 1] = masks[5:20, 60:70, 2] = 1
-    annotations = [
-        {"segmentation": each | {"counts": each["counts"].decode()}}
-        for each in pycocotools.mask.encode(masks)
-    ]
-    Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(folder / f"sa_{number}.jpg")
-    (folder / f"sa_{number}.json").write_text(json.dumps({"annotations": annotations}))
-
-
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The TOML file of a small merge, with all that it names beside it."""
@@ -144,9 +119,9 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     open_clip.add_model_config(tmp_path / f"{name}.json")
     torch.save(open_clip.create_model(name).state_dict(), tmp_path / "clip.pt")
     for shard in range(2):
-        write_shard(tmp_path / f"{shard:05d}.tar", first=150 * shard, count=150)
+        write_shard(tmp_path / f"{shard:05d}.tar", range(150 * shard, 150 * shard + 150))
     for number in range(400):
-        write_sa1b(tmp_path, number)
+        write_pair(tmp_path, number, objects(3))
     pixels = np.random.default_rng(0).integers(0, 256, (4, 96, 128, 3), np.uint8)
     masks = rectangle(10, 10, 70, 80), rectangle(80, 20, 120, 90)
     found = [annotation(number, mask) for number, mask in enumerate(masks, 1)]

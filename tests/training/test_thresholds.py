@@ -37,15 +37,6 @@ def test_fit_recovers_a_known_logistic(share: float) -> None:
     assert bias == pytest.approx(0.2 + math.log((1 - share) / share) / scale, abs=0.01)
 
 
-def test_patches_covered_in_part_teach_nothing() -> None:
-    rng = np.random.default_rng(0)
-    covered = rng.random((10, 10)) < 0.5
-    cosines = rng.normal(np.where(covered, 0.3, 0.1), 0.1).astype(np.float32)
-    sure = Answer(cosines, covered.astype(np.float32))
-    unsure = Answer(np.full((10, 10), 0.9, np.float32), np.full((10, 10), 0.3, np.float32))
-    assert fit_patches([sure, unsure]) == pytest.approx(fit_patches([sure]))
-
-
 def test_a_cosine_that_tells_nothing_keeps_a_valid_scale() -> None:
     backwards = [peak(0.4, present=False), peak(0.1, present=True)]
     scale, bias = fit_patches(backwards)
@@ -53,17 +44,11 @@ def test_a_cosine_that_tells_nothing_keeps_a_valid_scale() -> None:
     assert -1 <= bias <= 1
 
 
-def test_presence_lets_the_present_in_and_the_absent_not() -> None:
+@pytest.mark.parametrize("absent", [(0.2, 0.1, 0.05), (0.9,)])
+def test_presence_lets_the_present_in_and_the_absent_not(absent: tuple[float, ...]) -> None:
+    """One absent label that is surer than all is let in: shutting it out would cost the others."""
     answers = [peak(x, present=True) for x in (0.4, 0.3, 0.25)]
-    answers += [peak(x, present=False) for x in (0.2, 0.1, 0.05)]
-    threshold = presence(answers)
-    assert threshold == pytest.approx(1 / (1 + np.exp(-20 * (0.25 - 0.2))))
-
-
-def test_presence_weighs_misses_against_false_alarms() -> None:
-    """One absent label is surer than all: shutting it out would cost every present one."""
-    answers = [peak(x, present=True) for x in (0.4, 0.3, 0.25)] + [peak(0.9, present=False)]
-    threshold = presence(answers)
+    threshold = presence([*answers, *(peak(x, present=False) for x in absent)])
     assert threshold == pytest.approx(1 / (1 + np.exp(-20 * (0.25 - 0.2))))
 
 
@@ -95,12 +80,14 @@ def test_each_set_weighs_alike_in_the_fit_of_patches() -> None:
     assert fit_patches(alike)[1] > evenly[1] + 0.05
 
 
-def test_a_set_without_a_sure_patch_teaches_nothing() -> None:
+@pytest.mark.parametrize("of", ["a", "b"])
+def test_patches_covered_in_part_teach_nothing(of: str) -> None:
+    """Even if they are all of a set."""
     rng = np.random.default_rng(0)
     covered = rng.random((10, 10)) < 0.5
     cosines = rng.normal(np.where(covered, 0.3, 0.1), 0.1).astype(np.float32)
     sure = Answer(cosines, covered.astype(np.float32), of="a")
-    unsure = Answer(np.full((10, 10), 0.9, np.float32), np.full((10, 10), 0.3, np.float32), of="b")
+    unsure = Answer(np.full((10, 10), 0.9, np.float32), np.full((10, 10), 0.3, np.float32), of=of)
     assert fit_patches([sure, unsure]) == pytest.approx(fit_patches([sure]))
 
 

@@ -89,8 +89,18 @@ def settings(**changes: object) -> Optimisation:
     return Optimisation.model_validate(defaults | changes)
 
 
+def run(task: Task, config: Optimisation, folder: Path, *, accumulate: int = 1) -> None:
+    """Trains in this process, from wherever it stopped."""
+    train(task, config, folder, fabric=build_fabric(config.precision), accumulate=accumulate)
+
+
+def weights(task: Toy) -> dict[str, Tensor]:
+    """A copy of those of all parts."""
+    return {name: tensor.clone() for name, tensor in task.parts.state_dict().items()}
+
+
 def main(
-    run: str,
+    folder: str,
     devices: str,
     accumulate: str,
     workers: str,
@@ -127,7 +137,7 @@ def main(
     )
     fabric.launch()
     task = Toy(before=before)
-    train(task, config, Path(run), fabric=fabric, accumulate=int(accumulate))
+    train(task, config, Path(folder), fabric=fabric, accumulate=int(accumulate))
     leave_processes()
 
 

@@ -9,7 +9,6 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -43,19 +42,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """The hub keeps its own log."""
 
-    def do_HEAD(self) -> None:
-        self._answer()
-
     def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def do_PUT(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
         hub = self._hub
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         route = unquote(urlsplit(self.path).path)
@@ -79,6 +66,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self._send_json(self._api(request))
         except _Answer as answer:
             self._send(answer.body, status=answer.status, headers=answer.headers)
+
+    do_HEAD = do_POST = do_PUT = do_GET
 
     def _file(self, repository: str, revision: str, path: str) -> None:
         hub = self._hub
@@ -119,15 +108,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         cuts = faults.cut_after.get(path)
         limit = cuts.pop(0) if cuts else None
         stall = faults.stall_after.get(path)
-        for chunk in _pieces(content[start:], at=[each for each in (limit, stall) if each]):
-            if chunk.before == limit:
+        for before, piece in _pieces(content[start:], at=[each for each in (limit, stall) if each]):
+            if before == limit:
                 self._cut()
                 return
-            if chunk.before == stall:
+            if before == stall:
                 self._hub.released.wait(faults.stall_s)
-            if faults.slow_s:
-                time.sleep(faults.slow_s)
-            self.wfile.write(chunk.content)
+            time.sleep(faults.slow_s)
+            self.wfile.write(piece)
         if faults.no_length or limit is not None:
             self._cut()
 
@@ -269,20 +257,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return {"commitUrl": f"{hub.url}/{name}/commit/{commit}", "commitOid": commit}
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """Bytes of an answer, and how many of it went before."""
-
-    content: bytes
-    before: int
-
-
-def _pieces(content: bytes, *, at: list[int]) -> Iterator[_Piece]:
-    """An answer in pieces, of which one begins at each of these places; the last may be empty."""
+def _pieces(content: bytes, *, at: list[int]) -> Iterator[tuple[int, bytes]]:
+    """Pieces of an answer, and where they begin, at these places too; the last may be empty."""
     places = {*range(0, len(content), _CHUNK_BYTES), *at, len(content)}
     bounds = sorted(each for each in places if each <= len(content))
     for start, end in zip(bounds, [*bounds[1:], len(content)], strict=True):
-        yield _Piece(content[start:end], before=start)
+        yield start, content[start:end]
 
 
 def _upload_mode(asked: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:

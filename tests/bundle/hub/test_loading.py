@@ -116,10 +116,6 @@ class TestRequests:
         assert load().source.id != old
         assert load(revision=commit).source.id == old
 
-    def test_revisions_are_branches_too(self, sample: HubServer) -> None:
-        sample.commit("org/sample", in_repository(sample_bundle()), branch="refs/pr/1")
-        assert load(revision="refs/pr/1").source.id == load().source.id
-
     def test_who_asks_says_who_it_is_and_nothing_else(self, sample: HubServer) -> None:
         load()
         assert {each.headers["user-agent"].partition("/")[0] for each in sample.log} == {
@@ -178,11 +174,6 @@ class TestOffline:
         load()
         sample.faults.status["bundle/manifest.json"] = [503]
         load()
-
-    def test_each_cache_is_its_own(self, sample: HubServer, tmp_path: Path) -> None:
-        load(cache_dir=tmp_path / "elsewhere")
-        assert list((tmp_path / "elsewhere" / "bundles").iterdir())
-        refused(lambda: load(local_files_only=True), HubError, "org/sample")
 
 
 def without(path: str) -> dict[str, bytes]:
@@ -302,12 +293,6 @@ class TestCommands:
         result = CliRunner().invoke(app, ["info", "--model", "org/sample", "--json"])
         assert json.loads(result.stdout)["id"] == id_of(sample_bundle())
         assert sample.paths() == ["bundle/manifest.json"]
-
-    def test_an_error_is_one_line(self, sample: HubServer) -> None:
-        arguments = ["classify", str(DOG), "dog", "--model", "org/sample@v9", "--runtime", "onnx"]
-        result = CliRunner().invoke(app, arguments)
-        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-        assert "v9" in result.stderr
 
 
 class TestARealModel:

@@ -61,12 +61,6 @@ class TestPush:
         assert told == sorted(told, key=lambda each: each[1])
         assert capfd.readouterr() == ("", "")
 
-    def test_what_is_large_goes_by_lfs(self, hub: HubServer, folder: Path) -> None:
-        push_bundle(folder, "org/new", token=TOKEN)
-        sent = [each.content for each in hub.log if each.method == "PUT"]
-        assert sent == [FILES[WEIGHTS]]
-        assert {each.token for each in hub.log if not each.route.startswith("/lfs/")} == {TOKEN}
-
     def test_nothing_changes_if_nothing_has_changed(
         self, hub: HubServer, folder: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -107,11 +101,6 @@ class TestPush:
             model = "org/signed"
         push_bundle(model, "org/new", token=TOKEN)  # type: ignore[arg-type]
         assert hub.files("org/new")["bundle/manifest.sig"] == b"s" * 64
-
-    def test_from_one_repository_to_another(self, sample: HubServer) -> None:
-        push_bundle("org/sample", "org/new", token=TOKEN)
-        assert set(in_repository(FILES)) < set(sample.files("org/new"))
-        assert "bundle/manifest.sig" not in sample.files("org/new")
 
 
 REFUSED: list[tuple[str, str | None, type[SamClipError], tuple[str, ...]]] = [

@@ -184,38 +184,21 @@ def test_texts_and_ids_that_are_others_fail(tmp_path: Path, source: FakeSource) 
     assert of_texts(tmp_path / "b", source, [told]) == [1, 0]
 
 
-OF_NO_NUMPY = b'{"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}}'
-TOO_MANY = b'{"texts": [0' + b",0" * MAX_VALUES + b"]}"
-
-
 @pytest.mark.parametrize(
-    ("name", "damage", "word"),
+    ("name", "content", "word"),
     [
-        (GOLDEN_TENSORS, lambda whole: whole[: len(whole) // 2], ""),
-        (GOLDEN_TENSORS, lambda whole: whole[:20] + bytes([whole[20] ^ 255]) + whole[21:], ""),
-        (GOLDEN_TENSORS, lambda whole: b"no tensors", ""),
-        (GOLDEN_TENSORS, lambda whole: None, ""),
-        (
-            GOLDEN_TENSORS,
-            lambda whole: len(OF_NO_NUMPY).to_bytes(8, "little") + OF_NO_NUMPY + bytes(8),
-            "",
-        ),
-        *((GOLDEN_INDEX, lambda _, each=each: each, "JSON") for each in (b"", b"\xff\xfe")),
-        (GOLDEN_INDEX, lambda whole: b"[]", "object"),
-        (GOLDEN_INDEX, lambda whole: b'{"texts": 3}', "texts"),
-        (GOLDEN_INDEX, lambda whole: TOO_MANY, str(MAX_VALUES)),
+        (GOLDEN_TENSORS, None, "No such file"),
+        (GOLDEN_TENSORS, b"no tensors", ""),
+        (GOLDEN_INDEX, b"\xff\xfe", "JSON"),
+        (GOLDEN_INDEX, b'{"texts": 3}', "texts"),
+        (GOLDEN_INDEX, b'{"texts": [0' + b",0" * MAX_VALUES + b"]}", str(MAX_VALUES)),
     ],
 )
 def test_a_damaged_file(
-    tmp_path: Path,
-    source: FakeSource,
-    name: str,
-    damage: Callable[[bytes], bytes | None],
-    word: str,
+    tmp_path: Path, source: FakeSource, name: str, content: bytes | None, word: str
 ) -> None:
     bundle = bundle_with(tmp_path / "b", index(), tensors(source))
     path = bundle.root / name
-    content = damage(path.read_bytes())
     path.unlink()
     if content is not None:
         path.write_bytes(content)

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from samclip_sdk.bundle.manifest import PAD_COLOUR
 from training.batches import PATCH_PX, Batch
 from training.composed.corpus import Corpus
-from training.composed.datasets import PictureBatches, SceneBatches, pad_randomly
-from training.composed.scenes import Scene
+from training.composed.datasets import PictureBatches, SceneBatches
 from training.data_config import Pictures, Scenes
 
 PICTURES = Pictures(resolutions=(48, 64), pixels_per_batch=4 * 64 * 64)
@@ -50,17 +47,6 @@ def test_pictures_have_the_shapes_they_say(corpus: Corpus) -> None:
     assert sizes == {48, 64}
 
 
-def test_shares_of_pictures_without_and_with_objects(corpus: Corpus) -> None:
-    def nouns(**shares: float) -> torch.Tensor:
-        config = Pictures(resolutions=(32,), pixels_per_batch=24 * 32 * 32, **shares)
-        return PictureBatches(corpus, config, num_nouns=8, seed=0)[0]["nouns"].sum(dim=1)
-
-    assert nouns(none=1.0, few=0.0).tolist() == [0] * 24
-    # Padding may hide the only object of a picture.
-    assert nouns(none=0.0, few=0.0).max() == 1
-    assert nouns(none=0.0, few=1.0).max() > 1
-
-
 def test_scenes_have_the_shapes_they_say(corpus: Corpus) -> None:
     batch = SceneBatches(corpus, SCENES, seed=0)[0]
     shapes = {name: tuple(tensor.shape) for name, tensor in batch.items()}
@@ -74,38 +60,3 @@ def test_scenes_have_the_shapes_they_say(corpus: Corpus) -> None:
     }
     # Every prompt is for something that is in sight.
     assert (batch["targets"].flatten(1).amax(dim=1) > 0).all()
-
-
-def test_padding_is_a_letterbox() -> None:
-    """The pad colour at the right or bottom; a token counts if any pixel of it is the image's."""
-    masks = np.zeros((2, 64, 64), bool)
-    masks[0, :20, :20] = True
-    masks[1, 40:, 40:] = True
-    scene = Scene(
-        image=np.zeros((64, 64, 3), np.uint8),
-        masks=masks,
-        labels=np.array([5, 7]),
-        boxes=np.array([[0, 0, 20, 20], [40, 40, 64, 64]], np.float32),
-        unlabelled=np.empty(0, np.int64),
-    )
-    sides, kept = set(), set()
-    for seed in range(200):
-        padded, token_mask = pad_randomly(scene, np.random.default_rng(seed))
-        pad = (padded.image == PAD_COLOUR).all(axis=2)
-        assert not padded.image[~pad].any()
-        assert not padded.masks[:, pad].any()
-        shown = ~pad.reshape(4, PATCH_PX, 4, PATCH_PX).all(axis=(1, 3))
-        np.testing.assert_array_equal(token_mask, shown.astype(np.float32))
-        below, right = pad[-1].all(), pad[:, -1].all()
-        assert not (below and right)
-        sides.add((bool(below), bool(right)))
-        # Half of an object that is kept is in sight, and its box ends where the image does.
-        rows, columns = np.flatnonzero(~pad.all(axis=1)), np.flatnonzero(~pad.all(axis=0))
-        assert (padded.boxes[:, 2] <= columns[-1] + 1).all()
-        assert (padded.boxes[:, 3] <= rows[-1] + 1).all()
-        for label, mask in zip(padded.labels, padded.masks, strict=True):
-            assert mask.sum() >= 0.5 * masks[{5: 0, 7: 1}[int(label)]].sum()
-        kept.add(tuple(padded.labels.tolist()))
-    assert sides == {(False, False), (True, False), (False, True)}
-    assert kept == {(5, 7), (5,)}
-    assert not scene.image.any(), "the scene given is left as it was"

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.composed.prompts import MAX_POINTS, noisy_box, sample_prompts, sample_regions
+from training.composed.prompts import MAX_POINTS, noisy_box, sample_prompts
 from training.composed.scenes import Scene
 
 SIZE = 64
@@ -77,29 +77,3 @@ def test_noisy_boxes_stay_near_and_inside(scene: Scene, seed: int) -> None:
     assert (noisy >= 0).all()
     assert (noisy <= SIZE).all()
     assert np.abs(noisy - box).max() <= 20 * SIZE / 1024 + 1e-4
-
-
-@given(scenes(), seeds)
-def test_regions_hold_the_objects_and_stay_inside(scene: Scene, seed: int) -> None:
-    regions = sample_regions(
-        scene.boxes,
-        np.random.default_rng(seed),
-        width_px=SIZE,
-        height_px=SIZE - 10,
-        random_regions=2,
-    )
-    assert regions.shape == (len(scene.boxes) + 2, 4)
-    assert (regions >= 0).all()
-    assert (regions <= [SIZE, SIZE - 10, SIZE, SIZE - 10]).all()
-    assert (regions[len(scene.boxes) :, 2:] > regions[len(scene.boxes) :, :2]).all()
-    around = regions[: len(scene.boxes)]
-    held = scene.boxes.clip(max=[SIZE, SIZE - 10, SIZE, SIZE - 10])
-    assert (around[:, :2] <= held[:, :2]).all()
-    assert (around[:, 2:] >= held[:, 2:]).all()
-
-
-@given(scenes())
-def test_no_regions_unless_asked_for(scene: Scene) -> None:
-    rng = np.random.default_rng(0)
-    regions = sample_regions(scene.boxes, rng, width_px=SIZE, height_px=SIZE, random_regions=0)
-    assert regions.shape == (0, 4)

@@ -5,14 +5,12 @@ import json
 import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from training.composed.backdrops import finish
 from training.composed.corpus import CORPUS, MERGED, Corpus, load_corpus
 from training.composed.cutouts import warp
-from training.composed.scenes import MIN_VISIBLE, TWO_OF_A_KIND, clean_picture, compose_scene
+from training.composed.scenes import MIN_VISIBLE, compose_scene
 from training.composed.vocabulary import all_nouns, tiny_vocabulary, unseen_nouns
 from training.errors import TrainingError
 
@@ -78,128 +76,30 @@ def test_enough_of_every_object_is_visible(monkeypatch: pytest.MonkeyPatch) -> N
     assert min(counts) < 5  # where there is no room an object is left out
 
 
-def test_the_same_generator_gives_the_same_scene(corpus: Corpus) -> None:
-    first, second, other = (
-        compose_scene(corpus, np.random.default_rng(seed), size_px=64) for seed in (3, 3, 4)
-    )
-    np.testing.assert_array_equal(first.image, second.image)
-    np.testing.assert_array_equal(first.masks, second.masks)
-    assert not np.array_equal(first.image, other.image)
-
-
-def test_masks_match_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Discs in pure red, green and blue on black: each pixel says whose it is."""
-    black = np.zeros((128, 128, 3), np.uint8)
-    monkeypatch.setattr(
-        "training.composed.scenes.draw_backdrop", lambda *_, **__: (black.copy(), None)
-    )
-    monkeypatch.setattr("training.composed.scenes.finish", lambda image, _: image)
-    monkeypatch.setattr("training.composed.cutouts._recolour", lambda cutout, _, hues: cutout)
-    # A shadow darkens what shows through a soft edge, and with it the evidence.
-    monkeypatch.setattr("training.composed.scenes._SHADOWED", 0.0)
-    corpus = _opaque([(255, 0, 0), (0, 255, 0), (0, 0, 255)])
-    rng = np.random.default_rng(1)
-    for _ in range(30):
-        scene = compose_scene(corpus, rng, size_px=128, count=(2, 5))
-        for mask, label in zip(scene.masks, scene.labels, strict=True):
-            # Not all: three soft edges may meet in one pixel.
-            assert np.mean(scene.image[mask].argmax(axis=1) == label) > 0.985
-            assert mask.sum() > 50
-        nowhere = ~scene.masks.any(axis=0)
-        assert np.mean(scene.image[nowhere] > 129) < 0.001
-
-
-def test_premultiplied_colour_leaves_no_fringe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A white disc with black transparent surroundings on white: nothing may be darker."""
-    white = np.full((96, 96, 3), 255, np.uint8)
-    monkeypatch.setattr(
-        "training.composed.scenes.draw_backdrop", lambda *_, **__: (white.copy(), None)
-    )
-    monkeypatch.setattr("training.composed.scenes.finish", lambda image, _: image)
-    monkeypatch.setattr("training.composed.cutouts._recolour", lambda cutout, _, hues: cutout)
-    rng = np.random.default_rng(2)
-    monkeypatch.setattr("training.composed.scenes._SHADOWED", 0.0)
-    for _ in range(20):
-        scene = compose_scene(_opaque([(255, 255, 255)]), rng, size_px=96)
-        assert scene.image.min() >= 252
-
-
-def test_hues_turn_about_the_greys() -> None:
-    """Grey stays grey and red becomes any colour, where it is asked for; else neither moves."""
-    swatch = np.full((8, 8, 4), 255, np.uint8)
-    swatch[:, :4] = (200, 40, 40, 255)
-    swatch[:, 4:] = (120, 120, 120, 255)
-
-    def colours(*, hues: bool) -> np.ndarray:
-        patches = [
-            warp(swatch, np.random.default_rng(seed), side_px=8.0, hues=hues) for seed in range(80)
-        ]
-        return np.array([patch[patch[..., 3] == 255][:, :3].mean(axis=0) for patch in patches])
-
-    assert (colours(hues=False).argmax(axis=1) == 0).mean() > 0.9
-    assert set(colours(hues=True).argmax(axis=1)) == {0, 1, 2}
-
-
-def test_a_plain_scene_has_one_colour_behind(corpus: Corpus) -> None:
-    for seed in range(6):
+def test_masks_match_the_picture() -> None:
+    """On one flat colour, what stands out from it is the disc; but for its shadow, and noise."""
+    found = []
+    for seed in range(40):
         rng = np.random.default_rng(seed)
-        scene = compose_scene(corpus, rng, size_px=64, count=(0, 0), plain=True)
-        assert np.ptp(cv2.blur(scene.image, (9, 9))[8:-8, 8:-8].reshape(-1, 3), axis=0).max() < 40
+        corpus = _opaque([(255, 0, 0)])
+        scene = compose_scene(corpus, rng, size_px=128, count=(1, 1), plain=True)
+        ground = np.median(scene.image[~scene.masks[0]], axis=0)
+        apart = np.abs(scene.image - ground).max(axis=2) > 60
+        found.append((apart & scene.masks[0]).sum() / (apart | scene.masks[0]).sum())
+    assert np.median(found) > 0.9
 
 
-def test_recoloured_edges_do_not_glow(corpus: Corpus) -> None:
-    rng = np.random.default_rng(0)
-    for cutout in corpus.cutouts[:20]:
-        patch = warp(cutout, rng, side_px=40.0)
-        assert (patch[..., :3].astype(int) <= patch[..., 3:].astype(int) + 1).all()
+def test_edges_neither_glow_nor_darken() -> None:
+    """Of a white disc on nothing: all the way out it has the colour of its middle."""
+    (disc,) = _opaque([(255, 255, 255)]).cutouts
+    for seed in range(20):
+        patch = warp(disc, np.random.default_rng(seed), side_px=40.0).astype(float)
         assert max(patch.shape) <= 40 * 1.6 + 3
-
-
-def test_two_of_a_kind(corpus: Corpus) -> None:
-    many = load_corpus(CORPUS, split="heldout_instance")
-    rng = np.random.default_rng(0)
-    scenes = [compose_scene(many, rng, size_px=64, count=(2, 2)) for _ in range(400)]
-    pairs = [scene.labels for scene in scenes if len(scene.labels) == 2]
-    share = np.mean([a == b for a, b in pairs])
-    assert TWO_OF_A_KIND - 0.08 < share < TWO_OF_A_KIND + 0.08
-
-
-@pytest.mark.parametrize("count", [(1, 1), (0, 0)])
-def test_count(corpus: Corpus, count: tuple[int, int]) -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        scene = compose_scene(corpus, rng, size_px=48, count=count, scale=(0.5, 1.0))
-        assert scene.masks.shape == (count[0], 48, 48)
-        assert scene.boxes.shape == (count[0], 4)
-
-
-def test_finishing_moves_no_edge() -> None:
-    image = np.zeros((64, 64, 3), np.uint8)
-    image[:, 32:] = 200
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        out = finish(image, rng).astype(int).mean(axis=(0, 2))
-        assert out[:28].max() < out[36:].min()
-    assert image[:, :32].max() == 0  # nor the picture that it was given
-
-
-def test_a_photo_tells_what_it_shows() -> None:
-    corpus = load_corpus(CORPUS, split="train", nouns=["apple", "mountain", "flower"])
-    rng = np.random.default_rng(0)
-    seen = {
-        label
-        for _ in range(200)
-        for label in compose_scene(corpus, rng, size_px=16, count=(0, 0)).unlabelled.tolist()
-    }
-    assert seen == {1, 2}
-
-
-def test_clean_picture_is_centred_on_plain_ground(corpus: Corpus) -> None:
-    for size_px in (64, 256):
-        image = clean_picture(corpus, 0, size_px=size_px)
-        assert image.shape == (size_px, size_px, 3)
-        assert np.ptp(image[: size_px // 12].reshape(-1, 3), axis=0).max() == 0
-        assert image.std() > 5
+        height, width, _ = patch.shape
+        middle = patch[height // 2, width // 2]
+        assert middle[3] == 255
+        expected = middle * patch[..., 3:] / 255
+        assert np.abs(patch - expected).max() <= 6
 
 
 def test_splits_share_label_indices_and_nothing_else() -> None:

@@ -5,14 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.toy_task import Toy, settings
+from tests.training.toy_task import Toy, run, settings, weights
 from training.loop.averaging import average_of, averaged
 from training.loop.optimizer import set_learning_rate
-from training.loop.train import build_fabric, train
-
-
-def weights(task: Toy) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in task.parts.state_dict().items()}
 
 
 def test_weights_are_averaged_over_the_steps() -> None:
@@ -35,10 +30,9 @@ def test_weights_are_averaged_over_the_steps() -> None:
 
 def test_the_result_is_the_average_and_a_resumed_run_has_the_same(tmp_path: Path) -> None:
     config = settings(averaging=0.8, steps=8, validation={"every_steps": 2, "batches": 1})
-    fabric = build_fabric(config.precision)
     whole, plain = Toy(), Toy()
-    train(whole, config, tmp_path / "whole", fabric=fabric)
-    train(plain, settings(steps=8), tmp_path / "plain", fabric=fabric)
+    run(whole, config, tmp_path / "whole")
+    run(plain, settings(steps=8), tmp_path / "plain")
     last = torch.load(tmp_path / "whole" / "last.pt", weights_only=True)
     taken = {k.removeprefix("parts."): v for k, v in last["task"].items()}
     assert all(torch.equal(taken[k], v) for k, v in weights(plain).items()), "it disturbs no step"
@@ -50,9 +44,9 @@ def test_the_result_is_the_average_and_a_resumed_run_has_the_same(tmp_path: Path
 
     again = config.model_copy(update={"checkpoint_minutes": 1e-9})
     with pytest.raises(KeyboardInterrupt):
-        train(Toy(before=stop), again, tmp_path / "cut", fabric=fabric)
+        run(Toy(before=stop), again, tmp_path / "cut")
     resumed = Toy()
-    train(resumed, again, tmp_path / "cut", fabric=fabric)
+    run(resumed, again, tmp_path / "cut")
     assert all(torch.equal(weights(resumed)[k], v) for k, v in weights(whole).items())
 
 

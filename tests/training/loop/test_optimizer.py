@@ -16,6 +16,7 @@ class Part(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(4, 6)
         self.conv = nn.Conv2d(3, 4, 2)
+        self.depthwise = nn.Conv2d(4, 4, 3, groups=4)
         self.norm = nn.LayerNorm(6)
         self.token_embedding = nn.Embedding(5, 4)
         self.pos_embed = nn.Parameter(torch.zeros(1, 2, 2, 4))
@@ -44,15 +45,15 @@ def test_adamw_decays_all_but_biases_norms_and_positions() -> None:
     assert isinstance(adamw, torch.optim.AdamW)
     decays = {group["weight_decay"]: names(part, group) for group in adamw.param_groups}
     assert decays == {
-        0.05: {"hidden.weight", "conv.weight", "token_embedding.weight"},
+        0.05: {"hidden.weight", "conv.weight", "depthwise.weight", "token_embedding.weight"},
         0.0: {
-            *("hidden.bias", "conv.bias", "norm.weight", "norm.bias"),
+            *("hidden.bias", "conv.bias", "depthwise.bias", "norm.weight", "norm.bias"),
             *("pos_embed", "rel_pos_h", "attention_biases"),
         },
     }
 
 
-def test_muon_takes_hidden_matrices_and_convolutions_only() -> None:
+def test_muon_takes_hidden_matrices_and_full_convolutions_only() -> None:
     part = Part()
     muon = optimizer_of({"a": part}, settings(optimizer="muon"))
     for parameter in part.parameters():
@@ -84,7 +85,6 @@ class Whole(nn.Module):
         self.backbone = Part()
         self.neck = nn.Linear(4, 4)
         self.fixed = nn.BatchNorm2d(4)
-        self.depthwise = nn.Conv2d(4, 4, 3, groups=4)
 
     def train(self, mode: bool = True) -> Whole:
         super().train(mode)
@@ -111,16 +111,6 @@ def test_a_module_in_a_part_has_its_own_rate() -> None:
     assert whole.training
     assert not whole.fixed.training
     assert not whole.backbone.norm.training
-
-
-def test_muon_leaves_depthwise_convolutions_alone() -> None:
-    whole = Whole()
-    muon = optimizer_of({"a": whole}, settings(optimizer="muon"))
-    fallback = {
-        name for group in muon.param_groups if group["use_fallback"] for name in names(whole, group)
-    }
-    assert "depthwise.weight" in fallback
-    assert "neck.weight" not in fallback
 
 
 def test_an_unknown_part_is_named() -> None:

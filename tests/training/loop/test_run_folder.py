@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from tests.refusals import refused
 from training.errors import TrainingError
-from training.loop import run_folder
 from training.loop.run_folder import claimed_run
 from training.loop.train import build_fabric
 
@@ -32,33 +33,25 @@ def test_a_run_resumes_with_the_settings_it_was_begun_with(tmp_path: Path) -> No
     assert json.loads((run / "settings.json").read_text(encoding="utf-8")) == SETTINGS
 
 
-def test_a_change_is_named_and_refused(tmp_path: Path) -> None:
+def test_a_change_is_named_and_refused_unless_it_is_wanted(tmp_path: Path) -> None:
     claim(tmp_path, SETTINGS)
     before = (tmp_path / "settings.json").read_bytes()
-    expected = r"optimisation\.multipliers\.y: None -> 0\.5; optimisation\.steps: 5 -> 6"
-    with pytest.raises(TrainingError, match=expected):
-        claim(tmp_path, changed(steps=6, multipliers={"x": 1.0, "y": 0.5}))
+    more = changed(steps=6, multipliers={"x": 1.0, "y": 0.5})
+    told = ("optimisation.multipliers.y: None -> 0.5", "optimisation.steps: 5 -> 6")
+    refused(lambda: claim(tmp_path, more), TrainingError, *told)
     assert (tmp_path / "settings.json").read_bytes() == before
-
-
-def test_a_change_that_is_wanted_is_kept(tmp_path: Path) -> None:
-    claim(tmp_path, SETTINGS)
-    claim(tmp_path, changed(steps=6), allow_changes=True)
-    claim(tmp_path, changed(steps=6))
-
-
-def test_what_decides_on_no_weight_may_change(tmp_path: Path) -> None:
-    claim(tmp_path, SETTINGS)
-    claim(tmp_path, changed(workers=7, pictures_per_step=64))
+    claim(tmp_path, changed(workers=7, pictures_per_step=64))  # these decide on no weight
+    claim(tmp_path, more, allow_changes=True)
+    claim(tmp_path, more)
 
 
 def test_a_folder_holds_one_training_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock is the other training's; settings that would do are not written over its own."""
-    monkeypatch.setattr(run_folder, "_LOCK_SECONDS", 0)
-    with FileLock(tmp_path / "training.lock"):
-        with pytest.raises(TrainingError, match="is being trained by another process: wait for it"):
-            claim(tmp_path, SETTINGS)
+    impatient = partialmethod(FileLock.acquire, timeout=0)
+    with FileLock(tmp_path / "training.lock"), monkeypatch.context() as patch:
+        patch.setattr(FileLock, "acquire", impatient)
+        refused(lambda: claim(tmp_path, SETTINGS), TrainingError, "another process", tmp_path)
         assert not (tmp_path / "settings.json").exists()
     claim(tmp_path, SETTINGS)

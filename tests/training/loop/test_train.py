@@ -17,17 +17,10 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from samclip_sdk.errors import StorageError
-from tests.training.toy_task import Numbers, Toy, settings
+from tests.training.toy_task import Numbers, Toy, run, settings, weights
 from training.loop.train import Autocast, build_fabric, train
-from training.loop_config import Optimisation
-from training.tasks.tasks import Task
 
 ROOT = Path(__file__).parents[3]
-
-
-def run(task: Task, config: Optimisation, folder: Path, *, accumulate: int = 1) -> None:
-    fabric = build_fabric(config.precision)
-    train(task, config, folder, fabric=fabric, accumulate=accumulate)
 
 
 def stop_at(step: int, error: BaseException) -> Callable[[int], None]:
@@ -36,14 +29,6 @@ def stop_at(step: int, error: BaseException) -> Callable[[int], None]:
             raise error
 
     return before
-
-
-def weights(task: Toy) -> dict[str, Tensor]:
-    return {
-        f"{part}.{name}": tensor.clone()
-        for part, module in task.parts.items()
-        for name, tensor in module.state_dict().items()
-    }
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -196,14 +181,6 @@ def test_the_state_is_not_written_by_way_of_the_temporary_folder(
     assert torch.load(tmp_path / "run" / "last.pt")["step"] == 2
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
-    first, again = Toy(), Toy()
-    run(first, settings(), tmp_path)
-    run(again, settings(), tmp_path)
-    assert again.seen == []
-    assert same(weights(again), weights(first))
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_after_the_step_in_hand(tmp_path: Path, number: signal.Signals) -> None:
     def before(step: int) -> None:
@@ -267,15 +244,6 @@ def test_each_process_keeps_a_bad_batch_of_its_own(tmp_path: Path) -> None:
         assert torch.equal(torch.load(tmp_path / f"bad_batch_{index}.pt"), Numbers()[index])
 
 
-def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
-    task = Toy()
-    before = weights(task)
-    run(task, settings(optimizer="muon"), tmp_path)
-    after = weights(task)
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {name for name in before if not name.startswith("frozen.")}
-
-
 def test_bf16_forwards_use_the_weights_of_the_step(tmp_path: Path) -> None:
     """Autocast's cache, held over all steps, once kept the first step's cast weights for ever."""
 
@@ -310,42 +278,28 @@ def logged(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in lines]
 
 
-def test_both_losses_and_the_speed_are_logged(tmp_path: Path) -> None:
+def test_losses_and_the_speed_are_logged_and_progress_is_told(tmp_path: Path) -> None:
+    """Of the first and the last step too, however few there are."""
+    config, told = settings(steps=101), list[tuple[str, int, int]]()
     with pytest.raises(SystemExit):
-        run(Toy(before=stop_at(70, SystemExit())), settings(steps=101), tmp_path)
+        run(Toy(before=stop_at(70, SystemExit())), config, tmp_path / "toy")
     task = Toy()
-    run(task, settings(steps=101), tmp_path)
-    entries = logged(tmp_path)
-    assert [entry["step"] for entry in entries] == [1, 50, 100, 101]
-    assert all(
-        {"main", "small", "gradient", "learning_rate", "step_ms"} <= entry.keys()
-        for entry in entries
+    train(
+        task,
+        config,
+        tmp_path / "toy",
+        fabric=build_fabric(config.precision),
+        on_progress=lambda *each: told.append(each),
     )
+    lines = (tmp_path / "toy" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [entry["step"] for entry in entries] == [1, 50, 100, 101]
+    every = {"main", "small", "gradient", "learning_rate", "step_ms"}
+    assert all(every <= entry.keys() for entry in entries)
     # After a resume a mean is over the steps that this run has made.
     assert entries[2]["main"] == pytest.approx(sum(task.seen[:30]) / 30, abs=1e-5)
     assert entries[3]["main"] == pytest.approx(task.seen[30], abs=1e-5)
-
-
-def test_the_first_and_the_last_step_are_logged_however_few_there_are(tmp_path: Path) -> None:
-    def stop(step: int) -> None:
-        if step == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    run(Toy(), settings(steps=3), tmp_path / "short")
-    with pytest.raises(SystemExit):
-        run(Toy(before=stop), settings(steps=8), tmp_path / "stopped")
-    assert [entry["step"] for entry in logged(tmp_path / "short")] == [1, 3]
-    assert [entry["step"] for entry in logged(tmp_path / "stopped")] == [1, 5]
-
-
-def test_progress_is_told_of_every_step(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    config = settings(steps=3)
-    fabric = build_fabric(config.precision)
-    train(
-        Toy(), config, tmp_path / "toy", fabric=fabric, on_progress=lambda *args: told.append(args)
-    )
-    assert [(done, total) for _, done, total in told] == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert [(done, total) for _, done, total in told] == [(done, 101) for done in range(70, 102)]
     assert told[0][0] == "toy"
     assert told[-1][0].startswith("toy: main ")
 

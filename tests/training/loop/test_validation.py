@@ -7,18 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from tests.training.toy_task import Toy, settings
+from tests.training.toy_task import Toy, run, settings
 from training.errors import TrainingError
-from training.loop.train import build_fabric, train
 from training.loop.validation import stays_below
 from training.loop_config import Optimisation
-from training.tasks.contact_sheet import draw_contact_sheet
-
-
-def run(task: Toy, config: Optimisation, folder: Path) -> None:
-    train(task, config, folder, fabric=build_fabric(config.precision))
 
 
 def found(folder: Path) -> list[dict[str, float]]:
@@ -153,16 +147,3 @@ def test_an_unknown_metric_is_refused_before_any_step(tmp_path: Path) -> None:
         run(task, config, tmp_path)
     assert task.seen == []
     assert not list(tmp_path.iterdir())
-
-
-def test_a_sheet_shows_prompt_and_masks() -> None:
-    images = torch.zeros(2, 3, 96, 96, dtype=torch.uint8)
-    coords = torch.tensor([[[48.0, 48.0], [0, 0]], [[12.0, 12.0], [84.0, 84.0]]])
-    labels = torch.tensor([[1, -1], [2, 3]])
-    full: Tensor = nn.init.ones_(torch.empty(2, 24, 24))
-    sheet = draw_contact_sheet(images, coords, labels, masks=[full, -full])
-    assert sheet.shape == (2 * 192, 3 * 192, 3)
-    assert sheet[96, 96].tolist() == [255, 255, 255]  # the point
-    assert sheet[192 + 24, 24].tolist() == [255, 255, 255]  # the box's corner
-    assert sheet[:, 192:384].any(axis=2).mean() > 0.99  # filled
-    assert not sheet[:, 384:].any()  # empty

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import json
 import pickle
+import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,15 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from tests.refusals import refused
 from tests.training.shard_files import open_shards, shown, write_shard
+from training.batches import Batch
 from training.errors import TrainingError
 from training.loop.train import build_fabric
-from training.real import crops, embedding_cache
-from training.real.embedding_cache import EmbeddingCache, EmbeddingWriter, fill_cache
+from training.real import crops
+from training.real.embedding_cache import EmbeddingCache, EmbeddingWriter, Fingerprint, fill_cache
 from training.real.multiscale import Multiscale
 from training.real.records import KINDS
 from training.real.shards import FixedCrops, ShardBatches, ShardPictures
@@ -24,19 +28,11 @@ DAMAGED = frozenset({5, 13})
 
 
 class ColourTeacher:
-    """Embeds a picture's mean colour; fails after `calls` batches."""
+    """Embeds a picture's mean colour."""
 
     resolution = 16
 
-    def __init__(self, *, calls: int = 100) -> None:
-        self.calls = calls
-        self.pictures = 0
-
     def embed_images(self, images: Tensor) -> Tensor:
-        if not self.calls:
-            raise KeyboardInterrupt
-        self.calls -= 1
-        self.pictures += len(images)
         return images.float().mean(dim=(2, 3)).repeat(1, 2) / 256
 
 
@@ -48,29 +44,31 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> ShardPictures:
     return open_shards(folder)
 
 
-@pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding_cache, "_BLOCK", 4)
-
-
-def crops_of(pictures: ShardPictures, *, seed: int = 3) -> FixedCrops:
-    return FixedCrops(pictures, resolution=16, batch=2, seed=seed)
-
-
 def fill(
-    folder: Path, fixed: FixedCrops, teacher: ColourTeacher, *, fabric: Fabric | None = None
-) -> dict[str, str | int | list[float]]:
+    folder: Path,
+    pictures: ShardPictures,
+    *,
+    teacher: ColourTeacher | None = None,
+    fabric: Fabric | None = None,
+) -> Fingerprint:
+    fixed = FixedCrops(pictures, resolution=16, batch=2, seed=3)
     fingerprint = fixed.fingerprint(teacher="colours", width=WIDTH)
     fill_cache(
         folder,
         fixed,
-        teacher,
+        teacher or ColourTeacher(),
         fingerprint=fingerprint,
         batch=fixed.batch,
         workers=0,
         fabric=fabric or Fabric(accelerator="cpu", devices=1),
     )
     return fingerprint
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory, pictures: ShardPictures) -> EmbeddingCache:
+    folder = tmp_path_factory.mktemp("embeddings") / "cache"
+    return EmbeddingCache(folder, fingerprint=fill(folder, pictures))
 
 
 def test_the_teacher_runs_in_the_precision_asked_for(
@@ -85,13 +83,11 @@ def test_the_teacher_runs_in_the_precision_asked_for(
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         seen: set[torch.dtype] = set()
         fabric = build_fabric(precision, accelerator="cpu")
-        fill(tmp_path / precision, crops_of(pictures), Linear(), fabric=fabric)
+        fill(tmp_path / precision, pictures, teacher=Linear(), fabric=fabric)
         assert seen == {dtype}
 
 
-def test_embeddings_come_back(tmp_path: Path, pictures: ShardPictures) -> None:
-    fingerprint = fill(tmp_path / "cache", crops_of(pictures), ColourTeacher())
-    cache = EmbeddingCache(tmp_path / "cache", fingerprint=fingerprint)
+def test_embeddings_come_back(cache: EmbeddingCache) -> None:
     for sample in range(SAMPLES):
         embedding = cache[sample]
         assert embedding.dtype == np.float16
@@ -100,18 +96,17 @@ def test_embeddings_come_back(tmp_path: Path, pictures: ShardPictures) -> None:
         else:
             expected = np.array([0, sample, 77] * 2) / 256
             np.testing.assert_allclose(embedding, expected, rtol=1e-3)
-    assert {path.name for path in tmp_path.iterdir()} == {"cache"}
-    assert {path.name for path in (tmp_path / "cache").iterdir()} == {
-        "embeddings.npy",
-        "fingerprint.json",
-    }
+    assert {path.name for path in cache.folder.parent.iterdir()} == {"cache"}
+    names = {path.name for path in cache.folder.iterdir()}
+    assert names == {"embeddings.npy", "fingerprint.json"}
+    copy = pickle.loads(pickle.dumps(cache))
+    assert isinstance(copy.embeddings, np.memmap), "a worker opens the file, and is not sent it"
+    np.testing.assert_array_equal(copy.embeddings, cache.embeddings)
 
 
 def test_batches_carry_the_embeddings_of_their_crops(
-    tmp_path: Path, pictures: ShardPictures
+    pictures: ShardPictures, cache: EmbeddingCache
 ) -> None:
-    fingerprint = fill(tmp_path / "cache", crops_of(pictures), ColourTeacher())
-    cache = EmbeddingCache(tmp_path / "cache", fingerprint=fingerprint)
     plan = Multiscale((16, 32), pixels_per_batch=4 * 32**2, seed=0)
     dataset = ShardBatches(pictures, plan, seed=0, embeddings=cache)
     broken = 0
@@ -127,12 +122,17 @@ def test_batches_carry_the_embeddings_of_their_crops(
 
 
 def test_crops_are_the_same_in_every_epoch_and_at_every_resolution(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: ShardPictures
+    monkeypatch: pytest.MonkeyPatch, pictures: ShardPictures, cache: EmbeddingCache
 ) -> None:
-    fingerprint = fill(tmp_path / "cache", crops_of(pictures), ColourTeacher())
-    cache = EmbeddingCache(tmp_path / "cache", fingerprint=fingerprint)
     boxes: dict[int, set[tuple[int, ...]]] = {}
-    drawn = training_crop_boxes(monkeypatch)
+    drawn: list[tuple[int, ...]] = []
+    draw = crops.random_crop_box
+
+    def noted(height_px: int, width_px: int, *, rng: np.random.Generator) -> tuple[int, ...]:
+        drawn.append(draw(height_px, width_px, rng=rng))
+        return drawn[-1]
+
+    monkeypatch.setattr(crops, "random_crop_box", noted)
     plan = Multiscale((16, 32), pixels_per_batch=32**2, seed=0)
     dataset = ShardBatches(pictures, plan, seed=8, embeddings=cache)
     for index in range(60):
@@ -144,109 +144,60 @@ def test_crops_are_the_same_in_every_epoch_and_at_every_resolution(
     assert {len(each) for each in boxes.values()} == {1}
 
 
-def training_crop_boxes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    drawn: list[tuple[int, ...]] = []
-    draw = crops.random_crop_box
-
-    def noted(height_px: int, width_px: int, *, rng: np.random.Generator) -> tuple[int, ...]:
-        drawn.append(draw(height_px, width_px, rng=rng))
-        return drawn[-1]
-
-    monkeypatch.setattr(crops, "random_crop_box", noted)
-    return drawn
-
-
-def test_a_stopped_cache_goes_on(tmp_path: Path, pictures: ShardPictures) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        fill(
-            tmp_path / "cache", crops_of(pictures), ColourTeacher(calls=5)
-        )  # two blocks and a half
-    assert [path.name for path in tmp_path.iterdir()] == ["cache.partial"]
-    teacher = ColourTeacher()
-    fingerprint = fill(tmp_path / "cache", crops_of(pictures), teacher)
-    assert teacher.pictures == SAMPLES - 8
-    fill(tmp_path / "whole", crops_of(pictures), ColourTeacher())
-    one, other = (EmbeddingCache(tmp_path / x, fingerprint=fingerprint) for x in ("cache", "whole"))
-    np.testing.assert_array_equal(one.embeddings, other.embeddings)
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"seed": 4}, "seed is 3, not 4"),
-        ({"samples": 22, "teacher": "ViT"}, "21, not 22; teacher is 'colours', not 'ViT'"),
-    ],
-)
-def test_what_differs_is_said(
-    tmp_path: Path, pictures: ShardPictures, changes: dict[str, object], told: str
-) -> None:
-    folder = tmp_path / "cache"
-    fingerprint = fill(folder, crops_of(pictures), ColourTeacher())
-    with pytest.raises(TrainingError, match=told):
-        EmbeddingCache(folder, fingerprint=fingerprint | changes)
-    with pytest.raises(TrainingError, match="other"):
-        EmbeddingCache(tmp_path / "other", fingerprint=fingerprint)
-    with pytest.raises(TrainingError, match="'many'"):
-        EmbeddingWriter(tmp_path / "other", fingerprint=fingerprint | {"samples": "many"})
-    with pytest.raises(TrainingError, match="written once"):
-        fill(folder, crops_of(pictures), ColourTeacher())
-
-
-def test_a_file_of_another_size_is_refused(tmp_path: Path, pictures: ShardPictures) -> None:
-    folder = tmp_path / "cache"
-    fingerprint = fill(folder, crops_of(pictures), ColourTeacher())
-    path = folder / "embeddings.npy"
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(TrainingError, match=r"embeddings\.npy"):
-        EmbeddingCache(folder, fingerprint=fingerprint)
-    np.save(path, np.zeros((SAMPLES, WIDTH + 1), np.float16))
-    with pytest.raises(TrainingError, match=r"\[21, 7\]"):
-        EmbeddingCache(folder, fingerprint=fingerprint)
-
-
-def test_a_beginning_of_something_else_is_refused(tmp_path: Path, pictures: ShardPictures) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        fill(tmp_path / "cache", crops_of(pictures), ColourTeacher(calls=3))
-    with pytest.raises(TrainingError, match="seed is 3, not 5"):
-        fill(tmp_path / "cache", crops_of(pictures, seed=5), ColourTeacher())
-
-
-def test_a_cache_with_holes_gets_no_name(tmp_path: Path, pictures: ShardPictures) -> None:
-    fingerprint = crops_of(pictures).fingerprint(teacher="colours", width=WIDTH)
+def test_a_stopped_cache_goes_on(tmp_path: Path) -> None:
+    """Of three blocks of 4,096 the second was written; the others are asked for, and no name."""
+    count = 2 * 4096 + 8
+    fingerprint: Fingerprint = {"samples": count, "width": WIDTH, "seed": 0}
+    rows = np.arange(count, dtype=np.float16)[:, None].repeat(WIDTH, axis=1) / count
     writer = EmbeddingWriter(tmp_path / "cache", fingerprint=fingerprint)
-    writer.write(1, np.zeros((4, WIDTH)))
-    with pytest.raises(TrainingError, match="5 of 6 blocks"):
-        writer.finish()
-    assert not (tmp_path / "cache").exists()
+    writer.write(1, rows[4096:8192])
+    refused(writer.finish, TrainingError, "2 of 3 blocks")
+    assert [path.name for path in tmp_path.iterdir()] == ["cache.partial"]
+    asked: list[int] = []
+
+    class Crops(Dataset[Batch]):
+        def __getitem__(self, index: int) -> Batch:
+            asked.append(index)
+            images = torch.from_numpy(rows[8 * index : 8 * index + 8, :3, None, None] * 256)
+            return {"images": images, "readable": torch.ones(len(images), dtype=torch.bool)}
+
+    fill_cache(
+        tmp_path / "cache",
+        Crops(),
+        ColourTeacher(),
+        fingerprint=fingerprint,
+        batch=8,
+        workers=0,
+        fabric=Fabric(accelerator="cpu", devices=1),
+    )
+    assert asked == [*range(512), 1024]
+    found = EmbeddingCache(tmp_path / "cache", fingerprint=fingerprint)
+    np.testing.assert_allclose(found.embeddings, rows, atol=1e-3)
 
 
-def test_embeddings_of_other_pictures_are_refused(tmp_path: Path, pictures: ShardPictures) -> None:
-    fingerprint = fill(tmp_path / "cache", crops_of(pictures), ColourTeacher())
-    cache = EmbeddingCache(tmp_path / "cache", fingerprint=fingerprint)
+def test_what_is_no_such_cache_is_refused(
+    tmp_path: Path, pictures: ShardPictures, cache: EmbeddingCache
+) -> None:
+    """It differs, is not there, is there already, is too short, or of another shape."""
+    own, other = cache.fingerprint, tmp_path / "other"
+    samples = own | {"samples": 22, "teacher": "ViT"}
+    many = own | {"samples": "many"}
+    seeded = own | {"seed": 4}
+    refused(
+        lambda: EmbeddingCache(cache.folder, fingerprint=seeded), TrainingError, "seed is 3, not 4"
+    )
+    told = "21, not 22; teacher is 'colours', not 'ViT'"
+    refused(lambda: EmbeddingCache(cache.folder, fingerprint=samples), TrainingError, told)
+    refused(lambda: EmbeddingCache(other, fingerprint=own), TrainingError, other)
+    refused(lambda: EmbeddingWriter(other, fingerprint=many), TrainingError, "'many'")
+    refused(lambda: fill(cache.folder, pictures), TrainingError, "written once")
+    shutil.copytree(cache.folder, other)
+    path = other / "embeddings.npy"
+    path.write_bytes(path.read_bytes()[:-10])
+    refused(lambda: EmbeddingCache(other, fingerprint=own), TrainingError, path)
+    np.save(path, np.zeros((SAMPLES, WIDTH + 1), np.float16))
+    refused(lambda: EmbeddingCache(other, fingerprint=own), TrainingError, "[21, 7]")
     write_shard(tmp_path / "00000.tar", range(4))
-    others = open_shards(tmp_path)
     plan = Multiscale((16,), pixels_per_batch=16**2, seed=0)
-    with pytest.raises(TrainingError, match="the embeddings' shards is"):
-        ShardBatches(others, plan, seed=0, embeddings=cache)
-
-
-def test_a_pickled_cache_is_its_name(tmp_path: Path, pictures: ShardPictures) -> None:
-    fingerprint = fill(tmp_path / "cache", crops_of(pictures), ColourTeacher())
-    cache = EmbeddingCache(tmp_path / "cache", fingerprint=fingerprint)
-    copy = pickle.loads(pickle.dumps(cache))
-    assert isinstance(copy.embeddings, np.memmap)
-    np.testing.assert_array_equal(copy.embeddings, cache.embeddings)
-
-
-def test_a_batch_must_divide_a_block(tmp_path: Path, pictures: ShardPictures) -> None:
-    of_three = FixedCrops(pictures, resolution=16, batch=3, seed=0)
-    with pytest.raises(TrainingError, match="a batch is 3; it must divide 4"):
-        fill(tmp_path / "cache", of_three, ColourTeacher())
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_fingerprint_can_be_read(tmp_path: Path, pictures: ShardPictures) -> None:
-    fingerprint = fill(tmp_path / "cache", crops_of(pictures), ColourTeacher())
-    text = (tmp_path / "cache" / "fingerprint.json").read_text(encoding="utf-8")
-    assert json.loads(text) == fingerprint
-    assert fingerprint["crop_scale"] == [0.9, 1.0]
+    of_others = partial(ShardBatches, open_shards(tmp_path), plan, seed=0, embeddings=cache)
+    refused(of_others, TrainingError, "shards")

@@ -5,7 +5,6 @@ from itertools import pairwise
 import pytest
 
 from training.errors import TrainingError
-from training.real import multiscale
 from training.real.multiscale import Multiscale
 
 BUDGET = 8 * 448**2
@@ -22,18 +21,13 @@ def test_every_batch_has_the_same_number_of_pixels() -> None:
         assert BUDGET - span.resolution**2 < span.count * span.resolution**2 <= BUDGET
 
 
-def test_batches_follow_one_another_without_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over the borders of what is drawn at once, too."""
-    monkeypatch.setattr(multiscale, "_CHUNK", 4)
-    spans = [plan(indices_per_step=3).batch(index) for index in range(40)]
+def test_a_batch_depends_on_seed_and_index_only_and_follows_the_last() -> None:
+    """Over the border of the 4,096 steps that are drawn at once, too."""
+    forwards = plan()
+    spans = [forwards.batch(index) for index in range(9000)]
     assert spans[0].first == 0
     for one, following in pairwise(spans):
         assert following.first == one.places.stop
-
-
-def test_a_batch_depends_on_seed_and_index_only() -> None:
-    forwards = plan()
-    spans = [forwards.batch(index) for index in range(9000)]
     assert plan().batch(8999) == spans[8999]
     assert forwards.batch(17) == spans[17]
     assert [plan(seed=1).batch(index) for index in range(30)] != spans[:30]

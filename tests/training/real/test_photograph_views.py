@@ -72,14 +72,6 @@ def test_colours_and_masks_go_the_same_way(seed: int) -> None:
     assert abs(area - seen.sum()) <= 0.1 * area + 2 * SIZE
 
 
-def test_views_are_drawn_as_they_say() -> None:
-    rng = np.random.default_rng(0)
-    views = [draw_view(HEIGHT, WIDTH, rng, resolution=SIZE) for _ in range(400)]
-    whole = sum(view.box == (0, 0, WIDTH, HEIGHT) for view in views)
-    assert 70 <= whole <= 130
-    assert 160 <= sum(view.flipped for view in views) <= 240
-
-
 def test_a_flip_changes_left_and_right_inside_the_frame(tmp_path: Path, noise: np.ndarray) -> None:
     path = write(tmp_path / "a.png", noise)
     straight = part_view((10, 5, 60, 55), resolution=SIZE)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.refusals import refused
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 from training.data_config import Photographs as Settings
 from training.data_config import PhotographSettings
@@ -96,21 +97,13 @@ def test_terms_leave_sets_out(root: Path) -> None:
     told = {"a": PhotographSettings(open=False), "b": PhotographSettings(open=True)}
     assert [each.name for each in load(root, terms="open", sets=told).sets] == ["b"]
     told = {"a": PhotographSettings(open=False)}
-    with pytest.raises(TrainingError, match=r"of 2 sets .* none is that anybody may use"):
-        load(root, terms="open", sets=told)
+    refused(lambda: load(root, terms="open", sets=told), TrainingError, "of 2 sets", "anybody")
     nothing = {name: PhotographSettings(weight=0) for name in "ab"}
-    with pytest.raises(TrainingError, match=r"none is with a weight above 0"):
-        load(root, sets=nothing)
+    refused(lambda: load(root, sets=nothing), TrainingError, "weight above 0")
 
 
-def test_what_is_not_there_is_named(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"there is no set coco below .*, which has a, b"):
-        load(root, sets={"coco": PhotographSettings()})
-    with pytest.raises(TrainingError, match=r"no photograph below .* is in the split calibration"):
-        load(root, "calibration")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(TrainingError, match=r"there is no set of photographs below .*empty"):
-        load(tmp_path / "empty")
+def test_a_split_without_photographs_is_named(root: Path) -> None:
+    refused(lambda: load(root, "calibration"), TrainingError, "no photograph", "split calibration")
 
 
 def test_draws_follow_the_weights() -> None:

@@ -16,14 +16,11 @@ from samclip_sdk.picture.frame import Frame, letterbox
 from training.batches import Batch
 from training.composed.prompts import MAX_POINTS
 from training.errors import TrainingError
-from training.real import sa1b
-from training.real.photograph_masks import decode_mask
 from training.real.records import KINDS
 from training.real.sa1b import Sa1bBatches, Sa1bPairs
 
 SIZE, PROMPTS = 64, 6
 HEIGHT, WIDTH = 60, 100  # letterboxed to 38 x 64 of 64
-HELD_OUT = {134, 213, 215}  # of sa_1 to sa_300
 
 
 def objects(count: int) -> np.ndarray:
@@ -169,20 +166,6 @@ def test_few_objects_are_asked_for_again(tmp_path: Path) -> None:
     assert counts(batch) == {}
 
 
-def test_only_masks_that_are_drawn_are_decoded(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoded = []
-
-    def noted(rle: dict[str, Any], **size: int) -> np.ndarray:
-        decoded.append(rle)
-        return decode_mask(rle, **size)
-
-    monkeypatch.setattr(sa1b, "decode_mask", noted)
-    open_batches(folder, batch=3)[0]
-    assert len(decoded) == 3 * PROMPTS
-
-
 def test_each_epoch_sees_every_picture_once(folder: Path) -> None:
     dataset = open_batches(folder)
     epochs = [
@@ -200,23 +183,6 @@ def test_a_batch_depends_on_seed_and_index_only(folder: Path) -> None:
     assert equal(dataset[2], forwards[2])
     assert equal(open_batches(folder)[6], forwards[6])
     assert not equal(open_batches(folder, seed=1)[6], forwards[6])
-    # The same picture in the next epoch has other prompts.
-    again = next(b for b in forwards[5:] for n in numbers(b) if n == numbers(b)[0])
-    before = next(b for b in forwards[:5] if numbers(again)[0] in numbers(b))
-    one = before["point_coords"].unflatten(0, (2, PROMPTS))
-    assert not torch.equal(
-        one[numbers(before).index(numbers(again)[0])], again["point_coords"][:PROMPTS]
-    )
-
-
-def test_validation_is_apart_and_stable(tmp_path: Path) -> None:
-    for number in range(1, 301):
-        (tmp_path / f"sa_{number}.jpg").touch()
-        (tmp_path / f"sa_{number}.json").touch()
-    validation = Sa1bPairs(tmp_path, split="validation").pairs[:, 0].tolist()
-    train = Sa1bPairs(tmp_path, split="train").pairs[:, 0].tolist()
-    assert set(validation) == HELD_OUT
-    assert train == [number for number in range(1, 301) if number not in HELD_OUT]
 
 
 def test_broken_records_are_counted_and_replaced(tmp_path: Path) -> None:
@@ -267,12 +233,6 @@ def test_a_picture_without_any_mask_is_broken(tmp_path: Path) -> None:
     broken = counts(*found)
     assert set(broken) == {"mask", "annotations"}
     assert broken["mask"] == 3 * broken["annotations"]
-
-
-def test_nothing_readable_ends_in_an_error(tmp_path: Path) -> None:
-    write_pair(tmp_path, 1, objects(0))
-    with pytest.raises(TrainingError, match=r"100 records in a row .* annotations: there are none"):
-        open_batches(tmp_path)[0]
 
 
 def test_a_folder_without_pairs_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.refusals import refused
 from tests.training.shard_files import held_out, picture_bytes, write_shard, write_tar
 from training.errors import TrainingError
 from training.real.records import BrokenRecord
@@ -108,11 +109,9 @@ def test_a_shard_that_shrinks_or_goes_gives_broken_records(tmp_path: Path) -> No
     write_shard(tmp_path / "00000.tar", range(5))
     index = open_index(tmp_path)
     (tmp_path / "00000.tar").write_bytes(b"")
-    with pytest.raises(BrokenRecord, match=r"record: .*has become shorter"):
-        index.read(0)
+    refused(lambda: index.read(0), BrokenRecord, "record:", "has become shorter")
     (tmp_path / "00000.tar").unlink()
-    with pytest.raises(BrokenRecord, match=r"record: .*No such file"):
-        index.read(0)
+    refused(lambda: index.read(0), BrokenRecord, "record:", "No such file")
 
 
 def test_what_else_is_in_a_shard(tmp_path: Path) -> None:
@@ -130,20 +129,3 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "00001.tar").write_bytes(b"")
     with pytest.raises(TrainingError, match=r"no picture for train in 2 shards \(2 of them trunc"):
         open_index(tmp_path)
-
-
-def test_scanning_is_told_shard_by_shard(tmp_path: Path) -> None:
-    shards = [tmp_path / f"{number:05d}.tar" for number in range(3)]
-    for number, shard in enumerate(shards):
-        write_shard(shard, range(5 * number, 5 * number + 5))
-    told: list[tuple[str, int, int]] = []
-
-    def open_told(shards: list[Path]) -> None:
-        ShardIndex(
-            shards, cache=tmp_path, split="train", on_progress=lambda *args: told.append(args)
-        )
-
-    open_told(shards[:1])
-    open_told(shards)
-    open_told(shards)
-    assert told == [("scanning shards", *parts) for parts in ((0, 1), (0, 2), (1, 2))]

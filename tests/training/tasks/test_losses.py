@@ -5,11 +5,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torchvision.ops import sigmoid_focal_loss
 
 from training.tasks.losses import (
     CosineDistillation,
-    DenseDistillation,
     FocalDice,
     MaskDistillation,
     MultimaskLoss,
@@ -40,33 +38,6 @@ def test_a_region_without_a_cell_teaches_nothing() -> None:
     assert RegionDistillation()(student, teacher, cells).item() == pytest.approx((0 + 0.4) / 2)
     cells[2, 1] = 1
     assert RegionDistillation()(student, teacher, cells).item() == pytest.approx((0 + 0.4 + 2) / 3)
-
-
-def test_dense_distillation_looks_at_the_cells_that_are_shown() -> None:
-    """Of three cells, one is the crop's embedding, one at a right angle to it, one its opposite."""
-    student = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]).expand(2, 3, 2)
-    teacher = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-
-    def loss(*regions: list[int]) -> float:
-        cells = torch.zeros(2, 3)
-        for row, shown in enumerate(regions):
-            cells[row, shown] = 1
-        return DenseDistillation()(student, teacher, cells).item()
-
-    assert loss([0], [0]) == pytest.approx(0.0)
-    assert loss([0, 1], [0]) == pytest.approx((0.5 + 0) / 2), "a mean over the cells of a region"
-    assert loss([0, 1, 2], [2]) == pytest.approx((1 + 2) / 2)
-    assert loss([1, 2], []) == pytest.approx(1.5), "a region without a cell does not count"
-    assert loss([], []) == 0.0
-
-
-def test_losses_of_regions_reach_the_student_alone() -> None:
-    student = torch.nn.functional.normalize(torch.randn(2, 3, 4), dim=-1).requires_grad_()
-    teacher = torch.nn.functional.normalize(torch.randn(2, 4), dim=-1)
-    cells = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
-    DenseDistillation()(student, teacher, cells).backward()
-    assert student.grad is not None
-    assert student.grad.any(dim=2).tolist() == cells.bool().tolist()
 
 
 @pytest.mark.parametrize(
@@ -119,15 +90,6 @@ def test_a_loss_of_points_is_that_of_all_where_these_are_few() -> None:
     target = (torch.rand(2, 8, 8, generator=generator) > 0.5).float()
     every = MultimaskLoss()(logits, iou, target)
     torch.testing.assert_close(MultimaskLoss(points=64)(logits, iou, target), every)
-
-
-def test_focal_of_hard_targets_is_the_published_one() -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = 3 * torch.randn(2, 3, 8, 8, generator=generator)
-    target = (torch.rand(2, 3, 8, 8, generator=generator) > 0.5).float()
-    ours = FocalDice(focal_weight=1.0, dice_weight=0.0)(logits, target)
-    theirs = sigmoid_focal_loss(logits, target, alpha=0.25, gamma=2.0).mean(dim=(-2, -1))
-    torch.testing.assert_close(ours, theirs)
 
 
 def test_a_mask_is_scored_apart_from_its_neighbours() -> None:

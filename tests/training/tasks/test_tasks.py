@@ -7,30 +7,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from samclip_sdk.modeling.build import SamClipModel, build_model
-from samclip_sdk.modeling.config import PRESETS, ModelConfig
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.config import ModelConfig
 from training.batches import Batch, Joined
 from training.composed.corpus import Corpus
 from training.composed.datasets import PictureBatches, SceneBatches
 from training.composed.vocabulary import Noun
-from training.config_file import find_config, load_stage
 from training.data_config import Pictures, Scenes
 from training.errors import TrainingError
 from training.loop.optimizer import choose_trained
 from training.loop_config import Optimisation
-from training.stages.small_teachers import ClipTeacherConfig
 from training.tasks.distill import DistillTask
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions
 from training.teachers.small import (
     SmallClip,
     SmallSam,
-    coarse_mask_prompt,
     load_prompt_parts,
     load_teacher,
     save_teacher,
 )
-from training.teachers.teacher_pair import new_clip
 
 PICTURES = Pictures(resolutions=(64,), pixels_per_batch=4 * 64 * 64)
 SCENES = Scenes(resolution=64, batch=2, prompts=3, random_regions=2)
@@ -126,29 +122,6 @@ def test_a_student_equal_to_its_sam_has_nothing_to_learn(
     assert task(batch, loss="scenes", step=0).item() == pytest.approx(0, abs=1e-4)
 
 
-def test_a_new_small_clip_depends_on_its_seed_alone() -> None:
-    settings = load_stage(
-        find_config("tiny"), "clip_teacher", overrides=('image_tower="test_resnet"',)
-    )
-    assert isinstance(settings, ClipTeacherConfig)
-    one, same = (new_clip(PRESETS["tiny"], settings) for _ in range(2))
-    assert all(map(torch.equal, one.state_dict().values(), same.state_dict().values()))
-    reseeded = settings.optimisation.model_copy(update={"seed": 1})
-    other = new_clip(PRESETS["tiny"], settings.model_copy(update={"optimisation": reseeded}))
-    assert not torch.equal(one.visual.conv1[0].weight, other.visual.conv1[0].weight)
-
-
-def test_coarse_masks_are_score_maps() -> None:
-    torch.manual_seed(0)
-    logits = torch.full((6, 16, 16), -20.0)
-    logits[:, 4:12, 4:12] = 20.0
-    prompts = coarse_mask_prompt(logits)
-    assert prompts.shape == (6, 1, 16, 16)
-    assert prompts.abs().max() <= 10
-    inside, outside = prompts[:, 0, 6:10, 6:10], prompts[:, 0, :2, :2]
-    assert (inside.mean(dim=(1, 2)) > outside.mean(dim=(1, 2))).all()
-
-
 @pytest.mark.parametrize(("step", "with_mask"), [(0, [False]), (1, [True]), (2, [False, True])])
 def test_the_sam_teacher_learns_from_true_masks(
     student_config: ModelConfig,
@@ -234,9 +207,3 @@ def test_the_parts_for_prompts_alone_are_taken_over(
     other = SmallSam(build_model(student_config.model_copy(update={"mask_decoder": wider})))
     with pytest.raises(TrainingError, match=r"not the teacher that was trained: .*size mismatch"):
         load_prompt_parts(other, path)
-
-
-def test_a_students_parts_are_the_checkpoints(student_config: ModelConfig, clip: SmallClip) -> None:
-    task = distill(student_config, clip, sam_weight=1.0, region_weight=0.0)
-    assert isinstance(task.student, SamClipModel)
-    assert all(getattr(task.student, name) is part for name, part in task.parts.items())

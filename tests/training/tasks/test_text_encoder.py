@@ -69,17 +69,6 @@ def test_a_batch_depends_on_its_index_alone(texts: TaughtTexts) -> None:
     assert not torch.equal(one["sentences"], different["sentences"])
 
 
-def test_texts_of_a_batch_are_about_as_long(texts: TaughtTexts) -> None:
-    batches = TextBatches(texts, batch=4, seed=0)
-    spreads = []
-    for index in range(16):
-        ids = batches[index]["ids"]
-        lengths = (ids != 0).sum(dim=1)
-        assert ids.shape == (4, lengths.max())
-        spreads.append(int(lengths.max() - lengths.min()))
-    assert np.mean(spreads) <= 2
-
-
 def test_eight_batches_hold_what_was_drawn_together_once(texts: TaughtTexts) -> None:
     batches = TextBatches(texts, batch=4, seed=0)
     rng = np.random.default_rng([0, 1])
@@ -93,12 +82,6 @@ def test_held_out_texts_come_in_order_and_round_again(texts: TaughtTexts) -> Non
     found = torch.cat([held_out[index]["sentences"] for index in range(3)])
     expected = torch.cat([texts.sentences, texts.sentences[:24]]).float()
     assert torch.equal(found, expected)
-
-
-def test_tokens_are_counted_without_padding(texts: TaughtTexts) -> None:
-    counts = texts.token_counts(60)
-    assert counts[0] == 0
-    assert counts.sum() == (texts.ids != 0).sum()
 
 
 def test_it_learns_the_teachers_embeddings(texts: TaughtTexts) -> None:

@@ -62,14 +62,6 @@ def test_how_far_two_part_depends_on_what_they_are() -> None:
     assert cosines == pytest.approx([0.35, 0.6, 0.6, float(before[0] @ before[1])], abs=0.03)
 
 
-def test_what_is_apart_stays() -> None:
-    first = torch.eye(TAUGHT, WIDTH)
-    alone = torch.eye(TAUGHT, dtype=torch.bool)
-    movable = torch.ones(TAUGHT, dtype=torch.bool)
-    found = part_taught(first, Neighbours(alone, alone), movable=movable, settings=SETTINGS)
-    torch.testing.assert_close(found, first)
-
-
 def test_the_sense_is_the_one_that_minilm_has_nearer() -> None:
     likeness = torch.tensor([[0.1, 0.9, 0.3], [0.5, 0.2, 0.4], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3]])
     related = torch.tensor([[0, 0, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]], dtype=torch.bool)

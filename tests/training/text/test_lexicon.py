@@ -4,19 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.training.text.things import write_things
 from training.text.lexicon import Place, Places, TaughtWord, group_taught
 from training.text.relations import Relations
-from training.text.wordnet import WordNet
 
 _CLASSES = {"pug": (0,), "pug-dog": (0,), "taxi": (1,), "crane": (2, 3)}
 _SYNSETS = (102, 302, 507, 209)
 _NAMES = ["car", "cars", "person", "couch", "sofa", "bus", "truck", "cab", "xyzs", "xyz"]
-
-
-@pytest.fixture(scope="module")
-def relations(tmp_path_factory: pytest.TempPathFactory) -> Relations:
-    return Relations(WordNet(write_things(tmp_path_factory.mktemp("things"))))
 
 
 @pytest.fixture(scope="module")

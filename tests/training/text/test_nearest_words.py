@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch.nn import functional as F
 
-from tests.training.text.things import write_things
 from training.text.lexicon import TaughtWord
 from training.text.nearest_words import measure_nearest
 from training.text.relations import Relations
-from training.text.wordnet import WordNet
 
 TAUGHT = (
     TaughtWord(("person",), (200,)),
@@ -18,9 +14,8 @@ TAUGHT = (
 )
 
 
-def test_where_nouns_lie(tmp_path: Path) -> None:
+def test_where_nouns_lie(relations: Relations) -> None:
     """A man by a person, a bus by its sibling, a cat by a person, a cup by nothing much."""
-    relations = Relations(WordNet(write_things(tmp_path)))
     table = torch.eye(3, 4)
     at = {
         "man": [1.0, 0.2, 0.0, 0.0],

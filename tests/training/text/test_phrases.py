@@ -4,18 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.text.wordnet_files import write_wordnet
+from tests.refusals import refused
 from training.errors import TrainingError
 from training.text.phrases import TEMPLATES, Phrases, draw_phrases, named_in, read_captions
 from training.text.wordnet import WordNet
 
 COMMON = frozenset(("dog", "cat", "chair", "puppy", "animal", "crane"))
 CAPTION = "two friends under an umbrella"
-
-
-@pytest.fixture(scope="module")
-def wordnet(tmp_path_factory: pytest.TempPathFactory) -> WordNet:
-    return WordNet(write_wordnet(tmp_path_factory.mktemp("wordnet")))
 
 
 def draw(wordnet: WordNet, *, seed: int = 0, captions: tuple[str, ...] = ()) -> Phrases:
@@ -85,7 +80,5 @@ def test_a_file_of_captions(tmp_path: Path) -> None:
     path.write_text(f"{CAPTION}\n\n  a dog \n", encoding="utf-8")
     assert read_captions(path) == (CAPTION, "a dog")
     path.write_text("\n\n", encoding="utf-8")
-    with pytest.raises(TrainingError, match="has no caption"):
-        read_captions(path)
-    with pytest.raises(TrainingError, match="cannot be read"):
-        read_captions(tmp_path / "none.txt")
+    refused(lambda: read_captions(path), TrainingError, "has no caption")
+    refused(lambda: read_captions(tmp_path / "none.txt"), TrainingError, "cannot be read")

@@ -3,14 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.training.text.things import write_things
 from training.text.relations import Relations
-from training.text.wordnet import WordNet
-
-
-@pytest.fixture(scope="module")
-def relations(tmp_path_factory: pytest.TempPathFactory) -> Relations:
-    return Relations(WordNet(write_things(tmp_path_factory.mktemp("things"))))
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
+from tests.refusals import refused
 from tests.training.text.things import write_things
 from training.errors import TrainingError
 from training.text.senses import Senses
 from training.text.wordnet import WordNet
-
-
-@pytest.fixture(scope="module")
-def senses(tmp_path_factory: pytest.TempPathFactory) -> Senses:
-    return Senses(WordNet(write_things(tmp_path_factory.mktemp("things"))))
 
 
 def test_a_sense_that_is_seldom_meant_does_not_count(senses: Senses) -> None:
@@ -36,46 +30,9 @@ def test_proper_names_count_where_there_is_nothing_else(senses: Senses) -> None:
     assert senses.of("chihuahua") == (107,)
 
 
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("Dogs", 101),
-        ("men", 202),
-        ("people", 200),
-        ("domestic dogs", 101),
-        ("buses", 303),
-        ("taxis", 302),
-        ("cell phone", 506),
-        ("wine glasses", 503),
-        ("pug dog", 102),
-    ],
-)
-def test_plurals_and_other_spellings(senses: Senses, name: str, meant: int) -> None:
-    assert senses.of(name)[0] == meant
-
-
-@pytest.mark.parametrize(
-    ("name", "head"),
-    [
-        ("wooden table", "table"),
-        ("big old wooden table", "table"),
-        ("cup of tea", "cup"),
-        ("person on horse", "person"),
-        ("dining table", "table"),  # known by itself, too
-        ("hot dog", None),
-        ("dog", None),
-        ("xyz", None),
-    ],
-)
-def test_heads(senses: Senses, name: str, head: str | None) -> None:
-    assert senses.head(name) == head
-
-
 def test_a_file_that_is_missing_or_damaged(tmp_path: Path) -> None:
     folder = write_things(tmp_path)
     (folder / "index.noun").write_text("dog n many\n", encoding="utf-8")
-    with pytest.raises(TrainingError, match=r"index\.noun is not WordNet's"):
-        Senses(WordNet(folder))
+    refused(lambda: Senses(WordNet(folder)), TrainingError, "index.noun is not WordNet's")
     (folder / "index.noun").unlink()
-    with pytest.raises(TrainingError, match=r"index\.noun"):
-        Senses(WordNet(folder))
+    refused(lambda: Senses(WordNet(folder)), TrainingError, "index.noun")

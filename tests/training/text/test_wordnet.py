@@ -4,14 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.text.wordnet_files import write_wordnet
 from training.errors import TrainingError
 from training.text.wordnet import Synset, WordNet
-
-
-@pytest.fixture(scope="module")
-def wordnet(tmp_path_factory: pytest.TempPathFactory) -> WordNet:
-    return WordNet(write_wordnet(tmp_path_factory.mktemp("wordnet")))
 
 
 def test_a_synset(wordnet: WordNet) -> None:
@@ -35,11 +29,6 @@ def test_what_a_photograph_can_show(wordnet: WordNet) -> None:
     shown = {synset.names[0] for synset in wordnet.visible()}
     assert {"dog", "chair", "crane"} <= shown
     assert not {"joy", "thing"} & shown
-
-
-def test_no_wordnet_is_told_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"no data\.noun.*apt-get install wordnet-base"):
-        WordNet(tmp_path)
 
 
 def test_a_damaged_file(tmp_path: Path) -> None:
