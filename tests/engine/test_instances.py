@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from samclip_sdk.engine.instances import (
 )
 from samclip_sdk.engine.label_search import find_parts
 from samclip_sdk.picture.frame import Frame
-from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.runtimes.session import Arrays
 from tests.fake_source import FakeSource, fake_client, picture
 
@@ -62,23 +60,6 @@ class TestPeaks:
         scores = score_map("9.3.....")
         scores[0, 1] = 0.3  # below the threshold, and smoothed above what is behind it
         assert peaks_of(scores) == [[0, 0], [0, 2]]
-
-    @given(seed=st.integers(0, 2**32), height=st.integers(1, 64), spread=st.floats(0.1, 9))
-    @settings(max_examples=60)
-    def test_of_any_map(self, seed: int, height: int, spread: float) -> None:
-        frame = Frame.fit(height, 64, resolution=64)
-        generator = np.random.default_rng(seed)
-        scores = (spread * generator.normal(size=(24, 24))).astype(np.float32)
-        components = find_parts(scores, frame=frame, threshold=0.4, presence_threshold=0.5)
-        assert components.any()
-        peaks = find_peaks(scores, components=components, frame=frame)
-        own = components[peaks[:, 0], peaks[:, 1]]
-        assert (own > 0).all()
-        assert len(np.unique(peaks, axis=0)) == len(peaks) <= MAX_CANDIDATES
-        if len(peaks) < MAX_CANDIDATES:
-            assert set(own.tolist()) == set(np.unique(components).tolist()) - {0}
-        again = find_peaks(scores.copy(), components=components.copy(), frame=frame)
-        np.testing.assert_array_equal(again, peaks)
 
     @given(seed=st.integers(0, 2**32))
     @settings(max_examples=8)
@@ -194,11 +175,6 @@ def test_the_mask_that_is_sure_and_fits_the_component() -> None:
 # --- the verb ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> SamClip:
-    return fake_client(tmp_path)[0]
-
-
 class TwoDogs(FakeSource):
     """A dog at the left, one at the right, and a cat in the middle of the lowest row."""
 
@@ -263,20 +239,6 @@ def test_at_most_so_many_the_best(tmp_path: Path) -> None:
         some = model.segment_instances(image, LABELS, max_instances=count)  # type: ignore[arg-type]
         assert len(some) == min(count, 3)
         np.testing.assert_array_equal(some.masks, every.masks[:count])
-
-
-def test_a_type_checker_knows_which_result_comes_back(model: SamClip) -> None:
-    """These annotations are what the overloads say: mypy refuses any other."""
-    labels: TextMasks = model.segment_text(picture(), "dog")
-    objects: Instances = model.segment_instances(picture(), "dog", max_instances=1)
-    several: list[Instances] = model.segment_instances([picture()], "dog")
-    stream: Iterator[Instances] = model.segment_instances(iter([picture()]), "dog")
-    things: list[Instances] = model.segment_everything([picture()], points_per_side=1)
-    assert (len(labels), len(objects), len(several), len(list(stream)), len(things)) == (
-        *(1, 1),
-        *(1, 1),
-        1,
-    )
 
 
 def test_what_scores_little_beside_the_best_of_its_label_is_no_object(

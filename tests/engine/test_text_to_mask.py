@@ -45,15 +45,6 @@ OPTIONS = TextToMaskOptions(
 )
 
 
-def test_scores_are_calibrated_cosines() -> None:
-    patches = np.zeros((1, 4, 2), np.float32)
-    patches[0, :, 0] = [1, 0, -1, 0.5]
-    text = np.array([[1, 0]], np.float32)
-    maps = label_search.score_maps(patches, text_embeddings=text, calibration=calibration(10, 0.25))
-    np.testing.assert_allclose(maps, [[[7.5, -2.5], [-12.5, 2.5]]])
-    assert maps.dtype == np.float32
-
-
 @given(frame=frames, seed=seeds, count=st.integers(1, 5), threshold=st.floats(0.01, 0.99))
 @settings(max_examples=100, deadline=None)
 def test_points_lie_in_the_image(frame: Frame, seed: int, count: int, threshold: float) -> None:

@@ -115,17 +115,6 @@ def test_a_label_of_a_million_letters_is_cut(embedder: TextEmbedder, session: Fa
     np.testing.assert_array_equal(spaced, labels(embedder, "dog"))
 
 
-def test_given_embeddings_need_no_text_encoder(
-    embedder: TextEmbedder, session: FakeSession
-) -> None:
-    given = np.eye(2, EMBED_DIM, dtype=np.float32)
-    embedder.learn(["dog", "Cat"], given)
-    np.testing.assert_array_equal(labels(embedder, "cat", "dog "), given[::-1])
-    assert not session.feeds
-    labels(embedder, "cat", "bird")
-    assert len(session.feeds) == 1
-
-
 def test_texts_are_trimmed_where_the_graph_takes_any_length(
     make: Callable[..., TextEmbedder], session: FakeSession
 ) -> None:

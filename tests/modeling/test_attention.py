@@ -10,10 +10,6 @@ from torch.nn import functional as F
 from samclip_sdk.modeling import attention
 from samclip_sdk.modeling.attention import (
     Attention,
-    Block,
-    relative_positions,
-    window_partition,
-    window_unpartition,
 )
 
 
@@ -82,46 +78,3 @@ def _answer(layer: Attention, x: Tensor, key_mask: Tensor | None) -> dict[str, T
     (y * weights).sum().backward()
     gradients = {name: each.grad for name, each in layer.named_parameters()} | {"x": x.grad}
     return {"y": y.detach()} | {name: each for name, each in gradients.items() if each is not None}
-
-
-def test_a_masked_key_has_no_influence(layer: Attention) -> None:
-    x = torch.randn(1, 81, 24)
-    key_mask = torch.ones(1, 81)
-    key_mask[:, 54:] = 0
-    other = x.clone()
-    other[:, 54:] = 30 * torch.randn(27, 24)
-    before, after = (layer(each, key_mask) for each in (x, other))
-    assert torch.equal(before[:, :54], after[:, :54])
-
-
-def test_relative_positions_are_query_minus_key() -> None:
-    table = torch.arange(7.0)[:, None]  # for a grid of 4: distances -3..3
-    assert relative_positions(table, 4)[..., 0].tolist() == [
-        [3, 2, 1, 0],
-        [4, 3, 2, 1],
-        [5, 4, 3, 2],
-        [6, 5, 4, 3],
-    ]
-
-
-@pytest.mark.parametrize(("side", "size"), [(6, 3), (7, 3), (8, 4), (2, 3)])
-def test_windows_and_back(side: int, size: int) -> None:
-    x, fill = torch.randn(2, side, side, 5), torch.randn(5)
-    windows = window_partition(x, size, fill=fill)
-    assert windows.shape[1:] == (size, size, 5)
-    assert torch.equal(windows[0, :side, :side], x[0, :size, :size])
-    padded = (-(-side // size) * size) ** 2 - side**2
-    assert (windows == fill).all(dim=-1).sum() == 2 * padded
-    assert torch.equal(window_unpartition(windows, size, side=side), x)
-
-
-def test_a_windowed_block_sees_its_window_only() -> None:
-    torch.manual_seed(0)
-    block = Block(24, num_heads=3, mlp_ratio=2.0, window_size=4, grid=8).requires_grad_(False)
-    x = torch.randn(1, 8, 8, 24)
-    other = x.clone()
-    other[:, :4, 4:] += 1
-    before, after = (block(each.flatten(1, 2)).unflatten(1, (8, 8)) for each in (x, other))
-    changed = (before != after).any(dim=-1)[0]
-    assert changed[:4, 4:].all()
-    assert changed.sum() == 16

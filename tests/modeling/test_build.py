@@ -24,12 +24,6 @@ def test_building_leaves_torchs_generator_alone(config: ModelConfig) -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_positions_are_not_zero(config: ModelConfig) -> None:
-    for name, parameter in build_model(config).named_parameters():
-        if "pos" in name:
-            assert parameter.abs().sum() > 0, name
-
-
 def test_the_decoder_and_the_prompts_share_their_fourier_features(config: ModelConfig) -> None:
     model = build_model(config)
     assert torch.equal(

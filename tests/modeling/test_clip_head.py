@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.modeling.clip_head import max_pool, pool_tokens
+from samclip_sdk.modeling.clip_head import pool_tokens
 
 
 def letterboxed(grid: int, *, rows: int, columns: int) -> torch.Tensor:
@@ -56,12 +56,6 @@ def test_one_patch_makes_the_image_its_own_embedding(
     tokens = torch.randn(1, 32, 4, 4, generator=generator)
     patches, image = model.clip_head(tokens, letterboxed(4, rows=1, columns=1))
     torch.testing.assert_close(patches[:, 0], image, rtol=0, atol=1e-6)
-
-
-def test_max_pool_is_exact_and_ignores_padding() -> None:
-    patches = torch.tensor([[[0.1, -3.0], [1e-7, -4.0], [50.0, 9.0]]])
-    pooled = max_pool(patches, torch.tensor([[1.0, 1.0, 0.0]]))
-    assert torch.equal(pooled, torch.tensor([[0.1, -3.0]]))
 
 
 def test_pooling_averages_the_tokens_of_the_image() -> None:

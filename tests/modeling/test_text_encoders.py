@@ -47,30 +47,11 @@ def texts(request: pytest.FixtureRequest, config: ModelConfig) -> Texts:
     return Texts(encoder, 101, 102) if request.param == "bert" else Texts(encoder, 48, 49)
 
 
-def test_unit_embeddings_of_each_text(texts: Texts) -> None:
-    embeddings = texts.encoder(texts.ids(WORDS, [], [5]))
-    assert embeddings.shape == (3, TINY.embed_dim)
-    torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(3))
-    assert not torch.allclose(embeddings[0], embeddings[2], atol=1e-3)
-
-
 def test_padding_and_neighbours_have_no_influence(texts: Texts) -> None:
     alone = texts.encoder(texts.ids(WORDS, length=5))
     together = texts.encoder(texts.ids([3], WORDS, []))
     torch.testing.assert_close(together[1:2], alone, rtol=0, atol=1e-6)
     assert torch.equal(texts.encoder(texts.ids(WORDS, length=5).long()), alone)
-
-
-def test_every_word_and_its_place_has(texts: Texts) -> None:
-    whole = texts.encoder(texts.ids(WORDS))
-    for other in ([6, 17, 30], [5, 18, 30], [5, 17, 31], [17, 5, 30]):
-        assert not torch.allclose(texts.encoder(texts.ids(other)), whole, atol=1e-4), other
-
-
-def test_what_follows_the_end_has_no_influence_in_clip(config: ModelConfig) -> None:
-    texts = Texts(build_model(config, seed=2).text_encoder, 48, 49)
-    longer = texts.ids([*WORDS, texts.end, 7, texts.end, 9])
-    torch.testing.assert_close(texts.encoder(longer), texts.encoder(texts.ids(WORDS)))
 
 
 def test_the_mean_is_taken_off_before_the_map() -> None:

@@ -138,28 +138,3 @@ def test_another_padding_is_seen(
     model: SamClipModel, sam: Sam, pad_colour: tuple[int, int, int]
 ) -> None:
     assert error(model, sam, size=SIZES[0], pad_colour=pad_colour) > 2 * RESIDUE_BOUND
-
-
-def test_height_and_width_swapped_is_seen(model: SamClipModel, sam: Sam) -> None:
-    # Square but for a fifth, so that the swapped frame still holds every prompt.
-    height, width = 300, 360
-    prompts = prompts_for(height, width)
-    image = picture(height, width)
-    predictor = SamPredictor(sam)
-    predictor.set_image(image)
-    pixels, frame = letterbox(image, resolution=RESOLUTION, pad_colour=PAD_COLOUR)
-    swapped = Frame(
-        height_px=height,
-        width_px=width,
-        resolution=RESOLUTION,
-        resized_height_px=frame.resized_width_px,
-        resized_width_px=frame.resized_height_px,
-    )
-    with torch.no_grad():
-        _, features = model.image_encoder(torch.from_numpy(pixels))
-    for name in ("points", "box"):
-        _, expected = ask_sam(predictor, prompts[name])
-        _, right = ask_ours(model, prompts[name], features=features, frame=frame)
-        _, wrong = ask_ours(model, prompts[name], features=features, frame=swapped)
-        assert relative_error(right, expected) < RESIDUE_BOUND
-        assert relative_error(wrong, expected) > 2 * RESIDUE_BOUND, name

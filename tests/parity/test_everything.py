@@ -8,7 +8,6 @@ size, in stability, and in what is predicted of them, which lies between 0 and 1
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,11 @@ from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 
 from samclip_sdk import Instances, SamClip
-from samclip_sdk.engine import everything
-from samclip_sdk.engine.everything import grid_prompts
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.modeling.config import MaskDecoderConfig
-from samclip_sdk.picture.model_prompts import Prompts
-from tests.parity.reference import build_clip, build_sam, convert, small_config
-from tests.parity.test_end_to_end_sam import picture
+from tests.parity.reference import build_clip, build_sam, convert
+from tests.parity.test_end_to_end_sam import CONFIG, picture
 
-CONFIG = small_config(
-    image_size_px=256,
-    mask_decoder=MaskDecoderConfig(embed_dim=64, num_heads=4, mlp_dim=128, iou_head_hidden_dim=64),
-)
 SQUARE = (300, 300)
-
-
 POINTS_PER_SIDE = 4
 BOUND = 1e-4
 RESIDUE_BOUND = 1e-2
@@ -129,19 +118,3 @@ def test_a_picture_with_padding(model: SamClip, sam: Sam) -> None:
     assert len(found) == len(expected) > 0
     for name, difference in differences(found, expected).items():
         assert difference < RESIDUE_BOUND, name
-
-
-def test_points_a_little_beside_are_seen(
-    model: SamClip, sam: Sam, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, asked = ASKED[1]
-    image = picture(*SQUARE)
-    expected = ask_sam(sam, image, **asked)
-
-    def shifted(**given: Any) -> Prompts:
-        prompts = grid_prompts(**given)
-        return replace(prompts, point_coords=prompts.point_coords - np.float32(8))
-
-    monkeypatch.setattr(everything, "grid_prompts", shifted)
-    found = model.segment_everything(image, points_per_side=POINTS_PER_SIDE, **asked)
-    assert len(found) != len(expected) or differences(found, expected)["score"] > 10 * BOUND

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from segment_anything import SamPredictor
-from torch import Tensor, nn
+from torch import Tensor
 
 from samclip_sdk.modeling.build import SamClipModel
 from tests.parity.reference import (
@@ -145,98 +144,19 @@ def test_a_batch_of_all_kinds(setup: Setup, slots: int) -> None:
         assert error((masks[row], scores[row]), setup.expected[name]) < BOUND, name
 
 
-def test_the_content_of_filler_does_not_matter(setup: Setup) -> None:
-    coords, labels, masks, has_mask = inputs([POINTS, BOX], slots=8)
-    expected = decode(setup.model, setup.features, (coords, labels, masks, has_mask))
-    coords = torch.where((labels == -2)[..., None], torch.tensor(-5e3), coords)
-    actual = decode(setup.model, setup.features, (coords, labels, masks, has_mask))
-    assert all(torch.equal(a, e) for a, e in zip(actual, expected, strict=True))
-
-
-def check_fault(
-    setup: Setup, name: str, *, feed: tuple[Tensor, ...], model: SamClipModel | None = None
-) -> None:
-    masks, scores = decode(model or setup.model, setup.features, feed)
-    assert error((masks[0], scores[0]), setup.expected[name]) > 10 * BOUND
-
-
-def relabel(old: int, new: int) -> Callable[..., tuple[Tensor, ...]]:
-    def fault(coords: Tensor, labels: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        return coords, torch.where(labels == old, new, labels), *rest
-
-    return fault
-
-
 @pytest.mark.parametrize(
     ("name", "slots", "fault"),
     [
-        ("points", 5, lambda coords, *rest: (coords.flip(-1), *rest)),
         ("points", 5, lambda coords, *rest: (coords + 0.5, *rest)),
         ("box", 2, lambda coords, labels, *rest: (coords, labels.flip(-1), *rest)),
-        ("points", 5, relabel(-1, -2)),  # the padding token is missing,
-        ("box", 3, relabel(-2, -1)),  # or stands beside a box,
-        ("one point", 5, relabel(-2, -1)),  # or filler is taken for it
-        ("one point", 5, relabel(1, 0)),
+        # Filler is taken for the padding token.
+        ("one point", 5, lambda coords, labels, *rest: (coords, labels.clamp(min=-1), *rest)),
         ("mask", 2, lambda coords, labels, masks, has: (coords, labels, masks.mT, has)),
-        ("box and mask", 2, lambda coords, labels, masks, has: (coords, labels, masks, 0 * has)),
     ],
 )
-def test_a_planted_fault_in_the_inputs_is_seen(
+def test_a_planted_fault_is_seen(
     setup: Setup, name: str, slots: int, fault: Callable[..., tuple[Tensor, ...]]
 ) -> None:
-    check_fault(setup, name, feed=fault(*inputs([PROMPTS[name]], slots=slots)))
-
-
-def transpose_positions(model: SamClipModel) -> None:
-    model.mask_decoder.pe_layer.positional_encoding_gaussian_matrix.copy_(
-        model.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.flip(0)
-    )
-
-
-def exchange_point_embeddings(model: SamClipModel) -> None:
-    embeddings = model.prompt_encoder.point_embeddings
-    model.prompt_encoder.point_embeddings = nn.ModuleList([*embeddings[1::-1], *embeddings[2:]])
-
-
-def exchange_mask_tokens(model: SamClipModel) -> None:
-    table = model.mask_decoder.mask_tokens.weight
-    table.copy_(table[[1, 0, 2, 3]])
-
-
-def give_the_first_layer_positions(model: SamClipModel) -> None:
-    model.mask_decoder.transformer.layers[0].skip_first_layer_pe = False
-
-
-def coarse_epsilon(model: SamClipModel) -> None:
-    # The variances are about one here, so 1e-6 in place of 1e-5 could not be seen.
-    for layer in model.mask_decoder.transformer.layers:
-        layer.norm4.eps = 1e-2
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        transpose_positions,
-        exchange_point_embeddings,
-        exchange_mask_tokens,
-        give_the_first_layer_positions,
-        coarse_epsilon,
-    ],
-)
-@torch.no_grad()
-def test_a_planted_fault_in_the_model_is_seen(
-    setup: Setup, fault: Callable[[SamClipModel], None]
-) -> None:
-    faulty = copy.deepcopy(setup.model)
-    fault(faulty)
-    check_fault(setup, "points", feed=inputs([POINTS], slots=5), model=faulty)
-
-
-def test_filler_must_not_take_part(setup: Setup) -> None:
-    feed = inputs([ONE_POINT], slots=16)
-    sparse, _, dense = setup.model.prompt_encoder(*feed)
-    with torch.no_grad():
-        masks, _ = setup.model.mask_decoder(
-            setup.features, sparse, torch.ones_like(feed[1]).float(), dense
-        )
-    assert relative_error(masks[0], setup.expected["one point"][0]) > 10 * BOUND
+    feed = fault(*inputs([PROMPTS[name]], slots=slots))
+    masks, scores = decode(setup.model, setup.features, feed)
+    assert error((masks[0], scores[0]), setup.expected[name]) > 10 * BOUND

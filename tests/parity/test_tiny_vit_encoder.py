@@ -85,22 +85,12 @@ def mirror_biases(encoder: TinyViTEncoder) -> None:
     biases[:] = biases.flip(1)
 
 
-def scale_a_merge(encoder: TinyViTEncoder) -> None:
-    encoder.layers[2].downsample.conv2.c.weight.data.mul_(1.01)
-
-
 def forget_the_padding(encoder: TinyViTEncoder) -> None:
     encoder.layers[1].blocks[0].attn.norm.bias.data.zero_()
 
 
-def forget_the_statistics(encoder: TinyViTEncoder) -> None:
-    encoder.patch_embed.seq[0].bn.running_var.fill_(1)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "fault", [mirror_biases, scale_a_merge, forget_the_padding, forget_the_statistics]
-)
+@pytest.mark.parametrize("fault", [mirror_biases, forget_the_padding])
 def test_faults_are_seen(
     model: SamClipModel,
     image: Tensor,

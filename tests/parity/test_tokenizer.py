@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 import warnings
 from pathlib import Path
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 from tokenizers import Tokenizer as RawTokenizer
-from tokenizers import pre_tokenizers
 
 from export.tokenizer import golden_texts, write_tokenizer
 from samclip_sdk.errors import TextTruncatedWarning
@@ -136,20 +134,3 @@ def test_the_file_alone_equals_open_clip_on_clean_text(
     raw = RawTokenizer.from_file(str(path))
     for text in ("A photo of a DOG, 42 cats!", "dog " * 100):
         np.testing.assert_array_equal(raw.encode(text).ids, reference([text])[0].numpy())
-
-
-@pytest.mark.parametrize("fault", ["pattern", "suffix"])
-def test_a_planted_fault_is_seen(
-    path: Path, tmp_path: Path, reference: SimpleTokenizer, fault: str
-) -> None:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if fault == "suffix":
-        content["model"]["end_of_word_suffix"] = ""
-    else:
-        content["pre_tokenizer"] = json.loads(
-            pre_tokenizers.ByteLevel(add_prefix_space=False).__getstate__()
-        )
-    faulty = tmp_path / "tokenizer.json"
-    faulty.write_text(json.dumps(content), encoding="utf-8")
-    tokenizer = Tokenizer(faulty, context_length=77)
-    assert differing(["two dogs, 42 cats"], tokenizer=tokenizer, reference=reference)

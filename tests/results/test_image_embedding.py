@@ -55,13 +55,6 @@ def test_parts_that_do_not_fit_are_named(make: Any, name: str, value: Any, word:
     refused(lambda: replace(make(), **{name: value}), ValueError, word)
 
 
-def test_they_print_one_short_line() -> None:
-    said = "ImageEmbedding(80 x 60 at 64 px, grid 4 x 4; 0123456789abcdef; 3.0 ms)"
-    assert repr(embedding()) == said
-    assert repr(replace(embedding(), speed={})) == said.replace("; 3.0 ms", "")
-    assert repr(prepared()) == "PreparedImage(80 x 60 at 64 px)"
-
-
 @pytest.mark.parametrize("make", [embedding, prepared])
 @pytest.mark.parametrize(
     "travel", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))]

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from samclip_sdk.runtimes.options import (
-    DEFAULT_OPTIONS,
     RuntimeOptions,
     device_index,
     why_refused,
@@ -21,11 +20,6 @@ def test_any_whole_number_and_any_sequence_will_do() -> None:
     options = RuntimeOptions(threads=np.int64(3), providers=["A", "B"])  # type: ignore[arg-type]
     assert (options.threads, options.providers) == (3, ("A", "B"))
     assert options == RuntimeOptions(threads=3, providers=("A", "B"))
-
-
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_every_runtime_takes_the_defaults(runtime: str) -> None:
-    assert why_refused(runtime, options=DEFAULT_OPTIONS) == ""
 
 
 @pytest.mark.parametrize(

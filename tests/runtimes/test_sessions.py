@@ -7,14 +7,16 @@ import functools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto
 from torch import Tensor, nn
 
 from export.coreml.mil_interpreter import MilInterpreter
@@ -30,10 +32,12 @@ from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays, Session
 from samclip_sdk.runtimes.tensor_checks import FileTensor, check_tensors
+from samclip_sdk.runtimes.tensorrt.session import open_trt_session
 from samclip_sdk.runtimes.torch.session import Checkpoint, TorchSession
 from tests.coreml_packages import convert_module
 from tests.example_bundle import CONFIG
 from tests.refusals import refused
+from tests.runtimes.tensorrt.fake_tensorrt import fake_session
 
 # A graph with every kind of axis and two outputs that could be mistaken for one another.
 SPEC = GraphSpec(
@@ -68,27 +72,18 @@ def write_onnx(
     count_name: str = "count",
 ) -> Path:
     """Inputs and outputs in another order than the contract's: they are bound by name."""
-    shape = [rows, width]
-    nodes = [
-        helper.make_node("Cast", [count_name], ["factor"], to=float_type),
-        helper.make_node("Mul", ["left", "factor"], ["product"]),
-        helper.make_node("Sub", ["left", "right"], ["difference"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "arithmetic",
-        [
-            helper.make_tensor_value_info(count_name, TensorProto.INT32, [1]),
-            helper.make_tensor_value_info("right", float_type, shape),
-            helper.make_tensor_value_info("left", float_type, shape),
-        ],
-        [
-            helper.make_tensor_value_info("product", float_type, shape),
-            helper.make_tensor_value_info("difference", float_type, shape),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    onnx.save(model, path)
+    kind = f"{TensorProto.DataType.Name(float_type).lower()}[{rows}, {width}]"
+    text = f"""
+        <ir_version: 8, opset_import: ["" : 18]>
+        arithmetic (int32[1] {count_name}, {kind} right, {kind} left)
+            => ({kind} product, {kind} difference)
+        {{
+            factor = Cast <to = {float_type}> ({count_name})
+            product = Mul (left, factor)
+            difference = Sub (left, right)
+        }}
+    """
+    onnx.save(onnx.parser.parse_model(text), path)
     return path
 
 
@@ -126,12 +121,26 @@ def open_fake(folder: Path) -> Session:
     return FakeSession(SPEC, answer=expected)
 
 
+def open_trt(folder: Path) -> Session:
+    """On a fake GPU: see fake_tensorrt for what that proves."""
+    return fake_session(SPEC, answer=expected)
+
+
+def open_on_gpu(folder: Path) -> Session:
+    file = GraphFile(write_onnx(folder / "graph.onnx"))
+    profile = {"rows": (1, 4, 16)}
+    return open_trt_session(file, spec=SPEC, cache=folder / "cache", profile=profile)
+
+
 Opener = Callable[[Path], Session]
 
 
 @pytest.fixture(
     scope="module",
-    params=[open_onnx, open_openvino, open_torch, open_coreml, open_fake],
+    params=[
+        *(open_onnx, open_openvino, open_torch, open_coreml, open_fake, open_trt),
+        pytest.param(open_on_gpu, marks=pytest.mark.gpu),
+    ],
 )
 def opener(request: pytest.FixtureRequest) -> Opener:
     found: Opener = request.param
@@ -154,21 +163,36 @@ def feed(rows: int = 2) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-def check(session: Session, given: Arrays) -> None:
+def check(session: Session, given: Arrays, *, atol: float = 0.0) -> None:
     found = session.run(given)
     assert list(found) == [spec.name for spec in session.outputs]
     for name, wanted in expected(given).items():
         assert found[name].dtype == np.float32
-        np.testing.assert_allclose(found[name], wanted, rtol=1e-6)
+        np.testing.assert_allclose(found[name], wanted, rtol=1e-6, atol=atol)
 
 
 def test_says_what_it_takes_and_returns(session: Session) -> None:
     assert (session.inputs, session.outputs) == (SPEC.inputs, SPEC.outputs)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 17])
+@pytest.mark.parametrize("rows", [1, 2, 16, 40])  # TensorRT's engine takes 16 in one call
 def test_runs(session: Session, rows: int) -> None:
     check(session, feed(rows))
+
+
+def test_threads_take_turns(session: Session) -> None:
+    check_in_threads(session)
+
+
+def check_in_threads(*sessions: Session) -> None:
+    """Two threads for each session."""
+
+    def work(session: Session) -> None:
+        for rows in range(1, 30):
+            check(session, feed(rows))
+
+    with ThreadPoolExecutor(2 * len(sessions)) as pool:
+        list(pool.map(work, 2 * sessions))
 
 
 def test_binds_by_name(session: Session) -> None:

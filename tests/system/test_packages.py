@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.system.packages import import_onnxruntime, import_openvino, import_runtime
-from tests.refusals import refused
+from samclip_sdk.system.packages import import_onnxruntime, import_openvino
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,12 +69,3 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_sender_can_be_imported_afterwards() -> None:
     import_openvino()
     assert importlib.import_module("openvino_telemetry").__name__ in sys.modules
-
-
-def test_a_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "coremltools", None)
-    refused(
-        lambda: import_runtime("coremltools", extra="coreml"),
-        RuntimeMissingError,
-        'pip install "samclip-sdk[coreml]"',
-    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from PIL import Image
 
 from samclip_sdk import ImageError, VideoCutShortWarning
 from samclip_sdk.engine.video.capture import quiet_opencv
-from samclip_sdk.engine.video.footage import Footage
 from samclip_sdk.engine.video.sources import open_footage
 from samclip_sdk.picture.image import load_image
 from tests.engine.video.made_films import moving, write_film, write_folder
@@ -192,13 +190,6 @@ def test_a_film_that_ends_early_warns_after_its_last_frame(
     assert 10 < len(frames) < 38
     assert str(len(frames)) in str(told[0].message)
     assert capfd.readouterr().err == ""
-
-
-def test_a_whole_film_does_not_warn(tmp_path: Path) -> None:
-    footage: Footage = open_footage(write_film(tmp_path / "a.avi", 40, codec="MJPG"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert len(list(footage.frames)) == 40
 
 
 def test_nothing_of_a_damaged_film_is_printed_by_a_fresh_process(tmp_path: Path) -> None:

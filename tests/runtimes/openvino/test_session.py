@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -42,29 +40,10 @@ def compiled_property(session: OpenVINOSession, name: str) -> Any:
     return session._request.get_compiled_model().get_property(name)
 
 
-@pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
-    opened = open_file(write_onnx(tmp_path / "graph.onnx"))
-    yield opened
-    opened.close()
-
-
-def test_threads_take_turns(session: Session) -> None:
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            for rows in range(1, 30):
-                check(session, feed(rows))
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+def test_it_takes_the_threads_that_it_is_given(tmp_path: Path) -> None:
+    session = open_file(write_onnx(tmp_path / "graph.onnx"), threads=2)
+    assert isinstance(session, OpenVINOSession)
+    assert compiled_property(session, "INFERENCE_NUM_THREADS") == 2
 
 
 class TestPrecision:

@@ -1,6 +1,6 @@
 """TensorRT engines, parsed, checked and built by TensorRT for RTX for a GPU that need not be here.
 
-That an engine is built says nothing of what it computes: for that see `test_trt_on_gpu.py`.
+That an engine is built says nothing of what it computes: for that see `test_on_gpu.py`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-import onnx
 import onnx_ir as ir
 import pytest
-from onnx import helper
 from torch.export import ExportedProgram
 
 from export.external_weights import WeightFiles, halve_weights
@@ -29,7 +25,6 @@ from export.precision.mixed_precision import contract_operations, halve
 from export.precision.quantized_layers import insert_pairs
 from export.to_onnx import to_onnx
 from samclip_sdk.bundle.files import GraphFile
-from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.runtimes.tensorrt.cuda import Gpu
@@ -49,37 +44,6 @@ ARTIFACTS = [
     for artifact in spec.artifacts
     if artifact.runtime == "onnx" and not graph.startswith("letterbox@")
 ]
-
-Nodes = Sequence[onnx.NodeProto]
-Tensors = Sequence[onnx.TensorProto]
-
-
-def write_graph(
-    path: Path,
-    nodes: Nodes,
-    *,
-    inputs: dict[str, tuple[int, list[int | str]]],
-    outputs: dict[str, tuple[int, list[int | str] | None]],
-    initializers: Tensors = (),
-) -> Path:
-    graph = helper.make_graph(
-        list(nodes),
-        "graph",
-        [helper.make_tensor_value_info(name, *each) for name, each in inputs.items()],
-        [helper.make_tensor_value_info(name, *each) for name, each in outputs.items()],
-        list(initializers),
-    )
-    opset = [helper.make_opsetid("", 18)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
-    return path
-
-
-def spec_of(x: tuple[int | str, ...], y: tuple[int | str, ...], *, dtype: Any = "float32") -> Any:
-    """A graph x -> y."""
-    return GraphSpec(
-        inputs=(TensorSpec(name="x", dtype=dtype, shape=x),),
-        outputs=(TensorSpec(name="y", dtype="float32", shape=y),),
-    )
 
 
 def convert(program: ExportedProgram, *, graph: Graph, precision: str) -> ir.Model:

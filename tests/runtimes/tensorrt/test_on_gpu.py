@@ -1,4 +1,4 @@
-"""TensorRT on a real GPU, where `-m gpu` is given; the contract is in test_trt.py."""
+"""TensorRT on a real GPU, where `-m gpu` is given; the contract is in test_sessions.py."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from samclip_sdk.runtimes.tensorrt.memory import DeviceMemory
 from samclip_sdk.runtimes.tensorrt.session import TrtSession, open_trt_session
 from tests.drawings import TINY_BUNDLE
 from tests.graph_feeds import draw_feed
-from tests.runtimes.tensorrt.test_session import open_on_gpu
-from tests.runtimes.test_sessions import check, feed
+from tests.runtimes.test_sessions import check, feed, open_on_gpu
 
 
 class GpuSource:
