@@ -13,7 +13,7 @@ import typer
 from benchmarks.annotate import annotate
 from benchmarks.artifacts.measure import artifacts
 from benchmarks.compare import compare
-from benchmarks.costs import encoders, training_cost
+from benchmarks.encoders import encoders
 from benchmarks.pages import PAGES, ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper, paper_suite, shown_parts
 from benchmarks.public.command import LAYOUTS, evaluate
@@ -49,8 +49,6 @@ app.command("tiles")(command("tiles", tiles, shows=["tiles"]))
 labels_and_workers = ["annotate_labels", "annotate_workers"]
 app.command("annotate")(command("annotate", annotate, shows=labels_and_workers))
 app.command("serve")(command("serve", serve, shows=["serve"]))
-costs = command("training_cost", training_cost, shows=["training_cost"])
-app.command("training-cost")(costs)
 app.command("encoders")(command("encoders", encoders, shows=["encoders"]))
 
 

@@ -75,7 +75,6 @@ PAGES: dict[str, dict[str, str]] = {
             for each in ("bars", "costs", "shares", "image_encoder", "boxes")
         },
     },
-    f"{RECORDS}/training_cost.md": {"training_cost": "training_cost"},
 }
 """Page -> marker -> the template of what stands there; one for several tables names its own."""
 

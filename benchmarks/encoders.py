@@ -1,11 +1,7 @@
-"""What a merge and the presets' image encoders cost: counted, and encoders timed on onnxruntime.
-
-`operations` counts; it needs torch, and so is imported where it is called.
-"""
+"""What the presets' image encoders cost: counted, and timed on onnxruntime."""
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from statistics import median_low
 from tempfile import TemporaryDirectory
@@ -18,30 +14,6 @@ from benchmarks.suite import Measuring, Rounds, Threads
 from samclip_sdk.modeling.config import PRESETS
 
 _LARGE = ("vit_l", "vit_h")  # not made for devices
-
-
-def training_cost(
-    measured: Measuring,
-    config: Annotated[str, typer.Option(help="a config of training of shards")] = "vit_b",
-    pictures: Annotated[float, typer.Option(help="of D_CLIP, in an epoch")] = 40.6e6,
-    processes: Annotated[int, typer.Option(help="that share a step")] = 32,
-    peak_tflops: Annotated[float, typer.Option(help="of the GPU; A100 in bf16")] = 312.0,
-    utilisation: Annotated[float, typer.Option(help="share of it that is reached")] = 0.35,
-) -> None:
-    """Counts what each stage of a merge costs, in operations and in GPU-hours."""
-    from benchmarks.operations import count_stages
-    from training.config_file import find_config
-
-    logging.disable(logging.WARNING)  # OpenCLIP's, that there are no weights: none are needed
-    stages = count_stages(find_config(config), pictures=pictures, step_processes=processes)
-    for name, cost in stages:
-        scenes = cost["scenes"] * cost["scene_flop"]
-        flop = {"gpu_hours": "picture_flop", "gpu_hours_cached": "cached_flop"}
-        hours = {
-            each: (cost["pictures"] * cost[of] + scenes) / (peak_tflops * 1e12 * utilisation) / 3600
-            for each, of in flop.items()
-        }
-        measured.add(name, **cost, **hours)
 
 
 def encoders(
