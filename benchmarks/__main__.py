@@ -15,7 +15,8 @@ from benchmarks.artifacts.measure import artifacts
 from benchmarks.compare import compare
 from benchmarks.encoders import encoders
 from benchmarks.pages import PAGES, ROOT, stale_pages, write_pages
-from benchmarks.paper.command import paper, paper_suite, shown_parts
+from benchmarks.paper.command import paper
+from benchmarks.paper.words import SUITE
 from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import quality, quality_suite
 from benchmarks.reliability.kills import kills
@@ -35,7 +36,7 @@ app.command("evaluate", epilog=LAYOUTS)(command("evaluate", evaluate, shows=["ev
 app.command("speed")(command(which_table, speed, shows=which_tables))
 app.command()(compare)
 app.command("artifacts")(command("artifacts", artifacts, shows=["artifacts"]))
-app.command("paper")(command(paper_suite, paper, shows=shown_parts))
+app.command("paper")(command(SUITE, paper, shows=list(PAGES["docs/results.md"].values())))
 app.command("video")(command("video", video, shows=["video"]))
 campaigns = typer.Typer(
     no_args_is_help=True, help="Threads, memory, kills and long runs: see docs/reliability.md."

@@ -35,21 +35,18 @@ def encoders(
         if name not in PRESETS:
             raise ValueError(f"there is no preset {name!r}: {', '.join(PRESETS)}")
     names = list(dict.fromkeys(preset or (name for name in PRESETS if name not in _LARGE)))
-    sizes = list(dict.fromkeys(resolution))
-    from benchmarks.speed.vit_b import count_graphs
+    asked = [(name, size) for name in names for size in dict.fromkeys(resolution)]
+    for name, size in asked:
+        PRESETS[name].check_resolution(size)  # before any work is done
+    from benchmarks.speed.costs import count_graphs
 
-    for name in names:
-        for size in sizes:
-            PRESETS[name].check_resolution(size)  # before any work is done
-    for name in names:
-        for size in sizes:
-            measured.say(f"counting {name} at {size} px")
-            every = count_graphs(PRESETS[name], resolution=size)
-            (cost,) = (each for each in every if each.graph == "image_encoder")
-            flop = cost.weight_flop + cost.attention_flop
-            measured.add(name, str(size), parameters=cost.parameters, flop=flop)
+    for name, size in measured.track(asked, "counting"):
+        every = count_graphs(PRESETS[name], resolution=size)
+        (cost,) = (each for each in every if each.graph == "image_encoder")
+        measured.add(name, str(size), parameters=cost.parameters, flop=cost.flop)
     if not count_only:
-        _time_encoders(measured, names, sizes, threads=threads, rounds=rounds, seconds=seconds)
+        how = {"threads": threads, "rounds": rounds, "seconds": seconds}
+        _time_encoders(measured, names, list(dict.fromkeys(resolution)), **how)
 
 
 def _time_encoders(
@@ -71,16 +68,14 @@ def _time_encoders(
     from export.options import ExportOptions
     from export.source import find_source
 
-    how = HowLong(rounds, seconds, at_least=1, at_most=1000)
     with TemporaryDirectory() as folder:
         specs = []
-        for name in names:
-            measured.say(f"exporting {name}")
+        for name in measured.track(names, "exporting"):
             bundle, options = Path(folder, name), ExportOptions(resolutions=tuple(sizes))
             write_bundle(find_source(f"random:{name}"), bundle, options=options)
             spec = f"samclip,precision=fp32,unverified=true,model={bundle}"
             specs.append(encoder_spec(spec, sizes, threads=threads))
-        subjects = measure_subjects(measured, specs, how=how)
+        subjects = measure_subjects(measured, specs, how=HowLong(rounds, seconds, at_most=1000))
     for name, subject in zip(names, subjects, strict=True):
         for at, why in subject.failures.items():
             raise ValueError(f"{name}, {at}: {why}")

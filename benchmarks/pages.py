@@ -45,9 +45,7 @@ CAMPAIGNS = ("threads", "memory", "kills", "long_runs")
 
 PAGES: dict[str, dict[str, str]] = {
     "README.md": {"held_out_sets": "held_out_summary", "speed": "speed_summary"},
-    "docs/results.md": {
-        name: f"paper/{name}@paper_photographs" for name in words.PARTS if name != "lambdas"
-    },
+    "docs/results.md": {name: f"paper/{name}" for name in words.PARTS},
     "docs/performance.md": {"encoders": "encoders"},
     "docs/reliability.md": {
         name: name for name in ("reliability", *(f"reliability_{each}" for each in CAMPAIGNS))
@@ -59,7 +57,6 @@ PAGES: dict[str, dict[str, str]] = {
     f"{RECORDS}/quality.md": {"quality": "quality"},
     f"{RECORDS}/held_out_sets.md": {"held_out_sets": "held_out_sets"},
     f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},
-    f"{RECORDS}/paper.md": {name: f"paper/{name}@paper" for name in words.PARTS},
     CARD_SOURCE: {"quality_photographs": "photographs_summary"},
     CARD: {"quality_photographs": "photographs_summary"},
     f"{RECORDS}/serve.md": {"serve": "serve"},

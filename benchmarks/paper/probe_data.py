@@ -1,23 +1,21 @@
-"""What linear probes are trained, chosen and tested on: pictures and scenes, all square.
+"""What linear probes are trained, chosen and tested on: the middle squares of photographs.
 
-Of drawings these are training drawings, and held-out ones to test. Of photographs it is the middle
-square: a classifier is probed on pictures with one name as a whole, of the names that enough
-pictures have; a segmenter on pictures of sets that label everything, for the nouns that most of
-them show, where all else is background.
+A classifier is probed on pictures with one name as a whole, of the names that enough pictures have;
+a segmenter on pictures of sets that label everything, for the nouns that most of them show, where
+all else is background.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from benchmarks.public.files import by_turns, evenly
 from benchmarks.quality.dataset import ALL, Naming
-from benchmarks.quality.drawings import Drawings
 from benchmarks.quality.photographs import ValPhotographs, open_split
 from samclip_sdk.picture.masks import mask_to_box
 from training.composed.scenes import Scene
@@ -61,51 +59,18 @@ class ProbeData:
     """Pictures to train on and to choose by, named among `names`; `test` asks about others.
 
     `scenes` are to train on, to choose by and to test. `background` is the class of a pixel that is
-    of no noun; nouns come before it. A segmentation probe is trained on so many `patches` at most.
+    of no noun; nouns come before it.
     """
 
     pictures: tuple[Sequence[Example], Sequence[Example]]
     names: Sequence[str]
-    test: Drawings | Examples
+    test: Examples
     scenes: tuple[Sequence[Scene], Sequence[Scene], Sequence[Scene]]
     background: int
-    patches: int
 
 
-def probe_data(dataset: Drawings | ValPhotographs, *, size_px: int) -> ProbeData:
-    """Of whichever kind; photographs become squares of `size_px`."""
-    if isinstance(dataset, Drawings):
-        return _of_drawings(dataset)
-    return _of_photographs(dataset, size_px=size_px)
-
-
-def _of_drawings(heldout: Drawings) -> ProbeData:
-    if heldout.tuned_on is None:
-        raise ValueError(f"the drawings {heldout.split} come without training drawings")
-    train, validation = heldout.tuned_on.parted()
-    more = {"pictures": _TRAIN_PICTURES * heldout.pictures}
-    train = replace(train, **more, scenes=_TRAIN_SCENES * heldout.scenes)
-
-    def examples(drawings: Drawings) -> list[Example]:
-        first = len(drawings.corpus.labels)  # before them are the clean cut-outs
-        places = range(first, first + drawings.pictures)
-        return [Example(lambda n=n: drawings.read(n), drawings.label_of(n)) for n in places]
-
-    def scenes(drawings: Drawings) -> list[Scene]:
-        return [drawings.scene(place)[0] for place in drawings.masked()]
-
-    nouns = heldout.corpus.nouns
-    return ProbeData(
-        pictures=(examples(train), examples(validation)),
-        names=nouns,
-        test=heldout,
-        scenes=(scenes(train), scenes(validation), scenes(heldout)),
-        background=len(nouns),
-        patches=40_000,
-    )
-
-
-def _of_photographs(val: ValPhotographs, *, size_px: int) -> ProbeData:
+def probe_data(val: ValPhotographs, *, size_px: int) -> ProbeData:
+    """Of each split of the photographs, as squares of `size_px`."""
     others = (open_split(val.root, each) for each in ("train", "calibration"))
     splits = (*others, val.photographs)
     named = [_named(each) for each in splits]
@@ -140,7 +105,6 @@ def _of_photographs(val: ValPhotographs, *, size_px: int) -> ProbeData:
         test=Examples(names, tested),
         scenes=tuple(map(scenes, splits, (_TRAIN_SCENES, 1, 1))),
         background=len(nouns),
-        patches=10_000,  # with wide features and real names, more cost hours
     )
 
 

@@ -28,6 +28,7 @@ from benchmarks.paper.run import Inputs
 from benchmarks.quality.measure import add_names
 from benchmarks.suite import Measuring
 from samclip_sdk.bundle.manifest import PAD_COLOUR
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_config
 from samclip_sdk.picture.frame import letterbox
 from training.composed.scenes import Scene
 from training.teachers.classifier_clip import ClassifierClip
@@ -39,6 +40,7 @@ STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)
 
 _ITERATIONS = 200  # of L-BFGS
 _BATCH = 16  # pictures
+_PATCHES = 10_000  # with wide features and real names, more cost hours
 _NEVER = -1e9
 
 
@@ -82,7 +84,7 @@ def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
     they are the tokens before the neck, which the CLIP head reads too, of CLIP the last map before
     it is pooled.
     """
-    shipped, clip = inputs.student(), inputs.pair.clip
+    shipped, clip = load_checkpoint(inputs.folder).requires_grad_(False), inputs.pair.clip
     large, student = shipped.config.segmentation_resolution, shipped.image_encoder
     clip_px = (clip.resolution, clip.resolution if isinstance(clip, OpenClip) else large)
     sam = None if inputs.sam_is_student else inputs.pair.stage0(seed=0).eval().image_encoder
@@ -114,7 +116,7 @@ def last_map(clip: ClipTeacher, images: Tensor) -> Tensor:
 
 def measure_probing(measured: Measuring, inputs: Inputs) -> None:
     """Trains and tests a classification and a segmentation probe on each backbone."""
-    size_px = inputs.student().config.segmentation_resolution
+    size_px = read_config(inputs.folder).segmentation_resolution
     data = probe_data(inputs.dataset, size_px=size_px)
     measured.settings["train_pictures"] = len(data.pictures[0])
     measured.settings["train_scenes"] = len(data.scenes[0])
@@ -124,7 +126,7 @@ def measure_probing(measured: Measuring, inputs: Inputs) -> None:
 
 def _measure(measured: Measuring, inputs: Inputs, backbone: Backbone, data: ProbeData) -> None:
     classifier = train_classifier(backbone, data)
-    segmenter = train_segmenter(backbone, data, seed=inputs.seed)
+    segmenter = train_segmenter(backbone, data, seed=inputs.dataset.seed)
     tested = data.scenes[2]
     maps = backbone.patches(scene.image for scene in tested)
     ious = class_ious(segmenter, maps, scenes=tested, background=data.background)
@@ -174,7 +176,7 @@ def train_segmenter(backbone: Backbone, data: ProbeData, *, seed: int) -> Linear
     truth = (class_map(scene, background=data.background) for scene in train)
     shares = np.concatenate([label_shares(each, classes=classes, grid=grid) for each in truth])
     features = features.reshape(len(shares), -1)
-    chosen = np.random.default_rng(seed).permutation(len(features))[: data.patches]
+    chosen = np.random.default_rng(seed).permutation(len(features))[:_PATCHES]
 
     def judge(probe: LinearProbe) -> float:
         return mean_iou(

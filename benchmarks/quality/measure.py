@@ -67,7 +67,7 @@ def ask_masks(
     found = Answers()
     for picture in measured.track(dataset.masked(), doing):
         try:
-            asked = dataset.question(picture, model.embed_text)
+            asked = dataset.question(picture)
         except BrokenRecord as error:
             found.broken[error.kind] += 1
             continue

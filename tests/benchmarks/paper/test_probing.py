@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.paper.probe_data import Example, Examples, ProbeData, probe_data
+from benchmarks.paper.probe_data import Example, Examples, ProbeData
 from benchmarks.paper.probing import (
     Backbone,
     class_ious,
@@ -19,12 +19,9 @@ from benchmarks.paper.probing import (
     fit_best,
     label_shares,
     last_map,
-    measure_probing,
     train_classifier,
     train_segmenter,
 )
-from benchmarks.paper.run import Inputs
-from tests.benchmarks.measured import measure
 from training.composed.scenes import Scene
 from training.teachers.pretrained import OpenClip
 
@@ -133,7 +130,6 @@ def test_a_backbone_that_sees_colours_is_probed_without_a_mistake() -> None:
         test=Examples(names, pictures),
         scenes=(scenes, scenes, scenes),
         background=3,
-        patches=1000,
     )
     scores = train_classifier(backbone, data)(backbone.pooled(each.read() for each in pictures))
     assert scores.argmax(axis=1).tolist() == [0, 1, 2]
@@ -142,17 +138,6 @@ def test_a_backbone_that_sees_colours_is_probed_without_a_mistake() -> None:
     assert maps.shape == (3, 8, 8, 3)
     ious = class_ious(segmenter, maps, scenes=scenes, background=3)
     assert min(each or 0 for each in ious) > 0.75  # what is lost is lost in upscaling
-
-
-def test_drawings_to_train_on_and_to_choose_by_are_apart(inputs: Inputs) -> None:
-    data = probe_data(inputs.dataset, size_px=64)
-    assert [len(each) for each in data.pictures] == [6 * 3, 3]
-    assert [len(each) for each in data.scenes] == [4 * 2, 2, 2]
-    assert (data.background, data.patches) == (12, 40_000)
-    assert data.test is inputs.dataset
-    for example in data.pictures[0][:2]:
-        assert example.read().shape == (64, 64, 3)
-        assert 0 <= example.label < 12
 
 
 def test_the_last_map_of_an_openclip_model() -> None:
@@ -165,17 +150,3 @@ def test_the_last_map_of_an_openclip_model() -> None:
     with torch.inference_mode():
         found = last_map(OpenClip(model), torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
     assert found.shape == (2, 32, 2, 2)
-
-
-@pytest.mark.slow
-def test_all_backbones_are_probed(inputs: Inputs) -> None:
-    found = measure(measure_probing, inputs)
-    settings = found.run.settings
-    assert (settings["train_pictures"], settings["train_scenes"]) == (18, 8)
-    for name in ("sam_teacher", "clip_teacher", "student"):
-        assert 0 <= found.rows[f"probing: {name}", "", "miou"].value <= 1
-        assert found.splits(f"probing: {name}: composed") == ["heldout_instance"]
-    student = found.metrics("probing: student")
-    widths = ("classification_width", "segmentation_width", "grid")
-    assert [student[name].value for name in widths] == [2 * 32, 32, 4]
-    assert found.value("probing: clip_teacher", "classification_px") == 32
