@@ -1,7 +1,7 @@
 """The machine's limits as a subject: products of square matrices, and a large copy.
 
-The most of a precision is the best of several engines and sizes: a share of it is then not
-flattered by a poor peak.
+The most of a precision is the best of several sizes: a share of it is then not flattered by a poor
+peak.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import ClassVar
 
 import numpy as np
@@ -18,8 +17,7 @@ import torch
 from onnx import numpy_helper
 
 from benchmarks.speed.subject import Opened, Workload
-from samclip_sdk.runtimes.openvino.session import DEVICE, openvino_core
-from samclip_sdk.system.packages import import_onnxruntime, import_openvino
+from samclip_sdk.system.packages import import_onnxruntime
 
 COPY_BYTES = 2**28
 """Far more than the caches hold."""
@@ -29,7 +27,7 @@ _SIZES = "1024+2048+3072"
 
 @dataclass(frozen=True)
 class MachineLimits:
-    """Workloads such as "int8 openvino 2048", on so many threads, and "copy"."""
+    """Workloads such as "bf16 torch 2048", on so many threads, and "copy"."""
 
     threads: int
     sizes: str | int = _SIZES
@@ -47,7 +45,7 @@ class MachineLimits:
         )
         return Opened(
             name="the machine",
-            packages=("torch", "onnxruntime", "openvino"),
+            packages=("torch", "onnxruntime"),
             notes="products of square matrices, and a copy",
             artifact_bytes=0,
             workloads={**dict(products), "copy": partial(torch.empty_like(source).copy_, source)},
@@ -56,69 +54,36 @@ class MachineLimits:
 
 def _products(side: int, threads: int) -> Iterator[tuple[str, Workload]]:
     """Products of two matrices [side,side], the right one constant, by precision and engine."""
+    onnxruntime = import_onnxruntime()
     drawn = np.random.default_rng(0).standard_normal((2, side, side), dtype=np.float32)
-    left, right = drawn
-    graphs = {
-        "fp32": _graph("product = MatMul(left, right)", side, right=right),
-        "int8": int8_product(right),
-    }
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        pair = torch.from_numpy(drawn).to(dtype)
-        product = partial(torch.mm, pair[0], pair[1], out=torch.empty_like(pair[0]))
+        left, right = torch.from_numpy(drawn).to(dtype)
+        product = partial(torch.mm, left, right, out=torch.empty_like(left))
         yield f"{precision} torch {side}", product
-    if find_spec("openvino"):
-        for precision, graph, hint in (
-            ("fp32", "fp32", "f32"),
-            ("bf16", "fp32", "bf16"),
-            ("int8", "int8", "f32"),
-        ):
-            yield f"{precision} openvino {side}", _openvino(graphs[graph], left, hint, threads)
-    for precision, graph in graphs.items():
-        yield f"{precision} onnxruntime {side}", _onnxruntime(graph, left, threads)
+    options, provider = onnxruntime.SessionOptions(), ["CPUExecutionProvider"]
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(int8_product(drawn[1]), options, providers=provider)
+    yield f"int8 onnxruntime {side}", partial(session.run, None, {"left": drawn[0]})
 
 
 def int8_product(right: np.ndarray) -> bytes:
-    """A product of quantised tensors, uint8 by int8, in QDQ form; float32 in and out."""
-    right_scale = float(np.abs(right).max() / 127)
-    return _graph(
-        """
-        left_q = QuantizeLinear(left, left_scale, left_zero)
-        left_d = DequantizeLinear(left_q, left_scale, left_zero)
-        right_d = DequantizeLinear(right_q, right_scale, right_zero)
-        product = MatMul(left_d, right_d)
-        """,
-        len(right),
-        left_scale=np.array(12 / 255, np.float32),
-        right_scale=np.array(right_scale, np.float32),
-        left_zero=np.array(128, np.uint8),
-        right_zero=np.array(0, np.int8),
-        right_q=np.clip(np.rint(right / right_scale), -127, 127).astype(np.int8),
-    )
-
-
-def _graph(nodes: str, side: int, **constants: np.ndarray) -> bytes:
-    """An ONNX file that makes `product` of `left`, both float32 [side,side], and of constants."""
-    model = onnx.parser.parse_model(
-        '<ir_version: 8, opset_import: ["": 17]>'
-        f"graph (float[{side},{side}] left) => (float[{side},{side}] product) {{ {nodes} }}"
-    )
+    """An ONNX file that multiplies in int8: uint8 by int8 in QDQ form, float32 [S,S] in and out."""
+    size, scale = len(right), float(np.abs(right).max() / 127)
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["": 17]>
+        graph (float[{size},{size}] left) => (float[{size},{size}] product) {{
+            left_q = QuantizeLinear(left, left_scale, left_zero)
+            left_d = DequantizeLinear(left_q, left_scale, left_zero)
+            right_d = DequantizeLinear(right_q, right_scale, right_zero)
+            product = MatMul(left_d, right_d)
+        }}""")
+    constants = {
+        "left_scale": np.array(12 / 255, np.float32),
+        "right_scale": np.array(scale, np.float32),
+        "left_zero": np.array(128, np.uint8),
+        "right_zero": np.array(0, np.int8),
+        "right_q": np.clip(np.rint(right / scale), -127, 127).astype(np.int8),
+    }
     given = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     model.graph.initializer.extend(given)
     return model.SerializeToString()
-
-
-def _onnxruntime(model: bytes, left: np.ndarray, threads: int) -> Workload:
-    onnxruntime = import_onnxruntime()
-    options, provider = onnxruntime.SessionOptions(), ["CPUExecutionProvider"]
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model, options, providers=provider)
-    return partial(session.run, None, {"left": left})
-
-
-def _openvino(model: bytes, left: np.ndarray, precision: str, threads: int) -> Workload:
-    core = openvino_core()
-    hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
-    compiled = core.compile_model(core.read_model(model), DEVICE, hints)
-    request = compiled.create_infer_request()
-    request.set_input_tensor(import_openvino().Tensor(left, shared_memory=True))
-    return request.infer

@@ -1,37 +1,27 @@
 from __future__ import annotations
 
-import signal
-import sys
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
-import torch
 
 from benchmarks.speed import vit_b
+from benchmarks.speed.costs import Cost, count_graphs
+from benchmarks.speed.machine_limits import COPY_BYTES, MachineLimits, int8_product
 from benchmarks.speed.measure import Subject
-from benchmarks.speed.vit_b import (
-    Cost,
-    Machine,
-    Peak,
-    add_share,
-    count_graphs,
-    float_precision,
-    measure_peaks,
-)
+from benchmarks.speed.vit_b import add_limits, add_share, float_precision
+from benchmarks.suite import Measuring
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.system.timing import WorkloadRuns
 from tests.benchmarks.measured import measure
 from tests.tiny_config import STUDENT
 
-MACHINE = Machine(
-    (Peak("fp32", "torch", 1024, 100), Peak("int8", "openvino", 2048, 400)), bandwidth_gbps=20
-)
+BEST = {"fp32": 100e9, "int8": 400e9, "copy": 20e9}
 
 
-def costs(config: ModelConfig = STUDENT, *, resolution: int = 64, **axes: int) -> dict[str, Any]:
-    return {cost.graph: cost for cost in count_graphs(config, resolution=resolution, **axes)}
+def costs(*, resolution: int = 64) -> dict[str, Any]:
+    return {cost.graph: cost for cost in count_graphs(STUDENT, resolution=resolution)}
 
 
 def test_image_encoder_by_hand() -> None:
@@ -54,38 +44,21 @@ def test_image_encoder_by_hand() -> None:
     assert cost.parameters == sum(parameter.numel() for parameter in encoder.parameters())
 
 
-@pytest.mark.parametrize("texts", [1, 5])
-def test_text_encoder_by_hand(texts: int) -> None:
+def test_text_encoder_by_hand() -> None:
     length, width, vocabulary, narrow = 77, 32, 49408, 8
     layer = 2 * length * width * 12 * width + 2 * 2 * length**2 * width
     up, projection = 2 * length * narrow * width, 2 * width * 16
     last_token = 2 * length * width  # picked by a product, with nothing that depends on data
-    cost = costs(texts=texts)["text_encoder"]
-    assert cost.weight_flop + cost.attention_flop == texts * (up + layer + last_token + projection)
+    cost = costs()["text_encoder"]
+    assert cost.flop == up + layer + last_token + projection
     encoder = build_model(STUDENT).text_encoder
     whole = sum(parameter.numel() for parameter in encoder.parameters())
     assert cost.parameters == whole - vocabulary * narrow
-    assert cost.moved_bytes("fp16") == 2 * cost.parameters + texts * 4 * (length + 16)
+    assert cost.moved_bytes("fp16") == 2 * cost.parameters + 4 * (length + 16)
 
 
-def test_the_axes_count() -> None:
-    one, four = costs(), costs(prompts=4)
-    assert list(one) == [
-        "image_encoder",
-        "clip_head",
-        "text_encoder",
-        "prompt_encoder",
-        "mask_decoder",
-    ]
-    assert four["mask_decoder"].weight_flop == 4 * one["mask_decoder"].weight_flop
-    assert four["mask_decoder"].attention_flop == 4 * one["mask_decoder"].attention_flop
-    assert four["image_encoder"] == one["image_encoder"]
-    assert costs(points=8)["mask_decoder"].weight_flop > one["mask_decoder"].weight_flop
-    larger = costs(resolution=128)
-    flop = [
-        each["clip_head"].weight_flop + each["clip_head"].attention_flop for each in (larger, one)
-    ]
-    assert flop[0] > 4 * flop[1]
+def test_the_resolution_counts() -> None:
+    assert costs(resolution=128)["clip_head"].flop > 4 * costs()["clip_head"].flop
     with pytest.raises(ValueError, match="resolution 65 is not a positive multiple"):
         costs(resolution=65)
 
@@ -97,8 +70,7 @@ def share(cost: Cost, *times_ms: float, precision: str) -> Any:
         subject = Subject("", opened=[{"key": f"{key}{f'-k{place}' if place else ''}"}])
         subject.steps[cost.graph].append([ms])
         subjects.append(subject)
-    run = ("onnx", precision)
-    part = measure(add_share, cost, subjects, run=run, machine=MACHINE)
+    part = measure(add_share, cost, subjects, run=("onnx", precision), best=BEST)
     return part.metrics(key, f"{cost.graph} of the machine")
 
 
@@ -126,42 +98,33 @@ def test_what_int8_leaves_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
         assert float_precision("openvino", "int8") == expected
 
 
-def test_peaks_are_the_best_of_what_was_tried() -> None:
-    before = torch.get_num_threads()
-    machine = measure_peaks(threads=1, sizes=(32, 64), repeats=2, copy_bytes=2**20)
-    assert torch.get_num_threads() == before
-    assert machine.bandwidth_gbps > 0
-    engines = {(peak.precision, peak.engine) for peak in machine.peaks}
-    assert {("fp32", "torch"), ("bf16", "torch"), ("int8", "onnxruntime")} <= engines
-    assert machine.best("fp32") == 1e9 * max(
-        each.gflops for each in machine.peaks if each.precision == "fp32"
-    )
+def test_limits_are_the_best_of_what_was_tried() -> None:
+    """Of all sizes and rounds, the fastest run of a precision counts."""
+    machine = Subject("machine")
+    times = {"fp32 torch 1000": [[9.0, 2.0], [4.0]], "fp32 torch 100": [[1.0]], "copy": [[100.0]]}
+    for name, rounds in times.items():
+        machine.runs[name] = [WorkloadRuns(50.0, samples, None) for samples in rounds]
+    found: dict[str, float] = {}
+
+    def work(measured: Measuring) -> None:
+        found.update(add_limits(measured, machine))
+
+    part = measure(work)
+    assert found == {"fp32": pytest.approx(1e12), "copy": pytest.approx(2 * COPY_BYTES / 0.1)}
+    assert part.value("machine", "gflops", "fp32 torch 100") == pytest.approx(2)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal SIGUSR1")
-def test_a_signal_is_heard_after_measuring() -> None:
-    measure_peaks(threads=1, sizes=(32, 64), repeats=1, copy_bytes=2**20)
-    heard: list[int] = []
-    before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
-    try:
-        signal.raise_signal(signal.SIGUSR1)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert heard == [signal.SIGUSR1]
-
-
-def test_peaks_count_operations_not_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vit_b, "_best_seconds", lambda _run, *, repeats: 0.001)
-    found = measure_peaks(threads=1, sizes=(32,), repeats=1, copy_bytes=2**20)
-    assert found.best("fp32") == pytest.approx(2 * 32**3 / 0.001)
-    assert found.bandwidth_gbps == pytest.approx(2 * 2**20 / 0.001 / 1e9)
+def test_every_precision_is_tried() -> None:
+    workloads = MachineLimits(threads=1, sizes=32).open().workloads
+    assert [*workloads] == ["fp32 torch 32", "bf16 torch 32", "int8 onnxruntime 32", "copy"]
+    for run in workloads.values():
+        run()
 
 
 def test_int8_product_multiplies_in_int8() -> None:
     left, right = np.random.default_rng(1).standard_normal((2, 64, 64), dtype=np.float32)
-    model = vit_b.int8_product(right)
-    options = onnxruntime.SessionOptions()
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    model = int8_product(right)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     product = session.run(None, {"left": left})[0]
     exact = left @ right
     assert 0 < np.abs(product - exact).max() < 0.05 * np.abs(exact).max()
