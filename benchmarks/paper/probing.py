@@ -99,56 +99,52 @@ def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
 
 def last_map(clip: ClipTeacher, images: Tensor) -> Tensor:
     """What a CLIP pools, [B,D,g,g], of pictures uint8 [B,3,S,S]."""
-    found: Tensor
     match clip:
         case ClassifierClip():
-            found = clip.head.features(clip.see(images))
+            return clip.head.features(clip.see(images))
         case SmallClip():
-            found = clip.visual.forward_features(clip.normalise(images))
+            return clip.visual.forward_features(clip.normalise(images))
         case OpenClip():
             seen = (images.float() - clip.mean) / clip.std
             maps = clip.model.visual.forward_intermediates(seen, 1, intermediates_only=True)
-            found = maps["image_intermediates"][-1]
-        case _:
-            raise TypeError(f"a {type(clip).__name__} tells of no map that could be probed")
-    return found
+            return maps["image_intermediates"][-1]
+    raise TypeError(f"a {type(clip).__name__} tells of no map that could be probed")
 
 
 def measure_probing(measured: Measuring, inputs: Inputs) -> None:
     """Trains and tests a classification and a segmentation probe on each backbone."""
     size_px = read_config(inputs.folder).segmentation_resolution
-    data = probe_data(inputs.dataset, size_px=size_px)
+    data, seed = probe_data(inputs.dataset, size_px=size_px), inputs.dataset.seed
     measured.settings["train_pictures"] = len(data.pictures[0])
     measured.settings["train_scenes"] = len(data.scenes[0])
     for backbone in measured.track(open_backbones(inputs), "probing"):
-        _measure(measured, inputs, backbone, data)
+        classifier = train_classifier(backbone, data)
+        segmenter = train_segmenter(backbone, data, seed=seed)
+        tested, who = data.scenes[2], f"probing: {backbone.name}"
+        maps = backbone.patches(scene.image for scene in tested)
+        ious = class_ious(segmenter, maps, scenes=tested, background=data.background)
+
+        classify = partial(_rank, backbone, classifier, data.names)
+        add_names(measured, data.test, classify, inputs.bootstrap, who=who)
+        measured.add(
+            who,
+            classification_px=backbone.classification_px,
+            classification_width=classifier.width,
+            classification_l2=classifier.l2,
+            segmentation_px=backbone.segmentation_px,
+            segmentation_width=segmenter.width,
+            segmentation_l2=segmenter.l2,
+            grid=maps.shape[1],
+            miou=mean_iou(ious),
+            background_iou=ious[data.background] or 0.0,
+        )
 
 
-def _measure(measured: Measuring, inputs: Inputs, backbone: Backbone, data: ProbeData) -> None:
-    classifier = train_classifier(backbone, data)
-    segmenter = train_segmenter(backbone, data, seed=inputs.dataset.seed)
-    tested = data.scenes[2]
-    maps = backbone.patches(scene.image for scene in tested)
-    ious = class_ious(segmenter, maps, scenes=tested, background=data.background)
-    who = f"probing: {backbone.name}"
-
-    def classify(names: Sequence[str]) -> Rank:
-        places = [data.names.index(each) for each in names]
-        return lambda image: classifier(backbone.pooled([image]))[0, places]
-
-    add_names(measured, data.test, classify, inputs.bootstrap, who=who)
-    measured.add(
-        who,
-        classification_px=backbone.classification_px,
-        classification_width=classifier.width,
-        classification_l2=classifier.l2,
-        segmentation_px=backbone.segmentation_px,
-        segmentation_width=segmenter.width,
-        segmentation_l2=segmenter.l2,
-        grid=maps.shape[1],
-        miou=mean_iou(ious),
-        background_iou=ious[data.background] or 0.0,
-    )
+def _rank(
+    backbone: Backbone, probe: LinearProbe, known: Sequence[str], names: Sequence[str]
+) -> Rank:
+    places = [known.index(each) for each in names]
+    return lambda image: probe(backbone.pooled([image]))[0, places]
 
 
 def train_classifier(backbone: Backbone, data: ProbeData) -> LinearProbe:
@@ -170,8 +166,9 @@ def train_segmenter(backbone: Backbone, data: ProbeData, *, seed: int) -> Linear
     The penalty is the best on other scenes. Of more patches than may be, some are drawn by `seed`.
     """
     train, validation, _ = data.scenes
-    validation_maps = backbone.patches(scene.image for scene in validation)
-    features = backbone.patches(scene.image for scene in train)
+    other_maps, features = (
+        backbone.patches(each.image for each in own) for own in (validation, train)
+    )
     grid, classes = features.shape[1], data.background + 1
     truth = (class_map(scene, background=data.background) for scene in train)
     shares = np.concatenate([label_shares(each, classes=classes, grid=grid) for each in truth])
@@ -179,9 +176,8 @@ def train_segmenter(backbone: Backbone, data: ProbeData, *, seed: int) -> Linear
     chosen = np.random.default_rng(seed).permutation(len(features))[:_PATCHES]
 
     def judge(probe: LinearProbe) -> float:
-        return mean_iou(
-            class_ious(probe, validation_maps, scenes=validation, background=data.background)
-        )
+        asked = {"scenes": validation, "background": data.background}
+        return mean_iou(class_ious(probe, other_maps, **asked))
 
     return fit_best(features[chosen], shares[chosen], judge=judge)
 

@@ -31,7 +31,6 @@ Pairs = tuple[tuple[Path, Path], ...]
 IGNORED = -1
 """In a truth: a pixel that is not judged. Labels are 0 to K-1, and K is the background."""
 
-_IMAGES = ("val2017", "images/val2017")
 _VOID = 255
 _CITYSCAPES_IDS = 34
 _NEVER = -2  # a value that the set does not have: another set, or another layout
@@ -121,7 +120,7 @@ def read_cityscapes(root: Path) -> SemanticSet:
 def read_coco_stuff(root: Path) -> SemanticSet:
     """Reads COCO-Stuff's val2017: 171 labels, stored as COCO's category id less 1."""
     places = ("stuffthingmaps", "stuffthingmaps_trainval2017", "annotations")
-    images = files.find(root, *_IMAGES)
+    images = files.find(root, "val2017", "images/val2017")
     masks = files.find(root, *(f"{place}/val2017" for place in places))
     names = _stuff_names()
     values = {value: index for index, value in enumerate(names)} | {_VOID: IGNORED}
@@ -140,28 +139,6 @@ def read_coco_object(root: Path) -> SemanticSet:
     return replace(read_coco_stuff(root), labels=labels, background=True, read_truth=read_truth)
 
 
-def read_coco_panoptic(root: Path) -> SemanticSet:
-    """Reads `panoptic_val2017.json` and its PNGs, whose segment id is R + 256 G + 65536 B."""
-    path = files.find(root, "annotations/panoptic_val2017.json", "panoptic_val2017.json")
-    row = files.shape(file_name=str, segments_info=list[files.shape(id=int, category_id=int)])
-    panoptic = files.shape(annotations=list[row], categories=files.CATEGORIES)
-    content = files.read_annotations(path, panoptic)
-    images = files.find(root, *_IMAGES)
-    masks = files.find(root, "annotations/panoptic_val2017", "panoptic_val2017")
-    categories = sorted(content.categories, key=lambda each: each.id)
-    index = {each.id: place for place, each in enumerate(categories)}
-    segments = {
-        each.file_name: {part.id: index.get(part.category_id) for part in each.segments_info}
-        for each in content.annotations
-    }
-    pictures = (images / Path(name).with_suffix(".jpg") for name in sorted(segments))
-    return SemanticSet(
-        files.distinct((spoken(each.name) for each in categories), source=path),
-        _with_masks(pictures, masks=masks),
-        lambda mask: _panoptic_truth(mask, segments=segments[mask.name]),
-    )
-
-
 SEMANTIC: dict[str, Callable[[Path], SemanticSet]] = {
     "pascal-voc": read_pascal_voc,
     "pascal-voc-20": read_pascal_voc_20,
@@ -171,38 +148,16 @@ SEMANTIC: dict[str, Callable[[Path], SemanticSet]] = {
     "ade20k": read_ade20k,
     "coco-stuff": read_coco_stuff,
     "coco-object": read_coco_object,
-    "coco-panoptic": read_coco_panoptic,
 }
-"""Set -> what reads it from its folder."""
+"""Set -> what reads it from its folder.
 
-EIGHT = (
-    "pascal-voc",
-    "pascal-context-60",
-    "coco-object",
-    "pascal-voc-20",
-    "pascal-context",
-    "coco-stuff",
-    "cityscapes",
-    "ade20k",
-)
-"""The sets whose mean open-vocabulary segmentation is told by: three with a background, then five
-without."""
+Open-vocabulary segmentation is told by the mean of these eight: three have a background."""
 
 
 def spoken(name: str) -> str:
-    """A COCO category as words: "wall-brick" is a brick wall, "tree-merged" a tree."""
-    plain = re.sub(r"(-other|-stuff|-merged)+$", "", name)
+    """A COCO category as words: "wall-brick" is a brick wall."""
+    plain = re.sub(r"(-other|-stuff)+$", "", name)
     return _MATERIAL.sub(r"\2 \1", plain).replace("-", " ")
-
-
-def _panoptic_truth(mask: Path, *, segments: dict[int, int | None]) -> Truth:
-    red, green, blue = np.moveaxis(files.read_pixels(mask).astype(np.int64), -1, 0)
-    ids, places = np.unique(red + 256 * green + 65536 * blue, return_inverse=True)
-    values = [(segments | {0: IGNORED}).get(each) for each in ids.tolist()]
-    if None in values:
-        unknown = ids[values.index(None)]
-        raise files.DatasetError(f"{mask} has the segment {unknown}, whose category is not told")
-    return np.array(values, np.int16)[places.reshape(red.shape)]
 
 
 def _from_one(labels: int, *, zero: int) -> Callable[[Path], Truth]:
@@ -245,25 +200,21 @@ def measure_segmentation(
     name: str,
     clip_head: SamClip | None,
     both_heads: SamClip | None,
-    presence_threshold: float | None = None,
+    threshold: float,
 ) -> None:
     """Measures each of the two settings for which a model is given, one after the other.
 
     Below its calibrated threshold the CLIP head says background, in a set that has one. Below
-    `presence_threshold`, 0..1, by default the calibrated one too, both heads count a label as
-    absent. With 0 every label is drawn and every pixel takes the highest, as the paper words it, at
-    the price of a full-size mask for each label.
+    `threshold`, 0..1, both heads count a label as absent. With 0 every label is drawn and every
+    pixel takes the highest, as the paper words it, at the price of a full-size mask for each label.
     """
     if clip_head is not None:
-        threshold = clip_head.manifest.calibration.head_only_threshold if data.background else None
-        predict = ask_clip_head(clip_head, data.labels, background_threshold=threshold)
-        measured.settings |= {"background_threshold": threshold}
+        least = clip_head.manifest.calibration.head_only_threshold if data.background else None
+        predict = ask_clip_head(clip_head, data.labels, background_threshold=least)
+        measured.settings |= {"background_threshold": least}
         _judge(measured, predict, data, clip_head, subject=f"{name}: clip_head")
     if both_heads is not None:
-        present = both_heads.manifest.calibration.presence_threshold
-        present = present if presence_threshold is None else presence_threshold
-        measured.settings |= {"presence_threshold": present}
-        predict = ask_both_heads(both_heads, data, threshold=present)
+        predict = ask_both_heads(both_heads, data, threshold=threshold)
         _judge(measured, predict, data, both_heads, subject=f"{name}: both_heads")
 
 

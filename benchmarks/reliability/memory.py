@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Annotated, NamedTuple
@@ -137,21 +137,17 @@ def long_run(
     with load_exact(model) as loaded:
         measured.of(loaded)
         if pictures:
-            found = growth(_annotated(measured, loaded, pictures, seed=seed))
-            measured.add("long run: annotate", length=pictures, **found)
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(scratch) / "pictures"
+                measured.say("making pictures")
+                write_pictures(folder, pictures, seed=seed, size=(64, 48))
+                samples = sample_annotation(measured, loaded, folder, Path(scratch) / "out.json")
+            measured.add("long run: annotate", length=pictures, **growth(samples))
             measured.save()
     if minutes:
-        samples = sample_server(model, minutes=minutes, seed=seed)
-        found = growth(measured.track(samples, "serving", total=SAMPLES))
-        measured.add("long run: serve", length=minutes, **found)
-
-
-def _annotated(measured: Measuring, model: SamClip, pictures: int, *, seed: int) -> list[Sample]:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "pictures"
-        measured.say("making pictures")
-        write_pictures(folder, pictures, seed=seed, size=(64, 48))
-        return sample_annotation(measured, model, folder, Path(scratch) / "out.json")
+        found = sample_server(model, minutes=minutes, seed=seed)
+        samples = list(measured.track(found, "serving", total=SAMPLES))
+        measured.add("long run: serve", length=minutes, **growth(samples))
 
 
 def sample_annotation(
@@ -177,35 +173,30 @@ def sample_server(model: str, *, minutes: float, seed: int) -> Iterator[Sample]:
     Raises:
         ValueError: the server does not start, or an answer is an error.
     """
-    numbers, stop, faults = itertools.count(), threading.Event(), list[OSError]()
+    numbers, stop = itertools.count(), threading.Event()
 
     def send(server: Server) -> None:
-        try:
-            with connected(server) as connection:
-                while not stop.is_set():
-                    status, said = post(connection, _request(next(numbers), seed=seed))
-                    if status != 200:
-                        raise OSError(f"{status}: {said.decode()}")
-        except OSError as error:
-            faults.append(error)
+        with connected(server) as connection:
+            while not stop.is_set():
+                status, said = post(connection, _request(next(numbers), seed=seed))
+                if status != 200:
+                    raise ValueError(f"the server answered with {status}: {said.decode()}")
 
-    with serving(model, "--runtime", "onnx", "--threads", "1", *_BOUNDS) as server:
-        process = psutil.Process(server.pid)
-        clients = [threading.Thread(target=partial(send, server)) for _ in range(_CLIENTS)]
-        for client in clients:
-            client.start()
-        start = time.monotonic()
+    options = ("--runtime", "onnx", "--threads", "1", *_BOUNDS)
+    with serving(model, *options) as server, ThreadPoolExecutor(_CLIENTS) as pool:
+        process, start = psutil.Process(server.pid), time.monotonic()
+        clients = [pool.submit(send, server) for _ in range(_CLIENTS)]
         try:
-            while (over := (time.monotonic() - start) / 60) < minutes and not faults:
+            while (over := (time.monotonic() - start) / 60) < minutes:
+                if any(client.done() for client in clients):
+                    break
                 if over >= WARM_UP * minutes:
                     yield take_sample(process, at=over, with_children=True)
                 time.sleep(60 * minutes / SAMPLES)
         finally:
             stop.set()
-            for client in clients:
-                client.join()
-    if faults:
-        raise ValueError(f"the server answered with an error: {faults[0]}")
+        for client in clients:
+            client.result()
 
 
 def _request(index: int, *, seed: int) -> Request:
