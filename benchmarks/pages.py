@@ -12,20 +12,8 @@ from pathlib import Path
 
 import jinja2
 
-from benchmarks.figures import (
-    NONE,
-    by_size,
-    digits,
-    fixed,
-    general,
-    grid,
-    interval,
-    megabytes,
-    percent,
-    spread,
-    thousands,
-    times,
-)
+from benchmarks import figures
+from benchmarks.figures import NONE, by_size, grid, spread
 from benchmarks.intervals import exact, judge, quotient
 from benchmarks.paper import charts as paper_charts
 from benchmarks.paper import words
@@ -139,17 +127,18 @@ def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {
-        "percent": percent,
-        "interval": interval,
-        "digits": digits,
-        "spread": spread,
-        "mb": megabytes,
-        "fixed": fixed,
-        "times": times,
-        "general": general,
-        "thousands": thousands,
-    }
+    filters = (
+        "percent",
+        "interval",
+        "digits",
+        "spread",
+        "mb",
+        "fixed",
+        "times",
+        "general",
+        "thousands",
+    )
+    made.filters |= {name: getattr(figures, name) for name in filters}
     made.globals |= {"grid": grid, "by_size": by_size, "NONE": NONE}
     made.globals |= {"exact": exact, "quotient": quotient, "judge": judge}
     made.globals |= {"part_of": words.part_of, "names_of": words.names_of}

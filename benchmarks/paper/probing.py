@@ -22,15 +22,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.metrics.masks import Confusion, mean_iou
-from benchmarks.metrics.names import Rank
-from benchmarks.paper.probe_data import ProbeData, probe_data
+from benchmarks.metrics.names import rank_of_truth, top_k
+from benchmarks.paper.probe_data import ProbeData, Scene, probe_data
 from benchmarks.paper.run import Inputs
-from benchmarks.quality.measure import add_names
+from benchmarks.quality.dataset import ALL
 from benchmarks.suite import Measuring
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_config
 from samclip_sdk.picture.frame import letterbox
-from training.composed.scenes import Scene
 from training.teachers.classifier_clip import ClassifierClip
 from training.teachers.pretrained import OpenClip
 from training.teachers.small import ClipTeacher, SmallClip
@@ -120,12 +119,16 @@ def measure_probing(measured: Measuring, inputs: Inputs) -> None:
     for backbone in measured.track(open_backbones(inputs), "probing"):
         classifier = train_classifier(backbone, data)
         segmenter = train_segmenter(backbone, data, seed=seed)
-        tested, who = data.scenes[2], f"probing: {backbone.name}"
-        maps = backbone.patches(scene.image for scene in tested)
-        ious = class_ious(segmenter, maps, scenes=tested, background=data.background)
-
-        classify = partial(_rank, backbone, classifier, data.names)
-        add_names(measured, data.test, classify, inputs.bootstrap, who=who)
+        pictures, scenes = data.pictures[2], data.scenes[2]
+        scores = classifier(backbone.pooled(each.read() for each in pictures))
+        ranks = {
+            number: rank_of_truth(own, right=[each.label])
+            for number, (own, each) in enumerate(zip(scores, pictures, strict=True))
+        }
+        maps = backbone.patches(scene.image for scene in scenes)
+        ious = class_ious(segmenter, maps, scenes=scenes, classes=data.classes)
+        who, figures = f"probing: {backbone.name}", top_k(ranks, inputs.bootstrap)
+        measured.add(f"{who}: probed", ALL, n=len(ranks), names=len(data.names), **figures)
         measured.add(
             who,
             classification_px=backbone.classification_px,
@@ -136,20 +139,13 @@ def measure_probing(measured: Measuring, inputs: Inputs) -> None:
             segmentation_l2=segmenter.l2,
             grid=maps.shape[1],
             miou=mean_iou(ious),
-            background_iou=ious[data.background] or 0.0,
+            background_iou=ious[-1] or 0.0,
         )
-
-
-def _rank(
-    backbone: Backbone, probe: LinearProbe, known: Sequence[str], names: Sequence[str]
-) -> Rank:
-    places = [known.index(each) for each in names]
-    return lambda image: probe(backbone.pooled([image]))[0, places]
 
 
 def train_classifier(backbone: Backbone, data: ProbeData) -> LinearProbe:
     """A probe of pooled features; the penalty is the best on other pictures."""
-    train, validation = data.pictures
+    train, validation, _ = data.pictures
     truth, labels = (np.array([each.label for each in own]) for own in (validation, train))
     features = backbone.pooled(each.read() for each in validation)
 
@@ -169,29 +165,19 @@ def train_segmenter(backbone: Backbone, data: ProbeData, *, seed: int) -> Linear
     other_maps, features = (
         backbone.patches(each.image for each in own) for own in (validation, train)
     )
-    grid, classes = features.shape[1], data.background + 1
-    truth = (class_map(scene, background=data.background) for scene in train)
-    shares = np.concatenate([label_shares(each, classes=classes, grid=grid) for each in truth])
+    how = {"classes": data.classes, "grid": features.shape[1]}
+    shares = np.concatenate([label_shares(each.class_map, **how) for each in train])
     features = features.reshape(len(shares), -1)
     chosen = np.random.default_rng(seed).permutation(len(features))[:_PATCHES]
 
     def judge(probe: LinearProbe) -> float:
-        asked = {"scenes": validation, "background": data.background}
-        return mean_iou(class_ious(probe, other_maps, **asked))
+        return mean_iou(class_ious(probe, other_maps, scenes=validation, classes=data.classes))
 
     return fit_best(features[chosen], shares[chosen], judge=judge)
 
 
-def class_map(scene: Scene, *, background: int) -> np.ndarray:
-    """The noun of each pixel, and `background` where none is: int64 [S,S]."""
-    named = np.full(scene.image.shape[:2], background, np.int64)
-    for mask, label in zip(scene.masks, scene.labels, strict=True):
-        named[mask] = label
-    return named
-
-
 def class_ious(
-    probe: LinearProbe, maps: np.ndarray, *, scenes: Sequence[Scene], background: int
+    probe: LinearProbe, maps: np.ndarray, *, scenes: Sequence[Scene], classes: int
 ) -> list[float | None]:
     """IoU of each class over all pixels of N scenes, of a backbone's maps of them, [N,g,g,D].
 
@@ -199,14 +185,13 @@ def class_ious(
     show without a mask is no answer in that scene. None is of a class that is in no scene and
     was never answered.
     """
-    confusion = Confusion(background + 1)
+    confusion = Confusion(classes)
     for scene, features in zip(scenes, maps, strict=True):
         logits = probe(features.reshape(-1, features.shape[-1]))
-        logits[:, np.setdiff1d(scene.unlabelled, scene.labels)] = _NEVER
+        logits[:, scene.unsure] = _NEVER
         cells = torch.from_numpy(logits).reshape(*features.shape[:2], -1).permute(2, 0, 1)
-        full = F.interpolate(cells[None], size=scene.image.shape[:2], mode="bilinear")[0]
-        truth = class_map(scene, background=background)
-        confusion.add(full.argmax(dim=0).numpy(), truth=truth)
+        full = F.interpolate(cells[None], size=scene.class_map.shape, mode="bilinear")[0]
+        confusion.add(full.argmax(dim=0).numpy(), truth=scene.class_map)
     return confusion.ious()
 
 

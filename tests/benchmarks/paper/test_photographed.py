@@ -62,12 +62,10 @@ def test_the_middle_of_a_picture_and_of_its_masks(dataset: ValPhotographs) -> No
     halves = next(each for each in range(len(found)) if found[each].found.name == "halves")
     scene = square_scene(found, halves, nouns=["black", "blue", "green", "red"], size_px=32)
     assert scene.image.shape == (32, 32, 3)
-    assert sorted(scene.labels.tolist()) == [2, 3]
-    red = scene.masks[scene.labels.tolist().index(3)]
-    assert red[:, :16].all()
-    assert not red[:, 16:].any()
+    assert (scene.class_map[:, :16] == 3).all()
+    assert (scene.class_map[:, 16:] == 2).all()
     # The set promises that there is no blue, and says nothing of black.
-    assert scene.unlabelled.tolist() == [0]
+    assert scene.unsure.tolist() == [0]
     assert frequent_nouns(found, [halves]) == ["green", "red"]
 
 
