@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.annotate import annotate
-from benchmarks.artifacts.measure import artifacts
+from benchmarks.artifacts import artifacts
 from benchmarks.compare import compare
 from benchmarks.encoders import encoders
 from benchmarks.pages import PAGES, ROOT, stale_pages, write_pages
@@ -22,7 +22,7 @@ from benchmarks.quality.command import quality, quality_suite
 from benchmarks.reliability.kills import kills
 from benchmarks.reliability.memory import long_run, memory
 from benchmarks.reliability.threads import threads
-from benchmarks.serve.measure import serve
+from benchmarks.serve import serve
 from benchmarks.speed.command import speed, which_table, which_tables
 from benchmarks.suite import command, one_line_errors
 from benchmarks.tiles import tiles

@@ -11,7 +11,7 @@ import typer
 
 from benchmarks.intervals import Estimate
 from benchmarks.suite import Measuring, Rounds, Threads
-from samclip_sdk.modeling.config import PRESETS
+from samclip_sdk.modeling.config import PRESETS, ModelConfig
 
 _LARGE = ("vit_l", "vit_h")  # not made for devices
 
@@ -38,15 +38,33 @@ def encoders(
     asked = [(name, size) for name in names for size in dict.fromkeys(resolution)]
     for name, size in asked:
         PRESETS[name].check_resolution(size)  # before any work is done
-    from benchmarks.speed.costs import count_graphs
-
     for name, size in measured.track(asked, "counting"):
-        every = count_graphs(PRESETS[name], resolution=size)
-        (cost,) = (each for each in every if each.graph == "image_encoder")
-        measured.add(name, str(size), parameters=cost.parameters, flop=cost.flop)
+        measured.add(name, str(size), **count(PRESETS[name], resolution=size))
     if not count_only:
         how = {"threads": threads, "rounds": rounds, "seconds": seconds}
         _time_encoders(measured, names, list(dict.fromkeys(resolution)), **how)
+
+
+def count(config: ModelConfig, *, resolution: int) -> dict[str, int]:
+    """The parameters of an image encoder, as it is exported, and the operations of a picture.
+
+    They are those of matrix products and convolutions, where a multiplication and an addition are
+    two. Nothing is computed for that: torch's meta tensors have shapes and no values.
+    """
+    # Only here: they need torch, which other measurements do without.
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from export.graphs import build_graphs
+    from samclip_sdk.modeling.build import SamClipModel
+
+    with torch.device("meta"), torch.no_grad():
+        graph = build_graphs(SamClipModel(config), resolutions=[resolution])[0]
+        picture = torch.empty(1, 3, resolution, resolution, dtype=torch.uint8)
+        with FlopCounterMode(display=False) as counter:
+            graph.module(picture)
+    parameters = sum(each.numel() for each in graph.module.parameters())
+    return {"parameters": parameters, "flop": counter.get_total_flops()}
 
 
 def _time_encoders(
@@ -63,7 +81,7 @@ def _time_encoders(
     A time is the middle one of the rounds' medians, of an even number the faster of two.
     """
     from benchmarks.speed.measure import HowLong, measure_subjects, summarize
-    from benchmarks.speed.vit_b import encoder_spec
+    from benchmarks.speed.published import encoder_spec
     from export.bundle_writer import write_bundle
     from export.options import ExportOptions
     from export.source import find_source

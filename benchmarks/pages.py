@@ -13,12 +13,10 @@ from pathlib import Path
 import jinja2
 
 from benchmarks import figures
+from benchmarks.charts import CHARTS
 from benchmarks.figures import NONE, by_size, grid, spread
 from benchmarks.intervals import exact, judge, quotient
-from benchmarks.paper import charts as paper_charts
 from benchmarks.paper import words
-from benchmarks.quality.charts import draw_curve
-from benchmarks.speed.chart import draw_chart
 from benchmarks.table import Table, read_table
 from samclip_sdk.system.atomic_file import atomic_file
 
@@ -62,14 +60,6 @@ PAGES: dict[str, dict[str, str]] = {
     },
 }
 """Page -> marker -> the template of what stands there; one for several tables names its own."""
-
-CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {
-    "speed.png": lambda read: draw_chart(read("speed").parts[-1]),
-    "speed_vit_b.png": lambda read: draw_chart(read("speed_vit_b").parts[-1]),
-    "quality_photographs.svg": draw_curve,
-    **paper_charts.CHARTS,
-}
-"""File -> what draws it, of the tables that it reads by name."""
 
 
 def render_pages(root: Path) -> dict[str, str]:

@@ -125,6 +125,12 @@ class Measuring:
             yield item
 
 
+def timed(work: Callable[[], Item]) -> tuple[Item, float]:
+    """What work returns, and the milliseconds that it took."""
+    started = time.perf_counter()
+    return work(), 1000 * (time.perf_counter() - started)
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Ends a command in one line on standard error, whatever it raises that a person can mend."""

@@ -17,8 +17,7 @@ import typer
 
 from benchmarks.intervals import over_rounds
 from benchmarks.metrics.masks import iou
-from benchmarks.suite import Measuring, ModelName, Runtime, Seed
-from benchmarks.two_models import timed
+from benchmarks.suite import Measuring, ModelName, Runtime, Seed, timed
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.options import TileOptions

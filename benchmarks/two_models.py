@@ -8,18 +8,18 @@ the student's training shows it regions.
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from benchmarks.metrics.texts import TEXT_ROW, judge_texts
+from benchmarks.suite import timed
 from samclip_sdk import SamClip
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.system.records import Record
@@ -35,8 +35,6 @@ _PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3)  # to choose from; below, CLIP has hundr
 _STABILITIES = (0.95, 0.8, 0.6, 0.3)
 _CROPS = 8  # that CLIP sees at a time
 
-T = TypeVar("T")
-
 Found = tuple[int, float, np.ndarray]
 """An object: the place of its name among those asked, its score, its mask bool [H,W]."""
 
@@ -45,12 +43,6 @@ Detect = Callable[[np.ndarray, Sequence[str]], list[Found]]
 
 Given = tuple[str, np.ndarray, int, float]
 """How segments were named, the masks of the labels, CLIP's passes, and milliseconds."""
-
-
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """What work returns, and the milliseconds that it took."""
-    started = time.perf_counter()
-    return work(), 1000 * (time.perf_counter() - started)
 
 
 class Everything(Record):

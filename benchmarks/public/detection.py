@@ -19,8 +19,8 @@ from pydantic import FiniteFloat
 
 from benchmarks.metrics.average_precision import LVIS_MOST, By, Results, average_precision
 from benchmarks.public import files
-from benchmarks.suite import Measuring
-from benchmarks.two_models import Detect, Found, timed
+from benchmarks.suite import Measuring, timed
+from benchmarks.two_models import Detect, Found
 from samclip_sdk import SamClip
 from samclip_sdk.picture.masks import mask_to_rle
 from samclip_sdk.picture.packed_masks import PackedMask

@@ -15,8 +15,7 @@ from pycocotools import mask as coco_masks
 
 from benchmarks.metrics.cgf1 import Rle, cgf1, judge
 from benchmarks.public import files
-from benchmarks.suite import Measuring
-from benchmarks.two_models import timed
+from benchmarks.suite import Measuring, timed
 from samclip_sdk import SamClip
 from samclip_sdk.picture.masks import mask_to_rle
 

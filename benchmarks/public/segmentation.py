@@ -6,6 +6,7 @@ import copy
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -186,9 +187,6 @@ def _with_masks(pictures: Iterable[Path], *, masks: Path) -> Pairs:
     return tuple((picture, masks / f"{picture.stem}.png") for picture in pictures)
 
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.int16]]
-"""A picture, uint8 RGB [H,W,3], to the label of each pixel, int16 [H,W]; K is none of the K."""
-
 HEAD_RESOLUTION_PX = 448
 """Of the paper's figures for the CLIP head alone."""
 
@@ -210,57 +208,54 @@ def measure_segmentation(
     """
     if clip_head is not None:
         least = clip_head.manifest.calibration.head_only_threshold if data.background else None
-        predict = ask_clip_head(clip_head, data.labels, background_threshold=least)
         measured.settings |= {"background_threshold": least}
+        predict = partial(_ask_clip_head, clip_head, data.labels, least)
         _judge(measured, predict, data, clip_head, subject=f"{name}: clip_head")
     if both_heads is not None:
-        predict = ask_both_heads(both_heads, data, threshold=threshold)
+        predict = partial(_ask_both_heads, both_heads, data, threshold)
         _judge(measured, predict, data, both_heads, subject=f"{name}: both_heads")
 
 
-def ask_both_heads(model: SamClip, data: SemanticSet, *, threshold: float) -> Predict:
-    """Both heads, at full resolution (paper section 4.4), as `segment_text` joins them."""
+def _ask_both_heads(
+    model: SamClip, data: SemanticSet, threshold: float, pixels: NDArray[np.uint8]
+) -> NDArray[np.int16]:
+    """The label of each pixel, K for none, by both heads at full resolution (paper section 4.4)."""
     # Without a background, every pixel takes the highest of the labels that are present.
     lowest = None if data.background else float(np.finfo(np.float32).min)
     asked = {"threshold": threshold, "mask_threshold": lowest}
-
-    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.int16]:
-        found = model.segment_text(pixels, data.labels, **asked).class_map
-        return np.where(found < 0, np.int16(len(data.labels)), found)
-
-    return predict
+    found = model.segment_text(pixels, data.labels, **asked).class_map
+    return np.where(found < 0, np.int16(len(data.labels)), found)
 
 
-def ask_clip_head(
-    model: SamClip, labels: Sequence[str], *, background_threshold: float | None
-) -> Predict:
+def _ask_clip_head(
+    model: SamClip, labels: Sequence[str], least: float | None, pixels: NDArray[np.uint8]
+) -> NDArray[np.int16]:
     """The CLIP head alone (paper section 4.2): the highest upscaled logit of each pixel.
 
     The picture is squeezed into the square input, as in the paper, and each label's logits are
-    upscaled linearly to the picture, one label at a time. The best must exceed the threshold.
+    upscaled linearly to the picture, one label at a time. The best must exceed the least score.
     """
     side = model.manifest.tasks.segmentation.resolution
-    lowest = -math.inf
-    if background_threshold is not None:
-        lowest = math.log(background_threshold / (1 - background_threshold))
-
-    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.int16]:
-        squeezed = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR)
-        # The highest threshold: no label's own mask is needed, only the maps are.
-        maps = model.segment_text(squeezed, labels, refine=False, threshold=1.0).asked.score_maps
-        answer = np.full(pixels.shape[:2], len(labels), np.int16)
-        best = np.full(pixels.shape[:2], lowest, np.float32)
-        for index, scores in enumerate(maps):
-            logits = cv2.resize(scores, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-            answer[logits > best] = index
-            np.maximum(best, logits, out=best)
-        return answer
-
-    return predict
+    squeezed = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR)
+    # The highest threshold: no label's own mask is needed, only the maps are.
+    maps = model.segment_text(squeezed, labels, refine=False, threshold=1.0).asked.score_maps
+    answer = np.full(pixels.shape[:2], len(labels), np.int16)
+    lowest = -math.inf if least is None else math.log(least / (1 - least))
+    best = np.full(pixels.shape[:2], lowest, np.float32)
+    for index, scores in enumerate(maps):
+        logits = cv2.resize(scores, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        answer[logits > best] = index
+        np.maximum(best, logits, out=best)
+    return answer
 
 
 def _judge(
-    measured: Measuring, predict: Predict, data: SemanticSet, model: SamClip, *, subject: str
+    measured: Measuring,
+    predict: Callable[[NDArray[np.uint8]], NDArray[np.int16]],
+    data: SemanticSet,
+    model: SamClip,
+    *,
+    subject: str,
 ) -> None:
     """Compares every picture: mIoU, the IoU of each class, and pixels that got no label."""
     confusion = Confusion(len(data.labels) + 1)
@@ -295,22 +290,20 @@ def load_at(
 ) -> tuple[SamClip, SamClip]:
     """Loads a model as `SamClip.load` does, and the same for its CLIP head alone.
 
-    The second one runs at the paper's resolution if the model is a larger one and runs at it, else
-    at the model's own.
+    The second one runs at the paper's resolution if the model is a larger one and runs at it: a
+    bundle that has the graphs, or a checkpoint that can.
     """
     source = open_source(runtime, model=model, precision=precision)
-    own = source.manifest.tasks.segmentation.resolution
-    resolution_px = at_most_px if at_most_px < own and _runs_at(source, at_most_px) else own
-    return SamClip(source), SamClip(source_at(source, resolution_px=resolution_px))
-
-
-def _runs_at(source: ModelSource, resolution_px: int) -> bool:
-    """Whether a bundle has the graphs for it, or a checkpoint can run at it."""
-    if isinstance(source.manifest, Manifest):
-        parts = ("image_encoder", "clip_head")
-        return all(graph_key(part, resolution_px) in source.manifest.graphs for part in parts)
-    try:
-        source.manifest.model.check_resolution(resolution_px)
-    except ValueError:
-        return False
-    return True
+    manifest, head = source.manifest, source
+    if at_most_px < manifest.tasks.segmentation.resolution:
+        if isinstance(manifest, Manifest):
+            parts = ("image_encoder", "clip_head")
+            runs = all(graph_key(part, at_most_px) in manifest.graphs for part in parts)
+        else:
+            runs = False
+            with suppress(ValueError):
+                manifest.model.check_resolution(at_most_px)
+                runs = True
+        if runs:
+            head = source_at(source, resolution_px=at_most_px)
+    return SamClip(source), SamClip(head)

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.charts import encode_figure, new_figure
+from benchmarks.charts import draw_curve, encode_figure, new_figure
 from benchmarks.intervals import Bootstrap
 from benchmarks.pages import RECORDS, ROOT
-from benchmarks.quality.charts import draw_curve
 from benchmarks.quality.dataset import ALL, Dataset
 from benchmarks.quality.drawings import UNSEEN, load_drawings
 from benchmarks.quality.floor import NearestCutout

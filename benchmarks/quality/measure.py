@@ -23,8 +23,8 @@ from benchmarks.metrics.texts import (
 )
 from benchmarks.quality.dataset import ALL, Dataset, Masked
 from benchmarks.quality.ways import Way
-from benchmarks.suite import Measuring
-from benchmarks.two_models import TwoModels, timed
+from benchmarks.suite import Measuring, timed
+from benchmarks.two_models import TwoModels
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.text.tokenizer import clean_text
 from training.real.records import BrokenRecord

@@ -31,7 +31,7 @@ from benchmarks.reliability.questions import (
     make_subjects,
     write_pictures,
 )
-from benchmarks.serve.load import Request, Server, connected, post, serving
+from benchmarks.serve import Request, Server, connected, post, serving
 from benchmarks.suite import Measuring, Seed
 from samclip_sdk import SamClip
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
