@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import gc
 import io
 import itertools
-import json
 import tempfile
 import threading
 import time
@@ -31,7 +29,7 @@ from benchmarks.reliability.questions import (
     make_subjects,
     write_pictures,
 )
-from benchmarks.serve import Request, Server, connected, post, serving
+from benchmarks.serve import Request, Server, connected, post, serving, upload
 from benchmarks.suite import Measuring, Seed
 from samclip_sdk import SamClip
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
@@ -202,6 +200,4 @@ def sample_server(model: str, *, minutes: float, seed: int) -> Iterator[Sample]:
 def _request(index: int, *, seed: int) -> Request:
     buffer = io.BytesIO()
     make_picture(index, seed=seed).save(buffer, "PNG")
-    picture = {"base64": base64.b64encode(buffer.getvalue()).decode()}
-    asked = {"images": [picture], "labels": LABELS, "threshold": 0}
-    return "/v1/instances", "application/json", json.dumps(asked).encode()
+    return upload("/v1/instances", buffer.getvalue(), {"labels": LABELS, "threshold": 0})
