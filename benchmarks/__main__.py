@@ -11,17 +11,18 @@ from typing import Annotated
 import typer
 
 from benchmarks.annotate import annotate
-from benchmarks.artifacts.measure import artifacts
+from benchmarks.artifacts import artifacts
 from benchmarks.compare import compare
-from benchmarks.costs import encoders, training_cost
+from benchmarks.encoders import encoders
 from benchmarks.pages import PAGES, ROOT, stale_pages, write_pages
-from benchmarks.paper.command import paper, paper_suite, shown_parts
+from benchmarks.paper.command import paper
+from benchmarks.paper.words import SUITE
 from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import quality, quality_suite
 from benchmarks.reliability.kills import kills
 from benchmarks.reliability.memory import long_run, memory
 from benchmarks.reliability.threads import threads
-from benchmarks.serve.measure import serve
+from benchmarks.serve import serve
 from benchmarks.speed.command import speed, which_table, which_tables
 from benchmarks.suite import command, one_line_errors
 from benchmarks.tiles import tiles
@@ -35,7 +36,7 @@ app.command("evaluate", epilog=LAYOUTS)(command("evaluate", evaluate, shows=["ev
 app.command("speed")(command(which_table, speed, shows=which_tables))
 app.command()(compare)
 app.command("artifacts")(command("artifacts", artifacts, shows=["artifacts"]))
-app.command("paper")(command(paper_suite, paper, shows=shown_parts))
+app.command("paper")(command(SUITE, paper, shows=list(PAGES["docs/results.md"].values())))
 app.command("video")(command("video", video, shows=["video"]))
 campaigns = typer.Typer(
     no_args_is_help=True, help="Threads, memory, kills and long runs: see docs/reliability.md."
@@ -49,8 +50,6 @@ app.command("tiles")(command("tiles", tiles, shows=["tiles"]))
 labels_and_workers = ["annotate_labels", "annotate_workers"]
 app.command("annotate")(command("annotate", annotate, shows=labels_and_workers))
 app.command("serve")(command("serve", serve, shows=["serve"]))
-costs = command("training_cost", training_cost, shows=["training_cost"])
-app.command("training-cost")(costs)
 app.command("encoders")(command("encoders", encoders, shows=["encoders"]))
 
 

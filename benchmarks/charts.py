@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
+
+from benchmarks.figures import digits
+from benchmarks.paper.words import BACKBONES, METHODS, SUITE, names_of, part_of
+from benchmarks.speed.subject import WORKLOADS
+from benchmarks.table import Part, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,3 +44,91 @@ def encode_figure(figure: Figure, *, form: str = "png") -> bytes:
     with rc_context({"svg.hashsalt": "samclip"}):
         figure.savefig(buffer, format=form, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
+
+
+def draw_chart(part: Part) -> bytes:
+    """Draws the medians; the baseline is grey, and a skill that a subject lacks has no bar."""
+    times = {name: part.by_subject(name) for name in WORKLOADS}
+    shown = [name for name in WORKLOADS if times[name]]
+    subjects = [key for key in part.subjects if any(key in times[name] for name in shown)][::-1]
+    if not shown:
+        raise ValueError("there is nothing to draw: no subject was measured")
+    figure = new_figure(2.4 * len(shown) + 2, 0.5 * len(subjects) + 1.2)
+    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, shown, strict=True):
+        baseline, found = part.run.settings.get("baseline"), times[name]
+        drawn = axes.barh(
+            subjects,
+            [found.get(key, 0.0) for key in subjects],
+            color=[GREY if key == baseline else BLUE for key in subjects],
+        )
+        labels = [digits(found[key]) if key in found else "" for key in subjects]
+        axes.bar_label(drawn, labels=labels, padding=2, fontsize="small")
+        axes.set_xlabel(f"{name}, ms")
+        axes.margins(x=0.25)
+    return encode_figure(figure)
+
+
+def draw_curve(read: Callable[[str], Table]) -> bytes:
+    """Present labels found against absent ones that get a mask, over thresholds: an SVG file."""
+    part = read("quality_photographs").parts[-1]
+    figure = new_figure(5, 4)
+    axes = figure.subplots()
+    for way, words, colour in (
+        ("clip_head", "CLIP head alone", GREY),
+        ("both_heads", "both heads", BLUE),
+    ):
+        own = [part.metrics(f"curve: {way}", split) for split in part.splits(f"curve: {way}")]
+        shares = ([100 * each[name].value for each in own] for name in ("false", "found"))
+        axes.plot(*shares, color=colour, marker=".", label=words)
+        found = part.metrics(way, "all")
+        if "false" in found:
+            place = [100 * found[name].value for name in ("false", "found")]
+            axes.plot(*place, color=colour, marker="o", markersize=9, linestyle="none")
+    axes.set_xlabel("absent labels that get a mask, %")
+    axes.set_ylabel("present labels found, %")
+    axes.legend(frameon=False)
+    return encode_figure(figure, form="svg")
+
+
+def _draw_text_to_mask(part: Part, panels: Sequence[Axes]) -> None:
+    quality, cost = panels
+    names = [name for name in METHODS if name in part.subjects][::-1]
+    figures = [part.metrics(name, part.splits(name, "clip_passes")[0]) for name in names]
+    words = [METHODS[name] for name in names]
+    quality.barh(words, [100 * each["miou"].value for each in figures], color=BLUE)
+    quality.set_xlabel("mIoU, %")
+    cost.barh(words, [1 + each["clip_passes"].value for each in figures], color=GREY)
+    cost.set_xlabel("backbone passes a picture")
+
+
+def _draw_probing(part: Part, panels: Sequence[Axes]) -> None:
+    names = [subject.split(": ")[1] for subject in part.subjects]
+    subjects = {f"probing: {name}": BACKBONES[name] for name in names}
+    named = [next(iter(names_of(part, subject).values())) for subject in subjects]
+    panels[0].bar([*subjects.values()], [100 * each["top1"].value for each in named], color=BLUE)
+    panels[0].set_ylabel("linear probe, top-1, %")
+    mious = [100 * part.metrics(subject)["miou"].value for subject in subjects]
+    panels[1].bar([*subjects.values()], mious, color=ORANGE)
+    panels[1].set_ylabel("linear probe, mIoU, %")
+
+
+def _draw_part(
+    name: str, draw: Callable[[Part, Sequence[Axes]], None], read: Callable[[str], Table]
+) -> bytes:
+    part = part_of(read(SUITE), name)
+    if part is None:
+        raise ValueError(f"{name} of {SUITE} is on a page, and was not measured")
+    figure = new_figure(8, 3.6)
+    draw(part, figure.subplots(1, 2, sharey=name == "text_to_mask", squeeze=False)[0])
+    return encode_figure(figure)
+
+
+CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {
+    "speed.png": lambda read: draw_chart(read("speed").parts[-1]),
+    "speed_vit_b.png": lambda read: draw_chart(read("speed_vit_b").parts[-1]),
+    "quality_photographs.svg": draw_curve,
+    "photographs_text_to_mask.png": partial(_draw_part, "text_to_mask", _draw_text_to_mask),
+    "photographs_probing.png": partial(_draw_part, "probing", _draw_probing),
+}
+"""File -> what draws it, of the tables that it reads by name."""

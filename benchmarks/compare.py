@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from benchmarks.figures import digits, grid, times
 from benchmarks.intervals import Estimate, quotient
-from benchmarks.pages import digits, grid, times
 from benchmarks.suite import one_line_errors
 from benchmarks.table import Part, Table, read_table
 
 Place = Annotated[Path, typer.Argument(help="figures of a suite, .jsonl", exists=True)]
-Pairs = list[tuple[Part, str, Part, str]]
 
 
 def compare(
@@ -28,36 +26,34 @@ def compare(
 
 
 def render_comparison(first: Table, second: Table, *, metric: str) -> str:
-    """Ratios with the spread that both allow, and what else differs between the runs."""
-    pairs = _pairs(first, second)
-    rows = []
-    for one, subject, two, other in pairs:
-        key = subject if subject == other else f"{subject} → {other}"
+    """Ratios with the spread that both allow, and what else differs between the runs.
+
+    Subjects of one key are compared; or the only ones of both, whatever their keys.
+    """
+    ones, twos = ({key: part for part in t.parts for key in part.subjects} for t in (first, second))
+    pairs = {key: key for key in ones if key in twos}
+    if not pairs and len(ones) == len(twos) == 1:
+        pairs = dict(zip(ones, twos, strict=True))
+    rows, unlike = [], dict[str, None]()
+    for subject, other in pairs.items():
+        one, two = ones[subject], twos[other]
         for split in one.splits(subject, metric):
             before, after = one.get(subject, metric, split), two.get(other, metric, split)
-            ratio = quotient(after, before)
-            if ratio is not None:
-                verdict = _verdict(ratio)
-                rows.append([key, split, digits(before), digits(after), times(ratio), verdict])
+            if ratio := quotient(after, before):
+                key = subject if subject == other else f"{subject} → {other}"
+                cells = [digits(before), digits(after), times(ratio), _verdict(ratio)]
+                rows.append([key, split, *cells])
+        told = _circumstances(one, subject), _circumstances(two, other)
+        for what in told[0] | told[1]:
+            mine, theirs = (each.get(what) for each in told)
+            if mine != theirs:
+                unlike[f"**Not alike**: {what}: {mine} and {theirs}\n\n"] = None
     if not rows:
-        keys = [
-            ", ".join(key for part in each.parts for key in part.subjects)
-            for each in (first, second)
-        ]
-        raise ValueError(f"the files share no {metric} of a subject: {keys[0]} and {keys[1]}")
-    warnings = dict.fromkeys(line for pair in pairs for line in _warnings(*pair))
-    told = "".join(f"**Not alike**: {each}\n\n" for each in warnings)
+        raise ValueError(
+            f"the files share no {metric} of a subject: {', '.join(ones)} and {', '.join(twos)}"
+        )
     heads = ("", "", f"first, {metric}", f"second, {metric}", "ratio", "the second is")
-    return f"{told}{grid(heads, rows, words=2)}\n"
-
-
-def _pairs(first: Table, second: Table) -> Pairs:
-    """The subjects of one key; or the only ones of both, whatever their keys."""
-    ones, twos = (
-        [(part, key) for part in t.parts for key in part.subjects] for t in (first, second)
-    )
-    found = [(*one, *two) for one in ones for two in twos if one[1] == two[1]]
-    return found or ([(*ones[0], *twos[0])] if len(ones) == len(twos) == 1 else [])
+    return f"{''.join(unlike)}{grid(heads, rows, words=2)}\n"
 
 
 def _verdict(ratio: Estimate) -> str:
@@ -68,20 +64,12 @@ def _verdict(ratio: Estimate) -> str:
     return "more" if ratio.low > 1 else "within the spread"
 
 
-def _warnings(one: Part, subject: str, two: Part, other: str) -> Iterator[str]:
-    before, after = _circumstances(one, subject), _circumstances(two, other)
-    for what in before | after:
-        if before.get(what) != after.get(what):
-            yield f"{what}: {before.get(what)} and {after.get(what)}"
-
-
 def _circumstances(part: Part, subject: str) -> dict[str, Any]:
     """What should be alike: the machine, and what is told of the subject."""
     run, about = part.run, part.run.settings.get("subjects", {}).get(subject, {})
-    machine = {"cpu": run.cpu, "cores": run.cores, "OMP_NUM_THREADS": run.threads}
     versions = about.get("versions", run.versions)
     return {
-        **machine,
+        **{"cpu": run.cpu, "cores": run.cores, "OMP_NUM_THREADS": run.threads},
         **run.settings.get("device", {}),
         **{f"{subject}, {name}": about[name] for name in ("precision", "notes") if name in about},
         **{f"version of {package}": version for package, version in versions.items()},

@@ -57,7 +57,7 @@ def times(ratio: Estimate | None, unit: str = "×") -> str:
     return f"{written(ratio.value)}{unit}{limits}"
 
 
-def megabytes(figure: Figure) -> str:
+def mb(figure: Figure) -> str:
     """Whole megabytes, of 10^6 bytes."""
     return fixed(figure, 0, per=1e6)
 

@@ -12,25 +12,11 @@ from pathlib import Path
 
 import jinja2
 
-from benchmarks.figures import (
-    NONE,
-    by_size,
-    digits,
-    fixed,
-    general,
-    grid,
-    interval,
-    megabytes,
-    percent,
-    spread,
-    thousands,
-    times,
-)
+from benchmarks import figures
+from benchmarks.charts import CHARTS
+from benchmarks.figures import NONE, by_size, grid, spread
 from benchmarks.intervals import exact, judge, quotient
-from benchmarks.paper import charts as paper_charts
 from benchmarks.paper import words
-from benchmarks.quality.charts import draw_curve
-from benchmarks.speed.chart import draw_chart
 from benchmarks.table import Table, read_table
 from samclip_sdk.system.atomic_file import atomic_file
 
@@ -45,9 +31,7 @@ CAMPAIGNS = ("threads", "memory", "kills", "long_runs")
 
 PAGES: dict[str, dict[str, str]] = {
     "README.md": {"held_out_sets": "held_out_summary", "speed": "speed_summary"},
-    "docs/results.md": {
-        name: f"paper/{name}@paper_photographs" for name in words.PARTS if name != "lambdas"
-    },
+    "docs/results.md": {name: f"paper/{name}" for name in words.PARTS},
     "docs/performance.md": {"encoders": "encoders"},
     "docs/reliability.md": {
         name: name for name in ("reliability", *(f"reliability_{each}" for each in CAMPAIGNS))
@@ -59,7 +43,6 @@ PAGES: dict[str, dict[str, str]] = {
     f"{RECORDS}/quality.md": {"quality": "quality"},
     f"{RECORDS}/held_out_sets.md": {"held_out_sets": "held_out_sets"},
     f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},
-    f"{RECORDS}/paper.md": {name: f"paper/{name}@paper" for name in words.PARTS},
     CARD_SOURCE: {"quality_photographs": "photographs_summary"},
     CARD: {"quality_photographs": "photographs_summary"},
     f"{RECORDS}/serve.md": {"serve": "serve"},
@@ -75,17 +58,8 @@ PAGES: dict[str, dict[str, str]] = {
             for each in ("bars", "costs", "shares", "image_encoder", "boxes")
         },
     },
-    f"{RECORDS}/training_cost.md": {"training_cost": "training_cost"},
 }
 """Page -> marker -> the template of what stands there; one for several tables names its own."""
-
-CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {
-    "speed.png": lambda read: draw_chart(read("speed").parts[-1]),
-    "speed_vit_b.png": lambda read: draw_chart(read("speed_vit_b").parts[-1]),
-    "quality_photographs.svg": draw_curve,
-    **paper_charts.CHARTS,
-}
-"""File -> what draws it, of the tables that it reads by name."""
 
 
 def render_pages(root: Path) -> dict[str, str]:
@@ -143,17 +117,18 @@ def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {
-        "percent": percent,
-        "interval": interval,
-        "digits": digits,
-        "spread": spread,
-        "mb": megabytes,
-        "fixed": fixed,
-        "times": times,
-        "general": general,
-        "thousands": thousands,
-    }
+    filters = (
+        "percent",
+        "interval",
+        "digits",
+        "spread",
+        "mb",
+        "fixed",
+        "times",
+        "general",
+        "thousands",
+    )
+    made.filters |= {name: getattr(figures, name) for name in filters}
     made.globals |= {"grid": grid, "by_size": by_size, "NONE": NONE}
     made.globals |= {"exact": exact, "quotient": quotient, "judge": judge}
     made.globals |= {"part_of": words.part_of, "names_of": words.names_of}

@@ -87,18 +87,9 @@ class Measuring:
         """Takes figures of a subject, by metric; those that are None are left out."""
         for metric, figure in figures.items():
             if figure is not None:
-                value, low, high = figure if isinstance(figure, Estimate) else (figure, None, None)
-                self._rows.append(
-                    Row(
-                        subject=subject,
-                        split=split,
-                        metric=metric,
-                        value=value,
-                        low=low,
-                        high=high,
-                        n=n,
-                    )
-                )
+                found = figure if isinstance(figure, Estimate) else Estimate(figure)
+                what = {"subject": subject, "split": split, "metric": metric, "n": n}
+                self._rows.append(Row(**what, **found._asdict()))
 
     def save(self) -> None:
         """Writes what was added since the last time, as a run of its own."""
@@ -132,6 +123,12 @@ class Measuring:
         for done, item in enumerate(items):
             self.say(doing, done, count)
             yield item
+
+
+def timed(work: Callable[[], Item]) -> tuple[Item, float]:
+    """What work returns, and the milliseconds that it took."""
+    started = time.perf_counter()
+    return work(), 1000 * (time.perf_counter() - started)
 
 
 @contextmanager

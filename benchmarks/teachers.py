@@ -20,9 +20,9 @@ from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import PAD_COLOUR, TOKENIZER_NAME
 from samclip_sdk.errors import BundleError
-from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import read_config, read_provenance, save_checkpoint
-from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
+from samclip_sdk.modeling.config import ClipTextConfig
 from samclip_sdk.picture.frame import letterbox
 from samclip_sdk.text.unit_length import normalize
 from samclip_sdk.text.vocabulary import encode_vocabulary
@@ -61,25 +61,17 @@ def give_embeddings(samclip: SamClip, labels: Sequence[str], embeddings: np.ndar
         samclip.load_vocabulary(pack)
 
 
-def behind_api(
-    model: SamClipModel, *, classification_px: int | None = None, tokenizer: Path | None = None
-) -> SamClip:
+def behind_api(model: SamClipModel, *, tokenizer: Path | None = None) -> SamClip:
     """Puts a copy of a module behind the public API, in eager torch.
 
-    It classifies at `classification_px`, or at its config's resolution. `tokenizer` is the file
-    that its text encoder was trained with, if its vocabulary is its own.
+    `tokenizer` is the file that its text encoder was trained with, if its vocabulary is its own.
     """
-    config = model.config
-    if classification_px is not None:
-        changed = {"classification_resolution": classification_px}
-        config = ModelConfig.model_validate(config.model_dump() | changed)
-    copy = build_model(config)
-    copy.load_state_dict(model.state_dict())
+    encoder = model.config.text_encoder
     with tempfile.TemporaryDirectory() as folder:
-        save_checkpoint(copy, folder, provenance={})
-        if isinstance(config.text_encoder, ClipTextConfig):  # of which the SDK has the tokenizer
+        save_checkpoint(model, folder, provenance={})
+        if isinstance(encoder, ClipTextConfig):  # of which the SDK has the tokenizer
             return SamClip.load("torch", model=folder)
-        write_tokenizer(Path(folder, TOKENIZER_NAME), config.text_encoder, own=tokenizer)
+        write_tokenizer(Path(folder, TOKENIZER_NAME), encoder, own=tokenizer)
         opened = SamClip.load("torch", model=folder)
         opened.embed_text("a photo")  # It reads the tokenizer now: the folder will be gone.
     return opened

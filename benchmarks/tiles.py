@@ -8,9 +8,8 @@ photograph is small in the picture. Labels are asked as in `benchmarks quality`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,11 +17,10 @@ import typer
 
 from benchmarks.intervals import over_rounds
 from benchmarks.metrics.masks import iou
-from benchmarks.suite import Measuring, ModelName, Runtime, Seed
+from benchmarks.suite import Measuring, ModelName, Runtime, Seed, timed
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.options import TileOptions
-from samclip_sdk.system.timing import elapsed_ms
 
 if TYPE_CHECKING:
     from training.real.photographs import Photographs
@@ -36,8 +34,7 @@ Tiles = tuple[int, int] | int | None
 """As for `SamClip.segment_text`; None is the whole picture alone."""
 
 
-@dataclass(frozen=True)
-class LargePicture:
+class LargePicture(NamedTuple):
     """Photographs side by side: uint8 [H,W,3]; masks bool [H,W] of labels and of objects."""
 
     image: np.ndarray
@@ -79,80 +76,64 @@ def large_pictures(
 
     order, names = questions.AskedPhotographs(photographs, seed=seed).pictures, photographs.names
 
-    def named(picture: int) -> Named:
-        return [
+    def cell(picture: int) -> tuple[np.ndarray, Named]:
+        named = [
             (names[concept], mask)
             for concept, mask in questions.named_masks(photographs, picture)
             if mask is not None and mask.mean() >= questions.LEAST_SHARE
         ]
+        return questions.read_photograph(photographs, picture), named
 
     owners = photographs.owners[order]
     for owner in np.unique(owners):
         every = order[owners == owner]
         for own in every[: len(every) // side**2 * side**2].reshape(-1, side**2).tolist():
-            cells = [(questions.read_photograph(photographs, each), named(each)) for each in own]
             gone = set.intersection(*(set(photographs.absent(each)) for each in own))
             rng = np.random.default_rng([seed, *own])
             absent = rng.permutation([names[each] for each in sorted(gone)]).tolist()
-            yield compose(cells, absent=absent[:ABSENT], cell_px=cell_px)
+            yield compose([cell(each) for each in own], absent=absent[:ABSENT], cell_px=cell_px)
 
 
-def ask(model: SamClip, large: LargePicture, tiles: Tiles) -> dict[str, float]:
+def ask(model: SamClip, large: LargePicture, tiles: Tiles) -> dict[str, Any]:
     """Asks a picture for its labels and for absent ones, as masks and as objects.
 
     Returns:
-        Of `present` labels `found` got a mask, of `absent` ones `false`; `iou` is the sum over the
-        present ones. Of `objects` as many were found as `hits` tells: an IoU of 0.5 with a row of
-        their label, of which there were `rows`, absent labels' too. And milliseconds.
+        What was found of the present labels, false of the absent ones, and found of the objects, in
+        lists; the IoUs of the present ones; `rows` of objects of any label; and milliseconds.
     """
     names = [*large.labels, *large.absent]
-    answer: Any = model.segment_text(large.image, names)  # embeds the labels, which is not timed
-    rows: Any = None
-
-    def text() -> None:
-        nonlocal answer
-        answer = model.segment_text(large.image, names, tiles=tiles)
-
-    def instances() -> None:
-        nonlocal rows
-        rows = model.segment_instances(large.image, names, max_instances=1000, tiles=tiles)
-
-    text_ms, instances_ms = elapsed_ms(text), elapsed_ms(instances)
+    model.segment_text(large.image, names)  # embeds the labels, which is not timed
+    answer: Any
+    rows: Any
+    answer, text_ms = timed(lambda: model.segment_text(large.image, names, tiles=tiles))
+    rows, instances_ms = timed(
+        lambda: model.segment_instances(large.image, names, max_instances=1000, tiles=tiles)
+    )
     found = list(zip(rows.labels, rows.masks, strict=True))
     return {
-        "present": len(large.labels),
-        "found": sum(name in answer for name in large.labels),
-        "iou": sum(iou(answer.mask(name), truth) for name, truth in large.labels.items()),
-        "absent": len(large.absent),
-        "false": sum(name in answer for name in large.absent),
-        "objects": len(large.objects),
-        "hits": sum(
+        "found": [name in answer for name in large.labels],
+        "miou": [iou(answer.mask(name), truth) for name, truth in large.labels.items()],
+        "false": [name in answer for name in large.absent],
+        "objects_found": [
             any(label == name and iou(mask, truth) >= FOUND_IOU for label, mask in found)
             for name, truth in large.objects
-        ),
+        ],
         "rows": len(rows),
         "text_ms": text_ms,
         "instances_ms": instances_ms,
     }
 
 
-def summarize(measured: Measuring, tiles: Tiles, asked: Sequence[dict[str, float]]) -> None:
-    """Gives shares over all pictures, the mean IoU, and the medians of the times."""
-    sums = {name: sum(each[name] for each in asked) for name in asked[0]}
+def summarize(measured: Measuring, tiles: Tiles, asked: Sequence[dict[str, Any]]) -> None:
+    """Gives means over all pictures together, and the medians of the times."""
     way = "whole" if tiles is None else str(tiles).strip("()")
-    shares = {
-        "present": {"found": sums["found"], "miou": sums["iou"]},
-        "absent": {"false": sums["false"]},
-        "objects": {"objects_found": sums["hits"]},
-    }
-    for of, counts in shares.items():
-        if count := int(sums[of]):
-            found = {name: each / count for name, each in counts.items()}
-            measured.add(way, n=count, **found)
+    for name in ("found", "miou", "false", "objects_found"):
+        if worth := [float(each) for own in asked for each in own[name]]:
+            measured.add(way, n=len(worth), **{name: float(np.mean(worth))})
     times = {
         name: over_rounds([each[name] for each in asked]) for name in ("text_ms", "instances_ms")
     }
-    measured.add(way, n=len(asked), rows=sums["rows"], **times)
+    measured.add(way, n=len(asked), rows=sum(each["rows"] for each in asked), **times)
 
 
 def tiles(
@@ -173,11 +154,9 @@ def tiles(
     """
     ways = (None, *(TileOptions(tiles=each).read() for each in dict.fromkeys(tiles)))
     # Only here: photographs are read with torch.
-    from training.data_config import Photographs as SetSettings
-    from training.real.photographs import Photographs
+    from benchmarks.quality.photographs import open_split
 
-    sets = Photographs(SetSettings(source="photographs", root=photographs), split="val")
-    samclip = SamClip.load(runtime, model=model)
+    sets, samclip = open_split(photographs), SamClip.load(runtime, model=model)
     measured.of(samclip)
     cell_px = samclip.manifest.tasks.segmentation.resolution
     pictures = list(large_pictures(sets, side=side, seed=seed, cell_px=cell_px))[:limit]

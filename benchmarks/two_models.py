@@ -8,17 +8,18 @@ the student's training shows it regions.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from benchmarks.metrics.texts import TEXT_ROW, judge_texts
+from benchmarks.suite import timed
 from samclip_sdk import SamClip
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.system.records import Record
@@ -34,8 +35,6 @@ _PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3)  # to choose from; below, CLIP has hundr
 _STABILITIES = (0.95, 0.8, 0.6, 0.3)
 _CROPS = 8  # that CLIP sees at a time
 
-T = TypeVar("T")
-
 Found = tuple[int, float, np.ndarray]
 """An object: the place of its name among those asked, its score, its mask bool [H,W]."""
 
@@ -44,12 +43,6 @@ Detect = Callable[[np.ndarray, Sequence[str]], list[Found]]
 
 Given = tuple[str, np.ndarray, int, float]
 """How segments were named, the masks of the labels, CLIP's passes, and milliseconds."""
-
-
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """What work returns, and the milliseconds that it took."""
-    started = time.perf_counter()
-    return work(), 1000 * (time.perf_counter() - started)
 
 
 class Everything(Record):
@@ -68,10 +61,18 @@ class Everything(Record):
     nms_iou: float = 0.7
 
 
+class Segments(NamedTuple):
+    """K masks bool [K,H,W], what CLIP makes of each, unit float32 [K,E], and SAM's own ious [K]."""
+
+    masks: np.ndarray
+    embeddings: np.ndarray
+    ious: np.ndarray
+
+
 class Candidates:
     """Every mask that SAM proposes in one picture; CLIP sees one when it is first chosen.
 
-    Of what SAM `found`, masks that are empty are left out. `predicted_iou` has SAM's for each.
+    Of what SAM `found`, masks that are empty are left out.
     """
 
     def __init__(
@@ -79,44 +80,31 @@ class Candidates:
     ) -> None:
         seen = found.masks.any(axis=(1, 2))
         self._image, self._masks, self._boxes = image, found.masks[seen], found.boxes[seen]
-        self._clip, self.predicted_iou = clip, found.scores[seen]
-        logits = found.low_res_masks[seen]
+        self._clip, self._ious, logits = clip, found.scores[seen], found.low_res_masks[seen]
         inner, outer = ((logits > each).sum(axis=(-2, -1)) for each in (offset, -offset))
         self._stability = inner / np.maximum(outer, 1)
         self._embeddings = np.full((len(self._masks), clip.embed_dim), math.nan, np.float32)
 
-    def keep(self, settings: Everything) -> np.ndarray:
-        """The places int64 [K] of those that `choose` keeps."""
+    def choose(self, settings: Everything) -> Segments:
+        """Keeps what passes the filters, and of masks in nearly the same box the best."""
         # Only here: a peer that names its own segments does without torch.
         import torch
-        from torchvision.ops import nms
+        from torchvision.ops import nms, roi_align
 
-        good = self.predicted_iou >= settings.predicted_iou
+        good = self._ious >= settings.predicted_iou
         rows = np.flatnonzero(good & (self._stability >= settings.stability))
-        boxes, ious = (torch.from_numpy(x[rows]).float() for x in (self._boxes, self.predicted_iou))
-        return rows[nms(boxes, ious, settings.nms_iou).numpy()]
-
-    def choose(self, settings: Everything) -> tuple[np.ndarray, np.ndarray]:
-        """Keeps what passes the filters, and of masks in nearly the same box the best.
-
-        Returns:
-            K masks, bool [K,H,W], and what CLIP makes of each, unit embeddings float32 [K,E].
-        """
-        import torch
-        from torchvision.ops import roi_align
-
-        rows = self.keep(settings)
+        boxes, ious = (torch.from_numpy(each[rows]).float() for each in (self._boxes, self._ious))
+        rows = rows[nms(boxes, ious, settings.nms_iou).numpy()]
         new = rows[np.isnan(self._embeddings[rows]).any(axis=1)]
         picture = torch.from_numpy(self._image).permute(2, 0, 1)[None].float()
         # Few at a time: a hundred at once would need gigabytes, and take longer.
         for start in range(0, len(new), _CROPS):
             few = new[start : start + _CROPS]
-            boxes = torch.from_numpy(self._boxes[few]).float()
-            rois = torch.cat([torch.zeros(len(few), 1), boxes], dim=1)
+            rois = torch.from_numpy(np.pad(self._boxes[few], ((0, 0), (1, 0)))).float()
             with torch.inference_mode():
                 crops = roi_align(picture, rois, self._clip.resolution, aligned=True)
                 self._embeddings[few] = self._clip.embed_images(crops).numpy()
-        return self._masks[rows], self._embeddings[rows]
+        return Segments(self._masks[rows], self._embeddings[rows], self._ious[rows])
 
 
 class TwoModels:
@@ -130,15 +118,14 @@ class TwoModels:
     def __init__(
         self,
         teachers: Teachers,
-        tuning: Iterable[AskedPicture],
+        tuning: Sequence[AskedPicture],
         *,
         settings: Everything = Everything(),  # noqa: B008, it is frozen
     ) -> None:
         # Only here: it needs torch.
         from training.teachers.captions import EMPTY_NAMES
 
-        self.settings, self._teachers, self.tuned_on = settings, teachers, 0
-        self._sam, self._clip = teachers.sam, teachers.clip
+        self.settings, self._teachers, self.tuned_on = settings, teachers, len(tuning)
         self._nothing = teachers.classes(EMPTY_NAMES)
         self.settings = self._tune(tuning)
 
@@ -147,39 +134,35 @@ class TwoModels:
 
         What is chosen of them takes one of CLIP's each.
         """
-        side = self.settings.points_per_side
+        side, sam = self.settings.points_per_side, self._teachers.sam
         places = (np.arange(side) + 0.5) / side
         grid = np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 2)
         # SAM's coordinates name a pixel's corner; its prompt encoder adds the half pixel.
-        points = grid * image.shape[1::-1] - 0.5
-        found = self._sam.segment(
-            self._sam.encode_image(image), points=points[:, None], multimask_output=True
-        )
-        return Candidates(image, found, self._clip, offset=self.settings.stability_offset)
+        points = (grid * image.shape[1::-1] - 0.5)[:, None]
+        found = sam.segment(sam.encode_image(image), points=points, multimask_output=True)
+        offset = self.settings.stability_offset
+        return Candidates(image, found, self._teachers.clip, offset=offset)
 
     def ask(self, asked: AskedPicture) -> Iterator[Given]:
         """Names segments among the labels alone, and among these and names for nothing.
 
         The paper does not say what its pipeline does with the background.
         """
-        classes = self._teachers.classes(asked.labels)
+        labels = len(asked.labels)
+        rivals = self._rivals(asked.labels)
         found, looking = timed(lambda: self.look(asked.image).choose(self.settings))
-        for name, rivals in self._rivals(classes).items():
-            named, ms = timed(
-                lambda known=rivals: name_segments(*found, known, labels=len(classes))
-            )
-            yield name, named, len(found[0]), looking + ms
+        for name, known in rivals.items():
+            named, ms = timed(partial(name_segments, *found[:2], known, labels=labels))
+            yield name, named, len(found.masks), looking + ms
 
     def detect(self, pixels: np.ndarray, asked: Sequence[str], *, most: int) -> list[Found]:
         """So many objects at most, the surest first: predicted IoU times probability of the name.
 
         That is among the names asked and names for nothing.
         """
-        candidates = self.look(pixels)
-        masks, embeddings = candidates.choose(self.settings)
-        ious = candidates.predicted_iou[candidates.keep(self.settings)]
+        masks, embeddings, ious = self.look(pixels).choose(self.settings)
         classes = np.concatenate([self._teachers.classes(asked), self._nothing])
-        logits = self._sam.manifest.text.logit_scale * embeddings @ classes.T
+        logits = self._teachers.sam.manifest.text.logit_scale * embeddings @ classes.T
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         odds /= odds.sum(axis=1, keepdims=True)
         found = [
@@ -189,31 +172,29 @@ class TwoModels:
         ]
         return sorted(found, key=lambda each: -each[1])[:most]
 
-    def _rivals(self, classes: np.ndarray) -> dict[str, np.ndarray]:
+    def _rivals(self, labels: Sequence[str]) -> dict[str, np.ndarray]:
+        classes = self._teachers.classes(labels)
         both = np.concatenate([classes, self._nothing])
         return {"two_models": classes, "two_models_or_nothing": both}
 
-    def _tune(self, tuning: Iterable[AskedPicture]) -> Everything:
+    def _tune(self, tuning: Sequence[AskedPicture]) -> Everything:
         """Finds the thresholds whose mIoU is best, in the better of both ways of naming segments.
 
         A small SAM rarely predicts an IoU of 0.88 for its own masks, so that with SAM's own
         thresholds the two models would find next to nothing. The student's thresholds are
         calibrated on pictures that are not measured; these are chosen on such pictures too.
         """
-        rows: dict[tuple[Everything, str], list[tuple[object, ...]]] = {}
-        choices = [
-            self.settings.model_copy(update={"predicted_iou": predicted, "stability": steady})
-            for predicted, steady in product(_PREDICTED_IOUS, _STABILITIES)
-        ]
+        rows: dict[tuple[Everything, str], list[tuple[object, ...]]] = defaultdict(list)
         for asked in tuning:
-            self.tuned_on += 1
-            labels, candidates = self._teachers.classes(asked.labels), self.look(asked.image)
-            for choice in choices:
+            rivals, candidates = self._rivals(asked.labels), self.look(asked.image)
+            for predicted, steady in product(_PREDICTED_IOUS, _STABILITIES):
+                changed = {"predicted_iou": predicted, "stability": steady}
+                choice = self.settings.model_copy(update=changed)
                 found = candidates.choose(choice)
-                for name, rivals in self._rivals(labels).items():
-                    masks = name_segments(*found, rivals, labels=len(labels))
-                    judged = judge_texts(0, asked, masks=masks, presence=np.ones(len(masks)))
-                    rows.setdefault((choice, name), []).extend(judged)
+                for name, known in rivals.items():
+                    masks = name_segments(*found[:2], known, labels=len(asked.labels))
+                    presence = np.ones(len(masks))
+                    rows[choice, name] += judge_texts(0, asked, masks=masks, presence=presence)
         mious = {key: _miou(np.array(own, TEXT_ROW)) for key, own in rows.items()}
         return max(mious, key=mious.__getitem__, default=(self.settings, ""))[0]
 
@@ -257,17 +238,9 @@ class OwnClip:
         return torch.from_numpy(np.stack(found))
 
 
-def halves(model: SamClip) -> Teachers:
-    """A merged model's own two halves as two models."""
-    # Only here: it needs torch.
-    from benchmarks.teachers import Teachers
-
-    return Teachers(OwnClip(model), model)
-
-
 def by_two_models(
     model: SamClip,
-    tuning: Iterable[AskedPicture],
+    tuning: Sequence[AskedPicture],
     *,
     names: Sequence[str],
     run: Path | None,
@@ -277,8 +250,9 @@ def by_two_models(
 
     All `names` that will be asked are embedded now.
     """
-    from benchmarks.teachers import open_run
+    # Only here: it needs torch.
+    from benchmarks.teachers import Teachers, open_run
 
-    pair = open_run(run) if run else halves(model)
+    pair = open_run(run) if run else Teachers(OwnClip(model), model)
     pair.classes(names)
     return partial(TwoModels(pair, tuning).detect, most=most)

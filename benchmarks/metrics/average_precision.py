@@ -1,4 +1,4 @@
-"""Average precision of objects, by the sets' own evaluators; precision and recall at a score."""
+"""Average precision of objects, by the sets' own evaluators."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 Results = list[dict[str, Any]]
 """What was found: image_id, category_id, score, and segmentation or bbox, as COCO's results."""
@@ -34,53 +32,19 @@ def average_precision(
     """
     if by == "lvis":
         return _of_lvis(truth, results, ids, kind=kind)
-    evaluation = _evaluate(truth, results, ids, kind=kind)
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation.accumulate()
-        evaluation.summarize()
-    return dict(zip(_NAMES, map(_known, evaluation.stats[:6]), strict=True))
-
-
-def precision_and_recall(
-    truth: Path | dict[str, Any],
-    results: Results,
-    ids: Sequence[int],
-    *,
-    kind: Kind,
-    min_score: float,
-) -> dict[str, float | None]:
-    """Of the objects with a score from `min_score` on, matched at an IoU of 0.5, all pooled."""
-    kept = [each for each in results if each["score"] >= min_score]
-    evaluation = _evaluate(truth, kept, ids, kind=kind)
-    found = right = there = 0
-    for each in evaluation.evalImgs:
-        if each is not None and each["aRng"] == evaluation.params.areaRng[0]:
-            counted = ~np.asarray(each["dtIgnore"][0], bool)
-            found += int(counted.sum())
-            right += int((np.asarray(each["dtMatches"][0], bool) & counted).sum())
-            there += int((~np.asarray(each["gtIgnore"], bool)).sum())
-    return {
-        "precision": right / found if found else None,
-        "recall": right / there if there else None,
-    }
-
-
-def _evaluate(
-    truth: Path | dict[str, Any], results: Results, ids: Sequence[int], *, kind: Kind
-) -> Any:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):  # it reports by printing
-        coco, found = COCO(), COCO()
+        coco = COCO()
         coco.dataset = _read(truth)
         coco.createIndex()
-        if results:
-            found = coco.loadRes(copy.deepcopy(results))
-        evaluation = COCOeval(coco, found, kind)
+        evaluation = COCOeval(coco, coco.loadRes(copy.deepcopy(results)), kind)
         evaluation.params.imgIds = list(ids)
         evaluation.evaluate()
-    return evaluation
+        evaluation.accumulate()
+        evaluation.summarize()
+    return dict(zip(_NAMES, map(_known, evaluation.stats[:6]), strict=True))
 
 
 def _of_lvis(

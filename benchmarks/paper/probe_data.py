@@ -1,111 +1,64 @@
-"""What linear probes are trained, chosen and tested on: pictures and scenes, all square.
+"""What linear probes are trained, chosen and tested on: the middle squares of photographs.
 
-Of drawings these are training drawings, and held-out ones to test. Of photographs it is the middle
-square: a classifier is probed on pictures with one name as a whole, of the names that enough
-pictures have; a segmenter on pictures of sets that label everything, for the nouns that most of
-them show, where all else is background.
+A classifier is probed on pictures with one name as a whole, of the names that enough pictures have;
+a segmenter on pictures of sets that label everything, for the nouns that most of them show, where
+all else is background.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from benchmarks.public.files import by_turns, evenly
-from benchmarks.quality.dataset import ALL, Naming
-from benchmarks.quality.drawings import Drawings
 from benchmarks.quality.photographs import ValPhotographs, open_split
-from samclip_sdk.picture.masks import mask_to_box
-from training.composed.scenes import Scene
 from training.real.photograph_questions import concept_masks, read_photograph
 from training.real.photographs import Photographs
 
 LEAST_TRAIN, LEAST_TEST = 12, 2
 """Pictures that a name must have in the two splits to be told apart by a probe."""
 
-_TRAIN_PICTURES, _TRAIN_SCENES = 6, 4  # for each one that is tested
+_TIMES_PICTURES, _TIMES_SCENES = 6, 4  # that are trained on, for each one that is tested
 _MOST_NOUNS = 40
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """A picture with one label; its pixels are read each time, so as not to fill the memory."""
 
     read: Callable[[], np.ndarray]
     label: int
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Pictures that are named among `names`, and their right names: what a classifier is asked."""
+class Scene(NamedTuple):
+    """A picture uint8 [S,S,3], and the noun of each pixel, int64 [S,S]; the last is background.
 
-    names: Sequence[str]
-    examples: Sequence[Example]
-
-    def namings(self) -> list[Naming]:
-        """All of them."""
-        right = {i: frozenset([self.names[e.label]]) for i, e in enumerate(self.examples)}
-        return [Naming("probed", ALL, self.names, right)]
-
-    def read(self, picture: int) -> np.ndarray:
-        """Pixels, read now."""
-        return self.examples[picture].read()
-
-
-@dataclass(frozen=True)
-class ProbeData:
-    """Pictures to train on and to choose by, named among `names`; `test` asks about others.
-
-    `scenes` are to train on, to choose by and to test. `background` is the class of a pixel that is
-    of no noun; nouns come before it. A segmentation probe is trained on so many `patches` at most.
+    The nouns `unsure` may be there, too: their set does not say.
     """
 
-    pictures: tuple[Sequence[Example], Sequence[Example]]
+    image: np.ndarray
+    class_map: np.ndarray
+    unsure: np.ndarray
+
+
+class ProbeData(NamedTuple):
+    """Pictures and scenes to train on, to choose by and to test.
+
+    Pictures are told apart by `names`; scenes have so many `classes`, with the background.
+    """
+
+    pictures: Sequence[Sequence[Example]]
     names: Sequence[str]
-    test: Drawings | Examples
-    scenes: tuple[Sequence[Scene], Sequence[Scene], Sequence[Scene]]
-    background: int
-    patches: int
+    scenes: Sequence[Sequence[Scene]]
+    classes: int
 
 
-def probe_data(dataset: Drawings | ValPhotographs, *, size_px: int) -> ProbeData:
-    """Of whichever kind; photographs become squares of `size_px`."""
-    if isinstance(dataset, Drawings):
-        return _of_drawings(dataset)
-    return _of_photographs(dataset, size_px=size_px)
-
-
-def _of_drawings(heldout: Drawings) -> ProbeData:
-    if heldout.tuned_on is None:
-        raise ValueError(f"the drawings {heldout.split} come without training drawings")
-    train, validation = heldout.tuned_on.parted()
-    more = {"pictures": _TRAIN_PICTURES * heldout.pictures}
-    train = replace(train, **more, scenes=_TRAIN_SCENES * heldout.scenes)
-
-    def examples(drawings: Drawings) -> list[Example]:
-        first = len(drawings.corpus.labels)  # before them are the clean cut-outs
-        places = range(first, first + drawings.pictures)
-        return [Example(lambda n=n: drawings.read(n), drawings.label_of(n)) for n in places]
-
-    def scenes(drawings: Drawings) -> list[Scene]:
-        return [drawings.scene(place)[0] for place in drawings.masked()]
-
-    nouns = heldout.corpus.nouns
-    return ProbeData(
-        pictures=(examples(train), examples(validation)),
-        names=nouns,
-        test=heldout,
-        scenes=(scenes(train), scenes(validation), scenes(heldout)),
-        background=len(nouns),
-        patches=40_000,
-    )
-
-
-def _of_photographs(val: ValPhotographs, *, size_px: int) -> ProbeData:
+def probe_data(val: ValPhotographs, *, size_px: int) -> ProbeData:
+    """Of each split of the photographs, as squares of `size_px`."""
     others = (open_split(val.root, each) for each in ("train", "calibration"))
     splits = (*others, val.photographs)
     named = [_named(each) for each in splits]
@@ -116,31 +69,26 @@ def _of_photographs(val: ValPhotographs, *, size_px: int) -> ProbeData:
     )
     nouns = frequent_nouns(splits[0], _complete(splits[0]))
 
-    def squares(split: Photographs, own: dict[str, list[int]], times: int) -> list[Example]:
+    def read(split: Photographs, picture: int) -> np.ndarray:
+        return middle(read_photograph(split, picture), size_px=size_px)
+
+    def examples(split: Photographs, own: dict[str, list[int]], times: int) -> list[Example]:
         """One picture of each name before a second of any."""
-
-        def read(picture: int) -> np.ndarray:
-            return middle(read_photograph(split, picture), size_px=size_px)
-
-        found: Iterable[list[Example]] = (
-            [Example(lambda n=n: read(n), label) for n in own[name]]
+        found = by_turns(
+            [Example(partial(read, split, each), label) for each in own[name]]
             for label, name in enumerate(names)
         )
-        return by_turns(found)[: None if val.pictures is None else times * val.pictures]
+        return found[: None if val.pictures is None else times * val.pictures]
 
     def scenes(split: Photographs, times: int) -> list[Scene]:
-        limit = None if val.scenes is None else times * val.scenes
-        pictures = evenly(_complete(split), limit)
-        return [square_scene(split, each, nouns=nouns, size_px=size_px) for each in pictures]
+        chosen = evenly(_complete(split), None if val.scenes is None else times * val.scenes)
+        return [square_scene(split, each, nouns=nouns, size_px=size_px) for each in chosen]
 
-    trained, chosen, tested = map(squares, splits, named, (_TRAIN_PICTURES, 1, 1))
     return ProbeData(
-        pictures=(trained, chosen),
+        pictures=[*map(examples, splits, named, (_TIMES_PICTURES, 1, 1))],
         names=names,
-        test=Examples(names, tested),
-        scenes=tuple(map(scenes, splits, (_TRAIN_SCENES, 1, 1))),
-        background=len(nouns),
-        patches=10_000,  # with wide features and real names, more cost hours
+        scenes=[*map(scenes, splits, (_TIMES_SCENES, 1, 1))],
+        classes=len(nouns) + 1,
     )
 
 
@@ -165,22 +113,18 @@ def square_scene(
     What its set does not name, or names without a mask, may be there all the same.
     """
     found = {
-        name: middle(mask, size_px=size_px)
+        nouns.index(name): middle(mask, size_px=size_px)
         for name, mask in concept_masks(photographs, picture).items()
         if name in nouns
     }
-    known = {photographs.names[each] for each in photographs.absent(picture)} | found.keys()
+    class_map = np.full((size_px, size_px), len(nouns), np.int64)
     # Large ones first: what lies in or on another is painted over it.
-    shown = sorted((name for name in found if found[name].any()), key=lambda n: -found[n].sum())
-    masks = [found[name] for name in shown]
-    empty = np.zeros((size_px, size_px), bool)
-    return Scene(
-        middle(read_photograph(photographs, picture), size_px=size_px),
-        masks=np.stack([*masks, empty])[: len(masks)],
-        labels=np.array([nouns.index(name) for name in shown], np.int64),
-        boxes=np.array([mask_to_box(mask) for mask in masks], np.float32).reshape(-1, 4),
-        unlabelled=np.array([i for i, n in enumerate(nouns) if n not in known], np.int64),
-    )
+    for noun in sorted(found, key=lambda each: -found[each].sum()):
+        class_map[found[noun]] = noun
+    absent = {photographs.names[each] for each in photographs.absent(picture)}
+    unsure = [i for i, name in enumerate(nouns) if name not in absent and i not in found]
+    image = middle(read_photograph(photographs, picture), size_px=size_px)
+    return Scene(image, class_map, np.array(unsure, np.int64))
 
 
 def frequent_nouns(photographs: Photographs, pictures: Sequence[int]) -> list[str]:

@@ -22,14 +22,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.metrics.masks import Confusion, mean_iou
-from benchmarks.metrics.names import Rank
-from benchmarks.paper.probe_data import ProbeData, probe_data
+from benchmarks.metrics.names import rank_of_truth, top_k
+from benchmarks.paper.probe_data import ProbeData, Scene, probe_data
 from benchmarks.paper.run import Inputs
-from benchmarks.quality.measure import add_names
+from benchmarks.quality.dataset import ALL
 from benchmarks.suite import Measuring
 from samclip_sdk.bundle.manifest import PAD_COLOUR
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_config
 from samclip_sdk.picture.frame import letterbox
-from training.composed.scenes import Scene
 from training.teachers.classifier_clip import ClassifierClip
 from training.teachers.pretrained import OpenClip
 from training.teachers.small import ClipTeacher, SmallClip
@@ -39,6 +39,7 @@ STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)
 
 _ITERATIONS = 200  # of L-BFGS
 _BATCH = 16  # pictures
+_PATCHES = 10_000  # with wide features and real names, more cost hours
 _NEVER = -1e9
 
 
@@ -82,7 +83,7 @@ def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
     they are the tokens before the neck, which the CLIP head reads too, of CLIP the last map before
     it is pooled.
     """
-    shipped, clip = inputs.student(), inputs.pair.clip
+    shipped, clip = load_checkpoint(inputs.folder).requires_grad_(False), inputs.pair.clip
     large, student = shipped.config.segmentation_resolution, shipped.image_encoder
     clip_px = (clip.resolution, clip.resolution if isinstance(clip, OpenClip) else large)
     sam = None if inputs.sam_is_student else inputs.pair.stage0(seed=0).eval().image_encoder
@@ -97,61 +98,54 @@ def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
 
 def last_map(clip: ClipTeacher, images: Tensor) -> Tensor:
     """What a CLIP pools, [B,D,g,g], of pictures uint8 [B,3,S,S]."""
-    found: Tensor
     match clip:
         case ClassifierClip():
-            found = clip.head.features(clip.see(images))
+            return clip.head.features(clip.see(images))
         case SmallClip():
-            found = clip.visual.forward_features(clip.normalise(images))
+            return clip.visual.forward_features(clip.normalise(images))
         case OpenClip():
             seen = (images.float() - clip.mean) / clip.std
             maps = clip.model.visual.forward_intermediates(seen, 1, intermediates_only=True)
-            found = maps["image_intermediates"][-1]
-        case _:
-            raise TypeError(f"a {type(clip).__name__} tells of no map that could be probed")
-    return found
+            return maps["image_intermediates"][-1]
+    raise TypeError(f"a {type(clip).__name__} tells of no map that could be probed")
 
 
 def measure_probing(measured: Measuring, inputs: Inputs) -> None:
     """Trains and tests a classification and a segmentation probe on each backbone."""
-    size_px = inputs.student().config.segmentation_resolution
-    data = probe_data(inputs.dataset, size_px=size_px)
+    size_px = read_config(inputs.folder).segmentation_resolution
+    data, seed = probe_data(inputs.dataset, size_px=size_px), inputs.dataset.seed
     measured.settings["train_pictures"] = len(data.pictures[0])
     measured.settings["train_scenes"] = len(data.scenes[0])
     for backbone in measured.track(open_backbones(inputs), "probing"):
-        _measure(measured, inputs, backbone, data)
-
-
-def _measure(measured: Measuring, inputs: Inputs, backbone: Backbone, data: ProbeData) -> None:
-    classifier = train_classifier(backbone, data)
-    segmenter = train_segmenter(backbone, data, seed=inputs.seed)
-    tested = data.scenes[2]
-    maps = backbone.patches(scene.image for scene in tested)
-    ious = class_ious(segmenter, maps, scenes=tested, background=data.background)
-    who = f"probing: {backbone.name}"
-
-    def classify(names: Sequence[str]) -> Rank:
-        places = [data.names.index(each) for each in names]
-        return lambda image: classifier(backbone.pooled([image]))[0, places]
-
-    add_names(measured, data.test, classify, inputs.bootstrap, who=who)
-    measured.add(
-        who,
-        classification_px=backbone.classification_px,
-        classification_width=classifier.width,
-        classification_l2=classifier.l2,
-        segmentation_px=backbone.segmentation_px,
-        segmentation_width=segmenter.width,
-        segmentation_l2=segmenter.l2,
-        grid=maps.shape[1],
-        miou=mean_iou(ious),
-        background_iou=ious[data.background] or 0.0,
-    )
+        classifier = train_classifier(backbone, data)
+        segmenter = train_segmenter(backbone, data, seed=seed)
+        pictures, scenes = data.pictures[2], data.scenes[2]
+        scores = classifier(backbone.pooled(each.read() for each in pictures))
+        ranks = {
+            number: rank_of_truth(own, right=[each.label])
+            for number, (own, each) in enumerate(zip(scores, pictures, strict=True))
+        }
+        maps = backbone.patches(scene.image for scene in scenes)
+        ious = class_ious(segmenter, maps, scenes=scenes, classes=data.classes)
+        who, figures = f"probing: {backbone.name}", top_k(ranks, inputs.bootstrap)
+        measured.add(f"{who}: probed", ALL, n=len(ranks), names=len(data.names), **figures)
+        measured.add(
+            who,
+            classification_px=backbone.classification_px,
+            classification_width=classifier.width,
+            classification_l2=classifier.l2,
+            segmentation_px=backbone.segmentation_px,
+            segmentation_width=segmenter.width,
+            segmentation_l2=segmenter.l2,
+            grid=maps.shape[1],
+            miou=mean_iou(ious),
+            background_iou=ious[-1] or 0.0,
+        )
 
 
 def train_classifier(backbone: Backbone, data: ProbeData) -> LinearProbe:
     """A probe of pooled features; the penalty is the best on other pictures."""
-    train, validation = data.pictures
+    train, validation, _ = data.pictures
     truth, labels = (np.array([each.label for each in own]) for own in (validation, train))
     features = backbone.pooled(each.read() for each in validation)
 
@@ -168,32 +162,22 @@ def train_segmenter(backbone: Backbone, data: ProbeData, *, seed: int) -> Linear
     The penalty is the best on other scenes. Of more patches than may be, some are drawn by `seed`.
     """
     train, validation, _ = data.scenes
-    validation_maps = backbone.patches(scene.image for scene in validation)
-    features = backbone.patches(scene.image for scene in train)
-    grid, classes = features.shape[1], data.background + 1
-    truth = (class_map(scene, background=data.background) for scene in train)
-    shares = np.concatenate([label_shares(each, classes=classes, grid=grid) for each in truth])
+    other_maps, features = (
+        backbone.patches(each.image for each in own) for own in (validation, train)
+    )
+    how = {"classes": data.classes, "grid": features.shape[1]}
+    shares = np.concatenate([label_shares(each.class_map, **how) for each in train])
     features = features.reshape(len(shares), -1)
-    chosen = np.random.default_rng(seed).permutation(len(features))[: data.patches]
+    chosen = np.random.default_rng(seed).permutation(len(features))[:_PATCHES]
 
     def judge(probe: LinearProbe) -> float:
-        return mean_iou(
-            class_ious(probe, validation_maps, scenes=validation, background=data.background)
-        )
+        return mean_iou(class_ious(probe, other_maps, scenes=validation, classes=data.classes))
 
     return fit_best(features[chosen], shares[chosen], judge=judge)
 
 
-def class_map(scene: Scene, *, background: int) -> np.ndarray:
-    """The noun of each pixel, and `background` where none is: int64 [S,S]."""
-    named = np.full(scene.image.shape[:2], background, np.int64)
-    for mask, label in zip(scene.masks, scene.labels, strict=True):
-        named[mask] = label
-    return named
-
-
 def class_ious(
-    probe: LinearProbe, maps: np.ndarray, *, scenes: Sequence[Scene], background: int
+    probe: LinearProbe, maps: np.ndarray, *, scenes: Sequence[Scene], classes: int
 ) -> list[float | None]:
     """IoU of each class over all pixels of N scenes, of a backbone's maps of them, [N,g,g,D].
 
@@ -201,14 +185,13 @@ def class_ious(
     show without a mask is no answer in that scene. None is of a class that is in no scene and
     was never answered.
     """
-    confusion = Confusion(background + 1)
+    confusion = Confusion(classes)
     for scene, features in zip(scenes, maps, strict=True):
         logits = probe(features.reshape(-1, features.shape[-1]))
-        logits[:, np.setdiff1d(scene.unlabelled, scene.labels)] = _NEVER
+        logits[:, scene.unsure] = _NEVER
         cells = torch.from_numpy(logits).reshape(*features.shape[:2], -1).permute(2, 0, 1)
-        full = F.interpolate(cells[None], size=scene.image.shape[:2], mode="bilinear")[0]
-        truth = class_map(scene, background=background)
-        confusion.add(full.argmax(dim=0).numpy(), truth=truth)
+        full = F.interpolate(cells[None], size=scene.class_map.shape, mode="bilinear")[0]
+        confusion.add(full.argmax(dim=0).numpy(), truth=scene.class_map)
     return confusion.ious()
 
 

@@ -1,8 +1,7 @@
-"""The run that is measured: its teachers, its students, and what they are asked."""
+"""The run that is measured: teachers, student, and text to mask (tables 1, 2, 5 and 7)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,50 +10,38 @@ import numpy as np
 
 from benchmarks.intervals import Bootstrap
 from benchmarks.metrics.masks import OBJECT_ROW, prompt_figures
-from benchmarks.quality.drawings import Drawings
-from benchmarks.quality.measure import Classify, add_names, ask_masks
+from benchmarks.quality.measure import Classify, add_costs, add_names, add_texts, ask_masks
 from benchmarks.quality.photographs import ValPhotographs
+from benchmarks.quality.ways import two_heads
 from benchmarks.suite import Measuring
 from benchmarks.teachers import (
     Teachers,
-    behind_api,
     by_logits,
     find_pair,
     find_students,
     give_embeddings,
     open_teachers,
 )
+from benchmarks.two_models import TwoModels
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.errors import BundleError
-from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.modeling.checkpoint import load_checkpoint
 from training.calibrate import CALIBRATION_NAME
 from training.errors import TrainingError
 from training.teachers.photograph_pair import PARTS, PhotographPair
 from training.teachers.teacher_pair import WEIGHTS_NAME, Pair
 
-_TEACHERS = ("clip_teacher", *PARTS)
-
 
 @dataclass(frozen=True)
 class Inputs:
-    """A run, RUNS/CONFIG; the last of its `students` is the one that ships.
+    """The student of a run, in its `folder`, its teachers, and what they are asked.
 
-    Its weights are loaded when they are first needed. Short trainings are of so many `steps`.
+    Weights are loaded when they are first needed.
     """
 
-    run: Path
+    folder: Path
     pair: Pair
-    students: tuple[str, ...]
-    dataset: Drawings | ValPhotographs
-    steps: int
-    seed: int = 0
-
-    @property
-    def shipped(self) -> str:
-        """The stage of the student that is measured."""
-        return self.students[-1]
+    dataset: ValPhotographs
 
     @property
     def sam_is_student(self) -> bool:
@@ -66,52 +53,28 @@ class Inputs:
         """Both teachers, SAM and CLIP's text tower behind the public API."""
         return open_teachers(self.pair)
 
-    @cached_property
-    def names(self) -> list[str]:
-        """All names that pictures are named among, each once."""
-        namings = self.dataset.namings()
-        return list(dict.fromkeys(name for naming in namings for name in naming.names))
-
     @property
     def bootstrap(self) -> Bootstrap:
         """What intervals are made by."""
-        return Bootstrap(seed=self.seed)
+        return Bootstrap(seed=self.dataset.seed)
 
-    def student(self, stage: str | None = None) -> SamClipModel:
-        """The student as a stage left it, or the last, in eval mode and without gradients."""
-        return load_checkpoint(self.run / (stage or self.shipped)).requires_grad_(False)
-
-    def behind_api(self, student: SamClipModel, *, classification_px: int | None = None) -> SamClip:
-        """Puts a student behind the public API; it knows the names from the CLIP teacher.
-
-        Its text encoder is the CLIP teacher's, so that the embeddings are its own.
-        """
-        model = behind_api(
-            student, classification_px=classification_px, tokenizer=self.pair.tokenizer
-        )
-        give_embeddings(model, self.names, self.teachers.classes(self.names))
-        return model
-
-    def calibrated(self) -> SamClip:
-        """The student that ships, with the thresholds of its checkpoint."""
-        folder = self.run / self.shipped
-        if not (folder / CALIBRATION_NAME).is_file():
-            raise BundleError(
-                f"{folder} has no {CALIBRATION_NAME}, without which it cannot tell absent labels: "
-                f"run `python -m training calibrate --runs {folder.parent.parent}` first"
-            )
-        student = SamClip.load("torch", model=folder)
-        give_embeddings(student, self.names, self.teachers.classes(self.names))
+    @cached_property
+    def student(self) -> SamClip:
+        """The student, which knows all names from the CLIP teacher: they share a text encoder."""
+        student = SamClip.load("torch", model=self.folder)
+        namings = self.dataset.namings()
+        names = list(dict.fromkeys(name for naming in namings for name in naming.names))
+        give_embeddings(student, names, self.teachers.classes(names))
         return student
 
-    def weights(self, *students: str) -> dict[str, str]:
-        """The first 16 digits of the sha256 of the weights of teachers and students.
+    def weights(self) -> dict[str, str]:
+        """The first 16 digits of the sha256 of the weights of teachers and student.
 
         Of those that the run has: foundation models are none of its folders.
         """
-        paths = {name: self.run / name / WEIGHTS_NAME for name in (*_TEACHERS, *students)}
-        found = {name: path for name, path in paths.items() if path.is_file()}
-        return {name: file_sha256(path)[:16] for name, path in found.items()}
+        names = ("clip_teacher", *PARTS, self.folder.name)
+        paths = {name: self.folder.parent / name / WEIGHTS_NAME for name in names}
+        return {name: file_sha256(path)[:16] for name, path in paths.items() if path.is_file()}
 
     def add_names(self, measured: Measuring, classify: Classify, *, who: str) -> None:
         """How well pictures are named."""
@@ -124,29 +87,41 @@ class Inputs:
         figures = prompt_figures(table, self.bootstrap)
         measured.add(f"{who}: prompts", self.dataset.split, n=len(table), **figures)
 
-    def add_skills(self, measured: Measuring, student: SamClipModel, *, who: str) -> None:
-        """What a student knows of both teachers' skills, at its own resolutions."""
-        model = self.behind_api(student)
-        self.add_names(measured, partial(by_logits, model), who=who)
-        self.add_prompts(measured, model, who=who)
 
-
-def choose_students(run: Path, *, student: str | None) -> Sequence[str]:
-    """The stages of a run up to the student that ships; the last if nobody says which."""
+def open_inputs(run: Path, dataset: ValPhotographs, *, student: str | None = None) -> Inputs:
+    """Finds the student of a run, the last one if nobody says which, and its teachers."""
     there = find_students(run)
     if student is not None and student not in there:
         raise TrainingError(f"{run / student} holds no merged model: there are {', '.join(there)}")
-    return there if student is None else there[: there.index(student) + 1]
+    chosen = student or there[-1]
+    return Inputs(run / chosen, find_pair(run, student=chosen), dataset)
 
 
-def open_inputs(
-    run: Path,
-    dataset: Drawings | ValPhotographs,
-    *,
-    students: Sequence[str],
-    steps: int,
-    seed: int,
-) -> Inputs:
-    """Reads of what teachers the last student was made."""
-    pair = find_pair(run, student=students[-1])
-    return Inputs(run, pair, tuple(students), dataset, steps, seed)
+def measure_teachers(measured: Measuring, inputs: Inputs) -> None:
+    """Measures both teachers and the student that was merged of them (table 1)."""
+    teachers, student = inputs.teachers, inputs.student
+    inputs.add_names(measured, teachers.rank, who="teachers: clip_teacher")
+    if not inputs.sam_is_student:
+        inputs.add_prompts(measured, teachers.sam, who="teachers: sam_teacher")
+    inputs.add_names(measured, partial(by_logits, student), who="teachers: student")
+    inputs.add_prompts(measured, student, who="teachers: student")
+
+
+def measure_text_to_mask(measured: Measuring, inputs: Inputs) -> None:
+    """One model with one head, with both, and two models in a row (tables 2, 5 and 7).
+
+    All are asked for the same labels, present and absent ones, of the same pictures.
+    """
+    if not (inputs.folder / CALIBRATION_NAME).is_file():
+        raise BundleError(
+            f"{inputs.folder} has no {CALIBRATION_NAME}, without which it cannot tell absent "
+            f"labels: run `python -m training calibrate --runs {inputs.folder.parent.parent}` first"
+        )
+    student, dataset = inputs.student, inputs.dataset
+    two = TwoModels(inputs.teachers, dataset.tuning())
+    how = {"ways": two_heads(student), "pipeline": two, "doing": "text-to-mask"}
+    found = ask_masks(measured, student, dataset, **how)
+    threshold = student.manifest.calibration.presence_threshold
+    add_texts(measured, found, inputs.bootstrap, threshold=threshold)
+    add_costs(measured, found, split=dataset.split)
+    measured.settings |= {"everything": two.settings.model_dump(), "tuned_on": two.tuned_on}

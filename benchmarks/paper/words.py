@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks.table import Part, Row, Table
 
-PARTS = ("teachers", "text_to_mask", "probing", "resolutions", "wise_ft", "lambdas")
+SUITE = "paper_photographs"
+PARTS = ("teachers", "text_to_mask", "probing")
 
 METHODS = {
     "two_models": "two models: SAM everything + CLIP",
@@ -13,15 +14,12 @@ METHODS = {
     "both_heads": "one model, both heads",
 }
 BACKBONES = {"sam_teacher": "SAM teacher", "clip_teacher": "CLIP teacher", "student": "student"}
-KINDS: dict[str, tuple[str, str]] = {
-    "composed": ("composed pictures", "composed"),
-    "clean": ("cut-outs over plain grey", "plain grey"),
-    "all names": ("the sets' names", "the sets' names"),
-    "imagenet": ("ImageNet's names", "ImageNet's names"),
-    "probed": ("the probe's names", "the probe's names"),
+KINDS = {
+    "all names": "the sets' names",
+    "imagenet": "ImageNet's names",
+    "probed": "the probe's names",
 }
-"""What is named -> in words of a row, and in those of a head of a column. The first of those that
-were measured is what charts show."""
+"""What is named, in words."""
 
 
 def part_of(table: Table, name: str) -> Part | None:
@@ -32,10 +30,5 @@ def part_of(table: Table, name: str) -> Part | None:
 
 def names_of(part: Part, who: str) -> dict[str, dict[str, Row]]:
     """The figures of each kind of names that someone was asked for, in the order of `KINDS`."""
-    found = {}
-    for kind in KINDS:
-        subject = f"{who}: {kind}"
-        splits = part.splits(subject, "top1")
-        if splits:
-            found[kind] = part.metrics(subject, splits[0])
-    return found
+    every = {kind: part.metrics(f"{who}: {kind}", "all") for kind in KINDS}
+    return {kind: found for kind, found in every.items() if "top1" in found}

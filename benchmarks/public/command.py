@@ -10,8 +10,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from benchmarks.public import detection, saco, whole_pictures
+from benchmarks.public.detection import by_one_model
 from benchmarks.public.files import take
-from benchmarks.public.segmentation import SEMANTIC, load_at, measure_segmentation
+from benchmarks.public.segmentation import (
+    SEMANTIC,
+    SemanticSet,
+    load_at,
+    measure_segmentation,
+)
 from benchmarks.suite import Measuring, ModelName, Runtime
 from benchmarks.two_models import by_two_models
 from samclip_sdk import SamClip
@@ -33,7 +39,7 @@ _GATED = SEMANTIC.keys() | detection.DETECTION.keys() | saco.PHRASES.keys()
 _OPTIONS = {
     "heads": SEMANTIC.keys(),
     "presence-threshold": _GATED,
-    "min-score": detection.DETECTION.keys() | saco.PHRASES.keys(),
+    "min-score": saco.PHRASES.keys(),
     "two-models": {"photographs"},
     "teachers": {"photographs"},
     "boxes": set(detection.INSTANCES),
@@ -44,9 +50,7 @@ Heads = Annotated[Literal["clip_head", "both_heads", "all"], typer.Option(help="
 Threshold = Annotated[
     float | None, typer.Option(help="below it a label or an object is left out", min=0, max=1)
 ]
-MinScore = Annotated[
-    float | None, typer.Option(help="of objects: precision and recall from it on", min=0, max=1)
-]
+MinScore = Annotated[float, typer.Option(help="of objects: below it one is dropped", min=0, max=1)]
 TwoModels = Annotated[
     bool, typer.Option("--two-models", help="photographs: a SAM and a CLIP in a row, too")
 ]
@@ -65,7 +69,7 @@ def evaluate(
     boxes: Annotated[Path | None, typer.Option(help="a detector's COCO results")] = None,
     heads: Heads = "all",
     presence_threshold: Threshold = None,
-    min_score: MinScore = None,
+    min_score: MinScore = 0.0,
     two_models: TwoModels = False,
     teachers: Teachers = None,
     model: ModelName = DEFAULT_MODEL,
@@ -80,71 +84,50 @@ def evaluate(
     all are measured. Instances are mAP of what the model finds by the names of the categories, or
     of its masks of a detector's boxes; SA-Co's are cgF1. Thresholds are else the calibrated ones.
     """
-    name = dataset.value
+    name, cut = dataset.value, min_score or None
     given = {"heads": None if heads == "all" else heads, "boxes": boxes, "teachers": teachers}
     given |= {"presence-threshold": presence_threshold, "two-models": two_models or None}
-    _check(
-        name,
-        {key for key, value in (given | {"min-score": min_score}).items() if value is not None},
-    )
+    _check(name, {key for key, value in (given | {"min-score": cut}).items() if value is not None})
     # The set is read before the model: that fails soonest.
     data = SETS[name](root) if boxes is None else SETS[name](root, boxes=boxes)
     data = take(data, limit=limit, source=root)
-    chosen = {"model": model, "precision": precision}
     if name in SEMANTIC:
-        samclip, head = load_at(runtime, **chosen)
-        measured.of(samclip)
-        asked = {
-            "clip_head": None if heads == "both_heads" else head,
-            "both_heads": None if heads == "clip_head" else samclip,
-        }
-        more = {"name": name, "presence_threshold": presence_threshold}
-        measure_segmentation(measured, data, **asked, **more)
-        return
-    samclip = SamClip.load(runtime, **chosen)
+        samclip, head = load_at(runtime, model=model, precision=precision)
+    else:
+        samclip = SamClip.load(runtime, model=model, precision=precision)
     measured.of(samclip)
-    gate = {"threshold": presence_threshold, "min_score": min_score}
-    _measure(measured, samclip, data, name=name, **gate)
-    if two_models:
-        # Only here: photographs are read with torch.
-        from benchmarks.quality.photographs import tuning_pictures
-
-        tuning, names = tuning_pictures(root, seed=0), [*data.names.values()]
-        rival = by_two_models(samclip, tuning, names=names, run=teachers, most=data.most)
-        subject = f"{name}: two_models"
-        asked = {"subject": subject, "min_score": min_score}
-        detection.measure_detection(measured, rival, data, **asked)
-
-
-def _measure(
-    measured: Measuring,
-    samclip: SamClip,
-    data: Any,
-    *,
-    name: str,
-    threshold: float | None,
-    min_score: float | None,
-) -> None:
-    """By the protocol of the kind of set."""
+    gate = samclip.manifest.calibration.presence_threshold
+    gate = gate if presence_threshold is None else presence_threshold
+    if name in _GATED and boxes is None:
+        measured.settings |= {"presence_threshold": gate}
     match data:
+        case SemanticSet():
+            asked = {
+                "clip_head": None if heads == "both_heads" else head,
+                "both_heads": None if heads == "clip_head" else samclip,
+            }
+            measure_segmentation(measured, data, **asked, name=name, threshold=gate)
         case whole_pictures.LabelledPictures():
             whole_pictures.measure_accuracy(measured, samclip, data, name=name)
         case whole_pictures.CaptionedPictures():
             whole_pictures.measure_retrieval(measured, samclip, data, name=name)
         case saco.PhrasedPictures():
-            asked = {"threshold": threshold, "min_score": min_score or 0.0}
+            asked = {"threshold": gate, "min_score": min_score}
             saco.measure_phrases(measured, samclip, data, name=name, **asked)
         case detection.DetectedPictures(boxes=dict()):
             subject = f"{name}: from boxes"
             detection.measure_instances(measured, samclip, data, subject=subject)
         case detection.DetectedPictures():
-            own = samclip.manifest.calibration.presence_threshold
-            gate = own if threshold is None else threshold
-            measured.settings |= {"presence_threshold": gate}
             names, most = [*data.names.values()], data.most
-            detect = detection.by_one_model(samclip, names, most=most, threshold=gate)
-            asked = {"subject": f"{name}: one_model", "min_score": min_score}
-            detection.measure_detection(measured, detect, data, **asked)
+            detect = {"one_model": by_one_model(samclip, names, most=most, threshold=gate)}
+            if two_models:
+                # Only here: photographs are read with torch.
+                from benchmarks.quality.photographs import tuning_pictures
+
+                tuning, asked = tuning_pictures(root, seed=0), {"run": teachers, "most": most}
+                detect["two_models"] = by_two_models(samclip, tuning, names=names, **asked)
+            for who, each in detect.items():
+                detection.measure_detection(measured, each, data, subject=f"{name}: {who}")
 
 
 def _check(dataset: str, given: set[str]) -> None:
@@ -152,7 +135,7 @@ def _check(dataset: str, given: set[str]) -> None:
     for option in sorted(given):
         if dataset not in _OPTIONS[option]:
             raise ValueError(f"--{option} is not of {dataset}")
-    if "boxes" in given and given & {"presence-threshold", "min-score"}:
-        raise ValueError("--boxes goes without --presence-threshold and --min-score")
+    if {"boxes", "presence-threshold"} <= given:
+        raise ValueError("--boxes goes without --presence-threshold")
     if "teachers" in given and "two-models" not in given:
         raise ValueError("--teachers needs --two-models")

@@ -17,16 +17,10 @@ from typing import Any
 import numpy as np
 from pydantic import FiniteFloat
 
-from benchmarks.metrics.average_precision import (
-    LVIS_MOST,
-    By,
-    Results,
-    average_precision,
-    precision_and_recall,
-)
+from benchmarks.metrics.average_precision import LVIS_MOST, By, Results, average_precision
 from benchmarks.public import files
-from benchmarks.suite import Measuring
-from benchmarks.two_models import Detect, Found, timed
+from benchmarks.suite import Measuring, timed
+from benchmarks.two_models import Detect, Found
 from samclip_sdk import SamClip
 from samclip_sdk.picture.masks import mask_to_rle
 from samclip_sdk.picture.packed_masks import PackedMask
@@ -159,17 +153,9 @@ def by_one_model(model: SamClip, names: Sequence[str], *, most: int, threshold: 
 
 
 def measure_detection(
-    measured: Measuring,
-    detect: Detect,
-    data: DetectedPictures,
-    *,
-    subject: str,
-    min_score: float | None = None,
+    measured: Measuring, detect: Detect, data: DetectedPictures, *, subject: str
 ) -> None:
-    """Asks every picture, and has masks and boxes judged by the set's own evaluator.
-
-    With `min_score`, precision and recall of the objects from that score on stand beside.
-    """
+    """Asks every picture, and has masks and boxes judged by the set's own evaluator."""
     results: dict[str, Results] = {"segm": [], "bbox": []}
     took = []
     for image_id, path, categories in measured.track(data.pictures, subject):
@@ -192,9 +178,6 @@ def measure_detection(
     measured.add(subject, n=len(ids), milliseconds=round(float(np.mean(took)), 1), **figures)
     for kind, split in (("segm", "masks"), ("bbox", "boxes")):
         judged = average_precision(data.truth, results[kind], ids, by=data.by, kind=kind)
-        if min_score is not None:
-            given = (data.truth, results[kind], ids)
-            judged |= precision_and_recall(*given, kind=kind, min_score=min_score)
         measured.add(subject, split, n=len(ids), **judged)
 
 

@@ -15,8 +15,7 @@ from pycocotools import mask as coco_masks
 
 from benchmarks.metrics.cgf1 import Rle, cgf1, judge
 from benchmarks.public import files
-from benchmarks.suite import Measuring
-from benchmarks.two_models import timed
+from benchmarks.suite import Measuring, timed
 from samclip_sdk import SamClip
 from samclip_sdk.picture.masks import mask_to_rle
 
@@ -94,17 +93,15 @@ def measure_phrases(
     data: PhrasedPictures,
     *,
     name: str,
-    threshold: float | None = None,
+    threshold: float,
     min_score: float = 0.0,
 ) -> None:
     """Looks for the objects of each phrase, and counts those with a score of `min_score` or more.
 
     SA-Co counts a prediction from .5 on, for SAM 3's scores are calibrated to that. Here a phrase
-    is gated by its presence `threshold`, by default the calibrated one.
+    is gated by its presence `threshold`.
     """
-    if threshold is None:
-        threshold = model.manifest.calibration.presence_threshold
-    measured.settings |= {"presence_threshold": threshold, "min_score": min_score}
+    measured.settings |= {"min_score": min_score}
     judged, took, last, image = [], [], None, None
     for number, path, phrase in measured.track(data.pictures, name):
         if last != path:  # a picture has many phrases, one after the other

@@ -6,6 +6,7 @@ import copy
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,6 @@ Pairs = tuple[tuple[Path, Path], ...]
 IGNORED = -1
 """In a truth: a pixel that is not judged. Labels are 0 to K-1, and K is the background."""
 
-_IMAGES = ("val2017", "images/val2017")
 _VOID = 255
 _CITYSCAPES_IDS = 34
 _NEVER = -2  # a value that the set does not have: another set, or another layout
@@ -121,7 +121,7 @@ def read_cityscapes(root: Path) -> SemanticSet:
 def read_coco_stuff(root: Path) -> SemanticSet:
     """Reads COCO-Stuff's val2017: 171 labels, stored as COCO's category id less 1."""
     places = ("stuffthingmaps", "stuffthingmaps_trainval2017", "annotations")
-    images = files.find(root, *_IMAGES)
+    images = files.find(root, "val2017", "images/val2017")
     masks = files.find(root, *(f"{place}/val2017" for place in places))
     names = _stuff_names()
     values = {value: index for index, value in enumerate(names)} | {_VOID: IGNORED}
@@ -140,28 +140,6 @@ def read_coco_object(root: Path) -> SemanticSet:
     return replace(read_coco_stuff(root), labels=labels, background=True, read_truth=read_truth)
 
 
-def read_coco_panoptic(root: Path) -> SemanticSet:
-    """Reads `panoptic_val2017.json` and its PNGs, whose segment id is R + 256 G + 65536 B."""
-    path = files.find(root, "annotations/panoptic_val2017.json", "panoptic_val2017.json")
-    row = files.shape(file_name=str, segments_info=list[files.shape(id=int, category_id=int)])
-    panoptic = files.shape(annotations=list[row], categories=files.CATEGORIES)
-    content = files.read_annotations(path, panoptic)
-    images = files.find(root, *_IMAGES)
-    masks = files.find(root, "annotations/panoptic_val2017", "panoptic_val2017")
-    categories = sorted(content.categories, key=lambda each: each.id)
-    index = {each.id: place for place, each in enumerate(categories)}
-    segments = {
-        each.file_name: {part.id: index.get(part.category_id) for part in each.segments_info}
-        for each in content.annotations
-    }
-    pictures = (images / Path(name).with_suffix(".jpg") for name in sorted(segments))
-    return SemanticSet(
-        files.distinct((spoken(each.name) for each in categories), source=path),
-        _with_masks(pictures, masks=masks),
-        lambda mask: _panoptic_truth(mask, segments=segments[mask.name]),
-    )
-
-
 SEMANTIC: dict[str, Callable[[Path], SemanticSet]] = {
     "pascal-voc": read_pascal_voc,
     "pascal-voc-20": read_pascal_voc_20,
@@ -171,38 +149,16 @@ SEMANTIC: dict[str, Callable[[Path], SemanticSet]] = {
     "ade20k": read_ade20k,
     "coco-stuff": read_coco_stuff,
     "coco-object": read_coco_object,
-    "coco-panoptic": read_coco_panoptic,
 }
-"""Set -> what reads it from its folder."""
+"""Set -> what reads it from its folder.
 
-EIGHT = (
-    "pascal-voc",
-    "pascal-context-60",
-    "coco-object",
-    "pascal-voc-20",
-    "pascal-context",
-    "coco-stuff",
-    "cityscapes",
-    "ade20k",
-)
-"""The sets whose mean open-vocabulary segmentation is told by: three with a background, then five
-without."""
+Open-vocabulary segmentation is told by the mean of these eight: three have a background."""
 
 
 def spoken(name: str) -> str:
-    """A COCO category as words: "wall-brick" is a brick wall, "tree-merged" a tree."""
-    plain = re.sub(r"(-other|-stuff|-merged)+$", "", name)
+    """A COCO category as words: "wall-brick" is a brick wall."""
+    plain = re.sub(r"(-other|-stuff)+$", "", name)
     return _MATERIAL.sub(r"\2 \1", plain).replace("-", " ")
-
-
-def _panoptic_truth(mask: Path, *, segments: dict[int, int | None]) -> Truth:
-    red, green, blue = np.moveaxis(files.read_pixels(mask).astype(np.int64), -1, 0)
-    ids, places = np.unique(red + 256 * green + 65536 * blue, return_inverse=True)
-    values = [(segments | {0: IGNORED}).get(each) for each in ids.tolist()]
-    if None in values:
-        unknown = ids[values.index(None)]
-        raise files.DatasetError(f"{mask} has the segment {unknown}, whose category is not told")
-    return np.array(values, np.int16)[places.reshape(red.shape)]
 
 
 def _from_one(labels: int, *, zero: int) -> Callable[[Path], Truth]:
@@ -231,9 +187,6 @@ def _with_masks(pictures: Iterable[Path], *, masks: Path) -> Pairs:
     return tuple((picture, masks / f"{picture.stem}.png") for picture in pictures)
 
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.int16]]
-"""A picture, uint8 RGB [H,W,3], to the label of each pixel, int16 [H,W]; K is none of the K."""
-
 HEAD_RESOLUTION_PX = 448
 """Of the paper's figures for the CLIP head alone."""
 
@@ -245,71 +198,64 @@ def measure_segmentation(
     name: str,
     clip_head: SamClip | None,
     both_heads: SamClip | None,
-    presence_threshold: float | None = None,
+    threshold: float,
 ) -> None:
     """Measures each of the two settings for which a model is given, one after the other.
 
     Below its calibrated threshold the CLIP head says background, in a set that has one. Below
-    `presence_threshold`, 0..1, by default the calibrated one too, both heads count a label as
-    absent. With 0 every label is drawn and every pixel takes the highest, as the paper words it, at
-    the price of a full-size mask for each label.
+    `threshold`, 0..1, both heads count a label as absent. With 0 every label is drawn and every
+    pixel takes the highest, as the paper words it, at the price of a full-size mask for each label.
     """
     if clip_head is not None:
-        threshold = clip_head.manifest.calibration.head_only_threshold if data.background else None
-        predict = ask_clip_head(clip_head, data.labels, background_threshold=threshold)
-        measured.settings |= {"background_threshold": threshold}
+        least = clip_head.manifest.calibration.head_only_threshold if data.background else None
+        measured.settings |= {"background_threshold": least}
+        predict = partial(_ask_clip_head, clip_head, data.labels, least)
         _judge(measured, predict, data, clip_head, subject=f"{name}: clip_head")
     if both_heads is not None:
-        present = both_heads.manifest.calibration.presence_threshold
-        present = present if presence_threshold is None else presence_threshold
-        measured.settings |= {"presence_threshold": present}
-        predict = ask_both_heads(both_heads, data, threshold=present)
+        predict = partial(_ask_both_heads, both_heads, data, threshold)
         _judge(measured, predict, data, both_heads, subject=f"{name}: both_heads")
 
 
-def ask_both_heads(model: SamClip, data: SemanticSet, *, threshold: float) -> Predict:
-    """Both heads, at full resolution (paper section 4.4), as `segment_text` joins them."""
+def _ask_both_heads(
+    model: SamClip, data: SemanticSet, threshold: float, pixels: NDArray[np.uint8]
+) -> NDArray[np.int16]:
+    """The label of each pixel, K for none, by both heads at full resolution (paper section 4.4)."""
     # Without a background, every pixel takes the highest of the labels that are present.
     lowest = None if data.background else float(np.finfo(np.float32).min)
     asked = {"threshold": threshold, "mask_threshold": lowest}
-
-    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.int16]:
-        found = model.segment_text(pixels, data.labels, **asked).class_map
-        return np.where(found < 0, np.int16(len(data.labels)), found)
-
-    return predict
+    found = model.segment_text(pixels, data.labels, **asked).class_map
+    return np.where(found < 0, np.int16(len(data.labels)), found)
 
 
-def ask_clip_head(
-    model: SamClip, labels: Sequence[str], *, background_threshold: float | None
-) -> Predict:
+def _ask_clip_head(
+    model: SamClip, labels: Sequence[str], least: float | None, pixels: NDArray[np.uint8]
+) -> NDArray[np.int16]:
     """The CLIP head alone (paper section 4.2): the highest upscaled logit of each pixel.
 
     The picture is squeezed into the square input, as in the paper, and each label's logits are
-    upscaled linearly to the picture, one label at a time. The best must exceed the threshold.
+    upscaled linearly to the picture, one label at a time. The best must exceed the least score.
     """
     side = model.manifest.tasks.segmentation.resolution
-    lowest = -math.inf
-    if background_threshold is not None:
-        lowest = math.log(background_threshold / (1 - background_threshold))
-
-    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.int16]:
-        squeezed = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR)
-        # The highest threshold: no label's own mask is needed, only the maps are.
-        maps = model.segment_text(squeezed, labels, refine=False, threshold=1.0).asked.score_maps
-        answer = np.full(pixels.shape[:2], len(labels), np.int16)
-        best = np.full(pixels.shape[:2], lowest, np.float32)
-        for index, scores in enumerate(maps):
-            logits = cv2.resize(scores, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-            answer[logits > best] = index
-            np.maximum(best, logits, out=best)
-        return answer
-
-    return predict
+    squeezed = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR)
+    # The highest threshold: no label's own mask is needed, only the maps are.
+    maps = model.segment_text(squeezed, labels, refine=False, threshold=1.0).asked.score_maps
+    answer = np.full(pixels.shape[:2], len(labels), np.int16)
+    lowest = -math.inf if least is None else math.log(least / (1 - least))
+    best = np.full(pixels.shape[:2], lowest, np.float32)
+    for index, scores in enumerate(maps):
+        logits = cv2.resize(scores, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        answer[logits > best] = index
+        np.maximum(best, logits, out=best)
+    return answer
 
 
 def _judge(
-    measured: Measuring, predict: Predict, data: SemanticSet, model: SamClip, *, subject: str
+    measured: Measuring,
+    predict: Callable[[NDArray[np.uint8]], NDArray[np.int16]],
+    data: SemanticSet,
+    model: SamClip,
+    *,
+    subject: str,
 ) -> None:
     """Compares every picture: mIoU, the IoU of each class, and pixels that got no label."""
     confusion = Confusion(len(data.labels) + 1)
@@ -344,22 +290,20 @@ def load_at(
 ) -> tuple[SamClip, SamClip]:
     """Loads a model as `SamClip.load` does, and the same for its CLIP head alone.
 
-    The second one runs at the paper's resolution if the model is a larger one and runs at it, else
-    at the model's own.
+    The second one runs at the paper's resolution if the model is a larger one and runs at it: a
+    bundle that has the graphs, or a checkpoint that can.
     """
     source = open_source(runtime, model=model, precision=precision)
-    own = source.manifest.tasks.segmentation.resolution
-    resolution_px = at_most_px if at_most_px < own and _runs_at(source, at_most_px) else own
-    return SamClip(source), SamClip(source_at(source, resolution_px=resolution_px))
-
-
-def _runs_at(source: ModelSource, resolution_px: int) -> bool:
-    """Whether a bundle has the graphs for it, or a checkpoint can run at it."""
-    if isinstance(source.manifest, Manifest):
-        parts = ("image_encoder", "clip_head")
-        return all(graph_key(part, resolution_px) in source.manifest.graphs for part in parts)
-    try:
-        source.manifest.model.check_resolution(resolution_px)
-    except ValueError:
-        return False
-    return True
+    manifest, head = source.manifest, source
+    if at_most_px < manifest.tasks.segmentation.resolution:
+        if isinstance(manifest, Manifest):
+            parts = ("image_encoder", "clip_head")
+            runs = all(graph_key(part, at_most_px) in manifest.graphs for part in parts)
+        else:
+            runs = False
+            with suppress(ValueError):
+                manifest.model.check_resolution(at_most_px)
+                runs = True
+        if runs:
+            head = source_at(source, resolution_px=at_most_px)
+    return SamClip(source), SamClip(head)

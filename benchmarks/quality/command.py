@@ -6,24 +6,35 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.charts import encode_figure, new_figure
+from benchmarks.charts import draw_curve, encode_figure, new_figure
 from benchmarks.intervals import Bootstrap
 from benchmarks.pages import RECORDS, ROOT
-from benchmarks.quality.charts import draw_curve
 from benchmarks.quality.dataset import ALL, Dataset
 from benchmarks.quality.drawings import UNSEEN, load_drawings
 from benchmarks.quality.floor import NearestCutout
-from benchmarks.quality.measure import add_costs, add_names, add_prompts, add_texts, ask_masks
+from benchmarks.quality.measure import (
+    Classify,
+    add_costs,
+    add_names,
+    add_prompts,
+    add_texts,
+    ask_masks,
+)
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from benchmarks.table import read_table
+from benchmarks.two_models import TwoModels
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.system.atomic_file import atomic_file
+from training.composed.scenes import clean_picture
+
+if TYPE_CHECKING:
+    from benchmarks.quality.photographs import ValPhotographs
 
 SHEET_PICTURES = 24
 
@@ -80,44 +91,28 @@ def quality(
     """
     samclip = SamClip.load(runtime, model=model)
     measured.of(samclip)
-    asked = {"limit": limit, "seed": seed}
     if held_out_sets is not None:
-        _on_held_out_sets(measured, samclip, root=held_out_sets, **asked)
+        _on_held_out_sets(measured, samclip, root=held_out_sets, limit=limit, seed=seed)
     elif photographs is not None:
-        more = {"folder": folder, "sheet": sheet, "teachers": teachers}
-        _on_photographs(measured, samclip, root=photographs, **asked, **more)
+        # Only here: photographs are read with torch, which drawings do not need.
+        from benchmarks.quality.photographs import ValPhotographs
+
+        dataset = ValPhotographs(photographs, seed, limit, limit, folder)
+        _on_photographs(measured, samclip, dataset, teachers=teachers, sheet=sheet)
     else:
-        size = {"nouns": nouns or _taught(samclip), "size_px": _SIZE_PX}
-        size |= {"pictures": pictures, "scenes": scenes}
+        # A bundle quotes the checkpoint that it was exported from.
+        told = samclip.manifest.provenance
+        taught = nouns or int(told.get("checkpoint", told).get("nouns", _NOUNS))
+        size = {"nouns": taught, "size_px": _SIZE_PX, "pictures": pictures, "scenes": scenes}
         measured.settings |= size
-        more = {"openmoji": openmoji, "teachers": teachers}
-        _on_drawings(measured, samclip, **size, **more, seed=seed)
-
-
-def _on_drawings(
-    measured: Measuring,
-    model: SamClip,
-    *,
-    openmoji: Path | None,
-    teachers: Path | None,
-    seed: int,
-    **size: int,
-) -> None:
-    """On every split of the drawings, beside a floor where the nouns were taught."""
-    splits, train = load_drawings(**size, seed=seed, openmoji=openmoji)
-    labels = train.corpus.labels
-    cutouts = [train.read(each) for each in range(len(labels))]
-    floor = NearestCutout(cutouts, labels=labels, num_nouns=size["nouns"])
-    for drawings in splits:
-        others = {} if drawings.split == UNSEEN else {"floor": lambda _: floor.scores}
-        more = {"seed": seed, "teachers": teachers, "others": others}
-        measure_dataset(measured, model, drawings, **more)
-
-
-def _taught(samclip: SamClip) -> int:
-    """How many nouns a bundle was taught; it quotes the checkpoint that it was exported from."""
-    provenance = samclip.manifest.provenance
-    return int(provenance.get("checkpoint", provenance).get("nouns", _NOUNS))
+        splits, corpus = load_drawings(samclip.embed_text, openmoji=openmoji, **size, seed=seed)
+        cutouts = [clean_picture(corpus, i, size_px=_SIZE_PX) for i in range(len(corpus.labels))]
+        floor = NearestCutout(cutouts, labels=corpus.labels, num_nouns=taught)
+        for drawings in splits:
+            # Beside a floor where the nouns were taught.
+            others = {} if drawings.split == UNSEEN else {"floor": lambda _: floor.scores}
+            more = {"seed": seed, "teachers": teachers, "others": others}
+            measure_dataset(measured, samclip, drawings, **more)
 
 
 def measure_dataset(
@@ -127,26 +122,24 @@ def measure_dataset(
     *,
     seed: int,
     teachers: Path | None = None,
-    others: Mapping[str, Any] | None = None,
-    pipeline: bool = False,
+    others: Mapping[str, Classify] | None = None,
+    two: TwoModels | None = None,
 ) -> None:
-    """All figures of a model, and of its teachers and others that name pictures."""
-    # Only here: photographs and teachers are read with torch.
+    """All figures of a model, beside those of its teachers, of others that name, of two models."""
+    # Only here: teachers are read with torch.
     from benchmarks.quality.ways import all_ways
     from benchmarks.teachers import by_logits, open_run
-    from benchmarks.two_models import TwoModels
 
-    bootstrap = Bootstrap(seed=seed)
-    pair = None if teachers is None else open_run(teachers)
-    two = TwoModels(pair, dataset.tuning(model.embed_text)) if pair and pipeline else None
-    answers = ask_masks(measured, model, dataset, ways=all_ways(model, seed=seed), pipeline=two)
+    bootstrap, classifiers = Bootstrap(seed=seed), {"model": partial(by_logits, model)}
+    classifiers |= others or {}
+    answers = ask_masks(measured, model, dataset, ways=all_ways(model), pipeline=two)
     threshold = model.manifest.calibration.presence_threshold
     add_texts(measured, answers, bootstrap, threshold=threshold)
     add_prompts(measured, answers, bootstrap, who="model")
     if ALL in dict(answers.parts()):
         add_costs(measured, answers, split=ALL)
-    classifiers = {"model": partial(by_logits, model), **(others or {})}
-    if pair is not None and not pipeline:
+    if teachers is not None:
+        pair = open_run(teachers)
         classifiers["clip_teacher"] = pair.rank
         sam = ask_masks(measured, pair.sam, dataset, ways={}, doing="masks: SAM teacher")
         add_prompts(measured, sam, bootstrap, who="sam_teacher")
@@ -158,26 +151,21 @@ def measure_dataset(
 def _on_photographs(
     measured: Measuring,
     model: SamClip,
+    dataset: ValPhotographs,
     *,
-    root: Path,
-    folder: Path | None,
-    sheet: Path | None,
     teachers: Path | None,
-    limit: int | None,
-    seed: int,
+    sheet: Path | None,
 ) -> None:
-    """On the split "val" of the sets in `root`; RUNS/CONFIG's teachers are two models in a row."""
-    # Only here: photographs are read with torch, which drawings do not need.
-    from benchmarks.quality.photographs import ValPhotographs, of_folder
+    """On the split "val" of sets; RUNS/CONFIG's teachers are two models in a row."""
+    from benchmarks.teachers import open_run
 
-    if folder is not None:
-        of_folder(folder)  # what it lacks is told now
-    dataset = ValPhotographs(root, seed=seed, pictures=limit, scenes=limit, folder=folder)
+    dataset.namings()  # what is wrong with a folder is told now
     complete = [name for name, complete in dataset.sets.items() if complete]
     measured.settings |= {"sets": list(dataset.sets), "complete": complete}
     if sheet is not None:
-        write_sheet(sheet, model, dataset.photographs, seed=seed)
-    measure_dataset(measured, model, dataset, seed=seed, teachers=teachers, pipeline=True)
+        write_sheet(sheet, model, dataset.photographs, seed=dataset.seed)
+    two = None if teachers is None else TwoModels(open_run(teachers), dataset.tuning())
+    measure_dataset(measured, model, dataset, seed=dataset.seed, two=two)
     measured.save()
     if measured.place.parent != ROOT / RECORDS:  # a published curve is on its page
         with atomic_file(measured.place.with_suffix(".svg")) as file:

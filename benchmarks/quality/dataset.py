@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,9 +11,6 @@ import numpy as np
 from training.asked_pictures import AskedPicture
 
 ALL = "all"
-
-EmbedText = Callable[[list[str]], np.ndarray]
-"""K texts to unit embeddings [K,E]."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +60,6 @@ class Dataset(Protocol):
         """The numbers of the pictures with masks."""
         ...
 
-    def question(self, picture: int, embed_text: EmbedText) -> Masked:
+    def question(self, picture: int) -> Masked:
         """What one of them is asked; BrokenRecord if it cannot be read."""
-        ...
-
-    def tuning(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
-        """A few pictures that are not measured, to choose thresholds by."""
         ...

@@ -6,15 +6,15 @@ Picture i of a split depends on the seed and i alone. Cut-outs stand once uprigh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.quality.dataset import EmbedText, Masked, Naming
-from training.asked_pictures import AskedPicture, ask_scene
+from benchmarks.quality.dataset import Masked, Naming
+from training.asked_pictures import ask_scene
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.label_questions import pose_question
 from training.composed.scenes import Scene, clean_picture, compose_scene
@@ -23,10 +23,11 @@ from training.composed.vocabulary import tiny_vocabulary, unseen_nouns
 # New drawings of taught nouns, a style never trained on, nouns never taught.
 HELDOUT, OPENMOJI, UNSEEN = "heldout_instance", "openmoji", "unseen_concept"
 
+EmbedText = Callable[[list[str]], np.ndarray]
+"""K texts to unit embeddings [K,E]."""
+
 _SINGLES, _SCENES = 0, 1  # random streams
 _SAME = 0.5  # mean difference in grey levels below which two thumbnails are one picture
-_VALIDATION_OF = 5  # one in so many training drawings is kept from the probes' training
-_TUNING_SCENES = 30
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Drawings:
     """One split of so many composed single objects and scenes, each `size_px` wide and high.
 
     Its nouns are those that were taught, `taught` in number; for `UNSEEN`, those that were not
-    follow them. Thresholds are chosen on scenes of `tuned_on`.
+    follow them. `embed_text` tells which absent label is the nearest.
     """
 
     split: str
@@ -44,7 +45,7 @@ class Drawings:
     scenes: int
     size_px: int
     seed: int
-    tuned_on: Drawings | None = None
+    embed_text: EmbedText
 
     def namings(self) -> tuple[Naming, ...]:
         """Clean and composed ones; of nouns never taught, each among two lists.
@@ -79,13 +80,6 @@ class Drawings:
             return clean_picture(self.corpus, picture, size_px=self.size_px)
         return self._single(picture - cleans).image
 
-    def label_of(self, picture: int) -> int:
-        """The noun of a picture that is named."""
-        cleans = len(self.corpus.labels)
-        if picture < cleans:
-            return int(self.corpus.labels[picture])
-        return self._label(picture - cleans)[0]
-
     def _single(self, place: int) -> Scene:
         shape = {"size_px": self.size_px, "count": (1, 1), "scale": (0.45, 1.0)}
         return compose_scene(self.corpus, self._rng(_SINGLES, place), **shape)
@@ -105,42 +99,25 @@ class Drawings:
         rng = self._rng(_SCENES, place)
         return compose_scene(self.corpus, rng, size_px=self.size_px), rng
 
-    def question(self, picture: int, embed_text: EmbedText) -> Masked:
+    def question(self, picture: int) -> Masked:
         """A scene's own labels and absent ones, of which the first is a near one."""
         scene, rng = self.scene(picture)
-        if "embeddings" not in self._cache:
-            self._cache["embeddings"] = embed_text(list(self.corpus.nouns))
-        posed = pose_question(scene, text_embeddings=self._cache["embeddings"], rng=rng)
+        posed = pose_question(scene, text_embeddings=self._embeddings, rng=rng)
         asked = ask_scene(scene, posed, nouns=self.corpus.nouns)
         split = (self.split,)
         return Masked(picture, scene.image, scene.masks, asked, asked.absent, split, self.split)
 
     @cached_property
-    def _cache(self) -> dict[str, np.ndarray]:
-        return {}
-
-    def tuning(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
-        """Scenes of training drawings."""
-        if self.tuned_on is not None:
-            own = replace(self.tuned_on, scenes=_TUNING_SCENES)
-            for place in own.masked():
-                asked = own.question(place, embed_text).asked
-                if asked is not None:
-                    yield asked
-
-    def parted(self) -> tuple[Drawings, Drawings]:
-        """Four fifths of the cut-outs, and the others."""
-        chosen = np.arange(len(self.corpus.labels)) % _VALIDATION_OF == 0
-        train, others = subset(self.corpus, ~chosen), subset(self.corpus, chosen)
-        return replace(self, corpus=train), replace(self, corpus=others, split="validation")
+    def _embeddings(self) -> np.ndarray:
+        return self.embed_text(list(self.corpus.nouns))
 
     def _rng(self, stream: int, index: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stream, index])
 
 
 def load_drawings(
-    *, nouns: int, pictures: int, scenes: int, size_px: int, seed: int, openmoji: Path | None = None
-) -> tuple[tuple[Drawings, ...], Drawings]:
+    embed_text: EmbedText, *, nouns: int, openmoji: Path | None = None, **size: int
+) -> tuple[tuple[Drawings, ...], Corpus]:
     """Loads every split, and the drawings that training used of so many nouns.
 
     Nothing is measured on these, nor on copies of them: the floor looks them up. `openmoji` is a
@@ -155,13 +132,11 @@ def load_drawings(
     # Taught nouns are among its names, since a photo may show one and they compete as answers.
     every = [*taught, *(noun.name for noun in unseen_nouns())]
     splits[UNSEEN] = load_corpus(CORPUS, split=UNSEEN, nouns=every)
-    counts = {"pictures": pictures, "scenes": scenes, "size_px": size_px, "seed": seed}
-    train = Drawings("train", corpus, len(taught), **counts)
+    more = {"taught": len(taught), **size, "embed_text": embed_text}
     found = tuple(
-        Drawings(split, without_copies(each, of=corpus), len(taught), tuned_on=train, **counts)
-        for split, each in splits.items()
+        Drawings(split, without_copies(each, of=corpus), **more) for split, each in splits.items()
     )
-    return found, train
+    return found, corpus
 
 
 def subset(corpus: Corpus, chosen: np.ndarray) -> Corpus:

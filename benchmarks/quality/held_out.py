@@ -6,7 +6,7 @@ The list is committed (`held_out_sets.json`), so that anyone who has the sets ge
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, TypeAdapter
 
 from benchmarks.public.files import DatasetError
-from benchmarks.quality.dataset import ALL, EmbedText, Masked, Naming
+from benchmarks.quality.dataset import ALL, Masked, Naming
 from benchmarks.quality.photographs import imagenet_names
 from samclip_sdk.system.records import Record
 from training.asked_pictures import AskedPicture
@@ -101,7 +101,7 @@ class HeldOutPictures:
         """All of them: who has no masks is asked for nothing."""
         return list(self.sets)
 
-    def question(self, picture: int, embed_text: EmbedText) -> Masked:
+    def question(self, picture: int) -> Masked:
         """Things of half a percent or more, and names of which some are known to be absent."""
         own, one = self.sets[picture], self.photographs[picture]
         absent = list(own.absent)
@@ -111,10 +111,6 @@ class HeldOutPictures:
         return Masked(
             picture, self.read(picture), objects, asked, absent, self.splits(picture), own.name
         )
-
-    def tuning(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
-        """None: they are measured on alone."""
-        return iter(())
 
     def _ask(self, picture: int) -> AskedPicture | None:
         """What a picture is asked for by texts; None if nothing is known to be absent."""

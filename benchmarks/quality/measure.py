@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,10 @@ from benchmarks.metrics.texts import (
     presence_figures,
     text_figures,
 )
-from benchmarks.quality.dataset import ALL, Dataset, Masked, Naming
+from benchmarks.quality.dataset import ALL, Dataset, Masked
 from benchmarks.quality.ways import Way
-from benchmarks.suite import Measuring
-from benchmarks.two_models import TwoModels, timed
+from benchmarks.suite import Measuring, timed
+from benchmarks.two_models import TwoModels
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.text.tokenizer import clean_text
 from training.real.records import BrokenRecord
@@ -67,7 +68,7 @@ def ask_masks(
     found = Answers()
     for picture in measured.track(dataset.masked(), doing):
         try:
-            asked = dataset.question(picture, model.embed_text)
+            asked = dataset.question(picture)
         except BrokenRecord as error:
             found.broken[error.kind] += 1
             continue
@@ -75,7 +76,7 @@ def ask_masks(
         if not texts and not len(asked.objects):
             continue
         found.splits[picture], found.sets[picture] = asked.splits, asked.of
-        image, encoding = timed(lambda pixels=asked.image: model.encode_image(pixels))
+        image, encoding = timed(partial(model.encode_image, asked.image))
         if len(asked.objects):
             found.objects += judge_objects(picture, model, image, asked.objects)
         if texts:
@@ -96,16 +97,13 @@ def _ask_texts(
     asked = masked.asked
     if asked is None:
         return
-
-    def given() -> Iterator[tuple[str, Sequence[np.ndarray], np.ndarray, int, float]]:
-        for name, way in ways.items():
-            (masks, presence), ms = timed(lambda way=way: way(image, asked.labels))
-            yield name, masks, presence, 0, encoding + ms
-        for name, masks, passes, ms in pipeline.ask(asked) if pipeline else ():
-            yield name, masks, np.ones(len(masks)), passes, ms
-
-    for name, masks, presence, passes, ms in given():
+    for name, way in ways.items():
+        (masks, presence), ms = timed(partial(way, image, asked.labels))
         found.texts[name] += judge_texts(masked.picture, asked, masks=masks, presence=presence)
+        found.costs[name].append((0, encoding + ms))
+    for name, masks, passes, ms in pipeline.ask(asked) if pipeline else ():
+        told = {"masks": masks, "presence": np.ones(len(masks))}
+        found.texts[name] += judge_texts(masked.picture, asked, **told)
         found.costs[name].append((passes, ms))
     names = [*asked.present, *masked.absent]
     every = model.segment_text(image, names, threshold=1.0, refine=False).asked
@@ -167,21 +165,21 @@ def add_names(
     *,
     who: str,
     broken: Counter[str] | None = None,
-    namings: Iterable[Naming] | None = None,
 ) -> None:
     """Top-1 and top-5 of every naming, and over all sets where several share a kind.
 
-    Every picture is ranked once, among all names of all namings.
+    Every picture is ranked once, among all names of all namings; names that are read alike are one.
     """
-    asked = list(dataset.namings() if namings is None else namings)
-    places: dict[str, int] = {}
-    spoken = [name for naming in asked for name in naming.names]
-    spoken = [name for name in spoken if places.setdefault(clean_text(name), len(places)) >= 0]
-    distinct = list({clean_text(name): name for name in reversed(spoken)}.values())
-    distinct.sort(key=lambda name: places[clean_text(name)])
-    rank = classify(distinct) if distinct else None
-    pictures = sorted({picture for naming in asked for picture in naming.right})
+    asked = dataset.namings()
+    spoken = {clean_text(name): name for naming in asked for name in naming.names}
+    places = {name: place for place, name in enumerate(spoken)}
+    rank = classify([*spoken.values()]) if spoken else None
+
+    def placed(names: Iterable[str]) -> set[int]:
+        return {places[clean_text(each)] for each in names if clean_text(each) in places}
+
     scores: dict[int, np.ndarray] = {}
+    pictures = sorted({picture for naming in asked for picture in naming.right})
     for picture in measured.track(pictures, f"names: {who}"):
         try:
             scores[picture] = rank(dataset.read(picture)) if rank else np.empty(0)
@@ -190,23 +188,18 @@ def add_names(
                 broken[error.kind] += 1
     pooled: dict[str, list[dict[int, int]]] = defaultdict(list)
     for naming in asked:
-        among = {places[clean_text(each)] for each in naming.names}
+        among, ranks = placed(naming.names), {}
         others = set(places.values()) - among
-        ranks = {}
         for picture, names in naming.right.items():
-            right = {places[clean_text(each)] for each in names if clean_text(each) in places}
+            right = placed(names)
             if picture in scores and right & among:
-                passed = {places.get(clean_text(each)) for each in naming.neither.get(picture, ())}
-                over = (others | {each for each in passed if each is not None}) - right
-                ranks[picture] = rank_of_truth(
-                    scores[picture], right=[*right & among], passed_over=[*over]
-                )
+                passed = (others | placed(naming.neither.get(picture, ()))) - right
+                told = {"right": [*right & among], "passed_over": [*passed]}
+                ranks[picture] = rank_of_truth(scores[picture], **told)
         pooled[naming.kind].append(ranks)
-        figures = top_k(ranks, bootstrap)
-        if figures:
-            measured.add(
-                f"{who}: {naming.kind}", naming.split, n=len(ranks), names=len(among), **figures
-            )
+        if figures := top_k(ranks, bootstrap):
+            subject, count = f"{who}: {naming.kind}", {"n": len(ranks), "names": len(among)}
+            measured.add(subject, naming.split, **count, **figures)
     for kind, several in pooled.items():
         if len(several) > 1:
             every = {picture: rank for ranks in several for picture, rank in ranks.items()}

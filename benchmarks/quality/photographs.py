@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.public.files import DatasetError, by_turns, evenly, list_pictures
-from benchmarks.quality.dataset import ALL, EmbedText, Masked, Naming
+from benchmarks.quality.dataset import ALL, Masked, Naming
 from samclip_sdk.picture.image import load_image
 from training.asked_pictures import AskedPicture
 from training.data_config import Photographs as SetSettings
@@ -108,7 +108,7 @@ class ValPhotographs:
         """Those with masks, and those of complete sets."""
         return sorted(self._prompted | self._complete)
 
-    def question(self, picture: int, embed_text: EmbedText) -> Masked:
+    def question(self, picture: int) -> Masked:
         """Things of half a percent or more, and of a complete set five names that it lacks."""
         one = self.photographs[picture]
         image = read_photograph(self.photographs, picture)
@@ -121,9 +121,9 @@ class ValPhotographs:
         shown = objects if picture in self._prompted else objects[:0]
         return Masked(picture, image, shown, asked, absent, splits, name)
 
-    def tuning(self, embed_text: EmbedText) -> Iterator[AskedPicture]:
-        """Of the split "calibration"."""
-        return iter(tuning_pictures(self.root, seed=self.seed))
+    def tuning(self) -> list[AskedPicture]:
+        """A few pictures that are not measured, to choose thresholds by."""
+        return tuning_pictures(self.root, seed=self.seed)
 
 
 def tuning_pictures(root: Path, *, seed: int) -> list[AskedPicture]:

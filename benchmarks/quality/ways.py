@@ -1,4 +1,4 @@
-"""The ways from texts to masks: one head, both, the paper's drawn points, and the apps' graph.
+"""The ways from texts to masks: one head, both, and the apps' graph.
 
 Each gives K labels of a picture a mask bool [H,W], whatever its presence, and presence float32 [K],
 so that one answer serves all thresholds: a label's mask depends on neither the threshold nor the
@@ -7,7 +7,6 @@ other labels.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -16,19 +15,11 @@ import numpy as np
 from benchmarks.teachers import embed_noun
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.contract import graph_key
-from samclip_sdk.engine.label_points import cell_points
-from samclip_sdk.engine.label_prompts import mask_prompt
-from samclip_sdk.engine.label_search import sigmoid
-from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.masks import binarize
 from samclip_sdk.runtimes.source import BundleSource
 
 Answer = tuple[Sequence[np.ndarray], np.ndarray]
 Way = Callable[[ImageEmbedding, Sequence[str]], Answer]
-
-_POINTS = 3
-_THRESHOLD = 0.5
-_NO_POINT = -1
 
 
 def two_heads(model: SamClip) -> dict[str, Way]:
@@ -36,60 +27,15 @@ def two_heads(model: SamClip) -> dict[str, Way]:
     return {"clip_head": partial(_ask, model, False), "both_heads": partial(_ask, model, True)}
 
 
-def all_ways(model: SamClip, *, seed: int) -> dict[str, Way]:
-    """Both, points drawn at random, and the graph `text_to_mask@S` if the model comes with it."""
-    found = two_heads(model) | {"drawn_points": partial(by_drawn_points, model, seed=seed)}
+def all_ways(model: SamClip) -> dict[str, Way]:
+    """Both, and the graph `text_to_mask@S` if the model comes with it."""
     graph = find_one_graph(model)
-    return found if graph is None else found | {"one_graph": graph}
+    return two_heads(model) | ({} if graph is None else {"one_graph": graph})
 
 
 def _ask(model: SamClip, refine: bool, image: ImageEmbedding, labels: Sequence[str]) -> Answer:
     answer = model.segment_text(image, labels, threshold=0.0, refine=refine)
     return answer.masks, answer.presence
-
-
-def by_drawn_points(
-    model: SamClip, image: ImageEmbedding, labels: Sequence[str], *, seed: int
-) -> Answer:
-    """Text to mask as the paper has it: points drawn at random, one prompt a label (section 4.4).
-
-    A label's score map is the mask prompt, with three of its cells as points; what the decoder
-    answers is the mask. A draw depends on the seed and the label alone.
-    """
-    found = model.segment_text(image, labels, threshold=1.0, refine=False).asked
-    frame, side = image.frame, 4 * image.image_embeddings.shape[-1]
-    points = np.zeros((len(labels), _POINTS, 2), np.float32)
-    kinds = np.full(points.shape[:2], _NO_POINT)
-    for place, (label, scores) in enumerate(zip(labels, found.score_maps, strict=True)):
-        rng = np.random.default_rng([seed, zlib.crc32(label.encode())])
-        own = draw_points(scores, frame=frame, rng=rng)
-        points[place, : len(own)], kinds[place, : len(own)] = own, 1
-    maps = [mask_prompt(each, frame=frame, side=side) for each in found.score_maps]
-    answer = model.segment(
-        image,
-        points=points,
-        point_labels=kinds,
-        mask_input=np.stack(maps),
-        multimask_output=False,
-    )
-    return answer.masks, found.presence
-
-
-def draw_points(score_map: np.ndarray, *, frame: Frame, rng: np.random.Generator) -> np.ndarray:
-    """Points [n,2] in image pixels, of cells that score above a half, by their scores.
-
-    The best cell alone where none does.
-    """
-    rows, columns = covered_cells(frame, side=len(score_map))
-    scores = sigmoid(score_map[:rows, :columns].ravel()).astype(np.float64)
-    cells = np.flatnonzero(scores > _THRESHOLD)
-    if len(cells):
-        share = scores[cells] / scores[cells].sum()
-        cells = rng.choice(cells, size=min(_POINTS, len(cells)), replace=False, p=share)
-    else:
-        cells = np.array([scores.argmax()])
-    y, x = np.divmod(cells, columns)
-    return frame.to_image(cell_points(y, x, frame=frame, side=len(score_map)))
 
 
 def find_one_graph(model: SamClip) -> Way | None:

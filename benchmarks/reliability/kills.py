@@ -59,31 +59,17 @@ def kills(
     for place, name in enumerate(names):
         moments = (size + place) // len(names)  # which add up to the size
         with tempfile.TemporaryDirectory() as scratch:
-            told = partial(measured.say, name)
-            asked = {"kills": moments, "seed": seed, "on_progress": told}
-            alone_s, early, restarts, faults = kill_often(known[name], Path(scratch), **asked)
-        measured.settings["faults"] = faults
-        figures = {"early": early, "restarts": restarts, "whole": restarts - len(faults)}
-        measured.add(f"kills: {name}", alone_s=round(alone_s, 2), kills=moments, **figures)
+            kill_often(measured, known[name], Path(scratch), kills=moments, seed=seed)
         measured.save()
 
 
 def kill_often(
-    victim: Victim,
-    folder: Path,
-    *,
-    kills: int,
-    seed: int,
-    on_progress: Callable[[int, int], None],
-) -> tuple[float, int, int, list[str]]:
+    measured: Measuring, victim: Victim, folder: Path, *, kills: int, seed: int
+) -> list[str]:
     """Kills a command at random moments, and looks at what its restarts end with.
 
     The folder is an empty one, for the command's files. After `IN_A_ROW` kills at most, a restart
-    is let run to its end. `on_progress` is told how many kills are done, of how many.
-
-    Returns:
-        The seconds of an uninterrupted run, how many runs ended before they were killed, how many
-        restarts came to their end, and what was wrong with them.
+    is let run to its end. Returns what was wrong with them.
 
     Raises:
         ValueError: the command fails, or ends otherwise a second time, without any kill.
@@ -103,13 +89,16 @@ def kill_often(
             for _ in range(min(IN_A_ROW, kills - done)):
                 early += not _killed(start(), after_s=generator.uniform(0, alone_s))
                 done += 1
-                on_progress(done, kills)
+                measured.say(victim.name, done, kills)
             restarts += 1
             code, said = _ended(start(), work)
             problem = f"exit code {code}: {said}" if code else difference(expected, contents(work))
             if problem:
                 faults.append(f"after {done} kills: {one_line(problem)}")
-    return alone_s, early, restarts, faults
+    figures = {"early": early, "restarts": restarts, "whole": restarts - len(faults)}
+    measured.settings["faults"] = faults
+    measured.add(f"kills: {victim.name}", alone_s=round(alone_s, 2), kills=kills, **figures)
+    return faults
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import gc
 import io
 import itertools
-import json
 import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Annotated, NamedTuple
@@ -31,7 +29,7 @@ from benchmarks.reliability.questions import (
     make_subjects,
     write_pictures,
 )
-from benchmarks.serve.load import Request, Server, connected, post, serving
+from benchmarks.serve import Request, Server, connected, post, serving, upload
 from benchmarks.suite import Measuring, Seed
 from samclip_sdk import SamClip
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
@@ -137,21 +135,17 @@ def long_run(
     with load_exact(model) as loaded:
         measured.of(loaded)
         if pictures:
-            found = growth(_annotated(measured, loaded, pictures, seed=seed))
-            measured.add("long run: annotate", length=pictures, **found)
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(scratch) / "pictures"
+                measured.say("making pictures")
+                write_pictures(folder, pictures, seed=seed, size=(64, 48))
+                samples = sample_annotation(measured, loaded, folder, Path(scratch) / "out.json")
+            measured.add("long run: annotate", length=pictures, **growth(samples))
             measured.save()
     if minutes:
-        samples = sample_server(model, minutes=minutes, seed=seed)
-        found = growth(measured.track(samples, "serving", total=SAMPLES))
-        measured.add("long run: serve", length=minutes, **found)
-
-
-def _annotated(measured: Measuring, model: SamClip, pictures: int, *, seed: int) -> list[Sample]:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "pictures"
-        measured.say("making pictures")
-        write_pictures(folder, pictures, seed=seed, size=(64, 48))
-        return sample_annotation(measured, model, folder, Path(scratch) / "out.json")
+        found = sample_server(model, minutes=minutes, seed=seed)
+        samples = list(measured.track(found, "serving", total=SAMPLES))
+        measured.add("long run: serve", length=minutes, **growth(samples))
 
 
 def sample_annotation(
@@ -177,40 +171,33 @@ def sample_server(model: str, *, minutes: float, seed: int) -> Iterator[Sample]:
     Raises:
         ValueError: the server does not start, or an answer is an error.
     """
-    numbers, stop, faults = itertools.count(), threading.Event(), list[OSError]()
+    numbers, stop = itertools.count(), threading.Event()
 
     def send(server: Server) -> None:
-        try:
-            with connected(server) as connection:
-                while not stop.is_set():
-                    status, said = post(connection, _request(next(numbers), seed=seed))
-                    if status != 200:
-                        raise OSError(f"{status}: {said.decode()}")
-        except OSError as error:
-            faults.append(error)
+        with connected(server) as connection:
+            while not stop.is_set():
+                status, said = post(connection, _request(next(numbers), seed=seed))
+                if status != 200:
+                    raise ValueError(f"the server answered with {status}: {said.decode()}")
 
-    with serving(model, "--runtime", "onnx", "--threads", "1", *_BOUNDS) as server:
-        process = psutil.Process(server.pid)
-        clients = [threading.Thread(target=partial(send, server)) for _ in range(_CLIENTS)]
-        for client in clients:
-            client.start()
-        start = time.monotonic()
+    options = ("--runtime", "onnx", "--threads", "1", *_BOUNDS)
+    with serving(model, *options) as server, ThreadPoolExecutor(_CLIENTS) as pool:
+        process, start = psutil.Process(server.pid), time.monotonic()
+        clients = [pool.submit(send, server) for _ in range(_CLIENTS)]
         try:
-            while (over := (time.monotonic() - start) / 60) < minutes and not faults:
+            while (over := (time.monotonic() - start) / 60) < minutes:
+                if any(client.done() for client in clients):
+                    break
                 if over >= WARM_UP * minutes:
                     yield take_sample(process, at=over, with_children=True)
                 time.sleep(60 * minutes / SAMPLES)
         finally:
             stop.set()
-            for client in clients:
-                client.join()
-    if faults:
-        raise ValueError(f"the server answered with an error: {faults[0]}")
+        for client in clients:
+            client.result()
 
 
 def _request(index: int, *, seed: int) -> Request:
     buffer = io.BytesIO()
     make_picture(index, seed=seed).save(buffer, "PNG")
-    picture = {"base64": base64.b64encode(buffer.getvalue()).decode()}
-    asked = {"images": [picture], "labels": LABELS, "threshold": 0}
-    return "/v1/instances", "application/json", json.dumps(asked).encode()
+    return upload("/v1/instances", buffer.getvalue(), {"labels": LABELS, "threshold": 0})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated
@@ -50,21 +50,16 @@ def plan_calls(calls: int, *, seed: int) -> list[tuple[str, int]]:
 
 
 def run_threads(
-    load: Callable[[], SamClip],
-    plan: Sequence[tuple[str, int]],
-    *,
-    threads: int,
-    seed: int,
-    on_progress: Callable[[int, int], None],
-) -> Counter[tuple[str, str]]:
+    load: Callable[[], SamClip], plan: Sequence[tuple[str, int]], *, threads: int, seed: int
+) -> Iterator[tuple[str, str]]:
     """Asks one model from many threads, and another one, alone, for the answers.
 
     `load` is called twice: the first calls of the threads meet a model of which no graph is open
-    yet. `on_progress` is told how many calls are done, of how many; it may raise to stop them.
+    yet.
 
-    Returns:
-        How often a verb was answered by the "same", an "other" answer, which differs in any bit
-        from the one alone, or "failed" with an error: by (verb, what).
+    Yields:
+        The verb of each call, and how it was answered: the "same", an "other" answer, which differs
+        in any bit from the one alone, or "failed" with an error.
     """
     with load() as alone:
         subjects = make_subjects(alone, pictures=PICTURES, seed=seed)
@@ -73,7 +68,6 @@ def run_threads(
             for verb in VERBS
             for number, subject in enumerate(subjects)
         }
-    found: Counter[tuple[str, str]] = Counter()
     with load() as model, ThreadPoolExecutor(threads) as pool:
 
         def judge(call: tuple[str, int]) -> tuple[str, str]:
@@ -85,12 +79,9 @@ def run_threads(
             return verb, "same" if same else "other"
 
         try:
-            for done, outcome in enumerate(pool.map(judge, plan), 1):
-                found[outcome] += 1
-                on_progress(done, len(plan))
+            yield from pool.map(judge, plan)
         finally:
             pool.shutdown(cancel_futures=True)
-    return found
 
 
 def threads(
@@ -106,8 +97,8 @@ def threads(
         measured.of(loaded)
     measured.settings["pictures"] = PICTURES
     plan = plan_calls(size, seed=seed)
-    told = {"threads": threads, "seed": seed, "on_progress": partial(measured.say, "calls")}
-    found = run_threads(load, plan, **told)
+    outcomes = run_threads(load, plan, threads=threads, seed=seed)
+    found = Counter(measured.track(outcomes, "calls", total=size))
     asked = Counter(verb for verb, _ in plan)
     for verb in VERBS:
         measured.add(f"threads: {verb}", calls=asked[verb], other=found[verb, "other"])

@@ -11,7 +11,12 @@ import typer
 from benchmarks.pages import PAGES, RECORDS
 from benchmarks.speed.machine import describe_device, describe_state
 from benchmarks.speed.measure import HowLong, measure_subjects
-from benchmarks.speed.published import DEFAULT_ONNX, measure_default
+from benchmarks.speed.published import (
+    DEFAULT_ONNX,
+    SAM_CLIP_TORCH,
+    measure_default,
+    measure_vit_b,
+)
 from benchmarks.speed.subject import check_spec
 from benchmarks.suite import Measuring, Rounds
 
@@ -54,9 +59,6 @@ def speed(
         for each in measure_subjects(measured, subject, how=how):
             each.add_to(measured)
     elif vit_b:
-        # Only here: it exports, and so needs torch, which other measurements do without.
-        from benchmarks.speed.vit_b import SAM_CLIP_TORCH, measure_vit_b
-
         usual = SAM_CLIP_TORCH
         measure_vit_b(measured, folder, how=how, cores=settings["device"]["usable_cores"])
     else:

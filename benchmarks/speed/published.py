@@ -1,7 +1,7 @@
-"""The subjects of docs/benchmarks/speed.md, and what only the default model is asked.
+"""The subjects of docs/benchmarks/speed.md and speed_vit_b.md, and what else these pages show.
 
-The default model is measured beside small peers, from the bundle in the package. `vit_b` measures a
-ViT-B beside SAM and CLIP. Nothing is timed that does not pass `samclip verify`.
+The default model is measured beside small peers, from the bundle in the package, and a ViT-B beside
+SAM and CLIP. Nothing is timed that does not pass `samclip verify`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.intervals import over_rounds
@@ -17,6 +17,7 @@ from benchmarks.pages import ROOT
 from benchmarks.speed.measure import HowLong, measure_subjects
 from benchmarks.suite import Measuring
 from benchmarks.table import publishable
+from samclip_sdk.bundle.manifest import MANIFEST_NAME
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.device.verify import VerificationReport, verify_bundle
 from samclip_sdk.errors import RuntimeMissingError, VerificationError
@@ -24,6 +25,19 @@ from samclip_sdk.runtimes.openvino.session import computes_bf16
 
 DEFAULT_ONNX = f"{DEFAULT_MODEL}-onnx-fp32"
 SMALL_PEERS = ("yoloe", "clipseg", "mobile-sam")
+
+VIT_B = "samclip-vit-b"
+"""The folder of the bundle: its name is that of its subjects."""
+
+RESOLUTIONS = (224, 336, 448, 672, 1024)
+SAM_CLIP_TORCH = "sam+openclip-vit-l-14-fp32-k10"
+LARGE_PEERS = (
+    "sam-onnx-l",
+    "sam+openclip-l",
+    "sam+openclip-l,precision=bf16",
+    "sam-onnx-l,arena=false",
+    "sam+openclip,proposals=50",
+)
 
 _MASK_IOU = ("box_mask_iou", "text_mask_iou")
 _STARTUP_RUNS = 10
@@ -56,10 +70,32 @@ def sdk_spec(model: str | Path, run: Run) -> str:
     return f"samclip,model={model},runtime={runtime},precision={precision}"
 
 
-def default_specs(runs: Sequence[Run]) -> tuple[str, ...]:
+def encoder_spec(spec: str, resolutions: Sequence[int], *, threads: int) -> str:
+    """Of a subject of the SDK the image encoder alone, at each resolution in pixels."""
+    return f"{spec},skill=encoder,threads={threads},resolutions={'+'.join(map(str, resolutions))}"
+
+
+def default_specs(runs: Sequence[Run]) -> Iterator[str]:
     """The default model, each run beside the same of 150 labels, and its peers."""
-    own = (sdk_spec(DEFAULT_MODEL, run) for run in runs)
-    return (*(spec for each in own for spec in (each, f"{each},labels=150")), *SMALL_PEERS)
+    for run in runs:
+        yield from (spec := sdk_spec(DEFAULT_MODEL, run), f"{spec},labels=150")
+    yield from SMALL_PEERS
+
+
+def vit_b_specs(vit_b: Path, runs: Sequence[Run], *, threads: Sequence[int]) -> Iterator[str]:
+    """ViT-B beside its peers; those that the bars compare are near one another.
+
+    Then its image encoder by resolution, at its largest by threads, and box prompts.
+    """
+    best = sdk_spec(vit_b, ("openvino", "int8"))  # the path on a CPU that the bars call the best
+    yield from (f"{best},labels={count}" for count in (30, 150))
+    yield from (sdk_spec(vit_b, run) for run in reversed(runs))
+    yield from (*LARGE_PEERS, *reversed(SMALL_PEERS))
+    for run in runs:
+        for count in threads:
+            sizes = RESOLUTIONS if count == max(threads) else RESOLUTIONS[-1:]
+            yield encoder_spec(sdk_spec(vit_b, run), sizes, threads=count)
+    yield f"{best},skill=boxes"
 
 
 def measure_default(measured: Measuring, *, how: HowLong) -> None:
@@ -67,10 +103,31 @@ def measure_default(measured: Measuring, *, how: HowLong) -> None:
     reports = verify_sets(measured, DEFAULT_MODEL, find_runs())
     measured.say("starting up")
     measure_startup(measured)
-    for subject in measure_subjects(measured, default_specs(tuple(reports)), how=how):
+    for subject in measure_subjects(measured, [*default_specs(tuple(reports))], how=how):
         subject.add_to(measured)
     for run, report in reports.items():
         measured.add("-".join((DEFAULT_MODEL, *run)), mask_iou=kept_mask_iou(report))
+
+
+def measure_vit_b(measured: Measuring, folder: Path, *, how: HowLong, cores: int) -> None:
+    """ViT-B beside its peers, at most with as many threads as cores.
+
+    Weights are random, since they change no time. The bundle is in the folder, or exported there.
+    """
+    if not (folder / VIT_B / MANIFEST_NAME).is_file():
+        # Only here: they need torch, which other measurements do without.
+        from export.bundle_writer import write_bundle
+        from export.options import ExportOptions
+        from export.source import find_source
+
+        measured.say("exporting ViT-B")
+        folder.mkdir(parents=True, exist_ok=True)
+        options = ExportOptions(onnx=("fp32", "int8"), resolutions=RESOLUTIONS)
+        write_bundle(find_source("random:vit_b"), folder / VIT_B, options=options)
+    runs = tuple(verify_sets(measured, folder / VIT_B, find_runs()))
+    specs = vit_b_specs(folder / VIT_B, runs, threads=range(1, 1 + cores))
+    for subject in measure_subjects(measured, [*specs], how=how):
+        subject.add_to(measured)
 
 
 def verify_sets(

@@ -16,7 +16,6 @@ from samclip_sdk.device.bench import OpenedModel, open_model
 from samclip_sdk.device.bench_workloads import Workloads, steps_ms
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.segment import segment
-from samclip_sdk.picture.image import ImageSource
 from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.session import Session
@@ -108,21 +107,13 @@ class SdkSubject:
             graphs = [f"image_encoder@{size}" for size in str(self.resolutions).split("+")]
             return {graph: partial(_encode, session, graph) for graph in graphs}
         if self.skill == "boxes":
-            ask = partial(_segment_boxes, engine, _encode_image(engine, picture))
-            return {f"boxes@{count}": partial(ask, count) for count in PROMPTS}
-        tasks = Workloads(
-            engine,
-            picture=picture,
-            label_count=self.labels,
-            text_encoder=opened.has_text_encoder,
-        )
-        to_masks = partial(_picture_to_masks, tasks)
-        steps = partial(steps_ms, tasks)
+            task = engine.manifest.tasks.segmentation
+            image = engine.encode(picture, task=task, clock=Stopwatch())
+            return {f"boxes@{n}": partial(_segment_boxes, engine, image, n) for n in PROMPTS}
+        more = {"label_count": self.labels, "text_encoder": opened.has_text_encoder}
+        tasks = Workloads(engine, picture=picture, **more)
+        to_masks, steps = partial(_picture_to_masks, tasks), partial(steps_ms, tasks)
         return {**tasks.by_name(), "three_ways": steps, "picture_to_masks": to_masks}
-
-
-def _encode_image(engine: Engine, picture: ImageSource) -> ImageEmbedding:
-    return engine.encode(picture, task=engine.manifest.tasks.segmentation, clock=Stopwatch())
 
 
 def _segment_boxes(engine: Engine, image: ImageEmbedding, count: int) -> object:

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
+from benchmarks.encoders import count
 from benchmarks.table import read_table
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS
@@ -63,6 +64,25 @@ def test_counting_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert part.subjects == ["small", "student"]
     assert set(part.metrics("small", "64")) == {"parameters", "flop"}
     assert "no time was measured yet" in said
+
+
+def test_operations_by_hand() -> None:
+    """4x4 tokens of width 32; windows of 3 make 36 tokens of them in one layer's attention."""
+    tokens, width, neck = 16, 32, 32
+    patches = 2 * tokens * width * 3 * 16 * 16
+
+    def attention(queries: int, keys: int, side: int) -> int:
+        positions = 2 * 2 * queries * side * width  # by row and by column
+        return 2 * 2 * queries * keys * width + positions
+
+    layer = 2 * tokens * width * 4 * width + 2 * 2 * tokens * width * 4 * width
+    after = 2 * tokens * neck * width + 2 * tokens * neck * neck * 9
+    found = count(STUDENT, resolution=64)
+    assert found["flop"] == (
+        patches + 2 * layer + after + attention(36, 9, 3) + attention(16, 16, 4)
+    )
+    encoder = build_model(STUDENT).image_encoder
+    assert found["parameters"] == sum(each.numel() for each in encoder.parameters())
 
 
 @pytest.mark.parametrize(

@@ -21,15 +21,24 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.text.tokenizer import Tokenizer, read_templates
-from tests.benchmarks.paper.conftest import CLIP
 from tests.source_tree import ROOT
 from tests.tiny_config import STUDENT
 from training.config_file import find_config, load_stage
+from training.data_config import Pictures
 from training.errors import TrainingError
+from training.loop_config import Optimisation
+from training.stages.small_teachers import ClipTeacherConfig
 from training.teachers.photograph_pair import PhotographPair
 from training.teachers.small import SmallClip, SmallSam
 from training.teachers.teacher_pair import FoundationPair, SmallPair
 
+CLIP = ClipTeacherConfig(
+    task="clip_teacher",
+    optimisation=Optimisation(steps=1, learning_rate=1e-3, multipliers={"clip_head": 1.0}),
+    pictures=Pictures(resolutions=(32,), pixels_per_batch=2048),
+    image_tower="resnet10t",
+    nouns=12,
+)
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
 
@@ -72,17 +81,6 @@ def test_the_clip_teacher_ranks_by_its_two_towers(
             prompts = [template.replace("{}", noun) for template in read_templates()]
             text = clip.text_encoder(torch.from_numpy(tokenize(prompts))).mean(dim=0)
             assert score == pytest.approx(float(image @ text / text.norm()), abs=1e-4)
-
-
-def test_a_model_classifies_at_another_resolution(tiny_config: ModelConfig) -> None:
-    module = build_model(tiny_config, seed=3)
-    usual, large = behind_api(module), behind_api(module, classification_px=64)
-    for model, expected in ((usual, 32), (large, 64)):
-        assert model.manifest.tasks.classification.resolution == expected
-        assert model.manifest.tasks.segmentation.resolution == 64
-    assert not np.allclose(usual.embed_image(PICTURE), large.embed_image(PICTURE), atol=1e-3)
-    with pytest.raises(ValueError, match="33 is not a positive multiple"):
-        behind_api(module, classification_px=33)
 
 
 def test_nouns_that_were_taught_are_not_embedded_again(tiny_config: ModelConfig) -> None:

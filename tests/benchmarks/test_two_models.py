@@ -74,9 +74,9 @@ def picture() -> np.ndarray:
     return image
 
 
-def paint(segments: tuple[np.ndarray, ...], classes: np.ndarray, *, labels: int) -> np.ndarray:
+def paint(segments: Any, classes: np.ndarray, *, labels: int) -> np.ndarray:
     """The masks of labels as a class map."""
-    masks = name_segments(*segments, classes, labels=labels)
+    masks = name_segments(*segments[:2], classes, labels=labels)
     assert masks.sum(axis=0).max() <= 1
     return np.where(masks.any(axis=0), masks.argmax(axis=0), BACKGROUND)
 

@@ -24,7 +24,7 @@ _CLIPSEG_PX = 352
 _RD64 = {"reduce_dim": 64, "vision_config": {"patch_size": 16}}  # beside CLIPSegConfig's defaults
 
 
-@dataclass
+@dataclass(frozen=True)
 class ClipSeg:
     """CLIPSeg rd64 on torch, with so many threads; 0 leaves torch's default."""
 
@@ -39,63 +39,57 @@ class ClipSeg:
 
         torch.set_num_threads(self.threads or torch.get_num_threads())
         torch.manual_seed(forced.SEED)
-        self._model = CLIPSegForImageSegmentation(CLIPSegConfig(**_RD64)).eval()
-        self._model.requires_grad_(False)
-        self._processor = ViTImageProcessor(
+        model = CLIPSegForImageSegmentation(CLIPSegConfig(**_RD64)).eval().requires_grad_(False)
+        processor = ViTImageProcessor(
             size={"height": _CLIPSEG_PX, "width": _CLIPSEG_PX},
             image_mean=[0.485, 0.456, 0.406],
             image_std=[0.229, 0.224, 0.225],
         )
-        width = self._model.config.projection_dim
-        self._labels = forced.unit_embeddings(forced.LABELS, width=width)
-        self._classes = forced.unit_embeddings(forced.CLASSES, width=width)
+        width, image = model.config.projection_dim, noise_picture()
+        labels, classes = (
+            forced.unit_embeddings(count, width=width) for count in (forced.LABELS, forced.CLASSES)
+        )
+        encoded: Any = None
+
+        @torch.inference_mode()
+        def encode() -> None:
+            nonlocal encoded
+            pixels = processor(images=image, return_tensors="pt")
+            encoded = model.clip.get_image_features(
+                **pixels, interpolate_pos_encoding=True, output_hidden_states=True
+            )
+
+        def classify() -> NDArray[np.float32]:
+            embedding = encoded.pooler_output[0].numpy()
+            return forced.rank(embedding / np.linalg.norm(embedding), labels)
+
+        @torch.inference_mode()
+        def text_to_mask() -> NDArray[np.bool_]:
+            layers = [encoded.hidden_states[1 + layer] for layer in model.config.extract_layers]
+            shared = [layer.expand(forced.CLASSES, -1, -1) for layer in layers]
+            logits = model.decoder(shared, torch.from_numpy(classes)).logits[:, None]
+            size = PICTURE_PX[::-1]
+            sized = torch.nn.functional.interpolate(logits, size, mode="bilinear")
+            return (sized[:, 0] > 0).numpy()
+
+        def picture_to_masks() -> NDArray[np.bool_]:
+            encode()
+            return text_to_mask()
+
         return Opened(
             name="CLIPSeg rd64, torch",
             packages=("transformers", "torch"),
             notes=f"{forced.RANDOM_WEIGHTS}; sees {_CLIPSEG_PX} px; text3 runs the decoder for "
             "three labels on one encoding, where the package's own forward would encode the "
             "picture for each label; classify is that of the CLIP inside; no points",
-            artifact_bytes=forced.stored_bytes(self._model),
+            artifact_bytes=forced.stored_bytes(model),
             workloads={
-                "encode": self._encode,
-                "classify": self._classify,
-                "text3": self._text_to_mask,
-                "picture_to_masks": self._picture_to_masks,
+                "encode": encode,
+                "classify": classify,
+                "text3": text_to_mask,
+                "picture_to_masks": picture_to_masks,
             },
         )
-
-    def _encode(self) -> None:
-        """Preprocesses the picture and runs CLIP's image encoder."""
-        import torch
-
-        pixels = self._processor(images=noise_picture(), return_tensors="pt")
-        with torch.inference_mode():
-            self._encoded = self._model.clip.get_image_features(
-                **pixels, interpolate_pos_encoding=True, output_hidden_states=True
-            )
-
-    def _classify(self) -> NDArray[np.float32]:
-        """Probabilities of 1,000 labels, of the encoded picture."""
-        embedding = self._encoded.pooler_output[0].numpy()
-        return forced.rank(embedding / np.linalg.norm(embedding), self._labels)
-
-    def _text_to_mask(self) -> NDArray[np.bool_]:
-        """Masks [3,H,W] of three labels, of the encoded picture."""
-        import torch
-
-        hidden = self._encoded.hidden_states
-        layers = [hidden[1 + layer] for layer in self._model.config.extract_layers]
-        with torch.inference_mode():
-            shared = [layer.expand(forced.CLASSES, -1, -1) for layer in layers]
-            logits = self._model.decoder(shared, torch.from_numpy(self._classes)).logits
-            size = PICTURE_PX[::-1]
-            sized = torch.nn.functional.interpolate(logits[:, None], size, mode="bilinear")
-        return (sized[:, 0] > 0).numpy()
-
-    def _picture_to_masks(self) -> NDArray[np.bool_]:
-        """Masks [3,H,W] of three labels, of the picture, which is encoded for them."""
-        self._encode()
-        return self._text_to_mask()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.artifacts.measure import add_artifact, add_sets
+from benchmarks.artifacts import add_artifact, add_sets
 from benchmarks.pages import RECORDS, ROOT
 from benchmarks.suite import Measuring
 from benchmarks.table import Part, describe_model, read_table

@@ -11,18 +11,19 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.paper import probe_data, short_trainings
+from benchmarks.paper import probe_data
 from benchmarks.paper.probe_data import frequent_nouns, middle, square_scene
 from benchmarks.paper.probing import measure_probing, open_backbones
-from benchmarks.paper.run import Inputs, open_inputs
-from benchmarks.paper.short_trainings import measure_wise_ft
+from benchmarks.paper.run import Inputs, measure_teachers, measure_text_to_mask, open_inputs
 from benchmarks.paper.words import names_of
-from benchmarks.paper.zero_shot import measure_teachers
 from benchmarks.quality.photographs import ValPhotographs
 from benchmarks.table import read_table
 from samclip_sdk.bundle.manifest import PAD_COLOUR
+from samclip_sdk.errors import BundleError
+from samclip_sdk.modeling.checkpoint import load_checkpoint
 from tests.benchmarks.measured import measure
 from tests.benchmarks.paper.photograph_run import write_photographs, write_run
+from training.errors import TrainingError
 
 CLASSES = ["beagle", "crane", "tench"]
 
@@ -50,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def inputs(run: Path, dataset: ValPhotographs) -> Inputs:
-    return open_inputs(run, dataset, students=("stage1", "stage3"), steps=1, seed=0)
+    return open_inputs(run, dataset)
 
 
 def test_the_middle_of_a_picture_and_of_its_masks(dataset: ValPhotographs) -> None:
@@ -61,12 +62,10 @@ def test_the_middle_of_a_picture_and_of_its_masks(dataset: ValPhotographs) -> No
     halves = next(each for each in range(len(found)) if found[each].found.name == "halves")
     scene = square_scene(found, halves, nouns=["black", "blue", "green", "red"], size_px=32)
     assert scene.image.shape == (32, 32, 3)
-    assert sorted(scene.labels.tolist()) == [2, 3]
-    red = scene.masks[scene.labels.tolist().index(3)]
-    assert red[:, :16].all()
-    assert not red[:, 16:].any()
+    assert (scene.class_map[:, :16] == 3).all()
+    assert (scene.class_map[:, 16:] == 2).all()
     # The set promises that there is no blue, and says nothing of black.
-    assert scene.unlabelled.tolist() == [0]
+    assert scene.unsure.tolist() == [0]
     assert frequent_nouns(found, [halves]) == ["green", "red"]
 
 
@@ -84,22 +83,16 @@ def test_all_backbones_are_probed(inputs: Inputs, monkeypatch: pytest.MonkeyPatc
     assert grids == [4, 2]
 
 
-def test_the_ends_are_both_teachers(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(short_trainings, "ALPHAS", (0.0, 1.0))
-    found = measure(measure_wise_ft, inputs)
-    assert "training" not in found.run.settings
-    teachers = measure(measure_teachers, inputs)
-
-    def prompts(part: object, who: str) -> dict[str, float]:
-        rows = (teachers if part is teachers else found).metrics(f"{who}: prompts", "all")
-        return {name: row.value for name, row in rows.items()}
-
-    sam = prompts(teachers, "teachers: sam_teacher")
-    assert prompts(found, "wise_ft: 0.0") == sam
-    assert prompts(found, "wise_ft: 1.0") != sam
-    for kind, own in names_of(found, "wise_ft: 1.0").items():
-        theirs = names_of(teachers, "teachers: clip_teacher")[kind]
-        assert own["top1"].value == theirs["top1"].value
+def test_teachers_and_student_are_all_measured(inputs: Inputs) -> None:
+    found = measure(measure_teachers, inputs)
+    for who in ("clip_teacher", "student"):
+        names = names_of(found, f"teachers: {who}")
+        assert [*names] == ["all names", "imagenet"]
+        assert (names["all names"]["top1"].n, names["imagenet"]["names"].value) == (3, 3)
+    sam, student = (
+        found.metrics(f"teachers: {who}: prompts", "all") for who in ("sam_teacher", "student")
+    )
+    assert sam["box"].n == student["box"].n == 2
 
 
 def test_the_clip_teacher_sees_no_padding(inputs: Inputs) -> None:
@@ -121,25 +114,46 @@ def test_the_student_stands_for_a_sam_teacher_that_was_not_kept(
 ) -> None:
     run = write_run(tmp_path / "mobile")
     (run / "sam_teacher" / "model.safetensors").unlink()
-    own = open_inputs(run, dataset, students=("stage3",), steps=1, seed=0)
+    own = open_inputs(run, dataset)
     assert own.pair.tokenizer == run / "stage3" / "tokenizer.json"
-    student, stage0 = own.student().state_dict(), own.pair.stage0(seed=0).state_dict()
+    student, stage0 = load_checkpoint(own.folder).state_dict(), own.pair.stage0(seed=0).state_dict()
     head = [name for name in student if name.startswith(("clip_head", "logit_scale"))]
     assert all(torch.equal(stage0[name], student[name]) for name in student.keys() - {*head})
     subjects = measure(measure_teachers, own).subjects
     assert not [each for each in subjects if "sam_teacher" in each]
     assert [each.name for each in open_backbones(own)] == ["clip_teacher", "student"]
-    assert set(own.weights("stage3")) == {"classifier_clip", "text_encoder", "stage3"}
+    assert set(own.weights()) == {"classifier_clip", "text_encoder", "stage3"}
 
 
-def test_the_command_asks_photographs(run: Path, dataset: ValPhotographs, tmp_path: Path) -> None:
+def test_a_student_that_is_not_there_or_not_calibrated_is_refused(
+    run: Path, dataset: ValPhotographs
+) -> None:
+    assert open_inputs(run, dataset).folder.name == "stage3"
+    with pytest.raises(TrainingError, match="own holds no merged model: there are stage1, stage3"):
+        open_inputs(run, dataset, student="own")
+    with pytest.raises(BundleError, match="run `python -m training calibrate"):
+        measure(measure_text_to_mask, open_inputs(run, dataset, student="stage1"))
+
+
+def test_the_command_stores_part_by_part(
+    run: Path, dataset: ValPhotographs, tmp_path: Path
+) -> None:
+    """What was measured is shown, and a part that is measured again stands for itself alone."""
     place = tmp_path / "found.jsonl"
-    words = ["paper", "--runs", str(run), "--photographs", str(dataset.root)]
-    done = CliRunner().invoke(app, [*words, "--only", "teachers", "--output", str(place)])
+    words = ["paper", "--runs", str(run), "--photographs", str(dataset.root), "--only", "teachers"]
+    words += ["--output", str(place)]
+    done = CliRunner().invoke(app, [*words, "--only", "text_to_mask"])
     assert done.exit_code == 0, done.output
-    (part,) = read_table(place).parts
-    assert part.run.suite == "paper_photographs"
-    settings = part.run.settings
+    assert CliRunner().invoke(app, words).exit_code == 0
+    asked, teachers = read_table(place).parts
+    assert teachers.run.suite == "paper_photographs"
+    settings = teachers.run.settings
     assert (settings["sets"], settings["complete"], settings["part"]) == (2, 1, "teachers")
-    assert part.rows["teachers: student: all names", "all", "top1"].n == 3
-    assert "| top-1, ImageNet's names |" in done.output
+    assert teachers.rows["teachers: student: all names", "all", "top1"].n == 3
+    ways = ("clip_head", "both_heads", "two_models", "two_models_or_nothing")
+    counts = {(asked.value(w, "present", "all"), asked.value(w, "absent", "all")) for w in ways}
+    assert len(counts) == 1
+    assert [asked.value(way, "clip_passes", "all") for way in ways[:2]] == [0, 0]
+    assert asked.run.settings["tuned_on"] > 0
+    for shown in ("| top-1, ImageNet's names |", "two models: SAM everything", "not measured."):
+        assert shown in done.output, shown

@@ -10,22 +10,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.paper.probe_data import Example, Examples, ProbeData, probe_data
+from benchmarks.paper.probe_data import Example, ProbeData, Scene
 from benchmarks.paper.probing import (
     Backbone,
     class_ious,
-    class_map,
     fit,
     fit_best,
     label_shares,
     last_map,
-    measure_probing,
     train_classifier,
     train_segmenter,
 )
-from benchmarks.paper.run import Inputs
-from tests.benchmarks.measured import measure
-from training.composed.scenes import Scene
 from training.teachers.pretrained import OpenClip
 
 COLOURS = ((220, 0, 0), (0, 220, 0), (0, 0, 220))
@@ -81,16 +76,8 @@ def test_shares_of_a_cell() -> None:
     np.testing.assert_allclose(uneven.sum(axis=-1), 1)
 
 
-def scene_of(named: np.ndarray, *, unlabelled: tuple[int, ...] = ()) -> Scene:
-    """A scene from a class map; 2 is the background."""
-    labels = np.array([label for label in (0, 1) if (named == label).any()])
-    return Scene(
-        image=np.zeros((*named.shape, 3), np.uint8),
-        masks=np.stack([named == label for label in labels]),
-        labels=labels,
-        boxes=np.zeros((len(labels), 4), np.float32),
-        unlabelled=np.array(unlabelled, np.int64),
-    )
+def scene_of(class_map: np.ndarray, *unsure: int) -> Scene:
+    return Scene(np.zeros((*class_map.shape, 3), np.uint8), class_map, np.array(unsure, np.int64))
 
 
 def test_ious_by_hand() -> None:
@@ -102,14 +89,13 @@ def test_ious_by_hand() -> None:
     named[:, :2] = 0
     answered = named.copy()
     answered[:, 3] = 1
-    np.testing.assert_array_equal(class_map(scene_of(named), background=2), named)
     itself: Any = np.copy
     right, wrong = (np.eye(3)[each][None] for each in (named, answered))
     scenes = [scene_of(named)]
-    assert class_ious(itself, right, scenes=scenes, background=2) == [1, None, 1]
-    assert class_ious(itself, wrong, scenes=scenes, background=2) == [1, 0, 0.5]
-    shown = [scene_of(named, unlabelled=(1,))]
-    assert class_ious(itself, wrong + 0.5 * right, scenes=shown, background=2) == [1, None, 1]
+    assert class_ious(itself, right, scenes=scenes, classes=3) == [1, None, 1]
+    assert class_ious(itself, wrong, scenes=scenes, classes=3) == [1, 0, 0.5]
+    shown = [scene_of(named, 1)]
+    assert class_ious(itself, wrong + 0.5 * right, scenes=shown, classes=3) == [1, None, 1]
 
 
 def test_a_backbone_that_sees_colours_is_probed_without_a_mistake() -> None:
@@ -119,40 +105,19 @@ def test_a_backbone_that_sees_colours_is_probed_without_a_mistake() -> None:
         named[16:48, 16:48] = label
         image = np.full((64, 64, 3), 236, np.uint8)
         image[named == label] = colour
-        mask = (named == label)[None]
-        nothing = np.empty(0, np.int64)
-        scenes.append(Scene(image, mask, np.array([label]), np.zeros((1, 4), np.float32), nothing))
+        scenes.append(Scene(image, named, np.empty(0, np.int64)))
         pictures.append(Example(lambda image=image: image, label))
     backbone = Backbone(
         "student", lambda x: F.avg_pool2d(x.float(), 8), classification_px=64, segmentation_px=64
     )
-    names = ("red", "green", "blue")
-    data = ProbeData(
-        pictures=(pictures, pictures),
-        names=names,
-        test=Examples(names, pictures),
-        scenes=(scenes, scenes, scenes),
-        background=3,
-        patches=1000,
-    )
+    data = ProbeData([pictures] * 3, ("red", "green", "blue"), [scenes] * 3, classes=4)
     scores = train_classifier(backbone, data)(backbone.pooled(each.read() for each in pictures))
     assert scores.argmax(axis=1).tolist() == [0, 1, 2]
     segmenter = train_segmenter(backbone, data, seed=0)
     maps = backbone.patches(scene.image for scene in scenes)
     assert maps.shape == (3, 8, 8, 3)
-    ious = class_ious(segmenter, maps, scenes=scenes, background=3)
+    ious = class_ious(segmenter, maps, scenes=scenes, classes=4)
     assert min(each or 0 for each in ious) > 0.75  # what is lost is lost in upscaling
-
-
-def test_drawings_to_train_on_and_to_choose_by_are_apart(inputs: Inputs) -> None:
-    data = probe_data(inputs.dataset, size_px=64)
-    assert [len(each) for each in data.pictures] == [6 * 3, 3]
-    assert [len(each) for each in data.scenes] == [4 * 2, 2, 2]
-    assert (data.background, data.patches) == (12, 40_000)
-    assert data.test is inputs.dataset
-    for example in data.pictures[0][:2]:
-        assert example.read().shape == (64, 64, 3)
-        assert 0 <= example.label < 12
 
 
 def test_the_last_map_of_an_openclip_model() -> None:
@@ -165,17 +130,3 @@ def test_the_last_map_of_an_openclip_model() -> None:
     with torch.inference_mode():
         found = last_map(OpenClip(model), torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
     assert found.shape == (2, 32, 2, 2)
-
-
-@pytest.mark.slow
-def test_all_backbones_are_probed(inputs: Inputs) -> None:
-    found = measure(measure_probing, inputs)
-    settings = found.run.settings
-    assert (settings["train_pictures"], settings["train_scenes"]) == (18, 8)
-    for name in ("sam_teacher", "clip_teacher", "student"):
-        assert 0 <= found.rows[f"probing: {name}", "", "miou"].value <= 1
-        assert found.splits(f"probing: {name}: composed") == ["heldout_instance"]
-    student = found.metrics("probing: student")
-    widths = ("classification_width", "segmentation_width", "grid")
-    assert [student[name].value for name in widths] == [2 * 32, 32, 4]
-    assert found.value("probing: clip_teacher", "classification_px") == 32

@@ -123,7 +123,7 @@ def test_objects(tmp_path: Path, tiny_checkpoint: Path) -> None:
     assert found.value("coco-instances: from boxes", "boxes") == 2
     assert any(line.startswith("| coco-instances: from boxes ap_small | ") for line in lines)
     zero = ["--presence-threshold", "0"]
-    found, _ = evaluate("coco-instances", root, tiny_checkpoint, *zero, "--min-score", "0.1")
+    found, _ = evaluate("coco-instances", root, tiny_checkpoint, *zero)
     subject = "coco-instances: one_model"
     assert found.value(subject, "categories") == 1
     assert (found.value(subject, "found") or 0) > 0
@@ -147,7 +147,8 @@ def test_every_set_tells_its_layout() -> None:
         (("imagenet", "--presence-threshold", "0.5"), "--presence-threshold is not of imagenet"),
         (("coco-instances", "--two-models"), "--two-models is not of coco-instances"),
         (("photographs", "--teachers", "runs/mobile"), "--teachers needs --two-models"),
-        (("lvis", "--boxes", "a.json", "--min-score", "0.5"), "--boxes goes without"),
+        (("lvis", "--boxes", "a.json", "--presence-threshold", "0"), "--boxes goes without"),
+        (("coco-instances", "--min-score", "0.5"), "--min-score is not of coco-instances"),
     ],
 )
 def test_options_of_other_sets_are_refused(

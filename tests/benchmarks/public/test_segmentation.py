@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from benchmarks.pages import print_tables
 from benchmarks.public.files import DatasetError, read_labels
-from benchmarks.public.segmentation import EIGHT, SEMANTIC, measure_segmentation, spoken
+from benchmarks.public.segmentation import SEMANTIC, measure_segmentation, spoken
 from benchmarks.table import Model, Part, Row, Table
 from tests.benchmarks.measured import measure as measured
 from tests.benchmarks.public.painted import (
@@ -21,7 +20,6 @@ from tests.benchmarks.public.painted import (
     Painted,
     paint,
     paint_indices,
-    write_json,
     write_lines,
 )
 
@@ -32,7 +30,8 @@ HEADS = ("set: clip_head", "set: both_heads")
 def measure(dataset: str, root: Path, model: Any = None, **colours: tuple[int, int, int]) -> Part:
     model = model or Painted({each.replace("_", " "): colour for each, colour in colours.items()})
     data = SEMANTIC[dataset](root)
-    return measured(measure_segmentation, data, name="set", clip_head=model, both_heads=model)
+    asked = {"clip_head": model, "both_heads": model, "threshold": 0.5}
+    return measured(measure_segmentation, data, name="set", **asked)
 
 
 def ious(found: Part, heads: str) -> dict[str, float]:
@@ -189,27 +188,6 @@ def test_coco_stuff_and_objects(tmp_path: Path) -> None:
         measure("coco-stuff", stuff(tmp_path, quarters(11, 170, 255, 255)))
 
 
-def panoptic(root: Path, *, order: Callable[[int], tuple[int, int, int]]) -> Path:
-    segments = [{"id": 70000, "category_id": 18}, {"id": 300, "category_id": 199}]
-    annotation = {"image_id": 139, "file_name": "139.png", "segments_info": segments}
-    categories = [{"id": 199, "name": "wall-other-merged"}, {"id": 18, "name": "dog"}]
-    content = {"annotations": [annotation], "categories": categories}
-    write_json(root / "annotations" / "panoptic_val2017.json", content)
-    paint(root / "val2017" / "139.jpg", RED, BLUE, RED, RED)
-    ids = (70000, 300, 0, 300)
-    paint(root / "annotations" / "panoptic_val2017" / "139.png", *map(order, ids))
-    return root
-
-
-def test_coco_panoptic(tmp_path: Path) -> None:
-    """By hand: of the lower half, all answered dog, the left is void and the right is wall."""
-    root = panoptic(tmp_path, order=lambda x: (x % 256, x // 256 % 256, x // 65536))
-    check(measure("coco-panoptic", root, dog=RED, wall=BLUE), {"dog": 0.5, "wall": 0.5})
-    panoptic(tmp_path, order=lambda x: (x // 65536, x // 256 % 256, x % 256))
-    with pytest.raises(DatasetError, match=r"139\.png has the segment \d+, whose category"):
-        measure("coco-panoptic", root, dog=RED)
-
-
 def test_the_lists_of_labels_are_complete() -> None:
     voc_labels, context = read_labels("pascal_voc.txt"), read_labels("pascal_context.txt")
     assert (len(voc_labels), len(set(context))) == (20, 59)
@@ -227,7 +205,7 @@ def test_the_lists_of_labels_are_complete() -> None:
     ("name", "words"),
     [
         ("wall-brick", "brick wall"),
-        ("wall-other-merged", "wall"),
+        ("wall-other", "wall"),
         ("window-blind", "window blind"),
         ("door-stuff", "door"),
         ("traffic light", "traffic light"),
@@ -255,10 +233,9 @@ def test_the_mean_of_the_eight_usual_sets(tmp_path: Path) -> None:
     def shown(count: int) -> str:
         parts = [
             Part.of(run, [Row(subject=f"{name}: both_heads", metric="miou", value=place / 10)])
-            for place, name in enumerate(EIGHT[:count])
+            for place, name in enumerate([*SEMANTIC][:count])
         ]
         return print_tables("evaluate", Table(tuple(parts)), ["evaluate"])
 
-    assert set(EIGHT) <= set(SEMANTIC)
     assert "| mean miou of the eight sets: both_heads | 7 of 8 measured | | |" in shown(7)
     assert "| mean miou of the eight sets: both_heads | 35.0 | | |" in shown(8)

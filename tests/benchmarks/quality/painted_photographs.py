@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from tests.training.photograph_files import HEIGHT, WIDTH, encode, rectangle
 
@@ -82,21 +80,6 @@ class FakeSamClip:
 
     def _mask(self, image: np.ndarray, label: str) -> np.ndarray:
         return (image == COLOURS.get(label, (1, 1, 1))).all(axis=-1)
-
-
-@contextmanager
-def points_draw_what_both_heads_draw() -> Iterator[None]:
-    """There are no score maps to draw points from."""
-
-    def by_drawn_points(
-        model: FakeSamClip, image: np.ndarray, labels: Sequence[str], *, seed: int
-    ) -> tuple[Sequence[np.ndarray], np.ndarray]:
-        found = model.segment_text(image, labels, threshold=0.0, refine=True)
-        return found.masks, found.presence
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmarks.quality.ways.by_drawn_points", by_drawn_points)
-        yield
 
 
 def painted(**masks: np.ndarray) -> bytes:

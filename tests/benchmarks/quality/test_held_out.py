@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -25,7 +23,6 @@ from tests.benchmarks.quality.painted_photographs import (
     VAL,
     FakeSamClip,
     painted,
-    points_draw_what_both_heads_draw,
 )
 from tests.training.photograph_files import annotation, picture, write_set
 from training.errors import TrainingError
@@ -48,12 +45,6 @@ SETS = (
         unasked=("red",),
     ),
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_score_maps() -> Iterator[None]:
-    with points_draw_what_both_heads_draw():
-        yield
 
 
 @pytest.fixture
@@ -113,7 +104,7 @@ def test_what_a_picture_is_asked(root: Path) -> None:
     chosen = choose(root)
 
     def question(picture: int) -> Any:
-        return chosen.question(picture, lambda texts: np.empty(0)).asked
+        return chosen.question(picture).asked
 
     first, _ = of_set(chosen, "rooms")
     asked = question(first)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,16 +32,9 @@ from tests.benchmarks.quality.painted_photographs import (
     VAL,
     FakeSamClip,
     painted,
-    points_draw_what_both_heads_draw,
 )
 from tests.training.photograph_files import HEIGHT, WIDTH, annotation, picture, write_set
 from training.real.photograph_questions import objects_of
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_score_maps() -> Iterator[None]:
-    with points_draw_what_both_heads_draw():
-        yield
 
 
 @pytest.fixture
@@ -83,7 +75,7 @@ def test_texts_find_colours(root: Path) -> None:
     head alone masks everything whose presence suffices: grey, too, in both pictures.
     """
     found = measure(root)
-    for way in ("clip_head", "both_heads", "drawn_points"):
+    for way in ("clip_head", "both_heads"):
         assert found.splits(way) == ["all", "a"]
     both, head = found.metrics("both_heads", "all"), found.metrics("clip_head", "all")
     assert (both["miou"].n, both["present"].value, both["absent"].value) == (2, 3, 5)

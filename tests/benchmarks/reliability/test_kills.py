@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.reliability.kills import contents, difference, kill_often
 from benchmarks.reliability.victims import VICTIMS, Victim
+from tests.benchmarks.measured import measure
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -29,18 +30,16 @@ os.rename(hidden, "result")
 def victim(hidden: str, before: str = "") -> Victim:
     """Writes for a while under a hidden name; the arguments are code, of it and before."""
     code = WRITES.format(hidden=hidden, before=before)
-    return Victim("small", make_inputs=lambda inputs: None, arguments=lambda inputs: ["-c", code])
+    return Victim("small", arguments=lambda inputs: ["-c", code])
 
 
-def run(command: Victim, folder: Path, *, kills: int = 4) -> list[str]:
-    told: list[tuple[int, int]] = []
-    alone_s, early, restarts, faults = kill_often(
-        command, folder / "work", kills=kills, seed=1, on_progress=lambda *each: told.append(each)
-    )
-    assert told == [(number, kills) for number in range(1, kills + 1)]
-    assert alone_s > 0.4
-    assert early < kills
-    assert restarts == 1
+def run(command: Victim, folder: Path) -> list[str]:
+    part = measure(kill_often, command, folder / "work", kills=4, seed=1)
+    found = {name: row.value for name, row in part.metrics(f"kills: {command.name}").items()}
+    faults: list[str] = part.run.settings["faults"]
+    assert found["alone_s"] > 0.4
+    assert found["early"] < found["kills"] == 4
+    assert (found["restarts"], found["whole"]) == (1, 1 - len(faults))
     return faults
 
 
@@ -69,12 +68,11 @@ def test_a_restart_that_fails_is_a_fault(tmp_path: Path) -> None:
 def test_a_command_that_is_never_the_same_is_refused(tmp_path: Path) -> None:
     random = Victim(
         "random",
-        make_inputs=lambda inputs: None,
         arguments=lambda inputs: ["-c", "import os; open('a', 'wb').write(os.urandom(8))"],
     )
     with pytest.raises(ValueError, match="random does not end twice with the same files: other: a"):
         run(random, tmp_path)
-    fails = Victim("fails", random.make_inputs, lambda inputs: ["-c", "raise SystemExit('no')"])
+    fails = Victim("fails", lambda inputs: ["-c", "raise SystemExit('no')"])
     with pytest.raises(ValueError, match="fails without any kill: exit code 1: no"):
         run(fails, tmp_path / "again")
 
@@ -102,7 +100,5 @@ def test_a_killed_command_ends_as_if_nothing_had_happened(command: Victim, tmp_p
     """Twice each; `python -m benchmarks reliability kills` does so more often, export too."""
     if command.name == "download":
         pytest.importorskip("samclip_sdk.bundle.hub")
-    *_, faults = kill_often(
-        command, tmp_path / "work", kills=2, seed=3, on_progress=lambda done, total: None
-    )
-    assert faults == []
+    part = measure(kill_often, command, tmp_path / "work", kills=2, seed=3)
+    assert part.run.settings["faults"] == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.speed import published, vit_b
+from benchmarks.speed import published
 from benchmarks.speed.published import default_specs, find_runs, kept_mask_iou, measure_startup
 from benchmarks.speed.subject import make_subject
 from benchmarks.suite import Measuring
@@ -31,14 +31,13 @@ def test_every_subject_has_the_key_by_which_pages_find_it(tmp_path: Path) -> Non
     own = [f"samclip-mobile-{run}{labels}" for run in runs for labels in ("", "-k150")]
     peers = {"yoloe-11s-seg-k10", "clipseg-rd64", "mobile-sam"}
     assert keys(*default_specs(RUNS)) == {*own, *peers}
-    folder = tmp_path / vit_b.VIT_B
-    series = tuple(vit_b.series_specs(folder, RUNS, threads=[1, 2]))
-    found = keys(*vit_b.vit_b_specs(folder, RUNS), *series)
+    specs = [*published.vit_b_specs(tmp_path / published.VIT_B, RUNS, threads=[1, 2])]
+    found = keys(*specs)
     best = "samclip-vit-b-openvino-int8"
     ours = {"samclip-vit-b-onnx-fp32", best, f"{best}-k150", f"{best}-boxes"}
-    assert ours | {vit_b.SAM_CLIP_TORCH, "sam-onnx+clip-onnx-vit-l-14-k10"} | peers <= found
-    sizes = {spec.partition("threads=")[2] for spec in series if "skill=encoder" in spec}
-    assert sizes == {"1,resolutions=1024", f"2,resolutions={'+'.join(map(str, vit_b.RESOLUTIONS))}"}
+    assert ours | {published.SAM_CLIP_TORCH, "sam-onnx+clip-onnx-vit-l-14-k10"} | peers <= found
+    sizes = {spec.partition("threads=")[2] for spec in specs if "skill=encoder" in spec}
+    assert sizes == {"1,resolutions=1024", "2,resolutions=224+336+448+672+1024"}
 
 
 @pytest.mark.parametrize(("bf16", "floats"), [(True, "bf16"), (False, "fp32"), (None, "fp32")])

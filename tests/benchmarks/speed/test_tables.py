@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from benchmarks.charts import draw_chart
 from benchmarks.compare import render_comparison
-from benchmarks.speed.chart import draw_chart
 from benchmarks.table import Part, Table
 from tests.benchmarks.measured import cells, part_of, shown
 

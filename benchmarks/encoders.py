@@ -1,11 +1,7 @@
-"""What a merge and the presets' image encoders cost: counted, and encoders timed on onnxruntime.
-
-`operations` counts; it needs torch, and so is imported where it is called.
-"""
+"""What the presets' image encoders cost: counted, and timed on onnxruntime."""
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from statistics import median_low
 from tempfile import TemporaryDirectory
@@ -15,33 +11,9 @@ import typer
 
 from benchmarks.intervals import Estimate
 from benchmarks.suite import Measuring, Rounds, Threads
-from samclip_sdk.modeling.config import PRESETS
+from samclip_sdk.modeling.config import PRESETS, ModelConfig
 
 _LARGE = ("vit_l", "vit_h")  # not made for devices
-
-
-def training_cost(
-    measured: Measuring,
-    config: Annotated[str, typer.Option(help="a config of training of shards")] = "vit_b",
-    pictures: Annotated[float, typer.Option(help="of D_CLIP, in an epoch")] = 40.6e6,
-    processes: Annotated[int, typer.Option(help="that share a step")] = 32,
-    peak_tflops: Annotated[float, typer.Option(help="of the GPU; A100 in bf16")] = 312.0,
-    utilisation: Annotated[float, typer.Option(help="share of it that is reached")] = 0.35,
-) -> None:
-    """Counts what each stage of a merge costs, in operations and in GPU-hours."""
-    from benchmarks.operations import count_stages
-    from training.config_file import find_config
-
-    logging.disable(logging.WARNING)  # OpenCLIP's, that there are no weights: none are needed
-    stages = count_stages(find_config(config), pictures=pictures, step_processes=processes)
-    for name, cost in stages:
-        scenes = cost["scenes"] * cost["scene_flop"]
-        flop = {"gpu_hours": "picture_flop", "gpu_hours_cached": "cached_flop"}
-        hours = {
-            each: (cost["pictures"] * cost[of] + scenes) / (peak_tflops * 1e12 * utilisation) / 3600
-            for each, of in flop.items()
-        }
-        measured.add(name, **cost, **hours)
 
 
 def encoders(
@@ -63,21 +35,36 @@ def encoders(
         if name not in PRESETS:
             raise ValueError(f"there is no preset {name!r}: {', '.join(PRESETS)}")
     names = list(dict.fromkeys(preset or (name for name in PRESETS if name not in _LARGE)))
-    sizes = list(dict.fromkeys(resolution))
-    from benchmarks.speed.vit_b import count_graphs
-
-    for name in names:
-        for size in sizes:
-            PRESETS[name].check_resolution(size)  # before any work is done
-    for name in names:
-        for size in sizes:
-            measured.say(f"counting {name} at {size} px")
-            every = count_graphs(PRESETS[name], resolution=size)
-            (cost,) = (each for each in every if each.graph == "image_encoder")
-            flop = cost.weight_flop + cost.attention_flop
-            measured.add(name, str(size), parameters=cost.parameters, flop=flop)
+    asked = [(name, size) for name in names for size in dict.fromkeys(resolution)]
+    for name, size in asked:
+        PRESETS[name].check_resolution(size)  # before any work is done
+    for name, size in measured.track(asked, "counting"):
+        measured.add(name, str(size), **count(PRESETS[name], resolution=size))
     if not count_only:
-        _time_encoders(measured, names, sizes, threads=threads, rounds=rounds, seconds=seconds)
+        how = {"threads": threads, "rounds": rounds, "seconds": seconds}
+        _time_encoders(measured, names, list(dict.fromkeys(resolution)), **how)
+
+
+def count(config: ModelConfig, *, resolution: int) -> dict[str, int]:
+    """The parameters of an image encoder, as it is exported, and the operations of a picture.
+
+    They are those of matrix products and convolutions, where a multiplication and an addition are
+    two. Nothing is computed for that: torch's meta tensors have shapes and no values.
+    """
+    # Only here: they need torch, which other measurements do without.
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from export.graphs import build_graphs
+    from samclip_sdk.modeling.build import SamClipModel
+
+    with torch.device("meta"), torch.no_grad():
+        graph = build_graphs(SamClipModel(config), resolutions=[resolution])[0]
+        picture = torch.empty(1, 3, resolution, resolution, dtype=torch.uint8)
+        with FlopCounterMode(display=False) as counter:
+            graph.module(picture)
+    parameters = sum(each.numel() for each in graph.module.parameters())
+    return {"parameters": parameters, "flop": counter.get_total_flops()}
 
 
 def _time_encoders(
@@ -94,21 +81,19 @@ def _time_encoders(
     A time is the middle one of the rounds' medians, of an even number the faster of two.
     """
     from benchmarks.speed.measure import HowLong, measure_subjects, summarize
-    from benchmarks.speed.vit_b import encoder_spec
+    from benchmarks.speed.published import encoder_spec
     from export.bundle_writer import write_bundle
     from export.options import ExportOptions
     from export.source import find_source
 
-    how = HowLong(rounds, seconds, at_least=1, at_most=1000)
     with TemporaryDirectory() as folder:
         specs = []
-        for name in names:
-            measured.say(f"exporting {name}")
+        for name in measured.track(names, "exporting"):
             bundle, options = Path(folder, name), ExportOptions(resolutions=tuple(sizes))
             write_bundle(find_source(f"random:{name}"), bundle, options=options)
             spec = f"samclip,precision=fp32,unverified=true,model={bundle}"
             specs.append(encoder_spec(spec, sizes, threads=threads))
-        subjects = measure_subjects(measured, specs, how=how)
+        subjects = measure_subjects(measured, specs, how=HowLong(rounds, seconds, at_most=1000))
     for name, subject in zip(names, subjects, strict=True):
         for at, why in subject.failures.items():
             raise ValueError(f"{name}, {at}: {why}")

@@ -45,15 +45,14 @@ def artifacts(
     from export.options import ExportOptions
 
     options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights="fp16")
+    gpu = Gpu("stated by its compute capability", compute_capability=compute_capability)
     for checkpoint in checkpoints:
-        _measure(measured, checkpoint, options, compute_capability=compute_capability)
+        _measure(measured, checkpoint, options, gpu)
         measured.save()
 
 
-def _measure(
-    measured: Measuring, checkpoint: str, options: object, *, compute_capability: str
-) -> None:
-    """Exports a checkpoint, or random:vit_b, and builds engines, for "8.9" for instance.
+def _measure(measured: Measuring, checkpoint: str, options: object, gpu: Gpu) -> None:
+    """Exports a checkpoint, or random:vit_b, and builds engines.
 
     The seconds of an artifact are those on top of tracing its graph.
     """
@@ -83,16 +82,13 @@ def _measure(
             measured.settings.pop("tensorrt", None)
         else:
             measured.settings["tensorrt"] = f"{trt.__name__} {trt.__version__}"
-        gpu = Gpu("stated by its compute capability", compute_capability=compute_capability)
         for name, graph in bundle.manifest.model_graphs.items():
             for artifact in graph.artifacts:
                 to = " to Core ML" if artifact.runtime == "coreml" else ""
                 seconds = spent[f"converting {name}{to} in {artifact.precision}"]
                 size = sum(each.size_bytes for each in (artifact, *artifact.weights))
-                errors = _errors(artifact, of_tasks=False)
-                add_artifact(
-                    measured, bundle, name, artifact, bytes=size, seconds=seconds, **errors
-                )
+                made = {"bytes": size, "seconds": seconds, **_errors(artifact, of_tasks=False)}
+                add_artifact(measured, bundle, name, artifact, **made)
                 if trt and artifact.runtime == "onnx":
                     since = time.perf_counter()
                     size = len(build_engine(bundle.root / artifact.path, spec=graph, gpu=gpu))

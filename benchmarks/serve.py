@@ -1,0 +1,227 @@
+"""How fast `samclip serve` is beside the SDK in process: `python -m benchmarks serve`.
+
+A server is a process, its clients are threads, on the loopback interface. The SDK and the clients
+do the same work in turn, on the same machine.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import typer
+
+from benchmarks.distinct_pictures import distinct_pictures
+from benchmarks.intervals import over_rounds
+from benchmarks.suite import Measuring, ModelName, Rounds, timed
+from samclip_sdk import SamClip
+from samclip_sdk.bundle.open import DEFAULT_MODEL
+
+LABELS = ["dog", "cat", "person"]
+BOUNDARY = "samclip-benchmark"
+
+Request = tuple[str, str, bytes]  # path, content type, body
+
+
+class Server:
+    """A running `samclip serve`: where it is, and which worker processes it has had."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        self.pid, self.lines = process.pid, process.stderr
+        self.workers, self.address = list[int](), ""
+        while not self.address:
+            self._read(next(self.lines, ""))
+        self.listening = threading.Thread(target=lambda: list(map(self._read, self.lines)))
+        self.listening.start()
+
+    def _read(self, line: str) -> None:
+        if not line.startswith("{"):
+            raise ValueError(f"samclip serve does not start: {line}")
+        told = json.loads(line)
+        if told["event"] == "worker ready":
+            self.workers.append(told["worker"])
+        elif told["event"] == "serving":
+            self.address = told["address"]
+
+
+@contextmanager
+def serving(model: str, *options: str) -> Iterator[Server]:
+    """Starts a server on a free port, and stops it."""
+    command = [sys.executable, "-m", "samclip_sdk", "serve", model, "--port", "0", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            server = Server(process)
+            yield server
+        finally:
+            process.terminate()
+        server.listening.join()
+
+
+def as_new(picture: bytes) -> bytes:
+    """The same picture as another file: no server has seen it, however often it was sent."""
+    return picture + uuid.uuid4().bytes  # behind its end, where no decoder looks
+
+
+def upload(path: str, picture: bytes, asked: dict[str, Any]) -> Request:
+    """A request with a picture as a file."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="request"\r\n\r\n'
+    file = f'\r\n--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    body = f"{head}{json.dumps(asked)}{file}".encode() + picture + f"\r\n--{BOUNDARY}--".encode()
+    return path, f"multipart/form-data; boundary={BOUNDARY}", body
+
+
+def box_request(key: str, box: list[float]) -> Request:
+    """A request for the mask of a box in a picture that the server has."""
+    asked = {"images": [{"id": key}], "boxes": box, "multimask_output": False}
+    return "/v1/segment", "application/json", json.dumps(asked).encode()
+
+
+@contextmanager
+def connected(server: Server) -> Iterator[http.client.HTTPConnection]:
+    """A connection to a server, which is closed."""
+    with closing(http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=300)) as own:
+        yield own
+
+
+def post(connection: http.client.HTTPConnection, request: Request) -> tuple[int, bytes]:
+    """Sends a request: the status and the body of the answer."""
+    path, content_type, body = request
+    connection.request("POST", path, body, {"Content-Type": content_type})
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def store(server: Server, picture: bytes) -> str:
+    """Has the server keep a picture, and returns its id."""
+    with connected(server) as connection:
+        _, answer = post(connection, upload("/v1/images", picture, {}))
+    key: str = json.loads(answer)["answers"][0]["id"]
+    return key
+
+
+def boxes_of(count: int) -> list[list[float]]:
+    """Boxes, each another one, in pictures of 1024 pixels on the long side."""
+    corners = np.random.default_rng(0).uniform(0.05, 0.45, (count, 4)) * 600
+    return [[x, y, x + 60 + width, y + 60 + height] for x, y, width, height in corners.tolist()]
+
+
+def send_all(
+    server: Server, requests: Sequence[Request], *, clients: int
+) -> Iterator[tuple[float, int]]:
+    """Sends requests by so many clients: milliseconds and status of each, in their order."""
+    own = threading.local()  # a connection a client
+
+    def send(request: Request) -> tuple[float, int]:
+        since = time.perf_counter()
+        status, _ = post(own.connection, request)
+        return 1000 * (time.perf_counter() - since), status
+
+    with ExitStack() as stack:
+
+        def connect() -> None:
+            own.connection = stack.enter_context(connected(server))
+
+        with ThreadPoolExecutor(clients, initializer=connect) as pool:
+            yield from pool.map(send, requests)
+
+
+def compare(
+    measured: Measuring,
+    name: str,
+    work: Callable[[], Sequence[object]],
+    requests: Callable[[], Sequence[Request]],
+    *,
+    server: Server,
+    clients: Sequence[int],
+    rounds: int,
+) -> None:
+    """Has the SDK and the clients do the same work in turn; the first time does not count.
+
+    A ratio is of a client's rate and the SDK's in the same round; times are of all requests; what
+    failed got another status than 200.
+    """
+    sdk, rates = list[float](), {count: list[float]() for count in clients}
+    answers: dict[int, list[tuple[float, int]]] = {count: [] for count in clients}
+    for turn in measured.track(range(rounds + 1), name):
+        done, ms = timed(work)
+        sdk += [1000 * len(done) / ms] if turn else []
+        for count in clients:
+            sent = partial(send_all, server, requests(), clients=count)
+            got, ms = timed(lambda sent=sent: list(sent()))
+            if turn:
+                rates[count].append(1000 * len(got) / ms)
+                answers[count] += got
+    measured.add(name, "sdk", a_second=over_rounds(sdk))
+    for count in clients:
+        ratios = [mine / theirs for mine, theirs in zip(rates[count], sdk, strict=True)]
+        took_ms, statuses = zip(*answers[count], strict=True)
+        p50, p99 = np.percentile(took_ms, [50, 99]).tolist()
+        times = {"p50_ms": p50, "p99_ms": p99, "failed": sum(each != 200 for each in statuses)}
+        speed = {"a_second": over_rounds(rates[count]), "ratio": over_rounds(ratios)}
+        measured.add(name, str(count), n=len(took_ms), **speed, **times)
+
+
+def kill_in_the_middle(server: Server, requests: Sequence[Request], *, clients: int) -> int:
+    """Kills a worker when half of the requests are answered, and counts what is answered."""
+    answered = 0
+    for number, (_, status) in enumerate(send_all(server, requests, clients=clients)):
+        if number == len(requests) // 2:
+            os.kill(server.workers[0], signal.SIGKILL)
+        answered += status == 200
+    return answered
+
+
+def serve(
+    measured: Measuring,
+    model: ModelName = DEFAULT_MODEL,
+    runtime: Annotated[str, typer.Option(help="onnx or openvino")] = "onnx",
+    workers: Annotated[int, typer.Option(min=1, help="of the server")] = 2,
+    clients: Annotated[list[int], typer.Option(min=1, help="at once; repeatable")] = [1, 4, 16],  # noqa: B006, as typer takes it
+    pictures: Annotated[int, typer.Option(min=2, help="of a round")] = 48,
+    boxes: Annotated[int, typer.Option(min=2, help="of a round")] = 192,
+    rounds: Rounds = 5,
+) -> None:
+    """Holds the server's throughput and times against the SDK in process; kills a worker too.
+
+    The machine should be idle: the clients need a part of it as well.
+    """
+    found, asked = distinct_pictures(pictures), boxes_of(boxes)
+    samclip = SamClip.load(runtime, model=model)
+    measured.of(samclip)
+    image = samclip.encode_image(found[0])
+
+    def texts() -> list[str]:
+        return [each.to_json() for each in samclip.segment_text(iter(found), LABELS)]
+
+    def masks() -> list[str]:
+        return [
+            samclip.segment(image, boxes=box, multimask_output=False).to_json() for box in asked
+        ]
+
+    def uploads() -> list[Request]:
+        return [upload("/v1/text", as_new(each), {"labels": LABELS}) for each in found]
+
+    with serving(model, "--runtime", runtime, "--workers", str(workers)) as server:
+        key = store(server, found[0])
+        of_boxes = [box_request(key, each) for each in asked]
+        how = {"server": server, "clients": clients, "rounds": rounds}
+        compare(measured, "three labels of a new picture", texts, uploads, **how)
+        compare(measured, "a box of one picture", masks, lambda: of_boxes, **how)
+    with serving(model, "--runtime", runtime, "--workers", "2") as server:
+        answered = kill_in_the_middle(server, uploads(), clients=max(clients))
+    measured.add("one of two workers is killed", n=len(found), answered=answered)

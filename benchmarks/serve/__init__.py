@@ -1,1 +1,0 @@
-"""How fast `samclip serve` is beside the SDK in process: `python -m benchmarks serve`."""
