@@ -36,6 +36,12 @@ class AddressOptions:
             "other names are refused; repeatable"
         ),
     ] = None
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="let pages of another site read the answers, such as https://my.site; repeatable"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,7 @@ def serve(
             host=address.host,
             port=address.port,
             names=address.name or (),
+            origins=address.allow_origin or (),
             workers=workers,
             limits=limited.limits(),
             log_level=log_level,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -16,7 +18,12 @@ from samclip_sdk.serve.handlers import NDJSON, RequestHandler
 from samclip_sdk.serve.hosts import Hosts
 from samclip_sdk.serve.keys import Keys
 from samclip_sdk.serve.metrics import Metrics
-from samclip_sdk.serve.middleware import RequestMiddleware, problem_response, refusal_response
+from samclip_sdk.serve.middleware import (
+    REQUEST_ID,
+    RequestMiddleware,
+    problem_response,
+    refusal_response,
+)
 from samclip_sdk.serve.openapi import describe
 from samclip_sdk.serve.pool import Pool
 from samclip_sdk.serve.schema import (
@@ -75,7 +82,13 @@ _OR_LINES: dict[int | str, dict[str, Any]] = {
 
 
 def create_app(
-    pool: Pool, *, limits: Limits, keys: Keys, hosts: Hosts, metrics: Metrics
+    pool: Pool,
+    *,
+    limits: Limits,
+    keys: Keys,
+    hosts: Hosts,
+    metrics: Metrics,
+    origins: Sequence[str] = (),
 ) -> FastAPI:
     """Builds the app of a server.
 
@@ -85,6 +98,7 @@ def create_app(
         keys: the API keys.
         hosts: the host names that requests may use where no key is asked for.
         metrics: the metrics of this server; the pool calls its `note_batch`.
+        origins: of pages of other sites that may read the answers, from `check_origins`.
     """
     # FastAPI's pages of docs load scripts from elsewhere; its redirects repeat the request's host.
     app = FastAPI(title="samclip", docs_url=None, redoc_url=None, redirect_slashes=False)
@@ -104,6 +118,14 @@ def create_app(
         metrics=metrics,
         routes=frozenset({*BODIES, *PAGE_FILES, "/health", "/metrics", "/v1/models"}),
     )
+    if origins:  # outermost: a browser asks first whether it may ask, and sends no key with that
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "X-API-Key", "Content-Type", REQUEST_ID),
+            expose_headers=(REQUEST_ID, "Retry-After"),
+        )
     return app
 
 

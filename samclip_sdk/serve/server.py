@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from samclip_sdk.errors import OptionError, RuntimeMissingError
+from samclip_sdk.serve.hosts import check_origins
 from samclip_sdk.serve.keys import KEYS_VARIABLE, Keys
 from samclip_sdk.serve.settings import Limits, ModelChoice
 
@@ -27,6 +28,7 @@ def run_server(
     host: str,
     port: int,
     names: Sequence[str],
+    origins: Sequence[str],
     workers: int,
     limits: Limits,
     log_level: str,
@@ -42,22 +44,27 @@ def run_server(
         port: the port; 0 stands for any free one.
         names: the host names of the server besides `host`, localhost and addresses; without API
             keys, requests by other names are refused.
+        origins: of pages of other sites that may read the answers, such as https://my.site.
         workers: the number of processes, each with a model of its own.
         limits: the limits of requests.
         log_level: "debug", "info", "warning" or "error".
 
     Raises:
         RuntimeMissingError: the extra `serve` is not installed.
-        OptionError: the port is taken, or a key or a number is not valid.
+        OptionError: the port is taken, or a key, an origin or a number is not valid.
         SamClipError: the model cannot be opened.
     """
     check_installed()
     if workers < 1:
         raise OptionError(f"workers is {workers}; it must be 1 or more")
+    allowed = check_origins(origins)
     log_as_json(log_level)
     with bound_socket(host, port) as taken:
         called = (host, *names)
-        asyncio.run(_serve(choice, taken, names=called, workers=workers, limits=limits))
+        serving = _serve(
+            choice, taken, names=called, origins=allowed, workers=workers, limits=limits
+        )
+        asyncio.run(serving)
 
 
 def check_installed() -> None:
@@ -105,6 +112,7 @@ async def _serve(
     taken: socket.socket,
     *,
     names: Sequence[str],
+    origins: Sequence[str],
     workers: int,
     limits: Limits,
 ) -> None:
@@ -117,7 +125,9 @@ async def _serve(
 
     keys, metrics = Keys(os.environ.get(KEYS_VARIABLE)), Metrics()
     pool = Pool(choice, workers=workers, limits=limits, on_batch=metrics.note_batch)
-    app = create_app(pool, limits=limits, keys=keys, hosts=Hosts(names), metrics=metrics)
+    app = create_app(
+        pool, limits=limits, keys=keys, hosts=Hosts(names), metrics=metrics, origins=origins
+    )
     asked = "asked for" if keys.asked else "not asked for"
     log.info("opening", extra={"model": choice.model, "workers": workers, "api_keys": asked})
     await pool.start()

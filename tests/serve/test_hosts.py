@@ -7,7 +7,9 @@ import asyncio
 import httpx
 import pytest
 
-from samclip_sdk.serve.hosts import Hosts
+from samclip_sdk import OptionError
+from samclip_sdk.serve.hosts import Hosts, check_origins
+from tests.refusals import refused
 from tests.serve.test_openapi import app
 
 HOSTS = Hosts(("127.0.0.1", "Box.example"))
@@ -32,11 +34,11 @@ def test_addresses_and_its_own_names_are_taken(host: str) -> None:
     ],
 )
 def test_the_names_of_others_are_refused(host: str) -> None:
-    refused = HOSTS.refusal({"host": host})
-    assert refused is not None
-    assert refused.status == 421
-    assert str(refused).isprintable()
-    assert "--name" in str(refused)
+    refusal = HOSTS.refusal({"host": host})
+    assert refusal is not None
+    assert refusal.status == 421
+    assert str(refusal).isprintable()
+    assert "--name" in str(refusal)
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/", "/metrics", "/health", "/v1/text"])
@@ -47,10 +49,33 @@ def test_no_page_of_another_site_reads_an_answer(path: str) -> None:
         async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}:8080") as client:
             return await client.request(method, path)
 
-    refused = asyncio.run(ask("evil.test"))
-    assert refused.status_code == 421
-    assert "'evil.test:8080'" in refused.json()["message"]
+    refusal = asyncio.run(ask("evil.test"))
+    assert refusal.status_code == 421
+    assert "'evil.test:8080'" in refusal.json()["message"]
     assert asyncio.run(ask("127.0.0.1")).status_code != 421
+
+
+@pytest.mark.parametrize("origin", ["https://my.site", "http://localhost:5173"])
+def test_pages_of_named_sites_may_read_answers_and_no_others(origin: str) -> None:
+    async def ask(method: str, asking: str, *, origins: tuple[str, ...]) -> httpx.Response:
+        transport = httpx.ASGITransport(app(origins=check_origins(origins)))
+        headers = {"Origin": asking, "Access-Control-Request-Method": "POST"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, "/v1/models", headers=headers)
+
+    allowed = "access-control-allow-origin"
+    for method in ("OPTIONS", "GET"):
+        assert asyncio.run(ask(method, origin, origins=(origin,))).headers[allowed] == origin
+        for other in ("https://evil.test", f"{origin}.evil.test", "null"):
+            assert allowed not in asyncio.run(ask(method, other, origins=(origin,))).headers
+        assert allowed not in asyncio.run(ask(method, origin, origins=())).headers
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "my.site", "https://my.site/", "https://My.site", "ftp://a", "https://a\n"]
+)
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    refused(lambda: check_origins([origin]), OptionError, "https://host")
 
 
 def test_who_brings_a_key_may_call_it_anything(client: httpx.Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,12 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "samclip_sdk" / "serve" / "openapi.json"
 
 
-def app() -> Any:
+def app(*, origins: Sequence[str] = ()) -> Any:
     """An app whose workers were never started."""
     metrics = Metrics()
     pool = Pool(ModelChoice("none"), workers=1, limits=Limits(), on_batch=metrics.note_batch)
     limits, keys, hosts = Limits(), Keys(None), Hosts(("test",))
-    return create_app(pool, limits=limits, keys=keys, hosts=hosts, metrics=metrics)
+    return create_app(pool, limits=limits, keys=keys, hosts=hosts, metrics=metrics, origins=origins)
 
 
 def test_the_committed_document_is_what_the_app_says() -> None:
