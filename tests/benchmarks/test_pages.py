@@ -78,7 +78,7 @@ def test_a_stale_page_is_named_and_written_again(copy: Path) -> None:
     assert code == 1
     assert "README.md" in said
     assert "docs/benchmarks/speed_vit_b.md" in said
-    assert "paper.md" not in said
+    assert "serve.md" not in said
     code, said = run("--write")
     assert code == 0, said
     assert {"Written: README.md", "Written: docs/benchmarks/speed_vit_b.md"} <= set(

@@ -135,6 +135,7 @@ def test_a_student_that_is_not_there_or_not_calibrated_is_refused(
         measure(measure_text_to_mask, open_inputs(run, dataset, student="stage1"))
 
 
+@pytest.mark.slow
 def test_the_command_stores_part_by_part(
     run: Path, dataset: ValPhotographs, tmp_path: Path
 ) -> None:

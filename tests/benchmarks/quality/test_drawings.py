@@ -120,6 +120,7 @@ def test_hog_ignores_which_side_is_dark() -> None:
     assert not hog(np.full((64, 64, 3), 7, np.uint8)).any()
 
 
+@pytest.mark.slow
 def test_a_bundle_is_measured_from_the_command_line(tmp_path: Path) -> None:
     """The real client, so that what the fake promises is true."""
     output = tmp_path / "quality.jsonl"
