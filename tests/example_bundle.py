@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,33 @@ def write_files(folder: Path, contents: dict[str, bytes]) -> None:
         (folder / path).write_bytes(content)
 
 
+def write_bundle(folder: Path, content: dict[str, Any] | None = None) -> Path:
+    """A whole bundle, of this manifest if there is one."""
+    text = json.dumps(content or manifest()).encode()
+    write_files(folder, {**contents(), "manifest.json": text})
+    return folder
+
+
 def stored(path: str, content: bytes) -> dict[str, Any]:
     sha256 = hashlib.sha256(content).hexdigest()
     return {"path": path, "sha256": sha256, "size_bytes": len(content)}
+
+
+def account_for(manifest: Any, files: Mapping[str, bytes]) -> None:
+    """Writes what files have become into a manifest, as a faulty exporter or an attacker would."""
+    if isinstance(manifest, dict) and "sha256" in manifest and manifest["path"] in files:
+        manifest.update(stored(manifest["path"], files[manifest["path"]]))
+    if isinstance(manifest, (dict, list)):
+        for each in manifest.values() if isinstance(manifest, dict) else manifest:
+            account_for(each, files)
+
+
+def change_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Changes files of a bundle, and the manifest's account of them."""
+    write_files(folder, files)
+    content = json.loads((folder / "manifest.json").read_bytes())
+    account_for(content, files)
+    (folder / "manifest.json").write_text(json.dumps(content))
 
 
 def onnx_file(note: str) -> bytes:

@@ -398,21 +398,6 @@ def test_what_the_command_refuses_before_a_model_is_opened(
     assert not sources
 
 
-@pytest.mark.parametrize("which", ["output", "progress"])
-def test_a_pipe_in_the_place_of_a_file_is_found_before_any_work(
-    folder: Path, tmp_path: Path, which: str
-) -> None:
-    output = tmp_path / "out.json"
-    pipe = output if which == "output" else log_path(output)
-    os.mkfifo(pipe)
-    model, source = fake_client(tmp_path)
-    annotator = Annotator(model, ["dog"])
-    refused(
-        lambda: annotate_folder(annotator, folder, output, overwrite=True), StorageError, pipe.name
-    )
-    assert not source.sessions
-
-
 @pytest.mark.usefixtures("sources")
 def test_a_foreign_output_is_left_alone(
     run: Callable[..., Any], folder: Path, tmp_path: Path

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from onnx import helper
 
 from samclip_sdk.bundle.onnx_files import named_files
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import BundleError, BundleSchemaError
+from tests.bundle.test_signature import write_keys
 from tests.command import fails
 from tests.drawings import TINY_BUNDLE
-from tests.example_bundle import contents, manifest, stored, write_files
+from tests.example_bundle import contents, manifest, stored, write_bundle, write_files
 from tests.refusals import refused
 
 GRAPH = "onnx/mask_decoder.onnx"
@@ -157,7 +155,7 @@ def test_what_is_no_onnx_file(tmp_path: Path, content: bytes) -> None:
     refused(lambda: named_files(tmp_path / "a.onnx"), BundleError, "a.onnx")
 
 
-def write_bundle(folder: Path, *, place: str, listed: bool = False) -> Path:
+def write_reading(folder: Path, *, place: str, listed: bool = False) -> Path:
     """A bundle one graph of which reads another file, whose sha256 is right where it is listed."""
     files, content = contents(), manifest()
     files[GRAPH] = model_with(
@@ -168,12 +166,12 @@ def write_bundle(folder: Path, *, place: str, listed: bool = False) -> Path:
     if listed:
         files[f"onnx/{place}"] = b"1234"
         artifact["weights"] = [stored(f"onnx/{place}", b"1234")]
-    write_files(folder, {**files, "manifest.json": json.dumps(content).encode()})
+    write_files(write_bundle(folder, content), files)
     return folder
 
 
 def test_what_is_listed_opens(tmp_path: Path) -> None:
-    bundle = open_bundle(write_bundle(tmp_path / "bundle", place="weights.bin", listed=True))
+    bundle = open_bundle(write_reading(tmp_path / "bundle", place="weights.bin", listed=True))
     bundle.verify()
     assert bundle.graph_files("mask_decoder", runtime="onnx")
 
@@ -187,7 +185,7 @@ def test_what_is_listed_opens(tmp_path: Path) -> None:
 )
 def test_what_is_not_listed_is_refused(tmp_path: Path, place: str) -> None:
     """As is the weights file of another graph: this one's manifest entry does not name it."""
-    folder = write_bundle(tmp_path / "bundle", place=place)
+    folder = write_reading(tmp_path / "bundle", place=place)
     (folder / "onnx" / "unlisted.bin").write_bytes(b"1234")
     bundle = open_bundle(folder)
     for call in (lambda: bundle.graph_files("mask_decoder", runtime="onnx"), bundle.verify):
@@ -195,11 +193,10 @@ def test_what_is_not_listed_is_refused(tmp_path: Path, place: str) -> None:
 
 
 def test_it_is_not_signed(tmp_path: Path) -> None:
-    folder, key = write_bundle(tmp_path / "bundle", place="unlisted.bin"), tmp_path / "key.pem"
+    folder = write_reading(tmp_path / "bundle", place="unlisted.bin")
     (folder / "onnx" / "unlisted.bin").write_bytes(b"1234")
-    private = Ed25519PrivateKey.generate()
-    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    assert "mask_decoder.onnx" in fails("sign", folder, "--key", key)
+    private, _ = write_keys(tmp_path, "ours")
+    assert "mask_decoder.onnx" in fails("sign", folder, "--key", private)
     assert not (folder / "manifest.sig").exists()
 
 
@@ -208,5 +205,5 @@ def test_a_graph_is_called_onnx(tmp_path: Path) -> None:
     content = manifest()
     (artifact,) = content["graphs"]["mask_decoder"]["artifacts"]
     artifact["path"] = "onnx/mask_decoder.xml"
-    write_files(tmp_path, {**contents(), "manifest.json": json.dumps(content).encode()})
-    refused(lambda: open_bundle(tmp_path), BundleSchemaError, "mask_decoder.xml")
+    folder = write_bundle(tmp_path, content)
+    refused(lambda: open_bundle(folder), BundleSchemaError, "mask_decoder.xml")

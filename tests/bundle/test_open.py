@@ -18,7 +18,7 @@ from samclip_sdk.bundle.manifest import MAX_MANIFEST_BYTES
 from samclip_sdk.bundle.open import Bundle, cache_folder, embedded_bundles, open_bundle
 from samclip_sdk.errors import BundleError, BundleSchemaError, BundleTamperedError
 from samclip_sdk.system.records import MAX_VALUES
-from tests.example_bundle import contents, manifest, onnx_file, put, write_files
+from tests.example_bundle import contents, manifest, onnx_file, put, write_bundle, write_files
 from tests.refusals import refused
 from tests.source_tree import ROOT
 
@@ -28,12 +28,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's cache, in a place of the test's own."""
     folder = tmp_path / "cache"
     monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: folder)
-    return folder
-
-
-def write_bundle(folder: Path, content: dict[str, Any] | None = None) -> Path:
-    files = {**contents(), "manifest.json": json.dumps(content or manifest()).encode()}
-    write_files(folder, files)
     return folder
 
 
@@ -335,21 +329,13 @@ def test_what_a_bundle_does_not_have(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("as_zip", [False, True])
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"files": [0] * (MAX_VALUES + 1)},
-        {"licences": [[[]] * 100] * (MAX_VALUES // 100 + 1)},
-        {str(number): {} for number in range(MAX_VALUES + 1)},
-        {"graphs": {str(number): {} for number in range(MAX_VALUES + 1)}},
-    ],
-    ids=["list", "lists in lists", "unknown keys", "graphs"],
-)
+@pytest.mark.parametrize("content", [{}, []], ids=["objects", "lists"])
 def test_more_values_than_any_manifest_has(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, Any], as_zip: bool
+    folder: Path, monkeypatch: pytest.MonkeyPatch, content: object, as_zip: bool
 ) -> None:
     """Each that is wrong takes a kilobyte or two, so that nobody may begin to validate them."""
-    (folder / "manifest.json").write_text(json.dumps({"schema_version": 1} | content))
+    many = {str(number): content for number in range(MAX_VALUES + 1)}
+    (folder / "manifest.json").write_text(json.dumps({"schema_version": 1, "graphs": many}))
     monkeypatch.setattr(bundle_module, "TypeAdapter", lambda _: pytest.fail("it is validated"))
     source = pack(folder) if as_zip else folder
     refused(lambda: open_bundle(source), BundleSchemaError, str(MAX_VALUES))

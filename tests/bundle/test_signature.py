@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -25,8 +24,9 @@ from samclip_sdk.errors import (
     OptionError,
     RuntimeMissingError,
 )
+from tests.bundle.test_open import pack
 from tests.command import fails, table
-from tests.example_bundle import contents, manifest, write_files
+from tests.example_bundle import manifest, write_bundle
 from tests.refusals import refused
 
 PEM = serialization.Encoding.PEM
@@ -53,9 +53,7 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    write_files(tmp_path / "bundle", contents())
-    (tmp_path / "bundle" / "manifest.json").write_text(json.dumps(manifest()))
-    return tmp_path / "bundle"
+    return write_bundle(tmp_path / "bundle")
 
 
 def signed(folder: Path, private: Path) -> Path:
@@ -64,12 +62,7 @@ def signed(folder: Path, private: Path) -> Path:
 
 
 def zipped(folder: Path) -> Path:
-    path = folder.with_suffix(".zip")
-    with zipfile.ZipFile(path, "w") as archive:
-        for each in sorted(folder.rglob("*")):
-            if each.is_file():
-                archive.write(each, Path("example", each.relative_to(folder)))
-    return path
+    return pack(folder, prefix="example/")
 
 
 @pytest.mark.parametrize("as_zip", [False, True])

@@ -27,7 +27,7 @@ from samclip_sdk.runtimes.artifact_sets import RuntimeSet
 from samclip_sdk.runtimes.options import RuntimeOptions
 from tests.command import answer, table
 from tests.drawings import TINY_BUNDLE
-from tests.example_bundle import contents, manifest, onnx_file, stored, write_files
+from tests.example_bundle import change_files, contents, manifest, onnx_file, stored, write_files
 from tests.refusals import refused
 
 ROOT = Path(__file__).parents[2]
@@ -271,20 +271,6 @@ class TestChoice:
         assert not data_folder.exists()
 
 
-def tiny_copy(folder: Path, changes: dict[str, bytes]) -> Bundle:
-    """samclip-tiny with some files changed, as a faulty exporter would: it accounts for them."""
-    shutil.copytree(TINY_BUNDLE, folder)
-    write_files(folder, changes)
-    content = json.loads((folder / "manifest.json").read_text())
-    for graph in content["graphs"].values():
-        for artifact in graph["artifacts"]:
-            for each in (artifact, *artifact["weights"]):
-                if each["path"] in changes:
-                    each |= stored(each["path"], changes[each["path"]])
-    (folder / "manifest.json").write_text(json.dumps(content))
-    return open_bundle(folder)
-
-
 class TestTrials:
     """The real runtimes on the embedded bundle."""
 
@@ -319,7 +305,9 @@ class TestTrials:
     )
     def test_what_is_faulty_is_out(self, tmp_path: Path, path: str, reason: str) -> None:
         size = (TINY_BUNDLE / path).stat().st_size
-        faulty = tiny_copy(tmp_path / "faulty", {path: bytes(size)})
+        shutil.copytree(TINY_BUNDLE, tmp_path / "faulty")
+        change_files(tmp_path / "faulty", {path: bytes(size)})
+        faulty = open_bundle(tmp_path / "faulty")
         options = RuntimeOptions(threads=1)
         tried = choose_again(faulty, runtime="onnx", precision=AUTO, options=options)
         (out,) = (each for each in tried.trials if each.refused)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -22,6 +21,7 @@ from samclip_sdk.picture.image_prompts import ImagePrompts
 from samclip_sdk.picture.model_prompts import FILLER, NOT_A_POINT, Prompts
 from samclip_sdk.text.tokenizer import Tokenizer
 from tests.command import run
+from tests.example_bundle import change_files
 from tests.refusals import refused
 
 
@@ -29,17 +29,6 @@ from tests.refusals import refused
 def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
     """A copy of the tiny bundle, to be changed."""
     return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
-
-
-def replace_file(bundle: Path, path: str, content: bytes) -> None:
-    """Changes a file and the manifest's account of it, as a faulty exporter would."""
-    (bundle / path).write_bytes(content)
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    for entry in manifest["files"]:
-        if entry["path"] == path:
-            entry["sha256"] = hashlib.sha256(content).hexdigest()
-            entry["size_bytes"] = len(content)
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
 def failed(report: VerificationReport) -> list[str]:
@@ -77,7 +66,7 @@ def test_other_outputs_than_the_reference_fail(bundle: Path) -> None:
     key = golden["outputs"]["dense_embeddings"]["tensor"]
     stored = safetensors.numpy.load_file(bundle / GOLDEN_TENSORS)
     tensors = {**stored, key: stored[key] * np.float16(1.05)}
-    replace_file(bundle, GOLDEN_TENSORS, safetensors.numpy.save(tensors))
+    change_files(bundle, {GOLDEN_TENSORS: safetensors.numpy.save(tensors)})
     report = verify_bundle(bundle)
     assert failed(report) == ["prompt_encoder dense_embeddings"]
     refused(report.raise_if_failed, VerificationError, "onnx fp32", "prompt_encoder dense")
@@ -96,7 +85,7 @@ def test_another_mask_or_letterbox_than_the_golden_fails(bundle: Path) -> None:
     tensors[mask] = np.roll(tensors[mask], 1)
     drawn = next(each for each in index["letterbox"] if each["size"] == [1537, 611])
     tensors[drawn["output"]["tensor"]] = tensors[drawn["output"]["tensor"]] // 2
-    replace_file(bundle, GOLDEN_TENSORS, safetensors.numpy.save(tensors))
+    change_files(bundle, {GOLDEN_TENSORS: safetensors.numpy.save(tensors)})
     side = drawn["resolution"]
     assert sorted(failed(verify_bundle(bundle))) == [
         f"letterbox of 1537 x 611 to {side} px",

@@ -7,7 +7,6 @@ of the file itself can be refused.
 from __future__ import annotations
 
 import copy
-import hashlib
 import io
 import json
 import os
@@ -135,21 +134,8 @@ def test_manifests(world: World, content: bytes, verb: str) -> None:
 def consistent(path: str, content: bytes) -> Files:
     """A file that is another, and a manifest that says so."""
     manifest = copy.deepcopy(MANIFEST)
-    for record in _records(manifest):
-        if record["path"] == path:
-            record.update(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+    example_bundle.account_for(manifest, {path: content})
     return {path: content, MANIFEST_NAME: json.dumps(manifest).encode()}
-
-
-def _records(node: Any) -> Iterator[dict[str, Any]]:
-    """Every file's record in a manifest."""
-    if isinstance(node, dict):
-        if "sha256" in node:
-            yield node
-        node = list(node.values())
-    if isinstance(node, list):
-        for each in node:
-            yield from _records(each)
 
 
 @fuzz(2, path=st.sampled_from(FILES), ways=damage, lies=st.booleans(), verb=verbs)
