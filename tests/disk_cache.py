@@ -25,39 +25,35 @@ KEPT = 3
 """How many editions of a folder stay, the last used ones: as many branches in work."""
 
 
-def fill(
-    folder: Path, *, name: str, make: Callable[[Path], object], cache: Path = CACHE, key: str = ""
-) -> Path:
+def fill(folder: Path, *, name: str, make: Callable[[Path], object]) -> Path:
     """Copies what `keep` keeps into `folder`, which is returned: a test may change its own copy."""
-    shutil.copytree(keep(name, make=make, cache=cache, key=key), folder)
+    shutil.copytree(keep(name, make=make), folder)
     return folder
 
 
-def keep(name: str, *, make: Callable[[Path], object], cache: Path = CACHE, key: str = "") -> Path:
+def keep(name: str, *, make: Callable[[Path], object]) -> Path:
     """The folder that was made before, or is made now; no test may change it.
 
     Args:
         name: what is kept: one name always holds the same, as long as no source changes.
         make: makes the folder that it is given.
-        cache: where folders are kept.
-        key: of what can change the folder; of all sources if it is empty.
     """
-    cache.mkdir(exist_ok=True)
-    with FileLock(cache / f"{name}.lock"):
-        kept = cache / f"{name}={key or _key_of_sources(make)}"
+    CACHE.mkdir(exist_ok=True)
+    with FileLock(CACHE / f"{name}.lock"):
+        kept = CACHE / f"{name}={_key_of_sources(make)}"
         if not kept.is_dir():
-            partial = cache / f"{name}.partial"
+            partial = CACHE / f"{name}.partial"
             shutil.rmtree(partial, ignore_errors=True)
             make(partial)
             partial.rename(kept)
         os.utime(kept)
-        editions = sorted(cache.glob(f"{name}=*"), key=lambda path: path.stat().st_mtime)
+        editions = sorted(CACHE.glob(f"{name}=*"), key=lambda path: path.stat().st_mtime)
         for old in editions[:-KEPT]:
             shutil.rmtree(old)
     return kept
 
 
-def key_of(paths: Iterable[Path]) -> str:
+def _key_of(paths: Iterable[Path]) -> str:
     """A key of the names and contents of files."""
     content = hashlib.sha256()
     for path in paths:
@@ -69,7 +65,7 @@ def key_of(paths: Iterable[Path]) -> str:
 def _key_of_sources(make: Callable[[Path], object]) -> str:
     module = inspect.getsourcefile(make)
     assert module is not None
-    return f"{_key_of_project()}-{key_of([Path(module)])}"
+    return f"{_key_of_project()}-{_key_of([Path(module)])}"
 
 
 @functools.cache
@@ -78,5 +74,5 @@ def _key_of_project() -> str:
     files = [file for each in found for file in (each, *sorted(each.rglob("*"))) if file.is_file()]
     packages = sorted(f"{each.name} {each.version}" for each in importlib.metadata.distributions())
     machine = repr((platform.python_version(), platform.machine(), packages))
-    own = key_of(file for file in files if file.suffix != ".pyc")
+    own = _key_of(file for file in files if file.suffix != ".pyc")
     return f"{own}-{hashlib.sha256(machine.encode()).hexdigest()[:16]}"

@@ -191,12 +191,6 @@ class TestErrors:
             ("classify DOG --labels-file none", "labels in none"),
             ("classify DOG --labels-file DOG", "UTF-8"),
             ("classify DOG dog --threads -1", "threads is -1"),
-            ("classify DOG dog --device 'gpu 1'", "device is 'gpu 1'"),
-            ("classify DOG dog --runtime openvino --provider X", "providers=('X',)"),
-            (
-                "classify DOG dog --runtime onnx --compute-units cpu_only",
-                "compute_units='cpu_only'",
-            ),
             ("classify DOG dog --runtime tpu", "'tpu'"),
             ("learn cup --positive none.png:1,1", "none.png"),
             ("learn cup --positive x:1,1 -o none/x.safetensors", "none/x"),
@@ -240,27 +234,6 @@ class TestErrors:
     )
     def test_wrong_usage_is_code_2(self, line: str) -> None:
         assert fails(*words(line), *self.NO_MODEL, code=2).count("\n") == 1
-
-    @pytest.mark.parametrize(
-        "line",
-        [
-            "fly",
-            "text DOG dog --threshold 2",
-            "instances DOG dog --max-instances 0",
-            "everything DOG --points-per-side 0",
-            "text DOG dog --tiles 2x2 --tile-overlap 0.7",
-            "everything DOG --box-nms-thresh 2",
-            "bench --label-count x",
-        ],
-    )
-    def test_what_no_command_has(self, line: str) -> None:
-        fails(*words(line), code=2)
-
-    def test_of_prompts_and_texts(self) -> None:
-        assert "reversed" in fails("segment", DOG, *ONNX, "--box", "9,9,1,1")
-        assert "label 7" in fails("segment", DOG, *ONNX, "--point", "9,9,7")
-        assert "text 0" in fails("classify", DOG, *ONNX, "")
-        assert "onnx int4" in fails("classify", DOG, "dog", *ONNX, "--precision", "int4")
 
     @pytest.mark.parametrize("verb", ["info", "verify", "bench", "tune", "compile"])
     def test_a_model_that_is_not_there(self, verb: str) -> None:

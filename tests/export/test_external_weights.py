@@ -56,10 +56,16 @@ def export(program: ExportedProgram) -> ir.Model:
 
 def export_static(module: nn.Module, *, example: Tensor) -> ir.Model:
     return to_onnx(
-        export_program(module, example={"x": example}, dynamic_axes={}),
-        inputs=[TensorSpec(name="x", dtype="float32", shape=tuple(example.shape))],
-        outputs=[TensorSpec(name="y", dtype="float32", shape=())],
+        export_program(module, example={"input": example}, dynamic_axes={}),
+        inputs=[TensorSpec(name="input", dtype="float32", shape=tuple(example.shape))],
+        outputs=[TensorSpec(name="y", dtype="float32", shape=tuple(module(example).shape))],
     )
+
+
+def types_of(model: ir.Model) -> dict[tuple[object, ...], ir.DataType]:
+    """How weights of each shape are stored."""
+    stored = (value.const_value for value in model.graph.initializers.values())
+    return {tuple(each.shape): each.dtype for each in stored if each is not None}
 
 
 def run(path: Path) -> np.ndarray:
@@ -73,11 +79,7 @@ def test_fp16_storage_computes_in_fp32(
 ) -> None:
     model = export(program)
     halve_weights(model)
-    types = {
-        tuple(value.const_value.shape): value.const_value.dtype
-        for value in model.graph.initializers.values()
-        if value.const_value is not None
-    }
+    types = types_of(model)
     assert types[(64, 32)] == ir.DataType.FLOAT16
     assert types[(32, 48)] == ir.DataType.FLOAT16
     assert types[(48, 48)] == ir.DataType.FLOAT  # an addend, such as absolute positions
@@ -95,18 +97,9 @@ def test_depthwise_weights_and_biases_stay_in_fp32() -> None:
     wide, depthwise = nn.Conv2d(8, 64, 3), nn.Conv2d(64, 64, 5, groups=64)
     long = nn.Conv2d(64, 1280, 1)
     module = nn.Sequential(wide, depthwise, long).eval().requires_grad_(False)
-    example = torch.zeros(1, 8, 16, 16)
-    model = to_onnx(
-        export_program(module, example={"input": example}, dynamic_axes={}),
-        inputs=[TensorSpec(name="input", dtype="float32", shape=(1, 8, 16, 16))],
-        outputs=[TensorSpec(name="y", dtype="float32", shape=(1, 1280, 10, 10))],
-    )
+    model = export_static(module, example=torch.zeros(1, 8, 16, 16))
     halve_weights(model)
-    types = {
-        tuple(value.const_value.shape): value.const_value.dtype
-        for value in model.graph.initializers.values()
-        if value.const_value is not None
-    }
+    types = types_of(model)
     assert types[(64, 8, 3, 3)] == ir.DataType.FLOAT16
     assert types[(64, 1, 5, 5)] == ir.DataType.FLOAT
     assert types[(1280, 64, 1, 1)] == ir.DataType.FLOAT16
@@ -141,5 +134,4 @@ def test_weights_beyond_fp16_stay() -> None:
     module.weight[0, 0] = 1e5
     model = export_static(module, example=torch.zeros(2, 32))
     halve_weights(model)
-    types = {v.const_value.dtype for v in model.graph.initializers.values() if v.const_value}
-    assert ir.DataType.FLOAT16 not in types
+    assert ir.DataType.FLOAT16 not in types_of(model).values()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from export.options import ExportOptions
-from export.steps import Steps, count_steps
+from export.steps import count_steps
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,3 @@ from export.steps import Steps, count_steps
 )
 def test_the_number_of_steps(asked: ExportOptions, random_weights: bool, total: int) -> None:
     assert count_steps(asked, graphs=7, random_weights=random_weights) == total
-
-
-def test_each_step_is_told_with_what_is_done() -> None:
-    told: list[tuple[str, int, int]] = []
-    steps = Steps(lambda *each: told.append(each), total=2)
-    steps.begin("tracing")
-    steps.begin("converting")
-    assert told == [("tracing", 0, 2), ("converting", 1, 2)]

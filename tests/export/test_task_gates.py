@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.pictures import calibration_pictures, held_out_files, held_out_pictures
+from export.pictures import held_out_files, held_out_pictures
 from export.task_gates import TaskGate
 from samclip_sdk.device.goldens.task_metrics import TASK_BOUNDS, TaskPicture
 from samclip_sdk.errors import VerificationError
@@ -103,10 +103,3 @@ def test_ranges_are_not_of_what_artifacts_are_accepted_on() -> None:
 def licences(folder: str) -> dict[str, dict[str, str]]:
     with (EXPORT / folder / "LICENSES.csv").open(encoding="utf-8", newline="") as file:
         return {row["file"]: row for row in csv.DictReader(file)}
-
-
-def test_calibration_sees_other_pictures() -> None:
-    accepted_on = {picture.image.tobytes() for picture in held_out_pictures()[0]}
-    calibrated_on = {picture.tobytes() for picture in calibration_pictures()[0]}
-    assert len(calibrated_on) >= 8
-    assert not accepted_on & calibrated_on

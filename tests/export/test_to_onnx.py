@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -12,8 +13,6 @@ import pytest
 import torch
 from torch.export import ExportedProgram
 
-from export.external_weights import halve_weights
-from export.graphs import Graph
 from export.precision.mixed_precision import contract_operations, halve
 from export.precision.program_interpreter import run_program
 from export.program import export_program
@@ -38,34 +37,17 @@ FEEDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def graphs() -> dict[str, Graph]:
-    return {name: tiny_graphs()[name] for name in FEEDS}
+@functools.cache
+def program_of(name: str, precision: str) -> ExportedProgram:
+    program = tiny_program(name)
+    return program if precision == "fp32" else halve(program, pinned=contract_operations(program))
 
 
-@pytest.fixture(scope="module")
-def programs() -> dict[str, dict[str, ExportedProgram]]:
-    found = {}
-    for name in FEEDS:
-        program = tiny_program(name)
-        half = halve(program, pinned=contract_operations(program))
-        found[name] = {"fp32": program, "fp16": half}
-    return found
-
-
-@pytest.fixture(scope="module")
-def models(
-    graphs: dict[str, Graph], programs: dict[str, dict[str, ExportedProgram]]
-) -> dict[str, dict[str, ir.Model]]:
-    return {
-        name: {
-            precision: to_onnx(
-                program, inputs=graphs[name].traced_inputs(), outputs=graphs[name].outputs
-            )
-            for precision, program in versions.items()
-        }
-        for name, versions in programs.items()
-    }
+@functools.cache
+def model_of(name: str, precision: str) -> ir.Model:
+    graph = tiny_graphs()[name]
+    program = program_of(name, precision)
+    return to_onnx(program, inputs=graph.traced_inputs(), outputs=graph.outputs)
 
 
 def operators(model: ir.Model) -> Counter[str]:
@@ -75,25 +57,19 @@ def operators(model: ir.Model) -> Counter[str]:
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("name", FEEDS)
 def test_answers_are_the_programs(
-    graphs: dict[str, Graph],
-    programs: dict[str, dict[str, ExportedProgram]],
-    models: dict[str, dict[str, ir.Model]],
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    name: str,
-    precision: str,
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, precision: str
 ) -> None:
     path = tmp_path / "graph.onnx"
-    ir.save(models[name][precision], path)
+    ir.save(model_of(name, precision), path)
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    graph = graphs[name]
+    graph = tiny_graphs()[name]
     for side, specs in (
         (session.get_inputs(), graph.traced_inputs()),
         (session.get_outputs(), graph.outputs),
     ):
         assert [(t.name, tuple(t.shape)) for t in side] == [(s.name, s.shape) for s in specs]
     names = [spec.name for spec in graph.outputs]
-    expected = run_program(programs[name][precision], FEEDS[name], outputs=names)
+    expected = run_program(program_of(name, precision), FEEDS[name], outputs=names)
     bound = 1e-4 if precision == "fp32" else 5e-3
     for output, found in zip(names, session.run(names, FEEDS[name]), strict=True):
         assert found.dtype == np.float32
@@ -103,11 +79,9 @@ def test_answers_are_the_programs(
 
 
 @pytest.mark.parametrize("name", FEEDS)
-def test_onnxruntime_knows_gelu(
-    models: dict[str, dict[str, ir.Model]], tmp_path: Path, name: str
-) -> None:
+def test_onnxruntime_knows_gelu(tmp_path: Path, name: str) -> None:
     path, optimized = tmp_path / "graph.onnx", tmp_path / "optimized.onnx"
-    model = models[name]["fp32"]
+    model = model_of(name, "fp32")
     ir.save(model, path)
     options = ort.SessionOptions()
     options.optimized_model_filepath = str(optimized)
@@ -136,20 +110,3 @@ def test_lengths_of_channels_are_products(tmp_path: Path) -> None:
     x = RNG.normal(size=(2, 5, 3, 4)).astype(np.float32)
     (lengths,) = session.run(["y"], {"x": x})
     np.testing.assert_allclose(lengths, np.linalg.norm(x, axis=1, keepdims=True), rtol=1e-6)
-
-
-def test_half_weights_are_those_that_fp16_storage_has(
-    models: dict[str, dict[str, ir.Model]],
-) -> None:
-    """So a weight file that two precisions share hardly grows."""
-
-    def large(model: ir.Model) -> dict[bytes, int]:
-        tensors = (value.const_value for value in model.graph.initializers.values())
-        return {t.tobytes(): t.nbytes for t in tensors if t is not None and t.nbytes >= 1024}
-
-    stored = large(models["clip_head@64"]["fp16"])
-    single = models["clip_head@64"]["fp32"].clone()
-    halve_weights(single)
-    shared = large(single)
-    common = sum(size for data, size in stored.items() if data in shared)
-    assert common > 0.8 * sum(stored.values())

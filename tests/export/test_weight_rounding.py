@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from export.bundle_writer import write_bundle
 from export.external_weights import WeightFiles, shrink_weights
+from export.options import ExportOptions
 from export.precision.mixed_precision import halve
 from export.program import export_program
-from export.source import random_source
+from export.source import Source, random_source
 from export.to_onnx import to_onnx
 from export.weight_rounding import Axes, on_grid, round_modules, round_weights
 from samclip_sdk.bundle.graph_spec import TensorSpec
+from samclip_sdk.errors import VerificationError
 from samclip_sdk.modeling.batch_norm import fold_batch_norm
 from samclip_sdk.modeling.config import ModelConfig
+from tests.refusals import refused
 
 
 class Everything(nn.Module):
@@ -43,7 +48,6 @@ class Everything(nn.Module):
         return y
 
 
-TRAINED = Path(__file__).parents[2] / "training/checkpoints/tiny/stage3"
 BYTES = 4096 * 16 + 16 * 4096 + 256 * 256 + 256 * 64 * 4
 IDS = torch.tensor([7], dtype=torch.int32)
 
@@ -152,3 +156,26 @@ def test_graphs_of_two_precisions_share_the_bytes(program: ExportedProgram, tmp_
         ort.InferenceSession(
             tmp_path / f"{precision}.onnx", providers=["CPUExecutionProvider"]
         ).run(None, {"ids": IDS.numpy()})
+
+
+@pytest.mark.slow
+def test_a_trained_model_may_lose_no_answer_by_rounding(
+    tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it does, that is found before any graph is written."""
+
+    def coarse(source: Source) -> Source:
+        rounded = round_weights(source)
+        for each in rounded.model.parameters():
+            each.data += each.std(correction=0) * torch.randn_like(each) / 2
+        return rounded
+
+    monkeypatch.setattr("export.bundle_writer.round_weights", coarse)
+    source = replace(random_source(tiny_config, seed=0), random_weights=False)
+    options = ExportOptions(weights="int8")
+    refused(
+        lambda: write_bundle(source, tmp_path / "bundle", options=options),
+        VerificationError,
+        "the model before its weights were rounded",
+    )
+    assert not list(tmp_path.iterdir())

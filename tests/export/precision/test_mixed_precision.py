@@ -12,15 +12,12 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from export.graphs import Graph
 from export.precision.mixed_precision import (
-    MOVES,
     contract_operations,
     halve,
     operations,
 )
 from export.precision.program_interpreter import ProgramModule
-from export.precision.program_rewriter import is_float
 from tests.export.tiny_programs import tiny_graphs, tiny_program
 from tests.graph_feeds import draw_feed
 
@@ -40,20 +37,10 @@ CONTRACT = {
 }
 
 
-@pytest.fixture(scope="module")
-def graphs() -> dict[str, Graph]:
-    return tiny_graphs()
-
-
-@pytest.fixture(scope="module")
-def programs() -> dict[str, ExportedProgram]:
-    return {name: tiny_program(name) for name in (*NAMES, "image_encoder@32")}
-
-
-def inputs_of(graph: Graph, *, many: int = 3) -> list[Tensor]:
-    """Plausible inputs; `many` prompts or texts."""
+def inputs_of(name: str, *, many: int = 3) -> list[Tensor]:
+    """Plausible inputs of a graph; `many` prompts or texts."""
     lengths = {"num_texts": many, "num_prompts": many, "num_points": many + 1}
-    feed = draw_feed(graph.inputs, seed=many, **lengths)
+    feed = draw_feed(tiny_graphs()[name].inputs, seed=many, **lengths)
     return [torch.from_numpy(each) for each in feed.values()]
 
 
@@ -61,11 +48,6 @@ def inputs_of(graph: Graph, *, many: int = 3) -> list[Tensor]:
 def in_half(program: ExportedProgram) -> ExportedProgram:
     """All that the contract leaves, made once for all tests."""
     return halve(program, pinned=contract_operations(program))
-
-
-@functools.cache
-def all_pinned(program: ExportedProgram) -> ExportedProgram:
-    return halve(program, pinned=operations(program).keys())
 
 
 @functools.cache
@@ -93,27 +75,23 @@ def drawn_pins(program: ExportedProgram, *, seed: int) -> set[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_all_pinned_is_bit_identical(
-    programs: dict[str, ExportedProgram], graphs: dict[str, Graph], name: str
-) -> None:
-    program = programs[name]
-    same = all_pinned(program)
-    inputs = inputs_of(graphs[name])
+def test_all_pinned_is_bit_identical(name: str) -> None:
+    program = tiny_program(name)
+    same = halve(program, pinned=operations(program).keys())
+    inputs = inputs_of(name)
     for found, wanted in zip(run(same, inputs), run(program, inputs), strict=True):
         assert torch.equal(found, wanted)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_contract_is_what_the_design_says(programs: dict[str, ExportedProgram], name: str) -> None:
-    assert contract_operations(programs[name]) == CONTRACT[name]
+def test_contract_is_what_the_design_says(name: str) -> None:
+    assert contract_operations(tiny_program(name)) == CONTRACT[name]
 
 
 @pytest.mark.parametrize("many", [1, 2, 5])
 @pytest.mark.parametrize("name", NAMES)
-def test_half_is_close_at_any_length(
-    programs: dict[str, ExportedProgram], graphs: dict[str, Graph], name: str, many: int
-) -> None:
-    program, inputs = programs[name], inputs_of(graphs[name], many=many)
+def test_half_is_close_at_any_length(name: str, many: int) -> None:
+    program, inputs = tiny_program(name), inputs_of(name, many=many)
     half = in_half(program)
     for found, wanted in zip(run(half, inputs), run(program, inputs), strict=True):
         assert found.dtype == torch.float32
@@ -122,10 +100,8 @@ def test_half_is_close_at_any_length(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_interpreter_is_eager_fp16(
-    programs: dict[str, ExportedProgram], graphs: dict[str, Graph], name: str
-) -> None:
-    program, inputs = programs[name], inputs_of(graphs[name])
+def test_interpreter_is_eager_fp16(name: str) -> None:
+    program, inputs = tiny_program(name), inputs_of(name)
     half = in_half(program)
     for found, wanted in zip(ProgramModule(half)(*inputs), run(half, inputs), strict=True):
         assert (found - wanted).abs().max() <= 2e-3 * wanted.abs().max()
@@ -133,10 +109,8 @@ def test_interpreter_is_eager_fp16(
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", NAMES)
-def test_every_operation_is_in_one_precision(
-    programs: dict[str, ExportedProgram], name: str, seed: int
-) -> None:
-    program = programs[name]
+def test_every_operation_is_in_one_precision(name: str, seed: int) -> None:
+    program = tiny_program(name)
     pinned = drawn_pins(program, seed=seed)
     half = halve(program, pinned=pinned)
     found = operations(half)
@@ -148,35 +122,13 @@ def test_every_operation_is_in_one_precision(
     assert dtypes(half.graph.output_node().all_input_nodes) == {torch.float32}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_casts_never_follow_casts(programs: dict[str, ExportedProgram], name: str) -> None:
-    """Nor is anything rounded on its way from one pinned operation to the next."""
-    program = programs[name]
-    half = halve(program, pinned=drawn_pins(program, seed=7))
-    cast = torch.ops.aten._to_copy.default
-    casts = [node for node in half.graph.nodes if node.target is cast]
-    for node in casts:
-        assert node.args[0].target is not cast
-        assert len({(c.args[0], c.kwargs["dtype"]) for c in casts}) == len(casts)
-    for node in half.graph.nodes:
-        if node.target in MOVES and node.target is not cast and is_float(node):
-            assert len(dtypes([node, *node.all_input_nodes])) == 1, node.format_node()
-
-
-def test_resolutions_share_their_operations(programs: dict[str, ExportedProgram]) -> None:
-    small, large = (operations(programs[f"image_encoder@{at}"]) for at in (32, 64))
-    assert list(small) == list(large)
-    assert "blocks.0.attn:softmax" in small
-    assert "neck.1:layer_norm" in small
-
-
-def test_constants_are_computed_in_fp32(programs: dict[str, ExportedProgram]) -> None:
+def test_constants_are_computed_in_fp32() -> None:
     """The decoder's positions: rounded once, after the sines."""
-    half = halve(programs["mask_decoder"], pinned=frozenset())
+    model = tiny_program("mask_decoder")
+    half = halve(model, pinned=frozenset())
     assert not any(node.target is torch.ops.aten.sin.default for node in half.graph.nodes)
     (table,) = (t for name, t in half.state_dict.items() if t.shape == (1, 64, 32))
     assert table.dtype == torch.float16
-    model = programs["mask_decoder"]
     matrix = model.state_dict["pe_layer.positional_encoding_gaussian_matrix"]
     centres = 2 * ((torch.arange(8) + 0.5) / 8) - 1
     phase = 2 * torch.pi * (centres[3] * matrix[0] + centres[2] * matrix[1])

@@ -9,13 +9,17 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
+import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.precision.activation_ranges import collect_ranges, find_layers
+from export.graphs import Graph
 from export.precision.quantize import KeptInFloat, quantize
 from export.precision.quantized_layers import insert_pairs
+from samclip_sdk.bundle.contract import file_stem
 from samclip_sdk.runtimes.onnx.session import EXACT_INT8
+from tests.export.tiny_programs import tiny_graphs
+from tests.graph_feeds import draw_feed
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 WEIGHT = np.array([[127, 1, 0], [-64, -0.5, 0]], dtype=np.float32)
@@ -52,29 +56,6 @@ def linear() -> ir.Model:
         inputs={"x": ["n", 4, 2]},
         outputs={"y": ["n", 4, 3]},
         constants={"lin.weight": WEIGHT, "lin.bias": BIAS},
-    )
-
-
-def attention() -> ir.Model:
-    """(x Wq) (x Wk)^T x Wv + x: products of activations between products with weights."""
-    names = ("q", "k", "v")
-    return model_of(
-        [
-            *(helper.make_node("MatMul", ["x", f"{n}.weight"], [n], name=n) for n in names),
-            helper.make_node("Transpose", ["k"], ["kt"], perm=[0, 2, 1]),
-            helper.make_node("MatMul", ["q", "kt"], ["logits"], name="logits"),
-            helper.make_node("Softmax", ["logits"], ["weights"], axis=-1),
-            helper.make_node("MatMul", ["weights", "v"], ["mixed"], name="mixed"),
-            helper.make_node("MatMul", ["x", "relative"], ["bias"], name="relative"),
-            helper.make_node("Add", ["mixed", "bias"], ["biased"]),
-            helper.make_node("Add", ["biased", "x"], ["y"]),
-        ],
-        inputs={"x": [1, 6, 8]},
-        outputs={"y": [1, 6, 8]},
-        constants={
-            **{f"{n}.weight": normal(8, 8) for n in names},
-            "relative": normal(1, 8, 8),
-        },
     )
 
 
@@ -225,48 +206,6 @@ def test_layers_that_share_a_weight_load_on_every_processor() -> None:
         np.testing.assert_allclose(found, expected, atol=2)
 
 
-def test_layers_are_called_after_their_modules() -> None:
-    weights = ("val_1", "val_2", "text_projection", "head.weight")
-    nodes = [
-        helper.make_node("MatMul", ["x", "val_1"], ["a"], name="blocks.0.lin1/node_1"),
-        helper.make_node("MatMul", ["a", "val_2"], ["b"], name="node_2"),
-        helper.make_node("MatMul", ["b", "text_projection"], ["c"], name="node_3"),
-        helper.make_node("Gemm", ["c", "head.weight"], ["d"], transB=1, name="node_4"),
-        helper.make_node("Gemm", ["d", "head.weight"], ["y"], transB=1, name="node_5"),
-    ]
-    model = model_of(
-        nodes,
-        inputs={"x": [8, 8]},
-        outputs={"y": [8, 8]},
-        constants={name: normal(8, 8) for name in weights},
-    )
-    layers = find_layers(model)
-    names = ["blocks.0.lin1", "node_2", "text_projection", "head", "head:node_5"]
-    assert [layer.name for layer in layers] == names
-    assert [layer.channel_axis for layer in layers] == [1, 1, 1, 0, 0]
-
-
-def test_only_layers_read_rounded_numbers() -> None:
-    model = attention()
-    assert [layer.name for layer in find_layers(model)] == ["q", "k", "v"]
-    quantized = quantize(model, graph="attention", feeds=[feed_of(model)], accept=accept).model
-    check_pairs(quantized)
-    readers = {node.name: [value.name for value in node.inputs] for node in quantized.graph}
-    assert readers["q"] == ["x_rounded", "q.weight_rounded"]
-    assert readers["k"][0] == readers["v"][0] == "x_rounded"  # one pair for all three
-    assert readers["logits"] == ["q", "kt"]
-    assert readers["mixed"] == ["weights", "v"]
-    assert readers["relative"] == ["x", "relative"]
-    assert (
-        next(n for n in quantized.graph if "y" in {v.name for v in n.outputs}).inputs[1].name == "x"
-    )
-
-
-def test_ranges_are_of_all_feeds() -> None:
-    feeds = [{"x": np.full((1, 4, 2), n, dtype=np.float32)} for n in (1, -5, 3)]
-    assert collect_ranges(linear(), graph="linear", feeds=feeds) == {"lin": 5.0}
-
-
 def test_planted_outlier_stays_in_float() -> None:
     model = chain(1000.0)
     feed = feed_of(model)
@@ -299,3 +238,31 @@ def test_layer_that_calibration_never_reached_stays_in_float() -> None:
     feed = {"x": np.abs(feed_of(model)["x"])}
     found = quantize(model, graph="chain", feeds=[feed], accept=accept)
     assert found.kept_in_float == (KeptInFloat("c", error=None),)
+
+
+def random_feeds(graph: Graph) -> list[dict[str, NDArray[np.generic]]]:
+    lengths = {"num_prompts": 2, "num_points": 3}
+    return [draw_feed(graph.inputs, seed=seed, **lengths) for seed in range(2)]
+
+
+@pytest.mark.parametrize("name", ["image_encoder@64", "mask_decoder"])
+def test_real_graph_keeps_its_contract(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
+    stored = ir.load(tiny_bundle / "onnx" / f"{file_stem(name)}.onnx")
+    fp32, feeds = ir.external_data.load_to_model(stored), random_feeds(tiny_graphs()[name])
+    found = quantize(fp32, graph=name, feeds=feeds, accept=accept)
+    assert found.kept_in_float == ()
+    check_pairs(found.model)
+    for side in ("inputs", "outputs"):
+        assert [
+            (value.name, value.dtype, value.shape) for value in getattr(found.model.graph, side)
+        ] == [(value.name, value.dtype, value.shape) for value in getattr(fp32.graph, side)]
+    ir.save(found.model, tmp_path / "graph.onnx")
+    onnx.checker.check_model(tmp_path / "graph.onnx", full_check=True)
+    sizes = [
+        sum(array.nbytes for array in constants(model).values()) for model in (found.model, fp32)
+    ]
+    assert sizes[0] < 0.7 * sizes[1]
+    pairs = zip(run(found.model, feeds[0]), run(fp32, feeds[0]), strict=True)
+    for output, expected in pairs:
+        error = np.sqrt(np.square(output - expected).mean() / np.square(expected).mean())
+        assert 0 < error < 0.2
