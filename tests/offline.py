@@ -58,6 +58,7 @@ def run_verbs(folder: Path) -> None:
             "label_digests": lambda: model.label_digests(["my mug"]),
             "save_vocabulary": lambda: model.save_vocabulary(pack, ["my mug", "dog"]),
             "load_vocabulary": lambda: model.load_vocabulary(pack),
+            "nearest_words": lambda: model.nearest_words("dogs"),
             "embed_labels": lambda: model.embed_labels(["dog"]),
         }
         for call in calls.values():

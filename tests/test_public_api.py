@@ -125,5 +125,5 @@ def test_no_method_is_unpinned() -> None:
 
 def test_the_front_door_is_short_and_the_package_is_typed() -> None:
     front = Path(samclip_sdk.__file__)
-    assert front.read_text(encoding="utf-8").count("\n") <= 80
+    assert front.read_text(encoding="utf-8").count("\n") <= 90
     assert front.with_name("py.typed").exists()

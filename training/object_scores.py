@@ -14,7 +14,7 @@ import numpy as np
 
 from samclip_sdk import Instances, SamClip
 from samclip_sdk.bundle.manifest import ObjectScore
-from samclip_sdk.engine.instances import LEAST_FIT, object_score
+from samclip_sdk.engine.object_score import LEAST_FIT, object_score
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.asked_pictures import NamedObjects
 from training.thresholds import fit_logistic

@@ -91,10 +91,8 @@ def evaluate(
     # The set is read before the model: that fails soonest.
     data = SETS[name](root) if boxes is None else SETS[name](root, boxes=boxes)
     data = take(data, limit=limit, source=root)
-    if name in SEMANTIC:
-        samclip, head = load_at(runtime, model=model, precision=precision)
-    else:
-        samclip = SamClip.load(runtime, model=model, precision=precision)
+    load = load_at if name in SEMANTIC else _load
+    samclip, head = load(runtime, model=model, precision=precision)
     measured.of(samclip)
     gate = samclip.manifest.calibration.presence_threshold
     gate = gate if presence_threshold is None else presence_threshold
@@ -121,13 +119,22 @@ def evaluate(
             names, most = [*data.names.values()], data.most
             detect = {"one_model": by_one_model(samclip, names, most=most, threshold=gate)}
             if two_models:
-                # Only here: photographs are read with torch.
-                from benchmarks.quality.photographs import tuning_pictures
-
-                tuning, asked = tuning_pictures(root, seed=0), {"run": teachers, "most": most}
+                asked = {"run": teachers, "most": most}
+                tuning = _tuning_pictures(root)
                 detect["two_models"] = by_two_models(samclip, tuning, names=names, **asked)
             for who, each in detect.items():
                 detection.measure_detection(measured, each, data, subject=f"{name}: {who}")
+
+
+def _load(runtime: str, *, model: str, precision: str | None) -> tuple[SamClip, None]:
+    return SamClip.load(runtime, model=model, precision=precision), None
+
+
+def _tuning_pictures(root: Path) -> Any:
+    # Only here: photographs are read with torch.
+    from benchmarks.quality.photographs import tuning_pictures
+
+    return tuning_pictures(root, seed=0)
 
 
 def _check(dataset: str, given: set[str]) -> None:

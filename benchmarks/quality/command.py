@@ -105,14 +105,27 @@ def quality(
         taught = nouns or int(told.get("checkpoint", told).get("nouns", _NOUNS))
         size = {"nouns": taught, "size_px": _SIZE_PX, "pictures": pictures, "scenes": scenes}
         measured.settings |= size
-        splits, corpus = load_drawings(samclip.embed_text, openmoji=openmoji, **size, seed=seed)
-        cutouts = [clean_picture(corpus, i, size_px=_SIZE_PX) for i in range(len(corpus.labels))]
-        floor = NearestCutout(cutouts, labels=corpus.labels, num_nouns=taught)
-        for drawings in splits:
-            # Beside a floor where the nouns were taught.
-            others = {} if drawings.split == UNSEEN else {"floor": lambda _: floor.scores}
-            more = {"seed": seed, "teachers": teachers, "others": others}
-            measure_dataset(measured, samclip, drawings, **more)
+        asked = {"openmoji": openmoji, "teachers": teachers, "seed": seed}
+        _on_drawings(measured, samclip, size=size, **asked)
+
+
+def _on_drawings(
+    measured: Measuring,
+    samclip: SamClip,
+    *,
+    size: Mapping[str, int],
+    openmoji: Path | None,
+    teachers: Path | None,
+    seed: int,
+) -> None:
+    splits, corpus = load_drawings(samclip.embed_text, openmoji=openmoji, **size, seed=seed)
+    cutouts = [clean_picture(corpus, i, size_px=_SIZE_PX) for i in range(len(corpus.labels))]
+    floor = NearestCutout(cutouts, labels=corpus.labels, num_nouns=size["nouns"])
+    for drawings in splits:
+        # Beside a floor where the nouns were taught.
+        others = {} if drawings.split == UNSEEN else {"floor": lambda _: floor.scores}
+        more = {"seed": seed, "teachers": teachers, "others": others}
+        measure_dataset(measured, samclip, drawings, **more)
 
 
 def measure_dataset(

@@ -96,20 +96,13 @@ class Annotator:
             points_per_class=points_per_class,
             refine=refine,
         )
-        check_flag(polygons, name="polygons")
-        check_flag(exclusive, name="exclusive")
-        if min_score is not None and not instances:
-            raise PromptError(f"min_score is {min_score!r}; it needs instances=True")
-        least = default_min_score(model.manifest.calibration, asked=min_score)
+        for name, flag in (("polygons", polygons), ("exclusive", exclusive)):
+            check_flag(flag, name=name)
         self._tiling = Tiling.asked(tiles, overlap=tile_overlap)
         names = check_labels(labels)
         self._model = model
         self.settings = AnnotationSettings(
-            model=model.manifest.name,
-            model_id=model.source.id,
-            revision=model.manifest.revision,
-            runtime=model.source.runtime,
-            precision=model.source.precision,
+            **_identity(model),
             labels=names,
             label_digests=model.label_digests(names),
             threshold=options.presence_threshold,
@@ -117,7 +110,7 @@ class Annotator:
             points_per_class=options.points_per_class,
             refine=refine,
             max_instances=_most_objects(instances, max_instances=max_instances),
-            min_score=least if instances else None,
+            min_score=_least_score(model, instances, min_score=min_score),
             exclusive=exclusive,
             polygons=polygons,
             tiles=None if self._tiling is None else self._tiling.tiles,
@@ -294,6 +287,30 @@ def annotate_folder(
         overwrite=overwrite,
         on_progress=on_progress,
     )
+
+
+def _identity(model: SamClip) -> dict[str, str]:
+    """The settings that name the model."""
+    return {
+        "model": model.manifest.name,
+        "model_id": model.source.id,
+        "revision": model.manifest.revision,
+        "runtime": model.runtime,
+        "precision": model.precision,
+    }
+
+
+def _least_score(model: SamClip, instances: bool, *, min_score: float | None) -> float | None:
+    """The least score of an object that is told; None where each label has one annotation.
+
+    Raises:
+        PromptError: a score that cannot be, or one without `instances`.
+    """
+    if instances:
+        return default_min_score(model.manifest.calibration, asked=min_score)
+    if min_score is not None:
+        raise PromptError(f"min_score is {min_score!r}; it needs instances=True")
+    return None
 
 
 def _most_objects(instances: bool, *, max_instances: int | None) -> int | None:

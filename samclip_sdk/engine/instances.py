@@ -7,7 +7,6 @@ image's best objects are chosen.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,12 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.bundle.manifest import Calibration, ObjectScore
+from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.exclusive import exclusive_objects
 from samclip_sdk.engine.label_points import cell_points
 from samclip_sdk.engine.label_prompts import MASK_PROMPT_LIMIT, extend_into_padding, mask_prompt
 from samclip_sdk.engine.label_search import Parts, find_labels, find_parts, sigmoid
+from samclip_sdk.engine.object_score import object_score
 from samclip_sdk.engine.objects import (
     Detection,
     FoundObject,
@@ -58,9 +58,6 @@ LEAST_SHARE = 0.05
 
 STABILITY_OFFSET = 1.0
 """segment-anything's default, in logits."""
-
-LEAST_FIT = 1e-4
-"""The least score of a label that `object_score` tells from 0; 1 less it is the most."""
 
 
 @dataclass(frozen=True)
@@ -311,23 +308,6 @@ def distinct_objects(
         contained_share=CONTAINED_SHARE,
     )
     return [found[kept[place]] for place in distinct.tolist()]
-
-
-def object_score(
-    label_score: float, predicted_iou: float, stability: float, *, calibration: ObjectScore | None
-) -> float:
-    """The probability that an object is right; the product of the three, if not calibrated."""
-    predicted = min(max(predicted_iou, 0.0), 1.0)
-    if calibration is None:
-        return label_score * predicted * stability
-    fits = min(max(label_score, LEAST_FIT), 1 - LEAST_FIT)
-    logit = (
-        calibration.label_score * math.log(fits / (1 - fits))
-        + calibration.predicted_iou * predicted
-        + calibration.stability_score * stability
-        + calibration.bias
-    )
-    return float(sigmoid(np.float32(logit)))
 
 
 def best_objects(found: Iterable[FoundObject], *, at_most: int) -> list[FoundObject]:

@@ -48,7 +48,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("checkout")
-@pytest.mark.filterwarnings("ignore::samclip_sdk.UnknownWordWarning")  # readers may see it, too
 @pytest.mark.parametrize("page", [page for page in PAGES if programs(page)])
 def test_what_a_page_shows_runs_and_prints_what_it_says(page: str) -> None:
     """Runs the blocks of a page in their order; those of Python are one program."""
@@ -119,7 +118,7 @@ def test_wrong_usage_is_found() -> None:
     """The test above proves nothing if any line would do."""
     assert "No such option" in usage_problem(["samclip", "verify", "--pictures", "x"])
     assert usage_problem(["samclip", "info", "--runtimes", "one", "two"]).startswith("unexpected")
-    assert usage_problem(["samclip", "classify"]) == "image label missing"
+    assert usage_problem(["samclip", "classify"]) == "image_label missing"
     assert usage_problem(["samclip", "classify"], whole=False) == ""
     assert usage_problem(["samclip", "classiffy", "x.jpg"]) == "no command classiffy"
 

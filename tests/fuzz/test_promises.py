@@ -82,14 +82,21 @@ def test_what_keeps_them(tmp_path: Path) -> None:
 
 PROBLEM = {"error": "Refused", "message": "it is too large", "request_id": "7"}
 MASK = {
+    **{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0},
     "score": 0.5,
     "bbox": [0, 0, 2, 2],
     "area": 4,
     "segmentation": {"size": [2, 2], "counts": "04"},
     "prompt_index": 0,
 }
-MASKS = {"size": [2, 2], "annotations": [MASK], "speed": {}}
-LINES = b'{"image_index":0,"found":0,"size":[2,2]}\n'
+PICTURE = {"id": 1, "file_name": "image", "height": 2, "width": 2}
+MASKS = {
+    "images": [PICTURE],
+    "categories": [{"id": 1, "name": "object"}],
+    "annotations": [MASK],
+    "speed": {},
+}
+LINES = b'{"image_index":0,"found":0,"images":[{"height":2,"width":2}]}\n'
 STORED = {"id": "x", "height": SECRET_SIZE[0], "width": SECRET_SIZE[1]}
 NDJSON = "application/x-ndjson"
 
@@ -126,7 +133,7 @@ def test_replies_that_keep_the_promises() -> None:
         (masks(bbox=[1, 0, 2, 2]), "1, 0, 2, 2"),
         (masks(segmentation={"size": [2, 3], "counts": "06"}), "a mask"),
         (masks(segmentation=[[0, 0, 3, 0, 0, 3]]), "beyond the picture"),
-        (replied({"answers": [{**MASKS, "size": [2, 3]}]}), "of a picture"),
+        (replied({"answers": [{**MASKS, "images": [{**PICTURE, "width": 3}]}]}), "of a picture"),
         (replied({"answers": [{**MASKS, "more": 1}]}), "more"),
         (replied(LINES * 2, kind=NDJSON), "is of 0"),
         (replied(b"", kind=NDJSON), "0 pictures of 1"),

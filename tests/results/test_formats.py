@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from pycocotools.coco import COCO
 
 from samclip_sdk.errors import ImageError, StorageError
+from samclip_sdk.results.text_masks import TextMasks
 from tests.refusals import refused
 from tests.results.test_results import (
     HEIGHT,
@@ -21,9 +22,12 @@ from tests.results.test_results import (
     classification,
     instances,
     masks,
-    nothing_present,
     text_masks,
 )
+
+
+def nothing_present() -> TextMasks:
+    return text_masks()[[]]
 
 
 @pytest.mark.parametrize("make", [masks, text_masks, instances, nothing_present])

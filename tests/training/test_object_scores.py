@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samclip_sdk.engine.instances import object_score
+from samclip_sdk.engine.object_score import object_score
 from tests.fake_source import fake_client, picture
 from training.asked_pictures import NamedObjects
 from training.object_scores import Judged, fit_object_score, judge

@@ -72,10 +72,6 @@ class ClipSeg:
             sized = torch.nn.functional.interpolate(logits, size, mode="bilinear")
             return (sized[:, 0] > 0).numpy()
 
-        def picture_to_masks() -> NDArray[np.bool_]:
-            encode()
-            return text_to_mask()
-
         return Opened(
             name="CLIPSeg rd64, torch",
             packages=("transformers", "torch"),
@@ -87,7 +83,7 @@ class ClipSeg:
                 "encode": encode,
                 "classify": classify,
                 "text3": text_to_mask,
-                "picture_to_masks": picture_to_masks,
+                "picture_to_masks": lambda: (encode(), text_to_mask())[1],
             },
         )
 
