@@ -100,10 +100,8 @@ def evaluate(
         measured.settings |= {"presence_threshold": gate}
     match data:
         case SemanticSet():
-            asked = {
-                "clip_head": None if heads == "both_heads" else head,
-                "both_heads": None if heads == "clip_head" else samclip,
-            }
+            both = {"clip_head": head, "both_heads": samclip}
+            asked = {each: by if heads in ("all", each) else None for each, by in both.items()}
             measure_segmentation(measured, data, **asked, name=name, threshold=gate)
         case whole_pictures.LabelledPictures():
             whole_pictures.measure_accuracy(measured, samclip, data, name=name)
@@ -113,15 +111,13 @@ def evaluate(
             asked = {"threshold": gate, "min_score": min_score}
             saco.measure_phrases(measured, samclip, data, name=name, **asked)
         case detection.DetectedPictures(boxes=dict()):
-            subject = f"{name}: from boxes"
-            detection.measure_instances(measured, samclip, data, subject=subject)
+            detection.measure_instances(measured, samclip, data, subject=f"{name}: from boxes")
         case detection.DetectedPictures():
             names, most = [*data.names.values()], data.most
             detect = {"one_model": by_one_model(samclip, names, most=most, threshold=gate)}
             if two_models:
-                asked = {"run": teachers, "most": most}
-                tuning = _tuning_pictures(root)
-                detect["two_models"] = by_two_models(samclip, tuning, names=names, **asked)
+                asked = {"names": names, "run": teachers, "most": most}
+                detect["two_models"] = by_two_models(samclip, _tuning_pictures(root), **asked)
             for who, each in detect.items():
                 detection.measure_detection(measured, each, data, subject=f"{name}: {who}")
 

@@ -141,7 +141,9 @@ def opened_site(world: World) -> Iterator[Site]:
             (reply,) = site.send(post("images", json.dumps({"images": [image]}).encode()))
             site.ids.append(json.loads(reply.body)["answers"][0]["id"])
         site.known = site.ask_known()
-        assert site.known.startswith(b'200 {"answers":[{"size":[24,32]'), site.known
+        assert site.known.startswith(
+            b'200 {"answers":[{"images":[{"id":1,"file_name":"image","height":24,"width":32}]'
+        ), site.known
         yield site
 
 
