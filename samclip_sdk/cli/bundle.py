@@ -17,6 +17,7 @@ from samclip_sdk.bundle.hub.push import push_bundle
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME, Manifest
 from samclip_sdk.bundle.open import DEFAULT_MODEL, Bundle, bundle_id, open_bundle
 from samclip_sdk.bundle.signature import sign as sign_manifest
+from samclip_sdk.bundle.training_sets import is_restricted, told_terms, training_sets
 from samclip_sdk.cli.options import AnyPrecision, AsJson, BundleModel
 from samclip_sdk.cli.terminal import Display, print_json, print_line, print_table, working
 from samclip_sdk.cli.tune import auto_choice, print_auto_choice
@@ -25,6 +26,8 @@ from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.opening import runtime_states
 from samclip_sdk.system.atomic_file import atomic_file
 
+CODE_LICENCE = "Apache-2.0"
+
 _MEGA = 1e6
 
 
@@ -32,6 +35,10 @@ def info(
     *,
     model: BundleModel = DEFAULT_MODEL,
     files: Annotated[bool, typer.Option("--files", help="list the files of the bundle")] = False,
+    licences: Annotated[
+        bool,
+        typer.Option("--licences", help="list the licences, and the terms of what was trained on"),
+    ] = False,
     runtimes: Annotated[
         bool,
         typer.Option(
@@ -47,6 +54,9 @@ def info(
     with working("opening") as display:
         bundle = open_named_bundle(model, on_progress=display.show)
     manifest = bundle.manifest
+    if licences:
+        _print_licences(manifest, as_json=as_json)
+        return
     if as_json:
         print_json({"id": bundle.id, "manifest": manifest.model_dump(mode="json")})
         return
@@ -201,8 +211,40 @@ def _facts(bundle: Bundle, *, manifest: Manifest) -> list[tuple[str, str]]:
         ("templates", str(len(manifest.text.templates))),
         ("presence threshold", f"{manifest.calibration.presence_threshold:.3f}"),
         ("compared with torch", "; ".join(dict.fromkeys(map(_compared_on, artifacts)))),
-        ("licences", ", ".join(f"{each.part}: {each.spdx}" for each in manifest.licences)),
+        *_licence_facts(manifest),
     ]
+
+
+def _licence_facts(manifest: Manifest) -> list[tuple[str, str]]:
+    """The licences of code and weights, and what the weights were trained on, a row each."""
+    parts = ", ".join(f"{each.part}: {each.spdx}" for each in manifest.licences)
+    told = told_terms(training_sets(manifest))
+    data = [("training data", f"{told}: see --licences")] if told else []
+    return [("licence of the code", CODE_LICENCE), ("licences stated", parts), *data]
+
+
+def _print_licences(manifest: Manifest, *, as_json: bool) -> None:
+    sets = training_sets(manifest)
+    stated = [each.model_dump(mode="json") for each in manifest.licences]
+    if as_json:
+        restricted = [name for name, terms in sets.items() if is_restricted(terms)]
+        print_json(
+            {
+                "code": CODE_LICENCE,
+                "stated": stated,
+                "training_sets": sets,
+                "restricted": restricted,
+            }
+        )
+        return
+    rows = [(each["part"], each["spdx"], each["source"]) for each in stated]
+    print_table(("part", "licence", "source"), [("code", CODE_LICENCE, "this package"), *rows])
+    if sets:
+        marked = [
+            (name, terms, "restricted" * is_restricted(terms)) for name, terms in sets.items()
+        ]
+        print_table(("trained on", "terms", ""), marked)
+        print_line(f"the weights were {told_terms(sets)}")
 
 
 def _weights(manifest: Manifest) -> str:
