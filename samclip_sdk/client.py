@@ -605,9 +605,9 @@ class SamClip:
         Args:
             image: one, or many.
             labels: the possible names: nouns, or the labels from `load_vocabulary`; by default the
-                bundle's own nouns. Each mask gets the label that fits its content best, however
-                low its score is: see `label_scores`. Without labels, a bundle without nouns gives
-                no names.
+                bundle's own nouns. Each mask gets the label that fits its content best, if that
+                fits as well as a label must to be in an image; else its label is "". Without
+                labels, a bundle without nouns gives no names.
             points_per_side: the grid's points along each side, 1 to 1024; the number of prompts is
                 its square.
             pred_iou_thresh: 0..1, a mask's predicted IoU must exceed it; 0 switches this off; by

@@ -239,6 +239,7 @@ def distinct_good_masks(
 
 
 def _named(found: GoodMask, *, texts: Array | None, calibration: Calibration) -> FoundObject:
+    """The object, with the best label if that fits as well as a label must to be in an image."""
     score = found.predicted_iou
     thing = FoundObject(
         found.mask, score=score, predicted_iou=score, stability_score=found.stability_score
@@ -247,6 +248,8 @@ def _named(found: GoodMask, *, texts: Array | None, calibration: Calibration) ->
         return thing
     fits = score_labels(found.embedding, texts=texts, calibration=calibration)
     best = int(fits.argmax())
+    if fits[best] < calibration.presence_threshold:
+        return thing
     return replace(thing, label_index=best, label_score=float(fits[best]))
 
 

@@ -34,7 +34,7 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
     `"dog" in result` tells whether one of them is a dog, and `result["dog"]` gives all dogs.
 
     Attributes:
-        labels: N texts, the label of each object; "" if no labels were asked.
+        labels: N texts, the label of each object; "" if no label was asked or none fits.
         scores: float32 [N], descending. From `segment_instances` 0..1, the calibrated probability
             that the object is right (IoU .5), or of a bundle without it the product of the three
             scores below; from `segment_everything` the predicted IoU.
@@ -148,10 +148,17 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
         )
 
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Draws each object in its own colour, with its label and score if it has a label."""
+        """Draws each object in its own colour; one with a label has it, and how sure it is.
+
+        That is its score; of `segment_everything`, whose scores say nothing of labels, how well the
+        label fits.
+        """
         self._check_size(pixels)
-        pairs = zip(self.labels, self.scores, strict=True)
-        captions = [f"{label} {score:.2f}" for label, score in pairs] if any(self.labels) else None
+        of_masks = np.array_equal(self.scores, self.predicted_ious)
+        numbers = self.label_scores if of_masks else self.scores
+        pairs = zip(self.labels, numbers, strict=True)
+        named = [f"{label} {number:.2f}" if label else "" for label, number in pairs]
+        captions = named if any(named) else None
         return draw_overlay(pixels, masks=self.masks, captions=captions)
 
     def _arrays(self) -> dict[str, Any]:
