@@ -168,17 +168,28 @@ def draft_masks(
     clock: Stopwatch,
 ) -> tuple[FoundLabels, Drafts]:
     """Finds labels by their embeddings [K,E], and draws the masks of those in the image."""
-    head, frame = engine.clip_head(embedding, clock=clock), embedding.frame
-    calibration = engine.manifest.calibration
     found = find_labels(
-        head.patch_embeddings,
+        engine.patch_embeddings(embedding, clock=clock),
         text_embeddings=text,
-        frame=frame,
-        calibration=calibration,
+        frame=embedding.frame,
+        calibration=engine.manifest.calibration,
         threshold=options.presence_threshold,
     )
     if not (options.refine and len(found.present)):
-        return found, head_only(found, frame=frame)
+        return found, head_only(found, frame=embedding.frame)
+    return found, draw_labels(engine, embedding, found=found, options=options, clock=clock)
+
+
+def draw_labels(
+    engine: Engine,
+    embedding: ImageEmbedding,
+    *,
+    found: FoundLabels,
+    options: TextToMaskOptions,
+    clock: Stopwatch,
+) -> Drafts:
+    """Draws the masks of the labels that are in the image, one or more, by the mask decoder."""
+    frame, calibration = embedding.frame, engine.manifest.calibration
     with clock.step("prompts"):
         asked = label_prompts(
             found,
@@ -188,7 +199,7 @@ def draft_masks(
             mask_side=engine.mask_side(frame),
         )
     decoded = engine.decode(embedding, prompts=asked.prompts, tokens=slice(0, 1), clock=clock)
-    return found, refined(
+    return refined(
         *decoded,
         asked=asked,
         frame=frame,

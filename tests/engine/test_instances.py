@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from samclip_sdk import Instances, SamClip
 from samclip_sdk.engine import instances
-from samclip_sdk.engine.instances import (
+from samclip_sdk.engine.label_search import find_parts
+from samclip_sdk.engine.object_candidates import (
     MAX_CANDIDATES,
     MAX_POINTS,
     PROMINENCE,
@@ -21,7 +22,6 @@ from samclip_sdk.engine.instances import (
     find_candidates,
     find_peaks,
 )
-from samclip_sdk.engine.label_search import find_parts
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.runtimes.session import Arrays
 from tests.fake_source import FakeSource, fake_client, picture

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
-from functools import partial
 
 import cv2
 import numpy as np
@@ -18,13 +17,14 @@ from numpy.typing import NDArray
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.instances import (
     STABILITY_OFFSET,
-    Candidates,
     draw_objects,
     find_objects,
-    label_candidates,
+    judge_of_label,
+    label_objects,
 )
 from samclip_sdk.engine.label_points import cell_points
 from samclip_sdk.engine.label_search import presence_of, score_maps, sigmoid
+from samclip_sdk.engine.object_candidates import Candidates
 from samclip_sdk.engine.objects import (
     Detection,
     compose_instances,
@@ -210,21 +210,12 @@ class Stream:
         presence = presence_of(maps, frame=frame)
         seen: list[Detection] = []
         for label in np.flatnonzero(presence >= options.presence_threshold).tolist():
-            draw = partial(
-                draw_objects,
-                engine,
-                embedding=embedding,
-                patches=patches,
-                text_embedding=self._text[label],
-                label_index=label,
-                mask_threshold=options.mask_threshold,
-                clock=clock,
+            judge = judge_of_label(
+                engine, embedding, text=self._text, label_index=label, options=options, clock=clock
             )
             scores = maps[label]
-            fresh = draw(
-                candidates=label_candidates(
-                    engine, scores, frame=frame, options=options, clock=clock
-                )
+            fresh = label_objects(
+                engine, scores, embedding=embedding, judge=judge, options=options, clock=clock
             )
             with clock.step("prompts"):
                 own = self._tracks.of_label(label)
@@ -232,7 +223,9 @@ class Stream:
                 known = known_candidates(
                     expected[own][missed], score_map=scores, frame=frame, options=options
                 )
-            again = [] if known is None else draw(candidates=known)
+            again = []
+            if known is not None:
+                again = draw_objects(engine, known, embedding=embedding, judge=judge, clock=clock)
             distinct = self._distinct([*fresh, *again], frame=frame)
             seen += [each for each in distinct if each.found.score >= self._min_score]
         self._maps = maps
