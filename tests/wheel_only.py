@@ -19,7 +19,7 @@ PACKAGES = frozenset(
     {
         *("torch", "torchvision", "timm", "open_clip", "segment_anything", "lightning_fabric"),
         *("onnx", "onnx_ir", "openvino", "coremltools", "tensorrt_rtx", "supervision", "ray"),
-        *("huggingface_hub", "fsspec", "pyarrow", "cryptography"),
+        *("huggingface_hub", "fsspec", "pyarrow", "cryptography", "pillow_heif"),
         *("fastapi", "starlette", "uvicorn", "h11", "python_multipart", "prometheus_client"),
         *("httpx", "schemathesis"),
         *("export", "training", "benchmarks", "examples", "mkdocs"),
