@@ -172,6 +172,10 @@ class AnnotationLog:
         start = self._write(line)
         self._lines[picture.name] = (start, picture.size_bytes, picture.modified_ns)
 
+    def entries(self, pictures: Sequence[SourcePicture]) -> Iterator[dict[str, Any]]:
+        """The fields of each picture that is done, in the order of `pictures`."""
+        yield from self._entries([picture for picture in pictures if picture in self])
+
     def write_coco(self, output: Path, pictures: Sequence[SourcePicture]) -> int:
         """Writes COCO JSON of the pictures that are done, whole or not at all.
 

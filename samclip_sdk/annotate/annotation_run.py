@@ -16,10 +16,17 @@ from samclip_sdk.annotate.annotation_log import (
     log_path,
     shards_path,
 )
+from samclip_sdk.annotate.other_formats import (
+    OutputFormat,
+    check_yolo_names,
+    write_csv,
+    write_yolo,
+)
 from samclip_sdk.annotate.picture_files import GIVEN, PictureFile, Skipped
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture
 from samclip_sdk.errors import ImageError, StorageError, one_line
-from samclip_sdk.system.atomic_file import check_target
+from samclip_sdk.system.atomic_file import atomic_file, check_target
+from samclip_sdk.system.atomic_folder import atomic_folder
 from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.system.records import Record
 
@@ -61,12 +68,13 @@ def annotate_listing(
     output: Path,
     *,
     answer: Callable[[Sequence[SourcePicture]], Answered],
+    form: OutputFormat = "coco",
     shard_size: int | None = None,
     restart: bool = False,
     overwrite: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> AnnotationReport:
-    """Writes COCO JSON of all pictures of a source; only this process writes.
+    """Writes the annotations of all pictures of a source; only this process writes.
 
     A progress file beside the output, `log_path`, has a line for each finished picture. A run that
     was stopped goes on from it. A later run does the pictures that are new, that were replaced, or
@@ -75,8 +83,9 @@ def annotate_listing(
     Args:
         settings: the settings of the annotator that answers.
         listing: the pictures, see `list_source`.
-        output: the COCO JSON, replaced whole at the end.
+        output: the COCO JSON, the table, or YOLO's folder, replaced whole at the end.
         answer: annotates pictures; see `annotate_pictures` and `RayWorkers.annotate`.
+        form: the format of the output.
         shard_size: if given, COCO JSONs of this many pictures each are written too, into the folder
             `shards_path`.
         restart: whether to forget the progress of an earlier run.
@@ -90,9 +99,11 @@ def annotate_listing(
             another origin; or the progress file was begun with other settings, or is in use.
         ImageError: there is no picture, or none can be read; there is no output then.
     """
-    check_output(output, overwrite=overwrite, sharded=shard_size is not None)
+    check_output(output, overwrite=overwrite, form=form, sharded=shard_size is not None)
     pictures, skipped = listing.pictures, list(listing.skipped)
     listing.check()
+    if form == "yolo":
+        check_yolo_names(picture.name for picture in pictures)
     with AnnotationLog(log_path(output), settings=settings, restart=restart) as log:
         todo = [picture for picture in pictures if picture not in log]
         resumed = len(pictures) - len(todo)
@@ -111,7 +122,7 @@ def annotate_listing(
         done = sum(picture in log for picture in pictures)
         if not done:
             raise _nothing_read(listing.source, skipped=skipped)
-        annotations = log.write_coco(output, pictures)
+        annotations = _write(log, output, pictures, form=form, labels=settings.labels)
         if shard_size is not None:
             log.write_shards(output, pictures, size=shard_size)
     return AnnotationReport(
@@ -124,18 +135,41 @@ def annotate_listing(
     )
 
 
-def check_output(output: Path, *, overwrite: bool, sharded: bool = False) -> None:
+def _write(
+    log: AnnotationLog,
+    output: Path,
+    pictures: Sequence[SourcePicture],
+    *,
+    form: OutputFormat,
+    labels: Sequence[str],
+) -> int:
+    """Writes the output whole; returns the number of annotations in it."""
+    if form == "coco":
+        return log.write_coco(output, pictures)
+    if form == "csv":
+        with atomic_file(output) as file:
+            return write_csv(file, log.entries(pictures), labels=labels)
+    with atomic_folder(output) as folder:
+        return write_yolo(folder, log.entries(pictures), labels=labels)
+
+
+def check_output(
+    output: Path, *, overwrite: bool, form: OutputFormat = "coco", sharded: bool = False
+) -> None:
     """Refuses an output that cannot be written, or that would replace a file of another origin.
 
     Args:
-        output: the COCO JSON to write; `annotate_listing` makes the same check.
+        output: what is to be written; `annotate_listing` makes the same check.
         overwrite: whether any file may be replaced.
+        form: the format of the output; YOLO's is a folder.
         sharded: whether a folder of shards is written too.
 
     Raises:
         StorageError: the reason.
     """
-    check_target(output)
+    check_target(log_path(output) if form == "yolo" else output)
+    if form == "yolo" and output.exists() and not output.is_dir():
+        raise StorageError(f"{one_line(output)} is a file, and YOLO's output is a folder")
     for path in (output, *([shards_path(output)] if sharded else [])):
         if path.exists() and not log_path(output).exists() and not overwrite:
             raise StorageError(

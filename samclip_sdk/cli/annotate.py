@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from samclip_sdk.annotate.annotation_log import log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing, check_output
+from samclip_sdk.annotate.other_formats import OutputFormat
 from samclip_sdk.annotate.picture_sources import Listing, list_source
 from samclip_sdk.cli.checks import check_ending
 from samclip_sdk.cli.cluster import AnnotatorOptions, ClusterOptions, Opening
@@ -22,8 +23,10 @@ from samclip_sdk.cli.options import (
     TileOptions,
     grouped,
 )
-from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
+from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
 from samclip_sdk.system.reading_ahead import READERS
+
+_ENDINGS: dict[OutputFormat, str] = {"coco": ".json", "csv": ".csv", "yolo": ""}
 
 Source = Annotated[
     str,
@@ -33,7 +36,16 @@ Source = Annotated[
         "'photos/**/*.jpg'; a Parquet file or a pattern of them; or a URL of any of these",
     ),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="the COCO JSON to write")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="what to write; by default annotations.json, .csv or annotations"
+    ),
+]
+Format = Annotated[
+    Literal["coco", "yolo", "csv"],
+    typer.Option("--format", help="COCO JSON, YOLO's folder of labels, or a table"),
+]
 ShardSize = Annotated[
     int | None,
     typer.Option(min=1, help="also write COCO JSONs of this many pictures each, into a folder"),
@@ -93,7 +105,8 @@ def annotate(
     asked: AnnotatorOptions,
     cut: TileOptions,
     parquet: ParquetOptions,
-    output: Output = Path("annotations.json"),
+    output: Output = None,
+    form: Format = "coco",
     shard_size: ShardSize = None,
     readers: Readers = READERS,
     restart: Restart = False,
@@ -103,7 +116,7 @@ def annotate(
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Find the objects of labels in all pictures of a source, and write them as one COCO JSON.
+    """Find the objects of labels in all pictures of a source, and write them as one data set.
 
     A run that was stopped goes on where it was; a later one adds the pictures that are new.
     """
@@ -111,10 +124,10 @@ def annotate(
         names = given.read(labels)
         asked.check()
         cut.read()
-        check_ending(output, endings=(".json",))
-        check_output(output, overwrite=overwrite, sharded=shard_size is not None)
+        target = _target(output, form=form, sharded=shard_size is not None)
+        check_output(target, overwrite=overwrite, form=form, sharded=shard_size is not None)
         cluster.check()
-        listing = parquet.list_source(source, leave_out=(output, log_path(output)))
+        listing = parquet.list_source(source, leave_out=(target, log_path(target)))
         listing.check()
         opening = Opening(tuple(names), given, asked, cut, opened, run)
         with opening.load(display) as samclip:
@@ -123,14 +136,30 @@ def annotate(
                 report = annotate_listing(
                     annotator.settings,
                     listing,
-                    output,
+                    target,
                     answer=answer,
+                    form=form,
                     shard_size=shard_size,
                     restart=restart,
                     overwrite=overwrite,
                     on_progress=display.show,
                 )
     _print(report, as_json=as_json)
+
+
+def _target(output: Path | None, *, form: OutputFormat, sharded: bool) -> Path:
+    """The path of the output.
+
+    Raises:
+        WrongUsageError: its ending is of another format, or another format is to have shards.
+    """
+    if sharded and form != "coco":
+        raise WrongUsageError(f"--shard-size is of --format coco, not of {form}")
+    ending = _ENDINGS[form]
+    target = Path(f"annotations{ending}") if output is None else output
+    if ending:
+        check_ending(target, endings=(ending,))
+    return target
 
 
 def _print(report: AnnotationReport, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ Annotation = Mapping[str, Any]
 """A mask's fields: `bbox` (XYWH), `area` and `segmentation` as COCO has them, and some of its own,
 such as `label` and `score`."""
 
-_CSV_COLUMNS = ("image", "label", "score", "x0", "y0", "x1", "y1", "area", "rle_counts")
+CSV_COLUMNS = ("image", "label", "score", "x0", "y0", "x1", "y1", "area", "rle_counts")
 
 
 def coco_dataset(
@@ -75,15 +76,19 @@ def csv_table(annotations: Iterable[Annotation], *, file_name: str) -> str:
     """A table with a header and a row for each mask; `rle_counts` are those of COCO's RLE."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
-    table.writerow(_CSV_COLUMNS)
-    for each in annotations:
-        x0, y0, width, height = each["bbox"]
-        edges = (f"{edge:g}" for edge in (x0, y0, x0 + width, y0 + height))
-        label, score = each.get("label", ""), f"{each['score']:.4f}"
-        table.writerow(
-            [file_name, label, score, *edges, each["area"], each["segmentation"]["counts"]]
-        )
+    table.writerow(CSV_COLUMNS)
+    table.writerows(csv_row(each, file_name=file_name) for each in annotations)
     return file.getvalue()
+
+
+def csv_row(annotation: Annotation, *, file_name: str) -> list[str]:
+    """The cells of a mask, by `CSV_COLUMNS`; without RLE, the last one is JSON of the polygons."""
+    x0, y0, width, height = annotation["bbox"]
+    edges = (f"{edge:g}" for edge in (x0, y0, x0 + width, y0 + height))
+    mask = annotation["segmentation"]
+    cell = mask["counts"] if isinstance(mask, Mapping) else json.dumps(mask)
+    label, score = annotation.get("label", ""), f"{annotation['score']:.4f}"
+    return [file_name, label, score, *edges, str(annotation["area"]), cell]
 
 
 def _joined(parts: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:

@@ -1,0 +1,98 @@
+"""The annotations of many pictures in other formats than COCO: YOLO's folder, or a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.errors import StorageError, one_line
+from samclip_sdk.picture.masks import mask_to_polygons, rle_to_mask
+from samclip_sdk.results.formats import CSV_COLUMNS, csv_row, yolo_lines
+
+OutputFormat: TypeAlias = Literal["coco", "yolo", "csv"]
+"""COCO JSON; a folder with a file of lines for each picture, and data.yaml; or one table."""
+
+Entry = Mapping[str, Any]
+"""A picture that is done: file_name, width, height, and annotations; see `AnnotationLog`."""
+
+_LABELS = "labels"
+
+
+def check_yolo_names(names: Iterable[str]) -> None:
+    """Refuses pictures that YOLO would tell by one name, since it leaves endings out.
+
+    Raises:
+        StorageError: two pictures differ in their endings alone, or a name leads elsewhere.
+    """
+    seen: dict[PurePosixPath, str] = {}
+    for name in names:
+        own = PurePosixPath(name)
+        if own.is_absolute() or ".." in own.parts:
+            raise StorageError(f"{one_line(name)} leads out of YOLO's folder: write COCO or CSV")
+        first = seen.setdefault(own.with_suffix(""), name)
+        if first != name:
+            raise StorageError(
+                f"{one_line(first)} and {one_line(name)} would have one file of YOLO: rename one, "
+                "or write COCO or CSV"
+            )
+
+
+def write_yolo(folder: Path, entries: Iterable[Entry], *, labels: Sequence[str]) -> int:
+    """Writes `labels/NAME.txt` for each picture, and data.yaml with the names of the classes.
+
+    Pictures belong into `images`, beside `labels`. A picture without objects has an empty file.
+
+    Returns:
+        The number of annotations.
+    """
+    count = 0
+    for entry in entries:
+        path = folder / _LABELS / PurePosixPath(entry["file_name"]).with_suffix(".txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        annotations = entry["annotations"]
+        lines = yolo_lines(
+            map(_outlines, annotations),
+            size=(entry["height"], entry["width"]),
+            classes=[each["category_id"] - 1 for each in annotations],
+        )
+        path.write_text(lines, encoding="utf-8")
+        count += len(annotations)
+    names = "".join(f"  {place}: {json.dumps(name)}\n" for place, name in enumerate(labels))
+    (folder / "data.yaml").write_text(
+        f"path: .\ntrain: images\nval: images\nnames:\n{names}", encoding="utf-8"
+    )
+    return count
+
+
+def write_csv(file: BinaryIO, entries: Iterable[Entry], *, labels: Sequence[str]) -> int:
+    """Writes a row for each annotation, with the columns of a result's `to_csv`.
+
+    Returns:
+        The number of annotations.
+    """
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(CSV_COLUMNS)
+    count = 0
+    for entry in entries:
+        for each in entry["annotations"]:
+            named = {"label": labels[each["category_id"] - 1], **each}
+            table.writerow(csv_row(named, file_name=entry["file_name"]))
+            count += 1
+    text.detach()
+    return count
+
+
+def _outlines(annotation: Mapping[str, Any]) -> list[NDArray[np.int32]]:
+    """The polygons [n,2] of an annotation, whose mask is RLE or polygons."""
+    segmentation = annotation["segmentation"]
+    if isinstance(segmentation, Mapping):
+        return mask_to_polygons(rle_to_mask(dict(segmentation)))
+    return [np.array(each, np.float64).reshape(-1, 2).astype(np.int32) for each in segmentation]
