@@ -33,6 +33,10 @@ CAPTION = (
     "A number from 0 to 1 is the presence of the label, or how likely the likeliest label is; a "
     "whole number is how many objects of a label were told apart."
 )
+LEGEND = (
+    "Of each picture: left, the mask of each label that was found, with its presence; right, each "
+    "object of a label, with its score."
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
         for kind, result in (("masks", answer.masks), ("objects", answer.objects)):
             result.save(overlay(output, name, kind))
         answers.append(answer)
-    wrong = [each for each in answers if set(each.masks.labels) != set(each.present)]
+    answers.sort(key=faults)
+    wrong = [each for each in answers if faults(each)]
     for sheet, shown in (("contact_sheet.png", answers), ("failures.png", wrong)):
         contact_sheet(shown, folder=output).save(output / sheet)
     console.print(table(answers))
@@ -101,9 +106,14 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
         f"labels, took {cold_ms:.0f} ms."
     )
     console.print(
-        f"Overlays, contact_sheet.png, and failures.png, the pictures with a wrong answer, are in "
-        f"{output}/"
+        f"Overlays, contact_sheet.png, with the best answers first, and failures.png, the pictures "
+        f"with a wrong answer, are in {output}/"
     )
+
+
+def faults(answer: Answer) -> int:
+    """The number of labels that were missed, or found where they are not."""
+    return len(set(answer.masks.labels) ^ set(answer.present))
 
 
 def overlay(folder: Path, name: str, kind: str) -> Path:
@@ -194,9 +204,10 @@ def contact_sheet(answers: list[Answer], *, folder: Path) -> Image.Image:
     drawn = [thumbnails(folder, answer.name) for answer in answers]
     rows = [places[first : first + across] for first in places[::across]]
     heights = [max(each.height for place in row for each in drawn[place]) for row in rows]
-    size = (COLUMNS * TILE_PX, max(1, sum(heights) + band * len(rows)))
-    sheet, top = Image.new("RGB", size, "white"), 0
+    size = (COLUMNS * TILE_PX, sum(heights) + band * (len(rows) + 1))
+    sheet, top = Image.new("RGB", size, "white"), band
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    draw.text((8, 14), LEGEND, fill="black", font=font)
     for row, height in zip(rows, heights, strict=True):
         for column, place in enumerate(row):
             left, answer = column * 2 * TILE_PX, answers[place]
