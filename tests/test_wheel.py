@@ -34,6 +34,16 @@ def read_metadata(wheel: zipfile.ZipFile, name: str) -> str:
     return wheel.read(member).decode("utf-8")
 
 
+def test_a_release_passes_the_checks_of_the_index(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (source,) = tmp_path.glob("samclip_sdk-*.tar.gz")
+    check = [sys.executable, "-m", "twine", "check", "--strict", wheel.filename or "", source]
+    done = subprocess.run(check, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("PASSED") == 2
+
+
 def test_holds_the_package_only(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     packages = {top for top in tops if not top.endswith(".dist-info")}
