@@ -762,8 +762,7 @@ class SamClip:
         for the same label starts from its learnt embedding.
 
         Args:
-            label: its name, such as "my mug". The meaning counts: "my mug" is a better start than
-                "item 17".
+            label: its name, such as "my mug" or "item 17".
             positives: one [E] or several [K,E], from `embed_region`.
             negatives: the same for regions that are not the label; none by default.
             score: above 0.5, below 1. A higher score finds more objects, and more false positives.
