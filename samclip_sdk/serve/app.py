@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from samclip_sdk.serve.api_page import api_page
 from samclip_sdk.serve.errors import RefusedError
 from samclip_sdk.serve.handlers import NDJSON, RequestHandler
 from samclip_sdk.serve.hosts import Hosts
@@ -52,6 +53,7 @@ PAGE_FILES = {
     "/stage.js": ("stage.js", "text/javascript"),
     "/rle.js": ("rle.js", "text/javascript"),
 }
+API_PATH = "/docs"
 BODIES: dict[str, type[ImagesRequest]] = {
     "/v1/images": ImagesRequest,
     "/v1/classify": ClassifyRequest,
@@ -100,13 +102,14 @@ def create_app(
         metrics: the metrics of this server; the pool calls its `note_batch`.
         origins: of pages of other sites that may read the answers, from `check_origins`.
     """
-    # FastAPI's pages of docs load scripts from elsewhere; its redirects repeat the request's host.
+    # FastAPI's page of docs loads scripts from elsewhere; its redirects repeat the request's host.
     app = FastAPI(title="samclip", docs_url=None, redoc_url=None, redirect_slashes=False)
     handler = RequestHandler(pool, limits=limits)
     _add_questions(app, handler)
     _add_state(app, handler, limits=limits, metrics=metrics)
     _add_page(app)
     app.openapi = lambda: describe(app, bodies=BODIES)  # type: ignore[method-assign]
+    _add_file(app, API_PATH, api_page(app.openapi()), "text/html")
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(HTTPException, _refused_by_http)
     app.add_middleware(
@@ -116,7 +119,7 @@ def create_app(
         queue=limits.queue,
         retry_after_s=pool.retry_after_s,
         metrics=metrics,
-        routes=frozenset({*BODIES, *PAGE_FILES, "/health", "/metrics", "/v1/models"}),
+        routes=frozenset({*BODIES, *PAGE_FILES, API_PATH, "/health", "/metrics", "/v1/models"}),
     )
     if origins:  # outermost: a browser asks first whether it may ask, and sends no key with that
         app.add_middleware(
@@ -197,13 +200,14 @@ def _add_state(app: FastAPI, handler: RequestHandler, *, limits: Limits, metrics
 
 
 def _add_page(app: FastAPI) -> None:
-    def add(path: str, content: bytes, media_type: str) -> None:
-        @app.get(path, include_in_schema=False)
-        async def page() -> Response:
-            return Response(content, media_type=media_type)
-
     for path, (name, media_type) in PAGE_FILES.items():
-        add(path, (PAGE / name).read_bytes(), media_type)
+        _add_file(app, path, (PAGE / name).read_bytes(), media_type)
+
+
+def _add_file(app: FastAPI, path: str, content: bytes, media_type: str) -> None:
+    @app.get(path, include_in_schema=False)
+    async def file() -> Response:
+        return Response(content, media_type=media_type)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
