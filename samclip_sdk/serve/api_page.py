@@ -48,7 +48,7 @@ def _route(title: str, operation: Schema, *, schemas: Mapping[str, Schema]) -> s
         for status, each in operation["responses"].items()
         if status != "200"
     ]
-    parts.append(_table(("status", "where"), errors))
+    parts += ["<h3>Errors</h3>", _table(("status", "where"), errors)]
     return "\n".join(parts)
 
 
