@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from samclip_sdk import Instances, SamClip, SamClipError, TextMasks
+from samclip_sdk import Instances, SamClip, SamClipError, TextMasks, UnknownWordWarning
 
 IMAGES = Path(__file__).with_name("images")
 TILE_PX = 320  # longest side of a picture in the contact sheet
@@ -70,6 +71,8 @@ def main() -> None:
     options = parser.parse_args()
     # Piped output has no width, and 80 columns break every row.
     console = Console(width=None if sys.stdout.isatty() else 120)
+    # Some labels are asked to show what the model does with words that it does not know.
+    warnings.simplefilter("ignore", UnknownWordWarning)
     try:
         run(console, output=options.output, runtime=options.runtime, bundle=options.model)
     except (SamClipError, OSError) as error:
