@@ -94,6 +94,7 @@ def run_commands(folder: Path) -> None:
         "annotate": (str(pictures), "dog", *onnx),
         "video": (str(pictures), "dog", "-o", "film.mp4", *onnx),
         "info": model,
+        "words": ("dogs", *onnx),
         "verify": (*onnx, "--precision", "fp32"),
         "sign": (str(TINY_BUNDLE), "--key", "none.pem"),
         "bench": (*onnx, "--seconds", "0.01", "--unverified"),
