@@ -223,6 +223,7 @@ def test_operation(answers: list[Array], number: int) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_operation_is_compared_with_torch() -> None:
     """Those that have no case are in graphs that test_to_coreml compares with eager torch."""
     packages = [package(part, bucket=0, precision="fp32", weights="as_is") for part in graphs()]
