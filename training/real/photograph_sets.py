@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from samclip_sdk.errors import one_line
 from training.errors import TrainingError
 from training.real.annotation_table import Annotation, AnnotationTable
 from training.real.coco_layout import (
@@ -82,7 +83,7 @@ class PhotographSet:
             self._read_images(images, numbers)
             self.table.put_in_order(rows, numbers)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise TrainingError(f"{path}: {type(error).__name__}: {error}") from error
+            raise TrainingError(f"{path}: {type(error).__name__}: {one_line(error)}") from error
         self._check_files()
 
     def __len__(self) -> int:

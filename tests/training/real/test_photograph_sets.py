@@ -192,5 +192,4 @@ def test_a_damaged_file_is_named(folder: Path, changes: dict[str, object], messa
 @pytest.mark.parametrize("content", ["[1, 2]", "{", "{}", '{"images": []}', "\\udcff"])
 def test_what_is_no_set_is_named(folder: Path, content: str) -> None:
     (folder / "instances.json").write_bytes(content.encode(errors="surrogateescape"))
-    with pytest.raises(TrainingError, match=r"instances\.json"):
-        PhotographSet(folder)
+    refused(lambda: PhotographSet(folder), TrainingError, "instances.json")
