@@ -224,7 +224,15 @@ def everything(
         columns=_OBJECT_COLUMNS,
         rows_of=_object_rows,
     )
-    answer_pictures(image, question, given=None, answer=answer, opened=opened, run=run)
+    answer_pictures(
+        image,
+        question,
+        given=None,
+        text_cache=given.text_cache,
+        answer=answer,
+        opened=opened,
+        run=run,
+    )
 
 
 @grouped

@@ -149,6 +149,7 @@ def answer_pictures(
     question: Question,
     *,
     given: LabelOptions | None,
+    text_cache: bool = False,
     answer: ResultOptions,
     opened: ModelOptions,
     run: RunOptions,
@@ -160,7 +161,8 @@ def answer_pictures(
     Args:
         words: the pictures, and perhaps labels behind them.
         question: what to ask.
-        given: the labels; None for a question without any.
+        given: the labels; None for a question that needs none.
+        text_cache: without `given`, whether embeddings of labels are kept.
         answer: where answers go.
         opened: the model.
         run: the device.
@@ -171,8 +173,8 @@ def answer_pictures(
             images, labels = (list(words), []) if given is None else read_arguments(words, given)
             told.several = len(images) > 1
             answer.check(images, endings=question.endings)
-            text_cache = given is not None and given.text_cache
-            with opened.load(run, display=display, text_cache=text_cache) as samclip:
+            cached = text_cache if given is None else given.text_cache
+            with opened.load(run, display=display, text_cache=cached) as samclip:
                 known = labels if given is None else given.known(samclip, labels)
                 results = question.ask(samclip, map(_source, images), known)
                 for count, (image, result) in enumerate(zip(images, results, strict=True), 1):

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.engine.text_to_mask import BACKGROUND
-from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks, shared_area
-from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU
+from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
+from samclip_sdk.picture.tiles import CONTAINED_SHARE, is_same
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.text_masks import TextMasks
 
@@ -63,7 +63,7 @@ def settle(
         own = mask.part()
         rivals = (masks[each.place] for each in kept if labels[each.place] != labels[place])
         covered = np.count_nonzero(own & taken) >= CONTAINED_SHARE * max(mask.area, 1)
-        if covered or any(_same(mask, rival) for rival in rivals):
+        if covered or any(is_same(mask, rival) for rival in rivals):
             continue
         own &= ~taken
         owner[mask.rows, mask.columns][own] = number
@@ -97,8 +97,3 @@ def exclusive_objects(found: Instances) -> Instances:
 
 def _packed(kept: Sequence[Claim], size: tuple[int, int]) -> PackedMasks:
     return PackedMasks(size, tuple(each.mask for each in kept))
-
-
-def _same(first: PackedMask, second: PackedMask) -> bool:
-    shared = shared_area(first, second)
-    return shared > SAME_IOU * (first.area + second.area - shared)

@@ -222,7 +222,7 @@ def merge_tile_masks(tile_masks: Sequence[TileMask], *, size: tuple[int, int]) -
     for each in (_put_together([place], tile_masks=tile_masks) for place in whole):
         if not _fits(each.mask, tile=tile):
             large.append(each)
-        elif not any(_is_same(each.mask, finer.mask) for finer in found):
+        elif not any(is_same(each.mask, finer.mask) for finer in found):
             small.append(each)
     found += small
     rest = [_put_together(group, tile_masks=tile_masks) for group in groups if len(group) == 1]
@@ -295,7 +295,8 @@ def _area_within(mask: PackedMask, rows: slice, columns: slice) -> int:
     return int(np.count_nonzero(mask.inside(own_rows, own_columns)))
 
 
-def _is_same(first: PackedMask, second: PackedMask) -> bool:
+def is_same(first: PackedMask, second: PackedMask) -> bool:
+    """Whether two masks of an image are one object, by `SAME_IOU`."""
     shared = shared_area(first, second)
     return shared > SAME_IOU * (first.area + second.area - shared)
 
@@ -317,6 +318,6 @@ def _distinct(ranked: Sequence[MergedMask]) -> list[MergedMask]:
         inside = np.count_nonzero(covered & each.mask.part())
         if inside >= CONTAINED_SHARE * each.mask.area:
             continue
-        if not any(_is_same(each.mask, other.mask) for other in kept):
+        if not any(is_same(each.mask, other.mask) for other in kept):
             kept.append(each)
     return kept

@@ -66,6 +66,10 @@ class TestAnswers:
         assert not list(tmp_path.rglob("*"))
         assert "text_encoder" in table("classify", GARDEN, "cat", *ONNX)
         assert "text_encoder" not in table("classify", GARDEN, "cat", *ONNX)
+        coarse = ("everything", DOG, "--label", "boat", "--points-per-side", "2", *ONNX)
+        table(*coarse, "--no-text-cache")
+        assert "text_encoder" in table(*coarse)
+        assert "text_encoder" not in table(*coarse)
 
     def test_text_options(self) -> None:
         assert not answer("text", DOG, "dog", *ONNX, "--threshold", "1")["annotations"]

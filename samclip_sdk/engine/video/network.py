@@ -97,7 +97,7 @@ def _camera_frames(
 
 def _open_again(url: str, *, name: str, taken: int) -> tuple[cv2.VideoCapture, Pixels]:
     for attempt in range(TRIES):
-        time.sleep(_FIRST_PAUSE_S * 2**attempt if attempt else 0)
+        time.sleep(_FIRST_PAUSE_S * 2 ** (attempt - 1) if attempt else 0)
         capture, first = _open(url)
         if first is not None:
             return capture, first
