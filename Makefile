@@ -15,6 +15,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # crashes ends the run: with another in its place the run would wait for ever.
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --max-worker-restart 0
+SLOW := $(PYTEST) --dist worksteal -m 'slow and not gpu' --durations 20
+SLOW_EXPORT := tests/export tests/modeling tests/parity
 
 # The Pythons of the wheel's smoke set: in the PATH or among pyenv's, whose shims may stand for none.
 find_python = $(firstword $(filter-out %/shims/python$(1),$(wildcard \
@@ -23,7 +25,8 @@ PYTHON_LOWEST ?= $(or $(call find_python,3.10),$(call find_python,3.11))
 PYTHON_313 ?= $(call find_python,3.13)
 
 .DEFAULT_GOAL := install
-.PHONY: install help demo test test-slow test-lowest test-py313 check docs format bench clean
+.PHONY: install help demo test test-lowest test-py313 check docs format bench clean
+.PHONY: test-slow test-slow-export test-slow-training test-slow-rest
 .PHONY: test-c test-kotlin test-swift test-web test-integrations
 .PHONY: fuzz fuzz-parsers audit sbom licences
 .DELETE_ON_ERROR:
@@ -41,8 +44,17 @@ demo: $(DEMO)  ## text-to-mask on pictures, on onnxruntime, without torch: see d
 test: $(DEV)  ## the fast tests
 	$(PYTEST) --dist loadfile --no-loadscope-reorder --durations 20
 
-test-slow: $(DEV)  ## the slow tests: full-size parity, ViT-B export, whole trainings, the wheel
-	$(PYTEST) --dist worksteal -m 'slow and not gpu' --durations 20
+# In three parts, since few changes concern them all.
+test-slow: test-slow-export test-slow-training test-slow-rest  ## the slow tests, in three parts
+
+test-slow-export: $(DEV)  ## full-size parity, the exports of ViT-B and of the default model
+	$(SLOW) $(SLOW_EXPORT)
+
+test-slow-training: $(DEV)  ## whole trainings
+	$(SLOW) tests/training
+
+test-slow-rest: $(DEV)  ## the wheel, the site, the demo, what is killed or runs for long
+	$(SLOW) $(addprefix --ignore ,$(SLOW_EXPORT) tests/training)
 
 # What old versions warn of is out of our hands: no warning is an error there.
 test-lowest: $(DEV)  ## the wheel's smoke set, on the lowest versions that it declares

@@ -33,6 +33,7 @@ APPS = (
     *("examples", "docs/embed", "tests/bundles"),
     *("samclip_sdk/bundle", "samclip_sdk/text/clip_tokenizer.json"),
 )
+SDK = ("samclip_sdk", *(f":(exclude)samclip_sdk/{room}" for room in ("annotate", "serve")))
 INPUTS = {
     "test-c": APPS,
     "test-kotlin": APPS,
@@ -40,6 +41,14 @@ INPUTS = {
     "test-web": (*APPS, "samclip_sdk"),  # its page asks a server
     "test-integrations": ("examples", "samclip_sdk"),
     "fuzz": ("samclip_sdk", "tests/fuzz", "tests/serve", "tests/bundles", ":(glob)tests/*.py"),
+    "test-slow-export": (
+        *("export", "training", *SDK, "tests/export", "tests/modeling", "tests/parity"),
+        *("tests/bundles", "tests/docs/pages.py", ":(glob)tests/*.py"),
+    ),
+    "test-slow-training": (
+        *("training", "export", *SDK, "tests/training", "tests/parity/reference.py"),
+        ":(glob)tests/*.py",
+    ),
 }
 """Target -> what it depends on, besides `COMMON`: git's pathspecs."""
 

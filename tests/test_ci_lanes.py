@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -151,21 +151,35 @@ def test_every_target_is_in_the_makefile() -> None:
     assert set(lanes.INPUTS) | set(lanes.TOOLS) <= named <= targets
 
 
-def test_fuzzing_depends_on_every_helper_that_it_imports() -> None:
+TESTS_OF = {
+    "fuzz": ["tests/fuzz"],
+    "test-slow-export": ["tests/export", "tests/modeling", "tests/parity"],
+    "test-slow-training": ["tests/training"],
+}
+"""Target -> the folders of its tests."""
+
+
+@pytest.mark.parametrize("target", TESTS_OF)
+def test_a_target_depends_on_every_module_that_its_tests_import(target: str) -> None:
     listed = subprocess.run(
-        ["git", "ls-files", "--", *lanes.INPUTS["fuzz"]],
+        ["git", "ls-files", "--", *lanes.INPUTS[target]],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     ).stdout.splitlines()
-    waiting, found = list((ROOT / "tests" / "fuzz").rglob("*.py")), set[Path]()
+    waiting = [path for folder in TESTS_OF[target] for path in (ROOT / folder).rglob("*.py")]
+    found = set[Path]()
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            names = (name for name in imported_names(parse(path)) if name.startswith("tests."))
-            helpers = (ROOT / f"{name.replace('.', '/')}.py" for name in names)
-            waiting += [helper for helper in helpers if helper.is_file()]
+            waiting += modules_of(imported_names(parse(path)))
     assert found
     assert not {path.relative_to(ROOT).as_posix() for path in found} - set(listed)
+
+
+def modules_of(names: Iterable[str]) -> list[Path]:
+    """The files of this project's modules among dotted names."""
+    paths = (ROOT / f"{name.replace('.', '/')}.py" for name in names)
+    return [path for path in paths if path.is_file()]

@@ -75,25 +75,26 @@ def preset(name: str) -> ModelConfig:
 PARTS: dict[str, tuple[ModelConfig, str]] = {
     "pyramid": (PYRAMID_STUDENT, "image_encoder"),
     "classifier head": (PYRAMID_STUDENT, "clip_head"),
-    "local blocks": (PYRAMID_STUDENT, "mask_decoder"),
     "bert": (BERT, "text_encoder"),
 }
+LOCAL_BLOCKS = {"local blocks": (PYRAMID_STUDENT, "mask_decoder")}
 OF_PRESETS = {
     name: (preset(name), "image_encoder")
     for name, each in PRESETS.items()
     if each.image_encoder.kind != "vit_det"
 }
+SLOW = LOCAL_BLOCKS | OF_PRESETS
 FINITE = float("inf")
 """The bound where random weights are worth nothing in int8: the graph runs."""
 
 parts = pytest.mark.parametrize(
-    "part", [*PARTS, *(pytest.param(name, marks=pytest.mark.slow) for name in OF_PRESETS)]
+    "part", [*PARTS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 )
 
 
 @functools.cache
 def graph_of(part: str) -> Graph:
-    config, name = {**PARTS, **OF_PRESETS}[part]
+    config, name = (PARTS | SLOW)[part]
     model = build_model(config, seed=1)
     draw_batch_norms(model, seed=2)
     if part == "classifier head":

@@ -109,7 +109,8 @@ def test_an_interrupt_of_the_workers_too_finishes_the_step(tmp_path: Path) -> No
     assert same(resumed, run_here(tmp_path / "whole", accumulate=8))
 
 
-@pytest.mark.parametrize("torchrun", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("torchrun", [False, True])
 def test_two_processes_train_as_one_that_accumulates(tmp_path: Path, torchrun: bool) -> None:
     """Over gloo; the parts that a single loss reaches are exchanged, too."""
     two = launch(tmp_path / "two", devices=2, torchrun=torchrun)
