@@ -42,5 +42,6 @@ def count_steps(options: ExportOptions, *, graphs: int, random_weights: bool) ->
     # Eager torch runs on the probes. With trained weights it also runs on two sets of images, on
     # one of them again if weights are rounded; then each set of artifacts runs.
     answered = 1 if random_weights else 3 + (options.weights == "int8") + options.sets
+    stems = int(bool(onnx) and not random_weights)
     # Every ONNX set runs its goldens.
-    return answered + traced + planned + converted + checked + apps + onnx
+    return answered + traced + stems + planned + converted + checked + apps + onnx

@@ -110,8 +110,13 @@ class Pin(Record):
 
 
 class GraphSpec(Record):
-    """Inputs and outputs of a graph, bound by name, and its artifacts, the preferred one first."""
+    """Inputs and outputs of a graph, bound by name, and its artifacts, the preferred one first.
+
+    `bf16_stem` names a value in its ONNX files. What computes that value stays in fp32 where a
+    runtime computes the rest of the graph in bf16.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    bf16_stem: Line | None = None
     artifacts: tuple[Artifact, ...] = ()

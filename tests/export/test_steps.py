@@ -13,10 +13,10 @@ from export.steps import count_steps
     [
         # eager torch; trace, convert and check each of 7 graphs; those of apps; run the goldens
         (ExportOptions(), True, 1 + 7 + 14 + 2 + 1),
-        # eager torch thrice; and the set is asked about pictures
-        (ExportOptions(), False, 3 + 7 + 14 + 2 + 1 + 1),
+        # eager torch thrice; the stem of bf16; and the set is asked about pictures
+        (ExportOptions(), False, 3 + 7 + 1 + 14 + 2 + 1 + 1),
         # a plan for each graph where anything is in fp16
-        (ExportOptions(onnx=("fp32", "fp16", "int8")), False, 3 + 7 + 7 + 7 + 21 + 4 + 3 + 3),
+        (ExportOptions(onnx=("fp32", "fp16", "int8")), False, 3 + 7 + 1 + 7 + 7 + 21 + 4 + 3 + 3),
         (ExportOptions(onnx=(), coreml=("fp16", "int8")), True, 1 + 7 + 7 + 7 + 14 + 3),
         (ExportOptions(onnx=(), coreml=("fp32",)), True, 1 + 14 + 2),
     ],

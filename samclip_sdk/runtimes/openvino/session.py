@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from samclip_sdk.bundle.contract import takes_coordinates
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError
+from samclip_sdk.runtimes.openvino.fp32_stem import read_with_fp32_stem
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.runtimes.table import RUNTIMES
@@ -34,7 +36,7 @@ class OpenVINOSession:
 
     Args:
         file: the file, with its external weights beside it. `precision` is the one that it runs
-            in: "fp32"; "bf16" for an fp32 file; or "int8" for a file with QuantizeLinear, whose
+            in: "fp32"; "bf16" for an fp32 file, but for the graph's `bf16_stem`; or "int8" for a file with QuantizeLinear, whose
             float operations run in bf16 if the CPU supports it. The graph that takes coordinates
             runs in fp32.
         spec: the graph's contract; the file must keep it.
@@ -59,7 +61,7 @@ class OpenVINOSession:
             "INFERENCE_NUM_THREADS": options.threads,
         }
         try:
-            model = _load(core, file, config=config, options=options)
+            model = _load(core, file, spec=spec, config=config, options=options)
         except RuntimeError as error:
             raise BundleError(f"OpenVINO cannot load {file.path}: {_reason(error)}") from error
         inputs = _file_tensors(model.inputs, names=(each.name for each in spec.inputs))
@@ -141,17 +143,26 @@ def cache_folder() -> Path:
     return user_cache("openvino")
 
 
-def _load(core: Any, file: GraphFile, *, config: dict[str, Any], options: RuntimeOptions) -> Any:
+def _load(
+    core: Any,
+    file: GraphFile,
+    *,
+    spec: GraphSpec,
+    config: dict[str, Any],
+    options: RuntimeOptions,
+) -> Any:
     """Takes the compiled model from the cache, or compiles the file and keeps the result if asked.
 
     If the cache cannot be read or written, or OpenVINO refuses its model, only time is lost.
     """
+    stem = spec.bf16_stem if config["INFERENCE_PRECISION_HINT"] == "bf16" else None
     if not file.sha256:
-        return core.compile_model(str(file.path), DEVICE, config)
+        return _compile(core, file.path, stem=stem, config=config)
     key = {
         "sha256": file.sha256,
         "weights_sha256": file.weights_sha256,
         "precision_hint": config["INFERENCE_PRECISION_HINT"],
+        "fp32_stem": stem,
         "cpu": core.get_property(DEVICE, "FULL_DEVICE_NAME"),
         "version": import_openvino().__version__,
     }
@@ -161,11 +172,19 @@ def _load(core: Any, file: GraphFile, *, config: dict[str, Any], options: Runtim
         with suppress(RuntimeError):
             return core.import_model(content, DEVICE, config)
     options.on_progress(f"compiling {file.path.stem} for this CPU", 0, 1)
-    model = core.compile_model(str(file.path), DEVICE, config)
+    model = _compile(core, file.path, stem=stem, config=config)
     if options.keep_compiled:
         with suppress(StorageError):
             kept.write(model.export_model().getvalue())
     return model
+
+
+def _compile(core: Any, path: Path, *, stem: str | None, config: dict[str, Any]) -> Any:
+    if stem is None:
+        return core.compile_model(str(path), DEVICE, config)
+    with TemporaryDirectory(prefix="samclip-", ignore_cleanup_errors=True) as folder:
+        model = read_with_fp32_stem(core, path, until=stem, folder=Path(folder))
+        return core.compile_model(model, DEVICE, config)
 
 
 def _reason(error: RuntimeError) -> str:
