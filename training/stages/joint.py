@@ -50,6 +50,8 @@ class JointConfig(TrainedSettings):
             decoder are the start: a random decoder answers boxes with nothing for a long time.
         photographs: the pictures.
         optimisation: how the loop steps.
+        starts_from: the folder of an earlier checkpoint of the same model, whose training goes on
+            with a new optimizer. Its text encoder is not taken.
         labels_after: number of first steps in which no label is asked for by its score map.
         wordnet: WordNet's folder. Names of one thing never compete.
     """
@@ -57,6 +59,7 @@ class JointConfig(TrainedSettings):
     task: Literal["joint"]
     prompts_from: Path
     photographs: JointPhotographs
+    starts_from: Path | None = None
     labels_after: int = Field(default=0, ge=0)
     wordnet: Path = WORDNET
 
@@ -69,7 +72,8 @@ class JointConfig(TrainedSettings):
         """Looks for the earlier stages and the data; raises TrainingError if one is missing."""
         lite2_file()
         check_wordnet(self.wordnet)
-        for folder in (self.prompts_from, runs / TEXT_TEACHER, runs / TEXT_ENCODER):
+        earlier = (self.prompts_from, self.starts_from, runs / TEXT_TEACHER, runs / TEXT_ENCODER)
+        for folder in earlier:
             check_trained(folder)
         read_names(runs / LEXICON)
         find_sets(self.photographs)
@@ -78,6 +82,8 @@ class JointConfig(TrainedSettings):
         """Builds the student, what teaches it, and its data."""
         task, text_encoder = self.new_task(stage), stage.runs / TEXT_ENCODER
         student, path = task.student, text_encoder / WEIGHTS_NAME
+        if self.starts_from is not None:
+            give_trained_parts(student, self.starts_from)
         give_weights(student.text_encoder, read_weights(path), path)
         assert isinstance(task.dataset, JointBatches)
         provenance = student_provenance(
@@ -87,8 +93,11 @@ class JointConfig(TrainedSettings):
             licences={"sam": LICENCE, "clip": LICENCE},
             terms={each.name: each.terms for each in task.dataset.photographs.sets},
             starts_from={
-                name: json.loads((stage.runs / name / SETTINGS_NAME).read_bytes())["provenance"]
-                for name in (TEXT_TEACHER, LEXICON, TEXT_ENCODER)
+                name: json.loads((folder / SETTINGS_NAME).read_bytes())["provenance"]
+                for name, folder in (
+                    *((each, stage.runs / each) for each in (TEXT_TEACHER, LEXICON, TEXT_ENCODER)),
+                    *([] if self.starts_from is None else [(stage.run.name, self.starts_from)]),
+                )
             },
         )
         return Job(
@@ -162,6 +171,20 @@ class JointConfig(TrainedSettings):
             centre = _mean_features(student, head, pictures)
             classifier.start(head, axes=axes, centre=centre)
         return student
+
+
+def give_trained_parts(student: SamClipModel, folder: Path) -> None:
+    """Gives a student all weights of a checkpoint, except its text encoder's.
+
+    Raises:
+        TrainingError: the file is missing or damaged, or the checkpoint is of another model.
+    """
+    path = folder / WEIGHTS_NAME
+    own = {f"text_encoder.{key}": x for key, x in student.text_encoder.state_dict().items()}
+    trained = {
+        key: x for key, x in read_weights(path).items() if not key.startswith("text_encoder.")
+    }
+    give_weights(student, trained | own, path)
 
 
 def _mean_features(student: SamClipModel, head: ClassifierHead, pictures: JointBatches) -> Tensor:
