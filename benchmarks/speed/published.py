@@ -24,7 +24,14 @@ from samclip_sdk.errors import RuntimeMissingError, VerificationError
 from samclip_sdk.runtimes.openvino.session import computes_bf16
 
 DEFAULT_ONNX = f"{DEFAULT_MODEL}-onnx-fp32"
-SMALL_PEERS = ("yoloe", "clipseg", "mobile-sam")
+YOLOES = ("yoloe-26n-seg", "yoloe-26s-seg", "yoloe-11s-seg")
+SMALL_PEERS = tuple(
+    f"{peer},runtime={runtime}"
+    for peer in (*(f"yoloe,network={name}" for name in YOLOES), "clipseg", "mobile-sam")
+    for runtime in ("openvino", "onnx")
+)
+"""Each on both runtimes: the pages compare with the faster one."""
+
 
 VIT_B = "samclip-vit-b"
 """The folder of the bundle: its name is that of its subjects."""
@@ -90,7 +97,7 @@ def vit_b_specs(vit_b: Path, runs: Sequence[Run], *, threads: Sequence[int]) -> 
     best = sdk_spec(vit_b, ("openvino", "int8"))  # the path on a CPU that the bars call the best
     yield from (f"{best},labels={count}" for count in (30, 150))
     yield from (sdk_spec(vit_b, run) for run in reversed(runs))
-    yield from (*LARGE_PEERS, *reversed(SMALL_PEERS))
+    yield from (*LARGE_PEERS, "mobile-sam", "clipseg", "yoloe")
     for run in runs:
         for count in threads:
             sizes = RESOLUTIONS if count == max(threads) else RESOLUTIONS[-1:]

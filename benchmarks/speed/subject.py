@@ -42,9 +42,9 @@ SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sam+openclip-l": (f"{_PEERS}.sam_openclip:SamOpenClip", {"clip": "ViT-L-14"}),
     "sam-onnx": (f"{_PEERS}.sam_onnx:SamOnnx", {}),
     "sam-onnx-l": (f"{_PEERS}.sam_onnx:SamOnnx", {"clip": "ViT-L-14"}),
-    "mobile-sam": (f"{_PEERS}.small:MobileSam", {}),
-    "clipseg": (f"{_PEERS}.small:ClipSeg", {}),
-    "yoloe": (f"{_PEERS}.small:YoloE", {}),
+    "mobile-sam": (f"{_PEERS}.mobile_sam:MobileSam", {}),
+    "clipseg": (f"{_PEERS}.clipseg:ClipSeg", {}),
+    "yoloe": (f"{_PEERS}.yoloe:YoloE", {}),
 }
 """Name -> the class, as "module:Class", and its arguments."""
 

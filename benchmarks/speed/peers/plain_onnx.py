@@ -9,30 +9,34 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from segment_anything.modeling import Sam
 from segment_anything.utils.onnx import SamOnnxModel
 from torch import Tensor, nn
 
-from benchmarks.speed.peers.sam_onnx import OPSET
 from benchmarks.speed.peers.sam_openclip import build_sam, load_clip
 from samclip_sdk.system.atomic_folder import atomic_folder
+
+OPSET = 18
 
 GraphParts = tuple[str, nn.Module, dict[str, Tensor], list[str], dict[str, dict[int, str]]]
 
 
-def export(sam: str, clip: str, *, folder: Path) -> None:
-    """Writes the three graphs into a folder that appears whole or not at all."""
-    # Keeps CLIP's attention from a fused operator that ONNX does not have.
+def write_graphs(graphs: Iterable[GraphParts], *, folder: Path) -> None:
+    """Writes graphs into a folder that appears whole or not at all.
+
+    Each has its name, its module, its inputs and outputs, and the axes that may vary.
+    """
+    # Keeps attention from a fused operator that ONNX does not have.
     torch.backends.mha.set_fastpath_enabled(False)
     with atomic_folder(folder) as partial, warnings.catch_warnings(), torch.no_grad():
         # Tracing bakes sizes, and says so at each; the exporter says that it is the old one.
         warnings.simplefilter("ignore")
-        for name, module, inputs, outputs, dynamic in _graphs(sam, clip):
+        for name, module, inputs, outputs, dynamic in graphs:
             torch.onnx.export(
                 module.eval(),
                 tuple(inputs.values()),
@@ -45,9 +49,8 @@ def export(sam: str, clip: str, *, folder: Path) -> None:
             )
 
 
-def _graphs(sam: str, clip: str) -> Iterator[GraphParts]:
-    """One model after the other: each graph's name, module, inputs, outputs and dynamic axes."""
-    model = build_sam(sam)
+def sam_graphs(model: Any, decoder: nn.Module) -> Iterator[GraphParts]:
+    """The two graphs of a SAM, whose package wraps its decoder for ONNX."""
     side, prompts = model.image_encoder.img_size, model.prompt_encoder
     rows, columns = prompts.image_embedding_size
     picture = {"input_image": torch.zeros(side, side, 3)}
@@ -64,8 +67,14 @@ def _graphs(sam: str, clip: str) -> Iterator[GraphParts]:
     }
     axes = {"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}}
     answers = ["masks", "iou_predictions", "low_res_masks"]
-    yield "mask_decoder", SamOnnxModel(model, return_single_mask=False), prompt, answers, axes
-    del model, prompts
+    yield "mask_decoder", decoder, prompt, answers, axes
+
+
+def _all_graphs(sam: str, clip: str) -> Iterator[GraphParts]:
+    """One model after the other."""
+    model = build_sam(sam)
+    yield from sam_graphs(model, SamOnnxModel(model, return_single_mask=False))
+    del model
     visual = load_clip(clip)[0].visual
     pixels = {"pixels": torch.zeros(2, 3, *np.broadcast_to(visual.image_size, 2).tolist())}
     axes = {"pixels": {0: "pictures"}, "embeddings": {0: "pictures"}}
@@ -75,7 +84,7 @@ def _graphs(sam: str, clip: str) -> Iterator[GraphParts]:
 class PreprocessingEncoder(nn.Module):
     """SAM's image encoder of a picture as long as SAM sees it; the graph normalises and pads."""
 
-    def __init__(self, sam: Sam) -> None:
+    def __init__(self, sam: Any) -> None:
         super().__init__()
         self.sam = sam
 
@@ -85,4 +94,4 @@ class PreprocessingEncoder(nn.Module):
 
 
 if __name__ == "__main__":
-    export(sys.argv[1], sys.argv[2], folder=Path(sys.argv[3]))
+    write_graphs(_all_graphs(sys.argv[1], sys.argv[2]), folder=Path(sys.argv[3]))

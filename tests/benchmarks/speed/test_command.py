@@ -47,7 +47,7 @@ def test_the_default_model_beside_its_peers(
     specs = (
         f"{own}20,key={published.DEFAULT_ONNX}",
         f"{own}1,key={DEFAULT_MODEL}-openvino-int8",
-        f"{own}60,key=yoloe-11s-seg-k10",
+        f"{own}60,key=yoloe-11s-seg-onnx-k10",
         "not_installed:Peer",
     )
     monkeypatch.setattr(published, "default_specs", lambda _runs: specs)

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
-from benchmarks.speed.peers import forced, sam_onnx
+from benchmarks.speed.peers import exports, forced
+from benchmarks.speed.peers.clipseg import ClipSeg
+from benchmarks.speed.peers.mobile_sam import MobileSam
 from benchmarks.speed.peers.sam_onnx import SamOnnx
 from benchmarks.speed.peers.sam_openclip import SamOpenClip
+from benchmarks.speed.peers.yoloe import YoloE
 from benchmarks.speed.subject import Worker
 
 ROOT = Path(__file__).parents[3]
@@ -40,9 +44,9 @@ def test_a_failed_export_is_told_and_leaves_nothing(
     def child(command: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 1, stderr="no space left")
 
-    monkeypatch.setattr(sam_onnx.subprocess, "run", child)
-    with pytest.raises(RuntimeError, match="no space left"):
-        sam_onnx.exported("vit_b", "ViT-L-14", cache=tmp_path)
+    monkeypatch.setattr(exports.subprocess, "run", child)
+    with pytest.raises(RuntimeError, match="of yoloe failed:\nno space left"):
+        exports.exported("yoloe", "yoloe-26n-seg", packages=["numpy"], cache=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -51,6 +55,29 @@ def test_a_missing_package_is_named() -> None:
     reason = r"No module named 'absent'; peers need pip install -e '\.\[peers\]'"
     with pytest.raises(ModuleNotFoundError, match=reason):
         Worker().open("absent:Peer")
+
+
+@pytest.mark.parametrize("make", [ClipSeg, MobileSam, YoloE])
+def test_an_unknown_runtime_is_refused(make: Any) -> None:
+    with pytest.raises(ValueError, match="runtime is 'torch'; it must be one of onnx, openvino"):
+        make(runtime="torch")
+
+
+@pytest.mark.parametrize("runtime", exports.RUNTIMES)
+def test_a_plain_export_is_run_as_it_is(runtime: str, tmp_path: Path) -> None:
+    x = ir.val("x", ir.DataType.FLOAT, ["rows", 3])
+    node = ir.node("Add", [x, x])
+    node.outputs[0].name, node.outputs[0].type = "y", ir.TensorType(ir.DataType.FLOAT)
+    node.outputs[0].shape = ir.Shape(["rows", 3])
+    graph = ir.Graph([x], node.outputs, nodes=[node], opset_imports={"": 18}, name="doubled")
+    ir.save(ir.Model(graph, ir_version=9), tmp_path / "doubled.onnx")
+    net = exports.open_net(tmp_path / "doubled.onnx", runtime=runtime, threads=1)
+    assert (net.input_axis, net.output_axis) == (3, 3)
+    given = np.arange(6, dtype=np.float32).reshape(2, 3)
+    (found,) = net.run({"x": given})
+    (again,) = net.run({"x": given + 1})
+    assert np.array_equal(found, 2 * given)
+    assert np.array_equal(again, 2 * given + 2)
 
 
 @pytest.mark.parametrize("make", [SamOpenClip, SamOnnx])

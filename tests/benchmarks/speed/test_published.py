@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.speed import published
+from benchmarks.speed.peers.exports import RUNTIMES
 from benchmarks.speed.published import default_specs, find_runs, kept_mask_iou, measure_startup
 from benchmarks.speed.subject import make_subject
 from benchmarks.suite import Measuring
@@ -29,8 +30,12 @@ def test_every_subject_has_the_key_by_which_pages_find_it(tmp_path: Path) -> Non
     """The templates name these."""
     runs = ("onnx-fp32", "openvino-bf16", "openvino-int8")
     own = [f"samclip-mobile-{run}{labels}" for run in runs for labels in ("", "-k150")]
-    peers = {"yoloe-11s-seg-k10", "clipseg-rd64", "mobile-sam"}
-    assert keys(*default_specs(RUNS)) == {*own, *peers}
+    yoloes = (f"{name}-{runtime}-k10" for name in published.YOLOES for runtime in RUNTIMES)
+    others = (
+        f"{name}-{runtime}" for name in ("clipseg-rd64", "mobile-sam") for runtime in RUNTIMES
+    )
+    assert keys(*default_specs(RUNS)) == {*own, *yoloes, *others}
+    peers = {"yoloe-26s-seg-openvino-k10", "clipseg-rd64-openvino", "mobile-sam-openvino"}
     specs = [*published.vit_b_specs(tmp_path / published.VIT_B, RUNS, threads=[1, 2])]
     found = keys(*specs)
     best = "samclip-vit-b-openvino-int8"

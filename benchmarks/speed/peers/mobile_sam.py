@@ -1,0 +1,83 @@
+"""MobileSAM: SAM's decoder behind a small image encoder, for points and boxes only.
+
+Its authors publish no package; `mobilesam-mirror` is their code as one.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks.speed.peers import forced
+from benchmarks.speed.peers.exports import (
+    RUNTIMES,
+    check_runtime,
+    exported,
+    precision_of,
+    stored_bytes,
+)
+from benchmarks.speed.peers.plain_sam import PlainSam
+from benchmarks.speed.subject import Opened, noise_picture
+
+_SIDE_PX = 1024
+
+
+@dataclass(frozen=True)
+class MobileSam:
+    """Its two graphs, exported as SAM's are; 0 threads leave the runtime the choice."""
+
+    runtime: str = "openvino"
+    threads: int = 0
+
+    packages: ClassVar[tuple[str, ...]] = ("mobilesam-mirror", "timm", "torch")
+
+    def __post_init__(self) -> None:
+        check_runtime(self.runtime)
+
+    @property
+    def key(self) -> str:
+        """Names the runtime."""
+        return f"mobile-sam-{self.runtime}"
+
+    def open(self) -> Opened:
+        """Opens both graphs."""
+        folder = exported("mobile_sam", packages=self.packages)
+        sam = PlainSam(folder, side_px=_SIDE_PX, runtime=self.runtime, threads=self.threads)
+        image = noise_picture()
+        return Opened(
+            name=f"MobileSAM, {self.runtime}",
+            packages=(*self.packages, RUNTIMES[self.runtime]),
+            precision=precision_of(self.runtime),
+            notes=f"{forced.RANDOM_WEIGHTS}; sees {_SIDE_PX} px; prompts only: no classes and no "
+            "text",
+            artifact_bytes=stored_bytes(folder),
+            workloads={
+                "encode": lambda: sam.encode(image),
+                "point": lambda: sam.decode(forced.POINT)[:1],
+            },
+        )
+
+
+def export(folder: Path) -> None:
+    """Writes both graphs."""
+    import torch
+
+    with warnings.catch_warnings():
+        # It registers under timm's old names, and says so eight times.
+        warnings.simplefilter("ignore")
+        from mobile_sam import sam_model_registry
+        from mobile_sam.utils.onnx import SamOnnxModel
+
+    from benchmarks.speed.peers.plain_onnx import sam_graphs, write_graphs
+
+    torch.manual_seed(forced.SEED)
+    sam = sam_model_registry["vit_t"]().eval().requires_grad_(False)
+    decoder = SamOnnxModel(sam, return_single_mask=False)
+    write_graphs(sam_graphs(sam, decoder), folder=folder)
+
+
+if __name__ == "__main__":
+    export(Path(sys.argv[1]))
