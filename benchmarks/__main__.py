@@ -14,6 +14,7 @@ from benchmarks.annotate import annotate
 from benchmarks.artifacts import artifacts
 from benchmarks.compare import compare
 from benchmarks.encoders import encoders
+from benchmarks.growth import growth
 from benchmarks.pages import PAGES, ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper
 from benchmarks.paper.words import SUITE
@@ -49,6 +50,7 @@ app.add_typer(campaigns, name="reliability")
 app.command("tiles")(command("tiles", tiles, shows=["tiles"]))
 labels_and_workers = ["annotate_labels", "annotate_workers"]
 app.command("annotate")(command("annotate", annotate, shows=labels_and_workers))
+app.command("growth")(command("growth", growth, shows=["growth"]))
 app.command("serve")(command("serve", serve, shows=["serve"]))
 app.command("encoders")(command("encoders", encoders, shows=["encoders"]))
 

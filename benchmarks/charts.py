@@ -69,6 +69,20 @@ def draw_chart(part: Part) -> bytes:
     return encode_figure(figure)
 
 
+def draw_growth(read: Callable[[str], Table]) -> bytes:
+    """A panel for each axis, both of its scales logarithmic."""
+    part = read("growth").parts[-1]
+    figure = new_figure(2.6 * len(part.subjects), 2.6)
+    for axes, axis in zip(figure.subplots(1, len(part.subjects)), part.subjects, strict=True):
+        sizes = part.splits(axis, "ms")
+        found = [part.metrics(axis, size)["ms"].value for size in sizes]
+        axes.loglog([float(size) for size in sizes], found, color=BLUE, marker=".")
+        axes.set_xlabel(axis)
+        axes.set_ylim(bottom=1)
+    figure.axes[0].set_ylabel("ms")
+    return encode_figure(figure)
+
+
 def draw_curve(read: Callable[[str], Table]) -> bytes:
     """Present labels found against absent ones that get a mask, over thresholds: an SVG file."""
     part = read("quality_photographs").parts[-1]
@@ -127,6 +141,7 @@ def _draw_part(
 CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {
     "speed.png": lambda read: draw_chart(read("speed").parts[-1]),
     "speed_vit_b.png": lambda read: draw_chart(read("speed_vit_b").parts[-1]),
+    "growth.png": draw_growth,
     "quality_photographs.svg": draw_curve,
     "photographs_text_to_mask.png": partial(_draw_part, "text_to_mask", _draw_text_to_mask),
     "photographs_probing.png": partial(_draw_part, "probing", _draw_probing),

@@ -45,6 +45,7 @@ PAGES: dict[str, dict[str, str]] = {
     f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},
     CARD_SOURCE: {"quality_photographs": "photographs_summary"},
     CARD: {"quality_photographs": "photographs_summary"},
+    f"{RECORDS}/growth.md": {"growth": "growth"},
     f"{RECORDS}/serve.md": {"serve": "serve"},
     f"{RECORDS}/speed.md": {
         "bars": "speed_bars",

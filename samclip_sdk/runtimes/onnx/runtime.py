@@ -28,8 +28,8 @@ def check(*, precision: str | None, options: RuntimeOptions) -> None:
 def open_files(
     files: Sequence[GraphFile], *, spec: GraphSpec, options: RuntimeOptions
 ) -> OrtSession:
-    """Opens the one file of a graph."""
-    return OrtSession(files[0].path, spec=spec, options=options)
+    """Opens the one file of a graph; keeps what onnxruntime makes of it in the user's cache."""
+    return OrtSession(files[0].path, spec=spec, options=options, file=files[0])
 
 
 def states() -> Sequence[RuntimeState]:

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, one_line
+from samclip_sdk.runtimes.onnx.optimized import OptimizedGraph
 from samclip_sdk.runtimes.onnx.providers import CPU_PROVIDER, open_graph, wanted_providers
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays, run_failure
@@ -45,6 +47,8 @@ class OrtSession:
         path: the file's path; its external weights lie beside it.
         spec: the graph's contract; the file must keep it, but may have fp16 in place of fp32.
         options: the device or the providers, and the number of threads of an operation.
+        file: the path with its digests; then the optimized graph is kept in the user's cache, if
+            that can be written and the graph runs on the CPU.
 
     Raises:
         RuntimeMissingError: onnxruntime, or a provider, is missing.
@@ -52,26 +56,15 @@ class OrtSession:
     """
 
     def __init__(
-        self, path: Path, *, spec: GraphSpec, options: RuntimeOptions = DEFAULT_OPTIONS
+        self,
+        path: Path,
+        *,
+        spec: GraphSpec,
+        options: RuntimeOptions = DEFAULT_OPTIONS,
+        file: GraphFile | None = None,
     ) -> None:
-        ort = import_onnxruntime()
-        settings = ort.SessionOptions()
-        # Memory planning keeps every attention map alive, and buffer reuse keeps some buffers of
-        # every size alive. Each about doubles the peak, and neither saves time.
-        settings.enable_mem_pattern = False
-        settings.enable_mem_reuse = False
-        # An arena keeps the memory of its largest call: a quarter of the peak. It saves no time.
-        settings.enable_cpu_mem_arena = False
-        # Spinning threads take the cores from other work, and each graph has its own threads. On
-        # two busy cores a pass of a small model took 200 ms, not 31; on idle cores 28.
-        settings.add_session_config_entry(_SPINNING, "0")
-        settings.add_session_config_entry(EXACT_INT8, "1")
-        if wanted_providers(options)[0] == CPU_PROVIDER:
-            settings.add_session_config_entry(_WITHOUT, _FUSED_NORM)
-        settings.log_severity_level = _ERRORS_ONLY
-        settings.intra_op_num_threads = options.threads
         try:
-            session = open_graph(str(path), options=options, session_options=settings)
+            session = _open(path, options=options, file=file)
         except RuntimeMissingError:
             raise
         except Exception as error:  # onnxruntime's exceptions have no common base class.
@@ -109,6 +102,47 @@ class OrtSession:
     def close(self) -> None:
         """Frees the graph."""
         self._session = None
+
+
+def _open(path: Path, *, options: RuntimeOptions, file: GraphFile | None) -> Any:
+    """Opens the optimized graph of the cache, or the file, and then keeps the optimized graph.
+
+    If the cache cannot be read or written, or onnxruntime refuses what is there, only time is lost.
+    """
+    on_cpu = wanted_providers(options)[0] == CPU_PROVIDER
+    settings = _session_options(options, on_cpu=on_cpu)
+    if file is None or not (file.sha256 and options.keep_compiled and on_cpu):
+        return open_graph(str(path), options=options, session_options=settings)
+    kept = OptimizedGraph(file, settings={EXACT_INT8: "1", _WITHOUT: _FUSED_NORM})
+    if found := kept.find():
+        as_it_is = _session_options(options, on_cpu=on_cpu)
+        levels = import_onnxruntime().GraphOptimizationLevel
+        as_it_is.graph_optimization_level = levels.ORT_DISABLE_ALL
+        with suppress(Exception):
+            return open_graph(str(found), options=options, session_options=as_it_is)
+    writing = _session_options(options, on_cpu=on_cpu)
+    with suppress(Exception), kept.keeping(writing):
+        return open_graph(str(path), options=options, session_options=writing)
+    return open_graph(str(path), options=options, session_options=settings)
+
+
+def _session_options(options: RuntimeOptions, *, on_cpu: bool) -> Any:
+    settings = import_onnxruntime().SessionOptions()
+    # Memory planning keeps every attention map alive, and buffer reuse keeps some buffers of every
+    # size alive. Each about doubles the peak, and neither saves time.
+    settings.enable_mem_pattern = False
+    settings.enable_mem_reuse = False
+    # An arena keeps the memory of its largest call: a quarter of the peak. It saves no time.
+    settings.enable_cpu_mem_arena = False
+    # Spinning threads take the cores from other work, and each graph has its own threads. On two
+    # busy cores a pass of a small model took 200 ms, not 31; on idle cores 28.
+    settings.add_session_config_entry(_SPINNING, "0")
+    settings.add_session_config_entry(EXACT_INT8, "1")
+    if on_cpu:
+        settings.add_session_config_entry(_WITHOUT, _FUSED_NORM)
+    settings.log_severity_level = _ERRORS_ONLY
+    settings.intra_op_num_threads = options.threads
+    return settings
 
 
 def _file_tensors(nodes: Iterable[Any]) -> list[FileTensor]:

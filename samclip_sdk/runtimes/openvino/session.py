@@ -36,9 +36,9 @@ class OpenVINOSession:
 
     Args:
         file: the file, with its external weights beside it. `precision` is the one that it runs
-            in: "fp32"; "bf16" for an fp32 file, but for the graph's `bf16_stem`; or "int8" for a file with QuantizeLinear, whose
+            in: "fp32"; "bf16" for an fp32 file; or "int8" for a file with QuantizeLinear, whose
             float operations run in bf16 if the CPU supports it. The graph that takes coordinates
-            runs in fp32.
+            runs in fp32, and so does what the contract's `bf16_stem` is computed from.
         spec: the graph's contract; the file must keep it.
         options: the number of threads, OpenVINO's choice if 0; and whether the compiled model is
             kept in the user's cache, if that can be written and the file's sha256 is known.
