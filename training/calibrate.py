@@ -43,6 +43,9 @@ _TRIED = {
 }
 """The values that are tried, one setting after the other, by the masks of both heads."""
 
+_AGAIN = 240
+"""The largest number of photographs that are asked for each of these settings."""
+
 _EVERYTHING = 64
 """The largest number of pictures for everything-mode."""
 
@@ -96,8 +99,8 @@ def calibrate_on_photographs(
 
     Args:
         checkpoint: the model.
-        photographs: of the split "calibration". All are asked six times, and the first few are used
-            for everything-mode.
+        photographs: of the split "calibration". All are asked twice, the first `_AGAIN` again for
+            each setting of `_TRIED`, and the first few are used for everything-mode.
         most_false: see `choose_presence`.
         object_precision: see `fit_object_score`; None leaves objects with the product of their
             scores.
@@ -111,7 +114,7 @@ def calibrate_on_photographs(
         checkpoint,
         lambda model: photographs.ask(broken),
         count=len(photographs),
-        again=len(photographs),
+        again=min(len(photographs), _AGAIN),
         most_false=most_false,
         on_progress=on_progress,
     )
