@@ -73,7 +73,8 @@ def draw_growth(read: Callable[[str], Table]) -> bytes:
     """A panel for each axis, both of its scales logarithmic."""
     part = read("growth").parts[-1]
     figure = new_figure(2.6 * len(part.subjects), 2.6)
-    for axes, axis in zip(figure.subplots(1, len(part.subjects)), part.subjects, strict=True):
+    panels = figure.subplots(1, len(part.subjects), squeeze=False)[0]
+    for axes, axis in zip(panels, part.subjects, strict=True):
         sizes = part.splits(axis, "ms")
         found = [part.metrics(axis, size)["ms"].value for size in sizes]
         axes.loglog([float(size) for size in sizes], found, color=BLUE, marker=".")

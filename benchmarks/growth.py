@@ -99,7 +99,7 @@ def of_labels(samclip: SamClip, counts: Sequence[float]) -> Iterator[tuple[float
     """Text-to-mask of an encoded picture: one label that is there, and the model's words."""
     image = samclip.encode_image(PHOTOGRAPH)
     names = [LABEL, *(word for word in samclip.words if word != LABEL)]
-    for count in counts:
+    for count in (each for each in counts if each <= len(names)):
         own = names[: int(count)]
         yield count, lambda own=own: samclip.segment_text(image, own)
 
