@@ -65,6 +65,20 @@ for (const [name, labels] of [
   });
 }
 
+test("a page without the two headers, as in a WebView, works on one thread", async () => {
+  const { page, close } = await open(browser, site.url, {}, (page) =>
+    page.route(/\/$|\.html$/, async (route) => {
+      const response = await route.fetch();
+      const headers = Object.entries(response.headers()).filter(([name]) => !name.startsWith("cross-origin"));
+      await route.fulfill({ response, headers: Object.fromEntries(headers) });
+    }),
+  );
+  assert.equal(await page.evaluate(() => crossOriginIsolated), false);
+  await choose(page, images + "dog.jpg", "dog");
+  assert.match(await page.locator("#status").textContent(), /1 of 1 labels found: dog/);
+  await close();
+});
+
 test("the keyboard alone suffices", async () => {
   const { page, close } = await open(browser, site.url);
   const chosen = page.waitForEvent("filechooser"); // Early: it takes a moment until it listens.

@@ -25,8 +25,8 @@ export function launch(...args) {
   return chromium.launch({ executablePath, args: ["--no-sandbox", ...args] });
 }
 
-/** A tab of its own; `errors` holds what its console said went wrong. */
-export async function open(browser, url, options = {}) {
+/** A tab of its own; `errors` holds what its console said went wrong. `prepare` gets it before it goes to the page. */
+export async function open(browser, url, options = {}, prepare = async () => {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
   const page = await context.newPage();
   const errors = [];
@@ -35,6 +35,7 @@ export async function open(browser, url, options = {}) {
   });
   page.on("pageerror", (error) => errors.push(error.message));
   await page.route("**/favicon.ico", (route) => route.fulfill({ status: 204 }));
+  await prepare(page);
   await page.goto(url);
   const close = async () => {
     assert.deepEqual(errors, []);
