@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from samclip_sdk.engine.object_score import object_score
+from samclip_sdk.engine.objects import FoundObject, compose_instances
+from samclip_sdk.picture.packed_masks import PackedMask
 from tests.fake_source import fake_client, picture
 from training.asked_pictures import NamedObjects
-from training.object_scores import Judged, fit_object_score, judge
+from training.object_scores import Judged, fit_object_score, judge, right_objects
 
 
 def judged(count: int = 4000, *, seed: int = 0) -> tuple[Judged, np.ndarray]:
@@ -57,3 +59,25 @@ def test_an_object_is_found_once(tmp_path: Path) -> None:
         )
     assert (seen.wanted, len(seen.right)) == (1, len(answered))
     assert seen.right.sum() <= 1
+
+
+@pytest.mark.parametrize(
+    ("names", "right"),
+    [
+        (["dog"], [True, False, False]),
+        (["dog", "dog"], [True, True, False]),
+        (["cat"], [False, False, False]),
+        ([], [False, False, False]),
+    ],
+)
+def test_of_masks_that_show_an_object_the_best_is_right(
+    names: list[str], right: list[bool]
+) -> None:
+    mask = np.zeros((8, 8), bool)
+    mask[:4] = True
+    objects = [FoundObject(PackedMask.pack(each), 0.9, 0.9, 0.9, 0) for each in (mask, mask, ~mask)]
+    found = compose_instances(objects, labels=["dog"], size=mask.shape)
+    shown = NamedObjects(
+        np.zeros((8, 8, 3), np.uint8), names, np.array([mask] * len(names)).reshape(-1, 8, 8)
+    )
+    assert right_objects(found, shown).tolist() == right
