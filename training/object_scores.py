@@ -7,7 +7,7 @@ by default is the lowest one with the precision that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +64,7 @@ def judge(
         if labels:
             found = model.segment_instances(each.image, labels, min_score=0.0)
             numbers.append(_numbers(found))
-            right += right_objects(found, each).tolist()
+            right += right_objects(found.labels, np.asarray(found.masks), each).tolist()
     on_progress("calibrating objects", count, count)
     return Judged(np.concatenate([np.zeros((0, 3)), *numbers]), np.array(right, bool), wanted)
 
@@ -74,11 +74,17 @@ def _numbers(found: Instances) -> np.ndarray:
     return np.stack(each, axis=1).astype(np.float64)
 
 
-def right_objects(found: Instances, shown: NamedObjects) -> np.ndarray:
-    """Which objects that were found, the best first, are right: bool [N]. Each is found once."""
-    ious = mask_ious(np.asarray(found.masks), shown.masks)
-    ious[np.array(found.labels, str)[:, None] != np.array(shown.names, str)] = 0
-    right = np.zeros(len(found), bool)
+def right_objects(labels: Sequence[str], masks: np.ndarray, shown: NamedObjects) -> np.ndarray:
+    """Which objects that were found are right: bool [N]. Each that is shown is found once.
+
+    Args:
+        labels: the N labels, the best object's first.
+        masks: bool [N,H,W].
+        shown: what is there.
+    """
+    ious = mask_ious(masks, shown.masks)
+    ious[np.array(labels, str)[:, None] != np.array(shown.names, str)] = 0
+    right = np.zeros(len(labels), bool)
     for place, own in enumerate(ious):
         right[place] = own.max(initial=0) >= SAME_IOU
         if right[place]:

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from samclip_sdk.engine.object_score import object_score
-from samclip_sdk.engine.objects import FoundObject, compose_instances
-from samclip_sdk.picture.packed_masks import PackedMask
 from tests.fake_source import fake_client, picture
 from training.asked_pictures import NamedObjects
 from training.object_scores import Judged, fit_object_score, judge, right_objects
@@ -75,9 +73,7 @@ def test_of_masks_that_show_an_object_the_best_is_right(
 ) -> None:
     mask = np.zeros((8, 8), bool)
     mask[:4] = True
-    objects = [FoundObject(PackedMask.pack(each), 0.9, 0.9, 0.9, 0) for each in (mask, mask, ~mask)]
-    found = compose_instances(objects, labels=["dog"], size=mask.shape)
-    shown = NamedObjects(
-        np.zeros((8, 8, 3), np.uint8), names, np.array([mask] * len(names)).reshape(-1, 8, 8)
-    )
-    assert right_objects(found, shown).tolist() == right
+    truth = np.array([mask] * len(names)).reshape(-1, 8, 8)
+    shown = NamedObjects(np.zeros((8, 8, 3), np.uint8), names, truth)
+    found = right_objects(["dog"] * 3, np.stack([mask, mask, ~mask]), shown)
+    assert found.tolist() == right
