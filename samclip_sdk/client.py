@@ -599,7 +599,7 @@ class SamClip:
         one crop. Each point of a grid gets three masks. The masks that are stable and have a high
         predicted IoU stay; if boxes overlap, the best mask stays. Empty masks are left out. One
         thing is quicker: of a grid with 32 points or more along each side, a point whose neighbours
-        have unstable masks is left out.
+        have masks that are far from good is left out.
 
         With `tiles`, each tile gets the grid too, like the crops of segment-anything. A mask that a
         tile cuts is left out. If the boxes of masks overlap, a tile's mask stays.

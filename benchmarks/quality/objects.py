@@ -43,6 +43,7 @@ MOST = 100
 Named = tuple[str, float, np.ndarray]
 """An object: its name, its score, its mask bool [H,W]."""
 
+_APS = ("ap", "ap50")
 _PICTURE_ROW = [("told", int), ("right", int), ("wanted", int)]
 
 
@@ -190,8 +191,10 @@ def _add(
             name: bootstrap.estimate(each, owners=owners) for name, each in statistics.items()
         }
         ids = [found.pictures[each] for each in places]
-        judged = average_precision(truth, found.results, ids, by="coco", kind="segm")
-        aps = {name: judged[name] for name in ("ap", "ap50")}
+        aps: dict[str, float | None] = dict.fromkeys(_APS, 0.0)
+        if found.results:
+            judged = average_precision(truth, found.results, ids, by="coco", kind="segm")
+            aps = {name: judged[name] for name in _APS}
         counts = {"wanted": int(wanted.sum()), "told": int(table["told"].sum())}
         measured.add(f"{who}: objects", split, n=len(places), **figures, **aps, **counts)
 

@@ -314,13 +314,14 @@ def _good_masks(
     """The masks of a grid of points on an image that pass the thresholds."""
     frame = embedding.frame
     patches = engine.clip_head(embedding, clock=clock).patch_embeddings if named else None
-    grid = PointGrid(options.points_per_side, options.stability_score_thresh)
+    good = (options.stability_score_thresh, options.pred_iou_thresh)
+    grid = PointGrid(options.points_per_side, good)
     prompts = encode_grid(engine, points_per_side=options.points_per_side, frame=frame, clock=clock)
     found: list[GoodMask] = []
     for places in grid.batches():
         low_res, iou_predictions = prompts.decode(engine, embedding, places, clock=clock)
         with clock.step("postprocess"):
-            good, stability = good_masks(
+            masks, stability = good_masks(
                 low_res[:, 1:],
                 iou_predictions=iou_predictions[:, 1:],
                 patch_embeddings=patches,
@@ -328,6 +329,6 @@ def _good_masks(
                 mask_threshold=engine.manifest.masks.mask_threshold,
                 options=options,
             )
-        found += good
-        grid.stability.flat[places] = stability[:, 0]
+        found += masks
+        grid.first_masks[places] = np.stack([stability[:, 0], iou_predictions[:, 1]], axis=-1)
     return found

@@ -2,8 +2,8 @@
 
 Every point of a coarse grid is asked. A point between them is only asked if its neighbours promise
 a new object: large objects are in the masks of the coarse grid already, and a small one is seen by
-the points around it, in the finest of SAM's three masks, the first one. Where that mask is unstable
-there is nothing.
+the points around it, in the finest of SAM's three masks, the first one. Where that mask is far from
+good there is nothing.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from samclip_sdk.system.timing import Stopwatch
 COARSEST = 16
 """Of a grid with fewer than twice so many points along each side, every point is asked."""
 
-PROMISING_CORNERS, PROMISING_SIDES = 0.5, 0.78
-"""A point is asked if its neighbours' stability is this share of a good mask's, on average. In the
-middle of a square they are its corners, which are farther away and tell less."""
+STABLE_CORNERS, STABLE_SIDES, LIKELY = 0.5, 0.75, 0.75
+"""A point is asked if the stability of its neighbours' masks is this share of a good mask's, and
+their predicted IoU too, each on average. In the middle of a square the neighbours are its corners,
+which are farther away and tell less of stability."""
 
 _AT_ONCE = 4  # The decoder's intermediate results then fit into a processor's cache.
 _TOKENS = 16  # of a prompt: no runtime has a larger bucket
@@ -36,46 +37,50 @@ Places = NDArray[np.intp]
 
 @dataclass
 class PointGrid:
-    """The points of a grid, and how stable the first mask of each was that has been asked.
+    """The points of a grid, and how good the first mask of each was that has been asked.
 
     Attributes:
         points_per_side: n; there are n * n points.
-        good_stability: the least stability of a mask that is kept.
-        stability: float32 [n,n], 0..1; NaN for points that were not asked.
+        good: the least stability and predicted IoU of a mask that is kept.
+        first_masks: float32 [n*n,2], the stability and the predicted IoU of each point's first
+            mask; NaN for points that were not asked.
     """
 
     points_per_side: int
-    good_stability: float
-    stability: Array = field(init=False)
+    good: tuple[float, float]
+    first_masks: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        shape = (self.points_per_side, self.points_per_side)
-        self.stability = np.full(shape, np.nan, dtype=np.float32)
+        self.first_masks = np.full((self.points_per_side**2, 2), np.nan, dtype=np.float32)
 
     def batches(self) -> Iterator[Places]:
-        """Yields the points to ask, a few at a time; `stability` is to be told before the next."""
+        """Yields the points to ask, a few at a time; their `first_masks` are told before the next.
+
+        Row by row, if every point is asked.
+        """
         step = 1
         while self.points_per_side // (2 * step) >= COARSEST:
             step *= 2
         yield from _cut(self._lattice(step))
         while step > 1:
             step //= 2
-            middles, least = self._lattice(2 * step, start=step), PROMISING_CORNERS
-            yield from _cut(self._promising(middles, step, step, least=least))
-            yield from _cut(self._promising(self._lattice(step), step, 0, least=PROMISING_SIDES))
+            middles = self._lattice(2 * step, start=step)
+            yield from _cut(self._promising(middles, step, step, stable=STABLE_CORNERS))
+            yield from _cut(self._promising(self._lattice(step), step, 0, stable=STABLE_SIDES))
 
     def _lattice(self, step: int, *, start: int = 0) -> Places:
         along = np.arange(start, self.points_per_side, step)
         places: Places = np.add.outer(self.points_per_side * along, along).ravel()
         return places
 
-    def _promising(self, places: Places, down: int, across: int, *, least: float) -> Places:
+    def _promising(self, places: Places, down: int, across: int, *, stable: float) -> Places:
         """Those of the points that were not asked yet, and whose four neighbours promise more.
 
         The neighbours lie `down` and `across` from the point, and at the quarter turns of that.
         """
-        places = places[np.isnan(self.stability.flat[places])]
-        around = np.pad(self.stability, down, constant_values=np.nan)
+        places = places[np.isnan(self.first_masks[places, 0])]
+        square = self.first_masks.reshape(self.points_per_side, self.points_per_side, 2)
+        around = np.pad(square, ((down, down), (down, down), (0, 0)), constant_values=np.nan)
         rows, columns = np.divmod(places, self.points_per_side)
         near = np.stack(
             [
@@ -85,7 +90,8 @@ class PointGrid:
         )
         known = ~np.isnan(near)
         mean = np.where(known, near, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        promising: Places = places[mean >= least * self.good_stability]
+        least = np.multiply((stable, LIKELY), self.good)
+        promising: Places = places[(mean >= least).all(axis=-1)]
         return promising
 
 
