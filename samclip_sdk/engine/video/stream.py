@@ -23,7 +23,7 @@ from samclip_sdk.engine.instances import (
     label_objects,
 )
 from samclip_sdk.engine.label_points import cell_points
-from samclip_sdk.engine.label_search import presence_of, score_maps, sigmoid
+from samclip_sdk.engine.label_search import presence_of, score_maps
 from samclip_sdk.engine.object_candidates import Candidates
 from samclip_sdk.engine.objects import (
     Detection,
@@ -44,6 +44,7 @@ from samclip_sdk.picture.masks import mask_ious, mask_to_model
 from samclip_sdk.picture.model_prompts import assemble_prompts
 from samclip_sdk.picture.packed_masks import PackedMasks
 from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Tiling
+from samclip_sdk.picture.upscale import sigmoid
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.tracked import TrackedInstances
 from samclip_sdk.system.reading_ahead import read_ahead
