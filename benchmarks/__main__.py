@@ -20,6 +20,7 @@ from benchmarks.paper.command import paper
 from benchmarks.paper.words import SUITE
 from benchmarks.public.command import LAYOUTS, evaluate
 from benchmarks.quality.command import quality, quality_suite
+from benchmarks.quality.objects import objects
 from benchmarks.reliability.kills import kills
 from benchmarks.reliability.memory import long_run, memory
 from benchmarks.reliability.threads import threads
@@ -33,6 +34,7 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
 )
 app.command("quality")(command(quality_suite, quality, shows=lambda suite: [suite]))
+app.command("objects")(command("objects", objects, shows=["objects"]))
 app.command("evaluate", epilog=LAYOUTS)(command("evaluate", evaluate, shows=["evaluate"]))
 app.command("speed")(command(which_table, speed, shows=which_tables))
 app.command()(compare)

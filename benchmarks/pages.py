@@ -41,7 +41,7 @@ PAGES: dict[str, dict[str, str]] = {
     },
     f"{RECORDS}/artifacts.md": {"artifacts": "artifacts"},
     f"{RECORDS}/quality.md": {"quality": "quality"},
-    f"{RECORDS}/held_out_sets.md": {"held_out_sets": "held_out_sets"},
+    f"{RECORDS}/held_out_sets.md": {each: each for each in ("held_out_sets", "objects")},
     f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},
     CARD_SOURCE: {"quality_photographs": "photographs_summary"},
     CARD: {"quality_photographs": "photographs_summary"},

@@ -440,6 +440,7 @@ class SamClip:
         points_per_class: int | None = None,
         refine: bool = True,
         exclusive: bool = False,
+        return_soft_masks: bool = False,
         tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> TextMasks:
@@ -467,6 +468,8 @@ class SamClip:
                 maps, upscaled, and a mask's score is its presence.
             exclusive: whether no pixel has two labels. A label is then absent where a likelier one
                 has the same mask: of "dog" and "cat", a dog is one only.
+            return_soft_masks: whether the result has `soft_masks`, too, four bytes for each pixel
+                and label that is found; not with `tiles`.
             tiles: (rows, columns), or the longest side of a tile in pixels; None for the whole
                 image alone. For a prepared image or an embedding, the source image is read again.
             tile_overlap: with `tiles`, the least share of a tile's side that neighbours have in
@@ -477,7 +480,7 @@ class SamClip:
                 its source image, or that has another size now.
             TextError: no label, an empty one, two that are the same to CLIP, or more than 32,767.
             PromptError: a threshold or number of points is invalid; tiles are invalid, or larger
-                than the image; `tile_overlap` without `tiles`.
+                than the image; `tile_overlap` without `tiles`, or soft masks with them.
             EmbeddingMismatchError: another model made the embedding.
         """
         names = check_labels(labels, at_most=text_to_mask.MAX_LABELS)
@@ -487,20 +490,16 @@ class SamClip:
             mask_threshold=mask_threshold,
             points_per_class=points_per_class,
             refine=refine,
+            return_soft_masks=return_soft_masks,
         )
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
 
         check_flag(exclusive, name="exclusive")
 
         def answer(each: AnyImage, clock: Stopwatch) -> TextMasks:
-            if tiling is None:
-                found = text_to_mask.segment_text(
-                    self._engine, each, labels=names, options=options, clock=clock
-                )
-            else:
-                found = tiled_labels.segment_tiled_text(
-                    self._engine, each, labels=names, options=options, tiling=tiling, clock=clock
-                )
+            found = tiled_labels.segment_tiled_text(
+                self._engine, each, labels=names, options=options, tiling=tiling, clock=clock
+            )
             return exclusive_labels(found) if exclusive else found
 
         return answer_each(self._engine, image, answer, task=self.manifest.tasks.segmentation)
@@ -597,7 +596,9 @@ class SamClip:
 
         The method and its parameters are those of segment-anything's SamAutomaticMaskGenerator with
         one crop. Each point of a grid gets three masks. The masks that are stable and have a high
-        predicted IoU stay; if boxes overlap, the best mask stays. Empty masks are left out.
+        predicted IoU stay; if boxes overlap, the best mask stays. Empty masks are left out. One
+        thing is quicker: of a grid with 32 points or more along each side, a point whose neighbours
+        have masks that are far from good is left out.
 
         With `tiles`, each tile gets the grid too, like the crops of segment-anything. A mask that a
         tile cuts is left out. If the boxes of masks overlap, a tile's mask stays.

@@ -128,21 +128,20 @@ def text_vectors(input_ids: np.ndarray) -> np.ndarray:
 
 
 def encode_prompts(feed: Arrays) -> Arrays:
-    """The drawing of each prompt, in channel 0 of its dense embedding."""
-    count, length = feed["point_labels"].shape
-    dense = np.zeros((count, 32, GRID, GRID), np.float32)
-    for index in range(count):
-        if feed["has_mask_input"][index]:
-            drawing = feed["mask_input"][index, 0]
-        else:
-            drawing = draw(feed["point_coords"][index], feed["point_labels"][index])
-        # 16 channels of 4 x 4 hold all 16 x 16 values.
-        dense[index, :16] = (
-            drawing.reshape(GRID, 4, GRID, 4).transpose(1, 3, 0, 2).reshape(16, 4, 4)
-        )
+    """Each point and its label, and the mask prompt; the next channel tells whether there is one.
+
+    16 channels of 4 x 4 hold all 16 x 16 values of a mask.
+    """
+    labels = feed["point_labels"]
+    sparse = np.zeros((*labels.shape, 32), np.float32)
+    sparse[..., :2], sparse[..., 2] = feed["point_coords"], labels
+    dense = np.zeros((len(labels), 32, GRID, GRID), np.float32)
+    masks = feed["mask_input"].reshape(-1, GRID, 4, GRID, 4)
+    dense[:, :16] = masks.transpose(0, 2, 4, 1, 3).reshape(-1, 16, GRID, GRID)
+    dense[:, 16] = feed["has_mask_input"][:, None, None]
     return {
-        "sparse_embeddings": np.zeros((count, length, 32), np.float32),
-        "sparse_mask": (feed["point_labels"] != -2).astype(np.float32),
+        "sparse_embeddings": sparse,
+        "sparse_mask": (labels != -2).astype(np.float32),
         "dense_embeddings": dense,
     }
 
@@ -161,8 +160,13 @@ def draw(coords: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def decode_masks(feed: Arrays) -> Arrays:
     """The drawing of each prompt, a little surer with each mask token."""
-    dense = feed["dense_embeddings"][:, :16].reshape(-1, 4, 4, GRID, GRID)
-    drawing = dense.transpose(0, 3, 1, 4, 2).reshape(-1, 1, SIDE, SIDE)
+    dense, sparse = feed["dense_embeddings"], feed["sparse_embeddings"]
+    masks = dense[:, :16].reshape(-1, 4, 4, GRID, GRID).transpose(0, 3, 1, 4, 2)
+    drawings = [
+        mask.reshape(SIDE, SIDE) if given else draw(points[:, :2], points[:, 2])
+        for mask, given, points in zip(masks, dense[:, 16, 0, 0], sparse, strict=True)
+    ]
+    drawing = np.stack(drawings)[:, None]
     tokens = np.arange(4, dtype=np.float32)
     return {
         "low_res_masks": drawing + tokens[:, None, None] / 10,

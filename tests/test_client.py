@@ -148,6 +148,25 @@ def test_low_res_masks_are_a_mask_input(model: SamClip) -> None:
     np.testing.assert_array_equal(again.masks, first.masks)
 
 
+def test_soft_masks_are_probabilities_of_which_the_masks_are_the_upper_half(
+    model: SamClip,
+) -> None:
+    drawn = model.segment(picture(), boxes=[25, 12, 75, 38])
+    for refine in (True, False):
+        asked = {"refine": refine, "return_soft_masks": True, "mask_threshold": 0.0}
+        found = model.segment_text(picture(), LABELS, **asked)
+        assert len(found) == 2
+        plain = model.segment_text(picture(), LABELS, refine=refine, mask_threshold=0.0)
+        assert plain.soft_masks is plain[[0]].soft_masks is None
+        np.testing.assert_array_equal(found["cat"].soft_masks, found.soft_masks[[1]])
+        for result in (drawn, found):
+            soft = result.soft_masks
+            assert (soft.dtype, soft.shape) == (np.float32, result.masks.shape)
+            assert 0 <= soft.min() < 0.1 < 0.9 < soft.max() <= 1
+            sure = np.abs(soft - 0.5) > 1e-6
+            np.testing.assert_array_equal((soft > 0.5)[sure], np.asarray(result.masks)[sure])
+
+
 def test_mask_threshold(model: SamClip) -> None:
     low = model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=-4.9)
     high = model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=4.9)

@@ -33,7 +33,7 @@ SIGNATURES = {
     ),
     "segment_text": (
         "(self, image, labels, *, threshold=None, mask_threshold=None, points_per_class=None, "
-        "refine=True, exclusive=False, tiles=None, tile_overlap=None)"
+        "refine=True, exclusive=False, return_soft_masks=False, tiles=None, tile_overlap=None)"
     ),
     "segment_instances": (
         "(self, image, labels, *, threshold=None, mask_threshold=None, points_per_class=None, "

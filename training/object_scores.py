@@ -7,7 +7,7 @@ by default is the lowest one with the precision that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from samclip_sdk import Instances, SamClip
 from samclip_sdk.bundle.manifest import ObjectScore
 from samclip_sdk.engine.object_score import LEAST_FIT, object_score
+from samclip_sdk.picture.masks import mask_ious
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.asked_pictures import NamedObjects
 from training.thresholds import fit_logistic
@@ -63,7 +64,7 @@ def judge(
         if labels:
             found = model.segment_instances(each.image, labels, min_score=0.0)
             numbers.append(_numbers(found))
-            right += _rights(found, each)
+            right += right_objects(found.labels, np.asarray(found.masks), each).tolist()
     on_progress("calibrating objects", count, count)
     return Judged(np.concatenate([np.zeros((0, 3)), *numbers]), np.array(right, bool), wanted)
 
@@ -73,19 +74,22 @@ def _numbers(found: Instances) -> np.ndarray:
     return np.stack(each, axis=1).astype(np.float64)
 
 
-def _rights(found: Instances, shown: NamedObjects) -> Iterator[bool]:
-    left = set(range(len(shown.names)))
-    for item in found:  # the best first
-        own = [place for place in left if shown.names[place] == item.label]
-        ious = [_iou(item.mask, shown.masks[place]) for place in own]
-        best = int(np.argmax(ious)) if ious else 0
-        yield bool(ious) and ious[best] >= SAME_IOU
-        if ious and ious[best] >= SAME_IOU:
-            left.remove(own[best])
+def right_objects(labels: Sequence[str], masks: np.ndarray, shown: NamedObjects) -> np.ndarray:
+    """Which objects that were found are right: bool [N]. Each that is shown is found once.
 
-
-def _iou(first: np.ndarray, second: np.ndarray) -> float:
-    return float((first & second).sum() / max((first | second).sum(), 1))
+    Args:
+        labels: the N labels, the best object's first.
+        masks: bool [N,H,W].
+        shown: what is there.
+    """
+    ious = mask_ious(masks, shown.masks)
+    ious[np.array(labels, str)[:, None] != np.array(shown.names, str)] = 0
+    right = np.zeros(len(labels), bool)
+    for place, own in enumerate(ious):
+        right[place] = own.max(initial=0) >= SAME_IOU
+        if right[place]:
+            ious[:, own.argmax()] = 0
+    return right
 
 
 def fit_object_score(judged: Judged, *, precision: float) -> ObjectScore | None:

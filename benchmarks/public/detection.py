@@ -145,7 +145,8 @@ def by_one_model(model: SamClip, names: Sequence[str], *, most: int, threshold: 
     model.segment_text(blank, names, threshold=1.0, refine=False)
 
     def detect(pixels: np.ndarray, asked: Sequence[str]) -> list[Found]:
-        found = model.segment_instances(pixels, asked, threshold=threshold, max_instances=most)
+        told = {"threshold": threshold, "max_instances": most, "min_score": 0.0}
+        found = model.segment_instances(pixels, asked, **told)
         places, scores = found.label_index.tolist(), found.scores.tolist()
         return list(zip(places, scores, found.masks, strict=True))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,23 @@ Things = tuple[dict[str, Any], dict[int, str], tuple[tuple[int, Path, tuple[int,
 
 
 def list_things(root: Path) -> Things:
-    """Lists the named things in pictures of the split "val".
+    """Lists the named things in pictures of the split "val"; see `things_of`."""
+    if not root.is_dir():
+        raise DatasetError(f"{root} is not a folder: expected one with sets in COCO's layout")
+    photographs = Photographs(Settings(source="photographs", root=root), split="val")
+    found = things_of(photographs, range(len(photographs)))
+    if not found[0]["annotations"]:
+        raise DatasetError(f"no set below {root} has a name and a mask for every thing in val")
+    return found
+
+
+def things_of(photographs: Photographs, pictures: Iterable[int]) -> Things:
+    """Lists the named things in pictures, of sets that have a name and a mask for every thing.
 
     Returns:
         COCO's annotations, names of categories by id, and pictures: id, path, ids of what to ask.
         Masks of a crowd, or of all of a kind, are crowds: finding them counts neither way.
     """
-    if not root.is_dir():
-        raise DatasetError(f"{root} is not a folder: expected one with sets in COCO's layout")
-    photographs = Photographs(Settings(source="photographs", root=root), split="val")
     usable = {
         each.name
         for each in photographs.sets
@@ -36,8 +44,8 @@ def list_things(root: Path) -> Things:
     }
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    pictures = []
-    for picture in range(len(photographs)):
+    listed = []
+    for picture in pictures:
         one = photographs[picture]
         if one.found.name not in usable:
             continue
@@ -47,14 +55,12 @@ def list_things(root: Path) -> Things:
             annotations.append({"id": len(annotations) + 1, "image_id": picture, **entry})
         kinds = zip(one.category_names.tolist(), one.found.categories, strict=True)
         things = sorted({name + 1 for name, kind in kinds if name >= 0 and kind.thing})
-        pictures.append((picture, one.found.path(one.row), tuple(things)))
-    if not annotations:
-        raise DatasetError(f"no set below {root} has a name and a mask for every thing in val")
-    asked = sorted({each for _, _, things in pictures for each in things})
+        listed.append((picture, one.found.path(one.row), tuple(things)))
+    asked = sorted({each for _, _, things in listed for each in things})
     names = {each: photographs.names[each - 1] for each in asked}
     categories = [{"id": each, "name": name} for each, name in names.items()]
     truth = {"images": images, "annotations": annotations, "categories": categories}
-    return truth, names, tuple(pictures)
+    return truth, names, tuple(listed)
 
 
 def _entries(one: Photograph, *, height_px: int, width_px: int) -> Iterator[dict[str, Any]]:

@@ -106,11 +106,10 @@ def measure_phrases(
     for number, path, phrase in measured.track(data.pictures, name):
         if last != path:  # a picture has many phrases, one after the other
             last, image = path, model.encode_image(files.read_pixels(path))
-        asked = {"threshold": threshold, "max_instances": _MOST}
+        asked = {"threshold": threshold, "max_instances": _MOST, "min_score": min_score}
         found, ms = timed(partial(model.segment_instances, image, [phrase], **asked))
         took.append(ms)
-        kept = found.scores >= min_score
-        rles = [mask_to_rle(mask) for mask, keep in zip(found.masks, kept, strict=True) if keep]
+        rles = [mask_to_rle(mask) for mask in found.masks]
         judged.append(judge(rles, [truth.get(number, []) for truth in data.truths]))
     side = model.manifest.tasks.segmentation.resolution
     more = {"milliseconds": round(float(np.mean(took)), 1), "resolution_px": side}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -39,6 +38,7 @@ from samclip_sdk.engine.video.footage import Footage
 from samclip_sdk.engine.video.sources import VideoSource, open_footage
 from samclip_sdk.errors import SamClipWarning
 from samclip_sdk.results.tracked import TrackedInstances
+from samclip_sdk.system.user_warning import warn_user
 
 Source = Annotated[
     str,
@@ -171,11 +171,10 @@ def _draw(film: FilmWriter, found: TrackedInstances) -> None:
 
 def _tell_codec(film: FilmWriter, *, path: Path) -> None:
     if film.codec == UNPLAYED:
-        warnings.warn(
+        warn_user(
             f"{path} is MPEG-4 part 2, since OpenCV writes no H.264 here: browsers do not play it; "
             f"they play {path.with_suffix('.webm').name}",
             SamClipWarning,
-            stacklevel=2,
         )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.hardware import cpu_name, gpu_name
 from samclip_sdk.system.timing import utc_now
 from samclip_sdk.system.user_folders import user_data
+from samclip_sdk.system.user_warning import warn_user
 
 
 def select(
@@ -223,9 +223,8 @@ def _remember(selection: Selection, *, path: Path) -> None:
         with atomic_file(path) as file:
             file.write(f"{selection.model_dump_json()}\n".encode())
     except (OSError, StorageError) as error:
-        warnings.warn(
+        warn_user(
             f"{selection.runtime} {selection.precision} was chosen for now; the choice cannot be "
             f"kept, so the next start tries all of them again: {error}",
             SamClipWarning,
-            stacklevel=2,
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.engine.label_search import sigmoid
 from samclip_sdk.picture.frame import Frame, covered_cells
+from samclip_sdk.picture.upscale import sigmoid
 
 Array = NDArray[np.float32]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.picture.frame import Frame, covered_cells
+from samclip_sdk.picture.upscale import sigmoid
 
 Array = NDArray[np.float32]
 
@@ -46,12 +47,6 @@ def find_parts(
     parts = np.zeros(score_map.shape, dtype=np.int32)
     parts[:rows, :columns] = numbers[found]
     return parts
-
-
-def sigmoid(x: NDArray[np.floating]) -> Array:
-    """1 / (1 + exp(-x)), without overflow."""
-    y: Array = (0.5 * (1 + np.tanh(0.5 * x))).astype(np.float32)
-    return y
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from samclip_sdk.engine.label_points import cell_points
 from samclip_sdk.engine.label_prompts import MASK_PROMPT_LIMIT, extend_into_padding, mask_prompt
-from samclip_sdk.engine.label_search import Parts, find_parts, sigmoid
+from samclip_sdk.engine.label_search import Parts, find_parts
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.model_prompts import FILLER, Prompts, assemble_prompts
+from samclip_sdk.picture.upscale import sigmoid
 
 Array = NDArray[np.float32]
 

@@ -28,6 +28,7 @@ class TextToMaskOptions:
         mask_threshold: the logit a pixel must exceed.
         points_per_class: the most points of a label.
         refine: whether the mask decoder draws the masks; if not, the CLIP head alone does.
+        return_soft_masks: whether the answer has the probabilities of pixels, too.
 
     Raises:
         PromptError: a value is invalid.
@@ -37,6 +38,7 @@ class TextToMaskOptions:
     mask_threshold: float
     points_per_class: int
     refine: bool
+    return_soft_masks: bool = False
 
     def __post_init__(self) -> None:
         presence = finite_number(self.presence_threshold, name="threshold")
@@ -45,6 +47,7 @@ class TextToMaskOptions:
         finite_number(self.mask_threshold, name="mask_threshold")
         check_integer(self.points_per_class, name="points_per_class", least=1)
         check_flag(self.refine, name="refine")
+        check_flag(self.return_soft_masks, name="return_soft_masks")
 
     @classmethod
     def of_text(
@@ -55,6 +58,7 @@ class TextToMaskOptions:
         mask_threshold: float | None,
         points_per_class: int | None,
         refine: bool,
+        return_soft_masks: bool = False,
     ) -> TextToMaskOptions:
         """Replaces the caller's None values by the model's calibrated thresholds."""
         check_flag(refine, name="refine")
@@ -65,6 +69,7 @@ class TextToMaskOptions:
             mask_threshold=by_default if mask_threshold is None else mask_threshold,
             points_per_class=POINTS_PER_CLASS if points_per_class is None else points_per_class,
             refine=refine,
+            return_soft_masks=return_soft_masks,
         )
 
     @classmethod

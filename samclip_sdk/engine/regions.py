@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.engine import AnyImage, Array, Engine
-from samclip_sdk.engine.label_search import score_maps, sigmoid
+from samclip_sdk.engine.label_search import score_maps
 from samclip_sdk.engine.objects import model_masks
 from samclip_sdk.errors import PromptError, one_line
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image_prompts import ImagePrompts, image_prompts
 from samclip_sdk.picture.masks import mask_to_model
 from samclip_sdk.picture.model_prompts import Prompts
+from samclip_sdk.picture.upscale import sigmoid
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.unit_length import normalize

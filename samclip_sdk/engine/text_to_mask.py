@@ -26,7 +26,7 @@ from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import without_specks
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
-from samclip_sdk.picture.upscale import upscale_above
+from samclip_sdk.picture.upscale import probabilities, upscale_above
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 from samclip_sdk.system.timing import Stopwatch
@@ -156,6 +156,9 @@ def segment_text(
             frame=embedding.frame,
             mask_threshold=options.mask_threshold,
         )
+        if options.return_soft_masks:
+            soft = probabilities(drafts.low_res, frame=embedding.frame)
+            result = replace(result, soft_masks=soft)
     return replace(result, speed=clock.ms, origin=embedding.origin)
 
 

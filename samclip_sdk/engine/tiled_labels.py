@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.label_search import FoundLabels
 from samclip_sdk.engine.options import TextToMaskOptions
-from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts, draft_masks
+from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts, draft_masks, segment_text
 from samclip_sdk.engine.views import encode_views, open_views
+from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks, union
 from samclip_sdk.picture.tiles import MergedMask, TileMask, Tiling, Window, merge_tile_masks
@@ -164,10 +165,18 @@ def segment_tiled_text(
     *,
     labels: Sequence[str],
     options: TextToMaskOptions,
-    tiling: Tiling,
+    tiling: Tiling | None,
     clock: Stopwatch,
 ) -> TextMasks:
-    """Finds labels from `check_labels` and their masks, in the whole image and its tiles."""
+    """Finds labels from `check_labels` and their masks, in the whole image and its tiles, if any.
+
+    Raises:
+        PromptError: soft masks are asked for with tiles.
+    """
+    if tiling is None:
+        return segment_text(engine, image, labels=labels, options=options, clock=clock)
+    if options.return_soft_masks:
+        raise PromptError("return_soft_masks goes without tiles: parts of masks cannot be joined")
     text = engine.texts.embed_labels(labels, clock=clock)
     views = open_views(engine, image, tiling=tiling, clock=clock)
     seen: list[list[TileLabel]] = [[] for _ in labels]

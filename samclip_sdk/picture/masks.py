@@ -71,6 +71,18 @@ def _pieces(
     return pieces, np.bincount(pieces.ravel(), minlength=count)  # type: ignore[return-value]  # cv2
 
 
+def mask_ious(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The IoU [n,m] of each of n masks [n,H,W] with each of m masks; 0 for two empty masks."""
+    a, b = (
+        each.reshape(len(each), each.shape[1] * each.shape[2]).astype(np.float32)
+        for each in (first, second)
+    )
+    shared = a @ b.T
+    either = a.sum(axis=1)[:, None] + b.sum(axis=1) - shared
+    ious: NDArray[np.float32] = shared / np.maximum(either, 1)
+    return ious
+
+
 def mask_to_model(mask: NDArray[np.bool_], *, frame: Frame) -> NDArray[np.float32]:
     """The share of each model pixel that a mask [H,W] covers, divided by the largest share.
 

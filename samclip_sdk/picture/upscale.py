@@ -42,6 +42,29 @@ def upscale_above(
     return (rows, columns), part  # type: ignore[return-value]  # cv2 types any array
 
 
+def probabilities(low_res: Array, *, frame: Frame) -> Array:
+    """The probability of each pixel of the image that it belongs to a mask.
+
+    Args:
+        low_res: logits [N,s,s] in the model frame.
+        frame: the image's frame.
+
+    Returns:
+        float32 [N,H,W], 0..1: the sigmoid of the upscaled logits.
+    """
+    found = np.empty((len(low_res), frame.height_px, frame.width_px), dtype=np.float32)
+    for each, own in zip(low_res, found, strict=True):
+        _, logits = upscale_above(each, frame=frame, threshold=-math.inf)
+        own[:] = sigmoid(logits)
+    return found
+
+
+def sigmoid(x: NDArray[np.floating]) -> Array:
+    """1 / (1 + exp(-x)), without overflow."""
+    y: Array = (0.5 * (1 + np.tanh(0.5 * x))).astype(np.float32)
+    return y
+
+
 def _in_model(low_res: Array, *, frame: Frame) -> Array:
     """Upscales a map [s,s] to the size of the model's input, and cuts off the padding."""
     square = (frame.resolution, frame.resolution)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image import ImageOrigin
 from samclip_sdk.picture.packed_masks import PackedMasks
+from samclip_sdk.picture.upscale import probabilities
 from samclip_sdk.results.frozen import freeze_array, freeze_masks
 from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
@@ -24,6 +26,10 @@ from samclip_sdk.results.row_items import Mask
 
 if TYPE_CHECKING:
     import supervision
+
+
+_MODEL_PX = 4
+"""The pixels of the model's input along each side of a pixel of low-resolution masks, as in SAM."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,6 +78,15 @@ class Masks(MaskResult[Mask]):
     def size(self) -> tuple[int, int]:
         """Height and width of the image and of every mask, in pixels."""
         return self.masks.image_size
+
+    @property
+    def soft_masks(self) -> NDArray[np.float32]:
+        """The probability of each pixel that it belongs to the mask, float32 [N,H,W], 0..1.
+
+        They are made of `low_res_masks` at each access; four bytes a pixel.
+        """
+        resolution = _MODEL_PX * self.low_res_masks.shape[-1]
+        return probabilities(self.low_res_masks, frame=Frame.fit(*self.size, resolution=resolution))
 
     def best(self) -> Masks:
         """Keeps the mask with the highest score for each prompt, in the order of the prompts."""

@@ -178,7 +178,8 @@ class Result(Frozen, ABC, Generic[Item]):
     def _arrays(self) -> dict[str, Any]:
         """Every field that an .npz holds, by name."""
         names = [each.name for each in fields(self) if each.name not in ("speed", "origin")]  # type: ignore[arg-type]  # subclasses are dataclasses
-        return {name: getattr(self, name) for name in names}
+        found = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class MaskResult(Result[MaskRow]):
@@ -360,6 +361,8 @@ def _as_index(index: Any) -> Any:
 
 
 def _take(values: Any, places: NDArray[np.intp]) -> Any:
+    if values is None:
+        return None
     return tuple(values[place] for place in places) if isinstance(values, tuple) else values[places]
 
 

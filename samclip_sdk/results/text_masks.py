@@ -67,6 +67,8 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         class_map: int16 [H,W], the index of each pixel's label among all asked, or -1.
         speed: milliseconds by step.
         origin: the source of the image.
+        soft_masks: float32 [P,H,W], 0..1, the probability of each pixel that it belongs to the
+            mask, whatever other labels are there; None if they were not asked for.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = (
@@ -76,6 +78,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         "masks",
         "points",
         "label_index",
+        "soft_masks",
     )
 
     labels: Sequence[str]
@@ -88,6 +91,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
     class_map: NDArray[np.int16]
     speed: Mapping[str, float] = field(default_factory=dict)
     origin: ImageOrigin | None = field(default=None, kw_only=True)
+    soft_masks: NDArray[np.float32] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,6 +103,8 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         freeze_array(self, "label_index", dtype="int32", shape=(count,))
         height, width = freeze_array(self, "class_map", dtype="int16", shape=(None, None))
         freeze_masks(self, "masks", shape=(count, height, width))
+        if self.soft_masks is not None:
+            freeze_array(self, "soft_masks", dtype="float32", shape=(count, height, width))
         if len(self.points) != count or any(each.shape[1:] != (2,) for each in self.points):
             raise ValueError(f"TextMasks.points must be {count} arrays [n, 2]")
         named_so = [self.asked.labels[place] for place in self.label_index]

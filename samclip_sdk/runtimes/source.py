@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +20,7 @@ from samclip_sdk.runtimes.sign_off import SignOffKey
 from samclip_sdk.runtimes.table import RUNTIMES, Runtime
 from samclip_sdk.runtimes.versions import runtime_version
 from samclip_sdk.system.hardware import cpu_name, gpu_name
+from samclip_sdk.system.user_warning import warn_user
 
 
 class ModelSource(Protocol):
@@ -108,7 +108,7 @@ class BundleSource:
         bundle.gather(set_paths(bundle.manifest, runtime_set=found))
         self._files = {graph: self._graph_files(graph) for graph in bundle.manifest.model_graphs}
         if warn and not self.proven and not self.verified:
-            warnings.warn(self._warning(), UnverifiedArtifactWarning, stacklevel=5)
+            warn_user(self._warning(), UnverifiedArtifactWarning)
 
     @property
     def proven(self) -> bool:

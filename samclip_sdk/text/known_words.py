@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.errors import UnknownWordWarning, one_line
+from samclip_sdk.system.user_warning import warn_user
 from samclip_sdk.text.tokenizer import clean_text
 
 KNOWN_COSINE = 0.75
@@ -46,9 +46,8 @@ class KnownWords:
         if nearest[0][1] >= KNOWN_COSINE or clean_text(label) in self.words:
             return
         named = ", ".join(f"{word} ({cosine:.2f})" for word, cosine in nearest)
-        warnings.warn(
+        warn_user(
             f"the model was not taught {one_line(label, limit=60)!r}, and may take it for "
             f"something else; the nearest words that it knows: {named}",
             UnknownWordWarning,
-            stacklevel=2,
         )

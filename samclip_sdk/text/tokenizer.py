@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning, one_line
 from samclip_sdk.modeling.config import BertTextConfig, TextEncoderConfig
+from samclip_sdk.system.user_warning import warn_user
 from samclip_sdk.text.tokenizer_file import is_refusal, open_tokenizer
 
 CLIP_TOKENIZER = Path(__file__).with_name("clip_tokenizer.json")
@@ -161,10 +161,9 @@ class Tokenizer:
 
     def warn_of_cut(self, text: str) -> None:
         """Warns that a text is longer than the context length."""
-        warnings.warn(
+        warn_user(
             f"{_shown(text)} is longer than {self.context_length} tokens and was cut",
             TextTruncatedWarning,
-            stacklevel=3,
         )
 
 

@@ -38,6 +38,8 @@ OF_OPTIONS: list[Row] = [
         ("segment_text", {"points_per_class": 2.5}, "points_per_class is 2.5"),
         ("segment_text", {"refine": "no"}, "refine is 'no'"),
         ("segment_text", {"refine": NotImplemented}, "refine is NotImplemented"),
+        ("segment_text", {"return_soft_masks": 1}, "return_soft_masks is 1"),
+        ("segment_text", {"return_soft_masks": True, "tiles": (2, 2)}, "return_soft_masks"),
         ("segment_text", {"tiles": (0, 2)}, "tiles is 0"),
         ("segment_text", {"tiles": (2, 2), "tile_overlap": 0.9}, "tile_overlap is 0.9"),
         ("segment_text", {"tile_overlap": 0.2}, "tile_overlap is 0.2"),

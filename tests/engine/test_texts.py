@@ -107,8 +107,9 @@ def test_what_a_caller_writes_does_not_reach_the_cache(embedder: TextEmbedder) -
 
 
 def test_a_label_of_a_million_letters_is_cut(embedder: TextEmbedder, session: FakeSession) -> None:
-    with pytest.warns(TextTruncatedWarning, match="xxxx.*77 tokens"):
+    with pytest.warns(TextTruncatedWarning, match="xxxx.*77 tokens") as told:
         labels(embedder, "x" * 1_000_000)
+    assert told[0].filename == __file__
     assert len(session.feeds) == 1
     with pytest.warns(TextTruncatedWarning, match="dog .*77 tokens"):
         spaced = labels(embedder, "dog" + " " * 1_000_000)

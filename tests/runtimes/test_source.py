@@ -63,6 +63,7 @@ def warned(runtime: str, folder: Path, **options: Any) -> list[str]:
         warnings.simplefilter("always")
         open_source(runtime, model=folder, precision=None, options=RuntimeOptions(**options))
     assert all(issubclass(each.category, UnverifiedArtifactWarning) for each in caught)
+    assert all(each.filename == __file__ for each in caught)
     return [str(each.message) for each in caught]
 
 

@@ -10,7 +10,7 @@ import pytest
 from samclip_sdk.engine.object_score import object_score
 from tests.fake_source import fake_client, picture
 from training.asked_pictures import NamedObjects
-from training.object_scores import Judged, fit_object_score, judge
+from training.object_scores import Judged, fit_object_score, judge, right_objects
 
 
 def judged(count: int = 4000, *, seed: int = 0) -> tuple[Judged, np.ndarray]:
@@ -57,3 +57,23 @@ def test_an_object_is_found_once(tmp_path: Path) -> None:
         )
     assert (seen.wanted, len(seen.right)) == (1, len(answered))
     assert seen.right.sum() <= 1
+
+
+@pytest.mark.parametrize(
+    ("names", "right"),
+    [
+        (["dog"], [True, False, False]),
+        (["dog", "dog"], [True, True, False]),
+        (["cat"], [False, False, False]),
+        ([], [False, False, False]),
+    ],
+)
+def test_of_masks_that_show_an_object_the_best_is_right(
+    names: list[str], right: list[bool]
+) -> None:
+    mask = np.zeros((8, 8), bool)
+    mask[:4] = True
+    truth = np.array([mask] * len(names)).reshape(-1, 8, 8)
+    shown = NamedObjects(np.zeros((8, 8, 3), np.uint8), names, truth)
+    found = right_objects(["dog"] * 3, np.stack([mask, mask, ~mask]), shown)
+    assert found.tolist() == right

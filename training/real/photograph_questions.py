@@ -74,18 +74,22 @@ class AskedPhotographs:
                 broken[error.kind] += 1
 
     def named_objects(self, broken: Counter[str]) -> Iterator[NamedObjects]:
-        """Reads the pictures with the masks of their objects and the objects' names.
-
-        A name is left out of a picture if anything of it is no single object there: a crowd, a mask
-        of all together, or a box.
-        """
+        """Reads the pictures with the masks of their objects and the objects' names."""
         for picture in self.pictures.tolist():
             try:
-                yield self._named_objects(picture)
+                yield self.objects(picture)
             except BrokenRecord as error:
                 broken[error.kind] += 1
 
-    def _named_objects(self, picture: int) -> NamedObjects:
+    def objects(self, picture: int) -> NamedObjects:
+        """The objects of a picture, each of half a percent of it or more, with their names.
+
+        A name is left out if anything of it is no single object there: a crowd, a mask of all
+        together, or a box.
+
+        Raises:
+            BrokenRecord: the picture or a mask cannot be read.
+        """
         one = self.photographs[picture]
         height, width = one.found.sizes[one.row].tolist()
         concepts, single = one.concepts(one.numbers), one.found.table.promptable[one.numbers]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ import cv2
 from samclip_sdk.engine.video.capture import Pixels, open_capture, read_frame, read_frames
 from samclip_sdk.engine.video.footage import Footage, NamedPicture
 from samclip_sdk.errors import ImageError, VideoReconnectedWarning, one_line
+from samclip_sdk.system.user_warning import warn_user
 
 _URL = re.compile(r"(rtsps?|rtmps?|https?)://", re.IGNORECASE)
 
@@ -88,10 +88,9 @@ def _camera_frames(
         finally:
             newest.close()
         capture, first = _open_again(url, name=name, taken=taken)
-        warnings.warn(
+        warn_user(
             f"{name} was lost after {taken} frames, and opened again",
             VideoReconnectedWarning,
-            stacklevel=2,
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from samclip_sdk.engine.video.footage import Footage, NamedPicture
 from samclip_sdk.engine.video.network import is_stream_url, open_stream
 from samclip_sdk.errors import ImageError, VideoCutShortWarning, one_line
 from samclip_sdk.picture.image import PICTURE_ENDINGS, ImageSource, own_image
+from samclip_sdk.system.user_warning import warn_user
 
 VideoSource: TypeAlias = "str | os.PathLike[str] | int | Iterable[ImageSource] | Footage"
 """A video file, a folder of images, a camera's number, the URL of a network camera or of a video
@@ -145,10 +145,9 @@ def _film_frames(
 ) -> Iterator[NamedPicture]:
     taken = yield from read_frames(capture, first)
     if taken + 2 < count * (1 - COUNT_TOLERANCE):
-        warnings.warn(
+        warn_user(
             f"{name} is cut off: it has {count} frames by its header, and {taken} could be read",
             VideoCutShortWarning,
-            stacklevel=2,
         )
 
 

@@ -23,7 +23,7 @@ from samclip_sdk.engine.instances import (
     label_objects,
 )
 from samclip_sdk.engine.label_points import cell_points
-from samclip_sdk.engine.label_search import presence_of, score_maps, sigmoid
+from samclip_sdk.engine.label_search import presence_of, score_maps
 from samclip_sdk.engine.object_candidates import Candidates
 from samclip_sdk.engine.objects import (
     Detection,
@@ -36,20 +36,15 @@ from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.regions import pool_over_mask
 from samclip_sdk.engine.video.footage import Footage, NamedPicture
 from samclip_sdk.engine.video.motion import Grey, Motion, find_motion, small_grey
-from samclip_sdk.engine.video.tracks import (
-    SAME_OBJECT_IOU,
-    FrameDetections,
-    Track,
-    Tracks,
-    mask_ious,
-)
+from samclip_sdk.engine.video.tracks import SAME_OBJECT_IOU, FrameDetections, Track, Tracks
 from samclip_sdk.engine.views import open_views
 from samclip_sdk.errors import ImageError, one_line
 from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import mask_to_model
+from samclip_sdk.picture.masks import mask_ious, mask_to_model
 from samclip_sdk.picture.model_prompts import assemble_prompts
 from samclip_sdk.picture.packed_masks import PackedMasks
 from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Tiling
+from samclip_sdk.picture.upscale import sigmoid
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.tracked import TrackedInstances
 from samclip_sdk.system.reading_ahead import read_ahead

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.engine.objects import Detection, FoundObject
+from samclip_sdk.picture.masks import mask_ious
 from samclip_sdk.text.unit_length import normalize
 
 Array = NDArray[np.float32]
@@ -182,18 +183,6 @@ def best_pairs(likeness: NDArray[np.floating], *, allowed: NDArray[np.bool_]) ->
         pairs[column] = row
         values[row], values[:, column] = -np.inf, -np.inf
     return pairs
-
-
-def mask_ious(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Array:
-    """The IoU [n,m] of each of n masks [n,h,w] with each of m masks; 0 for two empty masks."""
-    a, b = (
-        each.reshape(len(each), each.shape[1] * each.shape[2]).astype(np.float32)
-        for each in (first, second)
-    )
-    shared = a @ b.T
-    union = a.sum(axis=1)[:, None] + b.sum(axis=1) - shared
-    ious: Array = shared / np.maximum(union, 1)
-    return ious
 
 
 def _labels(objects: Sequence[Track] | Sequence[Detection]) -> NDArray[np.int32]:

@@ -26,9 +26,11 @@ class FakeSamClip:
 
     source = None
 
-    def __init__(self, *, presence_threshold: float = 0.25) -> None:
-        calibration = SimpleNamespace(presence_threshold=presence_threshold)
-        self.manifest = SimpleNamespace(calibration=calibration)
+    def __init__(self, *, presence_threshold: float = 0.25, min_score: float | None = None) -> None:
+        objects = None if min_score is None else SimpleNamespace(min_score=min_score)
+        self.manifest = SimpleNamespace(
+            calibration=SimpleNamespace(presence_threshold=presence_threshold, objects=objects)
+        )
         self.encoded = 0
 
     def encode_image(self, source: np.ndarray) -> np.ndarray:
@@ -76,6 +78,23 @@ class FakeSamClip:
         told = np.array(presence, np.float32)
         return SimpleNamespace(
             masks=masks if refine else whole, presence=told, asked=SimpleNamespace(presence=told)
+        )
+
+    def segment_instances(
+        self,
+        image: np.ndarray,
+        labels: Sequence[str],
+        *,
+        threshold: float,
+        max_instances: int,
+        min_score: float,
+    ) -> Any:
+        masks = {place: self._mask(image, label) for place, label in enumerate(labels)}
+        found = {place: mask for place, mask in masks.items() if mask.mean() >= threshold}
+        return SimpleNamespace(
+            label_index=np.array([*found], int),
+            scores=np.array([mask.mean() for mask in found.values()]),
+            masks=[*found.values()],
         )
 
     def _mask(self, image: np.ndarray, label: str) -> np.ndarray:

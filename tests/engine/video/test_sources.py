@@ -189,6 +189,7 @@ def test_a_film_that_ends_early_warns_after_its_last_frame(
         frames = list(footage.frames)
     assert 10 < len(frames) < 38
     assert str(len(frames)) in str(told[0].message)
+    assert told[0].filename == __file__
     assert capfd.readouterr().err == ""
 
 

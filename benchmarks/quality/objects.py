@@ -1,0 +1,232 @@
+"""`python -m benchmarks objects`: objects of names on held-out sets, as the field measures them.
+
+Pictures of sets that label everything are asked for all names of their set, and every object that
+is found counts, whatever its score, for average precision. Precision and recall are of the names
+that are there, and cgF1 is of these and of some that are absent, from the least score on that is
+told by default.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.intervals import Bootstrap, Statistic, ratio
+from benchmarks.metrics.average_precision import Results, average_precision
+from benchmarks.metrics.cgf1 import Datum, cgf1, judge
+from benchmarks.public.detection import by_one_model
+from benchmarks.public.photographs import things_of
+from benchmarks.quality.dataset import ALL
+from benchmarks.quality.held_out import FRESH, HeldOutPictures, choose_held_out, read_list
+from benchmarks.suite import Measuring, ModelName, Runtime, Seed
+from benchmarks.two_models import by_two_models
+from samclip_sdk import SamClip
+from samclip_sdk.bundle.open import DEFAULT_MODEL
+from samclip_sdk.engine.options import default_min_score
+from samclip_sdk.picture.masks import mask_to_rle
+from training.asked_pictures import NamedObjects
+from training.object_scores import right_objects
+from training.real.records import BrokenRecord
+
+PRECISION = 0.8
+"""The precision at which recall is told."""
+
+MOST = 100
+"""Objects of a picture that are looked at, as COCO's evaluator does of a category."""
+
+Named = tuple[str, float, np.ndarray]
+"""An object: its name, its score, its mask bool [H,W]."""
+
+_APS = ("ap", "ap50")
+_PICTURE_ROW = [("told", int), ("right", int), ("wanted", int)]
+
+
+def objects(
+    measured: Measuring,
+    root: Annotated[Path, typer.Argument(help="the sets of benchmarks/quality/held_out_sets.json")],
+    model: ModelName = DEFAULT_MODEL,
+    runtime: Runtime = "onnx",
+    teachers: Annotated[
+        Path | None, typer.Option(help="RUNS/CONFIG: two models in a row beside it", exists=True)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="photographs a set, at most", min=1)] = None,
+    seed: Seed = 0,
+) -> None:
+    """Measures the objects that a model finds by their names, on sets that no training saw.
+
+    Average precision is COCO's. Precision and recall are of the names that are there, and cgF1 is
+    SA-Co's, of these and five absent ones, all three at the least score that is told by default.
+    """
+    samclip, bootstrap = SamClip.load(runtime, model=model), Bootstrap(seed=seed)
+    measured.of(samclip)
+    chosen = choose_held_out(root, read_list(), limit=limit, seed=seed)
+    measure_objects(measured, samclip, chosen, bootstrap, teachers=teachers)
+    measured.settings |= {"resamples": bootstrap.resamples}
+
+
+@dataclass
+class FoundObjects:
+    """What was found in pictures, and what is there; all are lists with an item for each picture.
+
+    Attributes:
+        pictures: their numbers.
+        scores: of the objects of the names that are there, float [N] each.
+        right: which of these are right, bool [N] each.
+        wanted: how many objects of these names are there.
+        data: the judged names, present and absent, above the least score.
+        results: all objects, as COCO has them, of all pictures.
+    """
+
+    pictures: list[int] = field(default_factory=list)
+    scores: list[np.ndarray] = field(default_factory=list)
+    right: list[np.ndarray] = field(default_factory=list)
+    wanted: list[int] = field(default_factory=list)
+    data: list[list[Datum]] = field(default_factory=list)
+    results: Results = field(default_factory=list)
+
+
+def measure_objects(
+    measured: Measuring,
+    model: SamClip,
+    chosen: HeldOutPictures,
+    bootstrap: Bootstrap,
+    *,
+    teachers: Path | None = None,
+) -> None:
+    """The figures of a model, and of its teachers, RUNS/CONFIG, as two models in a row."""
+    complete = [each for each in chosen.sets if chosen.photographs[each].found.complete]
+    truth, names, asked = things_of(chosen.photographs, complete)
+    calibration, spoken = model.manifest.calibration, [*names.values()]
+    min_score = default_min_score(calibration, asked=None)
+    measured.settings |= {"min_score": min_score}
+    gate = calibration.presence_threshold
+    detectors = {"model": by_one_model(model, spoken, most=MOST, threshold=gate)}
+    if teachers is not None:
+        told = {"names": spoken, "run": teachers, "most": MOST}
+        detectors["two_models"] = by_two_models(model, (), **told)
+    for who, detect in detectors.items():
+        found = FoundObjects()
+        for picture, _, categories in measured.track(asked, f"objects: {who}"):
+            try:
+                shown, question = chosen.asked.objects(picture), chosen.question(picture).asked
+            except BrokenRecord:
+                continue
+            objects = detect(shown.image, [names[each] for each in categories])
+            for place, score, mask in objects:
+                told = {"image_id": picture, "category_id": categories[place], "score": score}
+                found.results.append(told | {"segmentation": mask_to_rle(np.asarray(mask))})
+            named = [(names[categories[place]], score, mask) for place, score, mask in objects]
+            absent = () if question is None else question.absent
+            _judge(found, picture, named, shown, absent=absent, min_score=min_score)
+        _add(measured, found, chosen, bootstrap, who=who, truth=truth, min_score=min_score)
+
+
+def _judge(
+    found: FoundObjects,
+    picture: int,
+    named: Sequence[Named],
+    shown: NamedObjects,
+    *,
+    absent: Sequence[str],
+    min_score: float,
+) -> None:
+    own = [each for each in named if each[0] in shown.names]
+    masks = np.array([mask for _, _, mask in own], bool).reshape(-1, *shown.image.shape[:2])
+    found.pictures.append(picture)
+    found.scores.append(np.array([score for _, score, _ in own]))
+    found.right.append(right_objects([name for name, _, _ in own], masks, shown))
+    found.wanted.append(len(shown.names))
+    sure = [each for each in named if each[1] >= min_score]
+    phrases = [*sorted(set(shown.names)), *absent]
+    found.data.append([_datum(phrase, sure, shown) for phrase in phrases])
+
+
+def _datum(phrase: str, named: Sequence[Named], shown: NamedObjects) -> Datum:
+    found = [mask_to_rle(np.asarray(mask)) for name, _, mask in named if name == phrase]
+    pairs = zip(shown.names, shown.masks, strict=True)
+    return judge(found, [[mask_to_rle(mask) for name, mask in pairs if name == phrase]])
+
+
+def _add(
+    measured: Measuring,
+    found: FoundObjects,
+    chosen: HeldOutPictures,
+    bootstrap: Bootstrap,
+    *,
+    who: str,
+    truth: dict[str, Any],
+    min_score: float,
+) -> None:
+    of_split = defaultdict[str, list[int]](list)
+    for place, picture in enumerate(found.pictures):
+        for split in chosen.splits(picture):
+            of_split[split].append(place)
+    for split in sorted(of_split, key=lambda split: (split.startswith(FRESH), split.endswith(ALL))):
+        places = of_split[split]
+        scores, right = ([rows[each] for each in places] for rows in (found.scores, found.right))
+        wanted = np.array([found.wanted[each] for each in places])
+        table = np.array(
+            [
+                ((score >= min_score).sum(), (own & (score >= min_score)).sum(), count)
+                for score, own, count in zip(scores, right, wanted, strict=True)
+            ],
+            _PICTURE_ROW,
+        )
+        statistics: dict[str, Statistic] = {
+            "precision": ratio(table["right"], table["told"]),
+            "recall": ratio(table["right"], table["wanted"]),
+            "recall_at_80": recall_at(PRECISION, scores=scores, right=right, wanted=wanted),
+        }
+        data = [found.data[each] for each in places]
+        for name in ("cgf1", "pmf1", "il_mcc"):
+            statistics[name] = _of_names(data, name)
+        owners = np.arange(len(places))
+        figures = {
+            name: bootstrap.estimate(each, owners=owners) for name, each in statistics.items()
+        }
+        ids = [found.pictures[each] for each in places]
+        aps: dict[str, float | None] = dict.fromkeys(_APS, 0.0)
+        if found.results:
+            judged = average_precision(truth, found.results, ids, by="coco", kind="segm")
+            aps = {name: judged[name] for name in _APS}
+        counts = {"wanted": int(wanted.sum()), "told": int(table["told"].sum())}
+        measured.add(f"{who}: objects", split, n=len(places), **figures, **aps, **counts)
+
+
+def recall_at(
+    precision: float,
+    *,
+    scores: Sequence[np.ndarray],
+    right: Sequence[np.ndarray],
+    wanted: np.ndarray,
+) -> Statistic:
+    """The greatest recall of any least score with this precision, over pictures; 0 if none has."""
+    owners = np.repeat(np.arange(len(scores)), [len(each) for each in scores])
+    order = np.argsort(-np.concatenate([*scores, []]), kind="stable")
+    hits, owners = np.concatenate([*right, []])[order], owners[order]
+
+    def statistic(weights: np.ndarray) -> float | None:
+        own, total = weights[owners], float(weights @ wanted)
+        found = np.cumsum(own * hits)
+        good = found >= precision * np.maximum(np.cumsum(own), 1)
+        return float(found[good].max(initial=0) / total) if total else None
+
+    return statistic
+
+
+def _of_names(data: Sequence[Sequence[Datum]], name: str) -> Statistic:
+    def statistic(weights: np.ndarray) -> float | None:
+        drawn = [
+            each
+            for own, count in zip(data, weights.astype(int).tolist(), strict=True)
+            for each in own * count
+        ]
+        return cgf1(drawn)[name] if drawn else None
+
+    return statistic

@@ -1,0 +1,84 @@
+"""Objects of names on sets that were held out: every figure by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.intervals import Bootstrap
+from benchmarks.quality import objects
+from benchmarks.quality.held_out import HeldOutPictures, HeldOutSet, choose_held_out
+from benchmarks.quality.objects import measure_objects, recall_at
+from benchmarks.table import Part
+from tests.benchmarks.measured import measure
+from tests.benchmarks.quality.painted_photographs import LEFT, RIGHT, VAL, FakeSamClip, painted
+from tests.training.photograph_files import annotation, write_set
+
+ROOMS = HeldOutSet(name="rooms", group="everyday", files=("1.jpg", "2.jpg"))
+
+
+@pytest.fixture
+def chosen(tmp_path: Path) -> HeldOutPictures:
+    """One picture is labelled as it is painted, the other shows red where blue is said to be."""
+    first = (painted(red=LEFT, green=RIGHT), [annotation(1, LEFT), annotation(2, RIGHT)], VAL)
+    second = (painted(red=LEFT), [annotation(3, LEFT)], VAL)
+    names = ("red", "green", "blue", "grey")
+    write_set(tmp_path / "rooms", [first, second], categories=names, info={"complete": True})
+    return choose_held_out(tmp_path, (ROOMS,))
+
+
+def measured(model: FakeSamClip, chosen: HeldOutPictures) -> Part:
+    return measure(measure_objects, model, chosen, Bootstrap(resamples=20), suite="objects")
+
+
+def test_figures(chosen: HeldOutPictures) -> None:
+    found = measured(FakeSamClip(), chosen).metrics("model: objects", "everyday")
+    counts = {name: found[name].value for name in ("wanted", "told")}
+    assert counts == {"wanted": 3, "told": 2}
+    expected = {
+        "precision": 1,
+        "recall": 2 / 3,
+        "recall_at_80": 2 / 3,
+        # Red and green are found, before the red that is none; blue is not.
+        "ap": 2 / 3,
+        "ap50": 2 / 3,
+        "pmf1": 0.8,
+        # Of 8 names 2 are found rightly, one falsely, and one is missed.
+        "il_mcc": 7 / 15,
+        "cgf1": 100 * 0.8 * 7 / 15,
+    }
+    assert {name: found[name].value for name in expected} == pytest.approx(expected, rel=1e-3)
+
+
+def test_only_what_is_told_by_default_counts(chosen: HeldOutPictures) -> None:
+    found = measured(FakeSamClip(min_score=0.9), chosen).metrics("model: objects", "everyday")
+    assert (found["told"].value, found["recall"].value, found["cgf1"].value) == (0, 0, 0)
+    assert "precision" not in found, "nothing was told"
+    assert found["ap"].value == pytest.approx(2 / 3, abs=1e-3), "whatever the score"
+
+
+def test_the_best_recall_at_a_precision() -> None:
+    scores = [np.array([0.9, 0.5]), np.array([0.8, 0.7, 0.6])]
+    right = [np.array([True, True]), np.array([True, False, True])]
+    asked = {"scores": scores, "right": right, "wanted": np.array([2, 4])}
+    # From the best on: right, right, wrong, right, right.
+    for precision, recall in ((0.8, 4 / 6), (0.9, 2 / 6), (0.1, 4 / 6)):
+        assert recall_at(precision, **asked)(np.ones(2)) == pytest.approx(recall)
+    assert recall_at(0.8, **asked)(np.array([0.0, 1.0])) == pytest.approx(1 / 4)
+    nothing = {"scores": [np.zeros(0)], "right": [np.zeros(0, bool)], "wanted": np.array([3])}
+    assert recall_at(0.8, **nothing)(np.ones(1)) == 0
+
+
+def test_the_command_prints_the_table(
+    chosen: HeldOutPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "read_list", lambda: (ROOMS,))
+    words = ["objects", str(tmp_path), "--output", str(tmp_path / "found.jsonl")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    for row in ("AP at IoU .5", "recall at a precision of 80 %", "cgF1", "objects, there / told"):
+        assert f"| {row}" in done.output
