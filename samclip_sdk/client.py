@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import NoReturn, TypeAlias
 
@@ -25,7 +26,12 @@ from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.everything import EverythingOptions
 from samclip_sdk.engine.exclusive import exclusive_labels
 from samclip_sdk.engine.many_images import answer_each, takes_many
-from samclip_sdk.engine.options import MAX_INSTANCES, TextToMaskOptions, default_min_score
+from samclip_sdk.engine.options import (
+    MAX_INSTANCES,
+    TextToMaskOptions,
+    checked_threshold,
+    default_min_score,
+)
 from samclip_sdk.engine.video.sources import VideoSource, open_footage
 from samclip_sdk.engine.video.stream import Stream, follow_footage
 from samclip_sdk.errors import PromptError
@@ -458,7 +464,7 @@ class SamClip:
             image: one, or many.
             labels: nouns such as "dog"; each is put into the bundle's prompt templates.
             threshold: 0..1, the presence below which a label counts as absent and gets an empty
-                mask; by default the bundle's calibrated one.
+                mask; by default the label's own, or else the bundle's calibrated one.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0 with
                 `refine`, the calibrated one of the CLIP head without.
             points_per_class: the most points that the mask decoder gets for each label; 3 by
@@ -488,6 +494,7 @@ class SamClip:
             points_per_class=points_per_class,
             refine=refine,
         )
+        options = self._by_label(options, names, asked=threshold)
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
 
         check_flag(exclusive, name="exclusive")
@@ -530,7 +537,7 @@ class SamClip:
             image: one, or many.
             labels: nouns such as "dog"; each is put into the bundle's prompt templates.
             threshold: 0..1, the presence below which a label counts as absent and has no objects;
-                by default the bundle's calibrated one.
+                by default the label's own, or else the bundle's calibrated one.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0.
             points_per_class: the most points that the mask decoder gets for each object; 1 by
                 default.
@@ -558,6 +565,7 @@ class SamClip:
             mask_threshold=mask_threshold,
             points_per_class=points_per_class,
         )
+        options = self._by_label(options, names, asked=threshold)
         check_integer(max_instances, name="max_instances", least=1)
         check_flag(exclusive, name="exclusive")
         least = default_min_score(self.manifest.calibration, asked=min_score)
@@ -704,6 +712,7 @@ class SamClip:
             mask_threshold=mask_threshold,
             points_per_class=None,
         )
+        options = self._by_label(options, names, asked=threshold)
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
         check_integer(max_instances, name="max_instances", least=1)
         check_integer(encode_every, name="encode_every", least=1)
@@ -750,6 +759,7 @@ class SamClip:
         *,
         negatives: ArrayLike = (),
         score: float = 0.95,
+        threshold: float | None = None,
     ) -> Array:
         """Teaches this model a label by examples; every method that takes labels then knows it.
 
@@ -766,6 +776,8 @@ class SamClip:
             positives: one [E] or several [K,E], from `embed_region`.
             negatives: the same for regions that are not the label; none by default.
             score: above 0.5, below 1. A higher score finds more objects, and more false positives.
+            threshold: 0..1, the presence below which this label counts as absent, if a call gives
+                no other; by default the bundle's calibrated one.
 
         Returns:
             float32 [E], unit length: the label's embedding.
@@ -773,7 +785,7 @@ class SamClip:
         Raises:
             TextError: an empty label.
             PromptError: no positive region, an array that holds no embeddings of this model,
-                negatives that equal the positives, or an invalid score.
+                negatives that equal the positives, or an invalid score or threshold.
         """
         (name,) = check_labels([label])
         dim = self.manifest.model.embed_dim
@@ -783,6 +795,7 @@ class SamClip:
             raise PromptError("there is no positive region: give at least one, from embed_region")
         if not 0.5 < finite_number(score, name="score") < 1:
             raise PromptError(f"score is {score:g}; it must be above 0.5 and below 1")
+        own = None if threshold is None else checked_threshold(threshold)
         learned = learn_embedding(
             self._engine.texts.embed_labels([name], clock=Stopwatch(), warn=False)[0],
             positives=wanted,
@@ -790,23 +803,39 @@ class SamClip:
             calibration=self.manifest.calibration,
             score=float(score),
         )
-        self._engine.texts.learn([name], learned[None].copy())
+        self._engine.texts.learn([name], learned[None].copy(), thresholds=[own])
         return learned
 
     def label_digests(self, labels: str | Sequence[str]) -> tuple[str, ...]:
-        """Tells labels of the same name apart, by the embeddings that they were given.
+        """Tells labels of the same name apart, by what they were given.
 
         Returns:
-            For each label, a digest of 16 hex digits of the embedding that `learn_label` or
-            `load_vocabulary` gave it; "" for a label that the text encoder embeds.
+            For each label, a digest of 16 hex digits of the embedding and threshold that
+            `learn_label` or `load_vocabulary` gave it; "" for a label that the text encoder embeds.
 
         Raises:
             TextError: no label, an empty one, or two that are the same to CLIP.
         """
         return self._engine.texts.given_digests(check_labels(labels))
 
+    def label_thresholds(self, labels: str | Sequence[str]) -> tuple[float, ...]:
+        """The presence from which each label counts as being in an image, if a call gives no other.
+
+        Returns:
+            For each label, the threshold that `learn_label` or `load_vocabulary` gave it, or else
+            the bundle's calibrated one.
+
+        Raises:
+            TextError: no label, an empty one, or two that are the same to CLIP.
+        """
+        default = self.manifest.calibration.presence_threshold
+        own = self._engine.texts.own_thresholds(check_labels(labels))
+        return tuple(default if each is None else each for each in own)
+
     def save_vocabulary(self, path: str | os.PathLike[str], labels: str | Sequence[str]) -> None:
         """Writes the labels' text embeddings, for an app that ships no text encoder.
+
+        A label's own threshold is written too.
 
         Raises:
             TextError: no label, an empty one, or two that are the same to CLIP.
@@ -817,6 +846,7 @@ class SamClip:
             names,
             embeddings=self._engine.texts.embed_labels(names, clock=Stopwatch()),
             manifest=self.manifest,
+            thresholds=self._engine.texts.own_thresholds(names),
         )
         with atomic_file(path) as file:
             file.write(content)
@@ -832,5 +862,17 @@ class SamClip:
             EmbeddingMismatchError: another model made it.
         """
         vocabulary = read_vocabulary(path, manifest=self.manifest)
-        self._engine.texts.learn(vocabulary.labels, vocabulary.matrix)
+        self._engine.texts.learn(
+            vocabulary.labels, vocabulary.matrix, thresholds=vocabulary.thresholds
+        )
         return vocabulary.labels
+
+    def _by_label(
+        self, options: TextToMaskOptions, labels: Sequence[str], *, asked: float | None
+    ) -> TextToMaskOptions:
+        """The options with each label's own threshold, unless the caller asked for one."""
+        if asked is not None:
+            return options
+        default = self.manifest.calibration.presence_threshold
+        thresholds = self._engine.texts.thresholds(labels, default=default)
+        return replace(options, presence_threshold=thresholds)

@@ -56,6 +56,7 @@ def run_verbs(folder: Path) -> None:
             "stream": lambda: list(model.stream([picture, picture], ["dog"])),
             "learn_label": lambda: model.learn_label("my mug", region),
             "label_digests": lambda: model.label_digests(["my mug"]),
+            "label_thresholds": lambda: model.label_thresholds(["my mug"]),
             "save_vocabulary": lambda: model.save_vocabulary(pack, ["my mug", "dog"]),
             "load_vocabulary": lambda: model.load_vocabulary(pack),
             "nearest_words": lambda: model.nearest_words("dogs"),

@@ -207,6 +207,7 @@ def distinct_good_masks(
     found: Sequence[GoodMask],
     *,
     texts: Array | None,
+    thresholds: Array,
     calibration: Calibration,
     box_nms_thresh: float,
 ) -> list[FoundObject]:
@@ -215,6 +216,7 @@ def distinct_good_masks(
     Args:
         found: the masks of all prompts, in their order.
         texts: [K,E], unit length; None without labels.
+        thresholds: [K], the least score of each label.
         calibration: the calibration of the scores.
         box_nms_thresh: see `EverythingOptions`.
 
@@ -235,10 +237,14 @@ def distinct_good_masks(
         iou_threshold=box_nms_thresh,
     )
     best = sorted((found[place] for place in kept.tolist()), key=lambda each: -each.predicted_iou)
-    return [_named(each, texts=texts, calibration=calibration) for each in best]
+    return [
+        _named(each, texts=texts, thresholds=thresholds, calibration=calibration) for each in best
+    ]
 
 
-def _named(found: GoodMask, *, texts: Array | None, calibration: Calibration) -> FoundObject:
+def _named(
+    found: GoodMask, *, texts: Array | None, thresholds: Array, calibration: Calibration
+) -> FoundObject:
     """The object, with the best label if that fits as well as a label must to be in an image."""
     score = found.predicted_iou
     thing = FoundObject(
@@ -247,8 +253,8 @@ def _named(found: GoodMask, *, texts: Array | None, calibration: Calibration) ->
     if texts is None or found.embedding is None:
         return thing
     fits = score_labels(found.embedding, texts=texts, calibration=calibration)
-    best = int(fits.argmax())
-    if fits[best] < calibration.presence_threshold:
+    best = int(np.where(fits >= thresholds, fits, -1).argmax())
+    if fits[best] < thresholds[best]:
         return thing
     return replace(thing, label_index=best, label_score=float(fits[best]))
 
@@ -281,6 +287,9 @@ def segment_everything(
         things = distinct_good_masks(
             found,
             texts=text,
+            thresholds=engine.texts.thresholds(
+                labels, default=engine.manifest.calibration.presence_threshold
+            ),
             calibration=engine.manifest.calibration,
             box_nms_thresh=options.box_nms_thresh,
         )

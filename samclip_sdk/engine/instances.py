@@ -187,14 +187,15 @@ def _objects(
         threshold=options.presence_threshold,
     )
     for index in found.present.tolist():
+        own = options.of_label(index)
         seen = label_objects(
             engine,
             found.score_maps[index],
             embedding=embedding,
             judge=judge_of_label(
-                engine, embedding, text=text, label_index=index, options=options, clock=clock
+                engine, embedding, text=text, label_index=index, options=own, clock=clock
             ),
-            options=options,
+            options=own,
             clock=clock,
         )
         yield [each.found for each in seen]
