@@ -873,6 +873,4 @@ class SamClip:
         """The options with each label's own threshold, unless the caller asked for one."""
         if asked is not None:
             return options
-        default = self.manifest.calibration.presence_threshold
-        thresholds = self._engine.texts.thresholds(labels, default=default)
-        return replace(options, presence_threshold=thresholds)
+        return replace(options, presence_threshold=self._engine.label_thresholds(labels))

@@ -287,9 +287,7 @@ def segment_everything(
         things = distinct_good_masks(
             found,
             texts=text,
-            thresholds=engine.texts.thresholds(
-                labels, default=engine.manifest.calibration.presence_threshold
-            ),
+            thresholds=engine.label_thresholds(labels),
             calibration=engine.manifest.calibration,
             box_nms_thresh=options.box_nms_thresh,
         )
