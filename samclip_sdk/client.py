@@ -25,6 +25,7 @@ from samclip_sdk.engine import (
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.everything import EverythingOptions
 from samclip_sdk.engine.exclusive import exclusive_labels
+from samclip_sdk.engine.learning import LearnReport, learn_pictures, read_coco
 from samclip_sdk.engine.many_images import answer_each, takes_many
 from samclip_sdk.engine.options import (
     MAX_INSTANCES,
@@ -793,18 +794,66 @@ class SamClip:
         unwanted = check_regions(negatives, name="negative", embed_dim=dim)
         if not len(wanted):
             raise PromptError("there is no positive region: give at least one, from embed_region")
-        if not 0.5 < finite_number(score, name="score") < 1:
-            raise PromptError(f"score is {score:g}; it must be above 0.5 and below 1")
         own = None if threshold is None else checked_threshold(threshold)
         learned = learn_embedding(
             self._engine.texts.embed_labels([name], clock=Stopwatch(), warn=False)[0],
             positives=wanted,
             negatives=unwanted,
             calibration=self.manifest.calibration,
-            score=float(score),
+            score=_checked_score(score),
         )
         self._engine.texts.learn([name], learned[None].copy(), thresholds=[own])
         return learned
+
+    def learn_coco(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        images: str | os.PathLike[str],
+        labels: Labels | None = None,
+        held_out: float = 0.2,
+        seed: int = 0,
+        score: float = 0.95,
+        on_progress: OnProgress | None = None,
+    ) -> LearnReport:
+        """Teaches this model the categories of a COCO file, as `learn_label` does by examples.
+
+        Each picture that shows a label is an example of it. Negatives are what the label, as learnt
+        so far, is taken for in pictures that do not carry it; so every object of a label must be
+        labelled. Each label gets its own threshold, fitted to pictures that it was not learnt from.
+        A label whose word does best keeps its word.
+
+        A share of the pictures is held out, and measured before and after. Pictures to learn from
+        take up to a megabyte of memory each.
+
+        Args:
+            path: the file, as pycocotools reads it: polygons, RLE, or boxes alone, whose masks the
+                mask decoder draws.
+            images: the folder of its pictures.
+            labels: the categories to learn; all by default.
+            held_out: above 0, below 1: the share of each label's pictures that is not learnt from.
+            seed: of the choice of held-out pictures.
+            score: as in `learn_label`.
+            on_progress: called with a step, the number of pictures or labels done, and of all.
+
+        Raises:
+            StorageError: the file is missing or wrong, or a picture is missing or of another size.
+            TextError: the name of a category cannot be a label, or there is no such category.
+            PromptError: a number is invalid, or no picture shows a label.
+            ImageError: a picture cannot be read.
+        """
+        share = finite_number(held_out, name="held_out")
+        if not 0 < share < 1:
+            raise PromptError(f"held_out is {held_out:g}; it must be above 0 and below 1")
+        check_integer(seed, name="seed", least=0)
+        return learn_pictures(
+            self._engine,
+            read_coco(path, images=images, labels=None if labels is None else check_labels(labels)),
+            held_out=share,
+            seed=int(seed),
+            score=_checked_score(score),
+            on_progress=on_progress or no_progress,
+        )
 
     def label_digests(self, labels: str | Sequence[str]) -> tuple[str, ...]:
         """Tells labels of the same name apart, by what they were given.
@@ -874,3 +923,10 @@ class SamClip:
         if asked is not None:
             return options
         return replace(options, presence_threshold=self._engine.label_thresholds(labels))
+
+
+def _checked_score(score: float) -> float:
+    """The score that examples shall have; raises PromptError if it is not possible."""
+    if not 0.5 < finite_number(score, name="score") < 1:
+        raise PromptError(f"score is {score:g}; it must be above 0.5 and below 1")
+    return float(score)

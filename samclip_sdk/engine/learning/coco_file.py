@@ -127,9 +127,7 @@ def read_coco(
             f"{name} is no COCO file with images, categories and annotations: {one_line(error)}"
         ) from error
     names = _chosen(names, labels=labels, name=name)
-    objects: dict[Any, dict[str, Labelled]] = {
-        key: defaultdict(Labelled) for key in entries
-    }
+    objects: dict[Any, dict[str, Labelled]] = {key: defaultdict(Labelled) for key in entries}
     for place, each in enumerate(annotations):
         try:
             if each["category_id"] not in names:
@@ -149,9 +147,7 @@ def read_coco(
     )
 
 
-def _chosen(
-    names: dict[Any, str], *, labels: Sequence[str] | None, name: str
-) -> dict[Any, str]:
+def _chosen(names: dict[Any, str], *, labels: Sequence[str] | None, name: str) -> dict[Any, str]:
     """The categories that are asked for."""
     if labels is not None:
         wanted = {clean_text(label): label for label in check_labels(labels)}

@@ -47,6 +47,28 @@ class LabelQuality:
         return {name: own[name] for name in ("pictures", "others", "found", "false", "miou")}
 
 
+COMPARED = ("label", "pictures", "others", "found", "false", "mIoU")
+
+
+def compare(
+    before: Mapping[str, LabelQuality], after: Mapping[str, LabelQuality]
+) -> list[tuple[str, ...]]:
+    """A row of text for each label, with the columns `COMPARED`."""
+    rows = []
+    for label, now in after.items():
+        then = before[label]
+        cells = [
+            f"{_shown(getattr(then, name))} -> {_shown(getattr(now, name))}"
+            for name in ("found", "false", "miou")
+        ]
+        rows.append((label, str(now.pictures), str(now.others), *cells))
+    return rows
+
+
+def _shown(share: float) -> str:
+    return "-" if share != share else f"{100 * share:.0f} %"
+
+
 def measure_labels(
     engine: Engine,
     labelled: LabelledPictures,
@@ -78,9 +100,7 @@ def measure_labels(
     on_progress(message, 0, len(labelled.pictures))
     for done, picture in enumerate(labelled.pictures, 1):
         embedding = encode_labelled(engine, picture)
-        found = segment_text(
-            engine, embedding, labels=labels, options=options, clock=Stopwatch()
-        )
+        found = segment_text(engine, embedding, labels=labels, options=options, clock=Stopwatch())
         masks = dict(zip(found.labels, found.masks, strict=True))
         for label in labels:
             if label in picture.objects:

@@ -8,17 +8,18 @@ that do not show them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.label_search import sigmoid
 from samclip_sdk.engine.learning.coco_file import LabelledPicture, LabelledPictures
-from samclip_sdk.engine.learning.fitting import FOLDS, Pupil, fit_threshold, mean_above
+from samclip_sdk.engine.learning.fitting import FOLDS, Fit, Pupil, fit
 from samclip_sdk.engine.learning.label_quality import (
     LabelQuality,
     encode_labelled,
@@ -31,10 +32,12 @@ from samclip_sdk.picture.frame import covered_cells
 from samclip_sdk.picture.masks import mask_to_model
 from samclip_sdk.system.progress import OnProgress
 from samclip_sdk.system.timing import Stopwatch
+from samclip_sdk.text.unit_length import normalize
 
 Array = NDArray[np.float32]
 
-_ROUNDS = 2  # in which negatives are looked for
+ROUNDS = 3
+"""How often negatives are looked for."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class LearnedLabel:
     Attributes:
         label: its name.
         examples: the number of pictures that it was learnt from.
-        negatives: the number of pictures in which something else was taken for it.
+        negatives: the number of times that it learnt what it is not.
         threshold: 0..1, the presence from which it counts as being in a picture.
         before: how well it was found in the held-out pictures by its word.
         after: the same, now.
@@ -78,6 +81,16 @@ class LearnReport:
     left_out: tuple[str, ...]
     pictures: int
     held_out: int
+
+    @property
+    def before(self) -> dict[str, LabelQuality]:
+        """How well each label was found by its word."""
+        return {each.label: each.before for each in self.labels}
+
+    @property
+    def after(self) -> dict[str, LabelQuality]:
+        """How well each label is found now."""
+        return {each.label: each.after for each in self.labels}
 
     def to_dict(self) -> dict[str, Any]:
         """The fields for JSON."""
@@ -132,10 +145,10 @@ def learn_pictures(
     )
     words = engine.texts.embed_labels(labels, clock=Stopwatch(), warn=False)
     studied = list(_study(engine, lessons, on_progress=on_progress))
-    learned = {
-        label: _learn(engine, studied, label=label, word=word, score=score)
-        for label, word in zip(labels, words, strict=True)
-    }
+    learned = {}
+    for done, (label, word) in enumerate(zip(labels, words, strict=True)):
+        on_progress("learning", done, len(labels))
+        learned[label] = _learn(engine, studied, label=label, word=word, score=score)
     engine.texts.learn(
         labels,
         np.stack([each.embedding for each in learned.values()]),
@@ -189,51 +202,57 @@ def _study_one(engine: Engine, picture: LabelledPicture) -> _Studied:
     )
 
 
-@dataclass(frozen=True)
-class _Learned:
-    embedding: Array
-    threshold: float
-    negatives: int
-    gain: float
-
-
 def _learn(
-    engine: Engine, studied: list[_Studied], *, label: str, word: Array, score: float
-) -> _Learned:
+    engine: Engine, studied: Sequence[_Studied], *, label: str, word: Array, score: float
+) -> Fit:
     """Learns a label: the best of its word, of its examples, and of these with negatives."""
     calibration = engine.manifest.calibration
-    default = calibration.presence_threshold
-    scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
-    positives = {
+    shows = np.array([label in each.labels for each in studied])
+    examples = {
         number: each.shown[label] for number, each in enumerate(studied) if label in each.shown
     }
-    pupil, best, taken = Pupil(word, positives), None, set[int]()
-    there = np.array([label in each.labels for each in studied])
-    folds = np.arange(len(studied)) % FOLDS
-    for turn in range(_ROUNDS + 1):
+    if not examples:  # all masks are too small to cover anything
+        return Fit(word, calibration.presence_threshold, negatives=0, gain=0.0)
+    pupil = Pupil(word, examples)
+    asked = _ask(studied, np.stack([word] * (FOLDS + 1)), calibration=calibration)
+    fits = [fit(word, asked.presence, shows=shows, negatives=0, calibration=calibration)]
+    for _ in range(ROUNDS + 1):
         versions = pupil.versions(calibration=calibration, score=score)
-        asked = np.concatenate([versions, word[None]])
-        negatives, presence = len(taken), np.zeros((len(studied), len(asked)), np.float32)
-        for number, each in enumerate(studied):
-            patches = each.patches.astype(np.float32)
-            odds = sigmoid(scale * (patches @ asked.T - bias))
-            presence[number] = odds.max(axis=0)
-            if label in each.labels or turn == _ROUNDS:
-                continue
-            for version, of_version in enumerate(pupil.negatives):
-                wrong = None
-                if version != folds[number] and presence[number, version] >= default:
-                    wrong = mean_above(patches, odds[:, version], least=default)
-                if wrong is not None:
-                    of_version.append(wrong)
-                    taken.add(number)
-        unseen = presence[np.arange(len(studied)), folds]
-        ways = [(unseen, versions[-1], negatives)]
-        if turn == 0:
-            ways.insert(0, (presence[:, -1], word, 0))
-        for seen, embedding, count in ways:
-            threshold, gain = fit_threshold(seen[there], seen[~there], default=default)
-            if best is None or gain >= best.gain:
-                best = _Learned(embedding, threshold, count, gain)
-    assert best is not None
-    return best
+        asked = _ask(studied, versions, calibration=calibration)
+        fits.append(
+            fit(
+                versions[-1],
+                asked.presence,
+                shows=shows,
+                negatives=len(pupil.negatives[-1]),
+                calibration=calibration,
+            )
+        )
+        pupil.take(asked.presence, asked.regions, shows=shows, calibration=calibration)
+    return max(reversed(fits), key=lambda each: each.gain)
+
+
+class _Asked(NamedTuple):
+    """How N pictures answer V versions of a label.
+
+    Attributes:
+        presence: float32 [N,V].
+        regions: float32 [N,V,E], the mean of the patches that are taken for the label; zeros if
+            none is.
+    """
+
+    presence: Array
+    regions: Array
+
+
+def _ask(studied: Sequence[_Studied], versions: Array, *, calibration: Calibration) -> _Asked:
+    """Looks for versions [V,E] of a label in pictures."""
+    scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
+    presence, regions = [], []
+    for each in studied:
+        patches = each.patches.astype(np.float32)
+        odds = sigmoid(scale * (patches @ versions.T - bias))
+        taken = (odds >= calibration.presence_threshold).astype(np.float32)
+        presence.append(odds.max(axis=0))
+        regions.append(normalize(taken.T @ patches))
+    return _Asked(np.stack(presence), np.stack(regions))
