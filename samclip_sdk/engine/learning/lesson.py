@@ -140,10 +140,10 @@ def learn_pictures(
     labels = [label for label in labelled.labels if lessons.with_label(label)]
     if not labels:
         raise PromptError("no picture shows any of the labels: there is nothing to learn from")
+    words = engine.texts.embed_labels(labels, clock=Stopwatch(), warn=False)
     before = measure_labels(
         engine, kept, labels=labels, message="measuring before", on_progress=on_progress
     )
-    words = engine.texts.embed_labels(labels, clock=Stopwatch(), warn=False)
     studied = list(_study(engine, lessons, on_progress=on_progress))
     learned = {}
     for done, (label, word) in enumerate(zip(labels, words, strict=True)):
