@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -184,19 +183,30 @@ def _mask(shape: Any, *, size: tuple[int, int]) -> NDArray[np.bool_]:
     if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
         raise ValueError(f"no picture has {size[0]} x {size[1]} pixels")
     if isinstance(shape, list):
-        canvas = np.zeros(size, dtype=np.uint8)
+        mask = np.zeros(size, dtype=bool)
         for polygon in shape:
-            corners = np.array(polygon, dtype=np.float64).reshape(-1, 2)
-            if len(corners) < 3 or not np.isfinite(corners).all():
-                raise ValueError("a polygon has three corners at least, of two numbers each")
-            # A corner is between pixels; cv2 counts from their centres, in 16ths here.
-            exact = np.round(16 * (np.clip(corners, -size[1], 2 * max(size)) - 0.5))
-            cv2.fillPoly(canvas, [exact.astype(np.int32)], 1, shift=4)
-        return canvas.view(bool)
+            mask |= _inside(polygon, size=size)
+        return mask
     counts = shape["counts"]
     if isinstance(counts, list):
         shape = runs_to_rle(np.array(counts, dtype=np.int64), size=size)
-    mask = rle_to_mask(shape)
-    if mask.shape != size:
-        raise ValueError(f"the mask is {list(mask.shape)}, the picture {list(size)}")
-    return mask
+    decoded = rle_to_mask(shape)
+    if decoded.shape != size:
+        raise ValueError(f"the mask is {list(decoded.shape)}, the picture {list(size)}")
+    return decoded
+
+
+def _inside(polygon: Any, *, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels [H,W] whose centres are in a polygon, a list of x, y, x, y, ..."""
+    corners = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    if len(corners) < 3 or not np.isfinite(corners).all():
+        raise ValueError("a polygon has three corners at least, of two numbers each")
+    height, width = size
+    (x0, y0), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
+    centres = np.arange(height)[:, None] + 0.5
+    row, edge = np.nonzero((y0 <= centres) != (y1 <= centres))
+    slope = (x1[edge] - x0[edge]) / (y1[edge] - y0[edge])
+    crossing = x0[edge] + (row + 0.5 - y0[edge]) * slope
+    crossings = np.zeros((height, width + 1), dtype=np.int32)
+    np.add.at(crossings, (row, np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)), 1)
+    return crossings.cumsum(axis=1)[:, :width] % 2 == 1
