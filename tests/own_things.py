@@ -13,7 +13,11 @@ from PIL import Image
 def write_things(folder: Path, *, pictures: int = 20, masks: bool = True) -> Path:
     """Pictures with a striped square in each other one, and a plain square in each."""
     rng = np.random.default_rng(1)
-    stored: dict[str, Any] = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "item 17"}]}
+    stored: dict[str, Any] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "item 17"}],
+    }
     for number in range(pictures):
         pixels = np.full((96, 128, 3), rng.integers(90, 200, 3), np.uint8)
         top, left = rng.integers(0, (50, 20))

@@ -159,7 +159,8 @@ def _learn_examples(
     *,
     score: float,
 ) -> Told:
-    encoded = {path: samclip.encode_image(path) for path, _ in [*positives, *negatives]}
+    examples = [*positives, *negatives]
+    encoded = {path: samclip.encode_image(path) for path in {path for path, _ in examples}}
     wanted = _regions(samclip, positives, encoded=encoded)
     unwanted = _regions(samclip, negatives, encoded=encoded)
     learned = samclip.learn_label(label, wanted, negatives=unwanted, score=score)
@@ -168,7 +169,7 @@ def _learn_examples(
         for each in [*wanted, *unwanted]
     ]
     kinds = ["positive"] * len(positives) + ["negative"] * len(negatives)
-    names = [f"{path}:{','.join(f'{each:g}' for each in at)}" for path, at in positives + negatives]
+    names = [f"{path}:{','.join(f'{each:g}' for each in at)}" for path, at in examples]
     rows = list(zip(names, kinds, (f"{each:.3f}" for each in scores), strict=True))
     return Told([label], ("example", "", "score"), rows, (), {"scores": scores})
 

@@ -241,7 +241,7 @@ def label_objects(
         score_map: the label's score map, [h,h].
         embedding: the image's embedding.
         judge: `distinct_objects` for the label and the image.
-        options: how score maps become masks.
+        options: how score maps become masks, of this label alone.
         clock: records how long each step took.
     """
     with clock.step("prompts"):
@@ -249,7 +249,7 @@ def label_objects(
             score_map,
             frame=embedding.frame,
             threshold=engine.manifest.calibration.head_only_threshold,
-            presence_threshold=options.presence_threshold,
+            presence_threshold=float(options.presence_threshold),
             points_per_class=options.points_per_class,
             mask_side=engine.mask_side(embedding.frame),
         )

@@ -60,7 +60,7 @@ class FinetuneTask(JointTask):
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
         """Computes the weighted sum of all losses; see `JointTask.forward`."""
         tokens, embeddings = self._features(batch["images"])
-        patches, _, *_ = self._head()(tokens, batch["token_mask"])
+        patches, *_ = self._head()(tokens, batch["token_mask"])
         losses = self._cells(batch, patches)
         losses["kept"] = self._kept(batch, tokens, patches)
         losses["prompts"] = self._prompts(batch, embeddings)

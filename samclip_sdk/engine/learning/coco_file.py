@@ -88,10 +88,11 @@ class LabelledPictures:
             already = sum(drawn.get(path, False) for path in own)
             most = max(math.floor(held_out * len(own)) - already, 0)
             drawn |= {path: place < most for place, path in enumerate(left)}
-        return tuple(
+        lessons, kept = (
             replace(self, pictures=[each for each in self.pictures if drawn[each.path] is held])
             for held in (False, True)
-        )  # type: ignore[return-value]  # two of them
+        )
+        return lessons, kept
 
 
 def read_coco(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,8 +44,7 @@ class LabelQuality:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields for JSON, with None for NaN."""
-        own = {name: None if value != value else value for name, value in vars(self).items()}
-        return {name: own[name] for name in ("pictures", "others", "found", "false", "miou")}
+        return {name: None if math.isnan(value) else value for name, value in vars(self).items()}
 
 
 COMPARED = ("label", "pictures", "others", "found", "false", "mIoU")
@@ -66,7 +66,7 @@ def compare(
 
 
 def _shown(share: float) -> str:
-    return "-" if share != share else f"{100 * share:.0f} %"
+    return "-" if math.isnan(share) else f"{100 * share:.0f} %"
 
 
 def measure_labels(
@@ -163,6 +163,5 @@ def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     return float(np.count_nonzero(first & second) / max(np.count_nonzero(first | second), 1))
 
 
-def _mean(values: Iterable[float] | Mapping[str, float]) -> float:
-    own = list(values)
-    return float(np.mean(own)) if own else float("nan")
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan

@@ -145,7 +145,7 @@ def learn_pictures(
         engine, kept, labels=labels, message="measuring before", on_progress=on_progress
     )
     studied = list(_study(engine, lessons, on_progress=on_progress))
-    learned = {}
+    learned: dict[str, Fit] = {}
     for done, (label, word) in enumerate(zip(labels, words, strict=True)):
         on_progress("learning", done, len(labels))
         learned[label] = _learn(engine, studied, label=label, word=word, score=score)
