@@ -1,6 +1,7 @@
 """One merged SAM + CLIP model: one backbone pass, three skills, any edge runtime."""
 
 from samclip_sdk.client import SamClip
+from samclip_sdk.engine.learning import LabelQuality, LearnedLabel, LearnReport
 from samclip_sdk.engine.video.sources import VideoSource
 from samclip_sdk.errors import (
     BundleError,
@@ -56,6 +57,9 @@ __all__ = [
     "Instance",
     "Instances",
     "LabelProb",
+    "LabelQuality",
+    "LearnReport",
+    "LearnedLabel",
     "Mask",
     "Masks",
     "OptionError",

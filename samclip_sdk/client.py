@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import NoReturn, TypeAlias
 
@@ -24,8 +25,14 @@ from samclip_sdk.engine import (
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.everything import EverythingOptions
 from samclip_sdk.engine.exclusive import exclusive_labels
+from samclip_sdk.engine.learning import LearnReport, learn_pictures, read_coco
 from samclip_sdk.engine.many_images import answer_each, takes_many
-from samclip_sdk.engine.options import MAX_INSTANCES, TextToMaskOptions, default_min_score
+from samclip_sdk.engine.options import (
+    MAX_INSTANCES,
+    TextToMaskOptions,
+    checked_threshold,
+    default_min_score,
+)
 from samclip_sdk.engine.video.sources import VideoSource, open_footage
 from samclip_sdk.engine.video.stream import Stream, follow_footage
 from samclip_sdk.errors import PromptError
@@ -459,7 +466,7 @@ class SamClip:
             image: one, or many.
             labels: nouns such as "dog"; each is put into the bundle's prompt templates.
             threshold: 0..1, the presence below which a label counts as absent and gets an empty
-                mask; by default the bundle's calibrated one.
+                mask; by default the label's own, or else the bundle's calibrated one.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0 with
                 `refine`, the calibrated one of the CLIP head without.
             points_per_class: the most points that the mask decoder gets for each label; 3 by
@@ -492,6 +499,7 @@ class SamClip:
             refine=refine,
             return_soft_masks=return_soft_masks,
         )
+        options = self._by_label(options, names, asked=threshold)
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
 
         check_flag(exclusive, name="exclusive")
@@ -529,7 +537,7 @@ class SamClip:
             image: one, or many.
             labels: nouns such as "dog"; each is put into the bundle's prompt templates.
             threshold: 0..1, the presence below which a label counts as absent and has no objects;
-                by default the bundle's calibrated one.
+                by default the label's own, or else the bundle's calibrated one.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0.
             points_per_class: the most points that the mask decoder gets for each object; 1 by
                 default.
@@ -557,6 +565,7 @@ class SamClip:
             mask_threshold=mask_threshold,
             points_per_class=points_per_class,
         )
+        options = self._by_label(options, names, asked=threshold)
         check_integer(max_instances, name="max_instances", least=1)
         check_flag(exclusive, name="exclusive")
         least = default_min_score(self.manifest.calibration, asked=min_score)
@@ -705,6 +714,7 @@ class SamClip:
             mask_threshold=mask_threshold,
             points_per_class=None,
         )
+        options = self._by_label(options, names, asked=threshold)
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
         check_integer(max_instances, name="max_instances", least=1)
         check_integer(encode_every, name="encode_every", least=1)
@@ -751,6 +761,7 @@ class SamClip:
         *,
         negatives: ArrayLike = (),
         score: float = 0.95,
+        threshold: float | None = None,
     ) -> Array:
         """Teaches this model a label by examples; every method that takes labels then knows it.
 
@@ -767,6 +778,8 @@ class SamClip:
             positives: one [E] or several [K,E], from `embed_region`.
             negatives: the same for regions that are not the label; none by default.
             score: above 0.5, below 1. A higher score finds more objects, and more false positives.
+            threshold: 0..1, the presence below which this label counts as absent, if a call gives
+                no other; by default the bundle's calibrated one.
 
         Returns:
             float32 [E], unit length: the label's embedding.
@@ -774,7 +787,7 @@ class SamClip:
         Raises:
             TextError: an empty label.
             PromptError: no positive region, an array that holds no embeddings of this model,
-                negatives that equal the positives, or an invalid score.
+                negatives that equal the positives, or an invalid score or threshold.
         """
         (name,) = check_labels([label])
         dim = self.manifest.model.embed_dim
@@ -782,32 +795,97 @@ class SamClip:
         unwanted = check_regions(negatives, name="negative", embed_dim=dim)
         if not len(wanted):
             raise PromptError("there is no positive region: give at least one, from embed_region")
-        if not 0.5 < finite_number(score, name="score") < 1:
-            raise PromptError(f"score is {score:g}; it must be above 0.5 and below 1")
+        own = None if threshold is None else checked_threshold(threshold)
         learned = learn_embedding(
             self._engine.texts.embed_labels([name], clock=Stopwatch(), warn=False)[0],
             positives=wanted,
             negatives=unwanted,
             calibration=self.manifest.calibration,
-            score=float(score),
+            score=_checked_score(score),
         )
-        self._engine.texts.learn([name], learned[None].copy())
+        self._engine.texts.learn([name], learned[None].copy(), thresholds=[own])
         return learned
 
+    def learn_coco(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        images: str | os.PathLike[str],
+        labels: Labels | None = None,
+        held_out: float = 0.2,
+        seed: int = 0,
+        score: float = 0.95,
+        on_progress: OnProgress | None = None,
+    ) -> LearnReport:
+        """Teaches this model the categories of a COCO file, as `learn_label` does by examples.
+
+        Each picture that shows a label is an example of it. Negatives are what the label, as learnt
+        so far, is taken for in pictures that do not carry it; so every object of a label must be
+        labelled. Each label gets its own threshold, fitted to pictures that it was not learnt from.
+        A label whose word does best keeps its word.
+
+        A share of the pictures is held out, and measured before and after. Pictures to learn from
+        take up to a megabyte of memory each.
+
+        Args:
+            path: the file, as pycocotools reads it: polygons, RLE, or boxes alone, whose masks the
+                mask decoder draws.
+            images: the folder of its pictures.
+            labels: the categories to learn; all by default.
+            held_out: above 0, below 1: the share of each label's pictures that is not learnt from.
+            seed: of the choice of held-out pictures.
+            score: as in `learn_label`.
+            on_progress: called with a step, the number of pictures or labels done, and of all.
+
+        Raises:
+            StorageError: the file is missing or wrong, or a picture is missing or of another size.
+            TextError: the name of a category cannot be a label, or there is no such category.
+            PromptError: a number is invalid, or no picture shows a label.
+            ImageError: a picture cannot be read.
+        """
+        share = finite_number(held_out, name="held_out")
+        if not 0 < share < 1:
+            raise PromptError(f"held_out is {held_out:g}; it must be above 0 and below 1")
+        check_integer(seed, name="seed", least=0)
+        return learn_pictures(
+            self._engine,
+            read_coco(path, images=images, labels=None if labels is None else check_labels(labels)),
+            held_out=share,
+            seed=int(seed),
+            score=_checked_score(score),
+            on_progress=on_progress or no_progress,
+        )
+
     def label_digests(self, labels: str | Sequence[str]) -> tuple[str, ...]:
-        """Tells labels of the same name apart, by the embeddings that they were given.
+        """Tells labels of the same name apart, by what they were given.
 
         Returns:
-            For each label, a digest of 16 hex digits of the embedding that `learn_label` or
-            `load_vocabulary` gave it; "" for a label that the text encoder embeds.
+            For each label, a digest of 16 hex digits of the embedding and threshold that
+            `learn_label` or `load_vocabulary` gave it; "" for a label that the text encoder embeds.
 
         Raises:
             TextError: no label, an empty one, or two that are the same to CLIP.
         """
         return self._engine.texts.given_digests(check_labels(labels))
 
+    def label_thresholds(self, labels: str | Sequence[str]) -> tuple[float, ...]:
+        """The presence from which each label counts as being in an image, if a call gives no other.
+
+        Returns:
+            For each label, the threshold that `learn_label` or `load_vocabulary` gave it, or else
+            the bundle's calibrated one.
+
+        Raises:
+            TextError: no label, an empty one, or two that are the same to CLIP.
+        """
+        default = self.manifest.calibration.presence_threshold
+        own = self._engine.texts.own_thresholds(check_labels(labels))
+        return tuple(default if each is None else each for each in own)
+
     def save_vocabulary(self, path: str | os.PathLike[str], labels: str | Sequence[str]) -> None:
         """Writes the labels' text embeddings, for an app that ships no text encoder.
+
+        A label's own threshold is written too.
 
         Raises:
             TextError: no label, an empty one, or two that are the same to CLIP.
@@ -818,6 +896,7 @@ class SamClip:
             names,
             embeddings=self._engine.texts.embed_labels(names, clock=Stopwatch()),
             manifest=self.manifest,
+            thresholds=self._engine.texts.own_thresholds(names),
         )
         with atomic_file(path) as file:
             file.write(content)
@@ -833,5 +912,22 @@ class SamClip:
             EmbeddingMismatchError: another model made it.
         """
         vocabulary = read_vocabulary(path, manifest=self.manifest)
-        self._engine.texts.learn(vocabulary.labels, vocabulary.matrix)
+        self._engine.texts.learn(
+            vocabulary.labels, vocabulary.matrix, thresholds=vocabulary.thresholds
+        )
         return vocabulary.labels
+
+    def _by_label(
+        self, options: TextToMaskOptions, labels: Sequence[str], *, asked: float | None
+    ) -> TextToMaskOptions:
+        """The options with each label's own threshold, unless the caller asked for one."""
+        if asked is not None:
+            return options
+        return replace(options, presence_threshold=self._engine.label_thresholds(labels))
+
+
+def _checked_score(score: float) -> float:
+    """The score that examples shall have; raises PromptError if it is not possible."""
+    if not 0.5 < finite_number(score, name="score") < 1:
+        raise PromptError(f"score is {score:g}; it must be above 0.5 and below 1")
+    return float(score)

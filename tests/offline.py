@@ -36,9 +36,10 @@ def run_verbs(folder: Path) -> None:
 
     from samclip_sdk import SamClip
     from tests.drawings import TINY_BUNDLE
+    from tests.own_things import write_things
 
     picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    pack = folder / "pack.safetensors"
+    pack, own = folder / "pack.safetensors", write_things(folder, pictures=4)
     called = {"load", "close"}
     with SamClip.load("onnx", model=TINY_BUNDLE, threads=1) as model:
         region = model.embed_region(picture, box=[5, 5, 40, 40])
@@ -55,7 +56,9 @@ def run_verbs(folder: Path) -> None:
             "segment_everything": lambda: model.segment_everything(picture, points_per_side=2),
             "stream": lambda: list(model.stream([picture, picture], ["dog"])),
             "learn_label": lambda: model.learn_label("my mug", region),
+            "learn_coco": lambda: model.learn_coco(own, images=folder),
             "label_digests": lambda: model.label_digests(["my mug"]),
+            "label_thresholds": lambda: model.label_thresholds(["my mug"]),
             "save_vocabulary": lambda: model.save_vocabulary(pack, ["my mug", "dog"]),
             "load_vocabulary": lambda: model.load_vocabulary(pack),
             "nearest_words": lambda: model.nearest_words("dogs"),

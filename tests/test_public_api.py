@@ -54,8 +54,12 @@ SIGNATURES = {
     "embed_labels": "(self, labels)",
     "embed_image": "(self, image)",
     "embed_region": "(self, image, *, box=None, mask=None, point=None)",
-    "learn_label": "(self, label, positives, *, negatives=(), score=0.95)",
+    "learn_label": "(self, label, positives, *, negatives=(), score=0.95, threshold=None)",
+    "learn_coco": (
+        "(self, path, *, images, labels=None, held_out=0.2, seed=0, score=0.95, on_progress=None)"
+    ),
     "label_digests": "(self, labels)",
+    "label_thresholds": "(self, labels)",
     "save_vocabulary": "(self, path, labels)",
     "load_vocabulary": "(self, path)",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _CONFIG, _RUNS = "tiny", Path("runs")  # the defaults, which no command needs to name
 _PUBLISHED = Path(__file__).parent / "checkpoints"
-_ALL = "all"
+_ALL, _FINETUNE = "all", "finetune"
 _ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
 
@@ -47,11 +48,19 @@ def main(
     changed: Annotated[
         bool, typer.Option("--changed", help="resume although the settings have changed")
     ] = False,
+    coco: Annotated[
+        Path | None, typer.Option(help="of finetune: the COCO file of one's own things")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="of finetune: the folder of the file's pictures")
+    ] = None,
     smoke: Annotated[
         int, typer.Option(min=0, help="only so many steps: speed, memory and hours; no result")
     ] = 0,
 ) -> None:
     """Runs STAGE, a table of the config, or all of them.
+
+    finetune teaches a finished model one's own things: give --coco and --images.
 
     Of tiny's, in order: clip_teacher, sam_teacher, stage1, stage2, stage3, calibrate.
     A stage writes its result into RUNS/CONFIG/STAGE; publish, into training/checkpoints/CONFIG;
@@ -59,6 +68,12 @@ def main(
     nothing is published.
     """
     try:
+        override = list(override or ())
+        if stage == _FINETUNE and config == _CONFIG:
+            config, own = _FINETUNE, _own_pictures(coco, images)
+            override = [*own, *override]
+        elif coco or images:
+            raise TrainingError("--coco and --images are of the stage finetune")
         if smoke and stage == _ALL:
             raise TrainingError("--smoke is for one stage: give a stage's name instead of all")
         with warnings_as_lines(partial(typer.echo, err=True)), drawn_progress() as on_progress:
@@ -75,7 +90,7 @@ def main(
             if stage == _ALL:
                 stages = stages_to_run(find_config(config), runs=runs, overrides=override)
             for each in stages:
-                if told := run(each, tuple(override or ())):
+                if told := run(each, tuple(override)):
                     typer.echo(told)
         leave_processes()
     except SystemExit:  # stopped by a signal, which all processes heed at the same step
@@ -84,6 +99,19 @@ def main(
     except (OSError, FloatingPointError, SamClipError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from error
+
+
+def _own_pictures(coco: Path | None, images: Path | None) -> list[str]:
+    """The settings of finetune that name one's own pictures.
+
+    Raises:
+        TrainingError: one of them is missing.
+    """
+    if coco is None or images is None:
+        raise TrainingError("finetune needs --coco FILE and --images FOLDER")
+    return [
+        f"{name}={json.dumps(str(each))}" for name, each in (("coco", coco), ("images", images))
+    ]
 
 
 @dataclass(frozen=True)
@@ -180,7 +208,8 @@ def _run(
         return ""
     note_done(run, settings)
     runs = _PUBLISHED if isinstance(settings, PublishConfig) else runs
-    return f"{_short(result)} is written. Next: {_next(stage, path, runs=runs, last=result)}"
+    following = _next(stage, path, runs=runs, last=result)
+    return f"{settings.told(result)}{_short(result)} is written. Next: {following}"
 
 
 def _next(stage: str, path: Path, *, runs: Path, last: Path) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field
 from training.stages.calibrate import CalibrateConfig
 from training.stages.distill import DistillConfig
 from training.stages.embeddings import EmbeddingsConfig
+from training.stages.finetune import FinetuneConfig
 from training.stages.joint import JointConfig
 from training.stages.lexicon import LexiconConfig
 from training.stages.publish import PublishConfig
@@ -25,6 +26,7 @@ AnyStage = Annotated[
     | EmbeddingsConfig
     | DistillConfig
     | JointConfig
+    | FinetuneConfig
     | PublishConfig
     | CalibrateConfig,
     Field(discriminator="task"),

@@ -113,6 +113,10 @@ class StageSettings(Settings):
         """
         raise NotImplementedError
 
+    def told(self, folder: Path) -> str:
+        """What a run that is done tells of its result besides where it is: lines, or nothing."""
+        return ""
+
     def smoke(self, stage: Stage, *, steps: int) -> Pace:
         """Runs the whole stage in a temporary folder, for it takes minutes, and measures the time.
 

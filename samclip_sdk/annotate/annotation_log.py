@@ -35,14 +35,15 @@ class AnnotationSettings(Record):
     """All that an annotation depends on, besides the picture.
 
     `label_digests` are `SamClip.label_digests` of the labels: a label that was taught again is
-    another label. `max_instances` and `min_score` are None where a label has one annotation a
-    picture, `tiles` and `tile_overlap` where pictures are looked at as a whole.
+    another label. `thresholds` has one for each label. `max_instances` and `min_score` are None
+    where a label has one annotation a picture, `tiles` and `tile_overlap` where pictures are looked
+    at as a whole.
     """
 
     # pydantic before 2.10 warns of names that begin as its own methods.
     model_config = ConfigDict(protected_namespaces=())
 
-    schema_version: Literal[4] = 4
+    schema_version: Literal[5] = 5
     model: str
     model_id: str
     revision: str
@@ -50,7 +51,7 @@ class AnnotationSettings(Record):
     precision: str
     labels: tuple[str, ...]
     label_digests: tuple[str, ...]
-    threshold: float
+    thresholds: tuple[float, ...]
     mask_threshold: float
     points_per_class: int
     refine: bool

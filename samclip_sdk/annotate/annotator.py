@@ -100,12 +100,16 @@ class Annotator:
             check_flag(flag, name=name)
         self._tiling = Tiling.asked(tiles, overlap=tile_overlap)
         names = check_labels(labels)
-        self._model = model
+        self._model, self._threshold = model, threshold
         self.settings = AnnotationSettings(
             **_identity(model),
             labels=names,
             label_digests=model.label_digests(names),
-            threshold=options.presence_threshold,
+            thresholds=(
+                model.label_thresholds(names)
+                if threshold is None
+                else (float(threshold),) * len(names)
+            ),
             mask_threshold=options.mask_threshold,
             points_per_class=options.points_per_class,
             refine=refine,
@@ -162,7 +166,7 @@ class Annotator:
         found = self._model.segment_instances(
             image,
             settings.labels,
-            threshold=settings.threshold,
+            threshold=self._threshold,
             mask_threshold=settings.mask_threshold,
             points_per_class=settings.points_per_class,
             max_instances=max_instances,
@@ -191,7 +195,7 @@ class Annotator:
         result = self._model.segment_text(
             image,
             settings.labels,
-            threshold=settings.threshold,
+            threshold=self._threshold,
             mask_threshold=settings.mask_threshold,
             points_per_class=settings.points_per_class,
             refine=settings.refine,

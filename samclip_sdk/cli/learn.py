@@ -1,10 +1,11 @@
-"""`samclip learn`: teaches a label by examples."""
+"""`samclip learn`: teaches a label by examples, or the categories of a COCO file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,8 +18,16 @@ from samclip_sdk.cli.options import (
     Vocabulary,
     grouped,
 )
-from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
+from samclip_sdk.cli.terminal import (
+    Display,
+    WrongUsageError,
+    print_json,
+    print_line,
+    print_table,
+    working,
+)
 from samclip_sdk.client import Array, SamClip
+from samclip_sdk.engine.learning import COMPARED, compare
 from samclip_sdk.engine.regions import score_labels
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.text.tokenizer import check_labels, clean_text
@@ -34,12 +43,71 @@ Example = tuple[Path, list[float]]
 """A picture, and a box or a point in it, in pixels."""
 
 
+@dataclass(frozen=True)
+class CocoOptions:
+    """Labelled pictures; see `SamClip.learn_coco`."""
+
+    coco: Annotated[
+        Path | None,
+        typer.Option(
+            help="instead of examples, a COCO file with masks or boxes of LABEL; without LABEL, "
+            "all its categories are learnt"
+        ),
+    ] = None
+    images: Annotated[Path | None, typer.Option(help="the folder of the COCO file's pictures")] = (
+        None
+    )
+    seed: Annotated[
+        int, typer.Option(min=0, help="of the choice of the fifth that is held out and measured")
+    ] = 0
+
+    def check(self, label: str | None, *, examples: int, counterexamples: int) -> None:
+        """Refuses what cannot be learnt from.
+
+        Raises:
+            WrongUsageError: an option is missing, or does not go with another.
+        """
+        if self.coco is None:
+            if label is None:
+                raise WrongUsageError("give a LABEL with --positive, or --coco with --images")
+            if self.images is not None:
+                raise WrongUsageError("--images is the folder of --coco's pictures: give both")
+            if not examples:
+                raise WrongUsageError("give --positive, once at least")
+        elif examples or counterexamples:
+            raise WrongUsageError("give --coco, or --positive and --negative, not both")
+        elif self.images is None:
+            raise WrongUsageError("give --images, the folder of --coco's pictures")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is told of labels that were learnt: a table and notes, or JSON.
+
+    Attributes:
+        labels: those that were learnt.
+        columns: the table's.
+        rows: the table's.
+        notes: lines below the table.
+        facts: the same for JSON.
+    """
+
+    labels: Sequence[str]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
+    facts: Mapping[str, Any]
+
+
 @grouped
 def learn(
-    label: Annotated[str, typer.Argument(metavar="LABEL", help="such as: 'my mug'")],
+    label: Annotated[
+        str | None, typer.Argument(metavar="[LABEL]", help="such as: 'my mug'")
+    ] = None,
     *,
     positive: Positives = None,
     negative: Negatives = None,
+    coco: CocoOptions,
     score: Annotated[
         float, typer.Option(help="the score that the examples shall have, 0.5 to 1")
     ] = 0.95,
@@ -52,38 +120,87 @@ def learn(
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Teach a label by examples; write a vocabulary pack with it and the labels of --vocabulary."""
-    with working("learning") as display:
+    """Teach a label by examples, or the categories of a COCO file; write a vocabulary pack.
+
+    The pack also has the labels of --vocabulary.
+    """
+    with working("learning", if_interrupted="nothing was written") as display:
         positives = [_example(text, option="--positive") for text in positive or ()]
         negatives = [_example(text, option="--negative") for text in negative or ()]
-        if not positives:
-            raise WrongUsageError("give --positive, once at least")
-        check_labels([label])
+        coco.check(label, examples=len(positives), counterexamples=len(negatives))
+        if label is not None:
+            check_labels([label])
         check_output(output, endings=(".safetensors",))
-        pictures = dict.fromkeys(path for path, _ in [*positives, *negatives])
-        for path in pictures:
+        for path in dict.fromkeys(path for path, _ in [*positives, *negatives]):
             check_picture(path)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
             packed = samclip.load_vocabulary(vocabulary) if vocabulary else ()
-            encoded = {path: samclip.encode_image(path) for path in pictures}
-            wanted = _regions(samclip, positives, encoded=encoded)
-            unwanted = _regions(samclip, negatives, encoded=encoded)
-            learned = samclip.learn_label(label, wanted, negatives=unwanted, score=score)
-            labels = [each for each in packed if clean_text(each) != clean_text(label)] + [label]
+            if label is None or coco.coco is not None:
+                told = _learn_coco(samclip, label, coco=coco, score=score, display=display)
+            else:
+                told = _learn_examples(samclip, label, positives, negatives, score=score)
+            known = {clean_text(each) for each in told.labels}
+            labels = [each for each in packed if clean_text(each) not in known]
+            labels += told.labels
             samclip.save_vocabulary(output, labels)
-            calibration = samclip.manifest.calibration
-    scores = [
-        float(score_labels(region, texts=learned[None], calibration=calibration)[0])
-        for region in [*wanted, *unwanted]
-    ]
     if as_json:
-        print_json({"output": str(output), "labels": labels, "scores": scores})
+        print_json({"output": str(output), "labels": labels, **told.facts})
         return
-    examples = [*(positive or ()), *(negative or ())]
+    print_table(told.columns, told.rows)
+    for note in [*told.notes, f"{output}: {', '.join(labels)}"]:
+        print_line(note)
+
+
+def _learn_examples(
+    samclip: SamClip,
+    label: str,
+    positives: Sequence[Example],
+    negatives: Sequence[Example],
+    *,
+    score: float,
+) -> Told:
+    examples = [*positives, *negatives]
+    encoded = {path: samclip.encode_image(path) for path in {path for path, _ in examples}}
+    wanted = _regions(samclip, positives, encoded=encoded)
+    unwanted = _regions(samclip, negatives, encoded=encoded)
+    learned = samclip.learn_label(label, wanted, negatives=unwanted, score=score)
+    scores = [
+        float(score_labels(each, texts=learned[None], calibration=samclip.manifest.calibration)[0])
+        for each in [*wanted, *unwanted]
+    ]
     kinds = ["positive"] * len(positives) + ["negative"] * len(negatives)
-    rows = zip(examples, kinds, (f"{each:.3f}" for each in scores), strict=True)
-    print_table(("example", "", "score"), list(rows))
-    print_line(f"{output}: {', '.join(labels)}")
+    names = [f"{path}:{','.join(f'{each:g}' for each in at)}" for path, at in examples]
+    rows = list(zip(names, kinds, (f"{each:.3f}" for each in scores), strict=True))
+    return Told([label], ("example", "", "score"), rows, (), {"scores": scores})
+
+
+def _learn_coco(
+    samclip: SamClip, label: str | None, *, coco: CocoOptions, score: float, display: Display
+) -> Told:
+    assert coco.coco is not None
+    assert coco.images is not None
+    report = samclip.learn_coco(
+        coco.coco,
+        images=coco.images,
+        labels=None if label is None else [label],
+        seed=coco.seed,
+        score=score,
+        on_progress=display.show,
+    )
+    rows = [
+        (*compared, str(each.examples), str(each.negatives), f"{each.threshold:.2f}")
+        for each, compared in zip(report.labels, compare(report.before, report.after), strict=True)
+    ]
+    notes = [f"learnt from {report.pictures} pictures; {report.held_out} others were measured"]
+    if report.left_out:
+        notes.append(f"no picture to learn from shows: {', '.join(report.left_out)}")
+    return Told(
+        [each.label for each in report.labels],
+        (*COMPARED, "examples", "negatives", "threshold"),
+        rows,
+        notes,
+        {"report": report.to_dict()},
+    )
 
 
 def _regions(

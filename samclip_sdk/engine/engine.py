@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
@@ -228,6 +228,11 @@ class Engine:
     def mask_side(self, frame: Frame) -> int:
         """4g, the side of mask prompts and of low-resolution masks."""
         return self.manifest.mask_side(frame.resolution)
+
+    def label_thresholds(self, labels: Sequence[str]) -> Array:
+        """The least presence of each label, float32 [K]: its own, or else the bundle's."""
+        default = self.manifest.calibration.presence_threshold
+        return self.texts.thresholds(labels, default=default)
 
     @cached_property
     def known_words(self) -> KnownWords | None:

@@ -222,6 +222,7 @@ def distinct_good_masks(
     found: Sequence[GoodMask],
     *,
     texts: Array | None,
+    thresholds: Array,
     calibration: Calibration,
     box_nms_thresh: float,
 ) -> list[FoundObject]:
@@ -230,6 +231,7 @@ def distinct_good_masks(
     Args:
         found: the masks of all prompts, in their order.
         texts: [K,E], unit length; None without labels.
+        thresholds: [K], the least score of each label.
         calibration: the calibration of the scores.
         box_nms_thresh: see `EverythingOptions`.
 
@@ -250,10 +252,14 @@ def distinct_good_masks(
         iou_threshold=box_nms_thresh,
     )
     best = sorted((found[place] for place in kept.tolist()), key=lambda each: -each.predicted_iou)
-    return [_named(each, texts=texts, calibration=calibration) for each in best]
+    return [
+        _named(each, texts=texts, thresholds=thresholds, calibration=calibration) for each in best
+    ]
 
 
-def _named(found: GoodMask, *, texts: Array | None, calibration: Calibration) -> FoundObject:
+def _named(
+    found: GoodMask, *, texts: Array | None, thresholds: Array, calibration: Calibration
+) -> FoundObject:
     """The object, with the best label if that fits as well as a label must to be in an image."""
     score = found.predicted_iou
     thing = FoundObject(
@@ -262,8 +268,8 @@ def _named(found: GoodMask, *, texts: Array | None, calibration: Calibration) ->
     if texts is None or found.embedding is None:
         return thing
     fits = score_labels(found.embedding, texts=texts, calibration=calibration)
-    best = int(fits.argmax())
-    if fits[best] < calibration.presence_threshold:
+    best = int(np.where(fits >= thresholds, fits, -1).argmax())
+    if fits[best] < thresholds[best]:
         return thing
     return replace(thing, label_index=best, label_score=float(fits[best]))
 
@@ -296,6 +302,7 @@ def segment_everything(
         things = distinct_good_masks(
             found,
             texts=text,
+            thresholds=engine.label_thresholds(labels),
             calibration=engine.manifest.calibration,
             box_nms_thresh=options.box_nms_thresh,
         )

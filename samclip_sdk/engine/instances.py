@@ -187,14 +187,15 @@ def _objects(
         threshold=options.presence_threshold,
     )
     for index in found.present.tolist():
+        own = options.of_label(index)
         seen = label_objects(
             engine,
             found.score_maps[index],
             embedding=embedding,
             judge=judge_of_label(
-                engine, embedding, text=text, label_index=index, options=options, clock=clock
+                engine, embedding, text=text, label_index=index, options=own, clock=clock
             ),
-            options=options,
+            options=own,
             clock=clock,
         )
         yield [each.found for each in seen]
@@ -240,7 +241,7 @@ def label_objects(
         score_map: the label's score map, [h,h].
         embedding: the image's embedding.
         judge: `distinct_objects` for the label and the image.
-        options: how score maps become masks.
+        options: how score maps become masks, of this label alone.
         clock: records how long each step took.
     """
     with clock.step("prompts"):
@@ -248,7 +249,7 @@ def label_objects(
             score_map,
             frame=embedding.frame,
             threshold=engine.manifest.calibration.head_only_threshold,
-            presence_threshold=options.presence_threshold,
+            presence_threshold=float(options.presence_threshold),
             points_per_class=options.points_per_class,
             mask_side=engine.mask_side(embedding.frame),
         )

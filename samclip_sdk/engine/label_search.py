@@ -70,7 +70,7 @@ def find_labels(
     text_embeddings: Array,
     frame: Frame,
     calibration: Calibration,
-    threshold: float,
+    threshold: float | Array,
 ) -> FoundLabels:
     """Looks for labels in the patches of an image.
 
@@ -79,7 +79,7 @@ def find_labels(
         text_embeddings: [K,E], unit length.
         frame: where the image lies in the model's input.
         calibration: the calibration of the scores.
-        threshold: 0..1, the least presence of a label that is in the image.
+        threshold: 0..1, the least presence of a label that is in the image; [K], one for each.
     """
     maps = score_maps(patch_embeddings, text_embeddings=text_embeddings, calibration=calibration)
     presence = presence_of(maps, frame=frame)

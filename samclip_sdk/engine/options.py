@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration, ModelInfo
 from samclip_sdk.errors import PromptError
@@ -24,7 +27,8 @@ class TextToMaskOptions:
     """How score maps become masks.
 
     Attributes:
-        presence_threshold: 0..1, the least presence of a label that is in the image.
+        presence_threshold: 0..1, the least presence of a label that is in the image: one number,
+            or float32 [K], one for each label.
         mask_threshold: the logit a pixel must exceed.
         points_per_class: the most points of a label.
         refine: whether the mask decoder draws the masks; if not, the CLIP head alone does.
@@ -34,16 +38,13 @@ class TextToMaskOptions:
         PromptError: a value is invalid.
     """
 
-    presence_threshold: float
+    presence_threshold: float | NDArray[np.float32]
     mask_threshold: float
     points_per_class: int
     refine: bool
     return_soft_masks: bool = False
 
     def __post_init__(self) -> None:
-        presence = finite_number(self.presence_threshold, name="threshold")
-        if not 0 <= presence <= 1:
-            raise PromptError(f"threshold is {presence:g}; it must be from 0 to 1")
         finite_number(self.mask_threshold, name="mask_threshold")
         check_integer(self.points_per_class, name="points_per_class", least=1)
         check_flag(self.refine, name="refine")
@@ -65,7 +66,9 @@ class TextToMaskOptions:
         own = manifest.calibration
         by_default = manifest.masks.mask_threshold if refine else _logit(own.head_only_threshold)
         return cls(
-            presence_threshold=own.presence_threshold if threshold is None else threshold,
+            presence_threshold=(
+                own.presence_threshold if threshold is None else checked_threshold(threshold)
+            ),
             mask_threshold=by_default if mask_threshold is None else mask_threshold,
             points_per_class=POINTS_PER_CLASS if points_per_class is None else points_per_class,
             refine=refine,
@@ -89,6 +92,23 @@ class TextToMaskOptions:
             points_per_class=POINTS_PER_OBJECT if points_per_class is None else points_per_class,
             refine=True,
         )
+
+    def of_label(self, index: int) -> TextToMaskOptions:
+        """The options for one of the labels, with its own threshold."""
+        thresholds = np.ravel(self.presence_threshold)
+        own = float(thresholds[index if len(thresholds) > 1 else 0])
+        return replace(self, presence_threshold=own)
+
+
+def checked_threshold(threshold: float) -> float:
+    """A threshold of presence.
+
+    Raises:
+        PromptError: it is not from 0 to 1.
+    """
+    if not 0 <= finite_number(threshold, name="threshold") <= 1:
+        raise PromptError(f"threshold is {threshold:g}; it must be from 0 to 1")
+    return float(threshold)
 
 
 def default_min_score(calibration: Calibration, *, asked: float | None) -> float:

@@ -6,6 +6,7 @@ import hashlib
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,19 @@ RECENT_BYTES = 32 << 20
 """Room for 10,000 embeddings of CLIP ViT-L, for texts and for labels each."""
 
 _ENTRY_BYTES = 400  # about the size of a dictionary's slot, an array's and a text's header
+
+
+@dataclass(frozen=True)
+class GivenLabel:
+    """What a label was given by examples or by a vocabulary pack.
+
+    Attributes:
+        embedding: [E], unit length.
+        threshold: 0..1, the presence from which the label is in an image; None for the bundle's.
+    """
+
+    embedding: Array
+    threshold: float | None
 
 
 class TextEmbedder:
@@ -56,26 +70,42 @@ class TextEmbedder:
         self._templates = tuple(templates)
         self._stored = stored
         self._known = known
-        self._given: dict[str, Array] = {}
+        self._given: dict[str, GivenLabel] = {}
         self._texts: Recent[Array] = Recent(limit_bytes=RECENT_BYTES)
         self._labels: Recent[Array] = Recent(limit_bytes=RECENT_BYTES)
         self._opened_tokenizer: Tokenizer | None = None
         self._turn = threading.Lock()
         self._process = OwnProcess()
 
-    def learn(self, labels: Sequence[str], embeddings: Array) -> None:
-        """Takes the embeddings [K,E] of labels, which then need no text encoder any more."""
+    def learn(
+        self, labels: Sequence[str], embeddings: Array, *, thresholds: Sequence[float | None] = ()
+    ) -> None:
+        """Takes the embeddings [K,E] of labels, which then need no text encoder any more.
+
+        Args:
+            labels: K of them.
+            embeddings: [K,E], unit length.
+            thresholds: K of them, None for the bundle's; or none at all.
+        """
         cleaned = [clean_text(label) for label in labels]
+        given = map(GivenLabel, embeddings, thresholds or [None] * len(labels))
         # A new dictionary, since other threads may be reading the old one.
-        self._given = {**self._given, **dict(zip(cleaned, embeddings, strict=True))}
+        self._given = {**self._given, **dict(zip(cleaned, given, strict=True))}
+
+    def own_thresholds(self, labels: Sequence[str]) -> list[float | None]:
+        """The threshold that each label was given; None for the bundle's."""
+        given = (self._given.get(clean_text(label)) for label in labels)
+        return [None if each is None else each.threshold for each in given]
+
+    def thresholds(self, labels: Sequence[str], *, default: float) -> Array:
+        """The threshold of each label, float32 [K]: its own, or the default."""
+        own = self.own_thresholds(labels)
+        return np.array([default if each is None else each for each in own], dtype=np.float32)
 
     def given_digests(self, labels: Sequence[str]) -> tuple[str, ...]:
-        """A digest of 16 hex digits of each label's given embedding; "" if none was given."""
+        """A digest of 16 hex digits of what each label was given; "" if nothing was."""
         given = (self._given.get(clean_text(label)) for label in labels)
-        return tuple(
-            "" if row is None else hashlib.sha256(row.astype("<f4").tobytes()).hexdigest()[:16]
-            for row in given
-        )
+        return tuple("" if each is None else _digest(each) for each in given)
 
     def embed_labels(self, labels: Sequence[str], *, clock: Stopwatch, warn: bool = True) -> Array:
         """Embeds labels: the mean of the normalised embeddings over the templates, renormalised.
@@ -96,9 +126,8 @@ class TextEmbedder:
         rows = []
         for label in labels:
             cleaned = clean_text(label)
-            known = given.get(cleaned)
-            if known is None:
-                known = self._labels.get(cleaned)
+            own = given.get(cleaned)
+            known = self._labels.get(cleaned) if own is None else own.embedding
             if known is None:
                 known = self._compute(
                     label, recent=self._labels, compute=self._embed_label, clock=clock
@@ -190,6 +219,13 @@ class TextEmbedder:
         if self._opened_tokenizer is None:
             self._opened_tokenizer = self._open_tokenizer()
         return self._opened_tokenizer
+
+
+def _digest(given: GivenLabel) -> str:
+    content = given.embedding.astype("<f4").tobytes()
+    if given.threshold is not None:
+        content += np.float64(given.threshold).tobytes()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _trimmed_embeddings(session: Session, encoded: TokenIds) -> Array:

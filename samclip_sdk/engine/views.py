@@ -57,11 +57,11 @@ class Views:
         return presence_in_tile(presence, tiles=len(self.tiles))
 
 
-def threshold_in_tile(threshold: float, *, tiles: int) -> float:
+def threshold_in_tile(threshold: float | Array, *, tiles: int) -> float | Array:
     """The presence, 0..1, that a label must have in one of n tiles to be in the image.
 
     Args:
-        threshold: 0..1, the threshold for the whole image.
+        threshold: 0..1, the threshold for the whole image; or [K], one for each label.
         tiles: n.
     """
     factor = math.sqrt(tiles)

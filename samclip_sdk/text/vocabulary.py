@@ -2,7 +2,8 @@
 
 A pack is a safetensors file: a JSON header, then raw little-endian numbers, which a few lines of
 any language read. `embeddings` are float32, or int8 in a quarter of the space: then the reader
-scales each row to unit length. The metadata have the labels and the model that made the embeddings.
+scales each row to unit length. The metadata have the labels, the model that made the embeddings,
+and `thresholds` if labels have their own: for each label the least presence, or null.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class PackMetadata(BaseModel):
     """The file's metadata. `model` and `revision` name the model that made the embeddings.
 
     They hold no bundle id, since the bundle of an app without a text encoder has another one.
-    `Vocabulary` checks that labels are texts: pydantic would keep a kilobyte for each fault.
+    `Vocabulary` checks labels and thresholds: pydantic would keep a kilobyte for each fault.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +48,7 @@ class PackMetadata(BaseModel):
     model: str
     revision: str
     labels: Json[tuple[Any, ...]] = Field(min_length=1)
+    thresholds: Json[tuple[Any, ...]] | None = None
 
 
 class Vocabulary:
@@ -60,10 +62,13 @@ class Vocabulary:
         model: the name of the model that made the embeddings.
         revision: the revision of that model's weights.
         labels: K of them.
+        thresholds: for each label, 0..1, the presence from which it is in an image; None for the
+            bundle's.
         matrix: their embeddings, float32 [K,E], unit length.
 
     Raises:
-        ValueError: labels and embeddings differ in number, or a row does not have unit length.
+        ValueError: labels and embeddings or thresholds differ in number, or a row does not have
+            unit length.
         TextError: a label is no text, or two are the same.
     """
 
@@ -75,6 +80,12 @@ class Vocabulary:
                 f"embeddings are {stored.dtype} {list(stored.shape)}, expected float32 or int8 "
                 f"[{len(self.labels)}, E]"
             )
+        own = metadata.thresholds
+        self.thresholds: tuple[float | None, ...] = (None,) * len(self.labels)
+        if own is not None:
+            self.thresholds = tuple(map(_threshold, own))
+        if len(self.thresholds) != len(self.labels):
+            raise ValueError(f"thresholds are {len(self.thresholds)} for {len(self.labels)} labels")
         rows = stored.astype(np.float32)
         self.matrix: NDArray[np.float32] = normalize(rows) if stored.dtype == np.int8 else rows
         wrong = find_wrong_length(self.matrix)
@@ -86,17 +97,26 @@ class Vocabulary:
         check_labels(self.labels)
 
 
+def _threshold(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"a threshold is {one_line(value)}; it must be from 0 to 1, or null")
+    return float(value)
+
+
 def encode_vocabulary(
     labels: Sequence[str],
     *,
     embeddings: NDArray[np.float32],
     manifest: ModelInfo,
+    thresholds: Sequence[float | None] = (),
     dtype: PackedAs = "float32",
 ) -> bytes:
     """The content of a pack with `embeddings` [K,E], unit length, one row for each label.
 
-    In int8, the largest number of each row is 127: the cosine with the float32 row stays above
-    0.999.
+    `thresholds` has one for each label, or none at all. In int8, the largest number of each row is
+    127: the cosine with the float32 row stays above 0.999.
     """
     rows = embeddings
     if dtype == "int8":
@@ -109,6 +129,8 @@ def encode_vocabulary(
         "revision": manifest.revision,
         "labels": json.dumps(list(labels), ensure_ascii=False),
     }
+    if any(each is not None for each in thresholds):
+        metadata["thresholds"] = json.dumps(list(thresholds))
     Vocabulary(PackMetadata.model_validate(metadata), stored)  # else it could not be read
     return _in_order(safetensors.numpy.save({_TENSOR: stored}, metadata=metadata))
 

@@ -103,7 +103,7 @@ def test_pycocotools_reads_the_masks_of_labels_back(folder: Path, tmp_path: Path
     assert info["labels"] == LABELS
     assert (info["model"], info["model_id"], info["revision"]) == ("fake", "fake", "1")
     assert (info["runtime"], info["precision"]) == ("fake", "fp32")
-    assert (info["threshold"], info["mask_threshold"]) == (0.5, 0)
+    assert (set(info["thresholds"]), info["mask_threshold"]) == ({0.5}, 0)
 
 
 @pytest.mark.usefixtures("sources")
@@ -148,7 +148,7 @@ def test_labels_of_a_file_and_options(folder: Path, tmp_path: Path) -> None:
     answer("annotate", folder, "--labels-file", labels, "-o", output, *given)
     info = coco(output)["info"]
     assert info["labels"] == ["dog", "fire engine", "cat"]
-    assert (info["threshold"], info["mask_threshold"]) == (0.25, -1.5)
+    assert (set(info["thresholds"]), info["mask_threshold"]) == ({0.25}, -1.5)
     assert info["refine"] is False
 
 

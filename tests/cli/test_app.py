@@ -23,6 +23,7 @@ from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.picture.masks import rle_to_mask
 from tests.command import answer, fails, run, table
 from tests.drawings import TINY_BUNDLE
+from tests.own_things import write_things
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "examples" / "images"
@@ -139,6 +140,18 @@ class TestAnswers:
         assert texts["names"] == ["a photo of a dog.", "cat"]
         assert f"{stored.shape[1]} numbers" in table("embed", GARDEN, *ONNX)
 
+    def test_learn_a_coco_file(self, tmp_path: Path) -> None:
+        own, pack = write_things(tmp_path), str(tmp_path / "own.safetensors")
+        asked = ("--coco", str(own), "--images", str(tmp_path), "-o", pack, *ONNX)
+        found = answer("learn", *asked)
+        (taught,) = found["report"]["labels"]
+        assert (found["labels"], taught["label"]) == (["item 17"], "item 17")
+        assert taught["before"]["found"] < taught["after"]["found"] == 1.0
+        printed = table("learn", "Item 17", "--vocabulary", pack, *asked)
+        assert "-> 100 %" in printed
+        assert f"{pack}: Item 17" in printed
+        assert "absent" not in table("text", str(tmp_path / "1.png"), "--vocabulary", pack, *ONNX)
+
     def test_learn(self, tmp_path: Path) -> None:
         pack, more = str(tmp_path / "temple.safetensors"), str(tmp_path / "more.safetensors")
         box = ("--positive", f"{TEMPLE}:60,30,370,400")
@@ -199,6 +212,7 @@ class TestErrors:
             ("learn cup --positive none.png:1,1", "none.png"),
             ("learn cup --positive x:1,1 -o none/x.safetensors", "none/x"),
             ("learn ' ' --positive x:1,1", "text 0"),
+            ("learn --coco none.json --images IMAGES", "none.json"),
             ("bench none.png", "none.png"),
             ("bench --label-count 2", "label_count is 2"),
             ("bench --seconds nan", "seconds is nan"),
@@ -231,6 +245,10 @@ class TestErrors:
             "learn cup --positive DOG:1,2,3",
             "learn cup --positive DOG:1,2 --negative 1,2",
             "learn cup --positive DOG:1,2 -o cup.npz",
+            "learn --positive DOG:1,2",
+            "learn --coco own.json",
+            "learn cup --images IMAGES --positive DOG:1,2",
+            "learn cup --coco own.json --images IMAGES --negative DOG:1,2",
             "embed",
             "embed DOG --text dog",
             "embed DOG -o vector.txt",

@@ -116,3 +116,30 @@ def test_a_taught_label_is_kept_in_a_pack(model: SamClip, tmp_path: Path) -> Non
     # In a pack without the text encoder, it is taught further.
     user.learn_label("pet", user.embed_region(picture(), **CAT))
     assert user.segment_text(picture(), "pet").presence[0] == pytest.approx(0.95, abs=1e-3)
+
+
+def test_a_label_keeps_its_own_threshold(model: SamClip, tmp_path: Path) -> None:
+    """In every verb, unless a call gives another, and in a pack."""
+    region, path = model.embed_region(picture(), **DOG), tmp_path / "pets.safetensors"
+    model.learn_label("pet", region, threshold=0.97)  # its presence is .95
+    by_default = model.label_thresholds("dog")[0]
+    assert model.label_thresholds(["dog", "pet"]) == (by_default, 0.97)
+    model.save_vocabulary(path, ["dog", "pet"])
+    user, _ = fake_client(tmp_path)
+    user.load_vocabulary(path)
+    for each in (model, user):
+        assert each.segment_text(picture(), ["dog", "pet"]).labels == ("dog",)
+        assert each.segment_text(picture(), ["dog", "pet"], tiles=(1, 2)).labels == ("dog",)
+        assert each.segment_text(picture(), ["dog", "pet"], threshold=0.9).labels == ("dog", "pet")
+        assert "pet" not in each.segment_instances(picture(), ["pet", "dog"]).labels
+        assert "pet" in each.segment_instances(picture(), ["pet", "dog"], threshold=0.9).labels
+        assert not next(each.stream([picture()], ["pet"])).labels
+        everything = each.segment_everything(
+            picture(), "pet", points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0
+        )
+        assert not any(everything.labels)
+    digest = model.label_digests("pet")
+    assert digest == user.label_digests("pet")
+    model.learn_label("pet", region)  # a new embedding has no old threshold
+    assert model.segment_text(picture(), "pet").labels == ("pet",)
+    assert model.label_digests("pet") != digest

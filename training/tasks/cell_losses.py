@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -55,6 +57,11 @@ class PresentNames(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(_PRESENCE_SCALE).log())
         self.bias = nn.Parameter(torch.tensor(_PRESENCE_BIAS))
+
+    def start(self, *, scale: float, bias: float) -> None:
+        """Begins with the logits scale * (cosine - bias)."""
+        self.scale.data.fill_(math.log(scale))
+        self.bias.data.fill_(-scale * bias)
 
     def forward(self, cosines: Tensor, targets: Tensor, absent: Tensor) -> Tensor:
         """Maps cosines [n,V], names of cells [n], -1 for none, and bool [n,V] to a scalar."""

@@ -61,7 +61,7 @@ class JointTask(Task):
     Args:
         student: a merged model with a `ClassifierHead` that tells of objects.
         dataset: of `JointBatches`.
-        classifier: what the backbone was.
+        classifier: what the backbone was; None if no class is to be kept.
         names: float32 [N,E], unit vectors of the names that batches number, and after them of
             others that a cell is to be told from.
         classes: int64 [1000], which of them each class of the classifier has.
@@ -81,7 +81,7 @@ class JointTask(Task):
         student: SamClipModel,
         dataset: Dataset[Any],
         *,
-        classifier: ImageNetClassifier,
+        classifier: ImageNetClassifier | None,
         names: Tensor,
         classes: Tensor,
         kin: Tensor,
@@ -193,23 +193,30 @@ class JointTask(Task):
         self, batch: dict[str, Tensor], patches: Tensor, pooled: Tensor
     ) -> dict[str, Tensor]:
         """Computes the losses of the names of pictures and of cells."""
+        assert self.classifier is not None
         told = self.classifier(batch["images"], batch["token_mask"])
+        with torch.autocast(pooled.device.type, enabled=False):  # bf16 has steps of .004
+            pictures = _LOGIT_SCALE * pooled @ self.names.T
+            return {
+                "classes": F.cross_entropy(pictures[:, self.classes], told),
+                "pictures": self.named_pictures(pictures, batch["present"], self.kin),
+                **self._cells(batch, patches),
+                "somewhere": self._somewhere(batch, patches),
+            }
+
+    def _cells(self, batch: dict[str, Tensor], patches: Tensor) -> dict[str, Tensor]:
+        """Computes the losses of the names of cells that masks cover, and of absent names."""
         known = batch["present"].shape[1]
         targets = cell_names(batch)
         picture, cell = draw_cells(batch, targets)
         taught = targets[picture, cell]
         absent = absent_names(batch, picture, cell, self.kin[:known, :known])
         named = taught >= 0
-        with torch.autocast(pooled.device.type, enabled=False):  # bf16 has steps of .004
-            pictures = _LOGIT_SCALE * pooled @ self.names.T
-            cosines = patches[picture, cell] @ self.names.T
-            return {
-                "classes": F.cross_entropy(pictures[:, self.classes], told),
-                "pictures": self.named_pictures(pictures, batch["present"], self.kin),
-                "cells": self.named_cells(_LOGIT_SCALE * cosines[named], taught[named], self.kin),
-                "presence": self.presence(cosines[:, :known], taught, absent),
-                "somewhere": self._somewhere(batch, patches),
-            }
+        cosines = patches[picture, cell] @ self.names.T
+        return {
+            "cells": self.named_cells(_LOGIT_SCALE * cosines[named], taught[named], self.kin),
+            "presence": self.presence(cosines[:, :known], taught, absent),
+        }
 
     def _somewhere(self, batch: dict[str, Tensor], patches: Tensor) -> Tensor:
         """Names that are there without a mask: what looks most like one is nearest to it."""

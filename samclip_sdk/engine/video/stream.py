@@ -205,18 +205,24 @@ class Stream:
         presence = presence_of(maps, frame=frame)
         seen: list[Detection] = []
         for label in np.flatnonzero(presence >= options.presence_threshold).tolist():
+            own_options = options.of_label(label)
             judge = judge_of_label(
-                engine, embedding, text=self._text, label_index=label, options=options, clock=clock
+                engine,
+                embedding,
+                text=self._text,
+                label_index=label,
+                options=own_options,
+                clock=clock,
             )
             scores = maps[label]
             fresh = label_objects(
-                engine, scores, embedding=embedding, judge=judge, options=options, clock=clock
+                engine, scores, embedding=embedding, judge=judge, options=own_options, clock=clock
             )
             with clock.step("prompts"):
                 own = self._tracks.of_label(label)
                 missed = _missed(small[own], self._small_of(fresh, frame=frame))
                 known = known_candidates(
-                    expected[own][missed], score_map=scores, frame=frame, options=options
+                    expected[own][missed], score_map=scores, frame=frame, options=own_options
                 )
             again = []
             if known is not None:

@@ -1,0 +1,26 @@
+"""Labels learnt from labelled pictures: reading them, fitting labels to them, and measuring.
+
+One label from a few regions is `samclip_sdk.text.learned_label`; here it is many labels, from the
+pictures of a COCO file. This room is below the client.
+"""
+
+from samclip_sdk.engine.learning.coco_file import LabelledPictures, read_coco
+from samclip_sdk.engine.learning.label_quality import (
+    COMPARED,
+    LabelQuality,
+    compare,
+    measure_labels,
+)
+from samclip_sdk.engine.learning.lesson import LearnedLabel, LearnReport, learn_pictures
+
+__all__ = [
+    "COMPARED",
+    "LabelQuality",
+    "LabelledPictures",
+    "LearnReport",
+    "LearnedLabel",
+    "compare",
+    "learn_pictures",
+    "measure_labels",
+    "read_coco",
+]

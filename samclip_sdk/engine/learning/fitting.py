@@ -1,0 +1,166 @@
+"""Fits a label and its threshold to pictures that show it and pictures that do not.
+
+Pure functions of numpy arrays. A threshold that is chosen on the very pictures that a label was
+learnt from is too high for others. So the pictures are dealt into folds, the label is learnt once
+without each fold, and a picture counts with its presence by the label that never saw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.errors import PromptError
+from samclip_sdk.text.learned_label import learn_embedding
+
+Array = NDArray[np.float32]
+
+FOLDS = 4
+"""The number of folds."""
+
+MOST = 8
+"""The number of negatives that a round adds at most: the worst ones. A mean of many is none."""
+
+FALSE_COST = 2.0
+"""How much worse a false picture is than a missed one."""
+
+_LEAST, _MOST = 0.02, 0.98  # of a threshold
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A label that fits its pictures.
+
+    Attributes:
+        embedding: [E], unit length.
+        threshold: 0..1, the presence from which it is in a picture.
+        negatives: the number of negatives that it was learnt from.
+        gain: how well it tells pictures that show it from others; see `fit_threshold`.
+    """
+
+    embedding: Array
+    threshold: float
+    negatives: int
+    gain: float
+
+
+@dataclass
+class Pupil:
+    """A label as it is being learnt: from all examples, and from those outside of each fold.
+
+    Attributes:
+        word: [E], its embedding before.
+        positives: the number of each picture that shows it -> the embedding of what it shows.
+        negatives: of each version of the label, the embeddings of what was taken for it.
+    """
+
+    word: Array
+    positives: dict[int, Array]
+    negatives: list[list[Array]] = field(default_factory=lambda: [[] for _ in range(FOLDS + 1)])
+
+    def versions(self, *, calibration: Calibration, score: float) -> Array:
+        """The label learnt without each fold, and at last from all examples: [FOLDS + 1,E]."""
+        versions = []
+        for fold, negatives in enumerate(self.negatives):
+            own = [each for number, each in self.positives.items() if number % FOLDS != fold]
+            versions.append(self._version(own, negatives, calibration=calibration, score=score))
+        return np.stack(versions)
+
+    def take(
+        self, presence: Array, regions: Array, *, shows: NDArray[np.bool_], calibration: Calibration
+    ) -> None:
+        """Adds the worst false alarms of each version to what it must not be.
+
+        Args:
+            presence: [N,V], of each version in each picture.
+            regions: [N,V,E], what was taken for it there.
+            shows: [N], the pictures that show the label.
+            calibration: of the scores.
+        """
+        numbers = np.arange(len(shows))
+        for fold, negatives in enumerate(self.negatives):
+            false = ~shows & (numbers % FOLDS != fold)
+            false &= presence[:, fold] >= calibration.presence_threshold
+            worst = np.argsort(-presence[:, fold] * false, kind="stable")[: min(MOST, false.sum())]
+            negatives += list(regions[worst, fold])
+
+    def _version(
+        self, own: list[Array], negatives: list[Array], *, calibration: Calibration, score: float
+    ) -> Array:
+        if not own:  # its only example is in the fold
+            return self.word
+        try:
+            return learn_embedding(
+                self.word,
+                positives=np.stack(own),
+                negatives=np.array(negatives, np.float32).reshape(-1, len(self.word)),
+                calibration=calibration,
+                score=score,
+            )
+        except PromptError:  # what is taken for it cannot be told from it
+            negatives.clear()
+            return self._version(own, negatives, calibration=calibration, score=score)
+
+
+def fit(
+    embedding: Array,
+    presence: Array,
+    *,
+    shows: NDArray[np.bool_],
+    negatives: int,
+    calibration: Calibration,
+) -> Fit:
+    """Fits the threshold of a label, by the version of it that never saw the picture.
+
+    Args:
+        embedding: [E], the label learnt from all examples.
+        presence: [N,FOLDS + 1], of each version in each picture.
+        shows: [N], the pictures that show the label.
+        negatives: the number of negatives that it was learnt from.
+        calibration: of the scores.
+    """
+    numbers = np.arange(len(shows))
+    unseen = presence[numbers, numbers % FOLDS]
+    threshold, gain = fit_threshold(
+        unseen[shows], unseen[~shows], default=calibration.presence_threshold
+    )
+    return Fit(embedding, threshold, negatives, gain)
+
+
+def fit_threshold(there: Array, absent: Array, *, default: float) -> tuple[float, float]:
+    """Chooses the presence that tells pictures with a label from those without it.
+
+    Args:
+        there: 0..1, [n], the presence in pictures that show the label.
+        absent: 0..1, [m], the presence in pictures that do not.
+        default: the threshold that is kept if none is better.
+
+    Returns:
+        The threshold, and its gain: the share of found pictures, less `FALSE_COST` times the share
+        of false ones. Of equally good thresholds it is the one nearest to the default, in the
+        middle between two pictures. Without pictures of both kinds, it is the default.
+    """
+    base = _logit([default])
+    if len(there) and len(absent):
+        known = np.unique(_logit([*there, *absent]))
+        options = np.concatenate([base, (known[1:] + known[:-1]) / 2])
+        options = np.clip(options, *_logit([_LEAST, _MOST]))
+    else:
+        options = base
+    gains = np.zeros(len(options))
+    for presence, worth in ((there, 1), (absent, -FALSE_COST)):
+        if len(presence):
+            gains += worth * (_logit(presence)[:, None] >= options).mean(axis=0)
+    best = np.flatnonzero(gains >= gains.max() - 1e-9)
+    nearest = best[np.abs(options[best] - base[0]).argmin()]
+    return float(1 / (1 + np.exp(-options[nearest]))), float(gains[nearest])
+
+
+def _logit(presence: Sequence[float] | Array) -> NDArray[np.float64]:
+    inside = np.clip(np.asarray(presence, dtype=np.float64), 1e-6, 1 - 1e-6)
+    logits: NDArray[np.float64] = np.log(inside / (1 - inside))
+    return logits

@@ -1,0 +1,167 @@
+"""How well labels are found in labelled pictures: found, false and mIoU of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.learning.coco_file import Labelled, LabelledPicture, LabelledPictures
+from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.segment import segment
+from samclip_sdk.engine.text_to_mask import segment_text
+from samclip_sdk.errors import StorageError, one_line
+from samclip_sdk.picture.image_prompts import image_prompts
+from samclip_sdk.picture.packed_masks import union
+from samclip_sdk.results.image_embedding import ImageEmbedding
+from samclip_sdk.system.progress import OnProgress
+from samclip_sdk.system.timing import Stopwatch
+
+
+@dataclass(frozen=True)
+class LabelQuality:
+    """How well a label is found in pictures.
+
+    Attributes:
+        pictures: the number of pictures that show the label.
+        others: the number of pictures that do not.
+        found: 0..1, the share of the former in which it is found; NaN without any.
+        false: 0..1, the share of the latter in which it is found; NaN without any.
+        miou: 0..1, the mean IoU of its mask with the true one where it is; a label that is not
+            found counts as 0. NaN without any.
+    """
+
+    pictures: int
+    others: int
+    found: float
+    false: float
+    miou: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields for JSON, with None for NaN."""
+        return {name: None if math.isnan(value) else value for name, value in vars(self).items()}
+
+
+COMPARED = ("label", "pictures", "others", "found", "false", "mIoU")
+
+
+def compare(
+    before: Mapping[str, LabelQuality], after: Mapping[str, LabelQuality]
+) -> list[tuple[str, ...]]:
+    """A row of text for each label, with the columns `COMPARED`."""
+    rows = []
+    for label, now in after.items():
+        then = before[label]
+        cells = [
+            f"{_shown(getattr(then, name))} -> {_shown(getattr(now, name))}"
+            for name in ("found", "false", "miou")
+        ]
+        rows.append((label, str(now.pictures), str(now.others), *cells))
+    return rows
+
+
+def _shown(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.0f} %"
+
+
+def measure_labels(
+    engine: Engine,
+    labelled: LabelledPictures,
+    *,
+    labels: Sequence[str],
+    message: str,
+    on_progress: OnProgress,
+) -> dict[str, LabelQuality]:
+    """Looks for labels in pictures, as `segment_text` does, and compares with the truth.
+
+    Args:
+        engine: runs the graphs.
+        labelled: the pictures.
+        labels: the labels to look for.
+        message: what the progress says.
+        on_progress: called after each picture.
+
+    Raises:
+        ImageError: a picture cannot be read.
+        StorageError: a picture has another size than its entry says.
+    """
+    options = TextToMaskOptions.of_text(
+        engine.manifest, threshold=None, mask_threshold=None, points_per_class=None, refine=True
+    )
+    options = replace(options, presence_threshold=engine.label_thresholds(labels))
+    ious: dict[str, list[float]] = {label: [] for label in labels}
+    seen: dict[str, list[bool]] = {label: [] for label in labels}
+    false: dict[str, list[bool]] = {label: [] for label in labels}
+    on_progress(message, 0, len(labelled.pictures))
+    for done, picture in enumerate(labelled.pictures, 1):
+        embedding = encode_labelled(engine, picture)
+        found = segment_text(engine, embedding, labels=labels, options=options, clock=Stopwatch())
+        masks = dict(zip(found.labels, found.masks, strict=True))
+        for label in labels:
+            if label in picture.objects:
+                truth = true_mask(engine, embedding, picture.objects[label])
+                seen[label].append(label in masks)
+                ious[label].append(_iou(masks[label], truth) if label in masks else 0.0)
+            else:
+                false[label].append(label in masks)
+        on_progress(message, done, len(labelled.pictures))
+    return {
+        label: LabelQuality(
+            pictures=len(seen[label]),
+            others=len(false[label]),
+            found=_mean(seen[label]),
+            false=_mean(false[label]),
+            miou=_mean(ious[label]),
+        )
+        for label in labels
+    }
+
+
+def encode_labelled(engine: Engine, picture: LabelledPicture) -> ImageEmbedding:
+    """Runs the backbone on a picture.
+
+    Raises:
+        ImageError: it cannot be read.
+        StorageError: it has another size than its entry says.
+    """
+    task = engine.manifest.tasks.segmentation
+    embedding = engine.encode(picture.path, task=task, clock=Stopwatch())
+    size = embedding.frame.height_px, embedding.frame.width_px
+    if size != picture.size:
+        raise StorageError(
+            f"{one_line(picture.path)} is {size[1]} x {size[0]} pixels upright, its entry says "
+            f"{picture.size[1]} x {picture.size[0]}"
+        )
+    return embedding
+
+
+def true_mask(engine: Engine, embedding: ImageEmbedding, own: Labelled) -> NDArray[np.bool_]:
+    """The mask [H,W] of all objects of a label; the mask decoder draws those with a box only."""
+    frame = embedding.frame
+    mask = np.zeros((frame.height_px, frame.width_px), dtype=bool)
+    union(own.masks).draw(mask)
+    if own.boxes:
+        drawn = segment(
+            engine,
+            embedding,
+            prompts=image_prompts(boxes=np.array(own.boxes)),
+            multimask_output=False,
+            mask_threshold=engine.manifest.masks.mask_threshold,
+            clock=Stopwatch(),
+        )
+        for each in drawn.masks:
+            mask |= each
+    return mask
+
+
+def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    return float(np.count_nonzero(first & second) / max(np.count_nonzero(first | second), 1))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan

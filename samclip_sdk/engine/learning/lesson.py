@@ -1,0 +1,258 @@
+"""Teaches labels by labelled pictures: examples, hard negatives, thresholds, and a report.
+
+The backbone sees each picture once; of a picture, its patches are kept. All the rest is a few
+products of matrices. Negatives are what the labels, as learnt so far, take for theirs in pictures
+that do not show them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.label_search import sigmoid
+from samclip_sdk.engine.learning.coco_file import LabelledPicture, LabelledPictures
+from samclip_sdk.engine.learning.fitting import FOLDS, Fit, Pupil, fit
+from samclip_sdk.engine.learning.label_quality import (
+    LabelQuality,
+    encode_labelled,
+    measure_labels,
+    true_mask,
+)
+from samclip_sdk.engine.regions import pool_over_mask
+from samclip_sdk.errors import PromptError
+from samclip_sdk.picture.frame import covered_cells
+from samclip_sdk.picture.masks import mask_to_model
+from samclip_sdk.system.progress import OnProgress
+from samclip_sdk.system.timing import Stopwatch
+from samclip_sdk.text.unit_length import normalize
+
+Array = NDArray[np.float32]
+
+ROUNDS = 3
+"""How often negatives are looked for."""
+
+
+@dataclass(frozen=True)
+class LearnedLabel:
+    """A label that was learnt.
+
+    Attributes:
+        label: its name.
+        examples: the number of pictures that it was learnt from.
+        negatives: the number of times that it learnt what it is not.
+        threshold: 0..1, the presence from which it counts as being in a picture.
+        before: how well it was found in the held-out pictures by its word.
+        after: the same, now.
+    """
+
+    label: str
+    examples: int
+    negatives: int
+    threshold: float
+    before: LabelQuality
+    after: LabelQuality
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields for JSON."""
+        qualities = {"before": self.before.to_dict(), "after": self.after.to_dict()}
+        return {**vars(self), **qualities}
+
+
+@dataclass(frozen=True)
+class LearnReport:
+    """What was learnt from labelled pictures, and how well.
+
+    Attributes:
+        labels: those that were learnt.
+        left_out: labels that no picture shows from which they could be learnt.
+        pictures: the number of pictures to learn from.
+        held_out: the number of held-out pictures.
+    """
+
+    labels: tuple[LearnedLabel, ...]
+    left_out: tuple[str, ...]
+    pictures: int
+    held_out: int
+
+    @property
+    def before(self) -> dict[str, LabelQuality]:
+        """How well each label was found by its word."""
+        return {each.label: each.before for each in self.labels}
+
+    @property
+    def after(self) -> dict[str, LabelQuality]:
+        """How well each label is found now."""
+        return {each.label: each.after for each in self.labels}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields for JSON."""
+        return {**vars(self), "labels": [each.to_dict() for each in self.labels]}
+
+
+@dataclass(frozen=True)
+class _Studied:
+    """A picture to learn from.
+
+    Attributes:
+        patches: float16 [n,E], those of the picture.
+        shown: label -> the embedding [E] of what shows it.
+        labels: those that the picture shows.
+    """
+
+    patches: NDArray[np.float16]
+    shown: dict[str, Array]
+    labels: frozenset[str]
+
+
+def learn_pictures(
+    engine: Engine,
+    labelled: LabelledPictures,
+    *,
+    held_out: float,
+    seed: int,
+    score: float,
+    on_progress: OnProgress,
+) -> LearnReport:
+    """Teaches the engine's texts the labels of pictures.
+
+    Args:
+        engine: runs the graphs.
+        labelled: the pictures.
+        held_out: 0..1, the share of pictures that are not learnt from, but measured.
+        seed: of the choice of held-out pictures.
+        score: as in `learn_embedding`.
+        on_progress: called after each picture of each step.
+
+    Raises:
+        PromptError: no picture shows any of the labels.
+        ImageError: a picture cannot be read.
+        StorageError: a picture has another size than its entry says.
+    """
+    lessons, kept = labelled.split(held_out=held_out, seed=seed)
+    labels = [label for label in labelled.labels if lessons.with_label(label)]
+    if not labels:
+        raise PromptError("no picture shows any of the labels: there is nothing to learn from")
+    words = engine.texts.embed_labels(labels, clock=Stopwatch(), warn=False)
+    before = measure_labels(
+        engine, kept, labels=labels, message="measuring before", on_progress=on_progress
+    )
+    studied = list(_study(engine, lessons, on_progress=on_progress))
+    learned: dict[str, Fit] = {}
+    for done, (label, word) in enumerate(zip(labels, words, strict=True)):
+        on_progress("learning", done, len(labels))
+        learned[label] = _learn(engine, studied, label=label, word=word, score=score)
+    engine.texts.learn(
+        labels,
+        np.stack([each.embedding for each in learned.values()]),
+        thresholds=[each.threshold for each in learned.values()],
+    )
+    after = measure_labels(
+        engine, kept, labels=labels, message="measuring after", on_progress=on_progress
+    )
+    return LearnReport(
+        labels=tuple(
+            LearnedLabel(
+                label,
+                lessons.with_label(label),
+                learned[label].negatives,
+                learned[label].threshold,
+                before[label],
+                after[label],
+            )
+            for label in labels
+        ),
+        left_out=tuple(each for each in labelled.labels if each not in labels),
+        pictures=len(lessons.pictures),
+        held_out=len(kept.pictures),
+    )
+
+
+def _study(
+    engine: Engine, lessons: LabelledPictures, *, on_progress: OnProgress
+) -> Iterator[_Studied]:
+    """Encodes pictures, and embeds what they show of each label."""
+    on_progress("looking at examples", 0, len(lessons.pictures))
+    for done, picture in enumerate(lessons.pictures, 1):
+        yield _study_one(engine, picture)
+        on_progress("looking at examples", done, len(lessons.pictures))
+
+
+def _study_one(engine: Engine, picture: LabelledPicture) -> _Studied:
+    embedding = encode_labelled(engine, picture)
+    patches = engine.patch_embeddings(embedding, clock=Stopwatch())
+    shown = {}
+    for label, own in picture.objects.items():
+        mask = true_mask(engine, embedding, own)
+        if mask.any():
+            model_mask = mask_to_model(mask, frame=embedding.frame)
+            shown[label] = pool_over_mask(patches, mask=model_mask)
+    side = math.isqrt(patches.shape[1])
+    rows, columns = covered_cells(embedding.frame, side=side)
+    inside = patches.reshape(side, side, -1)[:rows, :columns]
+    return _Studied(
+        inside.reshape(rows * columns, -1).astype(np.float16), shown, frozenset(picture.objects)
+    )
+
+
+def _learn(
+    engine: Engine, studied: Sequence[_Studied], *, label: str, word: Array, score: float
+) -> Fit:
+    """Learns a label: the best of its word, of its examples, and of these with negatives."""
+    calibration = engine.manifest.calibration
+    shows = np.array([label in each.labels for each in studied])
+    examples = {
+        number: each.shown[label] for number, each in enumerate(studied) if label in each.shown
+    }
+    if not examples:  # all masks are too small to cover anything
+        return Fit(word, calibration.presence_threshold, negatives=0, gain=0.0)
+    pupil = Pupil(word, examples)
+    asked = _ask(studied, np.stack([word] * (FOLDS + 1)), calibration=calibration)
+    fits = [fit(word, asked.presence, shows=shows, negatives=0, calibration=calibration)]
+    for _ in range(ROUNDS + 1):
+        versions = pupil.versions(calibration=calibration, score=score)
+        asked = _ask(studied, versions, calibration=calibration)
+        fits.append(
+            fit(
+                versions[-1],
+                asked.presence,
+                shows=shows,
+                negatives=len(pupil.negatives[-1]),
+                calibration=calibration,
+            )
+        )
+        pupil.take(asked.presence, asked.regions, shows=shows, calibration=calibration)
+    return max(reversed(fits), key=lambda each: each.gain)
+
+
+class _Asked(NamedTuple):
+    """How N pictures answer V versions of a label.
+
+    Attributes:
+        presence: float32 [N,V].
+        regions: float32 [N,V,E], the mean of the patches that are taken for the label; zeros if
+            none is.
+    """
+
+    presence: Array
+    regions: Array
+
+
+def _ask(studied: Sequence[_Studied], versions: Array, *, calibration: Calibration) -> _Asked:
+    """Looks for versions [V,E] of a label in pictures."""
+    scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
+    presence, regions = [], []
+    for each in studied:
+        patches = each.patches.astype(np.float32)
+        odds = sigmoid(scale * (patches @ versions.T - bias))
+        taken = (odds >= calibration.presence_threshold).astype(np.float32)
+        presence.append(odds.max(axis=0))
+        regions.append(normalize(taken.T @ patches))
+    return _Asked(np.stack(presence), np.stack(regions))

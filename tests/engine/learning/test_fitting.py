@@ -1,0 +1,65 @@
+"""Thresholds that tell pictures apart, and what a label is taught not to be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from samclip_sdk.bundle.manifest import UNCALIBRATED
+from samclip_sdk.engine.learning.fitting import FOLDS, MOST, Pupil, fit_threshold
+
+THERE = np.array([0.5, 0.6, 0.9], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("absent", "least", "most", "gain"),
+    [
+        ([0.1, 0.2], 0.2, 0.5, 1.0),
+        ([0.1, 0.7], 0.7, 0.9, 1 / 3),
+        ([0.55, 0.1, 0.1, 0.1], 0.55, 0.6, 2 / 3),
+        ([], 0.7, 0.7, 1 / 3),
+    ],
+)
+def test_the_threshold_parts_the_pictures(
+    absent: list[float], least: float, most: float, gain: float
+) -> None:
+    threshold, found = fit_threshold(THERE, np.array(absent, np.float32), default=0.7)
+    assert least - 1e-6 <= threshold <= most + 1e-6
+    assert found == pytest.approx(gain)
+
+
+def test_a_threshold_that_is_as_good_as_any_is_kept() -> None:
+    assert fit_threshold(THERE, np.array([0.1], np.float32), default=0.4)[0] == pytest.approx(0.4)
+
+
+def test_a_label_is_taught_by_the_worst_false_alarms_outside_of_the_fold() -> None:
+    pictures = 40
+    rng = np.random.default_rng(0)
+    vectors = np.linalg.qr(rng.standard_normal((pictures + 2, pictures + 2)))[0].astype(np.float32)
+    word, shown = vectors[0], vectors[1]
+    pupil = Pupil(word, {0: shown})
+    calibration = UNCALIBRATED.model_copy(update={"scale": 20.0, "bias": 0.5})
+    versions = pupil.versions(calibration=calibration, score=0.95)
+    assert versions[-1] @ shown > 0.6
+    np.testing.assert_array_equal(versions[0], word)  # without its only example
+    shows = np.arange(pictures) < 4
+    presence = np.repeat(np.linspace(1, 0, pictures, dtype=np.float32)[:, None], FOLDS + 1, axis=1)
+    regions = np.repeat(vectors[2:, None], FOLDS + 1, axis=1)
+    pupil.take(presence, regions, shows=shows, calibration=calibration)
+    assert [len(each) for each in pupil.negatives] == [MOST] * (FOLDS + 1)
+    np.testing.assert_array_equal(pupil.negatives[-1], vectors[6 : 6 + MOST])
+    outside = [number for number in range(4, pictures) if number % FOLDS != 1][:MOST]
+    np.testing.assert_array_equal(pupil.negatives[1], vectors[2:][outside])
+    taught = pupil.versions(calibration=calibration, score=0.95)[-1]
+    assert max(taught @ each for each in pupil.negatives[-1]) < 0.36
+    assert taught @ shown > 0.6
+
+
+def test_what_cannot_be_told_from_an_example_teaches_nothing() -> None:
+    word, shown = np.eye(2, 8, dtype=np.float32)
+    pupil = Pupil(word, {0: shown, 1: shown})
+    calibration = UNCALIBRATED.model_copy(update={"scale": 20.0, "bias": 0.5})
+    before = pupil.versions(calibration=calibration, score=0.95)
+    pupil.negatives[-1].append(shown)
+    after = pupil.versions(calibration=calibration, score=0.95)
+    np.testing.assert_array_equal(after[-1], before[-1])

@@ -1,0 +1,234 @@
+"""The stage that teaches a finished model one's own things, from a COCO file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.learning import (
+    COMPARED,
+    LabelledPictures,
+    LabelQuality,
+    compare,
+    measure_labels,
+    read_coco,
+)
+from samclip_sdk.engine.learning.label_quality import encode_labelled, true_mask
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
+from samclip_sdk.picture.masks import mask_to_box, mask_to_rle
+from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.runtimes.torch.session import Checkpoint
+from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.progress import OnProgress
+from samclip_sdk.text.known_words import KNOWN_COSINE
+from training.calibrate import CALIBRATION_NAME
+from training.data_config import JointPhotographs
+from training.errors import TrainingError
+from training.inputs import check_trained
+from training.real.coco_layout import INSTANCES_NAME, PICTURES_FOLDER, clean_name
+from training.real.joint_batches import JointBatches
+from training.real.photographs import Photographs
+from training.stage import Job, Stage, TrainedSettings
+from training.student_file import embed_names, student_provenance, write_student
+from training.tasks.finetune import FinetuneTask
+
+_NOUNS, _REPORT = "nouns.txt", "report.json"
+
+
+class FinetuneConfig(TrainedSettings):
+    """A short training of the heads on the pictures of a COCO file; the backbone stays.
+
+    Args:
+        task: `finetune`.
+        coco: the COCO file; every object of its categories is labelled in every picture.
+        images: the folder of its pictures.
+        checkpoint: the finished model, a folder.
+        held_out: share of each category's pictures that are not learnt from, but measured.
+        seed: of the choice of held-out pictures.
+        batch: pictures in a batch.
+        optimisation: how the loop steps.
+    """
+
+    one_process = True
+
+    task: Literal["finetune"]
+    coco: Path
+    images: Path
+    checkpoint: Path
+    held_out: float = Field(default=0.2, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+    batch: int = Field(default=4, gt=0)
+
+    @property
+    def pictures_in_batch(self) -> int:
+        """The number of pictures in a batch."""
+        return self.batch
+
+    def check(self, *, runs: Path) -> None:
+        """Looks for the checkpoint and the pictures; raises TrainingError if one is missing."""
+        check_trained(self.checkpoint)
+        if not any(each.objects for each in self._labelled().pictures):
+            raise TrainingError(f"{self.coco} labels no object: there is nothing to learn from")
+
+    def prepare(self, stage: Stage) -> Job:
+        """Builds the student and its data."""
+        labelled = self._labelled()
+        lessons, _ = labelled.split(held_out=self.held_out, seed=self.seed)
+        student = load_checkpoint(self.checkpoint)
+        engine = Engine(Checkpoint(self.checkpoint))
+        with tempfile.TemporaryDirectory() as root:
+            _write_set(engine, lessons, Path(root, "own"), on_progress=stage.tell)
+            settings = JointPhotographs(
+                source="photographs",
+                root=Path(root),
+                resolution=engine.manifest.tasks.segmentation.resolution,
+                late_resolution=engine.manifest.tasks.segmentation.resolution,
+                batch=self.batch,
+                prompts=4,
+                labels=2,
+            )
+            photographs = Photographs(settings, split="train")
+        dataset = JointBatches(photographs, settings, seed=self.optimisation.seed, augment=False)
+        nouns = [each for each in self._nouns() if each not in dataset.names]
+        names = embed_names(student, [*dataset.names, *nouns], folder=self.checkpoint)
+        task = FinetuneTask(
+            student,
+            dataset,
+            names=names,
+            kin=names @ names.T >= KNOWN_COSINE,
+            calibration=engine.manifest.calibration,
+        )
+        provenance = student_provenance(
+            self,
+            stage=stage.run.name,
+            nouns=None,
+            licences={},
+            starts_from=read_provenance(self.checkpoint),
+        )
+
+        def write() -> None:
+            write_student(student, stage.run, start=self.checkpoint, provenance=provenance)
+            self._write_beside(stage.run, dataset.names)
+
+        return Job(task, self.optimisation, write)
+
+    def run(self, stage: Stage) -> Path:
+        """Trains, then measures the held-out pictures by the old and the new weights."""
+        folder = super().run(stage)
+        labelled = self._labelled()
+        _, kept = labelled.split(held_out=self.held_out, seed=self.seed)
+        measured = [
+            measure_labels(
+                Engine(Checkpoint(each)),
+                kept,
+                labels=labelled.labels,
+                message=message,
+                on_progress=stage.tell,
+            )
+            for each, message in (
+                (self.checkpoint, "measuring before"),
+                (folder, "measuring after"),
+            )
+        ]
+        before, after = (
+            {label: quality.to_dict() for label, quality in each.items()} for each in measured
+        )
+        with atomic_file(folder / _REPORT) as file:
+            file.write(json.dumps({"before": before, "after": after}, indent=2).encode() + b"\n")
+        return folder
+
+    def told(self, folder: Path) -> str:
+        """The report: how well each category is found in held-out pictures, before and after."""
+        report = json.loads((folder / _REPORT).read_bytes())
+        rows = [COMPARED, *compare(_read(report["before"]), _read(report["after"]))]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = (
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            for row in rows
+        )
+        return "".join(f"{line.rstrip()}\n" for line in lines)
+
+    def _labelled(self) -> LabelledPictures:
+        return read_coco(self.coco, images=self.images)
+
+    def _nouns(self) -> list[str]:
+        path = self.checkpoint / _NOUNS
+        return path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
+
+    def _write_beside(self, run: Path, names: tuple[str, ...]) -> None:
+        """Writes the calibration, which still holds, and the nouns with those that are new."""
+        if (self.checkpoint / CALIBRATION_NAME).is_file():
+            shutil.copyfile(self.checkpoint / CALIBRATION_NAME, run / CALIBRATION_NAME)
+        nouns = [each for each in self._nouns() if each]
+        if nouns:
+            nouns += [name for name in names if name not in nouns]
+            with atomic_file(run / _NOUNS) as file:
+                file.write("".join(f"{noun}\n" for noun in nouns).encode())
+
+
+def _read(qualities: Mapping[str, Mapping[str, Any]]) -> dict[str, LabelQuality]:
+    return {
+        label: LabelQuality(
+            **{name: float("nan") if value is None else value for name, value in each.items()}
+        )
+        for label, each in qualities.items()
+    }
+
+
+def _write_set(
+    engine: Engine, lessons: LabelledPictures, folder: Path, *, on_progress: OnProgress
+) -> None:
+    """Writes pictures as a set of photographs; the mask decoder draws what has a box only."""
+    names = list(lessons.labels)
+    images, annotations = [], []
+    for number, picture in enumerate(lessons.pictures):
+        on_progress("reading the pictures", number, len(lessons.pictures))
+        images.append(
+            {
+                "id": number,
+                "file_name": str(picture.path.resolve()),
+                "height": picture.size[0],
+                "width": picture.size[1],
+                "split": "train",
+            }
+        )
+        for label, own in picture.objects.items():
+            masks = list(own.masks)
+            if own.boxes:
+                embedding = encode_labelled(engine, picture)
+                masks = [PackedMask.pack(true_mask(engine, embedding, own))]
+            for mask in masks:
+                whole = np.zeros(picture.size, dtype=bool)
+                mask.draw(whole)
+                x0, y0, x1, y1 = mask_to_box(whole).tolist()
+                annotations.append(
+                    {
+                        "id": len(annotations),
+                        "image_id": number,
+                        "category_id": names.index(label),
+                        "bbox": [x0, y0, x1 - x0, y1 - y0],
+                        "area": int(whole.sum()),
+                        "iscrowd": 0,
+                        "segmentation": mask_to_rle(whole),
+                        **({"semantic": True} if own.boxes else {}),
+                    }
+                )
+    categories = [{"id": place, "name": clean_name(name)} for place, name in enumerate(names)]
+    info = {"complete": True, "terms": "one's own", "open": True}
+    content = {
+        "info": info,
+        "images": images,
+        "categories": categories,
+        "annotations": annotations,
+    }
+    folder.mkdir()
+    (folder / PICTURES_FOLDER).mkdir()
+    (folder / INSTANCES_NAME).write_text(json.dumps(content), encoding="utf-8")

@@ -1,0 +1,90 @@
+"""The joint training of a finished model's heads alone, on features that are computed once."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.modeling.build import SamClipModel
+from training.tasks.joint import JointTask, judged_cells
+
+_WEIGHTS = {"cells": 1.0, "presence": 1.0, "kept": 10.0, "prompts": 0.5, "labels": 1.0}
+
+
+class FinetuneTask(JointTask):
+    """Teaches the CLIP head and the mask decoder some names more.
+
+    * `cells`, `presence`, `prompts` and `labels`: as in the joint training;
+    * `kept`: a cell that shows none of the names is embedded as before, so that no other word is
+      forgotten. The backbone and the scale of scores stay as they are, and so do thresholds.
+
+    Args:
+        student: a merged model with a `ClassifierHead`.
+        dataset: of `JointBatches` without augmentation: a picture is always the same.
+        names: float32 [N,E], as in `JointTask`.
+        kin: bool [N,N], as in `JointTask`.
+        calibration: of the student.
+    """
+
+    losses = ("finetune",)
+
+    def __init__(
+        self,
+        student: SamClipModel,
+        dataset: Dataset[Any],
+        *,
+        names: Tensor,
+        kin: Tensor,
+        calibration: Calibration,
+    ) -> None:
+        super().__init__(
+            student,
+            dataset,
+            classifier=None,
+            names=names,
+            classes=torch.zeros(0, dtype=torch.int64),
+            kin=kin,
+            labels_after=0,
+            validation=None,
+        )
+        self.before = copy.deepcopy(self._head()).requires_grad_(False)
+        self.presence.start(scale=calibration.scale, bias=calibration.bias)
+        self._seen: dict[bytes, tuple[Tensor, Tensor]] = {}
+
+    def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
+        """Computes the weighted sum of all losses; see `JointTask.forward`."""
+        tokens, embeddings = self._features(batch["images"])
+        patches, *_ = self._head()(tokens, batch["token_mask"])
+        losses = self._cells(batch, patches)
+        losses["kept"] = self._kept(batch, tokens, patches)
+        losses["prompts"] = self._prompts(batch, embeddings)
+        losses["labels"] = self._labels(batch, embeddings, patches)
+        self._told = {name: value.detach() for name, value in losses.items()}
+        return torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
+
+    def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The backbone's outputs for pictures, each computed once and kept in half precision."""
+        rows = []
+        for image in images:
+            key = hashlib.sha256(image.cpu().numpy().tobytes()).digest()
+            if key not in self._seen:
+                with torch.no_grad():
+                    tokens, embeddings = self.student.image_encoder(image[None])
+                self._seen[key] = tokens.half(), embeddings.half()
+            rows.append(self._seen[key])
+        tokens, embeddings = (torch.cat(each).float() for each in zip(*rows, strict=True))
+        return tokens, embeddings
+
+    def _kept(self, batch: dict[str, Tensor], tokens: Tensor, patches: Tensor) -> Tensor:
+        """How far cells without a name have moved: one minus the cosine."""
+        with torch.no_grad():
+            before, *_ = self.before(tokens, batch["token_mask"])
+        other = judged_cells(batch) & (batch["coverage"].flatten(2).sum(dim=1) == 0)
+        moved = 1 - (patches * before).sum(dim=2)
+        return (moved * other).sum() / other.sum().clamp(min=1)
