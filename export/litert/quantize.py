@@ -163,7 +163,7 @@ def _error(found: Sequence[Arrays], *, expected: Sequence[Arrays]) -> float:
     errors = []
     for name in expected[0]:
         lost = sum(
-            float(np.square(mine[name] - theirs[name], dtype=np.float64).sum())
+            float(np.square(np.subtract(mine[name], theirs[name]), dtype=np.float64).sum())
             for mine, theirs in zip(found, expected, strict=True)
         )
         power = sum(float(np.square(each[name], dtype=np.float64).sum()) for each in expected)
