@@ -17,6 +17,7 @@ from export.source import random_source
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.device.verify import verify_bundle
+from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.litert.interpreter import import_interpreter
 from tests.tiny_config import PYRAMID_STUDENT
@@ -31,7 +32,13 @@ PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.
 BOXES = [[5, 5, 60, 40], [10, 20, 90, 60], [30, 2, 70, 50]]
 
 # As samclip-mobile: a convolutional encoder, a classifier's head, and a BERT.
-CONFIG = PYRAMID_STUDENT
+CONFIG = PYRAMID_STUDENT.model_copy(
+    update={
+        "text_encoder": BertTextConfig(
+            width=32, num_heads=2, depth=1, mlp_dim=32, embedding_width=8, hidden_dim=32
+        )
+    }
+)
 
 
 @pytest.fixture(scope="module")
