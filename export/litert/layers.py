@@ -87,7 +87,7 @@ def _read(content: bytes) -> Any:
 
 def _code(model: Any, operator: Any) -> int:
     entry = model.operatorCodes[operator.opcodeIndex]
-    return max(entry.builtinCode, entry.deprecatedBuiltinCode)
+    return int(max(entry.builtinCode, entry.deprecatedBuiltinCode))
 
 
 def _module_path(tensor: str) -> str:
