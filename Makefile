@@ -4,8 +4,10 @@
 PYTHON ?= python3
 VENV := .venv
 DEMO_VENV := .venv-demo
+LITERT_VENV := .venv-litert
 DEV := $(VENV)/.installed-dev
 DEMO := $(DEMO_VENV)/.installed-demo
+LITERT := $(LITERT_VENV)/.installed-litert
 PACKAGE := $(shell find samclip_sdk -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 # Tests start many Pythons, which would compile the package again each time.
@@ -27,7 +29,7 @@ PYTHON_313 ?= $(call find_python,3.13)
 .DEFAULT_GOAL := install
 .PHONY: install help demo test test-lowest test-py313 check docs format bench clean
 .PHONY: test-slow test-slow-export test-slow-training test-slow-rest
-.PHONY: test-c test-kotlin test-swift test-web test-integrations
+.PHONY: test-c test-kotlin test-swift test-web test-integrations test-litert
 .PHONY: fuzz fuzz-parsers audit sbom licences
 .DELETE_ON_ERROR:
 
@@ -81,6 +83,10 @@ test-web: $(DEV)  ## the npm package, the page in Chromium, and React Native's p
 test-integrations: $(DEV)  ## the integrations into annotation tools, with the tools' own packages
 	examples/integrations/test
 
+# The converter needs other versions of packages than the development environment.
+test-litert: $(LITERT)  ## the export to LiteRT, in an environment of its own, .venv-litert
+	OMP_NUM_THREADS=1 $(LITERT_VENV)/bin/python -m pytest tests/export/litert
+
 CASES ?= 20000
 SEED ?= 0
 fuzz: $(DEV)  ## give the package what nobody should: CASES=20000 SEED=0, see tests/fuzz
@@ -120,7 +126,7 @@ bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs
 	$(VENV)/bin/python -m benchmarks speed
 
 clean:  ## remove the environments and what the tools left
-	rm -rf $(VENV) $(DEMO_VENV) .venv-lowest .venv-py313 .venv-integrations .venv-label-studio
+	rm -rf $(VENV) $(DEMO_VENV) $(LITERT_VENV) .venv-lowest .venv-py313 .venv-integrations .venv-label-studio
 	rm -rf demo_output site dist
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .test_cache
 
@@ -135,6 +141,13 @@ $(VENV)/bin/python:
 
 $(DEMO_VENV)/bin/python:
 	$(PYTHON) -m venv $(DEMO_VENV)
+
+$(LITERT_VENV)/bin/python:
+	$(PYTHON) -m venv $(LITERT_VENV)
+
+$(LITERT): pyproject.toml | $(LITERT_VENV)/bin/python
+	$(LITERT_VENV)/bin/python -m pip install --quiet --editable '.[export-litert,test]'
+	@touch $@
 
 $(DEV): pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'

@@ -19,10 +19,10 @@ from export.apps.writer import (
 )
 from export.bundle_files import Draft, store, stored_file
 from export.coreml.artifacts import CoreMLWriter, InterpretedSource
-from export.coreml.to_coreml import PackageMetadata
-from export.description import describe, write_descriptions
+from export.description import describe, package_metadata, write_descriptions
 from export.goldens import build_goldens
 from export.graphs import Arrays, Graph, build_graphs
+from export.litert.artifacts import LiteRTWriter
 from export.onnx_artifacts import OnnxWriter
 from export.options import ExportOptions, check_export, check_out, check_space
 from export.parity import BOUNDS
@@ -57,8 +57,6 @@ from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.text.vocabulary import encode_vocabulary
 
-AUTHOR = "the authors of samclip-sdk"
-
 _ANY_LABELS = ["sky", "meadow"]
 
 
@@ -91,9 +89,10 @@ def write_bundle(
     with atomic_folder(target) as folder, temporary_files_in(folder / ".temporary"):
         writer = _Writer(folder, source=source, options=options, on_progress=on_progress)
         manifest = writer.write()
-        for precision in options.onnx:
-            writer.steps.begin(f"running the goldens in {precision}")
-            verify_bundle(folder, precision=precision).raise_if_failed()
+        runs = [("onnx", each) for each in options.onnx]
+        for runtime, precision in runs + [("litert", each) for each in options.litert]:
+            writer.steps.begin(f"running the goldens on {runtime} in {precision}")
+            verify_bundle(folder, runtime=runtime, precision=precision).raise_if_failed()
         check_out(out)  # Again: the work takes minutes, and `out` may exist now.
         return manifest
 
@@ -171,15 +170,8 @@ class _Writer:
         onnx = OnnxWriter(
             draft, programs=programs, calibration=feeds, weights=options.weights
         ).write(self._graphs, precisions=options.onnx)
-        coreml = CoreMLWriter(
-            draft,
-            metadata=PackageMetadata(
-                model=self._info.name,
-                version=source.revision,
-                author=AUTHOR,
-                licence="; ".join(f"{each.part}: {each.spdx}" for each in source.licences),
-            ),
-        )
+        coreml = CoreMLWriter(draft, metadata=package_metadata(source))
+        litert = LiteRTWriter(draft, calibration=feeds)
         specs = {
             graph.name: GraphSpec(
                 inputs=graph.inputs,
@@ -188,6 +180,7 @@ class _Writer:
                 artifacts=(
                     *onnx.artifacts[graph.name],
                     *coreml.write(graph, precisions=options.coreml),
+                    *litert.write(graph, precisions=options.litert),
                 ),
             )
             for graph in self._graphs
@@ -197,7 +190,9 @@ class _Writer:
         return Manifest(
             **dict(self._info),
             graphs=specs,
-            text_to_mask=TextToMaskSpec(edition="one_prompt"),
+            text_to_mask=(
+                TextToMaskSpec(edition="one_prompt") if self._text_to_mask.name in specs else None
+            ),
             precision_plan=draft.plan,
             kept_in_float=onnx.kept_in_float,
             files=tuple(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from export.bundle_files import store
+from export.coreml.to_coreml import PackageMetadata
 from export.model_card import model_card
 from export.options import ExportOptions
 from export.source import Source
@@ -16,7 +17,9 @@ from samclip_sdk.bundle.manifest import MANIFEST_NAME, Manifest, ModelInfo
 from samclip_sdk.text.tokenizer import label_templates
 
 MODEL_CARD = "README.md"
+AUTHOR = "the authors of samclip-sdk"
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
+_OF_LITERT = ("litert-torch", "ai-edge-quantizer", "ai-edge-litert")
 
 
 def describe(source: Source, *, options: ExportOptions) -> ModelInfo:
@@ -33,6 +36,16 @@ def describe(source: Source, *, options: ExportOptions) -> ModelInfo:
     )
 
 
+def package_metadata(source: Source) -> PackageMetadata:
+    """Makes the metadata of Core ML packages."""
+    return PackageMetadata(
+        model=source.model.config.name,
+        version=source.revision,
+        author=AUTHOR,
+        licence="; ".join(f"{each.part}: {each.spdx}" for each in source.licences),
+    )
+
+
 def write_descriptions(folder: Path, *, manifest: Manifest, source: Source) -> Manifest:
     """Writes the model card, and the manifest, which also lists the card."""
     card = store(folder, MODEL_CARD, model_card(manifest, card=source.card).encode())
@@ -42,9 +55,10 @@ def write_descriptions(folder: Path, *, manifest: Manifest, source: Source) -> M
 
 
 def _provenance(options: ExportOptions) -> dict[str, Any]:
+    packages = (*_PACKAGES, *(_OF_LITERT if options.litert else ()))
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "opset": OPSET,
         "weights_stored_as": options.weights,
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "versions": {name: importlib.metadata.version(name) for name in packages},
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from export.converter import import_converter
 from export.tokenizer import check_vocabulary
 from samclip_sdk.bundle.graph_spec import Precision
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, Crop
@@ -20,6 +21,7 @@ WeightPrecision: TypeAlias = Literal["fp32", "fp16", "int8"]
 
 ONNX_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 COREML_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+LITERT_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 MAX_RESOLUTION = 4096
 """At this resolution there are 65,536 patches, and each attends to all others."""
@@ -39,6 +41,8 @@ class ExportOptions:
     Attributes:
         onnx: the precisions of its ONNX files, the preferred one first.
         coreml: the precisions of its Core ML packages, the preferred one first.
+        litert: the precisions of its LiteRT files, the preferred one first. fp16 is that of the
+            stored weights; a CPU computes in fp32.
         resolutions: the resolutions of image_encoder and clip_head in pixels; those of the two
             tasks are added.
         weights: the precision in which ONNX files store their weights, independent of the precision
@@ -52,20 +56,22 @@ class ExportOptions:
 
     onnx: tuple[Precision, ...] = ("fp32",)
     coreml: tuple[Precision, ...] = ()
+    litert: tuple[Precision, ...] = ()
     resolutions: tuple[int, ...] = ()
     weights: WeightPrecision = "fp32"
     classification_crop: Crop = "letterbox"
 
     def __post_init__(self) -> None:
-        if not self.onnx and not self.coreml:
-            raise ExportError("a bundle needs graphs: ask for some of ONNX or Core ML")
+        if not self.sets:
+            raise ExportError("a bundle needs graphs: ask for some of ONNX, Core ML or LiteRT")
         known_precisions(self.onnx, known=ONNX_PRECISIONS)
         known_precisions(self.coreml, known=COREML_PRECISIONS)
+        known_precisions(self.litert, known=LITERT_PRECISIONS)
 
     @property
     def sets(self) -> int:
         """The number of sets of artifacts."""
-        return len(self.onnx) + len(self.coreml)
+        return len(self.onnx) + len(self.coreml) + len(self.litert)
 
     @property
     def mixed(self) -> bool:
@@ -118,6 +124,8 @@ def check_export(config: ModelConfig, out: Path, *, options: ExportOptions) -> P
     check_vocabulary(config.text_encoder)
     if options.coreml:
         import_coremltools()
+    if options.litert:
+        import_converter()
     return check_out(out)
 
 
@@ -152,8 +160,9 @@ def check_space(folder: Path, *, parameters: int, options: ExportOptions) -> Non
         StorageError: the weights do not fit.
     """
     widths = [_BYTES[options.weights if each == "fp32" else each] for each in options.onnx]
-    # ONNX files of several precisions share weights; each Core ML package has its own.
-    width = max(widths, default=0) + sum(_BYTES[each] for each in options.coreml)
+    # ONNX files of several precisions share weights; all other artifacts have their own.
+    own = (*options.coreml, *options.litert)
+    width = max(widths, default=0) + sum(_BYTES[each] for each in own)
     above = next(each for each in folder.parents if each.is_dir())
     needed, free = parameters * width, shutil.disk_usage(above).free
     if free < needed:

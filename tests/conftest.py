@@ -124,7 +124,7 @@ def full_export(onnx_registry: None, tmp_path_factory: pytest.TempPathFactory) -
         folder.mkdir()
         told: list[tuple[str, int, int]] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("export.coreml.to_coreml.LABEL_BUCKETS", (4,))
+            patch.setattr("export.buckets.LABEL_BUCKETS", (4,))
             write_bundle(
                 random_source(ONE_RESOLUTION, seed=1),
                 folder / "bundle",

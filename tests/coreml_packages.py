@@ -14,14 +14,13 @@ from unittest import mock
 import numpy as np
 from torch import nn
 
+from export.buckets import bucket_axes, bucket_example
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import (
     PARTS,
     TENSORS,
     PackageMetadata,
     Weights,
-    bucket_axes,
-    bucket_example,
     to_coreml,
 )
 from export.graphs import Graph, build_graphs

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.bundle.open import DEFAULT_MODEL, embedded_bundles, open_bundle
 from samclip_sdk.device.goldens.graph_checks import graph_checks
 from samclip_sdk.device.verify import verify_bundle
@@ -15,6 +16,7 @@ from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.source import BundleSource
 from tests.drawings import TINY_BUNDLE
 from tests.processor import openvino_in_int8
+from tests.source_tree import ROOT
 
 MODELS = (DEFAULT_MODEL, TINY_BUNDLE)
 SETS = [("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8")]
@@ -52,3 +54,36 @@ def test_whole_tasks_in_int8(model: str | Path, runtime: str) -> None:
     report = verify_bundle(model, runtime=runtime, precision="int8")
     report.raise_if_failed()
     assert any("text_mask_iou" in check.name for check in report.checks)
+
+
+ASKED_BY = {
+    "boxes and points": ("image_encoder@512", "prompt_encoder", "mask_decoder"),
+    "fixed labels": ("image_encoder@512", "text_to_mask@512"),
+    "any words": ("image_encoder@512", "text_to_mask@512", "text_encoder"),
+}
+
+
+@pytest.mark.parametrize("asked_by", ASKED_BY)
+def test_the_page_tells_what_an_app_downloads(asked_by: str) -> None:
+    manifest = open_bundle(DEFAULT_MODEL).manifest
+    sizes = []
+    for _, precision in SETS:
+        graphs = [manifest.graphs[name] for name in ASKED_BY[asked_by]]
+        artifacts = [
+            *manifest.graphs["letterbox@512"].artifacts,
+            *(each for graph in graphs for each in graph.artifacts if each.precision == precision),
+        ]
+        files = {file.path: file for each in artifacts for file in (each, *each.weights)}
+        if "text_encoder" in ASKED_BY[asked_by]:
+            files |= {each.path: each for each in manifest.files if each.path == TOKENIZER_NAME}
+        sizes.append(sum(each.size_bytes for each in files.values()) / 1e6)
+    page = (ROOT / "docs" / "embed" / "index.md").read_text(encoding="utf-8")
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| {asked_by} |"))
+    assert row.endswith(f"| {' | '.join(f'{size:.1f}' for size in sizes)} |")
+
+
+def test_what_a_phones_gpu_can_compute_in_half_precision() -> None:
+    """It computes all of a graph in it: no number and no sum of squares may overflow."""
+    plan = open_bundle(DEFAULT_MODEL).manifest.precision_plan
+    overflowing = {name for name, pins in plan.items() for pin in pins if pin.reason == "overflow"}
+    assert overflowing == {"text_encoder"}

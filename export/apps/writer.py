@@ -132,7 +132,7 @@ class AppWriter:
             coreml: writes its Core ML packages.
 
         Returns:
-            The graphs by name, with their artifacts.
+            The graphs by name, with their artifacts; none for LiteRT, which runs the parts.
 
         Raises:
             VerificationError: a graph's outputs differ too much from its reference.
@@ -140,10 +140,11 @@ class AppWriter:
         specs = self._letterboxes() if self._options.onnx else {}
         joined = self._joined(graph, parts=parts) if self._options.onnx else []
         packages = coreml.write(graph, precisions=self._options.coreml)
-        whole = GraphSpec(
-            inputs=graph.inputs, outputs=graph.outputs, artifacts=(*joined, *packages)
-        )
-        return {**specs, graph.name: whole}
+        if joined or packages:
+            specs[graph.name] = GraphSpec(
+                inputs=graph.inputs, outputs=graph.outputs, artifacts=(*joined, *packages)
+            )
+        return specs
 
     def _letterboxes(self) -> dict[str, GraphSpec]:
         """Writes the letterbox graph of each task that uses the whole image."""

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import torch
 
+from export.buckets import bucket_axes, bucket_example
 from export.bundle_files import Draft, stored_file
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import (
     TARGET,
     PackageMetadata,
     Weights,
-    bucket_axes,
-    bucket_example,
     to_coreml,
 )
 from export.graphs import Graph

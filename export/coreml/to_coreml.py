@@ -4,20 +4,15 @@ The deployment target is iOS 17 and macOS 14. iOS 18 would add three features. F
 no use here, because the relative positions are added between its two products. Weights in blocks
 matter at 4 bits only. Packages could share their weights among several shapes.
 
-Shapes are fixed, because dynamic shapes do not run on the Neural Engine: K prompts or texts have
-several buckets with one package each, P points have one bucket. Padding is exact: the model masks
-out points with the label -2, and the rows of K do not depend on one another. `CoreMLSession` pads
-and trims.
+Shapes are fixed, because dynamic shapes do not run on the Neural Engine: a graph has a package for
+each of its `buckets`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,19 +25,13 @@ from torch.export import ExportedProgram
 from export.coreml.program import prepare_program
 from export.graphs import Graph
 from export.precision.mixed_precision import operation_of
+from export.quiet import quiet
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.runtimes.coreml.package import import_coremltools
 
 Weights = Literal["as_is", "int8", "palette6"]
 
 TARGET = "iOS17"
-BATCH_BUCKETS = (1, 8)
-"""Lengths of K, the axis of prompts or of texts."""
-LABEL_BUCKETS = (1, 4, 8)
-"""Lengths of K in `text_to_mask`, which makes a mask for each label."""
-POINTS_BUCKET = 16
-"""The length of P: 14 points and a box, or 15 points and SAM's padding token."""
-
 MIN_COMPRESSED = 10_000
 """Smaller weights stay uncompressed: they are a thousandth of the file. From this size on,
 coremltools uses the exact one-dimensional k-means, which is deterministic and needs no
@@ -108,29 +97,6 @@ class PackageMetadata:
     version: str
     author: str
     licence: str
-
-
-def bucket_axes(graph: Graph) -> list[dict[str, int]]:
-    """The lengths of the symbolic axes of each package that a graph needs, smallest first."""
-    names = {axis for spec in graph.inputs for axis in spec.shape if isinstance(axis, str)}
-    if not names:
-        return [{}]
-    buckets = LABEL_BUCKETS if graph.part == "text_to_mask" else BATCH_BUCKETS
-    return [
-        {name: POINTS_BUCKET if name == "num_points" else batch for name in sorted(names)}
-        for batch in buckets
-    ]
-
-
-def bucket_example(graph: Graph, *, axes: Mapping[str, int]) -> dict[str, Tensor]:
-    """Inputs of zeros to trace a bucket's program with; the image is a float tensor."""
-    return {
-        spec.name: torch.zeros(
-            [axes[axis] if isinstance(axis, str) else axis for axis in spec.shape],
-            dtype=torch.float32 if spec.dtype == "uint8" else getattr(torch, spec.dtype),
-        )
-        for spec in graph.inputs
-    }
 
 
 def to_coreml(
@@ -280,11 +246,3 @@ def _describe(
     ):
         for spec in specs:
             descriptions[spec.name] = TENSORS[spec.name]
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hides the progress bar of each coremltools pass, for which there is no option."""
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")  # numpy's and torch's, about coremltools' own code
-        yield

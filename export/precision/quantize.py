@@ -5,7 +5,6 @@ Layers with large errors stay in float, the worst first, until the caller accept
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from export.graphs import Arrays
 from export.precision.activation_ranges import collect_ranges, open_session
 from export.precision.quantized_layers import insert_pairs
+from export.precision.search import fewest_in_float
 from samclip_sdk.errors import VerificationError
 
 _MEASURED_FEEDS = 4  # enough to find the worst layers; the graph runs on all of them per layer
@@ -93,12 +93,11 @@ def quantize(
     some = feeds[:: -(-len(feeds) // _MEASURED_FEEDS)]
     errors = layer_errors(model, layers=names, ranges=ranges, feeds=some)
     worst_first = sorted(names, key=errors.__getitem__, reverse=True)
-    quantized, count = _fewest_in_float(
-        model,
+    quantized, count = fewest_in_float(
+        worst_first,
         graph=graph,
-        worst_first=worst_first,
-        ranges=ranges,
-        accept=accept,
+        build=lambda layers: insert_pairs(model, layers=layers, ranges=ranges),
+        refuse=lambda built: _refusal(built, accept=accept),
         refusal=refusal,
     )
     kept = tuple(KeptInFloat(name, error=errors[name]) for name in worst_first[:count])
@@ -134,39 +133,6 @@ def layer_errors(
                 lost += _power([a - b for a, b in zip(found, wanted, strict=True)])
             errors[layer] = float(np.sqrt(lost / np.maximum(power, 1e-30)).max())
     return errors
-
-
-def _fewest_in_float(
-    model: ir.Model,
-    *,
-    graph: str,
-    worst_first: Sequence[str],
-    ranges: Mapping[str, float],
-    accept: Accept,
-    refusal: str,
-) -> tuple[ir.Model, int]:
-    """Finds, by bisection, how many of the worst layers must stay in float.
-
-    `refusal` is the reason why the graph without any layer in float is refused.
-    """
-
-    def build(count: int) -> ir.Model:
-        return insert_pairs(model, layers=worst_first[count:], ranges=ranges)
-
-    def accepted(count: int) -> bool:
-        nonlocal refusal
-        reason = _refusal(build(count), accept=accept)
-        refusal = reason or refusal
-        return reason is None
-
-    counts = range(1, len(worst_first))
-    place = bisect.bisect_left(counts, True, key=accepted)
-    if place == len(counts):
-        raise VerificationError(
-            f"{graph} cannot be int8, not even with all but one of its layers in float: {refusal}; "
-            f"{worst_first[0]} costs most"
-        )
-    return build(counts[place]), counts[place]
 
 
 def _refusal(model: ir.Model, *, accept: Accept) -> str | None:

@@ -95,8 +95,9 @@ class BertBlock(nn.Module):
         return y
 
     def _attend(self, x: Tensor, bias: Tensor) -> Tensor:
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.unbind(0)
+        # One after the other: the GPUs of phones take no tensor of five axes.
+        parts = self.qkv(x).chunk(3, dim=-1)
+        q, k, v = (each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in parts)
         weights = ((q * self.scale) @ k.transpose(-2, -1) + bias).softmax(dim=-1)
         y: Tensor = self.out_proj((weights @ v).transpose(1, 2).flatten(2))
         return y

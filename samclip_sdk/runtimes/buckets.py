@@ -68,7 +68,7 @@ class Buckets:
         """
         return join(
             [
-                self._trimmed(call(part.bucket, self._padded(part)), axes=part.axes)
+                self._trimmed(call(part.bucket, self.pad(part)), axes=part.axes)
                 for part in self.calls(feed, axes=axes)
             ]
         )
@@ -97,6 +97,14 @@ class Buckets:
             if start == count:
                 return
 
+    def pad(self, part: BucketCall) -> dict[str, NDArray[np.generic]]:
+        """Pads a part of a feed to the lengths of its bucket."""
+        lengths = self._lengths[part.bucket]
+        return {
+            spec.name: _pad(part.feed[spec.name], spec=spec, lengths=lengths)
+            for spec in self._spec.inputs
+        }
+
     def _fitting(self, axes: Lengths) -> list[int]:
         """The buckets whose uncut axes are long enough, the smallest first."""
         uncut = {axis: length for axis, length in axes.items() if axis != self._cut_axis}
@@ -124,13 +132,6 @@ class Buckets:
             spec.name: feed[spec.name][start:stop]
             if spec.shape[0] == self._cut_axis
             else feed[spec.name]
-            for spec in self._spec.inputs
-        }
-
-    def _padded(self, part: BucketCall) -> dict[str, NDArray[np.generic]]:
-        lengths = self._lengths[part.bucket]
-        return {
-            spec.name: _pad(part.feed[spec.name], spec=spec, lengths=lengths)
             for spec in self._spec.inputs
         }
 

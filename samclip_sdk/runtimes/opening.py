@@ -53,6 +53,10 @@ def runtime_module(runtime: str) -> RuntimeModule:
             from samclip_sdk.runtimes.tensorrt import runtime as tensorrt
 
             return tensorrt
+        case "litert":
+            from samclip_sdk.runtimes.litert import runtime as litert
+
+            return litert
         case _:
             raise RuntimeMissingError(
                 f'this version of samclip-sdk does not run bundles on {runtime!r}; use "onnx": '

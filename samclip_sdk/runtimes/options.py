@@ -49,7 +49,8 @@ class RuntimeOptions:
             runtime, which takes the CPU if it can.
         providers: onnxruntime's execution providers, the preferred one first; the CPU if empty.
         compute_units: Core ML's compute units, one of `COMPUTE_UNITS`.
-        threads: the threads of onnxruntime or OpenVINO for a graph; their own choice if 0.
+        threads: the threads of onnxruntime, OpenVINO or LiteRT for a graph; if 0 their own choice,
+            and one for each core on LiteRT.
         keep_compiled: whether OpenVINO stores the compiled graph on the disk for the next load.
         on_progress: called with a message, the parts done and the number of parts of a long step:
             building a TensorRT engine, or trying the candidates of "auto".

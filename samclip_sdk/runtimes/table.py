@@ -101,6 +101,20 @@ _ALL = (
         builds=True,
     ),
     Runtime(
+        name="litert",
+        modules=("ai_edge_litert",),
+        packages=("ai-edge-litert",),
+        install='pip install "samclip-sdk[litert]"',
+        reads="litert",
+        precisions=_as_it_is("fp32", "fp16", "int8"),
+        options=("device", "threads"),
+        devices=r"cpu",
+        instead={
+            "device": "it runs on the CPU here; apps give the same .tflite files to a phone's GPU "
+            "or NPU by LiteRT's own CompiledModel"
+        },
+    ),
+    Runtime(
         name="torch",
         modules=("torch",),
         packages=("torch",),

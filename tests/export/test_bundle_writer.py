@@ -92,7 +92,7 @@ def test_each_step_is_told_before_it_begins(full_export: Path) -> None:
     assert [(done, of) for _, done, of in told] == [(done, total) for done in range(total)]
     messages = [message for message, _, _ in told]
     assert messages[0] == "running eager torch"
-    assert messages[-1] == "running the goldens in int8"
+    assert messages[-1] == "running the goldens on onnx in int8"
     assert messages.count("checking mask_decoder on Core ML in palette6") == 1
 
 

@@ -18,9 +18,10 @@ import torch
 from PIL import Image
 from torch.export import ExportedProgram
 
+from export.buckets import bucket_example
 from export.bundle_writer import write_bundle
 from export.coreml.mil_interpreter import MilInterpreter
-from export.coreml.to_coreml import bucket_example, to_coreml
+from export.coreml.to_coreml import to_coreml
 from export.external_weights import halve_weights
 from export.graphs import Graph, build_graphs
 from export.options import ExportOptions

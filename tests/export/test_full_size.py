@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from export.buckets import bucket_example
 from export.coreml.mil_interpreter import MilInterpreter
-from export.coreml.to_coreml import bucket_example, to_coreml
+from export.coreml.to_coreml import to_coreml
 from export.parity import BOUNDS
 from export.precision.mixed_precision import contract_operations, halve
 from export.precision.plan import NumericGate, plan_precision

@@ -50,6 +50,7 @@ from tests.refusals import refused
         ({"onnx": ("int4",)}, "int4"),
         ({"onnx": ("palette6",)}, "palette6"),
         ({"coreml": ("bf16",)}, "bf16"),
+        ({"litert": ("palette6",)}, "palette6"),
         ({"onnx": ("fp32", "fp16", "fp32")}, "fp32"),
         ({"onnx": ()}, "Core ML"),
     ],
@@ -79,6 +80,18 @@ def test_a_package_that_is_missing(
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     asked = ExportOptions(coreml=("fp16",))
     refused(lambda: check_export(tiny_config, tmp_path / "out", options=asked), RuntimeMissingError)
+
+
+def test_the_converter_to_litert_has_an_environment_of_its_own(
+    tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "litert_torch", None)
+    asked = ExportOptions(onnx=(), litert=("fp32",))
+    refused(
+        lambda: check_export(tiny_config, tmp_path / "out", options=asked),
+        RuntimeMissingError,
+        *("[export-litert]", "an environment of its own"),
+    )
 
 
 def take(place: Path, kind: str) -> None:

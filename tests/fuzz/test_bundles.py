@@ -20,12 +20,17 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
 from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.runtimes.opening import open_session
+from samclip_sdk.runtimes.session import run_graph
 from tests import example_bundle
+from tests.arithmetic_graph import SPEC, feed
 from tests.drawings import TINY_BUNDLE
 from tests.fuzz.cases import Damage, damage, damaged, edited, edits, fuzz
 from tests.fuzz.promises import World, holds, open_tiny
+from tests.litert_files import write_arithmetic
 
 WHOLE = (TINY_BUNDLE / MANIFEST_NAME).read_bytes()
 MANIFEST: dict[str, Any] = json.loads(WHOLE)
@@ -280,3 +285,16 @@ def test_sizes_of_members_that_are_lies(
 def test_damaged_zips(world: World, ways: Damage, compression: int) -> None:
     whole = zipped([(name, data, 0) for name, data in MEMBERS.items()], compression)
     unpack(world, damaged(whole, ways))
+
+
+@fuzz(2, ways=damage)
+def test_litert_files(world: World, ways: Damage) -> None:
+    """A file that is cut, or has other bytes, where the manifest's sha256 is of these."""
+    path = write_arithmetic(world.bundle.with_name("graph.tflite"))
+    path.write_bytes(damaged(path.read_bytes(), ways))
+
+    def run() -> object:
+        session = open_session("litert", files=[GraphFile(path)], spec=SPEC)
+        return run_graph(session, feed(3), graph="arithmetic")
+
+    world.judge(run)

@@ -13,7 +13,7 @@ from samclip_sdk.runtimes.options import (
     why_refused,
 )
 
-RUNTIMES = ("onnx", "openvino", "coreml", "tensorrt", "torch")
+RUNTIMES = ("onnx", "openvino", "coreml", "tensorrt", "litert", "torch")
 
 
 def test_any_whole_number_and_any_sequence_will_do() -> None:
@@ -25,15 +25,15 @@ def test_any_whole_number_and_any_sequence_will_do() -> None:
 @pytest.mark.parametrize(
     ("options", "takers"),
     [
-        ({"threads": 1}, {"onnx", "openvino"}),
+        ({"threads": 1}, {"onnx", "openvino", "litert"}),
         ({"providers": ["CPUExecutionProvider"]}, {"onnx"}),
         ({"compute_units": "cpu_only"}, {"coreml"}),
-        ({"device": "cpu"}, {"onnx", "openvino", "torch"}),
+        ({"device": "cpu"}, {"onnx", "openvino", "litert", "torch"}),
         ({"device": "cuda"}, {"onnx", "tensorrt", "torch"}),
         ({"device": "cuda:0"}, {"onnx", "tensorrt", "torch"}),
         ({"device": "cuda:1"}, {"onnx", "torch"}),
         ({"device": "mps"}, {"torch"}),
-        ({"device": "cpu", "threads": 2}, {"onnx", "openvino"}),
+        ({"device": "cpu", "threads": 2}, {"onnx", "openvino", "litert"}),
     ],
 )
 def test_who_takes_what(options: dict[str, Any], takers: set[str]) -> None:

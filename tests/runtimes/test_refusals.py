@@ -21,6 +21,7 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.runtimes.availability import check_runtime
 from samclip_sdk.runtimes.coreml.session import CoreMLSession
+from samclip_sdk.runtimes.litert.interpreter import import_interpreter
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.openvino.session import openvino_core
 from samclip_sdk.runtimes.options import MAX_THREADS, RuntimeOptions
@@ -33,6 +34,7 @@ from samclip_sdk.runtimes.tensorrt.session import TrtSession
 from samclip_sdk.runtimes.torch.session import Checkpoint
 from tests.drawings import TINY_BUNDLE
 from tests.example_bundle import CONFIG, contents, manifest, write_files
+from tests.litert_files import write_arithmetic
 from tests.refusals import refused
 from tests.runtimes.tensorrt.fake_tensorrt import (
     GPU,
@@ -41,7 +43,14 @@ from tests.runtimes.tensorrt.fake_tensorrt import (
     fake_session,
     no_reason,
 )
-from tests.runtimes.test_sessions import SPEC, arithmetic_packages, expected, feed, write_onnx
+from tests.runtimes.test_sessions import (
+    SPEC,
+    arithmetic_packages,
+    expected,
+    feed,
+    open_litert_file,
+    write_onnx,
+)
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 
@@ -73,7 +82,9 @@ def test_an_option_that_no_runtime_could_take(name: str, values: tuple[Any, ...]
         ("torch", {"threads": 2}, OptionError, "torch.set_num_threads"),
         ("onnx", {"device": "mps"}, OptionError, "device='mps'"),
         ("auto", {"threads": -1}, OptionError, "threads is -1"),
-        ("tpu", {}, RuntimeMissingError, "auto, onnx, openvino, coreml, tensorrt, torch"),
+        ("tpu", {}, RuntimeMissingError, "auto, onnx, openvino, coreml, tensorrt, litert, torch"),
+        ("litert", {"device": "gpu"}, OptionError, "CompiledModel"),
+        ("litert", {"device": "npu"}, OptionError, "CompiledModel"),
         ("onnx", {}, BundleError, "is a checkpoint"),
         ("auto", {"precision": "int8"}, BundleError, "int8"),
     ],
@@ -180,6 +191,40 @@ def test_a_file_without_its_weights(tmp_path: Path, load: Load) -> None:
     refused(lambda: load(path, bundle.manifest.graphs["prompt_encoder"]), BundleError, path.name)
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"width": 4}, "left"),
+        ({"count_name": "number"}, "number"),
+        ({"count_type": "uint8"}, "count is uint8"),
+        ({"signed": False}, "graph.tflite has no signature"),
+    ],
+)
+def test_a_litert_file_that_breaks_the_contract(
+    tmp_path: Path, change: dict[str, Any], named: str
+) -> None:
+    path = write_arithmetic(tmp_path / "graph.tflite", **change)
+    refused(lambda: open_litert_file(path), BundleError, named)
+
+
+@pytest.mark.parametrize("end", [0, 4, 8, 100, -1])
+def test_a_litert_file_that_is_cut(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], end: int
+) -> None:
+    path = write_arithmetic(tmp_path / "graph.tflite")
+    path.write_bytes(path.read_bytes()[:end])
+    refused(lambda: open_litert_file(path), BundleError, "graph.tflite")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("content", [None, b"not a graph", bytes(1000)])
+def test_a_foreign_file_in_the_place_of_litert_s(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "graph.tflite"
+    if content is not None:
+        path.write_bytes(content)
+    refused(lambda: open_litert_file(path), BundleError, "graph.tflite")
+
+
 @pytest.mark.parametrize("change", [{"name": "third"}, {"dtype": "int32"}, {"shape": (2, 3)}])
 def test_an_engine_that_breaks_the_contract(change: dict[str, Any]) -> None:
     left, right, count = SPEC.inputs
@@ -220,6 +265,7 @@ def test_a_checkpoint_that_cannot_be_loaded(folder: Path, tmp_path: Path) -> Non
     [
         (["onnxruntime"], lambda path: load_onnx(path, SPEC), "[onnx]"),
         (["openvino"], lambda path: load_openvino(path, SPEC), "[openvino]"),
+        (["ai_edge_litert.interpreter"], lambda path: open_litert_file(path), "[litert]"),
         (["coremltools"], lambda _: open_coreml(load=MilInterpreter.load), "[coreml]"),
         (["safetensors"], lambda path: Checkpoint(path.parent), "[torch]"),
         (["cuda.bindings.runtime", "cuda.cudart"], lambda _: import_cudart(), "[tensorrt]"),
@@ -237,6 +283,7 @@ def test_a_package_that_is_not_installed(
     path = write_onnx(folder / "graph.onnx")
     arithmetic_packages()
     openvino_core.cache_clear()
+    import_interpreter.cache_clear()
     for module in missing:
         monkeypatch.setitem(sys.modules, module, None)
     refused(lambda: call(path), RuntimeMissingError, named)

@@ -34,23 +34,12 @@ from samclip_sdk.runtimes.session import Arrays, Session
 from samclip_sdk.runtimes.tensor_checks import FileTensor, check_tensors
 from samclip_sdk.runtimes.tensorrt.session import open_trt_session
 from samclip_sdk.runtimes.torch.session import Checkpoint, TorchSession
+from tests.arithmetic_graph import SPEC, feed
 from tests.coreml_packages import convert_module
 from tests.example_bundle import CONFIG
+from tests.litert_files import write_arithmetic
 from tests.refusals import refused
 from tests.runtimes.tensorrt.fake_tensorrt import fake_session
-
-# A graph with every kind of axis and two outputs that could be mistaken for one another.
-SPEC = GraphSpec(
-    inputs=(
-        TensorSpec(name="left", dtype="float32", shape=("rows", 3)),
-        TensorSpec(name="right", dtype="float32", shape=("rows", 3)),
-        TensorSpec(name="count", dtype="int32", shape=(1,)),
-    ),
-    outputs=(
-        TensorSpec(name="difference", dtype="float32", shape=("rows", 3)),
-        TensorSpec(name="product", dtype="float32", shape=("rows", 3)),
-    ),
-)
 
 
 def expected(feed: Arrays) -> dict[str, np.ndarray[Any, Any]]:
@@ -117,6 +106,14 @@ def arithmetic_packages() -> list[GraphFile]:
     return convert_module(Arithmetic(), spec=SPEC, folder=folder)
 
 
+def open_litert_file(path: Path, *, spec: GraphSpec = SPEC) -> Session:
+    return open_session("litert", files=[GraphFile(path)], spec=spec)
+
+
+def open_litert(folder: Path) -> Session:
+    return open_litert_file(write_arithmetic(folder / "graph.tflite"))
+
+
 def open_fake(folder: Path) -> Session:
     return FakeSession(SPEC, answer=expected)
 
@@ -138,7 +135,7 @@ Opener = Callable[[Path], Session]
 @pytest.fixture(
     scope="module",
     params=[
-        *(open_onnx, open_openvino, open_torch, open_coreml, open_fake, open_trt),
+        *(open_onnx, open_openvino, open_torch, open_coreml, open_litert, open_fake, open_trt),
         pytest.param(open_on_gpu, marks=pytest.mark.gpu),
     ],
 )
@@ -152,15 +149,6 @@ def session(opener: Opener, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     opened = opener(tmp_path_factory.mktemp("session"))
     yield opened
     opened.close()
-
-
-def feed(rows: int = 2) -> dict[str, np.ndarray[Any, Any]]:
-    rng = np.random.default_rng(rows)
-    return {
-        "left": rng.normal(size=(rows, 3)).astype(np.float32),
-        "right": rng.normal(size=(rows, 3)).astype(np.float32),
-        "count": np.array([3], dtype=np.int32),
-    }
 
 
 def check(session: Session, given: Arrays, *, atol: float = 0.0) -> None:

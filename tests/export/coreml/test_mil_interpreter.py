@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.mil_operations import OPERATIONS
-from export.coreml.to_coreml import quiet
+from export.quiet import quiet
 from samclip_sdk.runtimes.coreml.package import import_coremltools
 from tests.coreml_packages import graphs, package
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from export.buckets import bucket_example
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import (
     TENSORS,
     Weights,
-    bucket_example,
     to_coreml,
 )
 from export.program import export_program

@@ -1,0 +1,171 @@
+"""Stores the weights of a LiteRT file in fp16, or computes as many layers in int8 as accepted.
+
+int8 is symmetric for weights, with a scale for each output channel; activations have one scale and
+zero point, from the smallest and the largest value that calibration saw. Layers with large errors
+stay in float, the worst first, with weights in fp16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from export.buckets import bucket_axes
+from export.converter import import_converter
+from export.graphs import Arrays, Graph
+from export.litert.layers import Layer, find_layers
+from export.litert.to_litert import signature_name
+from export.precision.search import fewest_in_float
+from export.quiet import quiet
+from samclip_sdk.runtimes.buckets import Buckets
+from samclip_sdk.runtimes.tensor_checks import check_feed
+
+Ranges = Mapping[str, Mapping[str, Any]]
+"""Tensor -> its smallest and its largest value."""
+Run = Callable[[bytes], "Sequence[Arrays]"]
+"""Runs a .tflite file on some feeds."""
+
+_TABLE = "EMBEDDING_LOOKUP"
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A graph in int8.
+
+    Attributes:
+        content: the .tflite file.
+        worst_first: the names of its layers, the one that costs most first; empty if none had to
+            stay in float.
+        in_float: the number of the worst that stay in float.
+    """
+
+    content: bytes
+    worst_first: tuple[str, ...]
+    in_float: int
+
+
+def store_half(content: bytes) -> bytes:
+    """Stores the weights of every layer and the table of tokens in fp16."""
+    return _write(content, layers=find_layers(content), in_int8=(), ranges=None)
+
+
+def quantize(
+    content: bytes,
+    *,
+    graph: Graph,
+    feeds: Sequence[Arrays],
+    refuse: Callable[[bytes], str | None],
+    run: Run,
+    worst_first: Sequence[str],
+) -> Quantized:
+    """Computes as many layers of a graph in int8 as the caller accepts.
+
+    Args:
+        content: the .tflite file in fp32.
+        graph: the graph that it was made from.
+        feeds: realistic calibration inputs.
+        refuse: returns the reason why a file is refused, or None.
+        run: runs a file on the feeds by which the layers are compared.
+        worst_first: the order in which layers stay in float, if it is known; empty if it is to be
+            measured.
+
+    Raises:
+        VerificationError: the graph is refused even if all but one of its layers stay in float.
+    """
+    layers = find_layers(content)
+    ranges = _collect_ranges(content, layers=layers, feeds=_bucket_feeds(graph, feeds))
+    every = [layer.name for layer in layers]
+
+    def build(names: Collection[str]) -> bytes:
+        return _write(content, layers=layers, in_int8=names, ranges=ranges)
+
+    whole = build(every)
+    refusal = refuse(whole)
+    if refusal is None:
+        return Quantized(whole, worst_first=(), in_float=0)
+    if not worst_first:
+        expected = run(content)
+        errors = {name: _error(run(build([name])), expected=expected) for name in every}
+        worst_first = sorted(every, key=errors.__getitem__, reverse=True)
+    built, count = fewest_in_float(
+        worst_first, graph=graph.name, build=build, refuse=refuse, refusal=refusal
+    )
+    return Quantized(built, worst_first=tuple(worst_first), in_float=count)
+
+
+def _write(
+    content: bytes, *, layers: Sequence[Layer], in_int8: Collection[str], ranges: Ranges | None
+) -> bytes:
+    """Writes a file with some layers in int8, and the weights of the others in fp16."""
+    recipe = _recipe()
+    half = import_converter("ai_edge_quantizer.algorithm_manager").AlgorithmName.FLOAT_CASTING
+    recipe.add_weight_only_config(".*", _TABLE, 16, algorithm_key=half)
+    for layer in layers:
+        for place in layer.places:
+            if layer.name in in_int8:
+                recipe.add_static_config(place.scope, place.operator, 8, 8)
+            else:
+                recipe.add_weight_only_config(place.scope, place.operator, 16, algorithm_key=half)
+    module = import_converter("ai_edge_quantizer.quantizer")
+    quantizer = module.Quantizer(memoryview(content), recipe.get_quantization_recipe())
+    given = dict(ranges) if in_int8 and ranges else None
+    with quiet():
+        return bytes(quantizer.quantize(given, enable_progress_report=False).quantized_model)
+
+
+def _collect_ranges(
+    content: bytes, *, layers: Sequence[Layer], feeds: Mapping[str, Sequence[Arrays]]
+) -> Ranges:
+    """Runs every signature on its feeds; a layer has the same ranges in all of them."""
+    recipe = _recipe()
+    for place in (place for layer in layers for place in layer.places):
+        recipe.add_static_config(place.scope, place.operator, 8, 8)
+    module = import_converter("ai_edge_quantizer.calibrator")
+    update = import_converter("ai_edge_quantizer.utils.qsv_utils").min_max_update
+    with quiet():
+        calibrator = module.Calibrator(memoryview(content), num_threads=1, qsv_update_func=update)
+        calibrator.calibrate(feeds, recipe)
+    ranges: dict[str, Any] = calibrator.get_model_qsvs()
+    for layer in layers:
+        places = layer.places
+        for names in ([each.input for each in places], [each.output for each in places]):
+            seen = [ranges[name] for name in names]
+            together = {
+                "min": np.minimum.reduce([each["min"] for each in seen]),
+                "max": np.maximum.reduce([each["max"] for each in seen]),
+            }
+            ranges.update({name: {**ranges[name], **together} for name in names})
+    return ranges
+
+
+def _bucket_feeds(graph: Graph, feeds: Sequence[Arrays]) -> dict[str, list[Arrays]]:
+    """Signature -> all feeds, cut and padded to its lengths."""
+    found: dict[str, list[Arrays]] = {}
+    for axes in bucket_axes(graph):
+        bucket = Buckets(graph.contract(), lengths=[axes], where=graph.name)
+        found[signature_name(axes)] = [
+            bucket.pad(part)
+            for feed in feeds
+            for part in bucket.calls(feed, axes=check_feed(feed, inputs=graph.inputs))
+        ]
+    return found
+
+
+def _recipe() -> Any:
+    return import_converter("ai_edge_quantizer.recipe_manager").RecipeManager()
+
+
+def _error(found: Sequence[Arrays], *, expected: Sequence[Arrays]) -> float:
+    """The root of the mean squared error, relative to the output's own; the largest of outputs."""
+    errors = []
+    for name in expected[0]:
+        lost = sum(
+            float(np.square(np.subtract(mine[name], theirs[name]), dtype=np.float64).sum())
+            for mine, theirs in zip(found, expected, strict=True)
+        )
+        power = sum(float(np.square(each[name], dtype=np.float64).sum()) for each in expected)
+        errors.append((lost / max(power, 1e-30)) ** 0.5)
+    return max(errors)

@@ -1,0 +1,54 @@
+"""Converts a graph to a LiteRT file, with a signature for each bucket and the contract's names.
+
+All signatures of a file share its weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from export.buckets import bucket_axes, bucket_example
+from export.converter import import_converter
+from export.graphs import Graph
+from export.quiet import quiet
+
+
+def signature_name(axes: Mapping[str, int]) -> str:
+    """The name of a bucket's signature: "main", or "num_points_16.num_prompts_8" for instance."""
+    return ".".join(f"{axis}_{length}" for axis, length in sorted(axes.items())) or "main"
+
+
+def to_litert(graph: Graph) -> bytes:
+    """Converts a graph in fp32.
+
+    Returns:
+        The content of a .tflite file.
+    """
+    converter = import_converter().Converter()
+    module = _ByName(graph).eval()
+    for axes in bucket_axes(graph):
+        example = bucket_example(graph, axes=axes)
+        typed = {
+            spec.name: example[spec.name].to(getattr(torch, spec.dtype)) for spec in graph.inputs
+        }
+        converter.add_signature(signature_name(axes), module, sample_kwargs=typed)
+    with quiet():
+        return bytes(converter.convert().model_content())
+
+
+class _ByName(nn.Module):
+    """A graph's module, with its inputs and outputs by name."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.part = graph.module
+        self._inputs = [spec.name for spec in graph.inputs]
+        self._outputs = [spec.name for spec in graph.outputs]
+
+    def forward(self, **feed: Tensor) -> dict[str, Tensor]:
+        answer = self.part(*(feed[name] for name in self._inputs))
+        results = answer if isinstance(answer, tuple) else (answer,)
+        return dict(zip(self._outputs, results, strict=True))

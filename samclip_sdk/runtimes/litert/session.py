@@ -1,0 +1,140 @@
+"""LiteRT files: fixed shapes in the file, any number of prompts for the caller."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.bundle.files import GraphFile
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.errors import BundleError, one_line
+from samclip_sdk.runtimes.buckets import Buckets, Lengths
+from samclip_sdk.runtimes.litert.interpreter import import_interpreter
+from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
+from samclip_sdk.runtimes.session import Arrays, run_failure
+from samclip_sdk.runtimes.tensor_checks import FileTensor, check_feed, check_outputs, check_tensors
+
+Details = Mapping[str, Mapping[str, Any]]
+"""Tensor name -> what LiteRT tells of the tensor."""
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """A signature of a file: a bucket of the graph.
+
+    Attributes:
+        run: LiteRT's runner; called with the inputs by name, it returns the outputs by name.
+        lengths: the length of each symbolic axis.
+    """
+
+    run: Any
+    lengths: Lengths
+
+
+class LiteRTSession:
+    """A .tflite file with a signature for each set of lengths of its graph's symbolic axes.
+
+    Each signature is a bucket, see `Buckets`; all of them share the file's weights. Calls of
+    several threads run one after another, because LiteRT requires it for an interpreter.
+
+    Args:
+        file: the file.
+        spec: the graph's contract, which every signature must keep.
+        options: the number of threads; one for each core if 0, for LiteRT's own choice is one.
+
+    Raises:
+        RuntimeMissingError: LiteRT is not installed.
+        BundleError: the file cannot be loaded, or a signature has other inputs or outputs.
+    """
+
+    def __init__(
+        self, file: GraphFile, *, spec: GraphSpec, options: RuntimeOptions = DEFAULT_OPTIONS
+    ) -> None:
+        self.inputs, self.outputs = spec.inputs, spec.outputs
+        self._signatures = _open(file, spec=spec, threads=options.threads or os.cpu_count() or 1)
+        self._buckets = Buckets(
+            spec,
+            lengths=[each.lengths for each in self._signatures],
+            where="this LiteRT file",
+        )
+        self._turn = threading.Lock()
+
+    def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
+        """Runs the graph; see `Session.run`.
+
+        Raises:
+            PromptError: an axis that is not cut is longer than in any signature, for instance with
+                too many points in a prompt.
+        """
+        axes = check_feed(feed, inputs=self.inputs)
+        with self._turn:
+            if not self._signatures:
+                raise ValueError("the session is closed")
+            results = self._buckets.run(feed, axes=axes, call=self._call)
+        return check_outputs(results, specs=self.outputs, axes=axes)
+
+    def close(self) -> None:
+        """Frees the graph."""
+        with self._turn:
+            self._signatures = []
+
+    def _call(self, number: int, feed: Arrays) -> Arrays:
+        own = {name: np.ascontiguousarray(array) for name, array in feed.items()}
+        try:
+            found: Arrays = self._signatures[number].run(**own)
+        except ValueError as error:  # of the file: the feed has been checked
+            raise run_failure("the LiteRT file", error) from error
+        return found
+
+
+def _open(file: GraphFile, *, spec: GraphSpec, threads: int) -> list[_Signature]:
+    """Loads a file and checks each of its signatures."""
+    module = import_interpreter()
+    try:
+        interpreter = module.Interpreter(model_path=str(file.path), num_threads=threads)
+        runners = [
+            interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()
+        ]
+        described = [(each.get_input_details(), each.get_output_details()) for each in runners]
+    except Exception as error:  # LiteRT's exceptions have no common base class
+        raise BundleError(f"LiteRT cannot load {file.path}: {one_line(error)}") from error
+    if not runners:
+        raise BundleError(f"{file.path.name} has no signature: it was made by another exporter")
+    return [
+        _Signature(runner, lengths=_check(inputs, outputs, spec=spec, where=file.path.name))
+        for runner, (inputs, outputs) in zip(runners, described, strict=True)
+    ]
+
+
+def _check(inputs: Details, outputs: Details, *, spec: GraphSpec, where: str) -> Lengths:
+    """Checks a signature against the contract; returns its lengths of the symbolic axes."""
+    lengths = {
+        axis: int(length)
+        for tensor in spec.inputs
+        if tensor.name in inputs
+        for axis, length in zip(tensor.shape, inputs[tensor.name]["shape"], strict=False)
+        if isinstance(axis, str)
+    }
+    for found, specs in ((inputs, spec.inputs), (outputs, spec.outputs)):
+        check_tensors(
+            (
+                FileTensor(name, np.dtype(each["dtype"]).name, tuple(map(int, each["shape"])))
+                for name, each in found.items()
+            ),
+            specs=[_fixed(tensor, lengths) for tensor in specs],
+            where=where,
+            stands_for={},
+        )
+    return lengths
+
+
+def _fixed(tensor: TensorSpec, lengths: Lengths) -> TensorSpec:
+    """A tensor of the contract with the lengths of a signature."""
+    shape = [lengths.get(axis, axis) if isinstance(axis, str) else axis for axis in tensor.shape]
+    return tensor.model_copy(update={"shape": tuple(shape)})

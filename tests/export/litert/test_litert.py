@@ -1,0 +1,124 @@
+"""LiteRT files of tiny models: they answer as eager torch does, in every precision and bucket.
+
+They need the converter, which has an environment of its own: `make test-litert`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from export.bundle_writer import write_bundle
+from export.litert.layers import find_layers, many_axes
+from export.options import ExportOptions
+from export.source import random_source
+from samclip_sdk import SamClip
+from samclip_sdk.bundle.open import Bundle, open_bundle
+from samclip_sdk.device.verify import verify_bundle
+from samclip_sdk.modeling.config import BertTextConfig
+from samclip_sdk.runtimes.artifact_sets import artifact_sets
+from samclip_sdk.runtimes.litert.interpreter import import_interpreter
+from tests.tiny_config import PYRAMID_STUDENT
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("litert_torch") is None,
+    reason="litert-torch is not installed: make test-litert",
+)
+
+PRECISIONS = ("fp32", "fp16", "int8")
+PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.uint8)
+BOXES = [[5, 5, 60, 40], [10, 20, 90, 60], [30, 2, 70, 50]]
+
+# As samclip-mobile: a convolutional encoder, a classifier's head, and a BERT.
+CONFIG = PYRAMID_STUDENT.model_copy(
+    update={
+        "text_encoder": BertTextConfig(
+            width=32, num_heads=2, depth=1, mlp_dim=32, embedding_width=8, hidden_dim=32
+        )
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def told() -> list[tuple[int, int]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory, told: list[tuple[int, int]]) -> Bundle:
+    """The export holds every graph to its bounds, and each set to its goldens."""
+    folder = tmp_path_factory.mktemp("litert") / "bundle"
+    write_bundle(
+        random_source(CONFIG, seed=1),
+        folder,
+        options=ExportOptions(onnx=(), litert=PRECISIONS),
+        on_progress=lambda _, done, total: told.append((done, total)),
+    )
+    return open_bundle(folder)
+
+
+def content(bundle: Bundle, graph: str, precision: str) -> bytes:
+    (file,) = bundle.graph_files(graph, runtime="litert", precision=precision)
+    return file.path.read_bytes()
+
+
+def test_a_bundle_of_litert_alone(bundle: Bundle, told: list[tuple[int, int]]) -> None:
+    assert artifact_sets(bundle) == tuple(("litert", each) for each in PRECISIONS)
+    assert {each.partition("@")[0] for each in bundle.manifest.graphs} == {
+        *("image_encoder", "clip_head", "text_encoder", "prompt_encoder", "mask_decoder")
+    }
+    assert [done for done, _ in told] == list(range(told[0][1]))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_verify_passes_and_loading_does_not_warn(bundle: Bundle, precision: str) -> None:
+    report = verify_bundle(bundle.root, runtime="litert", precision=precision)
+    assert [each.name for each in report.checks if not each.passed] == []
+    with SamClip.load("litert", model=bundle.root, precision=precision) as model:
+        found = model.segment_text(PICTURE, ["dog", "cat"], threshold=0.0)
+    assert len(found.masks) == 2
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_answer_does_not_depend_on_the_bucket(bundle: Bundle, precision: str) -> None:
+    """Alone a prompt runs in the bucket of one, with others in that of eight."""
+    with SamClip.load("litert", model=bundle.root, precision=precision) as model:
+        image = model.encode_image(PICTURE)
+        together = model.segment(image, boxes=BOXES * 4, multimask_output=False).low_res_masks
+        for place, logits in enumerate(together):
+            box = BOXES[place % len(BOXES)]
+            alone = model.segment(image, boxes=box, multimask_output=False).low_res_masks[0]
+            np.testing.assert_allclose(logits, alone, atol=1e-4 * np.abs(alone).max(), rtol=0)
+        texts = model.embed_text(["dog", "cat", "bus"])
+        np.testing.assert_allclose(texts[:1], model.embed_text(["dog"]), atol=1e-5)
+
+
+def test_signatures_share_their_weights(bundle: Bundle) -> None:
+    """Each product is in both signatures of the file, with one weight."""
+    found = find_layers(content(bundle, "mask_decoder", "fp32"))
+    assert len(found) > 10
+    assert {len(layer.places) for layer in found} == {2}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_no_tensor_has_more_axes_than_a_phones_gpu_takes(bundle: Bundle, precision: str) -> None:
+    for graph in bundle.manifest.graphs:
+        assert list(many_axes(content(bundle, graph, precision))) == []
+
+
+def types(data: bytes) -> set[str]:
+    interpreter = import_interpreter().Interpreter(model_content=data)
+    return {np.dtype(each["dtype"]).name for each in interpreter.get_tensor_details()}
+
+
+def test_what_is_stored_in_less(bundle: Bundle) -> None:
+    for graph in bundle.manifest.graphs:
+        single, half, int8 = (content(bundle, graph, each) for each in PRECISIONS)
+        if graph == "prompt_encoder":  # coordinates must be exact
+            assert single == half == int8
+            continue
+        assert "float16" in types(half) - types(single)
+        assert ("int8" in types(int8)) == (graph != "text_encoder")
+        assert len(int8) < len(single)
