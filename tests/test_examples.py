@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 IMAGES = Path(__file__).parents[1] / "examples" / "images"
+SAMPLE = Path(__file__).parents[1] / "samclip_sdk" / "serve" / "page" / "sample.jpg"
 
 
 def test_every_picture_has_labels_and_a_licence() -> None:
@@ -23,3 +24,10 @@ def test_every_picture_has_labels_and_a_licence() -> None:
     for row in labels.values():
         assert row["present"]
         assert not set(row["present"]) & set(row["absent"])
+
+
+def test_the_sample_of_the_servers_page_is_one_of_them_that_asks_for_no_name() -> None:
+    assert SAMPLE.read_bytes() == (IMAGES / "cup.jpg").read_bytes()
+    with (IMAGES / "LICENSES.csv").open(encoding="utf-8", newline="") as file:
+        licences = {row["file"]: row["licence"] for row in csv.DictReader(file)}
+    assert licences["cup.jpg"] == "CC0-1.0"

@@ -52,6 +52,7 @@ PAGE_FILES = {
     "/page.js": ("page.js", "text/javascript"),
     "/stage.js": ("stage.js", "text/javascript"),
     "/rle.js": ("rle.js", "text/javascript"),
+    "/sample.jpg": ("sample.jpg", "image/jpeg"),
 }
 API_PATH = "/docs"
 BODIES: dict[str, type[ImagesRequest]] = {

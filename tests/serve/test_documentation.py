@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import subprocess
+from typing import Any
 
 import httpx
 import pytest
@@ -22,17 +23,25 @@ PAGE = "docs/how-to/serve.md"
 def test_what_the_page_shows_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     asked = [block for block in blocks(PAGE) if block.reason == "needs a server"]
-    assert [block.language for block in asked] == ["bash", "python"]
+    assert [block.language for block in asked] == ["bash", "python", "python"]
+    printed: list[io.StringIO] = []
+    names: dict[str, Any] = {}
     with running() as server:
         for block in asked:
             code = block.code.replace("http://127.0.0.1:8080", server.url)
             if block.language == "python":
-                with contextlib.redirect_stdout(io.StringIO()) as printed:
-                    exec(compile(code, PAGE, "exec"), {})
-                assert '{"image_index":0,"' in printed.getvalue()
+                printed.append(io.StringIO())
+                with contextlib.redirect_stdout(printed[-1]):
+                    exec(compile(code, PAGE, "exec"), names)
             elif shutil.which("curl"):
                 done = subprocess.run(["bash", "-c", code], capture_output=True, check=True)
                 assert len(json.loads(done.stdout)["answers"][0]["presence"]) == 2
+        with pytest.raises(RuntimeError, match="upload it"):
+            names["Client"](server.url).ask("text", "0" * 64, labels=["dog"])
+    httpx_printed, client_printed = (each.getvalue() for each in printed)
+    assert '{"image_index":0,"' in httpx_printed
+    assert client_printed.startswith("dog 0.")
+    assert len(asked[-1].code.strip().splitlines()) <= 30
 
 
 def test_the_page_tells_the_limits_that_there_are(client: httpx.Client) -> None:

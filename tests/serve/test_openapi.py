@@ -54,7 +54,11 @@ def test_without_a_worker_it_says_that_it_is_not_ready() -> None:
 
 def test_the_page_is_made_of_its_own_files_alone(client: httpx.Client) -> None:
     assert {name for name, _ in PAGE_FILES.values()} == {path.name for path in PAGE.iterdir()}
-    assert sum(path.stat().st_size for path in PAGE.iterdir()) < 40_000
+    sizes = {path.suffix: 0 for path in PAGE.iterdir()}
+    for path in PAGE.iterdir():
+        sizes[path.suffix] += path.stat().st_size
+    assert sizes.pop(".jpg") < 80_000
+    assert sum(sizes.values()) < 40_000
     for path in PAGE_FILES:
         response = client.get(path)
         assert response.status_code == 200

@@ -4,7 +4,7 @@ import { Stage } from "./stage.js";
 
 /** @typedef {import("./stage.js").Asked} Asked */
 /** @typedef {import("./stage.js").Mask} Mask */
-/** @typedef {{ readonly presence: number, readonly mask: Mask | undefined }} Answer No mask: the label is absent. */
+/** @typedef {{ readonly presence: number, readonly mask: Mask | undefined }} Answer The presence of a label, or the score of an object. No mask: the label is absent. */
 /** @typedef {{ readonly mask: Mask, readonly score: number }} PromptMask */
 /**
  * The model behind the page.
@@ -46,6 +46,8 @@ export class Page {
   answers = new Map();
   /** @type {Set<string>} */
   hidden = new Set();
+  /** What the number of an answer is. */
+  measure = "presence";
   // An answer is shown only if no later question of its kind was asked.
   labelsTurn = 0;
   promptTurn = 0;
@@ -185,8 +187,11 @@ export class Page {
       ...labels.map((label, place) => {
         const row = document.createElement("li");
         row.style.setProperty("--colour", COLOURS[place % COLOURS.length]);
-        row.innerHTML = '<label><input type="checkbox"> </label><span class="bar" aria-hidden="true"></span><span class="said">…</span>';
+        row.innerHTML = '<label><input type="checkbox"> </label><span class="bar" aria-hidden="true"></span><span class="said">…</span><button type="button" disabled>PNG</button>';
         row.querySelector("label")?.append(label);
+        const png = /** @type {HTMLButtonElement} */ (row.querySelector("button"));
+        png.ariaLabel = `PNG of the mask of ${label}`;
+        png.onclick = () => void this.guard(() => this.savePng(label));
         const box = /** @type {HTMLInputElement} */ (row.querySelector("input"));
         box.checked = !this.hidden.has(label);
         box.onchange = () => {
@@ -209,11 +214,28 @@ export class Page {
       const { presence, mask } = answer;
       const said = /** @type {HTMLElement} */ (rows[place].querySelector(".said"));
       said.textContent = mask ? `${presence.toFixed(2)} · ${share(mask)}` : "absent";
-      said.ariaLabel = mask ? `presence ${presence.toFixed(2)}, ${share(mask)} of the picture` : null;
+      said.ariaLabel = mask ? `${this.measure} ${presence.toFixed(2)}, ${share(mask)} of the picture` : null;
+      /** @type {HTMLButtonElement} */ (rows[place].querySelector("button")).disabled = !mask;
       rows[place].classList.toggle("absent", !mask);
       rows[place].style.setProperty("--presence", `${100 * presence}%`);
       this.stage.setLayer(label, this.hidden.has(label) ? undefined : mask, COLOURS[place % COLOURS.length]);
     });
+  }
+
+  /**
+   * Downloads a mask in the picture's size: white on black.
+   *
+   * @param {string} label
+   */
+  async savePng(label) {
+    const mask = this.answers.get(label)?.mask;
+    if (!mask) return;
+    const canvas = new OffscreenCanvas(mask.width, mask.height);
+    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    const pixels = context.createImageData(mask.width, mask.height);
+    new Uint32Array(pixels.data.buffer).set(Uint32Array.from(mask.data, (inside) => (inside ? 0xffffffff : 0xff000000)));
+    context.putImageData(pixels, 0, 0);
+    save(await canvas.convertToBlob({ type: "image/png" }), `${label.replace(/[^\p{L}\p{N}]+/gu, "-")}.png`);
   }
 
   /**
@@ -238,6 +260,15 @@ export function say(text) {
 }
 
 /**
+ * Tells of what may be wrong, though the work went on.
+ *
+ * @param {string} text
+ */
+export function warn(text) {
+  element("problem").textContent = text;
+}
+
+/**
  * @param {string} name
  * @param {string} text
  */
@@ -253,11 +284,25 @@ export function setTiming(name, text) {
 }
 
 /**
+ * Downloads a file that the page made.
+ *
+ * @param {Blob} content
+ * @param {string} name
+ */
+export function save(content, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/**
  * @template Value
  * @param {string} name
  * @param {() => Promise<Value>} work
  */
-async function timed(name, work) {
+export async function timed(name, work) {
   const before = performance.now();
   const value = await work();
   setTiming(name, `${Math.round(performance.now() - before)} ms`);

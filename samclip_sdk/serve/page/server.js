@@ -1,7 +1,13 @@
 /** The page of `samclip serve`: a picture is sent once, and every question names it by its id. */
 
-import { Page } from "./page.js";
+import { Page, save, say, timed } from "./page.js";
 import { decode } from "./rle.js";
+
+/** @typedef {import("./page.js").Answer} Answer */
+/** @typedef {{ id: string }} Stored */
+
+/** The most objects that are drawn, the best ones. */
+const DRAWN = 50;
 
 /** @param {string} id */
 const input = (id) => /** @type {HTMLInputElement} */ (document.getElementById(id));
@@ -30,8 +36,83 @@ async function ask(verb, body) {
 
 /** @typedef {{ label: string, score: number, segmentation: { size: [number, number], counts: string } }} Annotation */
 
-/** @type {Page<{ id: string }>} */
-const page = new Page({
+/**
+ * The page with what a server finds besides labels: objects, and everything.
+ *
+ * @extends {Page<Stored>}
+ */
+class ServerPage extends Page {
+  /** What was last asked. */
+  asked = "text";
+
+  listen() {
+    super.listen();
+    const again = () => void this.guard(() => this.askLabels());
+    for (const choice of document.getElementsByName("asked")) choice.addEventListener("change", again);
+    input("sample").addEventListener("click", () => void this.guard(() => this.showSample()));
+    input("coco").addEventListener("click", () => void this.guard(() => this.saveCoco()));
+  }
+
+  async askLabels() {
+    const asked = /** @type {HTMLInputElement} */ (document.querySelector("[name=asked]:checked")).value;
+    input("coco").disabled = !this.encoded;
+    if (asked !== this.asked || asked !== "text") this.forget();
+    this.asked = asked;
+    this.measure = asked === "text" ? "presence" : "score";
+    await (asked === "text" ? super.askLabels() : this.askObjects());
+  }
+
+  async askObjects() {
+    const turn = ++this.labelsTurn;
+    this.listAnswers([]);
+    if (!this.encoded) return;
+    const image = await this.encoded;
+    say("Looking for objects…");
+    const { annotations } = await timed("Objects", () => ask(...this.question(image)));
+    if (turn !== this.labelsTurn) return;
+    /** @type {Map<string, number>} */
+    const counts = new Map();
+    const best = annotations.sort((/** @type {Annotation} */ a, /** @type {Annotation} */ b) => b.score - a.score);
+    for (const { label, score, segmentation } of best.slice(0, DRAWN)) {
+      const name = label || "thing";
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+      this.answers.set(`${name} ${counts.get(name)}`, { presence: score, mask: decode(segmentation) });
+    }
+    this.listAnswers([...this.answers.keys()]);
+    const rest = best.length > DRAWN ? `, the best ${DRAWN} are drawn` : "";
+    say(`${best.length} ${best.length === 1 ? "object" : "objects"} found${rest}`);
+  }
+
+  /**
+   * The verb and the request of what is asked now.
+   *
+   * @param {Stored} image
+   * @returns {[verb: string, body: object]}
+   */
+  question(image) {
+    if (this.asked === "everything") return ["everything", { images: [image] }];
+    return [this.asked, { images: [image], labels: this.typedLabels() }];
+  }
+
+  async showSample() {
+    const response = await fetch("sample.jpg");
+    await this.show(await response.blob(), "A cup on a saucer, with a spoon");
+  }
+
+  async saveCoco() {
+    if (!this.encoded) return;
+    const found = await ask(...this.question(await this.encoded));
+    save(new Blob([JSON.stringify(found)], { type: "application/json" }), "masks.json");
+  }
+
+  /** Removes all masks but that of points and a box. */
+  forget() {
+    for (const name of this.stage.layers.keys()) if (name) this.stage.setLayer(name, undefined, "");
+    this.answers = new Map();
+  }
+}
+
+const page = new ServerPage({
   labelsAtOnce: Infinity,
   cleanText: (text) => text.trim().toLowerCase(),
   ready: async () => {},

@@ -1,5 +1,5 @@
 import { cleanText, type ImageEmbedding, type Progress } from "samclip";
-import example from "../../../images/cup.jpg?url";
+import example from "../../../../samclip_sdk/serve/page/sample.jpg?url";
 import { Page, say, setTiming } from "../../../../samclip_sdk/serve/page/page.js";
 import "../../../../samclip_sdk/serve/page/style.css";
 import { takePicture } from "./camera";

@@ -2,6 +2,7 @@
 
 import type { OnProgress } from "samclip";
 import { loadInWorker, type SamClipInWorker } from "samclip/worker";
+import { warn } from "../../../../samclip_sdk/serve/page/page.js";
 import { THREADS } from "./threads";
 
 const BUNDLE = new URL("bundle/", document.baseURI).href;
@@ -20,6 +21,7 @@ export async function start(onProgress: OnProgress, webgpu = false): Promise<Run
     const model = await loadInWorker(worker, BUNDLE, {
       precision: "fp32",
       onProgress,
+      onWarning: warn,
       ...(webgpu ? { executionProviders: ["webgpu"] } : {}),
     });
     await model.loadLabels(PACK);

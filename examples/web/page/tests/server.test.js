@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import { bundle, here, images, launch, open } from "./site.js";
@@ -31,6 +32,9 @@ after(async () => {
   server.kill();
 });
 
+const said = (tab, pattern, timeout = 30_000) =>
+  tab.waitForFunction((text) => new RegExp(text).test(document.getElementById("status").textContent), pattern, { timeout });
+
 test("masks of words, a box and a point are drawn, and nothing is asked elsewhere", async () => {
   const { page: tab, errors, close } = await open(browser, url);
   const asked = new Set();
@@ -41,9 +45,7 @@ test("masks of words, a box and a point are drawn, and nothing is asked elsewher
   assert.match(errors.splice(0).join(), /401/);
   await tab.fill("#key", key);
   await tab.press("#key", "Tab");
-  const said = (pattern) =>
-    tab.waitForFunction((text) => new RegExp(text).test(document.getElementById("status").textContent), pattern);
-  await said("1 of 2 labels found: dog");
+  await said(tab, "1 of 2 labels found: dog");
   const shown = await tab.evaluate(() => {
     const { width, height } = document.getElementById("overlay");
     const copy = new OffscreenCanvas(width, height).getContext("2d");
@@ -56,10 +58,44 @@ test("masks of words, a box and a point are drawn, and nothing is asked elsewher
   await tab.mouse.down();
   await tab.mouse.move(x + width - 20, y + height - 10, { steps: 4 });
   await tab.mouse.up();
-  await said("Mask of 0 points and a box");
+  await said(tab, "Mask of 0 points and a box");
   await tab.mouse.click(x + width / 2, y + height / 2);
-  await said("Mask of 1 point and a box");
+  await said(tab, "Mask of 1 point and a box");
   await tab.getByRole("button", { name: "Remove points and box" }).click();
   assert.deepEqual([...asked].filter((origin) => origin !== url && origin !== "null"), []);
+  await close();
+});
+
+/** The content of a file that the page saves. */
+async function saved(tab, button) {
+  const [download] = await Promise.all([tab.waitForEvent("download"), button.click()]);
+  return { name: download.suggestedFilename(), content: readFileSync(await download.path()) };
+}
+
+test("objects and everything of the sample picture are drawn and saved", async () => {
+  const { page: tab, errors, close } = await open(browser, url);
+  await tab.getByRole("button", { name: "Sample picture" }).click();
+  await tab.waitForFunction(() => /no API key/.test(document.getElementById("problem").textContent));
+  errors.length = 0;
+  await tab.fill("#key", key);
+  await tab.press("#key", "Tab");
+  await said(tab, "2 of 3 labels found: cup, spoon");
+  await tab.getByLabel("each object").check();
+  await said(tab, "^\\d+ objects? found");
+  const names = await tab.locator("#answers label").allInnerTexts();
+  assert.ok(names.some((name) => name.trim() === "cup 1"), names.join());
+  const png = await saved(tab, tab.getByRole("button", { name: "PNG of the mask of cup 1" }));
+  assert.equal(png.name, "cup-1.png");
+  assert.deepEqual([16, 20].map((at) => png.content.readUInt32BE(at)), [600, 400]);
+  const coco = await saved(tab, tab.getByRole("button", { name: "COCO JSON" }));
+  const { images, categories, annotations } = JSON.parse(coco.content);
+  assert.deepEqual([coco.name, images[0].width, images[0].height], ["masks.json", 600, 400]);
+  assert.equal(annotations.length, names.length);
+  assert.ok(annotations.every(({ category_id }) => categories.some(({ id }) => id === category_id)));
+  await tab.getByLabel("everything").check();
+  await said(tab, "^\\d+ objects found", 120_000); // A thousand points are asked.
+  assert.ok((await tab.locator("#answers li").count()) > 1);
+  await tab.getByLabel("what each word means").check();
+  await said(tab, "2 of 3 labels found: cup, spoon");
   await close();
 });

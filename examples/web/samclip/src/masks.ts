@@ -30,22 +30,29 @@ export function toMask(logits: Float32Array, side: number, frame: Frame, thresho
     resize(logits, [side, side], side, [resolution, resolution], (row, y) => model.set(row, y * resolution));
   }
   const data = new Uint8Array(width * height);
-  let [left, top, right, bottom, area] = [width, height, 0, 0, 0];
   resize(model, extent, resolution, [height, width], (row, y) => {
-    for (let x = 0; x < width; x++) {
-      if (!(row[x] > threshold)) continue;
-      data[y * width + x] = 1;
+    for (let x = 0; x < width; x++) if (row[x] > threshold) data[y * width + x] = 1;
+  });
+  return maskOf(data, width, height);
+}
+
+/** The mask of a byte a pixel. */
+export function maskOf(data: Uint8Array, width: number, height: number): Mask {
+  let [left, top, right, bottom, area] = [width, height, 0, 0, 0];
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (!data[i]) continue;
       area += 1;
       if (x < left) left = x;
       if (x >= right) right = x + 1;
       if (y < top) top = y;
       bottom = y + 1;
     }
-  });
+  }
   return { data, width, height, area, box: area ? [left, top, right, bottom] : [0, 0, 0, 0] };
 }
 
-export function emptyMask({ width, height }: Frame): Mask {
+export function emptyMask({ width, height }: Pick<Mask, "width" | "height">): Mask {
   return { data: new Uint8Array(width * height), width, height, area: 0, box: [0, 0, 0, 0] };
 }
 

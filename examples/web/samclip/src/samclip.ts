@@ -5,6 +5,7 @@ import {
 } from "./errors.js";
 import { BundleFiles, sha256, type FileCache, type OnProgress, type Source } from "./files.js";
 import { artifactOf, parseManifest, precisionsOf, type Manifest, type Precision } from "./manifest.js";
+import { exclusive } from "./exclusive.js";
 import { emptyMask, toMask, type Frame, type Mask } from "./masks.js";
 import {
   toOrt, type ExecutionProvider, type Ort, type OrtSession, type Tensor, type TensorData,
@@ -13,6 +14,7 @@ import { toRgb, type Picture } from "./picture.js";
 import { promptTensors, readPrompts, type Prompts } from "./prompts.js";
 import { readLabels } from "./labels.js";
 import { checkLabels, checkTexts, cleanText, normalize, openTokenizer, type Tokenize } from "./text.js";
+import { dot, KnownWords, type NearWord } from "./words.js";
 
 export interface LoadOptions {
   /** onnxruntime-web or onnxruntime-node. */
@@ -24,6 +26,8 @@ export interface LoadOptions {
   /** Whether files are kept in the browser's cache, which is the default; or a cache. */
   readonly cache?: boolean | FileCache;
   readonly onProgress?: OnProgress;
+  /** Is told of labels that the model was not taught; `console.warn` if not given. */
+  readonly onWarning?: (message: string) => void;
 }
 
 /** A picture after the backbone. It is plain data: it may be posted, stored and used again. */
@@ -53,6 +57,8 @@ export interface SegmentTextOptions {
   /** The presence from which on a label is in the picture; the bundle's if not given. */
   readonly threshold?: number;
   readonly maskThreshold?: number;
+  /** No pixel has two labels: the likelier one keeps it. */
+  readonly exclusive?: boolean;
 }
 
 export interface TextMask {
@@ -74,6 +80,9 @@ export interface ClassScore {
 
 export type Verb = "encodeImage" | "segment" | "segmentText" | "classify" | "embedText";
 
+/** The pack of the words that the model was taught. */
+const NOUNS = "nouns.safetensors";
+
 /** These compute in integers, or with a table that WebGPU cannot read. */
 const NOT_ON_WEBGPU = /^(letterbox|text_encoder)/;
 
@@ -81,6 +90,7 @@ export class SamClip {
   private readonly sessions = new Map<string, Promise<OrtSession>>();
   private readonly labels = new Map<string, Float32Array>();
   private tokenizer: Promise<Tokenize> | undefined;
+  private nouns: Promise<KnownWords | undefined> | undefined;
   private turn: Promise<unknown> = Promise.resolve();
 
   private constructor(
@@ -91,11 +101,12 @@ export class SamClip {
     private readonly files: BundleFiles,
     private readonly ort: Ort,
     private readonly providers: readonly ExecutionProvider[] | undefined,
+    private readonly onWarning: (message: string) => void,
   ) {}
 
   /** Reads a bundle's manifest. Its other files come when they are first needed; see `prepare`. */
   static async load(source: Source, options: LoadOptions): Promise<SamClip> {
-    const { ort, executionProviders: providers } = options;
+    const { ort, executionProviders: providers, onWarning = console.warn } = options;
     const files = await BundleFiles.open(source, options);
     const content = await files.manifest();
     const manifest = parseManifest(content);
@@ -108,7 +119,7 @@ export class SamClip {
       throw new OptionError("int8 on WebGPU draws other masks (IoU .91): take fp32, or leave out webgpu");
     }
     const id = (await sha256(content)).slice(0, 16);
-    return new SamClip(manifest, id, precision, files, ort, providers);
+    return new SamClip(manifest, id, precision, files, ort, providers, onWarning);
   }
 
   /** Fetches and opens what some verbs need, so that their first call does not wait for it. */
@@ -192,7 +203,7 @@ export class SamClip {
         });
       });
     }
-    return found;
+    return options.exclusive ? exclusive(found) : found;
   }
 
   /** Tells how well each label describes the picture, in the order of the labels. */
@@ -226,17 +237,33 @@ export class SamClip {
   /** Embeds labels: the mean over the bundle's templates, brought to unit length; each once. */
   async embedLabels(labels: string | readonly string[]): Promise<Float32Array[]> {
     const rows: Float32Array[] = [];
-    for (const label of checkLabels(labels).map(cleanText)) {
-      let row = this.labels.get(label);
+    for (const label of checkLabels(labels)) {
+      let row = this.labels.get(cleanText(label));
       if (!row) {
-        const { templates } = this.manifest.text;
-        const found = await this.encodeTexts(templates.map((each) => each.replaceAll("{}", label)));
-        row = normalize(found[0].map((_, i) => found.reduce((sum, each) => sum + each[i], 0) / found.length));
-        this.labels.set(label, row);
+        row = await this.embedLabel(cleanText(label));
+        // An app that ships no nouns is not told.
+        const known = await this.knownWords().catch(() => undefined);
+        const warning = known?.warning(label, row);
+        if (warning) this.onWarning(warning);
       }
       rows.push(row);
     }
     return rows;
+  }
+
+  /** The nouns that pictures taught the model, in the order of the alphabet; none if its bundle does not tell. */
+  async words(): Promise<readonly string[]> {
+    return (await this.knownWords())?.words ?? [];
+  }
+
+  /** The taught words that the model takes a label for, the nearest first. */
+  async nearestWords(label: string, { count = 3 } = {}): Promise<NearWord[]> {
+    if (!(Number.isInteger(count) && count > 0)) {
+      throw new OptionError(`count is ${count}; it must be a whole number from 1 on`);
+    }
+    const [name] = checkLabels(label).map(cleanText);
+    const row = this.labels.get(name) ?? (await this.embedLabel(name));
+    return (await this.knownWords())?.nearest(row, count) ?? [];
   }
 
   /**
@@ -328,6 +355,25 @@ export class SamClip {
     return texts.map((_, k) => rows.data.slice(k * size, (k + 1) * size));
   }
 
+  private async embedLabel(label: string): Promise<Float32Array> {
+    const { templates } = this.manifest.text;
+    const found = await this.encodeTexts(templates.map((each) => each.replaceAll("{}", label)));
+    const row = normalize(found[0].map((_, i) => found.reduce((sum, each) => sum + each[i], 0) / found.length));
+    this.labels.set(label, row);
+    return row;
+  }
+
+  private knownWords(): Promise<KnownWords | undefined> {
+    const there = this.manifest.files.some(({ path }) => path === NOUNS);
+    this.nouns ??= (there ? this.read(NOUNS) : Promise.resolve(undefined)).then((content) => {
+      if (!content) return undefined;
+      const { labels, rows } = readLabels(content, NOUNS, this.manifest);
+      return new KnownWords(labels, rows);
+    });
+    this.nouns.catch(() => (this.nouns = undefined));
+    return this.nouns;
+  }
+
   private openTokenizer(): Promise<Tokenize> {
     this.tokenizer ??= this.read("tokenizer.json").then((content) =>
       openTokenizer(content, this.manifest.text.context_length),
@@ -407,8 +453,4 @@ function joined(rows: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(rows.length * rows[0].length);
   rows.forEach((row, k) => all.set(row, k * row.length));
   return all;
-}
-
-function dot(first: Float32Array, second: Float32Array): number {
-  return first.reduce((sum, value, i) => sum + value * second[i], 0);
 }

@@ -75,6 +75,9 @@ export function checkTexts(texts: string | readonly string[]): string[] {
 /** The labels; each names a class of its own. */
 export function checkLabels(labels: string | readonly string[]): string[] {
   const checked = checkTexts(labels);
+  for (const label of checked) {
+    if (label.includes(",")) throw new TextError(`the label "${label}" has a comma: give a label for each word`);
+  }
   const places = new Map<string, string>();
   for (const label of checked) {
     const cleaned = cleanText(label);

@@ -13,7 +13,7 @@ import { verify, type Check, type Part } from "./verify.js";
 
 const VERBS = [
   "prepare", "encodeImage", "segment", "segmentText", "classify", "embedText", "embedLabels",
-  "loadLabels", "close",
+  "loadLabels", "words", "nearestWords", "close",
 ] as const;
 type WorkerVerb = (typeof VERBS)[number];
 
@@ -36,6 +36,7 @@ interface Answer {
   readonly value?: unknown;
   readonly error?: { readonly name: string; readonly message: string };
   readonly progress?: Progress;
+  readonly warning?: string;
 }
 
 /** Answers a page's calls; `choose` tells which runtime the options need. */
@@ -49,7 +50,8 @@ export function serve(choose: (options: WorkerOptions) => Ort | Promise<Ort>): v
     if (verb !== "load") return (model as any)[verb](...args);
     const [source, options] = args as [Source, WorkerOptions];
     const onProgress = (progress: Progress) => port.postMessage({ id: 0, progress } satisfies Answer);
-    model = await SamClip.load(source, { ...options, ort: await choose(options), onProgress });
+    const onWarning = (warning: string) => port.postMessage({ id: 0, warning } satisfies Answer);
+    model = await SamClip.load(source, { ...options, ort: await choose(options), onProgress, onWarning });
     return { manifest: model.manifest, id: model.id, precision: model.precision };
   }
 
@@ -70,12 +72,13 @@ export function serve(choose: (options: WorkerOptions) => Ort | Promise<Ort>): v
 export async function loadInWorker(
   worker: Worker,
   source: Source,
-  { onProgress = () => {}, ...options }: WorkerOptions = {},
+  { onProgress = () => {}, onWarning = console.warn, ...options }: WorkerOptions = {},
 ): Promise<SamClipInWorker> {
   const waiting = new Map<number, { resolve(value: any): void; reject(error: Error): void }>();
   let last = 0;
-  worker.onmessage = ({ data: { id, value, error, progress } }: MessageEvent<Answer>) => {
+  worker.onmessage = ({ data: { id, value, error, progress, warning } }: MessageEvent<Answer>) => {
     if (progress) return onProgress(progress);
+    if (warning) return onWarning(warning);
     const call = waiting.get(id);
     waiting.delete(id);
     if (error) call?.reject(revive(error.name, error.message));

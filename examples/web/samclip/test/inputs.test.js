@@ -94,6 +94,7 @@ for (const [name, labels, pattern] of [
   ["an empty label", ["dog", " \t"], /text 1 is empty/],
   ["a label twice", ["dog", "dog"], /"dog" is there twice/],
   ["two spellings of one label", ["dog", " Dog"], /"dog" and " Dog" are the same/],
+  ["two labels in one", ["dog,cat"], /"dog,cat" has a comma: give a label for each word/],
   ["a number", [3], /text 0 is a number/],
   ["a NUL", ["a\0b"], /NUL/],
   ["half a surrogate pair", ["\ud800"], /surrogate/],
@@ -124,6 +125,9 @@ for (const [name, options, pattern] of [
 
 test("a presence threshold above 1", () =>
   assert.rejects(model.segmentText(embedding, "dog", { threshold: 2 }), fails("PromptError", /threshold is 2/)));
+
+test("a number of words that cannot be", () =>
+  assert.rejects(model.nearestWords("dog", { count: 0 }), fails("OptionError", /count is 0/)));
 
 test("an embedding of another bundle", () =>
   assert.rejects(

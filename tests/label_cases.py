@@ -1,0 +1,131 @@
+"""What packages in other languages must answer about labels, as this package answers it.
+
+    python -m tests.label_cases
+
+writes `examples/label_cases.json`, which the tests of the packages read.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samclip_sdk.engine.exclusive import settle
+from samclip_sdk.errors import UnknownWordWarning
+from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.text.known_words import KnownWords
+
+CASES = Path(__file__).resolve().parents[1] / "examples" / "label_cases.json"
+
+SIZE = (12, 16)
+"""Height and width of the pictures in which masks compete."""
+
+COMPETING = [
+    ("the likelier one of two that are the same", [(0.6, [2, 2, 12, 10]), (0.9, [3, 2, 12, 10])]),
+    ("the first one of equals", [(0.5, [0, 0, 8, 8]), (0.5, [2, 0, 10, 8])]),
+    ("an overlap", [(0.9, [0, 0, 8, 8]), (0.8, [6, 0, 16, 8])]),
+    ("a part of a likelier one", [(0.9, [0, 0, 10, 10]), (0.8, [2, 2, 6, 6])]),
+    ("a likelier part", [(0.7, [0, 0, 10, 10]), (0.8, [2, 2, 6, 6])]),
+    ("four fifths are covered", [(0.9, [0, 0, 8, 10]), (0.8, [0, 0, 10, 10])]),
+    ("less than four fifths are covered", [(0.9, [0, 0, 5, 2]), (0.8, [2, 0, 6, 2])]),
+    ("an IoU of a half", [(0.9, [0, 0, 4, 6]), (0.8, [0, 2, 4, 8])]),
+    ("covered by two", [(0.9, [0, 0, 4, 8]), (0.8, [4, 0, 8, 8]), (0.7, [1, 0, 7, 8])]),
+    (
+        "the same as one that was cut",
+        [(0.9, [0, 0, 16, 4]), (0.8, [0, 2, 9, 8]), (0.7, [0, 3, 9, 11])],
+    ),
+    ("no pixel", [(0.9, [0, 0, 4, 4]), (0.8, [2, 2, 2, 2])]),
+]
+
+WORDS = ("dog", "cat", "car", "cell phone")
+COSINES = [
+    ("zog", [0.5, 0.5, 0.3, 0.1]),
+    ("red car", [0.0, 0.1, 0.72, 0.3]),
+    ("cars", [0.0, 0.1, 0.94, 0.3]),
+    ("the bound", [0.1, 0.75, 0.2, 0.1]),
+    (" Cell  Phone", [0.4, 0.3, 0.2, 0.1]),
+]
+
+
+def answers() -> dict[str, Any]:
+    """The questions, each with this package's answer."""
+    rng = np.random.default_rng(0)
+    drawn = [
+        (f"drawn {place}", [(round(float(odds), 2), _drawn_box(rng)) for odds in rng.random(5)])
+        for place in range(6)
+    ]
+    return {
+        "exclusive": [_competing(name, masks) for name, masks in [*COMPETING, *drawn]],
+        "words": [_known(label, cosines) for label, cosines in COSINES],
+    }
+
+
+def _drawn_box(rng: np.random.Generator) -> list[int]:
+    top, bottom = sorted(rng.choice(SIZE[0] + 1, 2, replace=False).tolist())
+    left, right = sorted(rng.choice(SIZE[1] + 1, 2, replace=False).tolist())
+    return [left, top, right, bottom]
+
+
+def _competing(name: str, masks: list[tuple[float, list[int]]]) -> dict[str, Any]:
+    """`owners` has the number of the mask that keeps a pixel, or a dot."""
+    odds = np.array([each for each, _ in masks], np.float32)
+    kept = settle(
+        [_rectangle(box) for _, box in masks],
+        labels=range(len(masks)),
+        likelihoods=odds,
+        size=SIZE,
+    )
+    owners = np.full(SIZE, ".")
+    for each in kept:
+        pixels = np.zeros(SIZE, bool)
+        each.mask.draw(pixels)
+        owners[pixels] = str(each.place)
+    return {
+        "name": name,
+        "size": SIZE,
+        "presence": [each for each, _ in masks],
+        "boxes": [box for _, box in masks],
+        "kept": sorted(each.place for each in kept),
+        "owners": ["".join(row) for row in owners],
+    }
+
+
+def _rectangle(box: list[int]) -> PackedMask:
+    left, top, right, bottom = box
+    return PackedMask.pack(np.ones((bottom - top, right - left), bool), top=top, left=left)
+
+
+def _known(label: str, cosines: list[float]) -> dict[str, Any]:
+    """The words are axes, and the label has a further one, so that it has unit length."""
+    rest = np.sqrt(max(0.0, 1 - float(np.square(cosines).sum())))
+    embedding = np.array([*cosines, rest], np.float32)
+    rows = np.eye(len(WORDS) + 1, dtype=np.float32)[: len(WORDS)]
+    known = KnownWords(WORDS, rows)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UnknownWordWarning)
+        known.warn_if_unknown(label, embedding)
+    return {
+        "words": WORDS,
+        "embeddings": rows.tolist(),
+        "label": label,
+        "embedding": embedding.tolist(),
+        "nearest": known.nearest(embedding),
+        "warning": str(told[0].message) if told else None,
+    }
+
+
+def written() -> str:
+    """The content of the file: a line for each question."""
+    parts = []
+    for name, cases in answers().items():
+        lines = ",\n  ".join(json.dumps(case) for case in cases)
+        parts.append(f' "{name}": [\n  {lines}\n ]')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+if __name__ == "__main__":
+    CASES.write_text(written(), encoding="utf-8")
