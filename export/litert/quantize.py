@@ -160,7 +160,7 @@ def _recipe() -> Any:
 
 def _error(found: Sequence[Arrays], *, expected: Sequence[Arrays]) -> float:
     """The root of the mean squared error, relative to the output's own; the largest of outputs."""
-    errors = []
+    errors: list[float] = []
     for name in expected[0]:
         lost = sum(
             float(np.square(np.subtract(mine[name], theirs[name]), dtype=np.float64).sum())

@@ -175,12 +175,13 @@ class FinetuneConfig(TrainedSettings):
 
 
 def _read(qualities: Mapping[str, Mapping[str, Any]]) -> dict[str, LabelQuality]:
-    return {
-        label: LabelQuality(
-            **{name: float("nan") if value is None else value for name, value in each.items()}
-        )
-        for label, each in qualities.items()
-    }
+    def read(each: Mapping[str, Any]) -> LabelQuality:
+        told: dict[str, Any] = {
+            name: float("nan") if value is None else value for name, value in each.items()
+        }
+        return LabelQuality(**told)
+
+    return {label: read(each) for label, each in qualities.items()}
 
 
 def _write_set(
@@ -188,7 +189,8 @@ def _write_set(
 ) -> None:
     """Writes pictures as a set of photographs; the mask decoder draws what has a box only."""
     names = list(lessons.labels)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, picture in enumerate(lessons.pictures):
         on_progress("reading the pictures", number, len(lessons.pictures))
         images.append(

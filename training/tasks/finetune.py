@@ -87,4 +87,5 @@ class FinetuneTask(JointTask):
             before, *_ = self.before(tokens, batch["token_mask"])
         other = judged_cells(batch) & (batch["coverage"].flatten(2).sum(dim=1) == 0)
         moved = 1 - (patches * before).sum(dim=2)
-        return (moved * other).sum() / other.sum().clamp(min=1)
+        mean: Tensor = (moved * other).sum() / other.sum().clamp(min=1)
+        return mean

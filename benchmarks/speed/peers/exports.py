@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -67,8 +68,7 @@ def open_net(path: Path, *, runtime: str, threads: int = 0, arena: bool = True) 
     `arena` is onnxruntime's memory arena, which is on by default.
     """
     if runtime == "openvino":
-        import openvino
-
+        openvino = _import_openvino()
         config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
         model = openvino.Core().compile_model(path, "CPU", config)
         request = model.create_infer_request()
@@ -93,10 +93,16 @@ def precision_of(runtime: str) -> str:
     """What a runtime computes fp32 graphs in on this CPU, if nobody asks for a precision."""
     if runtime != "openvino":
         return "fp32"
+    hint = _import_openvino().Core().get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()
+    return {"f32": "fp32"}.get(hint, hint)
+
+
+def _import_openvino() -> Any:
+    """Imports OpenVINO without its telemetry; the SDK, which does this too, is not imported here."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
-    hint = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()
-    return {"f32": "fp32"}.get(hint, hint)
+    return openvino
 
 
 def check_runtime(runtime: str) -> None:

@@ -17,6 +17,7 @@ from samclip_sdk.engine.segment import segment
 from samclip_sdk.engine.text_to_mask import segment_text
 from samclip_sdk.errors import StorageError, one_line
 from samclip_sdk.picture.image_prompts import image_prompts
+from samclip_sdk.picture.masks import mask_ious
 from samclip_sdk.picture.packed_masks import union
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.system.progress import OnProgress
@@ -160,7 +161,7 @@ def true_mask(engine: Engine, embedding: ImageEmbedding, own: Labelled) -> NDArr
 
 
 def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    return float(np.count_nonzero(first & second) / max(np.count_nonzero(first | second), 1))
+    return float(mask_ious(first[None], second[None])[0, 0])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.engine import Engine
-from samclip_sdk.engine.label_search import sigmoid
 from samclip_sdk.engine.learning.coco_file import LabelledPicture, LabelledPictures
 from samclip_sdk.engine.learning.fitting import FOLDS, Fit, Pupil, fit
 from samclip_sdk.engine.learning.label_quality import (
@@ -30,6 +29,7 @@ from samclip_sdk.engine.regions import pool_over_mask
 from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import covered_cells
 from samclip_sdk.picture.masks import mask_to_model
+from samclip_sdk.picture.upscale import sigmoid
 from samclip_sdk.system.progress import OnProgress
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.unit_length import normalize

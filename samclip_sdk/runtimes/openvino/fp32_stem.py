@@ -10,6 +10,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+from samclip_sdk.system.packages import import_openvino
+
 _MARK = {"name": "precise", "version": "0"}
 _STORED = frozenset({"Const", "Parameter", "Result"})
 
@@ -26,14 +28,12 @@ def read_with_fp32_stem(core: Any, path: Path, *, until: str, folder: Path) -> A
     Raises:
         RuntimeError: OpenVINO cannot read the file.
     """
-    import openvino
-
     model = core.read_model(str(path))
     kept = {each.get_friendly_name() for each in _computes(model, until)}
     if not kept:
         return model
     graph, weights = folder / "graph.xml", folder / "graph.bin"
-    openvino.serialize(model, str(graph), str(weights))
+    import_openvino().serialize(model, str(graph), str(weights))
     tree = ET.parse(graph)
     for layer in tree.iterfind("./layers/layer"):
         if layer.get("name") in kept and layer.get("type") not in _STORED:
