@@ -98,7 +98,7 @@ def precision_of(runtime: str) -> str:
 
 
 def _import_openvino() -> Any:
-    """Imports OpenVINO without its telemetry; the SDK, which does this too, is not imported here."""
+    """Imports OpenVINO without its telemetry, as the SDK does."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
