@@ -44,7 +44,8 @@ INPUTS = {
     "fuzz": ("samclip_sdk", "tests/fuzz", "tests/serve", "tests/bundles", ":(glob)tests/*.py"),
     "test-slow-export": (
         *("export", "training", *SDK, "tests/export", "tests/modeling", "tests/parity"),
-        *("tests/bundles", "tests/docs/pages.py", ":(glob)tests/*.py"),
+        *("tests/bundles", "tests/docs/pages.py", "tests/runtimes/tensorrt/fake_tensorrt.py"),
+        ":(glob)tests/*.py",
     ),
     "test-slow-training": (
         *("training", "export", *SDK, "tests/training", "tests/parity/reference.py"),
