@@ -27,7 +27,7 @@ from export.onnx_artifacts import OnnxWriter
 from export.options import ExportOptions, check_export, check_out, check_space
 from export.parity import BOUNDS
 from export.pictures import calibration_pictures, held_out_pictures
-from export.precision.bf16_stem import find_bf16_stem
+from export.precision.bf16_stem import find_bf16_stems
 from export.precision.plan import NumericGate, plan_precision
 from export.probes import PICTURES, Probe, probe_graphs
 from export.source import Source
@@ -166,7 +166,10 @@ class _Writer:
             random_weights=source.random_weights,
             steps=self.steps,
         )
-        stems = self._bf16_stems(programs, feeds=feeds)
+        stems: dict[str, str | None] = {}
+        if options.onnx and not source.random_weights:
+            self.steps.begin("finding what bf16 is too coarse for")
+            stems = find_bf16_stems(self._graphs, programs=programs, feeds=feeds)
         onnx = OnnxWriter(
             draft, programs=programs, calibration=feeds, weights=options.weights
         ).write(self._graphs, precisions=options.onnx)
@@ -208,16 +211,6 @@ class _Writer:
             self.steps.begin(f"tracing {graph.name}")
             programs[graph.name] = graph.trace()
         return programs
-
-    def _bf16_stems(
-        self, programs: Mapping[str, ExportedProgram], *, feeds: Mapping[str, Sequence[Arrays]]
-    ) -> dict[str, str | None]:
-        """Image encoder -> the value up to which bf16 is too coarse; empty for random weights."""
-        if self._source.random_weights or not self._options.onnx:
-            return {}
-        self.steps.begin("finding what bf16 is too coarse for")
-        encoders = [graph.name for graph in self._graphs if graph.part == "image_encoder"]
-        return {name: find_bf16_stem(programs[name], feeds=feeds[name]) for name in encoders}
 
     def _plan(
         self,

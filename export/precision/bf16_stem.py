@@ -7,7 +7,7 @@ enlarged crop of a small object.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence, Set
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from itertools import islice
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.fx import Node
 from torch.nn.functional import cosine_similarity, interpolate
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from export.graphs import Arrays
+from export.graphs import Arrays, Graph
 from export.precision.mixed_precision import operation_of
 from export.precision.program_interpreter import ProgramInterpreter
 from export.precision.program_rewriter import fold_constants
@@ -29,6 +29,17 @@ other pictures."""
 
 MOST_STEMS = 24
 """If the first of this number of stems are not enough, the error is not the stem's."""
+
+
+def find_bf16_stems(
+    graphs: Sequence[Graph],
+    *,
+    programs: Mapping[str, ExportedProgram],
+    feeds: Mapping[str, Sequence[Arrays]],
+) -> dict[str, str | None]:
+    """The stem of each image encoder, by the name of its graph; see `find_bf16_stem`."""
+    encoders = [graph.name for graph in graphs if graph.part == "image_encoder"]
+    return {name: find_bf16_stem(programs[name], feeds=feeds[name]) for name in encoders}
 
 
 def find_bf16_stem(program: ExportedProgram, *, feeds: Sequence[Arrays]) -> str | None:
