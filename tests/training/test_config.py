@@ -34,7 +34,8 @@ def merge(config: str, name: str, *overrides: str) -> DistillConfig:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_config_is_of_the_preset_it_is_named_after(path: Path) -> None:
-    assert load_model(path) == PRESETS[path.stem]
+    own = "mobile" if path.stem == "finetune" else path.stem  # it teaches the default model
+    assert load_model(path) == PRESETS[own]
     for name in stage_names(path):
         settings = load_stage(path, name)
         assert settings == type(settings).model_validate_json(settings.model_dump_json())

@@ -48,42 +48,49 @@ class Fit:
     gain: float
 
 
+def deal(shows: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The fold of each of N pictures: those that show the label, and the others, in turn."""
+    folds = np.empty(len(shows), dtype=np.int64)
+    for kind in (shows, ~shows):
+        folds[kind] = np.arange(np.count_nonzero(kind)) % FOLDS
+    return folds
+
+
 @dataclass
 class Pupil:
     """A label as it is being learnt: from all examples, and from those outside of each fold.
 
     Attributes:
         word: [E], its embedding before.
+        shows: bool [N], the pictures that show it.
         positives: the number of each picture that shows it -> the embedding of what it shows.
         negatives: of each version of the label, the embeddings of what was taken for it.
     """
 
     word: Array
+    shows: NDArray[np.bool_]
     positives: dict[int, Array]
     negatives: list[list[Array]] = field(default_factory=lambda: [[] for _ in range(FOLDS + 1)])
 
     def versions(self, *, calibration: Calibration, score: float) -> Array:
         """The label learnt without each fold, and at last from all examples: [FOLDS + 1,E]."""
-        versions = []
+        versions, folds = [], deal(self.shows)
         for fold, negatives in enumerate(self.negatives):
-            own = [each for number, each in self.positives.items() if number % FOLDS != fold]
+            own = [each for number, each in self.positives.items() if folds[number] != fold]
             versions.append(self._version(own, negatives, calibration=calibration, score=score))
         return np.stack(versions)
 
-    def take(
-        self, presence: Array, regions: Array, *, shows: NDArray[np.bool_], calibration: Calibration
-    ) -> None:
+    def take(self, presence: Array, regions: Array, *, calibration: Calibration) -> None:
         """Adds the worst false alarms of each version to what it must not be.
 
         Args:
             presence: [N,V], of each version in each picture.
             regions: [N,V,E], what was taken for it there.
-            shows: [N], the pictures that show the label.
             calibration: of the scores.
         """
-        numbers = np.arange(len(shows))
+        folds = deal(self.shows)
         for fold, negatives in enumerate(self.negatives):
-            false = ~shows & (numbers % FOLDS != fold)
+            false = ~self.shows & (folds != fold)
             false &= presence[:, fold] >= calibration.presence_threshold
             worst = np.argsort(-presence[:, fold] * false, kind="stable")[: min(MOST, false.sum())]
             negatives += list(regions[worst, fold])
@@ -123,8 +130,7 @@ def fit(
         negatives: the number of negatives that it was learnt from.
         calibration: of the scores.
     """
-    numbers = np.arange(len(shows))
-    unseen = presence[numbers, numbers % FOLDS]
+    unseen = presence[np.arange(len(shows)), deal(shows)]
     threshold, gain = fit_threshold(
         unseen[shows], unseen[~shows], default=calibration.presence_threshold
     )

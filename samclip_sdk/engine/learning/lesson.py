@@ -213,7 +213,7 @@ def _learn(
     }
     if not examples:  # all masks are too small to cover anything
         return Fit(word, calibration.presence_threshold, negatives=0, gain=0.0)
-    pupil = Pupil(word, examples)
+    pupil = Pupil(word, shows, examples)
     asked = _ask(studied, np.stack([word] * (FOLDS + 1)), calibration=calibration)
     fits = [fit(word, asked.presence, shows=shows, negatives=0, calibration=calibration)]
     for _ in range(ROUNDS + 1):
@@ -228,7 +228,7 @@ def _learn(
                 calibration=calibration,
             )
         )
-        pupil.take(asked.presence, asked.regions, shows=shows, calibration=calibration)
+        pupil.take(asked.presence, asked.regions, calibration=calibration)
     return max(reversed(fits), key=lambda each: each.gain)
 
 

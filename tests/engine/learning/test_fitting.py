@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samclip_sdk.bundle.manifest import UNCALIBRATED
-from samclip_sdk.engine.learning.fitting import FOLDS, MOST, Pupil, fit_threshold
+from samclip_sdk.engine.learning.fitting import FOLDS, MOST, Pupil, deal, fit_threshold
 
 THERE = np.array([0.5, 0.6, 0.9], np.float32)
 
@@ -37,15 +37,15 @@ def test_a_label_is_taught_by_the_worst_false_alarms_outside_of_the_fold() -> No
     rng = np.random.default_rng(0)
     vectors = np.linalg.qr(rng.standard_normal((pictures + 2, pictures + 2)))[0].astype(np.float32)
     word, shown = vectors[0], vectors[1]
-    pupil = Pupil(word, {0: shown})
+    shows = np.arange(pictures) < 4
+    pupil = Pupil(word, shows, {0: shown})
     calibration = UNCALIBRATED.model_copy(update={"scale": 20.0, "bias": 0.5})
     versions = pupil.versions(calibration=calibration, score=0.95)
     assert versions[-1] @ shown > 0.6
     np.testing.assert_array_equal(versions[0], word)  # without its only example
-    shows = np.arange(pictures) < 4
     presence = np.repeat(np.linspace(1, 0, pictures, dtype=np.float32)[:, None], FOLDS + 1, axis=1)
     regions = np.repeat(vectors[2:, None], FOLDS + 1, axis=1)
-    pupil.take(presence, regions, shows=shows, calibration=calibration)
+    pupil.take(presence, regions, calibration=calibration)
     assert [len(each) for each in pupil.negatives] == [MOST] * (FOLDS + 1)
     np.testing.assert_array_equal(pupil.negatives[-1], vectors[6 : 6 + MOST])
     outside = [number for number in range(4, pictures) if number % FOLDS != 1][:MOST]
@@ -55,9 +55,17 @@ def test_a_label_is_taught_by_the_worst_false_alarms_outside_of_the_fold() -> No
     assert taught @ shown > 0.6
 
 
+def test_every_fold_has_its_share_of_both_kinds() -> None:
+    shows = np.arange(40) % FOLDS == 1  # as in a film of which each fourth picture shows it
+    folds = deal(shows)
+    for kind in (shows, ~shows):
+        counts = np.bincount(folds[kind], minlength=FOLDS)
+        assert counts.max() - counts.min() <= 1
+
+
 def test_what_cannot_be_told_from_an_example_teaches_nothing() -> None:
     word, shown = np.eye(2, 8, dtype=np.float32)
-    pupil = Pupil(word, {0: shown, 1: shown})
+    pupil = Pupil(word, np.ones(2, bool), {0: shown, 1: shown})
     calibration = UNCALIBRATED.model_copy(update={"scale": 20.0, "bias": 0.5})
     before = pupil.versions(calibration=calibration, score=0.95)
     pupil.negatives[-1].append(shown)
