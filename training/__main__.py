@@ -48,12 +48,8 @@ def main(
     changed: Annotated[
         bool, typer.Option("--changed", help="resume although the settings have changed")
     ] = False,
-    coco: Annotated[
-        Path | None, typer.Option(help="of finetune: the COCO file of one's own things")
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="of finetune: the folder of the file's pictures")
-    ] = None,
+    coco: Annotated[Path | None, typer.Option(help="of finetune: one's own COCO file")] = None,
+    images: Annotated[Path | None, typer.Option(help="of finetune: its folder of pictures")] = None,
     smoke: Annotated[
         int, typer.Option(min=0, help="only so many steps: speed, memory and hours; no result")
     ] = 0,
@@ -68,12 +64,8 @@ def main(
     nothing is published.
     """
     try:
-        override = list(override or ())
-        if stage == _FINETUNE and config == _CONFIG:
-            config, own = _FINETUNE, _own_pictures(coco, images)
-            override = [*own, *override]
-        elif coco or images:
-            raise TrainingError("--coco and --images are of the stage finetune")
+        config, own = _own_pictures(stage, config, coco=coco, images=images)
+        override = [*own, *(override or ())]
         if smoke and stage == _ALL:
             raise TrainingError("--smoke is for one stage: give a stage's name instead of all")
         with warnings_as_lines(partial(typer.echo, err=True)), drawn_progress() as on_progress:
@@ -101,17 +93,22 @@ def main(
         raise typer.Exit(1) from error
 
 
-def _own_pictures(coco: Path | None, images: Path | None) -> list[str]:
-    """The settings of finetune that name one's own pictures.
+def _own_pictures(
+    stage: str, config: str, *, coco: Path | None, images: Path | None
+) -> tuple[str, list[str]]:
+    """The config, which is finetune's if none is named, and its settings of one's own pictures.
 
     Raises:
-        TrainingError: one of them is missing.
+        TrainingError: one of them is missing, or the stage is another one.
     """
-    if coco is None or images is None:
+    own = {"coco": coco, "images": images}
+    if stage != _FINETUNE or config != _CONFIG:
+        if coco or images:
+            raise TrainingError("--coco and --images are of the stage finetune")
+        return config, []
+    if not all(own.values()):
         raise TrainingError("finetune needs --coco FILE and --images FOLDER")
-    return [
-        f"{name}={json.dumps(str(each))}" for name, each in (("coco", coco), ("images", images))
-    ]
+    return _FINETUNE, [f"{name}={json.dumps(str(each))}" for name, each in own.items()]
 
 
 @dataclass(frozen=True)

@@ -105,11 +105,7 @@ class Annotator:
             **_identity(model),
             labels=names,
             label_digests=model.label_digests(names),
-            thresholds=(
-                model.label_thresholds(names)
-                if threshold is None
-                else (float(threshold),) * len(names)
-            ),
+            thresholds=_thresholds(model, names, threshold=threshold),
             mask_threshold=options.mask_threshold,
             points_per_class=options.points_per_class,
             refine=refine,
@@ -315,6 +311,14 @@ def _least_score(model: SamClip, instances: bool, *, min_score: float | None) ->
     if min_score is not None:
         raise PromptError(f"min_score is {min_score!r}; it needs instances=True")
     return None
+
+
+def _thresholds(
+    model: SamClip, labels: Sequence[str], *, threshold: float | None
+) -> tuple[float, ...]:
+    if threshold is None:
+        return model.label_thresholds(labels)
+    return (float(threshold),) * len(labels)
 
 
 def _most_objects(instances: bool, *, max_instances: int | None) -> int | None:
