@@ -132,12 +132,15 @@ def _collect_ranges(
     for layer in layers:
         places = layer.places
         for names in ([each.input for each in places], [each.output for each in places]):
-            seen = [ranges[name] for name in names]
-            together = {
-                "min": np.minimum.reduce([each["min"] for each in seen]),
-                "max": np.maximum.reduce([each["max"] for each in seen]),
-            }
-            ranges.update({name: {**ranges[name], **together} for name in names})
+            lowest = min(float(np.min(ranges[name]["min"])) for name in names)
+            highest = max(float(np.max(ranges[name]["max"])) for name in names)
+            for name in names:  # the arrays have one number, and as many axes as the tensor
+                seen = ranges[name]
+                ranges[name] = {
+                    **seen,
+                    "min": np.full_like(seen["min"], lowest),
+                    "max": np.full_like(seen["max"], highest),
+                }
     return ranges
 
 
