@@ -65,6 +65,12 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
     private fun texts(model: SamClip) {
         checks.refuses<TextException>("no label", "at least one") { model.embedLabels(emptyList()) }
         checks.refuses<TextException>("an empty label", "text 1 is empty") { model.embedLabels(listOf("dog", " \t")) }
+        checks.refuses<TextException>("two labels in one", "\"dog,cat\"", "comma") {
+            model.embedLabels(listOf("dog,cat"))
+        }
+        checks.refuses<PromptException>("a number of words that cannot be", "count is 0") {
+            model.nearestWords("dog", count = 0)
+        }
         checks.refuses<TextException>("a label twice", "\"dog\" and \" Dog\"") {
             model.embedLabels(listOf("dog", " Dog"))
         }

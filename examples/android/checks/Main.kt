@@ -14,6 +14,7 @@ fun main(arguments: Array<String>) {
     jsonChecks(checks)
     textChecks(File(System.getProperty("samclip.clipTokenizer")), checks)
     GoldenChecks(folder, checks).run()
+    LabelChecks(folder, File(System.getProperty("samclip.labelCases")), checks).run()
     ErrorChecks(folder, checks).run()
     pageChecks(folder, share, checks)
     println("${checks.passed} passed, ${checks.failed} failed")

@@ -13,15 +13,22 @@ public final class SamClip: Sendable {
     /// - Parameters:
     ///   - folder: of the unpacked bundle.
     ///   - backend: the runtime.
+    ///   - onWarning: is told, once for each, of labels that the model was not taught.
     /// - Throws: `SamClipError.bundle` or `.schema`.
-    public static func load(from folder: URL, backend: any Backend) async throws -> SamClip {
-        SamClip(bundle: try ModelBundle(folder: folder), backend: backend)
+    public static func load(
+        from folder: URL, backend: any Backend,
+        onWarning: @escaping @Sendable (String) -> Void = writeToStandardError
+    ) async throws -> SamClip {
+        SamClip(
+            bundle: try ModelBundle(folder: folder), backend: backend, onWarning: onWarning)
     }
 
-    private init(bundle: ModelBundle, backend: any Backend) {
+    private init(
+        bundle: ModelBundle, backend: any Backend, onWarning: @escaping @Sendable (String) -> Void
+    ) {
         self.bundle = bundle
         sessions = Sessions(bundle: bundle, backend: backend)
-        texts = TextEmbedder(bundle: bundle, sessions: sessions)
+        texts = TextEmbedder(bundle: bundle, sessions: sessions, onWarning: onWarning)
     }
 
     /// Opens what masks of texts need and runs it once, so that the first answer comes quickly.
@@ -51,6 +58,18 @@ public final class SamClip: Sendable {
     /// A label's embedding over the bundle's prompt templates, of unit length.
     public func embed(label: String) async throws -> [Float] {
         try await texts.embeddings(ofLabels: [label])[0]
+    }
+
+    /// The nouns that pictures taught the model, in the order of the alphabet; none if its bundle
+    /// does not tell them.
+    public func words() async throws -> [String] { try await texts.words()?.words ?? [] }
+
+    /// The taught words that the model takes a label for, the nearest first.
+    public func nearestWords(to label: String, count: Int = 3) async throws -> [NearWord] {
+        guard count > 0 else {
+            throw SamClipError.prompt("count is \(count); it must be 1 or more")
+        }
+        return try await texts.words(near: label, count: count)
     }
 
     /// A picture's embedding, as `classify` sees it, of unit length: its product with a text's or
@@ -111,6 +130,11 @@ public final class SamClip: Sendable {
         let pixels = Tensor(picture.rgb, shape: [picture.height, picture.width, 3])
         return try await sessions.run(graph, ["picture": pixels]).tensor("image")
     }
+}
+
+/// A line on standard error, where Xcode's console shows it.
+@Sendable public func writeToStandardError(_ message: String) {
+    FileHandle.standardError.write(Data("\(message)\n".utf8))
 }
 
 /// A picture after the image encoder.

@@ -14,7 +14,8 @@ public struct LabelMask: Sendable {
     public let label: String
     /// The probability that the label is in the picture, 0 to 1.
     public let presence: Float
-    /// Whether the model takes it for present. If it does not, the mask is empty.
+    /// Whether the model takes it for present, and no likelier label for its mask. If not, the mask
+    /// is empty.
     public let isPresent: Bool
     /// The IoU that the model expects of the mask; 0 if the label is absent.
     public let score: Float
@@ -66,19 +67,28 @@ extension SamClip {
 
     /// A mask for each label, in their order; an absent label's is empty.
     ///
-    /// The answer for a label does not depend on the others.
+    /// The answer for a label does not depend on the others, unless they compete.
     ///
-    /// - Throws: `SamClipError.text` if there is no label, an empty one, or one twice.
-    public func segment(_ image: EncodedImage, labels: [String]) async throws -> [LabelMask] {
+    /// - Parameter exclusive: no pixel has two labels; the likelier one keeps it.
+    /// - Throws: `SamClipError.text` if there is no label, an empty one, one with a comma, or one
+    ///   twice.
+    public func segment(
+        _ image: EncodedImage, labels: [String], exclusive: Bool = false
+    ) async throws -> [LabelMask] {
         try check(image)
         let embeddings = try await texts.embeddings(ofLabels: labels)
         let threshold = bundle.manifest.calibration.presenceThreshold
-        return zip(labels, try await answers(image, embeddings: embeddings)).map { label, answer in
-            let isPresent = answer.presence >= threshold
+        let answers = try await answers(image, embeddings: embeddings)
+        let present = answers.indices.filter { answers[$0].presence >= threshold }
+        let alone = present.map { mask(answers[$0].logits, image.frame) }
+        let masks =
+            exclusive ? settled(alone, likelihoods: present.map { answers[$0].presence }) : alone
+        let found = Dictionary(uniqueKeysWithValues: zip(present, masks))
+        return answers.indices.map { place in
+            let mask = found[place] ?? nil
             return LabelMask(
-                label: label, presence: answer.presence, isPresent: isPresent,
-                score: isPresent ? answer.score : 0,
-                mask: isPresent ? mask(answer.logits, image.frame) : .empty(image.frame))
+                label: labels[place], presence: answers[place].presence, isPresent: mask != nil,
+                score: mask == nil ? 0 : answers[place].score, mask: mask ?? .empty(image.frame))
         }
     }
 

@@ -6,10 +6,16 @@ actor TextEmbedder {
     private let sessions: Sessions
     private var known: [String: [Float]] = [:]
     private var tokenizer: Tokenizer?
+    private var taught: KnownWords?
+    private let onWarning: @Sendable (String) -> Void
+    private static let nouns = "nouns.safetensors"
 
-    init(bundle: ModelBundle, sessions: Sessions) {
+    init(
+        bundle: ModelBundle, sessions: Sessions, onWarning: @escaping @Sendable (String) -> Void
+    ) {
         self.bundle = bundle
         self.sessions = sessions
+        self.onWarning = onWarning
     }
 
     func learn(_ pack: LabelPack) {
@@ -25,20 +31,46 @@ actor TextEmbedder {
 
     /// The mean over the bundle's templates of each label.
     func embeddings(ofLabels labels: [String]) async throws -> [[Float]] {
-        let names = try checked(labels)
         var rows: [[Float]] = []
-        for name in names {
-            if known[name] == nil {
-                let prompts = bundle.manifest.text.templates.map {
-                    $0.replacingOccurrences(of: "{}", with: name)
-                }
-                let found = try await embeddings(ofPrompts: prompts)
-                let sum = found.dropFirst().reduce(found[0]) { zip($0, $1).map(+) }
-                known[name] = unit(sum)
+        for (label, name) in zip(labels, try checked(labels)) {
+            if let row = known[name] {
+                rows.append(row)
+                continue
             }
-            rows.append(known[name] ?? [])
+            let row = try await embedded(name)
+            // An app that ships no nouns is not told.
+            if let words = try? words(), let told = words.warning(of: label, embedding: row) {
+                onWarning(told)
+            }
+            rows.append(row)
         }
         return rows
+    }
+
+    /// The words that pictures taught the model; none if its bundle does not tell.
+    func words() throws -> KnownWords? {
+        if taught == nil, bundle.manifest.files.contains(where: { $0.path == Self.nouns }) {
+            let pack = try bundle.labelPack(Self.nouns)
+            taught = KnownWords(words: pack.labels, rows: pack.embeddings)
+        }
+        return taught
+    }
+
+    /// The words that are nearest to a label; nobody is warned of it.
+    func words(near label: String, count: Int) async throws -> [NearWord] {
+        let name = try checked([label])[0]
+        let row = if let row = known[name] { row } else { try await embedded(name) }
+        return try words()?.nearest(to: row, count: count) ?? []
+    }
+
+    private func embedded(_ name: String) async throws -> [Float] {
+        let prompts = bundle.manifest.text.templates.map {
+            $0.replacingOccurrences(of: "{}", with: name)
+        }
+        let found = try await embeddings(ofPrompts: prompts)
+        let row = unit(found.dropFirst().reduce(found[0]) { zip($0, $1).map(+) })
+        known[name] = row
+        return row
     }
 
     private func embeddings(ofPrompts prompts: [String]) async throws -> [[Float]] {
@@ -62,6 +94,10 @@ actor TextEmbedder {
         return try labels.map { label in
             let name = cleaned(label)
             if name.isEmpty { throw SamClipError.text("the label \"\(label)\" is empty") }
+            if label.unicodeScalars.contains(",") {
+                throw SamClipError.text(
+                    "the label \"\(label)\" has a comma: give a label for each word")
+            }
             guard seen.insert(name).inserted else {
                 throw SamClipError.text("the label \"\(label)\" is there twice")
             }

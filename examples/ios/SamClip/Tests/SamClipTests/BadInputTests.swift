@@ -131,7 +131,7 @@ import Testing
     }
 
     @Test(arguments: [
-        [], ["  "], ["dog", "Dog "],
+        [], ["  "], ["dog", "Dog "], ["dog,cat"],
     ]) func labelsThatNameNothingAreRefused(labels: [String]) async throws {
         let model = try await SamClip.load(from: bundleFolder, backend: backend())
         let image = try await model.encode(small())

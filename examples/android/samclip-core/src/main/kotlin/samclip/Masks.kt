@@ -13,6 +13,10 @@ class Mask internal constructor(val width: Int, val height: Int, private val bit
         return bits[y * width + x]
     }
 
+    /** The pixels that another mask does not have. */
+    internal fun without(other: Mask): Mask =
+        Mask(width, height, (bits.clone() as BitSet).apply { andNot(other.bits) })
+
     internal companion object {
         fun empty(frame: Frame) = Mask(frame.width, frame.height, BitSet())
 

@@ -12,19 +12,53 @@ class SamClip private constructor(
     private val bundle: Bundle,
     private val backend: Backend,
     private val precision: String,
+    private val onWarning: (String) -> Unit,
 ) : AutoCloseable {
     private val graphs = HashMap<String, Graph>()
     private val labelEmbeddings = HashMap<String, FloatArray>()
     private val tokenizer by lazy { Tokenizer(bundle.read("tokenizer.json")) }
+    private val knownWords by lazy {
+        if (NOUNS !in manifest.files) return@lazy null
+        val pack = LabelPack.read(bundle.read(NOUNS), NOUNS, manifest)
+        KnownWords(pack.labels, pack.embeddings)
+    }
 
     val manifest: Manifest get() = bundle.manifest
 
     /** Fits a picture to the model and runs the image encoder, which every question about it needs once. */
     fun encode(picture: Picture): EncodedImage = encode(picture, manifest.segmentation)
 
-    /** Finds labels in a picture and draws their masks; the mask of a label that is not there is empty. */
+    /** The nouns that pictures taught the model, in the order of the alphabet; none if its bundle does not tell. */
+    val words: List<String>
+        @Synchronized get() = knownWords?.words.orEmpty()
+
+    /** The taught words that the model takes a label for, the nearest first. */
     @Synchronized
-    fun segmentText(image: EncodedImage, labels: List<String>): List<TextMask> {
+    fun nearestWords(label: String, count: Int = 3): List<NearWord> {
+        if (count < 1) throw PromptException("count is $count; it must be 1 or more")
+        val name = checkLabels(listOf(label)).single()
+        val embedding = labelEmbeddings.getOrPut(name) { embedLabel(name) }
+        return knownWords?.nearest(embedding, count).orEmpty()
+    }
+
+    /**
+     * Finds labels in a picture and draws their masks; the mask of a label that is not there is empty.
+     *
+     * With [exclusive], no pixel has two labels: the likelier one keeps it, and a label that loses its mask is not
+     * there.
+     */
+    @Synchronized
+    fun segmentText(image: EncodedImage, labels: List<String>, exclusive: Boolean = false): List<TextMask> {
+        val found = textMasks(image, labels)
+        if (!exclusive) return found
+        val present = found.filter { it.present }
+        val left = present.zip(settled(present.map { it.mask }, present.map { it.presence })).toMap()
+        return found.map {
+            TextMask(it.label, left[it] != null, it.presence, it.score, left[it] ?: Mask.empty(image.frame))
+        }
+    }
+
+    private fun textMasks(image: EncodedImage, labels: List<String>): List<TextMask> {
         check(image)
         return labels.zip(embedLabels(labels)).chunked(manifest.maxPrompts).flatMap { part ->
             val feed = mapOf(
@@ -93,15 +127,8 @@ class SamClip private constructor(
 
     /** Embeds names of things, each put into the templates of the bundle; each is computed once. */
     @Synchronized
-    fun embedLabels(labels: List<String>): List<FloatArray> {
-        val cleaned = checkTexts(labels)
-        cleaned.forEachIndexed { place, each ->
-            val first = cleaned.indexOf(each)
-            if (first != place) {
-                throw TextException("\"${labels[first]}\" and \"${labels[place]}\" are the same label: leave one out")
-            }
-        }
-        return cleaned.map { label -> labelEmbeddings.getOrPut(label) { embedLabel(label) } }
+    fun embedLabels(labels: List<String>): List<FloatArray> = labels.zip(checkLabels(labels)) { label, cleaned ->
+        labelEmbeddings.getOrPut(cleaned) { embedLabel(cleaned).also { warnIfUnknown(label, it) } }
     }
 
     /** Learns the labels of a pack in the bundle, such as `nouns.safetensors`, and returns them. */
@@ -162,6 +189,12 @@ class SamClip private constructor(
         return run("clip_head@${image.frame.resolution}", feed, output).floats(output).data
     }
 
+    private fun warnIfUnknown(label: String, embedding: FloatArray) {
+        // An app that ships no nouns is not told.
+        val known = runCatching { knownWords }.getOrNull()
+        known?.warning(label, embedding)?.let(onWarning)
+    }
+
     private fun embedLabel(label: String): FloatArray {
         if (!bundle.hasGraph("text_encoder")) {
             throw BundleException("no pack holds \"$label\", and the bundle has no text_encoder: load a pack with it")
@@ -218,10 +251,34 @@ class SamClip private constructor(
         }
     }
 
+    /** The labels as CLIP cleans them; each names a class of its own. */
+    private fun checkLabels(labels: List<String>): List<String> {
+        val cleaned = checkTexts(labels)
+        cleaned.forEachIndexed { place, each ->
+            val label = labels[place]
+            if (',' in label) throw TextException("the label \"$label\" has a comma: give a label for each word")
+            val first = cleaned.indexOf(each)
+            if (first != place) {
+                throw TextException("\"${labels[first]}\" and \"$label\" are the same label: leave one out")
+            }
+        }
+        return cleaned
+    }
+
     companion object {
-        /** Opens the bundle in [folder] on a runtime; [precision] is fp32, fp16 or int8. */
-        fun load(folder: File, backend: Backend, precision: String = "fp32"): SamClip =
-            SamClip(Bundle(folder), backend, precision)
+        private const val NOUNS = "nouns.safetensors"
+
+        /**
+         * Opens the bundle in [folder] on a runtime; [precision] is fp32, fp16 or int8.
+         *
+         * [onWarning] is told, once for each, of labels that the model was not taught.
+         */
+        fun load(
+            folder: File,
+            backend: Backend,
+            precision: String = "fp32",
+            onWarning: (String) -> Unit = System.err::println,
+        ): SamClip = SamClip(Bundle(folder), backend, precision, onWarning)
     }
 }
 

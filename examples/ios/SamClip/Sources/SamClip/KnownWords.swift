@@ -1,0 +1,38 @@
+import Foundation
+
+/// A word that pictures taught the model, and its cosine to a label.
+public struct NearWord: Sendable, Equatable {
+    public let word: String
+    public let cosine: Float
+}
+
+/// The words that pictures taught a model.
+package struct KnownWords: Sendable {
+    package let words: [String]
+    private let rows: [[Float]]
+
+    /// From this cosine on, a label says as much to the model as the nearest word.
+    private static let knownCosine: Float = 0.75
+    private static let shownLetters = 60
+
+    /// - Parameter rows: the words' embeddings, of unit length.
+    package init(words: [String], rows: [[Float]]) {
+        self.words = words
+        self.rows = rows
+    }
+
+    /// The words that are nearest to an embedding, the nearest first.
+    package func nearest(to embedding: [Float], count: Int = 3) -> [NearWord] {
+        let all = zip(words, rows).map { NearWord(word: $0, cosine: dot($1[...], embedding[...])) }
+        return Array(all.sorted { $0.cosine > $1.cosine }.prefix(count))
+    }
+
+    /// What to say of a label that is no taught word, nor near one.
+    package func warning(of label: String, embedding: [Float]) -> String? {
+        let nearest = nearest(to: embedding)
+        if nearest[0].cosine >= Self.knownCosine || words.contains(cleaned(label)) { return nil }
+        let named = nearest.map { "\($0.word) (\(String(format: "%.2f", $0.cosine)))" }
+        return "the model was not taught '\(label.prefix(Self.shownLetters))', and may take it for "
+            + "something else; the nearest words that it knows: \(named.joined(separator: ", "))"
+    }
+}
