@@ -46,9 +46,14 @@ def test_its_graphs_keep_the_goldens(model: str | Path, runtime: str, precision:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    # Where a CPU has bf16, OpenVINO computes int8's other layers in it: too coarse for mobile.
     ("model", "runtime"),
-    [(DEFAULT_MODEL, "onnx"), pytest.param(TINY_BUNDLE, "openvino", marks=openvino_in_int8)],
+    [
+        (DEFAULT_MODEL, "onnx"),
+        *(
+            pytest.param(model, "openvino", marks=openvino_in_int8)
+            for model in (DEFAULT_MODEL, TINY_BUNDLE)
+        ),
+    ],
 )
 def test_whole_tasks_in_int8(model: str | Path, runtime: str) -> None:
     report = verify_bundle(model, runtime=runtime, precision="int8")

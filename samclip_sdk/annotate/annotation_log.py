@@ -382,5 +382,5 @@ def _dump(content: object) -> bytes:
 
 
 def _shown(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+    text = ", ".join(dict.fromkeys(map(str, value))) if isinstance(value, tuple) else value
     return one_line(text, limit=_SHOWN_LETTERS)
