@@ -15,6 +15,23 @@ import samclip.PromptException
 import samclip.SamClip
 import samclip.TextException
 
+/**
+ * A folder of links to a bundle's files, but for one; gone with the program.
+ *
+ * No folder is a link: what is in it would be deleted too.
+ */
+internal fun linkedCopy(folder: File, path: String, content: String?): File {
+    val copy = Files.createTempDirectory("samclip").toFile()
+    folder.walk().filter { it.isFile && it.relativeTo(folder).path != path }.forEach { file ->
+        val target = File(copy, file.relativeTo(folder).path)
+        target.parentFile.mkdirs()
+        Files.createSymbolicLink(target.toPath(), file.absoluteFile.toPath())
+    }
+    if (content != null) File(copy, path).writeText(content)
+    Runtime.getRuntime().addShutdownHook(Thread { copy.deleteRecursively() })
+    return copy
+}
+
 /** What an app may do wrong: each has one clear error, of its own kind. */
 internal class ErrorChecks(private val folder: File, private val checks: Checks) {
     private val picture = Picture(40, 30, ByteArray(40 * 30 * 3) { it.toByte() })
@@ -125,18 +142,7 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
         }
     }
 
-    /** A folder of links to the bundle's files, but for one. */
-    private fun copyWith(path: String, content: String?): File {
-        val copy = Files.createTempDirectory("samclip").toFile()
-        folder.walk().filter { it.isFile && it.relativeTo(folder).path != path }.forEach { file ->
-            val target = File(copy, file.relativeTo(folder).path)
-            target.parentFile.mkdirs()
-            Files.createSymbolicLink(target.toPath(), file.absoluteFile.toPath())
-        }
-        if (content != null) File(copy, path).writeText(content)
-        Runtime.getRuntime().addShutdownHook(Thread { copy.deleteRecursively() })
-        return copy
-    }
+    private fun copyWith(path: String, content: String?): File = linkedCopy(folder, path, content)
 
     private fun edited(from: Regex, to: String): Pair<String, String> {
         val changed = manifest.replace(from, to)

@@ -1,7 +1,6 @@
 package samclip.checks
 
 import java.io.File
-import java.nio.file.Files
 import samclip.Frame
 import samclip.Json
 import samclip.KnownWords
@@ -87,17 +86,11 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
 
     /** A folder of links to the bundle's files, with a manifest that lists no nouns and calibrates objects. */
     private fun withoutNouns(): File {
-        val copy = Files.createTempDirectory("samclip").toFile()
-        Runtime.getRuntime().addShutdownHook(Thread { copy.deleteRecursively() })
-        folder.listFiles().orEmpty().filter { it.name != "manifest.json" }.forEach { file ->
-            Files.createSymbolicLink(File(copy, file.name).toPath(), file.absoluteFile.toPath())
-        }
         val objects = """{"label_score": 1, "predicted_iou": 2, "stability_score": 1, "bias": -3, "min_score": 0.5}"""
         val manifest = File(folder, "manifest.json").readText()
         val edited = manifest.replace("\"nouns.safetensors\"", "\"other.safetensors\"")
             .replace(Regex("(\"presence_threshold\":) ?[0-9.e-]+"), "$1 0.001, \"objects\": $objects")
         check(edited.length > manifest.length) { "nothing in the manifest was changed" }
-        File(copy, "manifest.json").writeText(edited)
-        return copy
+        return linkedCopy(folder, "manifest.json", edited)
     }
 }

@@ -4,7 +4,11 @@ import { Stage } from "./stage.js";
 
 /** @typedef {import("./stage.js").Asked} Asked */
 /** @typedef {import("./stage.js").Mask} Mask */
-/** @typedef {{ readonly presence: number, readonly mask: Mask | undefined }} Answer The presence of a label, or the score of an object. No mask: the label is absent. */
+/**
+ * The presence of a label, or the score of an object. No mask: the label is absent.
+ *
+ * @typedef {{ readonly presence: number, readonly mask: Mask | undefined }} Answer
+ */
 /** @typedef {{ readonly mask: Mask, readonly score: number }} PromptMask */
 /**
  * The model behind the page.
@@ -187,7 +191,9 @@ export class Page {
       ...labels.map((label, place) => {
         const row = document.createElement("li");
         row.style.setProperty("--colour", COLOURS[place % COLOURS.length]);
-        row.innerHTML = '<label><input type="checkbox"> </label><span class="bar" aria-hidden="true"></span><span class="said">…</span><button type="button" disabled>PNG</button>';
+        row.innerHTML =
+          '<label><input type="checkbox"> </label><span class="bar" aria-hidden="true"></span>' +
+          '<span class="said">…</span><button type="button" disabled>PNG</button>';
         row.querySelector("label")?.append(label);
         const png = /** @type {HTMLButtonElement} */ (row.querySelector("button"));
         png.ariaLabel = `PNG of the mask of ${label}`;
@@ -233,7 +239,8 @@ export class Page {
     const canvas = new OffscreenCanvas(mask.width, mask.height);
     const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
     const pixels = context.createImageData(mask.width, mask.height);
-    new Uint32Array(pixels.data.buffer).set(Uint32Array.from(mask.data, (inside) => (inside ? 0xffffffff : 0xff000000)));
+    const levels = Uint32Array.from(mask.data, (inside) => (inside ? 0xffffffff : 0xff000000));
+    new Uint32Array(pixels.data.buffer).set(levels);
     context.putImageData(pixels, 0, 0);
     save(await canvas.convertToBlob({ type: "image/png" }), `${label.replace(/[^\p{L}\p{N}]+/gu, "-")}.png`);
   }

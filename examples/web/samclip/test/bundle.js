@@ -50,7 +50,8 @@ export function picture(width = 96, height = 62) {
 /** Serves the bundle; `answer(path, response, content)` may answer in its own way. */
 export async function serveBundle(answer = () => false) {
   const asked = [];
-  const server = createServer((request, response) => {
+  // While a graph runs, a slow machine would let connections time out.
+  const server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
     const path = new URL(request.url, "http://localhost").pathname.slice(1);
     asked.push(path);
     const content = files[path];
