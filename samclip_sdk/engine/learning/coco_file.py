@@ -210,4 +210,5 @@ def _inside(polygon: Any, *, size: tuple[int, int]) -> NDArray[np.bool_]:
     crossing = x0[edge] + (row + 0.5 - y0[edge]) * slope
     crossings = np.zeros((height, width + 1), dtype=np.int32)
     np.add.at(crossings, (row, np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)), 1)
-    return crossings.cumsum(axis=1)[:, :width] % 2 == 1
+    inside: NDArray[np.bool_] = crossings.cumsum(axis=1)[:, :width] % 2 == 1
+    return inside

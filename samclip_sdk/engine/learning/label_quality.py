@@ -160,7 +160,8 @@ def true_mask(engine: Engine, embedding: ImageEmbedding, own: Labelled) -> NDArr
 
 
 def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    return float(np.count_nonzero(first & second) / max(np.count_nonzero(first | second), 1))
+    either = int(np.count_nonzero(first | second))
+    return int(np.count_nonzero(first & second)) / max(either, 1)
 
 
 def _mean(values: Sequence[float]) -> float:
