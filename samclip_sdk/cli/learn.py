@@ -131,7 +131,8 @@ def learn(
         if label is not None:
             check_labels([label])
         check_output(output, endings=(".safetensors",))
-        for path in dict.fromkeys(path for path, _ in [*positives, *negatives]):
+        needed = [path for path, _ in [*positives, *negatives]]
+        for path in dict.fromkeys([*needed, *filter(None, [coco.coco, coco.images])]):
             check_picture(path)
         with opened.load(run, display=display, text_cache=text_cache) as samclip:
             packed = samclip.load_vocabulary(vocabulary) if vocabulary else ()

@@ -25,7 +25,7 @@ FOLDS = 4
 MOST = 8
 """The number of negatives that a round adds at most: the worst ones. A mean of many is none."""
 
-FALSE_COST = 2.0
+FALSE_COST = 3.0
 """How much worse a false picture is than a missed one."""
 
 _LEAST, _MOST = 0.02, 0.98  # of a threshold
