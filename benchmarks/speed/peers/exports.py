@@ -99,9 +99,14 @@ def precision_of(runtime: str) -> str:
 
 def _import_openvino() -> Any:
     """Imports OpenVINO without its telemetry, as the SDK does."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
+    known = sys.modules.pop("openvino_telemetry", None)
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as if it were missing
+    try:
+        import openvino
+    finally:
+        del sys.modules["openvino_telemetry"]
+        if known is not None:
+            sys.modules["openvino_telemetry"] = known
     return openvino
 
 
