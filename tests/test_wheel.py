@@ -64,7 +64,7 @@ def test_holds_the_embedded_bundles_byte_for_byte(wheel: zipfile.ZipFile) -> Non
 def test_holds_the_page_of_the_server(wheel: zipfile.ZipFile) -> None:
     page = ROOT / "samclip_sdk" / "serve"
     files = [page / "openapi.json", *(page / "page").iterdir()]
-    assert len(files) == 7
+    assert len(files) == 8
     for path in files:
         assert wheel.read(path.relative_to(ROOT).as_posix()) == path.read_bytes()
 
