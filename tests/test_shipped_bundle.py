@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from samclip_sdk.bundle.open import DEFAULT_MODEL, embedded_bundles, open_bundle
 from samclip_sdk.device.goldens.graph_checks import graph_checks
 from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.engine.engine import Engine
+from samclip_sdk.errors import UnknownWordWarning
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.source import BundleSource
 from tests.drawings import TINY_BUNDLE
@@ -92,3 +94,10 @@ def test_what_a_phones_gpu_can_compute_in_half_precision() -> None:
     plan = open_bundle(DEFAULT_MODEL).manifest.precision_plan
     overflowing = {name for name, pins in plan.items() for pin in pins if pin.reason == "overflow"}
     assert overflowing == {"text_encoder"}
+
+
+@pytest.mark.slow
+def test_verifying_does_not_warn_of_its_own_questions() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnknownWordWarning)
+        verify_bundle(DEFAULT_MODEL, precision="fp32").raise_if_failed()
