@@ -1,4 +1,4 @@
-"""How cost grows: with labels, prompts, the picture, its objects, and clients of a server.
+"""How cost grows: with labels, prompts, the size of the picture, and clients of a server.
 
     python -m benchmarks growth
 
@@ -30,12 +30,9 @@ PHOTOGRAPH, LABEL = ROOT / "examples/images/dog.jpg", "dog"
 LABEL_COUNTS = (1, 3, 10, 30, 100, 300, 1000)
 PROMPT_COUNTS = (1, 4, 16, 64, 256)
 MEGAPIXELS = (0.1, 1, 10, 30, 100)
-OBJECT_COUNTS = (1, 4, 16, 49, 100)
 CLIENT_COUNTS = (1, 2, 4, 8, 16, 32)
 REQUESTS = 2
 """Of each client, in a round."""
-
-_SHEET_PX = 1024
 
 Sizes = Annotated[
     float, typer.Option(min=0, max=1, help="share of each axis to measure, from its small end")
@@ -50,7 +47,7 @@ def growth(
     rounds: Rounds = 5,
     share: Sizes = 1.0,
 ) -> None:
-    """Times answers by the number of labels, prompts, megapixels, objects and clients.
+    """Times answers by the number of labels, prompts, megapixels and clients.
 
     The machine should be idle.
     """
@@ -64,7 +61,6 @@ def growth(
         "labels": of_labels(samclip, some(LABEL_COUNTS)),
         "prompts": of_prompts(samclip, some(PROMPT_COUNTS)),
         "megapixels": of_megapixels(samclip, some(MEGAPIXELS)),
-        "objects": of_objects(samclip, some(OBJECT_COUNTS)),
     }
     for axis, works in axes.items():
         time_each(measured, axis, works, rounds=rounds)
@@ -121,21 +117,6 @@ def of_megapixels(samclip: SamClip, sizes: Sequence[float]) -> Iterator[tuple[fl
     for size in sizes:
         picture = _scaled(photograph, megapixels=size)
         yield size, lambda picture=picture: samclip.segment_text(picture, [LABEL])
-
-
-def of_objects(samclip: SamClip, counts: Sequence[float]) -> Iterator[tuple[float, Work]]:
-    """The objects of one label in an encoded sheet of so many photographs of it."""
-    photograph = load_image(PHOTOGRAPH)
-    for count in counts:
-        side = round(count**0.5)
-        cell = cv2.resize(photograph, (_SHEET_PX // side,) * 2, interpolation=cv2.INTER_AREA)
-        image = samclip.encode_image(np.tile(cell, (side, side, 1)))
-        yield (
-            count,
-            lambda image=image, count=count: samclip.segment_instances(
-                image, [LABEL], max_instances=int(count)
-            ),
-        )
 
 
 def _scaled(picture: NDArray[np.uint8], *, megapixels: float) -> NDArray[np.uint8]:

@@ -47,8 +47,6 @@ def test_every_size_asks_for_as_much() -> None:
         found = work()
         assert isinstance(found, TextMasks)
         assert np.prod(found.size) == pytest.approx(1e6 * size, rel=0.01)
-    for count, work in growth.of_objects(model, (1, 4)):
-        assert len(work()) <= count  # type: ignore[arg-type]
 
 
 def test_clients_send_as_many_requests_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,4 +67,4 @@ def test_clients_send_as_many_requests_each(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(growth, "send_all", send)
     part = measure(growth.growth, str(TINY_BUNDLE), rounds=1, share=0.2, suite="growth")
     assert sent == [(1, growth.REQUESTS)] * 2
-    assert [*part.subjects] == ["labels", "prompts", "megapixels", "objects", "clients"]
+    assert [*part.subjects] == ["labels", "prompts", "megapixels", "clients"]
