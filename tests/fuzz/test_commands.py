@@ -55,6 +55,7 @@ CHOICES: dict[str, Sequence[str]] = {
     "--labels-file": FILES,
     "--vocabulary": FILES,
     "--folder": ("d", "none", "", LONG),
+    "--ray": ("localhost:1", "[::1]:1", "127.0.0.1:99999"),  # where no cluster is; it starts none
     "--output": OUTPUTS,
     "--point": POINTS,
     "--box": POINTS,
