@@ -2,11 +2,14 @@ package samclip.checks
 
 import java.io.File
 import java.nio.file.Files
+import samclip.Backend
 import samclip.Box
 import samclip.BundleException
 import samclip.BundleSchemaException
 import samclip.BundleTamperedException
 import samclip.EmbeddingMismatchException
+import samclip.Graph
+import samclip.GraphSpec
 import samclip.ImageException
 import samclip.Picture
 import samclip.Point
@@ -30,6 +33,12 @@ internal fun linkedCopy(folder: File, path: String, content: String?): File {
     if (content != null) File(copy, path).writeText(content)
     Runtime.getRuntime().addShutdownHook(Thread { copy.deleteRecursively() })
     return copy
+}
+
+private object OtherBackend : Backend {
+    override val runtime get() = "other"
+
+    override fun open(file: File, spec: GraphSpec): Graph = error("no file is of this runtime")
 }
 
 /** What an app may do wrong: each has one clear error, of its own kind. */
@@ -63,8 +72,11 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
             encoder to "changed"
         }
         refusesBundle<BundleException>("missing weights", "cannot read", ".weights") { weights() to null }
-        refusesBundle<BundleException>("a missing graph", "no ONNX graph text_to_mask@${segmentation()}") {
-            edited(Regex("\"text_to_mask@"), "\"other@")
+        refusesBundle<BundleException>("a missing graph", "no graph image_encoder@${segmentation()} for onnx") {
+            edited(Regex("\"image_encoder@"), "\"other@")
+        }
+        checks.refuses<BundleException>("a runtime that the bundle has no files of", "for other, ", "it has none") {
+            SamClip.load(folder, OtherBackend).use { it.encode(picture) }
         }
         refusesBundle<BundleException>("a label of no pack where there is no text encoder", "no pack", "text_encoder") {
             edited(Regex("\"text_encoder\":( ?\\{\\s*\"inputs\")"), "\"other\":$1")

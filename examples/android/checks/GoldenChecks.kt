@@ -2,6 +2,7 @@ package samclip.checks
 
 import java.io.File
 import kotlin.math.abs
+import samclip.Backend
 import samclip.Box
 import samclip.Bundle
 import samclip.Frame
@@ -17,12 +18,13 @@ import samclip.Tokenizer
 import samclip.cleanText
 import samclip.floats
 
-/** Every step that a bundle stores an answer of, each on its own. */
-internal class GoldenChecks(private val folder: File, private val checks: Checks) {
+/** Every step that a bundle stores an answer of, each on its own, on a runtime. */
+internal class GoldenChecks(private val folder: File, private val backend: Backend, private val checks: Checks) {
     private val goldens = Goldens(folder)
-    private val model = SamClip.load(folder, JniBackend)
+    private val model = SamClip.load(folder, backend)
 
-    fun run() {
+    /** Runs all; [lower] are the precisions below fp32 that the bundle has. */
+    fun run(lower: List<String>) {
         texts()
         letterbox()
         segment()
@@ -33,14 +35,21 @@ internal class GoldenChecks(private val folder: File, private val checks: Checks
         graphs(model, goldens::worst, "fp32")
         textToMask(model, "fp32", presence = 1e-3, iou = 0.99)
         model.close()
-        SamClip.load(folder, JniBackend, "fp16").use {
-            graphs(it, goldens::cosine, "fp16")
-            textToMask(it, "fp16", presence = 0.02, iou = 0.95)
+        for (precision in lower) SamClip.load(folder, backend, precision).use {
+            graphs(it, goldens::cosine, precision)
+            val half = precision == "fp16"
+            textToMask(it, precision, presence = if (half) 0.02 else 0.1, iou = if (half) 0.95 else 0.9)
         }
-        SamClip.load(folder, JniBackend, "int8").use {
-            graphs(it, goldens::cosine, "int8")
-            textToMask(it, "int8", presence = 0.1, iou = 0.9)
-        }
+    }
+
+    /** The whole way without the graph that does it all. */
+    fun textToMaskByParts() = SamClip.load(withoutTextToMask(), backend).use {
+        textToMask(it, "fp32, by parts", presence = 1e-3, iou = 0.99)
+    }
+
+    private fun withoutTextToMask(): File {
+        val manifest = File(folder, "manifest.json").readText()
+        return linkedCopy(folder, "manifest.json", manifest.replace("\"text_to_mask@", "\"other@"))
     }
 
     private fun texts() {

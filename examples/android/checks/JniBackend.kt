@@ -3,11 +3,12 @@ package samclip.checks
 import java.io.File
 import samclip.Backend
 import samclip.Graph
+import samclip.GraphSpec
 import samclip.Tensor
 
 /** onnxruntime's C library, through shim.c. */
 internal object JniBackend : Backend {
-    override fun open(file: File): Graph = JniGraph(file)
+    override fun open(file: File, spec: GraphSpec): Graph = JniGraph(file)
 }
 
 private class JniGraph(file: File) : Graph {

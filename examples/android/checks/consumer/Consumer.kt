@@ -4,7 +4,7 @@ import samclip.SamClip
 
 /** A program of somebody who has the published artifact alone; what it asks needs no runtime. */
 fun main(arguments: Array<String>) {
-    val none = Backend { error("no graph is needed for this") }
+    val none = Backend { _, _ -> error("no graph is needed for this") }
     SamClip.load(File(arguments.single()), none).use { model ->
         val noun = model.loadLabels("nouns.safetensors").first()
         check(model.nearestWords(noun).first().word == noun && noun in model.words)

@@ -4,8 +4,8 @@ import java.io.File
 import java.io.IOException
 import java.security.MessageDigest
 
-/** A bundle's folder; every file is checked against the manifest before it is used. */
-internal class Bundle(private val folder: File) {
+/** A bundle's folder, with the graphs of a runtime; every file is checked against the manifest before it is used. */
+internal class Bundle(private val folder: File, private val runtime: String = "onnx") {
     private val content: ByteArray = readFile("manifest.json")
     private val checked = HashSet<String>()
 
@@ -14,15 +14,18 @@ internal class Bundle(private val folder: File) {
     /** The first 16 digits of the manifest's sha256: what tells one bundle from another. */
     val id: String = hex(MessageDigest.getInstance("SHA-256").digest(content)).take(16)
 
-    /** Whether a graph is there, in ONNX. */
-    fun hasGraph(name: String): Boolean = onnx(name).isNotEmpty()
+    /** Whether a graph is there, for the runtime. */
+    fun hasGraph(name: String): Boolean = artifacts(name).isNotEmpty()
 
-    /** The ONNX file of a graph, once it and its weights are checked. */
+    /** The inputs and outputs of a graph that is there. */
+    fun spec(name: String): GraphSpec = manifest.graphs.getValue(name).spec
+
+    /** The file of a graph, once it and its weights are checked. */
     fun graphFile(name: String, precision: String): File {
-        val artifacts = onnx(name)
+        val artifacts = artifacts(name)
         if (artifacts.isEmpty()) {
-            val others = manifest.graphs.keys.joinToString()
-            throw BundleException("the bundle has no ONNX graph $name, which this needs; it has $others")
+            val others = manifest.graphs.keys.filter(::hasGraph).ifEmpty { listOf("none") }.joinToString()
+            throw BundleException("the bundle has no graph $name for $runtime, which this needs; it has $others")
         }
         val artifact = artifacts.find { it.precision == precision } ?: throw BundleException(
             "the graph $name is not there in $precision; choose one of ${artifacts.joinToString { it.precision }}",
@@ -39,7 +42,8 @@ internal class Bundle(private val folder: File) {
         return readFile(path)
     }
 
-    private fun onnx(name: String) = manifest.graphs[name].orEmpty().filter { it.runtime == "onnx" }
+    private fun artifacts(name: String) =
+        manifest.graphs[name]?.artifacts.orEmpty().filter { it.runtime == runtime }
 
     private fun check(path: String, sha256: String) {
         if (path in checked) return

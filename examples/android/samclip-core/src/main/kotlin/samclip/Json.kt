@@ -7,6 +7,7 @@ internal class Json private constructor(private val value: Any?, private val pla
     val int: Int get() = number.toInt().takeIf { it.toDouble() == number } ?: wrong("a whole number")
     val flag: Boolean get() = value as? Boolean ?: wrong("true or false")
     val isNull: Boolean get() = value == null
+    val isText: Boolean get() = value is String
 
     val list: List<Json>
         get() = (value as? List<*> ?: wrong("a list")).mapIndexed { i, each -> Json(each, "$place[$i]") }

@@ -26,8 +26,7 @@ class Manifest internal constructor(document: Json) {
     val maskThreshold: Float = document["masks"]["mask_threshold"].number.toFloat()
     val maxPrompts: Int = document["masks"]["max_prompts"].int
     internal val files: Map<String, String> = document["files"].list.associate { it["path"].text to it["sha256"].text }
-    internal val graphs: Map<String, List<Artifact>> =
-        document["graphs"].fields.mapValues { (_, graph) -> graph["artifacts"].list.map(::Artifact) }
+    internal val graphs: Map<String, GraphEntry> = document["graphs"].fields.mapValues { GraphEntry(it.value) }
 
     /** The side of mask prompts and of low-resolution masks. */
     val maskSide: Int get() = 4 * segmentation / patchSize
@@ -53,6 +52,19 @@ class Calibration internal constructor(field: Json) {
     val presenceThreshold: Float = field["presence_threshold"].number.toFloat()
     val maskThresholdScore: Float = field["mask_threshold_score"].number.toFloat()
     val promptScale: Float = field.find("prompt_scale")?.number?.toFloat() ?: 1f
+    internal val mapWeight: Float = field.find("map_weight")?.number?.toFloat() ?: 0f
+    internal val maskBias: Float = field.find("mask_bias")?.number?.toFloat() ?: 0f
+}
+
+/** A graph: its inputs and outputs, and the files that hold it for each runtime. */
+internal class GraphEntry(field: Json) {
+    val spec = GraphSpec(tensors(field["inputs"]), tensors(field["outputs"]))
+    val artifacts: List<Artifact> = field["artifacts"].list.map(::Artifact)
+
+    private fun tensors(field: Json) = field.list.map { each ->
+        val axes = each["shape"].list.map { if (it.isText) Axis(it.text) else Axis(null, it.int.toLong()) }
+        TensorSpec(each["name"].text, each["dtype"].text, axes)
+    }
 }
 
 /** A file that a runtime reads, and the weights that it refers to, with their sha256. */

@@ -15,31 +15,44 @@ class Box(val left: Float, val top: Float, val right: Float, val bottom: Float) 
  */
 class Prompt(val points: List<Point> = emptyList(), val box: Box? = null, val mask: FloatArray? = null)
 
-/** The prompt encoder's inputs. Labels: 0 and 1 a point, 2 and 3 a box's corners, -1 SAM's padding, -2 filler. */
-internal class PromptTokens(prompts: List<Prompt>, frame: Frame, maskSide: Int) {
-    private class Token(val label: Int, val x: Float = 0f, val y: Float = 0f)
+/** What the prompt encoder takes of a prompt, in model pixels. */
+internal class Token(val label: Int, val x: Float = 0f, val y: Float = 0f) {
+    companion object {
+        const val BACKGROUND = 0
+        const val FOREGROUND = 1
+        const val TOP_LEFT = 2
+        const val BOTTOM_RIGHT = 3
 
-    val feed: Map<String, Tensor>
+        /** SAM's padding. */
+        const val PADDING = -1
 
-    init {
-        val tokens = prompts.map { tokens(it, frame, maskSide) }
-        val longest = tokens.maxOf { it.size }
-        val even = tokens.flatMap { own -> List(longest) { own.getOrElse(it) { Token(FILLER) } } }
-        val count = prompts.size.toLong()
-        val side = maskSide.toLong()
-        val masks = FloatArray(prompts.size * maskSide * maskSide)
-        prompts.forEachIndexed { place, each -> each.mask?.copyInto(masks, place * maskSide * maskSide) }
-        feed = mapOf(
-            "point_coords" to Tensor.F32(
-                FloatArray(2 * even.size) { if (it % 2 == 0) even[it / 2].x else even[it / 2].y },
-                count, longest.toLong(), 2,
-            ),
-            "point_labels" to Tensor.I32(IntArray(even.size) { even[it].label }, count, longest.toLong()),
-            "mask_input" to Tensor.F32(masks, count, 1, side, side),
-            "has_mask_input" to
-                Tensor.F32(FloatArray(prompts.size) { if (prompts[it].mask == null) 0f else 1f }, count),
-        )
+        /** What evens prompts out, and takes no part. */
+        const val FILLER = -2
     }
+}
+
+/** The prompt encoder's inputs for prompts of any number of tokens, each with a mask prompt or without. */
+internal fun promptFeed(tokens: List<List<Token>>, masks: List<FloatArray?>, maskSide: Int): Map<String, Tensor> {
+    val longest = tokens.maxOf { it.size }
+    val even = tokens.flatMap { own -> List(longest) { own.getOrElse(it) { Token(Token.FILLER) } } }
+    val count = tokens.size.toLong()
+    val side = maskSide.toLong()
+    val all = FloatArray(masks.size * maskSide * maskSide)
+    masks.forEachIndexed { place, each -> each?.copyInto(all, place * maskSide * maskSide) }
+    return mapOf(
+        "point_coords" to Tensor.F32(
+            FloatArray(2 * even.size) { if (it % 2 == 0) even[it / 2].x else even[it / 2].y },
+            count, longest.toLong(), 2,
+        ),
+        "point_labels" to Tensor.I32(IntArray(even.size) { even[it].label }, count, longest.toLong()),
+        "mask_input" to Tensor.F32(all, count, 1, side, side),
+        "has_mask_input" to Tensor.F32(FloatArray(masks.size) { if (masks[it] == null) 0f else 1f }, count),
+    )
+}
+
+/** The prompt encoder's inputs for what an app asks. */
+internal class PromptTokens(prompts: List<Prompt>, frame: Frame, maskSide: Int) {
+    val feed = promptFeed(prompts.map { tokens(it, frame, maskSide) }, prompts.map { it.mask }, maskSide)
 
     private fun tokens(prompt: Prompt, frame: Frame, maskSide: Int): List<Token> {
         if (prompt.points.isEmpty() && prompt.box == null && prompt.mask == null) {
@@ -57,14 +70,15 @@ internal class PromptTokens(prompts: List<Prompt>, frame: Frame, maskSide: Int) 
                     "point (${point.x}, ${point.y}) is outside the picture of ${frame.width} x ${frame.height} pixels",
                 )
             }
-            Token(if (point.foreground) 1 else 0, frame.toModelX(point.x), frame.toModelY(point.y))
+            val label = if (point.foreground) Token.FOREGROUND else Token.BACKGROUND
+            Token(label, frame.toModelX(point.x), frame.toModelY(point.y))
         }
         val box = prompt.box
         return when {
             box != null -> points + corners(box, frame)
             // SAM adds exactly one padding token to points without a box, and none otherwise.
-            points.isNotEmpty() -> points + Token(PADDING)
-            else -> listOf(Token(FILLER))
+            points.isNotEmpty() -> points + Token(Token.PADDING)
+            else -> listOf(Token(Token.FILLER))
         }
     }
 
@@ -82,15 +96,8 @@ internal class PromptTokens(prompts: List<Prompt>, frame: Frame, maskSide: Int) 
             throw PromptException("box $box is outside the picture of ${frame.width} x ${frame.height} pixels")
         }
         return listOf(
-            Token(TOP_LEFT, frame.toModelX(left), frame.toModelY(top)),
-            Token(BOTTOM_RIGHT, frame.toModelX(right), frame.toModelY(bottom)),
+            Token(Token.TOP_LEFT, frame.toModelX(left), frame.toModelY(top)),
+            Token(Token.BOTTOM_RIGHT, frame.toModelX(right), frame.toModelY(bottom)),
         )
-    }
-
-    private companion object {
-        const val TOP_LEFT = 2
-        const val BOTTOM_RIGHT = 3
-        const val PADDING = -1
-        const val FILLER = -2
     }
 }

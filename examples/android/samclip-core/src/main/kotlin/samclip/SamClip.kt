@@ -61,15 +61,25 @@ class SamClip private constructor(
     private fun textMasks(image: EncodedImage, labels: List<String>): List<TextMask> {
         check(image)
         return labels.zip(embedLabels(labels)).chunked(manifest.maxPrompts).flatMap { part ->
-            val feed = mapOf(
-                "image_tokens" to image.tokens,
-                "image_embeddings" to image.embeddings,
-                "extent" to image.frame.extent(),
-                "text_embeddings" to rows(part.map { (_, embedding) -> embedding }),
-            )
-            val found = run("text_to_mask@${image.frame.resolution}", feed, "mask_logits", "scores", "presence")
+            val found = drawn(image, part.map { (_, embedding) -> embedding })
             part.mapIndexed { row, (label, _) -> textMask(label, row, found, image.frame) }
         }
+    }
+
+    /** The masks of texts as `mask_logits`, `scores` and `presence`, by the graph that does it all if it is there. */
+    private fun drawn(image: EncodedImage, texts: List<FloatArray>): Map<String, Tensor> {
+        val name = "text_to_mask@${image.frame.resolution}"
+        if (!bundle.hasGraph(name)) {
+            val prompts = LabelPrompts(maps(image, texts), manifest)
+            return prompts.drawn(decode(image, prompts.feed))
+        }
+        val feed = mapOf(
+            "image_tokens" to image.tokens,
+            "image_embeddings" to image.embeddings,
+            "extent" to image.frame.extent(),
+            "text_embeddings" to rows(texts),
+        )
+        return run(name, feed, "mask_logits", "scores", "presence")
     }
 
     /** Segments what prompts point at: one mask of each, or with [multimask] three of an ambiguous one. */
@@ -101,12 +111,16 @@ class SamClip private constructor(
     @Synchronized
     fun scoreMaps(image: EncodedImage, labels: List<String>): List<ScoreMap> {
         check(image)
+        return maps(image, embedLabels(labels))
+    }
+
+    private fun maps(image: EncodedImage, texts: List<FloatArray>): List<ScoreMap> {
         val patches = head(image, "patch_embeddings")
         val width = manifest.embedDim
         val cells = List(patches.size / width) { patches.copyOfRange(it * width, (it + 1) * width) }
         val side = generateSequence(1) { it + 1 }.first { it * it >= cells.size }
         val calibration = manifest.calibration
-        return embedLabels(labels).map { text ->
+        return texts.map { text ->
             val logits = FloatArray(cells.size) { calibration.scale * (dot(cells[it], text) - calibration.bias) }
             ScoreMap(logits, side, image.frame)
         }
@@ -170,8 +184,10 @@ class SamClip private constructor(
     }
 
     /** The prompt encoder and the mask decoder; four masks of each prompt. */
-    internal fun decode(image: EncodedImage, prompts: List<Prompt>): Map<String, Tensor> {
-        val feed = PromptTokens(prompts, image.frame, manifest.maskSide).feed
+    internal fun decode(image: EncodedImage, prompts: List<Prompt>): Map<String, Tensor> =
+        decode(image, PromptTokens(prompts, image.frame, manifest.maskSide).feed)
+
+    private fun decode(image: EncodedImage, feed: Map<String, Tensor>): Map<String, Tensor> {
         val encoded = run("prompt_encoder", feed, "sparse_embeddings", "sparse_mask", "dense_embeddings")
         val decoded = encoded + ("image_embeddings" to image.embeddings)
         return run("mask_decoder", decoded, "low_res_masks", "iou_predictions")
@@ -179,7 +195,7 @@ class SamClip private constructor(
 
     internal fun run(name: String, feed: Map<String, Tensor>, vararg outputs: String): Map<String, Tensor> {
         val kept = if (name.startsWith("letterbox@")) "fp32" else precision // it has one file, for every precision
-        val graph = graphs.getOrPut(name) { backend.open(bundle.graphFile(name, kept)) }
+        val graph = graphs.getOrPut(name) { backend.open(bundle.graphFile(name, kept), bundle.spec(name)) }
         return graph.run(feed, outputs.asList())
     }
 
@@ -278,7 +294,7 @@ class SamClip private constructor(
             backend: Backend,
             precision: String = "fp32",
             onWarning: (String) -> Unit = System.err::println,
-        ): SamClip = SamClip(Bundle(folder), backend, precision, onWarning)
+        ): SamClip = SamClip(Bundle(folder, backend.runtime), backend, precision, onWarning)
     }
 }
 

@@ -12,6 +12,7 @@ import java.nio.FloatBuffer
 import java.nio.IntBuffer
 import samclip.Backend
 import samclip.Graph
+import samclip.GraphSpec
 import samclip.SamClipException
 import samclip.Tensor
 
@@ -19,7 +20,7 @@ import samclip.Tensor
 class OrtBackend(private val threads: Int = 4) : Backend {
     private val environment = OrtEnvironment.getEnvironment().apply { setTelemetry(false) }
 
-    override fun open(file: File): Graph = naming(file.name) {
+    override fun open(file: File, spec: GraphSpec): Graph = naming(file.name) {
         OrtSession.SessionOptions().use { options ->
             options.setIntraOpNumThreads(threads)
             OrtGraph(file.name, environment, environment.createSession(file.path, options))
