@@ -84,7 +84,7 @@ test-integrations: $(DEV)  ## the integrations into annotation tools, with the t
 	examples/integrations/test
 
 # The converter needs other versions of packages than the development environment.
-test-litert: $(LITERT)  ## the export to LiteRT, in an environment of its own, .venv-litert
+test-litert: $(LITERT)  ## the export to LiteRT, and Kotlin on its files, in an environment of its own, .venv-litert
 	OMP_NUM_THREADS=1 $(LITERT_VENV)/bin/python -m pytest -p no:anyio tests/export/litert
 
 CASES ?= 20000

@@ -40,7 +40,7 @@ INPUTS = {
     "test-swift": APPS,
     "test-web": (*APPS, "samclip_sdk"),  # its page asks a server
     "test-integrations": ("examples", "samclip_sdk"),
-    "test-litert": ("export", "samclip_sdk", "tests/export/litert", ":(glob)tests/*.py"),
+    "test-litert": (*APPS, "export", "samclip_sdk", "tests/export/litert", ":(glob)tests/*.py"),
     "fuzz": ("samclip_sdk", "tests/fuzz", "tests/serve", "tests/bundles", ":(glob)tests/*.py"),
     "test-slow-export": (
         *("export", "training", *SDK, "tests/export", "tests/modeling", "tests/parity"),
@@ -57,6 +57,7 @@ INPUTS = {
 TOOLS = {
     "test-c": ("gcc",),
     "test-kotlin": ("javac", "gcc"),
+    "test-litert": ("javac", "gcc"),
     "test-web": ("chromium", "node"),
     "test-swift": ("swift",),
     "test-integrations": (),

@@ -15,4 +15,4 @@ dependencyResolutionManagement {
 }
 
 rootProject.name = "samclip"
-include(":samclip-core", ":samclip-android", ":app")
+include(":samclip-core", ":samclip-android", ":samclip-litert", ":app")

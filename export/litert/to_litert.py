@@ -17,7 +17,10 @@ from export.quiet import quiet
 
 
 def signature_name(axes: Mapping[str, int]) -> str:
-    """The name of a bucket's signature: "main", or "num_points_16.num_prompts_8" for instance."""
+    """The name of a bucket's signature: "main", or "num_points_16.num_prompts_8" for instance.
+
+    `Signatures.kt` of `examples/android/samclip-litert` reads the lengths from it.
+    """
     return ".".join(f"{axis}_{length}" for axis, length in sorted(axes.items())) or "main"
 
 

@@ -2,7 +2,8 @@
 
 A bucket is an artifact with one length for each symbolic axis. If one axis is the first axis of
 every output, its rows do not depend on one another, and it is cut into calls. Any other axis is
-padded only. An answer does not depend on the buckets that computed it.
+padded only. An answer does not depend on the buckets that computed it. `Buckets.kt` of
+`examples/android/samclip-core` repeats these rules.
 """
 
 from __future__ import annotations

@@ -14,12 +14,14 @@ fun main(arguments: Array<String>) {
     jsonChecks(checks)
     textChecks(File(System.getProperty("samclip.clipTokenizer")), checks)
     bucketChecks(checks)
+    fileChecks(checks)
     val goldens = GoldenChecks(folder, JniBackend, checks)
     goldens.run(lower = listOf("fp16", "int8"))
     goldens.textToMaskByParts()
     LabelChecks(folder, File(System.getProperty("samclip.labelCases")), checks).run()
     ErrorChecks(folder, checks).run()
     pageChecks(folder, share, checks)
+    System.getProperty("samclip.litertBundle")?.let { litertChecks(File(it), checks) }
     println("${checks.passed} passed, ${checks.failed} failed")
     exitProcess(if (checks.failed == 0 && checks.passed > 0) 0 else 1)
 }

@@ -6,6 +6,9 @@ They need the converter, which has an environment of its own: `make test-litert`
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.litert.interpreter import import_interpreter
+from tests.source_tree import ROOT
 from tests.tiny_config import PYRAMID_STUDENT
 
 pytestmark = pytest.mark.skipif(
@@ -97,6 +101,19 @@ def test_an_answer_does_not_depend_on_the_bucket(bundle: Bundle, precision: str)
         texts = session.run({"input_ids": ids})["text_embeddings"]
         alone = session.run({"input_ids": ids[:1]})["text_embeddings"]
         np.testing.assert_allclose(texts[:1], alone, atol=1e-5)
+
+
+def test_the_kotlin_package_answers_alike(bundle: Bundle) -> None:
+    """Its adapter passes the bundle's goldens in every precision, through LiteRT's C library."""
+    where = {
+        "SAMCLIP_LITERT": str(Path(import_interpreter().__file__).with_name("libLiteRt.so")),
+        "SAMCLIP_LITERT_BUNDLE": str(bundle.root),
+    }
+    done = subprocess.run(
+        [ROOT / "examples/android/test"], env=os.environ | where, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "text_to_mask[0] int8" in done.stdout.partition("on LiteRT")[2]
 
 
 def test_signatures_share_their_weights(bundle: Bundle) -> None:
