@@ -78,6 +78,15 @@ internal fun litertChecks(folder: File, checks: Checks) {
                 check(apart <= 1e-4 * largest) { "its logits differ by $apart of $largest" }
             }
         }
+        checks.check("a label does not depend on those beside it") {
+            val labels = listOf("dog", "a wheel", "sky")
+            model.segmentText(image, labels).joinToString { among ->
+                val alone = model.segmentText(image, listOf(among.label)).single()
+                check(abs(alone.score - among.score) < 1e-3) { "${alone.label}: scores ${alone.score}, ${among.score}" }
+                check(alone.mask.area == among.mask.area) { "${alone.label}: ${alone.mask.area}, ${among.mask.area}" }
+                "%s %.3f".format(alone.label, alone.score)
+            }
+        }
         checks.refuses<PromptException>("more points than LiteRT's graphs take", "num_points is 18", "at most 16") {
             model.segment(image, listOf(Prompt(List(17) { Point(it.toFloat(), 3f) })))
         }

@@ -113,7 +113,7 @@ def test_the_kotlin_package_answers_alike(bundle: Bundle) -> None:
         [ROOT / "examples/android/test"], env=os.environ | where, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "text_to_mask[0] int8" in done.stdout.partition("on LiteRT")[2]
+    assert "graphs[2] int8 prompt_encoder" in done.stdout.partition("on LiteRT")[2]
 
 
 def test_signatures_share_their_weights(bundle: Bundle) -> None:
