@@ -7,7 +7,9 @@ writes `examples/label_cases.json`, which the tests of the packages read.
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from samclip_sdk.engine.exclusive import settle
 from samclip_sdk.errors import UnknownWordWarning
 from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.text.known_words import KnownWords
+from samclip_sdk.text.vocabulary import PackMetadata, Vocabulary
 
 CASES = Path(__file__).resolve().parents[1] / "examples" / "label_cases.json"
 
@@ -50,6 +53,24 @@ COSINES = [
     (" Cell  Phone", [0.4, 0.3, 0.2, 0.1]),
 ]
 
+PACKED = ("dog", "cat", "\"thresholds\"")
+"""The labels of the packs, which the model `cases` 1 made."""
+
+THRESHOLDS = [
+    ("none", None),
+    ("one's own, and the bundle's", "[0.25, null, 0.7]"),
+    ("the least, the most and the bundle's", "[0, 1, null]"),
+    ("the bundle's alone", "[null,null,null]"),
+    ("too few", "[0.5, null]"),
+    ("too many", "[0.5, null, null, 0.5]"),
+    ("more than 1", "[null, 1.5, null]"),
+    ("less than 0", "[-0.5, null, null]"),
+    ("a text", '[null, null, "0.5"]'),
+    ("a flag", "[true, null, null]"),
+    ("an object", '{"dog": 0.5}'),
+    ("half a list", "[0.5, null"),
+]
+
 
 def answers() -> dict[str, Any]:
     """The questions, each with this package's answer."""
@@ -61,6 +82,7 @@ def answers() -> dict[str, Any]:
     return {
         "exclusive": [_competing(name, masks) for name, masks in [*COMPETING, *drawn]],
         "words": [_known(label, cosines) for label, cosines in COSINES],
+        "thresholds": [_packed(name, stored) for name, stored in THRESHOLDS],
     }
 
 
@@ -115,6 +137,32 @@ def _known(label: str, cosines: list[float]) -> dict[str, Any]:
         "embedding": embedding.tolist(),
         "nearest": known.nearest(embedding),
         "warning": str(told[0].message) if told else None,
+    }
+
+
+def _packed(name: str, stored: str | None) -> dict[str, Any]:
+    """`pack` is the file in base64; `thresholds` are null if it must be refused."""
+    rows = np.eye(len(PACKED), 4, dtype=np.float32)
+    metadata = {
+        "format": "samclip labels",
+        "schema_version": "1",
+        "model": "cases",
+        "revision": "1",
+        "labels": json.dumps(PACKED),
+        **({} if stored is None else {"thresholds": stored}),
+    }
+    entry = {"dtype": "F32", "shape": rows.shape, "data_offsets": [0, rows.nbytes]}
+    header = json.dumps({"__metadata__": metadata, "embeddings": entry}).encode()
+    content = struct.pack("<Q", len(header)) + header + rows.tobytes()
+    try:
+        thresholds = Vocabulary(PackMetadata.model_validate(metadata), rows).thresholds
+    except ValueError:
+        thresholds = None
+    return {
+        "name": name,
+        "stored": stored,
+        "pack": base64.b64encode(content).decode(),
+        "thresholds": thresholds,
     }
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+HERE = Path(__file__).resolve().parent
+
 
 def main(program: str, bundle: Path, folder: Path) -> None:
     """Checks what `program` draws, and what it refuses, with `folder` for its files."""
@@ -45,7 +47,26 @@ def main(program: str, bundle: Path, folder: Path) -> None:
         print(f"IoU {iou:.4f}")
         assert iou >= 0.99, "the masks are not the golden ones"
 
-    pack = bundle / goldens[0]["pack"]
+    pack = bundle / goldens[-1]["pack"]
+    odds = goldens[-1]["presence"]
+    edited = folder / "edited.safetensors"
+    for thresholds in ([each - 0.01 for each in odds], [each + 0.01 for each in odds]):
+        edited.write_bytes(with_thresholds(pack, json.dumps(thresholds)))
+        answer = run(bundle, picture, edited, output)
+        present = ["absent" not in line for line in answer.stdout.splitlines()]
+        wanted = [least < each for least, each in zip(thresholds, odds, strict=True)]
+        assert present == wanted, (thresholds, answer)
+    edited.write_bytes(with_thresholds(pack, json.dumps([None] * len(odds))))
+    assert run(bundle, picture, edited, output).stdout == run(bundle, picture, pack, output).stdout
+
+    cases = json.loads((HERE.parent / "label_cases.json").read_text(encoding="utf-8"))
+    for case in cases["thresholds"]:
+        if case["thresholds"] is None:
+            edited.write_bytes(with_thresholds(pack, case["stored"]))
+            refused = run(bundle, picture, edited, output)
+            assert refused.returncode == 1, (case["name"], refused)
+            assert "threshold from 0 to 1" in refused.stderr, (case["name"], refused)
+
     wrong = folder / "wrong"
     wrong.write_bytes(b"GIF89a, no picture and no pack")
     for arguments, word in (
@@ -59,6 +80,16 @@ def main(program: str, bundle: Path, folder: Path) -> None:
         assert refused.returncode == 1, (arguments, refused)
         assert word in refused.stderr, (arguments, refused)
         print("refused:", refused.stderr.strip().splitlines()[-1])
+
+
+def with_thresholds(pack: Path, stored: str) -> bytes:
+    """A pack of three labels with thresholds, as JSON."""
+    content = pack.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"]["thresholds"] = stored
+    changed = json.dumps(header).encode()
+    return struct.pack("<Q", len(changed)) + changed + content[8 + length :]
 
 
 def bits_of(packed: bytes) -> list[int]:

@@ -86,8 +86,24 @@ static void run(const char *bundle, const char *graph, int side, const Tensor *i
     api->ReleaseSessionOptions(options);
 }
 
-/* The embeddings of a label pack, float32 [*count,*width] of unit length. */
-static float *read_pack(const char *path, int64_t *count, int64_t *width) {
+/* Takes the thresholds of the labels that have their own: "[0.5, null, ...]" in the JSON text of a pack. */
+static void read_thresholds(const char *json, const char *path, float *thresholds, int64_t count) {
+    if (!strstr(json, "\"thresholds\"")) return;
+    const char *at = field(json, "thresholds", path) + 1;
+    for (int64_t i = 0; i < count && *at == (i ? ',' : '['); i++) {
+        at += 1 + strspn(at + 1, " ");
+        char *end = (char *)at + 4;
+        if (strncmp(at, "null", 4)) thresholds[i] = strtof(at, &end);
+        if (end == at || !(thresholds[i] >= 0 && thresholds[i] <= 1)) break;
+        at = end + strspn(end, " ");
+        if (i == count - 1 && *at == ']') return;
+    }
+    fail("%s must have a threshold from 0 to 1, or null, for each of %" PRId64 " labels\n", path, count);
+}
+
+/* The embeddings of a label pack, float32 [*count,*width] of unit length, and the presence from which each label is in
+ * a picture: its own threshold, or the usual one. */
+static float *read_pack(const char *path, int64_t *count, int64_t *width, float usual, float **thresholds) {
     size_t size, begin;
     char *content = read_file(path, &size);
     uint64_t header = 0; /* its length is little-endian, as this machine must be */
@@ -101,10 +117,13 @@ static float *read_pack(const char *path, int64_t *count, int64_t *width) {
         sscanf(field(entry, "data_offsets", path), "[%zu", &begin) != 1 || *count < 1 || *count > 1 << 20 ||
         *width < 1 || *width > 1 << 12 || begin + (size_t)(*count * *width) * bytes > size - 8 - header)
         fail("%s holds no embeddings [labels,width]\n", path);
-    *data = first;
     int64_t numbers = *count * *width;
     float *rows = malloc((size_t)numbers * sizeof(float));
-    if (!rows) fail("%s is too large for the memory\n", path);
+    *thresholds = malloc((size_t)*count * sizeof(float));
+    if (!rows || !*thresholds) fail("%s is too large for the memory\n", path);
+    for (int64_t i = 0; i < *count; i++) (*thresholds)[i] = usual;
+    read_thresholds(content + 8, path, *thresholds, *count);
+    *data = first;
     if (bytes > 1) memcpy(rows, data + begin, (size_t)numbers * sizeof(float));
     else
         for (int64_t i = 0; i < numbers; i++) rows[i] = (float)(signed char)data[begin + (size_t)i];
@@ -160,7 +179,7 @@ int main(int count, char **arguments) {
         width < 1 || height < 1 || width > 1 << 15 || height > 1 << 15 ||
         size - (size_t)head < (size_t)(3 * width * height))
         fail("%s is not a binary PPM picture (P6, 255, without comments)\n", arguments[2]);
-    float *embeddings = read_pack(arguments[3], &labels, &dim);
+    float *thresholds, *embeddings = read_pack(arguments[3], &labels, &dim, presence_threshold, &thresholds);
 
     api = OrtGetApiBase()->GetApi(ORT_API_VERSION);
     if (!api) fail("the onnxruntime here is older than %d\n", ORT_API_VERSION);
@@ -179,7 +198,7 @@ int main(int count, char **arguments) {
 
     for (int64_t label = 0; label < labels; label++) {
         float presence = floats(answer[1])[label];
-        const float *logits = presence >= presence_threshold ? floats(answer[0]) + label * side * side : NULL;
+        const float *logits = presence >= thresholds[label] ? floats(answer[0]) + label * side * side : NULL;
         snprintf(path, sizeof path, "%s-%" PRId64 ".pgm", arguments[4], label);
         write_mask(path, width, height, logits, side, floats(boxed[1]), mask_threshold);
         printf("%s: presence %.4f%s\n", path, presence, logits ? "" : ", absent");

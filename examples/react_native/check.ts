@@ -2,12 +2,36 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { InferenceSession } from 'onnxruntime-node';
-import { type Manifest, readLabelPack, TextToMask } from './textToMask';
+import { type EncodedImage, type LabelPack, type Manifest, readLabelPack, TextToMask } from './textToMask';
 
-async function main(folder: string): Promise<void> {
+interface Given {
+  manifest: Manifest;
+  pack: LabelPack;
+  cases: { pack: string; thresholds: (number | null)[] | null }[];
+}
+
+/** Thresholds of single labels, as Python reads them, and what they do to the labels of a pack. */
+async function checkThresholds(model: TextToMask, image: EncodedImage, { manifest, pack, cases }: Given): Promise<void> {
+  for (const { pack: content, thresholds } of cases) {
+    const own = { ...manifest, name: 'cases', revision: '1' };
+    const read = () => readLabelPack(Uint8Array.from(Buffer.from(content, 'base64')).buffer, own).thresholds;
+    if (thresholds) assert.deepEqual(read(), thresholds);
+    else assert.throws(read);
+  }
+  const odds = (await model.find(image, pack)).map(({ presence }) => presence);
+  const present = async (thresholds: (number | null)[]) =>
+    (await model.find(image, { ...pack, thresholds })).map((each) => each.present);
+  assert.deepEqual(await present(odds), odds.map(() => true));
+  assert.deepEqual(await present(odds.map((each) => each + 1e-4)), odds.map(() => false));
+  const usual = Math.fround(manifest.calibration.presence_threshold);
+  assert.deepEqual(await present(odds.map(() => null)), odds.map((each) => each >= usual));
+}
+
+async function main(folder: string, labelCases: string): Promise<void> {
   const read = (path: string) => Uint8Array.from(readFileSync(`${folder}/${path}`)).buffer;
   const json = (path: string) => JSON.parse(readFileSync(`${folder}/${path}`, 'utf8'));
   const manifest: Manifest = json('manifest.json');
+  const { thresholds: cases } = JSON.parse(readFileSync(labelCases, 'utf8'));
   const content = read('golden/tensors.safetensors');
   const headerBytes = Number(new DataView(content).getBigUint64(0, true));
   const header = JSON.parse(Buffer.from(content, 8, headerBytes).toString());
@@ -22,7 +46,8 @@ async function main(folder: string): Promise<void> {
   for (const golden of goldens) {
     const [height, width] = header[golden.image].shape;
     const image = await model.encode({ width, height, pixels: bytes(golden.image) });
-    const found = await model.find(image, readLabelPack(read(golden.pack), manifest));
+    const labels = readLabelPack(read(golden.pack), manifest);
+    const found = await model.find(image, labels);
     const stored = bytes(golden.masks);
     let [both, either] = [0, 0];
     found.forEach((each, place) => {
@@ -38,7 +63,8 @@ async function main(folder: string): Promise<void> {
     });
     console.log(`IoU ${(both / either).toFixed(4)}`);
     assert(both / either >= 0.99, 'the masks are not the golden ones');
-    await assert.rejects(model.find(image, { labels: [], embeddings: new Float32Array() }), /at least one/);
+    await checkThresholds(model, image, { manifest, pack: labels, cases });
+    await assert.rejects(model.find(image, { labels: [], embeddings: new Float32Array(), thresholds: [] }), /at least one/);
   }
   const pack = read(goldens[0].pack);
   assert.throws(() => readLabelPack(pack, { ...manifest, revision: 'other' }), /not of/);
@@ -49,4 +75,4 @@ async function main(folder: string): Promise<void> {
   await model.close();
 }
 
-void main(process.argv[2]);
+void main(process.argv[2], process.argv[3]);

@@ -19,10 +19,15 @@ export interface Picture {
   pixels: Uint8Array;
 }
 
-/** Labels with their embeddings of unit length, row by row. */
+/**
+ * Labels with their embeddings of unit length, row by row.
+ *
+ * A label is in a picture from the presence of its threshold on, 0 to 1; null is for the bundle's.
+ */
 export interface LabelPack {
   labels: string[];
   embeddings: Float32Array;
+  thresholds: (number | null)[];
 }
 
 /** `mask` has a 1 for each pixel of the label, in the picture's size; it is empty if the label is not there. */
@@ -47,21 +52,27 @@ type OpenGraph = (path: string) => Promise<InferenceSession>;
 export function readLabelPack(content: ArrayBuffer, manifest: Manifest): LabelPack {
   const headerBytes = Number(new DataView(content).getBigUint64(0, true));
   const header = JSON.parse(utf8(new Uint8Array(content, 8, headerBytes)));
-  const { format, model, revision, labels } = header.__metadata__ ?? {};
+  const { format, model, revision, ...stored } = header.__metadata__ ?? {};
   if (format !== 'samclip labels') throw new Error('this file is no label pack: export the labels again');
   if (model !== manifest.name || revision !== manifest.revision) {
     throw new Error(`the labels are of ${model} ${revision}, not of ${manifest.name} ${manifest.revision}`);
   }
+  const labels: string[] = JSON.parse(stored.labels);
+  const thresholds: (number | null)[] = stored.thresholds ? JSON.parse(stored.thresholds) : labels.map(() => null);
+  const fits = (each: unknown) => each === null || (typeof each === 'number' && each >= 0 && each <= 1);
+  if (thresholds.length !== labels.length || !thresholds.every(fits)) {
+    throw new Error(`the thresholds are ${stored.thresholds}; each label must have one from 0 to 1, or null`);
+  }
   const { dtype, shape, data_offsets: offsets } = header.embeddings;
   const data = content.slice(8 + headerBytes + offsets[0], 8 + headerBytes + offsets[1]);
-  if (dtype === 'F32') return { labels: JSON.parse(labels), embeddings: new Float32Array(data) };
+  if (dtype === 'F32') return { labels, embeddings: new Float32Array(data), thresholds };
   const embeddings = Float32Array.from(new Int8Array(data));
   for (let start = 0; start < embeddings.length; start += shape[1]) {
     const row = embeddings.subarray(start, start + shape[1]);
     const length = Math.sqrt(row.reduce((sum, each) => sum + each * each, 0));
     row.forEach((each, place) => (row[place] = each / Math.max(length, 1e-6)));
   }
-  return { labels: JSON.parse(labels), embeddings };
+  return { labels, embeddings, thresholds };
 }
 
 /** An open model. It does not check the sha256 of files: check them where you download the bundle. */
@@ -99,7 +110,7 @@ export class TextToMask {
   }
 
   /** Finds labels; ask for a few at a time, since each one's logits take a megabyte. */
-  async find(image: EncodedImage, { labels, embeddings }: LabelPack): Promise<TextMask[]> {
+  async find(image: EncodedImage, { labels, embeddings, thresholds }: LabelPack): Promise<TextMask[]> {
     if (!labels.length) throw new Error('there is no label: give at least one');
     const shape = [labels.length, embeddings.length / labels.length];
     const found = await this.decoder.run({ ...image.feed, text_embeddings: new Tensor('float32', embeddings, shape) });
@@ -108,7 +119,8 @@ export class TextToMask {
     );
     const side = this.manifest.tasks.segmentation.resolution;
     return labels.map((label, row) => {
-      const present = presence[row] >= this.manifest.calibration.presence_threshold;
+      const least = thresholds[row] ?? this.manifest.calibration.presence_threshold;
+      const present = presence[row] >= Math.fround(least);
       const own = logits.subarray(row * side * side, (row + 1) * side * side);
       const mask = present ? this.toPicture(own, extent, image) : new Uint8Array(image.width * image.height);
       return { label, present, presence: presence[row], score: scores[row], mask };

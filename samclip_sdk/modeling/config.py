@@ -381,13 +381,13 @@ MOBILECLIP = MOBILE.model_copy(
     }
 )
 
-# MobileSAM's encoder and decoder; the text encoder is OpenCLIP's ViT-B-16.
+# MobileSAM's encoder and decoder; the text encoder is that of the Perception Encoder S/16.
 TINY_VIT = ModelConfig(
     name="samclip-tiny-vit",
     embed_dim=512,
     image_encoder=TinyViTConfig(),
     clip_head=ClipHeadConfig(token_pooling={1024: 2}),
-    text_encoder=ClipTextConfig(width=512, num_heads=8, embedding_width=512),
+    text_encoder=ClipTextConfig(context_length=32, width=512, num_heads=8, embedding_width=512),
 )
 
 PRESETS = {

@@ -33,6 +33,7 @@ _CLIP_TAGS = {
     "yfcc15m": "MIT",
 }
 _OF_OTHERS = "EVA"  # models that others have trained, under tags that begin alike
+_PERCEPTION_ENCODERS, _PERCEPTION_ENCODER = "PE-Core-", "Apache-2.0"
 
 
 def teacher_licences(teachers: FoundationTeachers) -> dict[str, str]:
@@ -50,5 +51,7 @@ def _sam_licence(checkpoint: Path) -> str:
 def _clip_licence(model: str, pretrained: str) -> str:
     if model.startswith(_OF_OTHERS) or Path(pretrained).exists():
         return NOT_STATED
+    if model.startswith(_PERCEPTION_ENCODERS) and pretrained == "meta":
+        return _PERCEPTION_ENCODER
     known = (spdx for tag, spdx in _CLIP_TAGS.items() if pretrained.startswith(tag))
     return next(known, NOT_STATED)

@@ -39,7 +39,8 @@ class OpenClip(nn.Module):
         self.model = model
         size = model.visual.image_size  # (height, width), or of a square its side
         self.resolution = size if isinstance(size, int) else int(size[0])
-        self.embed_dim = int(model.visual.output_dim)
+        tower = getattr(model, "text", model)  # what has an image tower of timm has it apart
+        self.embed_dim = int(tower.text_projection.shape[-1])
         preprocessing = model.visual.preprocess_cfg
         for name in ("mean", "std"):
             values = 255 * torch.tensor(preprocessing[name]).view(3, 1, 1)

@@ -1,9 +1,15 @@
 package samclip.checks
 
 import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import java.util.Base64
+import samclip.BundleException
 import samclip.Frame
 import samclip.Json
 import samclip.KnownWords
+import samclip.LabelPack
+import samclip.Manifest
 import samclip.Mask
 import samclip.SamClip
 import samclip.settled
@@ -15,6 +21,10 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
     fun run() {
         for (each in cases["exclusive"].list) checks.check("labels compete: ${each["name"].text}") { competing(each) }
         for (each in cases["words"].list) checks.check("taught words near \"${each["label"].text}\"") { near(each) }
+        for (each in cases["thresholds"].list) checks.check("thresholds of a pack: ${each["name"].text}") { packed(each) }
+        checks.check("a label has the threshold of its pack, or the bundle's") {
+            SamClip.load(folder, JniBackend).use(::gates)
+        }
         checks.check("a model warns once of a label that it was not taught") {
             val warnings = ArrayList<String>()
             SamClip.load(folder, JniBackend, onWarning = warnings::add).use { model ->
@@ -65,6 +75,48 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
         check(found == expected) { "$found" }
         val warning = known.warning(each["label"].text, embedding)
         check(warning == each["warning"].takeUnless { it.isNull }?.text) { "$warning" }
+    }
+
+    private fun packed(each: Json) {
+        val edited = File(folder, "manifest.json").readText()
+            .replace(Regex("(\"embed_dim\":) ?[0-9]+"), "$1 4")
+            .replaceFirst(Regex("(\"name\":) ?\"[^\"]*\""), "$1 \"cases\"")
+            .replaceFirst(Regex("(\"revision\":) ?\"[^\"]*\""), "$1 \"1\"")
+        val manifest = Manifest(Json.parse(edited, "manifest.json"))
+        val content = Base64.getDecoder().decode(each["pack"].text)
+        val found = runCatching { LabelPack.read(content, "case.safetensors", manifest).thresholds }
+        if (each["thresholds"].isNull) {
+            check(found.exceptionOrNull() is BundleException) { "$found" }
+        } else {
+            val expected = each["thresholds"].list.map { if (it.isNull) null else it.number.toFloat() }
+            check(found.getOrThrow() == expected) { "$found" }
+        }
+    }
+
+    private fun gates(model: SamClip) {
+        val goldens = Goldens(folder)
+        val golden = goldens.part("text_to_mask").first()
+        val content = File(folder, golden["pack"].text).readBytes()
+        val labels = model.loadLabels(golden["pack"].text)
+        val image = model.encode(goldens.picture(golden["image"].text))
+        val odds = model.segmentText(image, labels).map { it.presence }
+        fun present(thresholds: List<Float?>): List<Boolean> {
+            model.loadLabels(withThresholds(content, thresholds), "edited.safetensors")
+            return model.segmentText(image, labels).map { it.present }
+        }
+        val usual = odds.map { it >= model.manifest.calibration.presenceThreshold }
+        check(present(odds) == odds.map { true }) { "the presences are not enough" }
+        check(present(odds.map { it + 1e-4f }) == odds.map { false }) { "more than the presences is enough" }
+        check(present(odds.map { null }) == usual) { "the bundle's threshold is not taken" }
+    }
+
+    /** A pack with thresholds of its labels. */
+    private fun withThresholds(pack: ByteArray, thresholds: List<Float?>): ByteArray {
+        val length = ByteBuffer.wrap(pack).order(ByteOrder.LITTLE_ENDIAN).getLong().toInt()
+        val header = String(pack, 8, length)
+            .replace(Regex("(\"__metadata__\": ?\\{)"), "$1\"thresholds\": \"$thresholds\", ").toByteArray()
+        val start = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(header.size.toLong())
+        return start.array() + header + pack.copyOfRange(8 + length, pack.size)
     }
 
     private fun sharesNoPixel(model: SamClip): String {

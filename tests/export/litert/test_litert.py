@@ -5,6 +5,7 @@ They need the converter, which has an environment of its own: `make test-litert`
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -143,3 +144,25 @@ def test_what_is_stored_in_less(bundle: Bundle) -> None:
         assert "float16" in types(half) - types(single)
         assert ("int8" in types(int8)) == (graph != "text_encoder")
         assert len(int8) < len(single)
+
+
+def stored_types(data: bytes, operator: int) -> set[int]:
+    """The types of an operator's weights, as the file has them: a DEQUANTIZE may follow."""
+    schema = importlib.import_module("ai_edge_litert.schema_py_generated")
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    found = set()
+    for graph in model.subgraphs:
+        sources = {int(each.outputs[0]): int(each.inputs[0]) for each in graph.operators}
+        for each in graph.operators:
+            if model.operatorCodes[each.opcodeIndex].deprecatedBuiltinCode == operator:
+                weight = int(each.inputs[1])
+                found.add(int(graph.tensors[sources.get(weight, weight)].type))
+    return found
+
+
+def test_depthwise_weights_stay_in_fp32_where_they_are_not_in_int8(bundle: Bundle) -> None:
+    schema = importlib.import_module("ai_edge_litert.schema_py_generated")
+    half = content(bundle, "image_encoder@64", "fp16")
+    operators, types_ = schema.BuiltinOperator, schema.TensorType
+    assert stored_types(half, operators.CONV_2D) == {types_.FLOAT16}
+    assert stored_types(half, operators.DEPTHWISE_CONV_2D) == {types_.FLOAT32}

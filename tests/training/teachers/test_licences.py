@@ -29,6 +29,7 @@ def test_the_papers_teachers_are_known() -> None:
         ("ViT-B-16", "metaclip_fullcc", "CC-BY-NC-4.0"),
         ("ViT-B-16", "openai", NOT_STATED),
         ("ViT-H-14", "dfn5b", NOT_STATED),
+        ("PE-Core-S-16-384", "meta", "Apache-2.0"),
         ("EVA02-E-14", "laion2b_s4b_b115k", NOT_STATED),
     ],
 )

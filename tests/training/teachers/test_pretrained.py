@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.config import MaskDecoderConfig, TinyViTConfig
+from samclip_sdk.modeling.checkpoint import load_text_encoder
+from samclip_sdk.modeling.config import ClipTextConfig, MaskDecoderConfig, TinyViTConfig
 from tests.parity.reference import (
     build_clip,
     build_sam,
@@ -106,6 +108,37 @@ def test_half_precision_leaves_prompts_exact(whose: str) -> None:
     for one, other in zip(decoded, exact, strict=True):
         assert one.dtype == torch.float32
         assert torch.equal(one, other)
+
+
+def test_an_image_tower_of_timms_and_its_text_tower_are_read(tmp_path: Path) -> None:
+    """The Perception Encoder, in its smallest shape."""
+    sizes = {
+        "embed_dim": 32,
+        "vision_cfg": {
+            "timm_model_name": "vit_pe_core_tiny_patch16_384",
+            "timm_pool": "map",
+            "timm_proj": None,
+            "image_size": 384,
+        },
+        "text_cfg": {"context_length": 8, "width": 32, "heads": 2, "layers": 1},
+        "custom_text": True,
+    }
+    (tmp_path / "perception-test.json").write_text(json.dumps(sizes))
+    open_clip.add_model_config(tmp_path / "perception-test.json")
+    clip = open_clip.create_model("perception-test").eval()
+    teacher = OpenClip(clip)
+    assert (teacher.resolution, teacher.embed_dim) == (384, 32)
+    assert teacher.embed_images(torch.zeros(1, 3, 48, 48, dtype=torch.uint8)).shape == (1, 32)
+    text_encoder = ClipTextConfig(
+        context_length=8, width=32, num_heads=2, depth=1, embedding_width=32
+    )
+    config = CONFIG.model_copy(update={"text_encoder": text_encoder, "embed_dim": 32})
+    student = build_model(config).eval()
+    load_text_encoder(student, clip)
+    ids = open_clip.tokenize(["a dog", "two cats"], context_length=8)
+    with torch.inference_mode():
+        expected = clip.encode_text(ids, normalize=True)
+        assert relative_error(student.text_encoder(ids.int()), expected) < 1e-5
 
 
 def test_open_clip_embeds_as_its_own_preprocessing_has_it() -> None:

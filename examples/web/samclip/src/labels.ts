@@ -7,6 +7,8 @@ import { normalize } from "./text.js";
 export interface LabelPack {
   readonly labels: string[];
   readonly rows: Float32Array[];
+  /** For each label, 0 to 1, the presence from which on it is in the picture; null for the bundle's. */
+  readonly thresholds: (number | null)[];
 }
 
 /** Reads a label pack; `name` is what messages call it. */
@@ -27,5 +29,22 @@ export function readLabels(content: Uint8Array, name: string, manifest: Manifest
   if (labels.length !== count) throw new BundleError(`${name} has ${labels.length} labels and ${count} rows`);
   const { data } = tensors.embeddings;
   const row = (_: string, k: number) => normalize(data.subarray(k * width, (k + 1) * width));
-  return { labels, rows: labels.map(row) };
+  return { labels, rows: labels.map(row), thresholds: readThresholds(metadata.thresholds, count, name) };
+}
+
+/** `stored` is missing if no label has its own. */
+function readThresholds(stored: string | undefined, count: number, name: string): (number | null)[] {
+  if (stored === undefined) return Array(count).fill(null);
+  let found: unknown;
+  try {
+    found = JSON.parse(stored);
+  } catch {
+    // Told below.
+  }
+  const fits = (each: unknown) => each === null || (typeof each === "number" && each >= 0 && each <= 1);
+  if (Array.isArray(found) && found.length === count && found.every(fits)) return found;
+  throw new BundleError(
+    `${name} has the thresholds ${stored.slice(0, 60)}; it must have a number from 0 to 1, or null, for ` +
+      `each of ${count} labels`,
+  );
 }

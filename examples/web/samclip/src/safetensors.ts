@@ -13,12 +13,14 @@ export interface Safetensors {
 export function readSafetensors(content: Uint8Array, name: string): Safetensors {
   try {
     const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+    // Node's Buffer is a Uint8Array whose `slice` does not copy.
+    const file = new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
     const start = 8 + Number(view.getBigUint64(0, true));
-    const header = JSON.parse(new TextDecoder().decode(content.subarray(8, start)));
+    const header = JSON.parse(new TextDecoder().decode(file.subarray(8, start)));
     const { __metadata__: metadata = {}, ...entries } = header;
     const tensors: Record<string, { data: Values; dims: number[] }> = {};
     for (const [key, { dtype, shape, data_offsets: span }] of Object.entries<any>(entries)) {
-      const bytes = content.slice(start + span[0], start + span[1]);
+      const bytes = file.slice(start + span[0], start + span[1]);
       const data = widen(bytes, dtype);
       if (data.length !== shape.reduce((all: number, side: number) => all * side, 1)) {
         throw new Error(`${key} does not have the length that its shape says`);

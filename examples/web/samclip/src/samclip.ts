@@ -54,7 +54,7 @@ export interface PromptMask {
 }
 
 export interface SegmentTextOptions {
-  /** The presence from which on a label is in the picture; the bundle's if not given. */
+  /** The presence from which on a label is in the picture; the label's own or the bundle's if not given. */
   readonly threshold?: number;
   readonly maskThreshold?: number;
   /** No pixel has two labels: the likelier one keeps it. */
@@ -89,6 +89,7 @@ const NOT_ON_WEBGPU = /^(letterbox|text_encoder)/;
 export class SamClip {
   private readonly sessions = new Map<string, Promise<OrtSession>>();
   private readonly labels = new Map<string, Float32Array>();
+  private readonly thresholds = new Map<string, number | null>();
   private tokenizer: Promise<Tokenize> | undefined;
   private nouns: Promise<KnownWords | undefined> | undefined;
   private turn: Promise<unknown> = Promise.resolve();
@@ -173,14 +174,14 @@ export class SamClip {
     labels: string | readonly string[],
     options: SegmentTextOptions = {},
   ): Promise<TextMask[]> {
-    const { threshold = this.manifest.calibration.presence_threshold } = options;
-    const { maskThreshold = this.manifest.masks.mask_threshold } = options;
+    const { threshold, maskThreshold = this.manifest.masks.mask_threshold } = options;
     checkFinite("maskThreshold", maskThreshold);
-    if (!(threshold >= 0 && threshold <= 1)) {
+    if (threshold !== undefined && !(threshold >= 0 && threshold <= 1)) {
       throw new PromptError(`threshold is ${threshold}; it must be from 0 to 1`);
     }
     const names = checkLabels(labels);
     const rows = await this.embedLabels(names);
+    const least = names.map((name) => threshold ?? this.ownThreshold(name));
     const embedding = await this.admit(image, this.manifest.tasks.segmentation.resolution);
     const side = embedding.resolution;
     const found: TextMask[] = [];
@@ -192,7 +193,7 @@ export class SamClip {
         text_embeddings: { data: joined(part), dims: [part.length, part[0].length] },
       });
       part.forEach((_, k) => {
-        const present = presence.data[k] >= threshold;
+        const present = presence.data[k] >= Math.fround(least[start + k]);
         const logits = mask_logits.data.subarray(k * side * side, (k + 1) * side * side);
         found.push({
           label: names[start + k],
@@ -267,7 +268,7 @@ export class SamClip {
   }
 
   /**
-   * Reads a label pack; its labels then need no text encoder.
+   * Reads a label pack; its labels then need no text encoder, and have the pack's thresholds.
    *
    * @param pack the path of a pack in the bundle, such as "nouns.safetensors", or a pack's content.
    * @returns its labels.
@@ -278,8 +279,11 @@ export class SamClip {
       typeof pack === "string"
         ? await this.read(pack)
         : pack instanceof Uint8Array ? pack : new Uint8Array(await pack.arrayBuffer());
-    const { labels, rows } = readLabels(content, name, this.manifest);
-    labels.forEach((label, k) => this.labels.set(cleanText(label), rows[k]));
+    const { labels, rows, thresholds } = readLabels(content, name, this.manifest);
+    labels.map(cleanText).forEach((label, k) => {
+      this.labels.set(label, rows[k]);
+      this.thresholds.set(label, thresholds[k]);
+    });
     return labels;
   }
 
@@ -361,6 +365,10 @@ export class SamClip {
     const row = normalize(found[0].map((_, i) => found.reduce((sum, each) => sum + each[i], 0) / found.length));
     this.labels.set(label, row);
     return row;
+  }
+
+  private ownThreshold(label: string): number {
+    return this.thresholds.get(cleanText(label)) ?? this.manifest.calibration.presence_threshold;
   }
 
   private knownWords(): Promise<KnownWords | undefined> {

@@ -37,6 +37,18 @@ export function withManifest(change) {
   return { ...files, "manifest.json": new TextEncoder().encode(JSON.stringify(changed)) };
 }
 
+/** The bundle's pack, with thresholds of its labels. */
+export function withThresholds(thresholds) {
+  const pack = Buffer.from(files[PACK]);
+  const end = 8 + Number(pack.readBigUInt64LE());
+  const header = JSON.parse(pack.subarray(8, end));
+  header.__metadata__.thresholds = JSON.stringify(thresholds);
+  const changed = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(changed.length));
+  return Buffer.concat([length, changed, pack.subarray(end)]);
+}
+
 export function load(source = files, options = {}) {
   return SamClip.load(source, { ort, precision: "fp32", ...options });
 }

@@ -5,8 +5,9 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { exclusive } from "../dist/exclusive.js";
 import { maskOf } from "../dist/masks.js";
+import { readLabels } from "../dist/labels.js";
 import { KnownWords } from "../dist/words.js";
-import { files, load, PACK, picture, withManifest } from "./bundle.js";
+import { files, load, PACK, picture, withManifest, withThresholds } from "./bundle.js";
 
 const cases = JSON.parse(readFileSync(new URL("../../../label_cases.json", import.meta.url), "utf-8"));
 
@@ -37,6 +38,30 @@ for (const { words, embeddings, label, embedding, nearest, warning } of cases.wo
     assert.equal(known.warning(label, row), warning ?? undefined);
   });
 }
+
+for (const { name, pack, thresholds } of cases.thresholds) {
+  test(`thresholds of a pack: ${name}`, () => {
+    const read = () => readLabels(Buffer.from(pack, "base64"), name, { name: "cases", revision: "1", model: { embed_dim: 4 } });
+    if (thresholds) assert.deepEqual(read().thresholds, thresholds);
+    else assert.throws(read, { name: "BundleError", message: /thresholds.*from 0 to 1, or null/ });
+  });
+}
+
+test("a label has the threshold of its pack, or the bundle's", async () => {
+  const model = await load();
+  const labels = await model.loadLabels(PACK);
+  const image = await model.encodeImage(picture());
+  const odds = (await model.segmentText(image, labels)).map(({ presence }) => presence);
+  const present = async (thresholds, options) => {
+    await model.loadLabels(withThresholds(thresholds));
+    return (await model.segmentText(image, labels, options)).map((each) => each.present);
+  };
+  assert.deepEqual(await present(odds), odds.map(() => true));
+  assert.deepEqual(await present(odds.map((each) => each + 1e-4)), odds.map(() => false));
+  const usual = odds.map((each) => each >= Math.fround(model.manifest.calibration.presence_threshold));
+  assert.deepEqual(await present(odds.map(() => null)), usual);
+  assert.deepEqual(await present(odds.map(() => 1), { threshold: 0 }), odds.map(() => true));
+});
 
 test("a model tells its words, and warns once of a label that it was not taught", async () => {
   const warnings = [];

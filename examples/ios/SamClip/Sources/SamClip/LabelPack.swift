@@ -5,6 +5,8 @@ public struct LabelPack: Sendable {
     public let labels: [String]
     /// One row a label, each of unit length.
     public let embeddings: [[Float]]
+    /// For each label, 0 to 1, the presence from which it is in a picture; nil for the bundle's.
+    public let thresholds: [Float?]
 
     /// Reads a pack that the model of `manifest` made.
     ///
@@ -16,7 +18,7 @@ public struct LabelPack: Sendable {
         try self.init(content, named: url.lastPathComponent, for: manifest)
     }
 
-    init(_ content: Data, named name: String, for manifest: Manifest) throws {
+    package init(_ content: Data, named name: String, for manifest: Manifest) throws {
         let file = try SafeTensors(content, named: name)
         let about = file.metadata
         guard about["format"] == "samclip labels", about["schema_version"] == "1",
@@ -38,7 +40,23 @@ public struct LabelPack: Sendable {
                     + "\(manifest.model.embedDim) numbers")
         }
         self.labels = labels
+        thresholds = try Self.thresholds(about["thresholds"], of: labels.count, in: name)
         embeddings = (0..<labels.count).map { unit(tensor.rows($0..<($0 + 1)).floats) }
+    }
+
+    /// What is stored is JSON; nothing is if no label has its own.
+    private static func thresholds(
+        _ stored: String?, of count: Int, in name: String
+    ) throws -> [Float?] {
+        guard let stored else { return Array(repeating: nil, count: count) }
+        guard let found = try? JSONDecoder().decode([Float?].self, from: Data(stored.utf8)),
+            found.count == count, found.allSatisfy({ (0...1).contains($0 ?? 0) })
+        else {
+            throw SamClipError.bundle(
+                "\(name) has the thresholds \(stored.prefix(60)); it must have a number from 0 to "
+                    + "1, or null, for each of \(count) labels")
+        }
+        return found
     }
 }
 

@@ -37,10 +37,11 @@ public final class SamClip: Sendable {
         let grey = [UInt8](repeating: 128, count: side * side * 3)
         let image = try await encode(Picture(rgb: grey, height: side, width: side))
         let width = bundle.manifest.model.embedDim
-        _ = try await answers(image, embeddings: [unit([Float](repeating: 1, count: width))])
+        let label = unit([Float](repeating: 1, count: width))
+        _ = try await answers(image, embeddings: [label], thresholds: [0])
     }
 
-    /// Takes labels' embeddings as given: no text encoder runs for them.
+    /// Takes labels' embeddings and thresholds as given: no text encoder runs for them.
     public func learn(_ pack: LabelPack) async { await texts.learn(pack) }
 
     /// Runs the image encoder, once a picture.

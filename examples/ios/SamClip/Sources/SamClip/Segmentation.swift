@@ -77,9 +77,9 @@ extension SamClip {
     ) async throws -> [LabelMask] {
         try check(image)
         let embeddings = try await texts.embeddings(ofLabels: labels)
-        let threshold = bundle.manifest.calibration.presenceThreshold
-        let answers = try await answers(image, embeddings: embeddings)
-        let present = answers.indices.filter { answers[$0].presence >= threshold }
+        let thresholds = await texts.thresholds(ofLabels: labels)
+        let answers = try await answers(image, embeddings: embeddings, thresholds: thresholds)
+        let present = answers.indices.filter { answers[$0].presence >= thresholds[$0] }
         let alone = present.map { mask(answers[$0].logits, image.frame) }
         let masks =
             exclusive ? settled(alone, likelihoods: present.map { answers[$0].presence }) : alone
@@ -93,11 +93,13 @@ extension SamClip {
     }
 
     /// Asks the bundle's own graph, if it has one, or takes its steps one by one.
-    func answers(_ image: EncodedImage, embeddings: [[Float]]) async throws -> [LabelAnswer] {
+    func answers(
+        _ image: EncodedImage, embeddings: [[Float]], thresholds: [Float]
+    ) async throws -> [LabelAnswer] {
         let graph = "text_to_mask@\(image.frame.resolution)"
         return sessions.has(graph)
             ? try await answers(image, embeddings, of: graph)
-            : try await answersInSteps(image, embeddings)
+            : try await answersInSteps(image, embeddings, thresholds)
     }
 
     private func answers(
@@ -130,16 +132,16 @@ extension SamClip {
     /// The same for bundles without the graph: the box around a label's parts, their best three
     /// cells and its scores ask once.
     private func answersInSteps(
-        _ image: EncodedImage, _ embeddings: [[Float]]
+        _ image: EncodedImage, _ embeddings: [[Float]], _ thresholds: [Float]
     ) async throws -> [LabelAnswer] {
         let calibration = bundle.manifest.calibration
         let side = 4 * image.embeddings.shape[2]
         let patches = try await clipHead(image).tensor("patch_embeddings")
         var answers: [LabelAnswer] = []
-        for label in embeddings {
+        for (label, threshold) in zip(embeddings, thresholds) {
             let map = ScoreMap(
                 patches: patches, label: label, frame: image.frame, calibration: calibration)
-            if map.presence < calibration.presenceThreshold {
+            if map.presence < threshold {
                 answers.append(LabelAnswer(presence: map.presence, score: 0, logits: []))
                 continue
             }

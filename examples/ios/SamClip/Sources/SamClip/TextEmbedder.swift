@@ -5,6 +5,7 @@ actor TextEmbedder {
     private let bundle: ModelBundle
     private let sessions: Sessions
     private var known: [String: [Float]] = [:]
+    private var thresholds: [String: Float] = [:]
     private var tokenizer: Tokenizer?
     private var taught: KnownWords?
     private let onWarning: @Sendable (String) -> Void
@@ -19,9 +20,15 @@ actor TextEmbedder {
     }
 
     func learn(_ pack: LabelPack) {
-        for (label, embedding) in zip(pack.labels, pack.embeddings) {
-            known[cleaned(label)] = embedding
+        for (place, label) in pack.labels.map(cleaned).enumerated() {
+            known[label] = pack.embeddings[place]
+            thresholds[label] = pack.thresholds[place]
         }
+    }
+
+    /// The presence from which each label is in a picture: its own, or the bundle's.
+    func thresholds(ofLabels labels: [String]) -> [Float] {
+        labels.map { thresholds[cleaned($0)] ?? bundle.manifest.calibration.presenceThreshold }
     }
 
     func embedding(ofText text: String) async throws -> [Float] {

@@ -7,6 +7,7 @@ import Testing
     private struct Cases: Decodable {
         let exclusive: [Competing]
         let words: [Known]
+        let thresholds: [Packed]
     }
 
     private struct Competing: Decodable {
@@ -25,6 +26,12 @@ import Testing
         let embedding: [Float]
         let nearest: [Near]
         let warning: String?
+    }
+
+    private struct Packed: Decodable {
+        let name: String
+        let pack: Data
+        let thresholds: [Float?]?
     }
 
     private struct Near: Decodable {
@@ -82,6 +89,62 @@ import Testing
             #expect(found.map(\.cosine) == each.nearest.map(\.cosine))
             #expect(known.warning(of: each.label, embedding: each.embedding) == each.warning)
         }
+    }
+
+    @Test func thresholdsAreReadAsInPython() throws {
+        let copy = try EditedBundle { manifest in
+            var model = manifest["model"] as? [String: Any] ?? [:]
+            model["embed_dim"] = 4
+            manifest.merge(["name": "cases", "revision": "1", "model": model]) { $1 }
+        }
+        let manifest = try ModelBundle(folder: copy.folder).manifest
+        #expect(!cases.thresholds.isEmpty)
+        for each in cases.thresholds {
+            guard let wanted = each.thresholds else {
+                #expect(throws: SamClipError.self, "\(each.name)") {
+                    try LabelPack(each.pack, named: each.name, for: manifest)
+                }
+                continue
+            }
+            let pack = try LabelPack(each.pack, named: each.name, for: manifest)
+            #expect(pack.thresholds == wanted, "\(each.name)")
+        }
+    }
+
+    @Test func aLabelHasTheThresholdOfItsPackOrTheBundles() async throws {
+        let model = try await SamClip.load(from: bundleFolder, backend: backend())
+        let golden = try goldens.get()
+        let sample = try #require(golden.index.textToMask?.first)
+        let content = try golden.bundle.content(of: sample.pack)
+        let manifest = golden.bundle.manifest
+        let labels = try golden.bundle.labelPack(sample.pack).labels
+        let image = try await model.encode(golden.picture(sample.image))
+        func present(_ thresholds: [Float?]) async throws -> [Bool] {
+            let edited = try with(thresholds: thresholds, content)
+            await model.learn(try LabelPack(edited, named: sample.pack, for: manifest))
+            return try await model.segment(image, labels: labels).map(\.isPresent)
+        }
+        await model.learn(try golden.bundle.labelPack(sample.pack))
+        let odds = try await model.segment(image, labels: labels).map(\.presence)
+        #expect(try await present(odds) == odds.map { _ in true })
+        #expect(try await present(odds.map { min(1, $0 + 1e-4) }) == odds.map { _ in false })
+        let usual = manifest.calibration.presenceThreshold
+        #expect(try await present(odds.map { _ in nil }) == odds.map { $0 >= usual })
+    }
+
+    /// A pack with thresholds of its labels.
+    private func with(thresholds: [Float?], _ pack: Data) throws -> Data {
+        let length = pack.withUnsafeBytes {
+            Int(UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)))
+        }
+        let found = try JSONSerialization.jsonObject(with: Data(pack[8..<(8 + length)]))
+        var header = try #require(found as? [String: Any])
+        var metadata = try #require(header["__metadata__"] as? [String: String])
+        metadata["thresholds"] = String(decoding: try JSONEncoder().encode(thresholds), as: UTF8.self)
+        header["__metadata__"] = metadata
+        let changed = try JSONSerialization.data(withJSONObject: header)
+        let start = withUnsafeBytes(of: UInt64(changed.count).littleEndian) { Data($0) }
+        return start + changed + Data(pack[(8 + length)...])
     }
 
     @Test func aModelWarnsOnceOfALabelThatItWasNotTaught() async throws {

@@ -3,8 +3,16 @@ package samclip
 import kotlin.math.max
 import kotlin.math.sqrt
 
-/** Labels with their embeddings, so that an app needs no text encoder for them. */
-internal class LabelPack private constructor(val labels: List<String>, val embeddings: List<FloatArray>) {
+/**
+ * Labels with their embeddings, so that an app needs no text encoder for them.
+ *
+ * The thresholds, 0..1, are the presences from which labels are in a picture; null for the bundle's.
+ */
+internal class LabelPack private constructor(
+    val labels: List<String>,
+    val embeddings: List<FloatArray>,
+    val thresholds: List<Float?>,
+) {
     companion object {
         /** Reads the content of a pack for a model; [name] stands for it in messages. */
         fun read(content: ByteArray, name: String, manifest: Manifest): LabelPack {
@@ -30,7 +38,22 @@ internal class LabelPack private constructor(val labels: List<String>, val embed
                 )
             }
             val flat = file.floats("embeddings")
-            return LabelPack(labels, labels.indices.map { unitLength(flat.copyOfRange(it * width, (it + 1) * width)) })
+            val rows = labels.indices.map { unitLength(flat.copyOfRange(it * width, (it + 1) * width)) }
+            return LabelPack(labels, rows, thresholds(file.metadata["thresholds"], labels.size, name))
+        }
+
+        /** What is [stored] is JSON; nothing is if no label has its own. */
+        private fun thresholds(stored: String?, count: Int, name: String): List<Float?> {
+            if (stored == null) return List(count) { null }
+            val list = Json.parse(stored, "the thresholds of $name").list
+            val found = list.map { if (it.isNull) null else it.number.toFloat() }
+            if (found.size != count || found.any { it != null && it !in 0f..1f }) {
+                throw BundleException(
+                    "$name has the thresholds ${stored.take(60)}; it must have a number from 0 to 1, or null, for each " +
+                        "of $count labels",
+                )
+            }
+            return found
         }
     }
 }

@@ -16,6 +16,7 @@ class SamClip private constructor(
 ) : AutoCloseable {
     private val graphs = HashMap<String, Graph>()
     private val labelEmbeddings = HashMap<String, FloatArray>()
+    private val labelThresholds = HashMap<String, Float?>()
     private val tokenizer by lazy { Tokenizer(bundle.read("tokenizer.json")) }
     private val knownWords by lazy {
         if (NOUNS !in manifest.files) return@lazy null
@@ -145,7 +146,7 @@ class SamClip private constructor(
         labelEmbeddings.getOrPut(cleaned) { embedLabel(cleaned).also { warnIfUnknown(label, it) } }
     }
 
-    /** Learns the labels of a pack in the bundle, such as `nouns.safetensors`, and returns them. */
+    /** Learns the labels of a pack in the bundle, such as `nouns.safetensors`, with its thresholds; returns them. */
     @Synchronized
     fun loadLabels(path: String): List<String> = loadLabels(bundle.read(path), path)
 
@@ -153,7 +154,10 @@ class SamClip private constructor(
     @Synchronized
     fun loadLabels(content: ByteArray, name: String): List<String> {
         val pack = LabelPack.read(content, name, manifest)
-        pack.labels.zip(pack.embeddings) { label, embedding -> labelEmbeddings[cleanText(label)] = embedding }
+        pack.labels.map(::cleanText).forEachIndexed { place, label ->
+            labelEmbeddings[label] = pack.embeddings[place]
+            labelThresholds[label] = pack.thresholds[place]
+        }
         return pack.labels
     }
 
@@ -221,7 +225,7 @@ class SamClip private constructor(
 
     private fun textMask(label: String, row: Int, found: Map<String, Tensor>, frame: Frame): TextMask {
         val presence = found.floats("presence").data[row]
-        val present = presence >= manifest.calibration.presenceThreshold
+        val present = presence >= (labelThresholds[cleanText(label)] ?: manifest.calibration.presenceThreshold)
         val mask = if (present) {
             val pixels = frame.resolution * frame.resolution
             val logits = found.floats("mask_logits").data.copyOfRange(row * pixels, (row + 1) * pixels)
