@@ -53,7 +53,7 @@ COSINES = [
     (" Cell  Phone", [0.4, 0.3, 0.2, 0.1]),
 ]
 
-PACKED = ("dog", "cat", "\"thresholds\"")
+PACKED = ("dog", "cat", '"thresholds"')
 """The labels of the packs, which the model `cases` 1 made."""
 
 THRESHOLDS = [

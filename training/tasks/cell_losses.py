@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 _PRESENCE_SCALE, _PRESENCE_BIAS = 20.0, -8.0
 _HARDEST = 4  # absent names of a cell that count
+_ALARMS = 8  # cells of a picture that look most like an absent name
 _CENTRE_FOCUS = 2.0
 
 
@@ -81,6 +82,20 @@ class PresentNames(nn.Module):
     def logits(self, cosines: Tensor) -> Tensor:
         """Returns the logits of cosines."""
         return self.scale.exp() * cosines + self.bias
+
+
+class FalseAlarms(nn.Module):
+    """A logistic regression on the cells of a picture that look most like a name it does not show.
+
+    The best cell decides whether a name is found: one false cell in a thousand is a false alarm.
+    """
+
+    def forward(self, logits: Tensor, cells: Tensor, absent: Tensor) -> Tensor:
+        """Maps logits [B,n,V], the cells that are judged [B,n] and bool [B,V] to a scalar."""
+        judged = logits.masked_fill(~cells.unsqueeze(2), -torch.inf)
+        worst = judged.topk(min(_ALARMS, judged.shape[1]), dim=1).values
+        wrong = F.softplus(worst).mean(dim=1)
+        return wrong[absent].sum() / absent.sum().clamp(min=1)
 
 
 class PatchObjects(nn.Module):

@@ -12,15 +12,24 @@ from torch.utils.data import Dataset
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.modeling.build import SamClipModel
+from training.tasks.cell_losses import FalseAlarms
 from training.tasks.joint import JointTask, judged_cells
 
-_WEIGHTS = {"cells": 1.0, "presence": 1.0, "kept": 10.0, "prompts": 0.5, "labels": 1.0}
+_WEIGHTS = {
+    "cells": 1.0,
+    "presence": 1.0,
+    "alarms": 1.0,
+    "kept": 10.0,
+    "prompts": 0.5,
+    "labels": 1.0,
+}
 
 
 class FinetuneTask(JointTask):
     """Teaches the CLIP head and the mask decoder some names more.
 
     * `cells`, `presence`, `prompts` and `labels`: as in the joint training;
+    * `alarms`: the cells of a picture that look most like a name that it does not show;
     * `kept`: a cell that shows none of the names is embedded as before, so that no other word is
       forgotten. The backbone and the scale of scores stay as they are, and so do thresholds.
 
@@ -55,6 +64,7 @@ class FinetuneTask(JointTask):
         )
         self.before = copy.deepcopy(self._head()).requires_grad_(False)
         self.presence.start(scale=calibration.scale, bias=calibration.bias)
+        self.false_alarms = FalseAlarms()
         self._seen: dict[bytes, tuple[Tensor, Tensor]] = {}
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
@@ -62,6 +72,7 @@ class FinetuneTask(JointTask):
         tokens, embeddings = self._features(batch["images"])
         patches, *_ = self._head()(tokens, batch["token_mask"])
         losses = self._cells(batch, patches)
+        losses["alarms"] = self._alarms(batch, patches)
         losses["kept"] = self._kept(batch, tokens, patches)
         losses["prompts"] = self._prompts(batch, embeddings)
         losses["labels"] = self._labels(batch, embeddings, patches)
@@ -80,6 +91,14 @@ class FinetuneTask(JointTask):
             rows.append(self._seen[key])
         tokens, embeddings = (torch.cat(each).float() for each in zip(*rows, strict=True))
         return tokens, embeddings
+
+    def _alarms(self, batch: dict[str, Tensor], patches: Tensor) -> Tensor:
+        """What is taken for a name in pictures that show neither it nor its kin."""
+        known = batch["present"].shape[1]
+        related = batch["present"].float() @ self.kin[:known, :known].float() > 0
+        logits = self.presence.logits(patches @ self.names[:known].T)
+        loss: Tensor = self.false_alarms(logits, judged_cells(batch), batch["absent"] & ~related)
+        return loss
 
     def _kept(self, batch: dict[str, Tensor], tokens: Tensor, patches: Tensor) -> Tensor:
         """How far cells without a name have moved: one minus the cosine."""

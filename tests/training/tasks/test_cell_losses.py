@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from training.tasks.cell_losses import NamedCells, NamedPictures, PatchObjects, PresentNames
+from training.tasks.cell_losses import (
+    FalseAlarms,
+    NamedCells,
+    NamedPictures,
+    PatchObjects,
+    PresentNames,
+)
 
 LN2 = math.log(2)
 STRANGERS = torch.eye(4, dtype=torch.bool)
@@ -84,3 +90,17 @@ def test_objects_that_are_found_cost_nothing() -> None:
     known[0, 1, 1, 1] = False
     assert loss(found, true, known).item() == pytest.approx(0, abs=1e-5)
     assert loss(found, true, torch.zeros_like(known)).item() == 0
+
+
+def test_one_false_cell_of_many_is_a_false_alarm() -> None:
+    alarms, absent = FalseAlarms(), torch.tensor([[True], [False]])
+    cells = torch.ones(2, 1000, dtype=torch.bool)
+    quiet = torch.full((2, 1000, 1), -9.0)
+    loud, elsewhere = quiet.clone(), quiet.clone()
+    loud[0, 500], elsewhere[1, 500] = 9.0, 9.0
+    assert alarms(quiet, cells, absent) < 0.001
+    assert alarms(elsewhere, cells, absent) < 0.001  # there, the name is present
+    assert alarms(loud, cells, absent) > 1
+    cells[0, 500] = False
+    assert alarms(loud, cells, absent) < 0.001
+    assert alarms(loud, cells, torch.zeros_like(absent)) == 0
