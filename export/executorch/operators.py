@@ -69,6 +69,8 @@ def matmul(left: Tensor, right: Tensor) -> Tensor:
     if left.shape[:-2] == right.shape[:-2]:
         flat = torch.bmm(left.reshape(-1, rows, inner), right.reshape(-1, inner, columns))
         return flat.reshape(*left.shape[:-1], columns)
+    if left.dim() < right.dim() and rows == 1:  # whose product XNNPACK lowers and cannot run
+        return _sum(right.transpose(-2, -1) * left, factor=1.0).transpose(-2, -1)
     if left.dim() < right.dim():
         return matmul(right.transpose(-2, -1), left.transpose(-2, -1)).transpose(-2, -1)
     # The left one has a matrix for each prompt and head, the right one for each head.

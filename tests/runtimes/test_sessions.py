@@ -37,8 +37,7 @@ from samclip_sdk.runtimes.torch.session import Checkpoint, TorchSession
 from tests.arithmetic_graph import SPEC, feed
 from tests.coreml_packages import convert_module
 from tests.example_bundle import CONFIG
-from tests.executorch_files import needs_executorch
-from tests.executorch_files import write_arithmetic as write_executorch
+from tests.executorch_files import STORED, needs_executorch
 from tests.litert_files import write_arithmetic
 from tests.refusals import refused
 from tests.runtimes.tensorrt.fake_tensorrt import fake_session
@@ -116,12 +115,12 @@ def open_litert(folder: Path) -> Session:
     return open_litert_file(write_arithmetic(folder / "graph.tflite"))
 
 
-def open_executorch_file(path: Path) -> Session:
-    return open_session("executorch", files=[GraphFile(path)], spec=SPEC)
+def open_executorch_file(path: Path, *, spec: GraphSpec = SPEC) -> Session:
+    return open_session("executorch", files=[GraphFile(path)], spec=spec)
 
 
 def open_executorch(folder: Path) -> Session:
-    return open_executorch_file(write_executorch(folder / "graph.pte"))
+    return open_executorch_file(STORED)
 
 
 def open_fake(folder: Path) -> Session:

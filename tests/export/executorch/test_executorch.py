@@ -5,9 +5,12 @@ They need ExecuTorch, which has an environment of its own: `make test-executorch
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from export.bundle_writer import write_bundle
 from export.executorch.artifacts import LEAST_DELEGATED, read_delegated
@@ -16,12 +19,15 @@ from export.graphs import Graph, build_graphs
 from export.options import ExportError, ExportOptions
 from export.source import random_source
 from samclip_sdk import SamClip
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
-from tests.executorch_files import needs_executorch
+from samclip_sdk.runtimes.executorch.session import ExecuTorchSession
+from tests.arithmetic_graph import SPEC, feed
+from tests.executorch_files import STORED, needs_executorch
 from tests.refusals import refused
 from tests.tiny_config import PYRAMID_STUDENT
 
@@ -143,3 +149,34 @@ def test_axes_of_any_length() -> None:
         ExportError,
         *("fixed axes", "main"),
     )
+
+
+class Arithmetic(nn.Module):
+    """The graph of tests/arithmetic_graph.py, with inputs and outputs in another order."""
+
+    def forward(self, count: Tensor, right: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
+        return left * count, left - right
+
+
+def arithmetic() -> bytes:
+    programs = {}
+    for rows in (1, 8):
+        given = (torch.zeros(1, dtype=torch.int32), torch.zeros(rows, 3), torch.zeros(rows, 3))
+        program = torch.export.export(Arithmetic(), given, strict=False)
+        programs[f"rows_{rows}"] = program.run_decompositions({})
+    names = {"inputs": ["count", "right", "left"], "outputs": ["product", "difference"]}
+    return lower(programs, **names).content
+
+
+def test_the_stored_program_is_made_so(tmp_path: Path) -> None:
+    new = tmp_path / "graph.pte"
+    new.write_bytes(arithmetic())
+    answers = [
+        ExecuTorchSession(GraphFile(path), spec=SPEC).run(feed(11)) for path in (new, STORED)
+    ]
+    for name, array in answers[0].items():
+        np.testing.assert_array_equal(array, answers[1][name])
+
+
+if __name__ == "__main__":
+    STORED.write_bytes(arithmetic())

@@ -54,6 +54,10 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: operators.matmul(X[0].transpose(1, 2), X),
         lambda: X[0].transpose(1, 2) @ X,
     ),
+    "product of a vector for each head": (
+        lambda: operators.matmul(X[0, :, :1], X.transpose(2, 3)),
+        lambda: X[0, :, :1] @ X.transpose(2, 3),
+    ),
     "product for one prompt": (
         lambda: operators.matmul(X[:1], X[0].transpose(1, 2)),
         lambda: X[:1] @ X[0].transpose(1, 2),
