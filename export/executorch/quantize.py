@@ -115,13 +115,25 @@ class _Observer(fx.Interpreter):
 
 
 def _in_int8(layer: Layer, *, module: fx.GraphModule, ranges: Ranges) -> Int8Layer:
-    weight: Tensor = module
-    for name in str(layer.weight.target).split("."):
-        weight = getattr(weight, name)
-    rounded, scales = round_weight(weight.detach().numpy(), axis=0)
+    weight, *others = (_attribute(module, each) for each in layer.product.args[1:3])
+    assert weight is not None
+    rounded, scales = round_weight(weight.numpy(), axis=0)
     return Int8Layer(
         weight=torch.from_numpy(rounded),
         scales=torch.from_numpy(scales),
+        bias=others[0] if others else None,
         input=Grid.spanning(*ranges[layer.input]),
         output=Grid.spanning(*ranges[layer.end]),
     )
+
+
+def _attribute(module: fx.GraphModule, node: Any) -> Tensor | None:
+    """A copy of the tensor that a node of a graph names; None if there is no node."""
+    if node is None:
+        return None
+    assert isinstance(node, fx.Node)
+    value: Any = module
+    for name in str(node.target).split("."):
+        value = getattr(value, name)
+    assert isinstance(value, Tensor)
+    return value.detach().clone()

@@ -93,12 +93,15 @@ class Int8Layer:
     Attributes:
         weight: int8; -128 is not used.
         scales: float32, one for each output channel, the weight's first axis.
+        bias: float32, if there is one. XNNPACK rounds it for this layer's input, so that no other
+            layer may share it.
         input: the grid of the activation that is multiplied.
         output: the grid of the product, or of the activation after it.
     """
 
     weight: Tensor
     scales: Tensor
+    bias: Tensor | None
     input: Grid
     output: Grid
 
@@ -110,7 +113,7 @@ def find_layers(module: fx.GraphModule) -> dict[str, Layer]:
     """
     found: dict[str, Layer] = {}
     for node in module.graph.nodes:
-        if node.target not in _PRODUCTS or node.args[1].op != "get_attr":
+        if node.target not in _PRODUCTS or not all(map(_is_weight, node.args[1:3])):
             continue
         users = list(node.users)
         fused = len(users) == 1 and users[0].target in _FUSED
@@ -139,7 +142,7 @@ class Rewritten(nn.Module):
             self._constants[node] = f"constant_{node.name}"
             self.register_buffer(self._constants[node], value)
         self._layers = {
-            layer.product: (name.replace(".", "_"), int8[name])
+            layer.product: (f"int8_{layer.product.name}", int8[name])
             for name, layer in find_layers(module).items()
             if name in int8
         }
@@ -151,6 +154,7 @@ class Rewritten(nn.Module):
         for name, layer in self._layers.values():
             self.register_buffer(f"{name}_weight", layer.weight)
             self.register_buffer(f"{name}_scales", layer.scales)
+            self.register_buffer(f"{name}_bias", layer.bias)
             self.register_buffer(f"{name}_zeros", torch.zeros(len(layer.scales), dtype=torch.int64))
 
     def forward(self, *feed: Tensor) -> Any:
@@ -174,7 +178,7 @@ class Rewritten(nn.Module):
             torch.int8,
         )
         assert callable(node.target)
-        return node.target(given, weight, *rest)
+        return node.target(given, weight, getattr(self, f"{name}_bias"), *rest)
 
     def input_grid(self, node: fx.Node) -> Grid | None:
         """The grid that a node's input is rounded to; None if the node is no layer in int8."""
@@ -183,6 +187,11 @@ class Rewritten(nn.Module):
     def output_grid(self, node: fx.Node) -> Grid | None:
         """The grid that a node's value is rounded to; None if it is not rounded."""
         return self._ends.get(node)
+
+
+def _is_weight(value: Any) -> bool:
+    """Whether an argument is a tensor of the model as it is, or None."""
+    return value is None or (isinstance(value, fx.Node) and value.op == "get_attr")
 
 
 def _constants(module: fx.GraphModule) -> dict[fx.Node, Tensor]:
@@ -231,7 +240,7 @@ class _Interpreter(fx.Interpreter):
             assert isinstance(source, fx.Node)
             # Rounded once, and read from its steps by each layer, as XNNPACK's patterns ask for.
             grid, steps = self._steps.setdefault(source, (grid, grid.steps(args[0])))
-            value = self._owner.multiply(n, grid.numbers(steps), args[2:])
+            value = self._owner.multiply(n, grid.numbers(steps), args[3:])
         end = self._owner.output_grid(n)
         if end is None:
             return value
