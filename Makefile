@@ -164,7 +164,7 @@ $(EXECUTORCH_VENV)/bin/python:
 # With the other runtimes that the contract of sessions is tested on.
 $(EXECUTORCH): pyproject.toml | $(EXECUTORCH_VENV)/bin/python
 	$(EXECUTORCH_VENV)/bin/python -m pip install --quiet --editable \
-		'.[export-executorch,openvino,litert,test]'
+		'.[export-executorch,openvino,litert,serve,test]'
 	@touch $@
 
 $(DEV): pyproject.toml | $(VENV)/bin/python
