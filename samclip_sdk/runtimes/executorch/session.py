@@ -82,7 +82,8 @@ class ExecuTorchSession:
 
     def _call(self, number: int, feed: Arrays) -> Arrays:
         assert self._program is not None
-        given = [self._tensor(feed[name]) for name in self._program.inputs]  # copies
+        # Copies. In another layout ExecuTorch would take the numbers for others.
+        given = [self._tensor(np.ascontiguousarray(feed[name])) for name in self._program.inputs]
         try:
             found = self._methods[number].run(given)
         except RuntimeError as error:  # of the file: the feed has been checked
