@@ -17,7 +17,7 @@ from export.executorch.artifacts import LEAST_DELEGATED, read_delegated
 from export.executorch.to_executorch import Lowered, lower, trace_buckets
 from export.graphs import Graph, build_graphs
 from export.options import ExportError, ExportOptions
-from export.source import random_source
+from export.source import Source, random_source
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.open import Bundle, open_bundle
@@ -47,6 +47,16 @@ CONFIG = PYRAMID_STUDENT.model_copy(
 )
 
 
+def drawn_source() -> Source:
+    """Random weights, also where a model starts with zeros, which would hide faults."""
+    source = random_source(CONFIG, seed=1)
+    torch.manual_seed(2)
+    for parameter in source.model.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return source
+
+
 @pytest.fixture(scope="module")
 def told() -> list[tuple[int, int]]:
     return []
@@ -57,7 +67,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, told: list[tuple[int, int]]
     """The export holds every graph to its bounds, and each set to its goldens."""
     folder = tmp_path_factory.mktemp("executorch") / "bundle"
     write_bundle(
-        random_source(CONFIG, seed=1),
+        drawn_source(),
         folder,
         options=ExportOptions(onnx=(), executorch=PRECISIONS),
         on_progress=lambda _, done, total: told.append((done, total)),
@@ -92,6 +102,24 @@ def test_an_answer_does_not_depend_on_the_bucket(bundle: Bundle, precision: str)
             box = BOXES[place % len(BOXES)]
             alone = model.segment(image, boxes=box, multimask_output=False).low_res_masks[0]
             np.testing.assert_allclose(logits, alone, atol=1e-4 * np.abs(alone).max(), rtol=0)
+
+
+def test_an_array_in_another_layout(bundle: Bundle) -> None:
+    """Torch's encoders return channels_last, which ExecuTorch would take for other numbers."""
+    name = next(each for each in bundle.manifest.graphs if each.startswith("clip_head"))
+    spec = bundle.manifest.graphs[name]
+    (file,) = bundle.graph_files(name, runtime="executorch", precision="fp32")
+    session = ExecuTorchSession(file, spec=spec)
+    tokens, mask = (
+        np.random.default_rng(0).random([int(axis) for axis in each.shape], dtype=np.float32)
+        for each in spec.inputs
+    )
+    last = np.ascontiguousarray(tokens.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    found, wanted = (
+        session.run({"image_tokens": each, "token_mask": mask}) for each in (last, tokens)
+    )
+    for output, array in wanted.items():
+        np.testing.assert_array_equal(found[output], array)
 
 
 def test_the_manifest_has_the_share_inside_delegates(bundle: Bundle) -> None:
