@@ -8,6 +8,7 @@ from torch.export import ExportedProgram
 
 from export.bundle_files import Draft, store
 from export.executorch.quantize import quantize
+from export.executorch.rewriting import Int8Layer
 from export.executorch.to_executorch import Lowered, lower, trace_buckets
 from export.graphs import Arrays, Graph
 from export.parity import refuse_int8
@@ -79,15 +80,21 @@ class ExecuTorchWriter:
 
         So is a small BERT: most of its activations have outliers, and a label is embedded once.
         """
-        names = {
-            "inputs": [spec.name for spec in graph.inputs],
-            "outputs": [spec.name for spec in graph.outputs],
-        }
         exact = takes_coordinates(graph.contract()) or isinstance(graph.eager, BertTextEncoder)
-        if precision == "fp32" or exact:
-            return lower(programs, **names)
+        in_float = precision == "fp32" or exact
+        return lower(
+            programs,
+            inputs=[spec.name for spec in graph.inputs],
+            outputs=[spec.name for spec in graph.outputs],
+            int8={} if in_float else self._in_int8(graph, programs),
+        )
+
+    def _in_int8(
+        self, graph: Graph, programs: Mapping[str, ExportedProgram]
+    ) -> dict[str, Int8Layer]:
+        """The layers of a graph that compute in int8."""
         probes = self._draft.probes[graph.name]
-        int8, worst_first = quantize(
+        layers, worst_first = quantize(
             programs,
             graph=graph,
             feeds=self._calibration[graph.name],
@@ -99,7 +106,7 @@ class ExecuTorchWriter:
         )
         if worst_first:  # the same layers cost most at every resolution
             self._worst_first[graph.part] = worst_first
-        return lower(programs, **names, int8=int8)
+        return layers
 
 
 def read_delegated(graph: Graph, lowered: Lowered) -> Measurement:

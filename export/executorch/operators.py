@@ -57,7 +57,7 @@ def mean(
     x: Tensor, dim: Sequence[int], keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Tensor:
     """A mean over a map's places; XNNPACK keeps both axes."""
-    kept = aten.mean.dim(x, dim, True)
+    kept = x.mean(list(dim), keepdim=True)
     return kept if keepdim else kept.reshape(_without(x.shape, dim))
 
 
@@ -83,7 +83,8 @@ def matmul(left: Tensor, right: Tensor) -> Tensor:
 def select(x: Tensor, dim: int, index: int) -> Tensor:
     """One place of an axis."""
     at = index % x.shape[dim]
-    return aten.slice.Tensor(x, dim, at, at + 1).reshape(_without(x.shape, [dim]))
+    place: Tensor = aten.slice.Tensor(x, dim, at, at + 1)
+    return place.reshape(_without(x.shape, [dim]))
 
 
 def unsqueeze(x: Tensor, dim: int) -> Tensor:

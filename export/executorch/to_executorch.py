@@ -130,8 +130,9 @@ def _rewrite(program: ExportedProgram, *, int8: Mapping[str, Int8Layer]) -> Expo
 
 def _export(module: nn.Module, example: tuple[Tensor, ...]) -> ExportedProgram:
     with quiet():
-        program: ExportedProgram = torch.export.export(module, example, strict=False)
-        return program.run_decompositions({})
+        program = torch.export.export(module, example, strict=False)
+        functional: ExportedProgram = program.run_decompositions({})
+    return functional
 
 
 def _delegates(module: fx.GraphModule) -> Any:

@@ -17,6 +17,7 @@ from export.executorch.artifacts import LEAST_DELEGATED, read_delegated
 from export.executorch.to_executorch import Lowered, lower, trace_buckets
 from export.graphs import Graph, build_graphs
 from export.options import ExportError, ExportOptions
+from export.program import export_program
 from export.source import Source, random_source
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.files import GraphFile
@@ -189,9 +190,12 @@ class Arithmetic(nn.Module):
 def arithmetic() -> bytes:
     programs = {}
     for rows in (1, 8):
-        given = (torch.zeros(1, dtype=torch.int32), torch.zeros(rows, 3), torch.zeros(rows, 3))
-        program = torch.export.export(Arithmetic(), given, strict=False)
-        programs[f"rows_{rows}"] = program.run_decompositions({})
+        example = {
+            "count": torch.zeros(1, dtype=torch.int32),
+            "right": torch.zeros(rows, 3),
+            "left": torch.zeros(rows, 3),
+        }
+        programs[f"rows_{rows}"] = export_program(Arithmetic(), example=example, dynamic_axes={})
     names = {"inputs": ["count", "right", "left"], "outputs": ["product", "difference"]}
     return lower(programs, **names).content
 
