@@ -147,6 +147,9 @@ TABLE: Table = {
     aten.unbind.int: unbind,
     aten.expand.default: expand,
     aten.upsample_nearest2d.vec: nearest,
+    # What they were traced on may lie in memory in another order now.
+    aten.view.default: torch.reshape,
+    aten._unsafe_view.default: torch.reshape,
 }
 """Operator -> the same in operators that XNNPACK takes, for tensors of fixed shapes."""
 
