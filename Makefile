@@ -5,9 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 DEMO_VENV := .venv-demo
 LITERT_VENV := .venv-litert
+EXECUTORCH_VENV := .venv-executorch
 DEV := $(VENV)/.installed-dev
 DEMO := $(DEMO_VENV)/.installed-demo
 LITERT := $(LITERT_VENV)/.installed-litert
+EXECUTORCH := $(EXECUTORCH_VENV)/.installed-executorch
 PACKAGE := $(shell find samclip_sdk -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 # Tests start many Pythons, which would compile the package again each time.
@@ -29,7 +31,7 @@ PYTHON_313 ?= $(call find_python,3.13)
 .DEFAULT_GOAL := install
 .PHONY: install help demo test test-lowest test-py313 check docs format bench clean
 .PHONY: test-slow test-slow-export test-slow-training test-slow-rest
-.PHONY: test-c test-kotlin test-swift test-web test-integrations test-litert
+.PHONY: test-c test-kotlin test-swift test-web test-integrations test-litert test-executorch
 .PHONY: fuzz fuzz-parsers audit sbom licences ship
 .DELETE_ON_ERROR:
 
@@ -86,6 +88,12 @@ test-integrations: $(DEV)  ## the integrations into annotation tools, with the t
 # The converter needs other versions of packages than the development environment.
 test-litert: $(LITERT)  ## the export to LiteRT, and Kotlin on its files, in an environment of its own, .venv-litert
 	OMP_NUM_THREADS=1 $(LITERT_VENV)/bin/python -m pytest -p no:anyio tests/export/litert
+
+# The same holds for ExecuTorch, which is a runtime and its converter in one.
+test-executorch: $(EXECUTORCH)  ## ExecuTorch, in an environment of its own, .venv-executorch
+	OMP_NUM_THREADS=1 $(EXECUTORCH_VENV)/bin/python -m pytest -p no:anyio -k executorch \
+		tests/export/executorch tests/runtimes/test_sessions.py tests/runtimes/test_refusals.py \
+		tests/fuzz/test_bundles.py
 
 CASES ?= 20000
 SEED ?= 0
@@ -153,7 +161,8 @@ ship: $(DEV)  ## the default model, from its training to its pages: RUNS= PHOTOG
 	$(MAKE) demo check test
 
 clean:  ## remove the environments and what the tools left
-	rm -rf $(VENV) $(DEMO_VENV) $(LITERT_VENV) .venv-lowest .venv-py313 .venv-integrations .venv-label-studio
+	rm -rf $(VENV) $(DEMO_VENV) $(LITERT_VENV) $(EXECUTORCH_VENV)
+	rm -rf .venv-lowest .venv-py313 .venv-integrations .venv-label-studio
 	rm -rf demo_output site dist
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .test_cache
 
@@ -174,6 +183,15 @@ $(LITERT_VENV)/bin/python:
 
 $(LITERT): pyproject.toml | $(LITERT_VENV)/bin/python
 	$(LITERT_VENV)/bin/python -m pip install --quiet --editable '.[export-litert,test]'
+	@touch $@
+
+$(EXECUTORCH_VENV)/bin/python:
+	$(PYTHON) -m venv $(EXECUTORCH_VENV)
+
+# With the other runtimes that the contract of sessions is tested on.
+$(EXECUTORCH): pyproject.toml | $(EXECUTORCH_VENV)/bin/python
+	$(EXECUTORCH_VENV)/bin/python -m pip install --quiet --editable \
+		'.[export-executorch,openvino,litert,serve,test]'
 	@touch $@
 
 $(DEV): pyproject.toml | $(VENV)/bin/python

@@ -41,6 +41,10 @@ INPUTS = {
     "test-web": (*APPS, "samclip_sdk"),  # its page asks a server
     "test-integrations": ("examples", "samclip_sdk"),
     "test-litert": (*APPS, "export", "samclip_sdk", "tests/export/litert", ":(glob)tests/*.py"),
+    "test-executorch": (
+        *("export", "samclip_sdk", "tests/export/executorch", "tests/runtimes", "tests/fuzz"),
+        *("tests/bundles", "tests/serve", ":(glob)tests/*.py"),
+    ),
     "fuzz": ("samclip_sdk", "tests/fuzz", "tests/serve", "tests/bundles", ":(glob)tests/*.py"),
     "test-slow-export": (
         *("export", "training", *SDK, "tests/export", "tests/modeling", "tests/parity"),

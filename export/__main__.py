@@ -10,6 +10,7 @@ import typer
 from export.bundle_writer import write_bundle
 from export.options import (
     COREML_PRECISIONS,
+    EXECUTORCH_PRECISIONS,
     LITERT_PRECISIONS,
     ONNX_PRECISIONS,
     ExportOptions,
@@ -47,6 +48,12 @@ def main(
         list[str] | None,
         typer.Option(help="precision of the LiteRT files; repeatable. Alone, no ONNX is made."),
     ] = None,
+    executorch: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="precision of the ExecuTorch programs; repeatable. Alone, no ONNX is made."
+        ),
+    ] = None,
     weights: Annotated[
         WeightPrecision,
         typer.Option(help="how ONNX files store their weights; what they compute in stays"),
@@ -56,12 +63,13 @@ def main(
     ] = "letterbox",
 ) -> None:
     """Export a checkpoint as a verified bundle."""
-    asked = onnx or ([] if coreml or litert else ["fp32"])
+    asked = onnx or ([] if coreml or litert or executorch else ["fp32"])
     with working("loading the model") as display:
         options = ExportOptions(
             onnx=known_precisions(asked, known=ONNX_PRECISIONS),
             coreml=known_precisions(coreml or [], known=COREML_PRECISIONS),
             litert=known_precisions(litert or [], known=LITERT_PRECISIONS),
+            executorch=known_precisions(executorch or [], known=EXECUTORCH_PRECISIONS),
             resolutions=tuple(resolution or ()),
             weights=weights,
             classification_crop=classification_crop,

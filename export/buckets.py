@@ -1,4 +1,4 @@
-"""The fixed lengths of graphs for runtimes without dynamic shapes: Core ML and LiteRT.
+"""The fixed lengths of graphs for runtimes without dynamic shapes: Core ML, LiteRT, ExecuTorch.
 
 K prompts or texts have several buckets, P points have one. Padding is exact: the model masks out
 points with the label -2, and the rows of K do not depend on one another. Sessions pad and trim.
@@ -31,6 +31,14 @@ def bucket_axes(graph: Graph) -> list[dict[str, int]]:
         {name: POINTS_BUCKET if name == "num_points" else batch for name in sorted(names)}
         for batch in buckets
     ]
+
+
+def bucket_name(axes: Mapping[str, int]) -> str:
+    """The name of a bucket in a file of several: "main", or "num_points_16.num_prompts_8".
+
+    `Signatures.kt` of `examples/android/samclip-litert` reads the lengths from it.
+    """
+    return ".".join(f"{axis}_{length}" for axis, length in sorted(axes.items())) or "main"
 
 
 def bucket_example(graph: Graph, *, axes: Mapping[str, int]) -> dict[str, Tensor]:

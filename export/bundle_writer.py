@@ -20,6 +20,7 @@ from export.apps.writer import (
 from export.bundle_files import Draft, store, stored_file
 from export.coreml.artifacts import CoreMLWriter, InterpretedSource
 from export.description import describe, package_metadata, write_descriptions
+from export.executorch.artifacts import ExecuTorchWriter
 from export.goldens import build_goldens
 from export.graphs import Arrays, Graph, build_graphs
 from export.litert.artifacts import LiteRTWriter
@@ -89,8 +90,12 @@ def write_bundle(
     with atomic_folder(target) as folder, temporary_files_in(folder / ".temporary"):
         writer = _Writer(folder, source=source, options=options, on_progress=on_progress)
         manifest = writer.write()
-        runs = [("onnx", each) for each in options.onnx]
-        for runtime, precision in runs + [("litert", each) for each in options.litert]:
+        sets = {
+            "onnx": options.onnx,
+            "litert": options.litert,
+            "executorch": options.executorch,
+        }
+        for runtime, precision in ((name, each) for name in sets for each in sets[name]):
             writer.steps.begin(f"running the goldens on {runtime} in {precision}")
             verify_bundle(folder, runtime=runtime, precision=precision).raise_if_failed()
         check_out(out)  # Again: the work takes minutes, and `out` may exist now.
@@ -175,6 +180,7 @@ class _Writer:
         ).write(self._graphs, precisions=options.onnx)
         coreml = CoreMLWriter(draft, metadata=package_metadata(source))
         litert = LiteRTWriter(draft, calibration=feeds)
+        executorch = ExecuTorchWriter(draft, calibration=feeds)
         specs = {
             graph.name: GraphSpec(
                 inputs=graph.inputs,
@@ -184,6 +190,7 @@ class _Writer:
                     *onnx.artifacts[graph.name],
                     *coreml.write(graph, precisions=options.coreml),
                     *litert.write(graph, precisions=options.litert),
+                    *executorch.write(graph, precisions=options.executorch),
                 ),
             )
             for graph in self._graphs

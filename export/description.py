@@ -20,6 +20,7 @@ MODEL_CARD = "README.md"
 AUTHOR = "the authors of samclip-sdk"
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 _OF_LITERT = ("litert-torch", "ai-edge-quantizer", "ai-edge-litert")
+_OF_EXECUTORCH = ("executorch",)
 
 
 def describe(source: Source, *, options: ExportOptions) -> ModelInfo:
@@ -55,7 +56,11 @@ def write_descriptions(folder: Path, *, manifest: Manifest, source: Source) -> M
 
 
 def _provenance(options: ExportOptions) -> dict[str, Any]:
-    packages = (*_PACKAGES, *(_OF_LITERT if options.litert else ()))
+    packages = (
+        *_PACKAGES,
+        *(_OF_LITERT if options.litert else ()),
+        *(_OF_EXECUTORCH if options.executorch else ()),
+    )
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "opset": OPSET,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from export.converter import import_converter
+from export.converter import import_executorch_converter, import_litert_converter
 from export.tokenizer import check_vocabulary
 from samclip_sdk.bundle.graph_spec import Precision
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, Crop
@@ -22,6 +22,7 @@ WeightPrecision: TypeAlias = Literal["fp32", "fp16", "int8"]
 ONNX_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 COREML_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LITERT_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+EXECUTORCH_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 MAX_RESOLUTION = 4096
 """At this resolution there are 65,536 patches, and each attends to all others."""
@@ -43,6 +44,7 @@ class ExportOptions:
         coreml: the precisions of its Core ML packages, the preferred one first.
         litert: the precisions of its LiteRT files, the preferred one first. fp16 is that of the
             stored weights; a CPU computes in fp32.
+        executorch: the precisions of its ExecuTorch programs, the preferred one first.
         resolutions: the resolutions of image_encoder and clip_head in pixels; those of the two
             tasks are added.
         weights: the precision in which ONNX files store their weights, independent of the precision
@@ -57,21 +59,25 @@ class ExportOptions:
     onnx: tuple[Precision, ...] = ("fp32",)
     coreml: tuple[Precision, ...] = ()
     litert: tuple[Precision, ...] = ()
+    executorch: tuple[Precision, ...] = ()
     resolutions: tuple[int, ...] = ()
     weights: WeightPrecision = "fp32"
     classification_crop: Crop = "letterbox"
 
     def __post_init__(self) -> None:
         if not self.sets:
-            raise ExportError("a bundle needs graphs: ask for some of ONNX, Core ML or LiteRT")
+            raise ExportError(
+                "a bundle needs graphs: ask for some of ONNX, Core ML, LiteRT or ExecuTorch"
+            )
         known_precisions(self.onnx, known=ONNX_PRECISIONS)
         known_precisions(self.coreml, known=COREML_PRECISIONS)
         known_precisions(self.litert, known=LITERT_PRECISIONS)
+        known_precisions(self.executorch, known=EXECUTORCH_PRECISIONS)
 
     @property
     def sets(self) -> int:
         """The number of sets of artifacts."""
-        return len(self.onnx) + len(self.coreml) + len(self.litert)
+        return sum(map(len, (self.onnx, self.coreml, self.litert, self.executorch)))
 
     @property
     def mixed(self) -> bool:
@@ -125,7 +131,9 @@ def check_export(config: ModelConfig, out: Path, *, options: ExportOptions) -> P
     if options.coreml:
         import_coremltools()
     if options.litert:
-        import_converter()
+        import_litert_converter()
+    if options.executorch:
+        import_executorch_converter()
     return check_out(out)
 
 
@@ -161,7 +169,7 @@ def check_space(folder: Path, *, parameters: int, options: ExportOptions) -> Non
     """
     widths = [_BYTES[options.weights if each == "fp32" else each] for each in options.onnx]
     # ONNX files of several precisions share weights; all other artifacts have their own.
-    own = (*options.coreml, *options.litert)
+    own = (*options.coreml, *options.litert, *options.executorch)
     width = max(widths, default=0) + sum(_BYTES[each] for each in own)
     above = next(each for each in folder.parents if each.is_dir())
     needed, free = parameters * width, shutil.disk_usage(above).free

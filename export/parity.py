@@ -66,6 +66,12 @@ BOUNDS: dict[Precision, Bounds] = {
 their own bounds: see `samclip_sdk.device.goldens.task_metrics`."""
 
 
+INT8_COSINE = {"image_encoder": 0.999}
+INT8_GOAL = 0.9995
+"""The smallest cosine of an int8 graph with trained weights, by part: more layers stay in float
+until it is reached. It is stricter than the gate, because the errors of five graphs add up."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """A measured metric and its bound."""
@@ -117,6 +123,30 @@ def read_outputs(
         if name in LOGITS and not random_weights:
             iou = float(np.mean([_mean_iou(pair) for pair in pairs]))
             yield Reading(f"mean_iou/{name}", iou, bound=bounds.iou, better="higher")
+
+
+def refuse_int8(
+    found: Sequence[Arrays], *, graph: Graph, probes: Sequence[Probe], random_weights: bool
+) -> str | None:
+    """The reason why the outputs of a graph in int8 are refused, or None.
+
+    Args:
+        found: output name -> array, for each probe.
+        graph: the graph.
+        probes: inputs and eager torch's outputs.
+        random_weights: if True, the bound is that of the gate.
+    """
+    bounds = BOUNDS["int8"]
+    if not random_weights:
+        goal = INT8_COSINE.get(graph.part, INT8_GOAL)
+        bounds = Bounds(max_error=None, cosine=goal, iou=bounds.iou)
+    readings = read_outputs(
+        found,
+        expected=[probe.expected for probe in probes],
+        bounds=bounds,
+        random_weights=random_weights,
+    )
+    return next((str(reading) for reading in readings if not reading.kept), None)
 
 
 def check_parity(

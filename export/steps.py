@@ -33,15 +33,17 @@ def count_steps(options: ExportOptions, *, graphs: int, random_weights: bool) ->
         graphs: the number of the bundle's graphs.
         random_weights: whether the weights are random; then no whole tasks are compared.
     """
-    onnx, coreml, litert = len(options.onnx), len(options.coreml), len(options.litert)
+    onnx, coreml = len(options.onnx), len(options.coreml)
+    litert, executorch = len(options.litert), len(options.executorch)
     traced = graphs if onnx or options.mixed else 0
     planned = graphs if options.mixed else 0
-    converted = graphs * sum(1 for kind in (onnx, coreml, litert) if kind)
-    checked = graphs * (onnx + coreml + litert)
+    converted = graphs * sum(1 for kind in (onnx, coreml, litert, executorch) if kind)
+    checked = graphs * options.sets
     apps = sum(1 + kind for kind in (onnx, coreml) if kind)
     # Eager torch runs on the probes. With trained weights it also runs on two sets of images, on
     # one of them again if weights are rounded; then each set of artifacts runs.
     answered = 1 if random_weights else 3 + (options.weights == "int8") + options.sets
     stems = int(bool(onnx) and not random_weights)
-    # Every set of ONNX and of LiteRT runs its goldens.
-    return answered + traced + stems + planned + converted + checked + apps + onnx + litert
+    # Every set but those of Core ML runs its goldens.
+    verified = options.sets - coreml
+    return answered + traced + stems + planned + converted + checked + apps + verified

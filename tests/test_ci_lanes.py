@@ -154,6 +154,7 @@ def test_every_target_is_in_the_makefile() -> None:
 TESTS_OF = {
     "fuzz": ["tests/fuzz"],
     "test-litert": ["tests/export/litert"],
+    "test-executorch": ["tests/export/executorch"],
     "test-slow-export": ["tests/export", "tests/modeling", "tests/parity"],
     "test-slow-training": ["tests/training"],
 }

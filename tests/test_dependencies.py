@@ -21,14 +21,14 @@ else:
 
 EXTRAS = {
     "samclip_sdk": (
-        *("onnx", "openvino", "coreml", "tensorrt", "litert", "torch", "supervision"),
+        *("onnx", "openvino", "coreml", "tensorrt", "litert", "executorch", "torch", "supervision"),
         *("hub", "remote", "ray", "signing", "serve"),
     ),
     "export": ("export",),
     "training": ("training",),
 }
-# Of other hardware, of packages that a test must not need, and of an environment of its own.
-NOT_IN_DEV = {"onnx-gpu", "peers", "export-litert"}
+# Of other hardware, of packages that a test must not need, and of environments of their own.
+NOT_IN_DEV = {"onnx-gpu", "peers", "export-litert", "executorch", "export-executorch"}
 
 
 @cache

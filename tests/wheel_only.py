@@ -19,7 +19,7 @@ PACKAGES = frozenset(
     {
         *("torch", "torchvision", "timm", "open_clip", "segment_anything", "lightning_fabric"),
         *("onnx", "onnx_ir", "openvino", "coremltools", "tensorrt_rtx", "supervision", "ray"),
-        *("ai_edge_litert", "flatbuffers"),
+        *("ai_edge_litert", "flatbuffers", "executorch"),
         *("huggingface_hub", "fsspec", "pyarrow", "cryptography", "pillow_heif"),
         *("fastapi", "starlette", "uvicorn", "h11", "python_multipart", "prometheus_client"),
         *("httpx", "schemathesis"),

@@ -132,7 +132,8 @@ class AppWriter:
             coreml: writes its Core ML packages.
 
         Returns:
-            The graphs by name, with their artifacts; none for LiteRT, which runs the parts.
+            The graphs by name, with their artifacts; none for LiteRT and
+            ExecuTorch, which run the parts.
 
         Raises:
             VerificationError: a graph's outputs differ too much from its reference.

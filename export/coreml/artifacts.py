@@ -17,7 +17,6 @@ from export.coreml.to_coreml import (
     to_coreml,
 )
 from export.graphs import Graph
-from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
 from export.precision.mixed_precision import halve
 from export.program import export_program
 from samclip_sdk.bundle.contract import file_stem
@@ -25,7 +24,6 @@ from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import Artifact, Parity, Precision
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.bundle.open import Bundle
-from samclip_sdk.errors import VerificationError
 from samclip_sdk.runtimes.coreml.session import CoreMLSession
 from samclip_sdk.runtimes.session import Session
 
@@ -121,20 +119,13 @@ class CoreMLWriter:
             GraphFile(self._draft.folder / package / MANIFEST, precision=precision, axes=axes)
             for package, axes in packages
         ]
-        session = CoreMLSession(files, spec=graph.contract(), load=MilInterpreter.load)
-        try:
-            parity = check_parity(
-                session,
-                graph=graph,
-                probes=self._draft.probes[graph.name],
-                bounds=BOUNDS.get(precision, STORAGE_BOUNDS["fp32"]),
-                random_weights=self._draft.random_weights,
-                runs_on=f"reference interpreter of ML programs, torch {torch.__version__}",
-            )
-        except VerificationError as error:
-            raise VerificationError(f"Core ML {precision}: {error}") from error
-        finally:
-            session.close()
+        parity = self._draft.check(
+            CoreMLSession(files, spec=graph.contract(), load=MilInterpreter.load),
+            graph=graph,
+            precision=precision,
+            kind="Core ML",
+            runs_on=f"reference interpreter of ML programs, torch {torch.__version__}",
+        )
         return parity.model_copy(update={"on_target": False})
 
 

@@ -11,19 +11,13 @@ from export.bundle_files import Draft, store
 from export.graphs import Arrays, Graph
 from export.litert.quantize import quantize, store_half
 from export.litert.to_litert import to_litert
-from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_outputs
+from export.parity import refuse_int8
 from samclip_sdk.bundle.contract import file_stem, takes_coordinates
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import Artifact, Precision
-from samclip_sdk.errors import VerificationError
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.runtimes.litert.session import LiteRTSession
 from samclip_sdk.system.packages import package_version
-
-INT8_COSINE = {"image_encoder": 0.999}
-INT8_GOAL = 0.9995
-"""The smallest cosine of an int8 graph with trained weights, by part: more layers stay in float
-until it is reached. It is stricter than the gate, because the errors of five graphs add up."""
 
 _COMPARED = 2  # feeds by which layers are compared: the graph runs on all of them per layer
 
@@ -57,20 +51,13 @@ class LiteRTWriter:
         self._draft.steps.begin(f"checking {graph.name} on LiteRT in {precision}")
         path = f"litert/{file_stem(graph.name)}.{precision}.tflite"
         stored = store(self._draft.folder, path, self._content(graph, single, precision=precision))
-        session = LiteRTSession(GraphFile(self._draft.folder / path), spec=graph.contract())
-        try:
-            parity = check_parity(
-                session,
-                graph=graph,
-                probes=self._draft.probes[graph.name],
-                bounds=BOUNDS.get(precision, STORAGE_BOUNDS["fp32"]),
-                random_weights=self._draft.random_weights,
-                runs_on=f"ai-edge-litert {package_version('ai-edge-litert')} XNNPACK",
-            )
-        except VerificationError as error:
-            raise VerificationError(f"LiteRT {precision}: {error}") from error
-        finally:
-            session.close()
+        parity = self._draft.check(
+            LiteRTSession(GraphFile(self._draft.folder / path), spec=graph.contract()),
+            graph=graph,
+            precision=precision,
+            kind="LiteRT",
+            runs_on=f"ai-edge-litert {package_version('ai-edge-litert')} XNNPACK",
+        )
         return Artifact(**stored.model_dump(), runtime="litert", precision=precision, parity=parity)
 
     def _content(self, graph: Graph, single: bytes, *, precision: Precision) -> bytes:
@@ -92,22 +79,17 @@ class LiteRTWriter:
         )
         if made.worst_first:  # the same layers cost most at every resolution
             self._worst_first[graph.part] = made.worst_first
-        return made.content
+        return made.built
 
     def _refusal(self, content: bytes, *, graph: Graph) -> str | None:
         """The reason why an int8 file is refused, or None."""
         probes = self._draft.probes[graph.name]
-        bounds = BOUNDS["int8"]
-        if not self._draft.random_weights:
-            goal = INT8_COSINE.get(graph.part, INT8_GOAL)
-            bounds = Bounds(max_error=None, cosine=goal, iou=bounds.iou)
-        readings = read_outputs(
+        return refuse_int8(
             _run(content, graph=graph, feeds=[probe.feed for probe in probes]),
-            expected=[probe.expected for probe in probes],
-            bounds=bounds,
+            graph=graph,
+            probes=probes,
             random_weights=self._draft.random_weights,
         )
-        return next((str(reading) for reading in readings if not reading.kept), None)
 
 
 def _run(content: bytes, *, graph: Graph, feeds: Sequence[Arrays]) -> list[Arrays]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from export.converter import import_converter
+from export.converter import import_litert_converter
 
 OPERATORS = {3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 9: "FULLY_CONNECTED"}
 """The schema's number of an operator that multiplies by a constant -> the quantizer's name."""
@@ -81,7 +81,7 @@ def many_axes(content: bytes) -> Iterator[str]:
 
 
 def _read(content: bytes) -> Any:
-    schema = import_converter("ai_edge_litert.schema_py_generated")
+    schema = import_litert_converter("ai_edge_litert.schema_py_generated")
     return schema.ModelT.InitFromPackedBuf(content, 0)
 
 

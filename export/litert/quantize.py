@@ -11,17 +11,15 @@ folded in, those of some channels are so large that fp16 costs more there than a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from export.buckets import bucket_axes
-from export.converter import import_converter
+from export.buckets import bucket_axes, bucket_name
+from export.converter import import_litert_converter
 from export.graphs import Arrays, Graph
 from export.litert.layers import Layer, find_layers
-from export.litert.to_litert import signature_name
-from export.precision.search import fewest_in_float
+from export.precision.search import Found, most_in_int8
 from export.quiet import quiet
 from samclip_sdk.runtimes.buckets import Buckets
 from samclip_sdk.runtimes.tensor_checks import check_feed
@@ -33,22 +31,6 @@ Run = Callable[[bytes], "Sequence[Arrays]"]
 
 _TABLE = "EMBEDDING_LOOKUP"
 _DEPTHWISE = "DEPTHWISE_CONV_2D"
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """A graph in int8.
-
-    Attributes:
-        content: the .tflite file.
-        worst_first: the names of its layers, the one that costs most first; empty if none had to
-            stay in float.
-        in_float: the number of the worst that stay in float.
-    """
-
-    content: bytes
-    worst_first: tuple[str, ...]
-    in_float: int
 
 
 def store_half(content: bytes) -> bytes:
@@ -64,7 +46,7 @@ def quantize(
     refuse: Callable[[bytes], str | None],
     run: Run,
     worst_first: Sequence[str],
-) -> Quantized:
+) -> Found[bytes]:
     """Computes as many layers of a graph in int8 as the caller accepts.
 
     Args:
@@ -81,23 +63,15 @@ def quantize(
     """
     layers = find_layers(content)
     ranges = _collect_ranges(content, layers=layers, feeds=_bucket_feeds(graph, feeds))
-    every = [layer.name for layer in layers]
-
-    def build(names: Collection[str]) -> bytes:
-        return _write(content, layers=layers, in_int8=names, ranges=ranges)
-
-    whole = build(every)
-    refusal = refuse(whole)
-    if refusal is None:
-        return Quantized(whole, worst_first=(), in_float=0)
-    if not worst_first:
-        expected = run(content)
-        errors = {name: _error(run(build([name])), expected=expected) for name in every}
-        worst_first = sorted(every, key=errors.__getitem__, reverse=True)
-    built, count = fewest_in_float(
-        worst_first, graph=graph.name, build=build, refuse=refuse, refusal=refusal
+    return most_in_int8(
+        [layer.name for layer in layers],
+        graph=graph.name,
+        build=lambda names: _write(content, layers=layers, in_int8=names, ranges=ranges),
+        refuse=refuse,
+        run=run,
+        expected=lambda: run(content),
+        worst_first=worst_first,
     )
-    return Quantized(built, worst_first=tuple(worst_first), in_float=count)
 
 
 def _write(
@@ -105,7 +79,9 @@ def _write(
 ) -> bytes:
     """Writes a file with some layers in int8, and the weights of most others in fp16."""
     recipe = _recipe()
-    half = import_converter("ai_edge_quantizer.algorithm_manager").AlgorithmName.FLOAT_CASTING
+    half = import_litert_converter(
+        "ai_edge_quantizer.algorithm_manager"
+    ).AlgorithmName.FLOAT_CASTING
     recipe.add_weight_only_config(".*", _TABLE, 16, algorithm_key=half)
     for layer in layers:
         for place in layer.places:
@@ -113,7 +89,7 @@ def _write(
                 recipe.add_static_config(place.scope, place.operator, 8, 8)
             elif place.operator != _DEPTHWISE:
                 recipe.add_weight_only_config(place.scope, place.operator, 16, algorithm_key=half)
-    module = import_converter("ai_edge_quantizer.quantizer")
+    module = import_litert_converter("ai_edge_quantizer.quantizer")
     quantizer = module.Quantizer(memoryview(content), recipe.get_quantization_recipe())
     given = dict(ranges) if in_int8 and ranges else None
     with quiet():
@@ -127,8 +103,8 @@ def _collect_ranges(
     recipe = _recipe()
     for place in (place for layer in layers for place in layer.places):
         recipe.add_static_config(place.scope, place.operator, 8, 8)
-    module = import_converter("ai_edge_quantizer.calibrator")
-    update = import_converter("ai_edge_quantizer.utils.qsv_utils").min_max_update
+    module = import_litert_converter("ai_edge_quantizer.calibrator")
+    update = import_litert_converter("ai_edge_quantizer.utils.qsv_utils").min_max_update
     with quiet():
         calibrator = module.Calibrator(memoryview(content), num_threads=1, qsv_update_func=update)
         calibrator.calibrate(feeds, recipe)
@@ -153,7 +129,7 @@ def _bucket_feeds(graph: Graph, feeds: Sequence[Arrays]) -> dict[str, list[Array
     found: dict[str, list[Arrays]] = {}
     for axes in bucket_axes(graph):
         bucket = Buckets(graph.contract(), lengths=[axes], where=graph.name)
-        found[signature_name(axes)] = [
+        found[bucket_name(axes)] = [
             bucket.pad(part)
             for feed in feeds
             for part in bucket.calls(feed, axes=check_feed(feed, inputs=graph.inputs))
@@ -162,17 +138,4 @@ def _bucket_feeds(graph: Graph, feeds: Sequence[Arrays]) -> dict[str, list[Array
 
 
 def _recipe() -> Any:
-    return import_converter("ai_edge_quantizer.recipe_manager").RecipeManager()
-
-
-def _error(found: Sequence[Arrays], *, expected: Sequence[Arrays]) -> float:
-    """The root of the mean squared error, relative to the output's own; the largest of outputs."""
-    errors: list[float] = []
-    for name in expected[0]:
-        lost = sum(
-            float(np.square(np.subtract(mine[name], theirs[name]), dtype=np.float64).sum())
-            for mine, theirs in zip(found, expected, strict=True)
-        )
-        power = sum(float(np.square(each[name], dtype=np.float64).sum()) for each in expected)
-        errors.append((lost / max(power, 1e-30)) ** 0.5)
-    return max(errors)
+    return import_litert_converter("ai_edge_quantizer.recipe_manager").RecipeManager()

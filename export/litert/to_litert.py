@@ -5,23 +5,13 @@ All signatures of a file share its weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
-from export.buckets import bucket_axes, bucket_example
-from export.converter import import_converter
+from export.buckets import bucket_axes, bucket_example, bucket_name
+from export.converter import import_litert_converter
 from export.graphs import Graph
 from export.quiet import quiet
-
-
-def signature_name(axes: Mapping[str, int]) -> str:
-    """The name of a bucket's signature: "main", or "num_points_16.num_prompts_8" for instance.
-
-    `Signatures.kt` of `examples/android/samclip-litert` reads the lengths from it.
-    """
-    return ".".join(f"{axis}_{length}" for axis, length in sorted(axes.items())) or "main"
 
 
 def to_litert(graph: Graph) -> bytes:
@@ -30,14 +20,14 @@ def to_litert(graph: Graph) -> bytes:
     Returns:
         The content of a .tflite file.
     """
-    converter = import_converter().Converter()
+    converter = import_litert_converter().Converter()
     module = _ByName(graph).eval()
     for axes in bucket_axes(graph):
         example = bucket_example(graph, axes=axes)
         typed = {
             spec.name: example[spec.name].to(getattr(torch, spec.dtype)) for spec in graph.inputs
         }
-        converter.add_signature(signature_name(axes), module, sample_kwargs=typed)
+        converter.add_signature(bucket_name(axes), module, sample_kwargs=typed)
     with quiet():
         return bytes(converter.convert().model_content())
 

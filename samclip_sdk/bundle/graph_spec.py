@@ -12,7 +12,7 @@ from pydantic import (
 from samclip_sdk.errors import one_line
 from samclip_sdk.system.records import Line, Record, RelativePath, Sha256
 
-Runtime = Literal["onnx", "openvino", "coreml", "tensorrt", "litert"]
+Runtime = Literal["onnx", "openvino", "coreml", "tensorrt", "litert", "executorch"]
 Precision = Literal["fp32", "fp16", "int8", "palette6"]
 DType = Literal["uint8", "int32", "float32"]
 

@@ -78,7 +78,7 @@ def verify_bundle(
     Args:
         model: a bundle's folder, .zip or name, or a repository of a hub. From a hub only the files
             that are run or compared are downloaded.
-        runtime: "onnx", "openvino", "coreml", "tensorrt" or "litert".
+        runtime: "onnx", "openvino", "coreml", "tensorrt", "litert" or "executorch".
         precision: the artifacts' precision; the bundle's preferred one if None.
         public_key: the key that must have signed the bundle, see `open_bundle`; not checked if
             None.

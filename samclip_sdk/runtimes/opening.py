@@ -57,6 +57,10 @@ def runtime_module(runtime: str) -> RuntimeModule:
             from samclip_sdk.runtimes.litert import runtime as litert
 
             return litert
+        case "executorch":
+            from samclip_sdk.runtimes.executorch import runtime as executorch
+
+            return executorch
         case _:
             raise RuntimeMissingError(
                 f'this version of samclip-sdk does not run bundles on {runtime!r}; use "onnx": '

@@ -115,6 +115,21 @@ _ALL = (
         },
     ),
     Runtime(
+        name="executorch",
+        modules=("executorch",),
+        packages=("executorch",),
+        install='pip install "samclip-sdk[executorch]"',
+        reads="executorch",
+        precisions=_as_it_is("fp32", "int8"),
+        options=("device",),
+        devices=r"cpu",
+        instead={
+            "device": "it runs on the CPU here, by XNNPACK, as the same .pte files do on phones",
+            "threads": "it has one pool of threads for the process, with one for each core: give "
+            "the process fewer cores, with taskset for instance",
+        },
+    ),
+    Runtime(
         name="torch",
         modules=("torch",),
         packages=("torch",),

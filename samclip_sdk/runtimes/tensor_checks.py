@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.bundle.graph_spec import TensorSpec
+from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, one_line
 from samclip_sdk.runtimes.session import Arrays
 
@@ -73,6 +73,36 @@ def check_tensors(
             )
         own.append(spec.model_copy(update={"shape": shape}))
     return tuple(own)
+
+
+def check_bucket(
+    inputs: Sequence[FileTensor], outputs: Sequence[FileTensor], *, spec: GraphSpec, where: str
+) -> dict[str, int]:
+    """Checks the inputs and the outputs of a bucket, all of whose axes are fixed.
+
+    Returns:
+        The bucket's length of each symbolic axis of the contract.
+
+    Raises:
+        BundleError: a name, dtype or axis differs.
+    """
+    own = {tensor.name: tensor.axes for tensor in inputs}
+    lengths = {
+        axis: length
+        for tensor in spec.inputs
+        for axis, length in zip(tensor.shape, own.get(tensor.name, ()), strict=False)
+        if isinstance(axis, str) and isinstance(length, int)
+    }
+    for found, specs in ((inputs, spec.inputs), (outputs, spec.outputs)):
+        fixed = [_with_lengths(tensor, lengths) for tensor in specs]
+        check_tensors(found, specs=fixed, where=where, stands_for={})
+    return lengths
+
+
+def _with_lengths(tensor: TensorSpec, lengths: Mapping[str, int]) -> TensorSpec:
+    """A tensor of the contract with the lengths of a bucket."""
+    shape = [lengths.get(axis, axis) if isinstance(axis, str) else axis for axis in tensor.shape]
+    return tensor.model_copy(update={"shape": tuple(shape)})
 
 
 def _own_shape(

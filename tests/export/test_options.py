@@ -31,6 +31,7 @@ def test_a_place_for_a_bundle(tmp_path: Path) -> None:
         (ExportOptions(onnx=(), coreml=("fp16", "palette6")), 2.75),
         (ExportOptions(onnx=("fp32",), coreml=("fp32",)), 8),
         (ExportOptions(onnx=(), litert=("fp32", "fp16", "int8")), 7),
+        (ExportOptions(onnx=(), executorch=("fp32", "int8")), 5),
     ],
 )
 def test_a_disk_without_the_space_for_the_weights(

@@ -51,6 +51,7 @@ from tests.refusals import refused
         ({"onnx": ("palette6",)}, "palette6"),
         ({"coreml": ("bf16",)}, "bf16"),
         ({"litert": ("palette6",)}, "palette6"),
+        ({"executorch": ("fp16",)}, "fp16"),
         ({"onnx": ("fp32", "fp16", "fp32")}, "fp32"),
         ({"onnx": ()}, "Core ML"),
     ],
@@ -82,15 +83,27 @@ def test_a_package_that_is_missing(
     refused(lambda: check_export(tiny_config, tmp_path / "out", options=asked), RuntimeMissingError)
 
 
-def test_the_converter_to_litert_has_an_environment_of_its_own(
-    tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("missing", "asked", "extra"),
+    [
+        ("litert_torch", {"litert": ("fp32",)}, "[export-litert]"),
+        ("executorch.exir", {"executorch": ("fp32",)}, "[export-executorch]"),
+    ],
+)
+def test_a_converter_with_an_environment_of_its_own(
+    tiny_config: ModelConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+    asked: dict[str, Any],
+    extra: str,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "litert_torch", None)
-    asked = ExportOptions(onnx=(), litert=("fp32",))
+    monkeypatch.setitem(sys.modules, missing, None)
+    options = ExportOptions(onnx=(), **asked)
     refused(
-        lambda: check_export(tiny_config, tmp_path / "out", options=asked),
+        lambda: check_export(tiny_config, tmp_path / "out", options=options),
         RuntimeMissingError,
-        *("[export-litert]", "an environment of its own"),
+        *(extra, "an environment of its own"),
     )
 
 

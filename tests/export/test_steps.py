@@ -19,8 +19,9 @@ from export.steps import count_steps
         (ExportOptions(onnx=("fp32", "fp16", "int8")), False, 3 + 7 + 1 + 7 + 7 + 21 + 4 + 3 + 3),
         (ExportOptions(onnx=(), coreml=("fp16", "int8")), True, 1 + 7 + 7 + 7 + 14 + 3),
         (ExportOptions(onnx=(), coreml=("fp32",)), True, 1 + 14 + 2),
-        # LiteRT has no graphs of apps, and runs its goldens
+        # LiteRT and ExecuTorch have no graphs of apps, and run their goldens
         (ExportOptions(onnx=(), litert=("fp32", "int8")), False, 3 + 7 + 14 + 2 + 2),
+        (ExportOptions(onnx=(), litert=("fp32",), executorch=("fp32",)), True, 1 + 14 + 14 + 2),
     ],
 )
 def test_the_number_of_steps(asked: ExportOptions, random_weights: bool, total: int) -> None:

@@ -28,6 +28,7 @@ from samclip_sdk.runtimes.session import run_graph
 from tests import example_bundle
 from tests.arithmetic_graph import SPEC, feed
 from tests.drawings import TINY_BUNDLE
+from tests.executorch_files import STORED, needs_executorch
 from tests.fuzz.cases import Damage, damage, damaged, edited, edits, fuzz
 from tests.fuzz.promises import World, holds, open_tiny
 from tests.litert_files import write_arithmetic
@@ -295,6 +296,20 @@ def test_litert_files(world: World, ways: Damage) -> None:
 
     def run() -> object:
         session = open_session("litert", files=[GraphFile(path)], spec=SPEC)
+        return run_graph(session, feed(3), graph="arithmetic")
+
+    world.judge(run)
+
+
+@needs_executorch
+@fuzz(2, ways=damage)
+def test_executorch_files(world: World, ways: Damage) -> None:
+    """As for LiteRT; ExecuTorch itself would end the process at some of them."""
+    path = world.bundle.with_name("graph.pte")
+    path.write_bytes(damaged(STORED.read_bytes(), ways))
+
+    def run() -> object:
+        session = open_session("executorch", files=[GraphFile(path)], spec=SPEC)
         return run_graph(session, feed(3), graph="arithmetic")
 
     world.judge(run)

@@ -13,7 +13,7 @@ from samclip_sdk.runtimes.options import (
     why_refused,
 )
 
-RUNTIMES = ("onnx", "openvino", "coreml", "tensorrt", "litert", "torch")
+RUNTIMES = ("onnx", "openvino", "coreml", "tensorrt", "litert", "executorch", "torch")
 
 
 def test_any_whole_number_and_any_sequence_will_do() -> None:
@@ -28,7 +28,7 @@ def test_any_whole_number_and_any_sequence_will_do() -> None:
         ({"threads": 1}, {"onnx", "openvino", "litert"}),
         ({"providers": ["CPUExecutionProvider"]}, {"onnx"}),
         ({"compute_units": "cpu_only"}, {"coreml"}),
-        ({"device": "cpu"}, {"onnx", "openvino", "litert", "torch"}),
+        ({"device": "cpu"}, {"onnx", "openvino", "litert", "executorch", "torch"}),
         ({"device": "cuda"}, {"onnx", "tensorrt", "torch"}),
         ({"device": "cuda:0"}, {"onnx", "tensorrt", "torch"}),
         ({"device": "cuda:1"}, {"onnx", "torch"}),

@@ -21,6 +21,7 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.runtimes.availability import check_runtime
 from samclip_sdk.runtimes.coreml.session import CoreMLSession
+from samclip_sdk.runtimes.executorch.program import import_executorch, seal
 from samclip_sdk.runtimes.litert.interpreter import import_interpreter
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.openvino.session import openvino_core
@@ -34,6 +35,7 @@ from samclip_sdk.runtimes.tensorrt.session import TrtSession
 from samclip_sdk.runtimes.torch.session import Checkpoint
 from tests.drawings import TINY_BUNDLE
 from tests.example_bundle import CONFIG, contents, manifest, write_files
+from tests.executorch_files import STORED, needs_executorch
 from tests.litert_files import write_arithmetic
 from tests.refusals import refused
 from tests.runtimes.tensorrt.fake_tensorrt import (
@@ -48,6 +50,7 @@ from tests.runtimes.test_sessions import (
     arithmetic_packages,
     expected,
     feed,
+    open_executorch_file,
     open_litert_file,
     write_onnx,
 )
@@ -82,9 +85,20 @@ def test_an_option_that_no_runtime_could_take(name: str, values: tuple[Any, ...]
         ("torch", {"threads": 2}, OptionError, "torch.set_num_threads"),
         ("onnx", {"device": "mps"}, OptionError, "device='mps'"),
         ("auto", {"threads": -1}, OptionError, "threads is -1"),
-        ("tpu", {}, RuntimeMissingError, "auto, onnx, openvino, coreml, tensorrt, litert, torch"),
+        (
+            "tpu",
+            {},
+            RuntimeMissingError,
+            "auto, onnx, openvino, coreml, tensorrt, litert, executorch, torch",
+        ),
         ("litert", {"device": "gpu"}, OptionError, "CompiledModel"),
         ("litert", {"device": "npu"}, OptionError, "CompiledModel"),
+        pytest.param(
+            *("executorch", {"device": "gpu"}, OptionError, "XNNPACK"), marks=needs_executorch
+        ),
+        pytest.param(
+            *("executorch", {"threads": 2}, OptionError, "taskset"), marks=needs_executorch
+        ),
         ("onnx", {}, BundleError, "is a checkpoint"),
         ("auto", {"precision": "int8"}, BundleError, "int8"),
     ],
@@ -225,6 +239,44 @@ def test_a_foreign_file_in_the_place_of_litert_s(tmp_path: Path, content: bytes 
     refused(lambda: open_litert_file(path), BundleError, "graph.tflite")
 
 
+@needs_executorch
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "third"}, {"dtype": "uint8"}, {"shape": ("rows", 4)}, {"shape": ("rows", 3, 1)}],
+)
+def test_an_executorch_file_that_breaks_the_contract(change: dict[str, Any]) -> None:
+    left, right, count = SPEC.inputs
+    other = SPEC.model_copy(update={"inputs": (left.model_copy(update=change), right, count)})
+    named = str(change.get("name", "left"))
+    refused(lambda: open_executorch_file(STORED, spec=other), BundleError, named)
+
+
+@needs_executorch
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda whole: None,
+        lambda whole: b"",
+        lambda whole: b"not a graph",
+        lambda whole: bytes(1000),
+        lambda whole: whole[:100],
+        lambda whole: whole[:-1],
+        lambda whole: whole[:-50],
+        lambda whole: whole[:200] + b"\0\0\0\0" + whole[204:],
+        lambda whole: seal(b""),  # sealed, and no program
+        lambda whole: seal(bytes(1000)),
+    ],
+)
+def test_an_executorch_file_that_is_cut_changed_or_foreign(
+    tmp_path: Path, change: Callable[[bytes], bytes | None]
+) -> None:
+    """ExecuTorch itself ends the process at some of these."""
+    path, content = tmp_path / "graph.pte", change(STORED.read_bytes())
+    if content is not None:
+        path.write_bytes(content)
+    refused(lambda: open_executorch_file(path), BundleError, "graph.pte")
+
+
 @pytest.mark.parametrize("change", [{"name": "third"}, {"dtype": "int32"}, {"shape": (2, 3)}])
 def test_an_engine_that_breaks_the_contract(change: dict[str, Any]) -> None:
     left, right, count = SPEC.inputs
@@ -265,6 +317,7 @@ def test_a_checkpoint_that_cannot_be_loaded(folder: Path, tmp_path: Path) -> Non
     [
         (["onnxruntime"], lambda path: load_onnx(path, SPEC), "[onnx]"),
         (["openvino"], lambda path: load_openvino(path, SPEC), "[openvino]"),
+        (["executorch.runtime"], lambda path: open_executorch_file(path), "[executorch]"),
         (["ai_edge_litert.interpreter"], lambda path: open_litert_file(path), "[litert]"),
         (["coremltools"], lambda _: open_coreml(load=MilInterpreter.load), "[coreml]"),
         (["safetensors"], lambda path: Checkpoint(path.parent), "[torch]"),
@@ -284,6 +337,7 @@ def test_a_package_that_is_not_installed(
     arithmetic_packages()
     openvino_core.cache_clear()
     import_interpreter.cache_clear()
+    import_executorch.cache_clear()
     for module in missing:
         monkeypatch.setitem(sys.modules, module, None)
     refused(lambda: call(path), RuntimeMissingError, named)

@@ -37,6 +37,7 @@ from samclip_sdk.runtimes.torch.session import Checkpoint, TorchSession
 from tests.arithmetic_graph import SPEC, feed
 from tests.coreml_packages import convert_module
 from tests.example_bundle import CONFIG
+from tests.executorch_files import STORED, needs_executorch
 from tests.litert_files import write_arithmetic
 from tests.refusals import refused
 from tests.runtimes.tensorrt.fake_tensorrt import fake_session
@@ -114,6 +115,14 @@ def open_litert(folder: Path) -> Session:
     return open_litert_file(write_arithmetic(folder / "graph.tflite"))
 
 
+def open_executorch_file(path: Path, *, spec: GraphSpec = SPEC) -> Session:
+    return open_session("executorch", files=[GraphFile(path)], spec=spec)
+
+
+def open_executorch(folder: Path) -> Session:
+    return open_executorch_file(STORED)
+
+
 def open_fake(folder: Path) -> Session:
     return FakeSession(SPEC, answer=expected)
 
@@ -136,6 +145,7 @@ Opener = Callable[[Path], Session]
     scope="module",
     params=[
         *(open_onnx, open_openvino, open_torch, open_coreml, open_litert, open_fake, open_trt),
+        pytest.param(open_executorch, marks=needs_executorch),
         pytest.param(open_on_gpu, marks=pytest.mark.gpu),
     ],
 )

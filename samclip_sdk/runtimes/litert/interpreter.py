@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from samclip_sdk.system.native_output import quiet_stderr
 from samclip_sdk.system.packages import import_runtime
 
 IDENTITY = bytes.fromhex(
@@ -23,8 +21,6 @@ IDENTITY = bytes.fromhex(
 )
 """A .tflite file of one number through a ReLU."""
 
-_STDERR = 2
-
 
 @cache
 def import_interpreter() -> Any:
@@ -37,24 +33,6 @@ def import_interpreter() -> Any:
         RuntimeMissingError: LiteRT is not installed.
     """
     module = import_runtime("ai_edge_litert.interpreter", extra="litert")
-    with _quiet_stderr():
+    with quiet_stderr():
         module.Interpreter(model_content=IDENTITY).allocate_tensors()
     return module
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Sends what native code writes to stderr nowhere."""
-    try:
-        kept = os.dup(_STDERR)
-    except OSError:  # it is closed, so that nothing can be written
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, _STDERR)
-    try:
-        yield
-    finally:
-        os.dup2(kept, _STDERR)
-        os.close(kept)
-        os.close(nowhere)

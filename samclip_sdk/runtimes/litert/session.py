@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.files import GraphFile
-from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
+from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, one_line
 from samclip_sdk.runtimes.buckets import Buckets, Lengths
 from samclip_sdk.runtimes.litert.interpreter import import_interpreter
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays, run_failure
-from samclip_sdk.runtimes.tensor_checks import FileTensor, check_feed, check_outputs, check_tensors
+from samclip_sdk.runtimes.tensor_checks import FileTensor, check_bucket, check_feed, check_outputs
 
 Details = Mapping[str, Mapping[str, Any]]
 """Tensor name -> what LiteRT tells of the tensor."""
@@ -107,34 +107,18 @@ def _open(file: GraphFile, *, spec: GraphSpec, threads: int) -> list[_Signature]
     if not runners:
         raise BundleError(f"{file.path.name} has no signature: it was made by another exporter")
     return [
-        _Signature(runner, lengths=_check(inputs, outputs, spec=spec, where=file.path.name))
+        _Signature(
+            runner,
+            lengths=check_bucket(
+                _tensors(inputs), _tensors(outputs), spec=spec, where=file.path.name
+            ),
+        )
         for runner, (inputs, outputs) in zip(runners, described, strict=True)
     ]
 
 
-def _check(inputs: Details, outputs: Details, *, spec: GraphSpec, where: str) -> Lengths:
-    """Checks a signature against the contract; returns its lengths of the symbolic axes."""
-    lengths = {
-        axis: int(length)
-        for tensor in spec.inputs
-        if tensor.name in inputs
-        for axis, length in zip(tensor.shape, inputs[tensor.name]["shape"], strict=False)
-        if isinstance(axis, str)
-    }
-    for found, specs in ((inputs, spec.inputs), (outputs, spec.outputs)):
-        check_tensors(
-            (
-                FileTensor(name, np.dtype(each["dtype"]).name, tuple(map(int, each["shape"])))
-                for name, each in found.items()
-            ),
-            specs=[_fixed(tensor, lengths) for tensor in specs],
-            where=where,
-            stands_for={},
-        )
-    return lengths
-
-
-def _fixed(tensor: TensorSpec, lengths: Lengths) -> TensorSpec:
-    """A tensor of the contract with the lengths of a signature."""
-    shape = [lengths.get(axis, axis) if isinstance(axis, str) else axis for axis in tensor.shape]
-    return tensor.model_copy(update={"shape": tuple(shape)})
+def _tensors(details: Details) -> list[FileTensor]:
+    return [
+        FileTensor(name, np.dtype(each["dtype"]).name, tuple(map(int, each["shape"])))
+        for name, each in details.items()
+    ]
