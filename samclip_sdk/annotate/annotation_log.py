@@ -314,12 +314,14 @@ class AnnotationLog:
             raise StorageError(
                 f"{one_line(self.path)} is no progress file of this version: {_AFRESH}"
             ) from error
+        same_labels = begun.labels == self._settings.labels
+        of_labels = ("label_digests",) if same_labels else ("label_digests", "thresholds")
         differences = [
             f"{name}: {_shown(value)}, now {_shown(getattr(self._settings, name))}"
             for name, value in begun
-            if value != getattr(self._settings, name) and name != "label_digests"
+            if value != getattr(self._settings, name) and name not in of_labels
         ]
-        if begun.labels == self._settings.labels:
+        if same_labels:
             pairs = zip(begun.label_digests, self._settings.label_digests, strict=True)
             other = [label for label, (a, b) in zip(begun.labels, pairs, strict=True) if a != b]
             if other:

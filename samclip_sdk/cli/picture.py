@@ -82,8 +82,9 @@ def segment(
         list[str] | None, typer.Option(help="X0,Y0,X1,Y1; each box is a prompt of its own")
     ] = None,
     multimask: Annotated[
-        bool, typer.Option(help="three masks a prompt, for an ambiguous one, or one")
-    ] = True,
+        bool | None,
+        typer.Option(help="three masks a prompt, or one; by default three of a single point alone"),
+    ] = None,
     mask_threshold: MaskThreshold = None,
     answer: ResultOptions,
     opened: ModelOptions,

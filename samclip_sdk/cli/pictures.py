@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,7 +199,10 @@ class _Told:
 
     def add(self, image: str, result: Result[Any]) -> None:
         if self._as_json:
-            self._lines.append(result.to_json())
+            content = result.to_dict()
+            if self.several and "images" not in content:  # COCO's documents name their picture
+                content = {"file_name": _name(image), **content}
+            self._lines.append(json.dumps(content, ensure_ascii=False))
             return
         first = (_name(image),) if self.several else ()
         self._rows += [(*first, *row) for row in self._question.rows_of(result)]

@@ -91,18 +91,23 @@ def compose_instances(
     """
     return Instances(
         labels=["" if each.label_index == NO_LABEL else labels[each.label_index] for each in found],
-        scores=_floats([each.score for each in found]),
+        scores=_shares([each.score for each in found]),
         boxes=_floats([each.mask.box for each in found]).reshape(-1, 4),
         masks=PackedMasks(size, tuple(each.mask for each in found)),
         label_index=np.array([each.label_index for each in found], dtype=np.int32),
         label_scores=_floats([each.label_score for each in found]),
-        predicted_ious=_floats([each.predicted_iou for each in found]),
+        predicted_ious=_shares([each.predicted_iou for each in found]),
         stability_scores=_floats([each.stability_score for each in found]),
     )
 
 
 def _floats(values: Sequence[object]) -> NDArray[np.float32]:
     return np.array(values, dtype=np.float32)
+
+
+def _shares(values: Sequence[object]) -> NDArray[np.float32]:
+    """Predicted IoUs, which a network may put a little above 1."""
+    return np.minimum(_floats(values), np.float32(1))
 
 
 def upscale_and_pack(

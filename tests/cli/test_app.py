@@ -123,7 +123,9 @@ class TestAnswers:
 
     def test_segment(self) -> None:
         found = answer("segment", DOG, *ONNX, "--box", "8,30,250,380", "--box", "0,0,90,90")
-        assert [each["prompt_index"] for each in found["annotations"]] == [0, 0, 0, 1, 1, 1]
+        assert [each["prompt_index"] for each in found["annotations"]] == [0, 1]
+        three = answer("segment", GARDEN, *ONNX, "--point", "190,230")
+        assert len(three["annotations"]) == 3
         one = answer("segment", GARDEN, *ONNX, "--point", "190,230", "--no-multimask")
         assert len(one["annotations"]) == 1
         points = ("--point", "190,230", "--point", "9,9,0")

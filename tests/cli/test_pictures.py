@@ -29,7 +29,9 @@ NO_MODEL = ("--model", "none")
 )
 def test_pictures_come_first_and_then_labels(words: tuple[str, ...]) -> None:
     lines = table("classify", *ONNX, "--json", *words).splitlines()
-    assert [json.loads(line)["labels"] for line in lines] == [["dog", "boat"]] * 2
+    found = [json.loads(line) for line in lines]
+    assert [each["labels"] for each in found] == [["dog", "boat"]] * 2
+    assert [each["file_name"] for each in found] == ["dog.jpg", "cat.jpg"]
 
 
 def test_a_picture_is_answered_among_others_as_alone() -> None:
@@ -40,7 +42,7 @@ def test_a_picture_is_answered_among_others_as_alone() -> None:
     printed = table("text", DOG, CAT, "dog", *ONNX)
     assert "dog.jpg" in printed
     assert "cat.jpg" in printed
-    boxes = ("--box", "8,30,250,280", "--no-multimask")
+    boxes = ("--box", "8,30,250,280")
     assert len(table("segment", DOG, CAT, *ONNX, *boxes, "--json").splitlines()) == 2
 
 
