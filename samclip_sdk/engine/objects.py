@@ -107,7 +107,7 @@ def _floats(values: Sequence[object]) -> NDArray[np.float32]:
 
 def _shares(values: Sequence[object]) -> NDArray[np.float32]:
     """Predicted IoUs, which a network may put a little above 1."""
-    return np.minimum(_floats(values), np.float32(1))
+    return _floats(values).clip(max=np.float32(1))
 
 
 def upscale_and_pack(

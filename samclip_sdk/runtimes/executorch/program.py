@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -32,9 +33,14 @@ def import_executorch() -> Any:
     Raises:
         RuntimeMissingError: it is not installed.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says that its interface may change
-        runtime = import_runtime("executorch.runtime", extra="executorch").Runtime.get()
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # torchao, which it imports, tells what of itself is for GPUs
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it says that its interface may change
+            runtime = import_runtime("executorch.runtime", extra="executorch").Runtime.get()
+    finally:
+        logging.disable(before)
     bindings = import_runtime("executorch.extension.pybindings.portable_lib", extra="executorch")
     with quiet_stderr():
         bindings._threadpool_get_thread_count()
