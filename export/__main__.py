@@ -22,6 +22,19 @@ from export.source import find_config, find_source
 from samclip_sdk.bundle.manifest import Crop
 from samclip_sdk.cli.terminal import working
 
+CoreML = Annotated[
+    list[str] | None,
+    typer.Option(help="precision of the Core ML packages; repeatable. Alone, no ONNX is made."),
+]
+LiteRT = Annotated[
+    list[str] | None,
+    typer.Option(help="precision of the LiteRT files; repeatable. Alone, no ONNX is made."),
+]
+ExecuTorch = Annotated[
+    list[str] | None,
+    typer.Option(help="precision of the ExecuTorch programs; repeatable. Alone, no ONNX is made."),
+]
+
 
 def main(
     checkpoint: Annotated[
@@ -40,20 +53,9 @@ def main(
         list[str] | None,
         typer.Option(help="precision of the ONNX files; repeatable, the preferred one first"),
     ] = None,
-    coreml: Annotated[
-        list[str] | None,
-        typer.Option(help="precision of the Core ML packages; repeatable. Alone, no ONNX is made."),
-    ] = None,
-    litert: Annotated[
-        list[str] | None,
-        typer.Option(help="precision of the LiteRT files; repeatable. Alone, no ONNX is made."),
-    ] = None,
-    executorch: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="precision of the ExecuTorch programs; repeatable. Alone, no ONNX is made."
-        ),
-    ] = None,
+    coreml: CoreML = None,
+    litert: LiteRT = None,
+    executorch: ExecuTorch = None,
     weights: Annotated[
         WeightPrecision,
         typer.Option(help="how ONNX files store their weights; what they compute in stays"),

@@ -18,12 +18,11 @@ from export.apps.writer import (
     text_to_mask_probes,
 )
 from export.bundle_files import Draft, store, stored_file
-from export.coreml.artifacts import CoreMLWriter, InterpretedSource
+from export.coreml.artifacts import InterpretedSource
 from export.description import describe, package_metadata, write_descriptions
-from export.executorch.artifacts import ExecuTorchWriter
+from export.device_writers import DeviceWriters
 from export.goldens import build_goldens
 from export.graphs import Arrays, Graph, build_graphs
-from export.litert.artifacts import LiteRTWriter
 from export.onnx_artifacts import OnnxWriter
 from export.options import ExportOptions, check_export, check_out, check_space
 from export.parity import BOUNDS
@@ -90,12 +89,7 @@ def write_bundle(
     with atomic_folder(target) as folder, temporary_files_in(folder / ".temporary"):
         writer = _Writer(folder, source=source, options=options, on_progress=on_progress)
         manifest = writer.write()
-        sets = {
-            "onnx": options.onnx,
-            "litert": options.litert,
-            "executorch": options.executorch,
-        }
-        for runtime, precision in ((name, each) for name in sets for each in sets[name]):
+        for runtime, precision in options.runnable_sets:
             writer.steps.begin(f"running the goldens on {runtime} in {precision}")
             verify_bundle(folder, runtime=runtime, precision=precision).raise_if_failed()
         check_out(out)  # Again: the work takes minutes, and `out` may exist now.
@@ -178,25 +172,20 @@ class _Writer:
         onnx = OnnxWriter(
             draft, programs=programs, calibration=feeds, weights=options.weights
         ).write(self._graphs, precisions=options.onnx)
-        coreml = CoreMLWriter(draft, metadata=package_metadata(source))
-        litert = LiteRTWriter(draft, calibration=feeds)
-        executorch = ExecuTorchWriter(draft, calibration=feeds)
+        devices = DeviceWriters(
+            draft, calibration=feeds, metadata=package_metadata(source), options=options
+        )
         specs = {
             graph.name: GraphSpec(
                 inputs=graph.inputs,
                 outputs=graph.outputs,
                 bf16_stem=stems.get(graph.name),
-                artifacts=(
-                    *onnx.artifacts[graph.name],
-                    *coreml.write(graph, precisions=options.coreml),
-                    *litert.write(graph, precisions=options.litert),
-                    *executorch.write(graph, precisions=options.executorch),
-                ),
+                artifacts=(*onnx.artifacts[graph.name], *devices.write(graph)),
             )
             for graph in self._graphs
         }
         apps = AppWriter(draft, info=self._info, options=options)
-        specs |= apps.write(self._text_to_mask, parts=onnx.artifacts, coreml=coreml)
+        specs |= apps.write(self._text_to_mask, parts=onnx.artifacts, coreml=devices.coreml)
         return Manifest(
             **dict(self._info),
             graphs=specs,

@@ -80,6 +80,12 @@ class ExportOptions:
         return sum(map(len, (self.onnx, self.coreml, self.litert, self.executorch)))
 
     @property
+    def runnable_sets(self) -> tuple[tuple[str, Precision], ...]:
+        """The runtime and precision of each set that can run where it is exported."""
+        runnable = {"onnx": self.onnx, "litert": self.litert, "executorch": self.executorch}
+        return tuple((runtime, each) for runtime, sets in runnable.items() for each in sets)
+
+    @property
     def mixed(self) -> bool:
         """Whether any graph computes in fp16, with a plan of the operations that stay in fp32."""
         return "fp16" in self.onnx or any(each != "fp32" for each in self.coreml)

@@ -6,9 +6,12 @@ import json
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+"""Runs the program with arguments."""
 
 
 def main(program: str, bundle: Path, folder: Path) -> None:
@@ -48,8 +51,14 @@ def main(program: str, bundle: Path, folder: Path) -> None:
         assert iou >= 0.99, "the masks are not the golden ones"
 
     pack = bundle / goldens[-1]["pack"]
-    odds = goldens[-1]["presence"]
-    edited = folder / "edited.safetensors"
+    check_thresholds(run, (bundle, picture, pack, output), goldens[-1]["presence"])
+    check_refusals(run, bundle, picture, pack)
+
+
+def check_thresholds(run: Run, asked: tuple[Path, ...], odds: list[float]) -> None:
+    """Holds labels to the thresholds of their pack, and refuses packs with other ones."""
+    bundle, picture, pack, output = asked
+    edited = output.with_name("edited.safetensors")
     for thresholds in ([each - 0.01 for each in odds], [each + 0.01 for each in odds]):
         edited.write_bytes(with_thresholds(pack, json.dumps(thresholds)))
         answer = run(bundle, picture, edited, output)
@@ -67,6 +76,10 @@ def main(program: str, bundle: Path, folder: Path) -> None:
             assert refused.returncode == 1, (case["name"], refused)
             assert "threshold from 0 to 1" in refused.stderr, (case["name"], refused)
 
+
+def check_refusals(run: Run, bundle: Path, picture: Path, pack: Path) -> None:
+    """Sees that what is no bundle, picture or pack, or cannot be written, is told in one line."""
+    folder, output = picture.parent, picture.with_name("mask")
     wrong = folder / "wrong"
     wrong.write_bytes(b"GIF89a, no picture and no pack")
     for arguments, word in (
