@@ -32,7 +32,7 @@ PYTHON_313 ?= $(call find_python,3.13)
 .PHONY: install help demo test test-lowest test-py313 check docs format bench clean
 .PHONY: test-slow test-slow-export test-slow-training test-slow-rest
 .PHONY: test-c test-kotlin test-swift test-web test-integrations test-litert test-executorch
-.PHONY: fuzz fuzz-parsers audit sbom licences ship
+.PHONY: fuzz fuzz-parsers audit sbom licences
 .DELETE_ON_ERROR:
 
 install: $(DEV)  ## the development environment, .venv
@@ -132,33 +132,6 @@ licences: $(DEV)  ## the table of licences in docs/security.md
 
 bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs/performance.md
 	$(VENV)/bin/python -m benchmarks speed
-
-# From a trained checkpoint to all that tells of it. The bundle holds the model card, and the card what was
-# measured on the bundle: hence it is exported twice. Hours; see CONTRIBUTING.md.
-RUNS ?= runs
-PHOTOGRAPHS ?= data/photographs
-HELD_OUT ?= data/held_out
-SHIPPED := samclip_sdk/bundle/embedded/samclip-mobile
-CHECKPOINT := training/checkpoints/mobile/joint
-SHIP := $(VENV)/bin/python -m export $(CHECKPOINT) build/ship/samclip-mobile \
-	--onnx fp32 --onnx fp16 --onnx int8 --weights int8
-MEASURE := $(VENV)/bin/python -m benchmarks
-
-ship: $(DEV)  ## the default model, from its training to its pages: RUNS= PHOTOGRAPHS= HELD_OUT=
-	$(VENV)/bin/python -m training publish --config mobile --runs $(RUNS)
-	$(VENV)/bin/python -m training calibrate --config mobile --runs training/checkpoints \
-		--set 'photographs.root="$(PHOTOGRAPHS)"'
-	rm -rf build/ship && mkdir -p build/ship
-	$(SHIP)
-	$(MEASURE) quality --model build/ship/samclip-mobile --photographs $(PHOTOGRAPHS) \
-		--output docs/benchmarks/quality_photographs.jsonl
-	$(MEASURE) pages --write || true  # the card of the bundle that ships is the old one still
-	rm -rf build/ship/samclip-mobile
-	$(SHIP)
-	rm -rf $(SHIPPED) && mv build/ship/samclip-mobile $(SHIPPED)
-	$(MEASURE) quality --held-out-sets $(HELD_OUT) --write
-	$(MEASURE) objects $(HELD_OUT) --write
-	$(MAKE) demo check test
 
 clean:  ## remove the environments and what the tools left
 	rm -rf $(VENV) $(DEMO_VENV) $(LITERT_VENV) $(EXECUTORCH_VENV)

@@ -49,13 +49,6 @@ class Layer:
         assert isinstance(node, fx.Node)
         return node
 
-    @property
-    def weight(self) -> fx.Node:
-        """The node of the weight."""
-        node = self.product.args[1]
-        assert isinstance(node, fx.Node)
-        return node
-
 
 @dataclass(frozen=True)
 class Grid:

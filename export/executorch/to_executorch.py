@@ -36,12 +36,10 @@ class Lowered:
     Attributes:
         content: the .pte file.
         delegated: the share of multiply-adds inside delegates, of 1.
-        delegates: the number of delegates in the first method.
     """
 
     content: bytes
     delegated: float
-    delegates: int
 
 
 def trace_buckets(graph: Graph) -> dict[str, ExportedProgram]:
@@ -93,13 +91,11 @@ def lower(
         )
         modules = [edge.exported_program(name).graph_module for name in programs]
         content = bytes(edge.to_executorch().buffer)
-    parts = [list(_delegates(module)) for module in modules]
-    inside = sum(multiply_adds(part) for each in parts for part in each)
+    inside = sum(multiply_adds(part) for module in modules for part in _delegates(module))
     outside = sum(multiply_adds(module) for module in modules)
     return Lowered(
         content=seal(content),
         delegated=inside / (inside + outside) if inside + outside else 1.0,
-        delegates=len(parts[0]),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,6 +192,7 @@ class _Told:
 
     def __init__(self, question: Question, *, as_json: bool) -> None:
         self._question, self._as_json = question, as_json
+        self._documents: list[dict[str, Any]] = []
         self._lines: list[str] = []
         self._rows: list[Row] = []
         self.several = False
@@ -202,7 +202,7 @@ class _Told:
             content = result.to_dict()
             if self.several and "images" not in content:  # COCO's documents name their picture
                 content = {"file_name": _name(image), **content}
-            self._lines.append(json.dumps(content, ensure_ascii=False))
+            self._documents.append(content)
             return
         first = (_name(image),) if self.several else ()
         self._rows += [(*first, *row) for row in self._question.rows_of(result)]
@@ -211,8 +211,8 @@ class _Told:
 
     def print(self) -> None:
         if self._as_json:
-            for line in self._lines:
-                print_json(line)
+            for document in self._documents:
+                print_json(document)
         elif self._rows or self._lines:
             first = ("picture",) if self.several else ()
             print_table((*first, *self._question.columns), self._rows)

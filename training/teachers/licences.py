@@ -33,7 +33,7 @@ _CLIP_TAGS = {
     "yfcc15m": "MIT",
 }
 _OF_OTHERS = "EVA"  # models that others have trained, under tags that begin alike
-_PERCEPTION_ENCODERS, _PERCEPTION_ENCODER = "PE-Core-", "Apache-2.0"
+_PERCEPTION_ENCODERS = "PE-Core-"  # under the tag "meta", with which MetaCLIP's begin as well
 
 
 def teacher_licences(teachers: FoundationTeachers) -> dict[str, str]:
@@ -52,6 +52,6 @@ def _clip_licence(model: str, pretrained: str) -> str:
     if model.startswith(_OF_OTHERS) or Path(pretrained).exists():
         return NOT_STATED
     if model.startswith(_PERCEPTION_ENCODERS) and pretrained == "meta":
-        return _PERCEPTION_ENCODER
+        return "Apache-2.0"
     known = (spdx for tag, spdx in _CLIP_TAGS.items() if pretrained.startswith(tag))
     return next(known, NOT_STATED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,15 +13,14 @@ from PIL import Image
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, SamClipError
-from samclip_sdk.runtimes.buckets import Buckets, fixed_shape
+from samclip_sdk.runtimes.bucket_session import BucketSession
+from samclip_sdk.runtimes.buckets import fixed_shape
 from samclip_sdk.runtimes.coreml.loader import LoadTimes, Placement, load_on_mac
 from samclip_sdk.runtimes.coreml.package import ProgramTensor, first_line
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.runtimes.tensor_checks import (
     HALF,
     FileTensor,
-    check_feed,
-    check_outputs,
     check_tensors,
 )
 from samclip_sdk.system.progress import OnProgress, no_progress
@@ -52,7 +50,7 @@ class Program(Protocol):
         """The device of each operation."""
 
 
-class CoreMLSession:
+class CoreMLSession(BucketSession):
     """A graph as one package, or as several that differ in the lengths of their symbolic axes.
 
     Each package is a bucket, see `Buckets`. Calls of several threads run one after another, because
@@ -84,30 +82,13 @@ class CoreMLSession:
         load: Callable[[Path, str], Program] = load_on_mac,
         on_progress: OnProgress = no_progress,
     ) -> None:
-        self.inputs, self.outputs = spec.inputs, spec.outputs
-        self._buckets = Buckets(
-            spec, lengths=[file.axes for file in files], where="this Core ML bundle"
-        )
+        lengths = [file.axes for file in files]
+        super().__init__(spec, lengths=lengths, where="this Core ML bundle")
         self._programs = []
         for index, file in enumerate(files):
             on_progress(f"opening {file.path.parent.name} in Core ML", index, len(files))
             self._programs.append(_open(file, spec=spec, compute_units=compute_units, load=load))
         self.load_times = LoadTimes.total([each.load_times for each in self._programs])
-        self._turn = threading.Lock()
-
-    def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
-        """Runs the graph; see `Session.run`.
-
-        Raises:
-            PromptError: an axis that is not cut is longer than in any package, for instance with
-                too many points in a prompt.
-        """
-        axes = check_feed(feed, inputs=self.inputs)
-        with self._turn:
-            if not self._programs:
-                raise ValueError("the session is closed")
-            results = self._buckets.run(feed, axes=axes, call=self._predict)
-        return check_outputs(results, specs=self.outputs, axes=axes)
 
     def placement(self) -> tuple[Placement, ...]:
         """The device of each operation of each package.
@@ -117,12 +98,10 @@ class CoreMLSession:
         """
         return tuple(each for program in self._programs for each in program.placement())
 
-    def close(self) -> None:
-        """Frees the programs."""
-        with self._turn:
-            self._programs = []
+    def _free(self) -> None:
+        self._programs = []
 
-    def _predict(self, number: int, feed: Arrays) -> Arrays:
+    def _call(self, number: int, feed: Arrays) -> Arrays:
         program = self._programs[number]
         return program.predict(
             {

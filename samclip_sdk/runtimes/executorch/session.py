@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, one_line
-from samclip_sdk.runtimes.buckets import Buckets, Lengths
+from samclip_sdk.runtimes.bucket_session import BucketSession
+from samclip_sdk.runtimes.buckets import Lengths
 from samclip_sdk.runtimes.executorch.program import Program
 from samclip_sdk.runtimes.session import Arrays, run_failure
-from samclip_sdk.runtimes.tensor_checks import check_bucket, check_feed, check_outputs
+from samclip_sdk.runtimes.tensor_checks import check_bucket
 from samclip_sdk.system.packages import import_runtime
 
 
@@ -33,7 +32,7 @@ class _Method:
     lengths: Lengths
 
 
-class ExecuTorchSession:
+class ExecuTorchSession(BucketSession):
     """A .pte file with a method for each set of lengths of its graph's symbolic axes.
 
     Each method is a bucket, see `Buckets`; all of them share the file's weights, and the memory
@@ -49,36 +48,15 @@ class ExecuTorchSession:
     """
 
     def __init__(self, file: GraphFile, *, spec: GraphSpec) -> None:
-        self.inputs, self.outputs = spec.inputs, spec.outputs
         self._tensor = import_runtime("torch", extra="executorch").tensor
         self._program: Program | None = Program(file.path)
         self._methods = _open(self._program, spec=spec, where=file.path.name)
-        self._buckets = Buckets(
-            spec,
-            lengths=[each.lengths for each in self._methods],
-            where="this ExecuTorch file",
-        )
-        self._turn = threading.Lock()
+        lengths = [each.lengths for each in self._methods]
+        super().__init__(spec, lengths=lengths, where="this ExecuTorch file")
 
-    def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
-        """Runs the graph; see `Session.run`.
-
-        Raises:
-            PromptError: an axis that is not cut is longer than in any method, for instance with
-                too many points in a prompt.
-        """
-        axes = check_feed(feed, inputs=self.inputs)
-        with self._turn:
-            if self._program is None:
-                raise ValueError("the session is closed")
-            results = self._buckets.run(feed, axes=axes, call=self._call)
-        return check_outputs(results, specs=self.outputs, axes=axes)
-
-    def close(self) -> None:
-        """Frees the graph."""
-        with self._turn:
-            self._methods = []
-            self._program = None
+    def _free(self) -> None:
+        self._methods = []
+        self._program = None
 
     def _call(self, number: int, feed: Arrays) -> Arrays:
         assert self._program is not None

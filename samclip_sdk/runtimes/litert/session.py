@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, one_line
-from samclip_sdk.runtimes.buckets import Buckets, Lengths
+from samclip_sdk.runtimes.bucket_session import BucketSession
+from samclip_sdk.runtimes.buckets import Lengths
 from samclip_sdk.runtimes.litert.interpreter import import_interpreter
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays, run_failure
-from samclip_sdk.runtimes.tensor_checks import FileTensor, check_bucket, check_feed, check_outputs
+from samclip_sdk.runtimes.tensor_checks import FileTensor, check_bucket
 
 Details = Mapping[str, Mapping[str, Any]]
 """Tensor name -> what LiteRT tells of the tensor."""
@@ -37,7 +36,7 @@ class _Signature:
     lengths: Lengths
 
 
-class LiteRTSession:
+class LiteRTSession(BucketSession):
     """A .tflite file with a signature for each set of lengths of its graph's symbolic axes.
 
     Each signature is a bucket, see `Buckets`; all of them share the file's weights. Calls of
@@ -56,33 +55,12 @@ class LiteRTSession:
     def __init__(
         self, file: GraphFile, *, spec: GraphSpec, options: RuntimeOptions = DEFAULT_OPTIONS
     ) -> None:
-        self.inputs, self.outputs = spec.inputs, spec.outputs
         self._signatures = _open(file, spec=spec, threads=options.threads or os.cpu_count() or 1)
-        self._buckets = Buckets(
-            spec,
-            lengths=[each.lengths for each in self._signatures],
-            where="this LiteRT file",
-        )
-        self._turn = threading.Lock()
+        lengths = [each.lengths for each in self._signatures]
+        super().__init__(spec, lengths=lengths, where="this LiteRT file")
 
-    def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
-        """Runs the graph; see `Session.run`.
-
-        Raises:
-            PromptError: an axis that is not cut is longer than in any signature, for instance with
-                too many points in a prompt.
-        """
-        axes = check_feed(feed, inputs=self.inputs)
-        with self._turn:
-            if not self._signatures:
-                raise ValueError("the session is closed")
-            results = self._buckets.run(feed, axes=axes, call=self._call)
-        return check_outputs(results, specs=self.outputs, axes=axes)
-
-    def close(self) -> None:
-        """Frees the graph."""
-        with self._turn:
-            self._signatures = []
+    def _free(self) -> None:
+        self._signatures = []
 
     def _call(self, number: int, feed: Arrays) -> Arrays:
         own = {name: np.ascontiguousarray(array) for name, array in feed.items()}
