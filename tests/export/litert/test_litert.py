@@ -20,12 +20,14 @@ from export.options import ExportOptions
 from export.source import random_source
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import Bundle, open_bundle
-from samclip_sdk.device.verify import verify_bundle
-from samclip_sdk.modeling.config import BertTextConfig
-from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.litert.interpreter import import_interpreter
+from tests.device_bundle import (
+    CONFIG,
+    answers_alike_in_every_bucket,
+    holds_one_runtime,
+    verifies_and_answers,
+)
 from tests.source_tree import ROOT
-from tests.tiny_config import PYRAMID_STUDENT
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("litert_torch") is None,
@@ -33,17 +35,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 PRECISIONS = ("fp32", "fp16", "int8")
-PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.uint8)
-BOXES = [[5, 5, 60, 40], [10, 20, 90, 60], [30, 2, 70, 50]]
-
-# As samclip-mobile: a convolutional encoder, a classifier's head, and a BERT.
-CONFIG = PYRAMID_STUDENT.model_copy(
-    update={
-        "text_encoder": BertTextConfig(
-            width=32, num_heads=2, depth=1, mlp_dim=32, embedding_width=8, hidden_dim=32
-        )
-    }
-)
 
 
 @pytest.fixture(scope="module")
@@ -70,32 +61,18 @@ def content(bundle: Bundle, graph: str, precision: str) -> bytes:
 
 
 def test_a_bundle_of_litert_alone(bundle: Bundle, told: list[tuple[int, int]]) -> None:
-    assert artifact_sets(bundle) == tuple(("litert", each) for each in PRECISIONS)
-    assert {each.partition("@")[0] for each in bundle.manifest.graphs} == {
-        *("image_encoder", "clip_head", "text_encoder", "prompt_encoder", "mask_decoder")
-    }
-    assert [done for done, _ in told] == list(range(told[0][1]))
+    holds_one_runtime(bundle, runtime="litert", precisions=PRECISIONS, told=told)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_verify_passes_and_loading_does_not_warn(bundle: Bundle, precision: str) -> None:
-    report = verify_bundle(bundle.root, runtime="litert", precision=precision)
-    assert [each.name for each in report.checks if not each.passed] == []
-    with SamClip.load("litert", model=bundle.root, precision=precision) as model:
-        found = model.segment_text(PICTURE, ["dog", "cat"], threshold=0.0)
-    assert len(found.masks) == 2
+    verifies_and_answers(bundle, runtime="litert", precision=precision)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_an_answer_does_not_depend_on_the_bucket(bundle: Bundle, precision: str) -> None:
-    """Alone a prompt runs in the bucket of one, with others in that of eight."""
     with SamClip.load("litert", model=bundle.root, precision=precision) as model:
-        image = model.encode_image(PICTURE)
-        together = model.segment(image, boxes=BOXES * 4, multimask_output=False).low_res_masks
-        for place, logits in enumerate(together):
-            box = BOXES[place % len(BOXES)]
-            alone = model.segment(image, boxes=box, multimask_output=False).low_res_masks[0]
-            np.testing.assert_allclose(logits, alone, atol=1e-4 * np.abs(alone).max(), rtol=0)
+        answers_alike_in_every_bucket(model)
         session = model.source.session("text_encoder")
         ids = np.zeros((3, CONFIG.text_encoder.context_length), dtype=np.int32)
         ids[:, :3] = [[101, 5, 102], [101, 6, 102], [101, 7, 102]]

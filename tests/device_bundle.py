@@ -1,0 +1,56 @@
+"""A tiny bundle of one runtime that has files of its own, and what holds for every such bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from samclip_sdk import SamClip
+from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.device.verify import verify_bundle
+from samclip_sdk.modeling.config import BertTextConfig
+from samclip_sdk.runtimes.artifact_sets import artifact_sets
+from tests.tiny_config import PYRAMID_STUDENT
+
+PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.uint8)
+BOXES = [[5, 5, 60, 40], [10, 20, 90, 60], [30, 2, 70, 50]]
+
+# As samclip-mobile: a convolutional encoder, a classifier's head, and a BERT.
+CONFIG = PYRAMID_STUDENT.model_copy(
+    update={
+        "text_encoder": BertTextConfig(
+            width=32, num_heads=2, depth=1, mlp_dim=32, embedding_width=8, hidden_dim=32
+        )
+    }
+)
+
+
+def holds_one_runtime(
+    bundle: Bundle, *, runtime: str, precisions: Sequence[str], told: Sequence[tuple[int, int]]
+) -> None:
+    """Sees that a bundle has the sets of a runtime alone, and that every step of it was told."""
+    assert artifact_sets(bundle) == tuple((runtime, each) for each in precisions)
+    assert {each.partition("@")[0] for each in bundle.manifest.graphs} == {
+        *("image_encoder", "clip_head", "text_encoder", "prompt_encoder", "mask_decoder")
+    }
+    assert [done for done, _ in told] == list(range(told[0][1]))
+
+
+def verifies_and_answers(bundle: Bundle, *, runtime: str, precision: str) -> None:
+    """Sees that verifying passes, and that a model of the set finds labels."""
+    report = verify_bundle(bundle.root, runtime=runtime, precision=precision)
+    assert [each.name for each in report.checks if not each.passed] == []
+    with SamClip.load(runtime, model=bundle.root, precision=precision) as model:
+        found = model.segment_text(PICTURE, ["dog", "cat"], threshold=0.0)
+    assert len(found.masks) == 2
+
+
+def answers_alike_in_every_bucket(model: SamClip) -> None:
+    """Sees that a prompt in the bucket of one is answered as among others, in that of eight."""
+    image = model.encode_image(PICTURE)
+    together = model.segment(image, boxes=BOXES * 4, multimask_output=False).low_res_masks
+    for place, logits in enumerate(together):
+        box = BOXES[place % len(BOXES)]
+        alone = model.segment(image, boxes=box, multimask_output=False).low_res_masks[0]
+        np.testing.assert_allclose(logits, alone, atol=1e-4 * np.abs(alone).max(), rtol=0)
