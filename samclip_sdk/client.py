@@ -228,6 +228,14 @@ class SamClip:
         embedded = self._engine.texts.embed_labels(names, clock=Stopwatch(), warn=False)
         return [] if known is None else known.nearest(embedded[0], count=int(count))
 
+    def unknown_labels(self, labels: Sequence[str]) -> dict[str, str]:
+        """The labels that the model was not taught, each with the sentence that warns of it.
+
+        Raises:
+            TextError: an empty label, or one twice.
+        """
+        return self._engine.texts.unknown_labels(check_labels(labels), clock=Stopwatch())
+
     def __repr__(self) -> str:
         name = self.manifest.name
         return f"SamClip({name!r}, runtime={self.runtime!r}, precision={self.precision!r})"

@@ -50,6 +50,7 @@ SIGNATURES = {
     ),
     "words": "",
     "nearest_words": "(self, label, *, count=3)",
+    "unknown_labels": "(self, labels)",
     "embed_text": "(self, texts)",
     "embed_labels": "(self, labels)",
     "embed_image": "(self, image)",

@@ -22,7 +22,7 @@ from samclip_sdk.cli.terminal import (
     working,
 )
 from samclip_sdk.client import SamClip
-from samclip_sdk.errors import one_line
+from samclip_sdk.errors import ImageError, one_line
 from samclip_sdk.picture.image import PICTURE_ENDINGS
 from samclip_sdk.results.result_base import MASK_SUFFIXES, Result
 from samclip_sdk.system.atomic_file import check_target
@@ -156,7 +156,8 @@ def answer_pictures(
 ) -> None:
     """Answers a question for each picture; prints a line of JSON for each, or one table.
 
-    If a picture fails, the answers before it are printed nevertheless.
+    A picture among others that cannot be read is named, and left out. Whatever fails, the answers
+    before it are printed.
 
     Args:
         words: the pictures, and perhaps labels behind them.
@@ -176,15 +177,40 @@ def answer_pictures(
             cached = text_cache if given is None else given.text_cache
             with opened.load(run, display=display, text_cache=cached) as samclip:
                 known = labels if given is None else given.known(samclip, labels)
-                results = question.ask(samclip, map(_source, images), known)
-                for count, (image, result) in enumerate(zip(images, results, strict=True), 1):
-                    for path in answer.output or ():
-                        result.save(_target(path, image))
-                    told.add(image, result)
+                unread = 0
+                for count, (image, result) in enumerate(_answers(samclip, question, images, known)):
+                    if isinstance(result, ImageError):
+                        unread += 1
+                        display.warn(f"left out: {result}")
+                    else:
+                        for path in answer.output or ():
+                            result.save(_target(path, image))
+                        told.add(image, result)
                     if told.several:
-                        display.show(question.doing, count, len(images))
+                        display.show(question.doing, count + 1, len(images))
+            if unread:
+                raise ImageError(f"{unread} of {len(images)} pictures cannot be read")
     finally:
         told.print()
+
+
+def _answers(
+    samclip: SamClip, question: Question, images: Sequence[str], labels: Sequence[str]
+) -> Iterator[tuple[str, Result[Any] | ImageError]]:
+    """Yields each picture with its answer, or with the reason why it cannot be read.
+
+    Raises:
+        ImageError: a single picture cannot be read.
+    """
+    rest = list(images)
+    while rest:
+        try:
+            for result in question.ask(samclip, map(_source, rest.copy()), labels):
+                yield rest.pop(0), result
+        except ImageError as error:
+            if len(images) == 1:
+                raise
+            yield rest.pop(0), error
 
 
 class _Told:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.errors import UnknownWordWarning
 from samclip_sdk.runtimes.session import Session, run_graph
 from samclip_sdk.system.own_process import OwnProcess
 from samclip_sdk.system.recent import Recent
 from samclip_sdk.system.timing import Stopwatch
+from samclip_sdk.system.user_warning import warn_user
 from samclip_sdk.text.known_words import KnownWords
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import MAX_LETTERS, TokenIds, Tokenizer, clean_text
@@ -133,10 +135,21 @@ class TextEmbedder:
                     label, recent=self._labels, compute=self._embed_label, clock=clock
                 )
                 taught = self._known() if warn else None
-                if taught is not None:
-                    taught.warn_if_unknown(label, known)
+                why = taught and taught.why_unknown(label, known)
+                if why:
+                    warn_user(why, UnknownWordWarning)
             rows.append(known)
         return np.stack(rows)
+
+    def unknown_labels(self, labels: Sequence[str], *, clock: Stopwatch) -> dict[str, str]:
+        """The labels that the model was not taught, each with what `embed_labels` warns of it."""
+        taught, given = self._known(), self._given
+        asked = [label for label in labels if clean_text(label) not in given]
+        if taught is None or not asked:
+            return {}
+        embedded = self.embed_labels(asked, clock=clock, warn=False)
+        told = map(taught.why_unknown, asked, embedded)
+        return {label: why for label, why in zip(asked, told, strict=True) if why}
 
     def embed_texts(self, texts: Sequence[str], *, clock: Stopwatch) -> Array:
         """Embeds texts as they are: captions, queries.

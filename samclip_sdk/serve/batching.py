@@ -128,7 +128,8 @@ class BatchAnswerer:
     def _answer_one(self, picture: DecodedPicture, ask: Ask) -> bytes:
         if ask["verb"] == "classify":
             pixels = load_image(picture.content) if picture.pixels is None else picture.pixels
-            return to_line(self._model.classify(pixels, ask["labels"]).to_dict())
+            classified = self._model.classify(pixels, ask["labels"]).to_dict()
+            return to_line({**classified, "warnings": self._warnings(ask)})
         image = self._embed(picture)
         if ask["verb"] == "images":
             frame = image.frame
@@ -138,8 +139,13 @@ class BatchAnswerer:
             "instances": self._instances,
             "everything": self._everything,
         }[ask["verb"]]
-        found = answer(image, ask)
+        found = {**answer(image, ask), "warnings": self._warnings(ask)}
         return to_lines(found, image_index=ask["index"]) if ask["stream"] else to_line(found)
+
+    def _warnings(self, ask: Ask) -> list[str]:
+        """What the SDK warns of the labels of a question."""
+        labels = ask["labels"]
+        return list(self._model.unknown_labels(labels).values()) if labels else []
 
     def _text(self, image: ImageEmbedding, ask: Ask) -> dict[str, Any]:
         found = self._model.segment_text(

@@ -156,6 +156,7 @@ class Classified(ResponseModel):
     logits: list[float]
     presence: list[float]
     speed: dict[str, float] = Field(description="milliseconds by step")
+    warnings: list[str] = Field(description="of labels that the model was not taught")
 
 
 class ClassifiedImages(ResponseModel):
@@ -227,6 +228,7 @@ class Masks(ResponseModel):
     speed: dict[str, float] = Field(description="milliseconds by step")
     labels: list[str] | None = Field(default=None, description="without `instances`: the labels")
     presence: list[float] | None = Field(default=None, description="their presence, 0..1")
+    warnings: list[str] | None = Field(default=None, description="of labels that it was not taught")
 
 
 class MaskedImages(ResponseModel):

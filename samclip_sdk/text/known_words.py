@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.errors import UnknownWordWarning, one_line
-from samclip_sdk.system.user_warning import warn_user
+from samclip_sdk.errors import one_line
 from samclip_sdk.text.tokenizer import clean_text
 
 KNOWN_COSINE = 0.75
@@ -18,6 +18,7 @@ KNOWN_COSINE = 0.75
 (.72) and "man" (mantid, .51) below."""
 
 _NEAREST = 3
+_SPELLED_ALIKE = 0.8  # difflib's ratio: persn and person .91, okra and opera .67
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,15 @@ class KnownWords:
         order = np.argsort(-cosines, kind="stable")[:count].tolist()
         return [(self.words[place], float(cosines[place])) for place in order]
 
-    def warn_if_unknown(self, label: str, embedding: NDArray[np.float32]) -> None:
-        """Warns of a label that is no taught word, nor near one."""
-        nearest = self.nearest(embedding)
-        if nearest[0][1] >= KNOWN_COSINE or clean_text(label) in self.words:
-            return
+    def why_unknown(self, label: str, embedding: NDArray[np.float32]) -> str | None:
+        """What a user should know of a label that is no taught word, nor near one; else None."""
+        nearest, cleaned = self.nearest(embedding), clean_text(label)
+        if nearest[0][1] >= KNOWN_COSINE or cleaned in self.words:
+            return None
         named = ", ".join(f"{word} ({cosine:.2f})" for word, cosine in nearest)
-        warn_user(
+        spelled = get_close_matches(cleaned, self.words, n=1, cutoff=_SPELLED_ALIKE)
+        return (
             f"the model was not taught {one_line(label, limit=60)!r}, and may take it for "
-            f"something else; the nearest words that it knows: {named}",
-            UnknownWordWarning,
+            f"something else; the nearest words that it knows: {named}"
+            + "".join(f"; did you mean {word!r}?" for word in spelled)
         )

@@ -55,12 +55,20 @@ def test_a_file_among_the_labels_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert answer("classify", DOG, *ONNX, "--label", "dog", "--label", "cat")["probs"][0] > 0.5
 
 
-def test_a_picture_that_fails_leaves_the_answers_before_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", range(3))
+def test_a_picture_that_cannot_be_read_leaves_the_answers_of_the_others(
+    tmp_path: Path, place: int
+) -> None:
+    pictures = [DOG, CAT]
+    pictures.insert(place, str(tmp_path / "broken.jpg"))
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    result = run("classify", DOG, str(tmp_path / "broken.jpg"), CAT, "dog", *ONNX, "--json")
+    result = run("classify", *pictures, "dog", *ONNX, "--json")
     assert result.exit_code == 1
-    assert "broken.jpg" in result.stderr
-    assert [json.loads(line)["labels"] for line in result.stdout.splitlines()] == [["dog"]]
+    warned, failed = result.stderr.splitlines()
+    assert "broken.jpg" in warned
+    assert "1 of 3" in failed
+    told = [json.loads(line)["file_name"] for line in result.stdout.splitlines()]
+    assert told == ["dog.jpg", "cat.jpg"]
 
 
 def test_each_picture_has_its_own_output(tmp_path: Path) -> None:

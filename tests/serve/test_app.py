@@ -28,8 +28,9 @@ def ask(client: httpx.Client, verb: str, **asked: Any) -> list[dict[str, Any]]:
 
 
 def plain(found: dict[str, Any]) -> dict[str, Any]:
-    """An answer without the times that it took."""
-    return {key: value for key, value in found.items() if key != "speed"}
+    """An answer without the times that it took, and without warnings, of which it must be free."""
+    assert not found.get("warnings")
+    return {key: value for key, value in found.items() if key not in ("speed", "warnings")}
 
 
 LABELS = ["dog", "cat"]

@@ -12,6 +12,7 @@ from samclip_sdk.errors import SamClipError
 from samclip_sdk.serve.batching import BatchAnswerer
 from samclip_sdk.serve.schema import (
     ClassifyRequest,
+    EverythingRequest,
     ImagesRequest,
     InstancesRequest,
     SegmentRequest,
@@ -58,3 +59,17 @@ def test_together_is_as_alone_to_the_last_bit(model: SamClip) -> None:
     together = answers(model, ASKS)
     assert together == {place: answers(model, [ask])[0] for place, ask in enumerate(ASKS)}
     assert sum(isinstance(each, str) for each in together.values()) == 2
+
+
+def test_each_answer_warns_of_labels_that_were_not_taught() -> None:
+    labels = ["dog", "qwxz frobnicator"]
+    kinds = {"classify": ClassifyRequest, "text": TextRequest, "instances": InstancesRequest}
+    asks = [ask(kind(labels=labels), verb) for verb, kind in kinds.items()]
+    asks.append(ask(EverythingRequest(points_per_side=1), "everything"))
+    with SamClip.load("onnx", threads=1, text_cache=False) as taught:
+        for _ in range(2):
+            *found, nameless = answers(taught, asks).values()
+            for each in found:
+                (warned,) = each["warnings"]
+                assert "'qwxz frobnicator'" in warned
+            assert nameless["warnings"] == []

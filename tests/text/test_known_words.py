@@ -28,12 +28,20 @@ def test_the_nearest_come_first() -> None:
 
 
 def test_what_is_far_from_all_words_is_told() -> None:
-    with pytest.warns(UnknownWordWarning, match=r"'zog'.*dog \(0\.50\), cat \(0\.00\)"):
-        WORDS.warn_if_unknown("zog", turned(0.5))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        WORDS.warn_if_unknown("dogs", turned(0.9))
-        WORDS.warn_if_unknown(" Cat", turned(0.1))  # a taught word, however it is embedded
+    told = WORDS.why_unknown("zog", turned(0.5))
+    assert told is not None
+    for said in ("'zog'", "dog (0.50), cat (0.00)"):
+        assert said in told
+    assert WORDS.why_unknown("dogs", turned(0.9)) is None
+    assert WORDS.why_unknown(" Cat", turned(0.1)) is None  # a taught word, however it is embedded
+
+
+@pytest.mark.parametrize(("label", "meant"), [("persn", "person"), ("peson", "person"), ("zq", "")])
+def test_what_is_spelled_alike_is_told(label: str, meant: str) -> None:
+    known = KnownWords(("capuchin", "person"), np.eye(3, dtype=np.float32)[:2])
+    told = known.why_unknown(label, turned(0.5))
+    assert told is not None
+    assert f"did you mean '{meant}'" in told if meant else "did you mean" not in told
 
 
 def test_a_model_warns_once_of_each_label() -> None:
@@ -48,6 +56,7 @@ def test_a_model_warns_once_of_each_label() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error", SamClipWarning)
             model.segment_text(picture(), ["qwxz frobnicator"])
+            assert list(model.unknown_labels(["dog", "qwxz frobnicator"])) == ["qwxz frobnicator"]
             model.learn_label("my zyxq thing", model.embed_region(picture(), point=[5, 5]))
 
 
