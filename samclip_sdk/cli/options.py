@@ -148,8 +148,12 @@ class LabelOptions:
         labels = [*(labels or ()), *(self.label or ())]
         if not labels and self.labels_file is None and self.vocabulary is not None:
             return []
-        if bool(labels) == (self.labels_file is not None):
-            raise WrongUsageError("give labels or --labels-file, one of the two")
+        if labels and self.labels_file is not None:
+            raise WrongUsageError("labels and --labels-file: give one of the two")
+        if not labels and self.labels_file is None:
+            raise WrongUsageError(
+                "no label: give nouns, such as: dog cat; or --labels-file, or --vocabulary"
+            )
         if self.labels_file is None:
             return labels
         try:

@@ -173,7 +173,7 @@ def _tell_codec(film: FilmWriter, *, path: Path) -> None:
     if film.codec == UNPLAYED:
         warn_user(
             f"{path} is MPEG-4 part 2, since OpenCV writes no H.264 here: browsers do not play it; "
-            f"they play {path.with_suffix('.webm').name}",
+            f"for them, give --output {path.with_suffix('.webm')}",
             SamClipWarning,
         )
 

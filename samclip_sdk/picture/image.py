@@ -220,8 +220,8 @@ def _from_file(file: str | BinaryIO, *, name: str) -> NDArray[np.uint8]:
             return _from_pillow(image, name=name)
     except ImageError:
         raise
-    except FileNotFoundError as error:
-        raise ImageError(f"{name}: no such file") from error
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file") from None
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image, or of a format that cannot be read") from error
     except Exception as error:  # A damaged header can raise almost anything in Pillow.

@@ -75,8 +75,11 @@ def check_values(content: bytes) -> None:
 
 
 def first_fault(error: ValidationError) -> str:
-    """The first fault of a JSON file and its place, on one line of limited length."""
-    fault = error.errors(include_url=False)[0]
+    """The first fault of a JSON file and its place, on one line of limited length.
+
+    A field that is missing comes last: another may be its name, misspelt.
+    """
+    fault = min(error.errors(include_url=False), key=lambda each: each["type"] == "missing")
     where = ".".join(str(part) for part in fault["loc"])
     message = one_line(fault["msg"].removeprefix("Value error, "), limit=_LONGEST_FAULT)
     return f"{one_line(where)}: {message}" if where else message

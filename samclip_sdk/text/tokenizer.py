@@ -190,8 +190,12 @@ def cut_to_context(path: Path, *, context_length: int) -> str:
     return content
 
 
-def check_texts(texts: Sequence[str]) -> tuple[str, ...]:
+def check_texts(texts: Sequence[str], *, noun: str = "text") -> tuple[str, ...]:
     """Returns the texts as a tuple; a single string is one text.
+
+    Args:
+        texts: any texts.
+        noun: what a text is to who gave it.
 
     Raises:
         TextError: there is no text, a text is empty or blank, or one is no string.
@@ -206,10 +210,10 @@ def check_texts(texts: Sequence[str]) -> tuple[str, ...]:
         raise TextError("there is no text: give at least one label")
     for index, text in enumerate(checked):
         if not isinstance(text, str):
-            raise TextError(f"text {index} is a {type(text).__name__}, not a string")
+            raise TextError(f"{noun} {index} is no string, but {type(text).__name__}")
         problem = _problem(text)
         if problem:
-            raise TextError(f"text {index} {problem}")
+            raise TextError(f"{noun} {index} {problem}")
     return checked
 
 
@@ -224,7 +228,7 @@ def check_labels(labels: str | Sequence[str], *, at_most: int | None = None) -> 
         TextError: there is no label, an empty one, one with a comma, two that are the same to CLIP,
             or too many.
     """
-    checked = check_texts(labels)
+    checked = check_texts(labels, noun="label")
     for label in checked:
         if "," in label:
             raise TextError(f"the label {_shown(label)} has a comma: give a label for each word")

@@ -153,10 +153,13 @@ def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Voc
     name = one_line(path)
     try:
         with Path(path).open("rb") as stream:
-            header_bytes = int.from_bytes(stream.read(8), "little")
+            start = stream.read(8)
     except (OSError, ValueError, TypeError) as error:  # a path with a NUL, or no path at all
         reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
         raise BundleError(f"cannot read the vocabulary {name}: {reason}") from error
+    header_bytes = int.from_bytes(start, "little")
+    if header_bytes > _MAX_HEADER_BYTES and start.startswith((b"{", b"[")):
+        raise BundleError(f"{name} is no vocabulary pack, but JSON: `learn --coco` makes one of it")
     if header_bytes > _MAX_HEADER_BYTES:
         raise BundleError(
             f"{name} is not a vocabulary pack: its header has {header_bytes} bytes, and such have "

@@ -88,7 +88,7 @@ OF_OPTIONS: list[Row] = [
 ]
 OTHERS: list[Row] = [
     ("segment_text", {"labels": [f"noun {index}" for index in range(32_768)]}, TextError, "32768"),
-    ("learn_label", {"label": " "}, TextError, "text 0"),
+    ("learn_label", {"label": " "}, TextError, "label 0"),
     ("learn_label", {"label": ["pet"]}, TextError, "list"),
 ]
 GIVEN: dict[str, dict[str, Any]] = {

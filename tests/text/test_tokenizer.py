@@ -226,9 +226,9 @@ def test_one_string_is_one_text() -> None:
 
 TEXTS: list[tuple[Any, str]] = [
     ([], "no text"),
-    ([""], "text 0"),
-    (["dog", " \n"], "text 1"),
-    (["&nbsp;"], "text 0"),
+    ([""], " 0 "),
+    (["dog", " \n"], " 1 "),
+    (["&nbsp;"], " 0 "),
     ([None], "NoneType"),
     ([b"dog"], "bytes"),
     (None, "NoneType"),

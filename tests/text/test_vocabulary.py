@@ -136,7 +136,7 @@ DAMAGES: list[tuple[Callable[[bytes], bytes], str]] = [
             lambda content, wrong=wrong: with_parts(
                 content, rows=equal(1 / 16, count=1001), labels=f'["a",{",".join([wrong] * 1000)}]'
             ),
-            "text 1",
+            "label 1",
         )
         for wrong in ("0", "null", "[]", '{"a":"b"}', "[[[]]]")
     ),
