@@ -13,10 +13,10 @@ from torch import Tensor
 
 from export.graphs import Graph
 
-BATCH_BUCKETS = (1, 8)
-"""Lengths of K, the axis of prompts or of texts."""
-LABEL_BUCKETS = (1, 4, 8)
-"""Lengths of K in `text_to_mask`, which makes a mask for each label."""
+BATCH_BUCKETS = (1, 4, 8)
+"""Lengths of K, the axis of prompts, or of the labels of `text_to_mask`."""
+TEXT_BUCKETS = (1, 8)
+"""Lengths of K in the text encoder, whose weights are large: in Core ML each has its own."""
 POINTS_BUCKET = 16
 """The length of P: 14 points and a box, or 15 points and SAM's padding token."""
 
@@ -26,7 +26,7 @@ def bucket_axes(graph: Graph) -> list[dict[str, int]]:
     names = {axis for spec in graph.inputs for axis in spec.shape if isinstance(axis, str)}
     if not names:
         return [{}]
-    buckets = LABEL_BUCKETS if graph.part == "text_to_mask" else BATCH_BUCKETS
+    buckets = TEXT_BUCKETS if graph.part == "text_encoder" else BATCH_BUCKETS
     return [
         {name: POINTS_BUCKET if name == "num_points" else batch for name in sorted(names)}
         for batch in buckets

@@ -113,8 +113,8 @@ def full_export(onnx_registry: None, tmp_path_factory: pytest.TempPathFactory) -
     """`ONE_RESOLUTION` in every precision of ONNX and Core ML, which takes a minute.
 
     The bundle is in bundle/, its random weights are those of the seed 1; steps.json holds what the
-    export told: message, done, total. `text_to_mask` has one Core ML package of each precision;
-    tests/export/coreml/test_trained_set.py converts it in every length.
+    export told: message, done, total. A graph of prompts or labels has one Core ML package of each
+    precision; tests/export/coreml/test_trained_set.py converts `text_to_mask` in every length.
     """
     from export.bundle_writer import write_bundle
     from export.options import ExportOptions
@@ -124,7 +124,7 @@ def full_export(onnx_registry: None, tmp_path_factory: pytest.TempPathFactory) -
         folder.mkdir()
         told: list[tuple[str, int, int]] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("export.buckets.LABEL_BUCKETS", (4,))
+            patch.setattr("export.buckets.BATCH_BUCKETS", (4,))
             write_bundle(
                 random_source(ONE_RESOLUTION, seed=1),
                 folder / "bundle",

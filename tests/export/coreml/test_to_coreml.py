@@ -74,15 +74,15 @@ def test_keeps_the_contract_and_says_what_it_takes() -> None:
     path = package("prompt_encoder", bucket=1, precision="fp32", weights="as_is")
     inputs, outputs = read_tensors(path)
     assert {each.name: (each.dtype, each.shape) for each in inputs} == {
-        "point_coords": ("float32", (8, 16, 2)),
-        "point_labels": ("int32", (8, 16)),
-        "mask_input": ("float32", (8, 1, 32, 32)),
-        "has_mask_input": ("float32", (8,)),
+        "point_coords": ("float32", (4, 16, 2)),
+        "point_labels": ("int32", (4, 16)),
+        "mask_input": ("float32", (4, 1, 32, 32)),
+        "has_mask_input": ("float32", (4,)),
     }
     assert {each.dtype for each in outputs} == {"float32"}
     spec = import_coremltools().utils.load_spec(str(path))
     assert spec.specificationVersion == 8  # iOS 17
-    assert "Fixed lengths: num_points = 16, num_prompts = 8" in (
+    assert "Fixed lengths: num_points = 16, num_prompts = 4" in (
         spec.description.metadata.shortDescription
     )
     assert spec.description.metadata.author == "nobody"
