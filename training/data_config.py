@@ -152,6 +152,7 @@ class JointPhotographs(Photographs):
         late_resolution: the same, as soon as the learning rate falls.
         batch: pictures in a batch.
         prompts: things of a picture, at most, that points and boxes ask for.
+        prompts_each: prompts of each of these things.
         labels: names of a picture, at most, that score maps ask for. One name that the picture
             does not show is added.
         paste: share of pictures with one to three named things pasted from other pictures.
@@ -161,5 +162,6 @@ class JointPhotographs(Photographs):
     late_resolution: int = Field(gt=0)
     batch: int = Field(gt=0)
     prompts: int = Field(gt=0)
+    prompts_each: int = Field(default=1, gt=0)
     labels: int = Field(gt=0)
     paste: float = Field(default=0.0, ge=0, le=1)

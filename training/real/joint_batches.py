@@ -178,12 +178,13 @@ class JointBatches(Dataset[Batch]):
     def _prompts(
         self, segments: Sequence[Segment], view: View, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
-        """A prompt for each of some single things, of which each concept is as likely."""
+        """Prompts of some single things, of which each concept is as likely."""
         size = view.frame.resolution
         single = [x for x in segments if x.single and np.count_nonzero(x.area) >= _MIN_PX]
         counts = Counter(each.concept for each in single)
         keys = [rng.random() ** counts[each.concept] for each in single]
-        chosen = np.argsort(keys)[::-1][: self.config.prompts].tolist()
+        things = np.argsort(keys)[::-1][: self.config.prompts]
+        chosen = np.repeat(things, self.config.prompts_each).tolist()
         masks = [single[place].area for place in chosen]
         boxes = np.array([mask_to_box(mask) for mask in masks], np.float32).reshape(-1, 4)
         coords, labels = prompt_objects(masks, boxes, rng, size_px=size)

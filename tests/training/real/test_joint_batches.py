@@ -58,6 +58,14 @@ def test_a_batch_is_what_is_known_of_its_pictures(tmp_path: Path) -> None:
         np.testing.assert_allclose(target[:24].float().numpy(), cells, atol=1e-3)
 
 
+def test_each_thing_may_be_asked_for_several_times(tmp_path: Path) -> None:
+    two_things(tmp_path)
+    batch = batches(tmp_path, prompts=1, prompts_each=3)[0]
+    assert batch["owners"].tolist() == [0, 0, 0]
+    assert (batch["targets"] == batch["targets"][0]).all()
+    assert len(batch["point_coords"].unique(dim=0)) > 1
+
+
 def test_objects_have_a_centre_a_border_and_a_way_to_it(tmp_path: Path) -> None:
     two_things(tmp_path)
     batch = batches(tmp_path)[0]
