@@ -537,9 +537,9 @@ class SamClip:
     ) -> Instances:
         """Finds the objects of labels in the image, and draws the mask of each.
 
-        Each peak of a label's score map may be an object. The mask decoder draws a mask for it, and
-        if several masks show the same object, the best one stays. Only the cut at `max_instances`
-        and `exclusive` depend on which other labels are asked.
+        Each part of a label's mask is an object: the mask decoder draws it once more, by the box
+        around it. So objects that touch may be one. Only the cut at `max_instances` and `exclusive`
+        depend on which other labels are asked.
 
         Args:
             image: one, or many.
@@ -547,8 +547,7 @@ class SamClip:
             threshold: 0..1, the presence below which a label counts as absent and has no objects;
                 by default the label's own, or else the bundle's calibrated one.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0.
-            points_per_class: the most points that the mask decoder gets for each object; 1 by
-                default.
+            points_per_class: as in `segment_text`.
             max_instances: the most objects in the result; the best ones stay.
             min_score: 0..1, the score below which an object is left out; by default the bundle's
                 calibrated one.
@@ -567,7 +566,7 @@ class SamClip:
             EmbeddingMismatchError: another model made the embedding.
         """
         names = check_labels(labels, at_most=text_to_mask.MAX_LABELS)
-        options = TextToMaskOptions.of_objects(
+        options = TextToMaskOptions.of_text(
             self.manifest,
             threshold=threshold,
             mask_threshold=mask_threshold,
@@ -716,7 +715,7 @@ class SamClip:
                 are larger than the image.
         """
         names = check_labels(labels, at_most=text_to_mask.MAX_LABELS)
-        options = TextToMaskOptions.of_objects(
+        options = TextToMaskOptions.of_text(
             self.manifest,
             threshold=threshold,
             mask_threshold=mask_threshold,

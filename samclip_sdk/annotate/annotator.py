@@ -14,12 +14,7 @@ from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listi
 from samclip_sdk.annotate.picture_files import check_still, find_pictures
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture
 from samclip_sdk.client import SamClip
-from samclip_sdk.engine.options import (
-    MAX_INSTANCES,
-    POINTS_PER_OBJECT,
-    TextToMaskOptions,
-    default_min_score,
-)
+from samclip_sdk.engine.options import MAX_INSTANCES, TextToMaskOptions, default_min_score
 from samclip_sdk.errors import ImageError, PromptError
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image import ImageSource
@@ -41,8 +36,8 @@ class Annotator:
         threshold: the presence, 0..1, from which on a label is in a picture; by default the
             model's own.
         mask_threshold: the logit that a pixel of a mask must exceed; by default the model's own.
-        points_per_class: the number of points that the mask decoder gets for a label, or for an
-            object of one, at most; by default 3, or 1.
+        points_per_class: the number of points that the mask decoder gets for a label, at most; by
+            default 3.
         refine: whether the mask decoder draws the masks, or the CLIP head alone.
         instances: whether each object of a label is an annotation, or each label.
         max_instances: with `instances`, the number of objects of a picture, at most; the best ones
@@ -87,8 +82,6 @@ class Annotator:
         check_flag(instances, name="instances")
         if instances and not refine:
             raise PromptError("refine is False; the mask decoder draws the masks of instances")
-        if instances and points_per_class is None:
-            points_per_class = POINTS_PER_OBJECT
         options = TextToMaskOptions.of_text(
             model.manifest,
             threshold=threshold,

@@ -44,6 +44,10 @@ Exclusive = Annotated[
     bool,
     typer.Option("--exclusive", help="give no pixel two labels; the likelier one keeps it"),
 ]
+PointsPerClass = Annotated[
+    int | None,
+    typer.Option(min=1, help="the number of points for a label, at most; by default 3"),
+]
 MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
 BundleModel = Annotated[str, typer.Option("--model", help=MODEL_HELP)]
 AnyPrecision = Annotated[
@@ -177,10 +181,7 @@ class TextOptions:
 
     threshold: Threshold = None
     mask_threshold: MaskThreshold = None
-    points_per_class: Annotated[
-        int | None,
-        typer.Option(min=1, help="the number of points for a label, at most; by default 3"),
-    ] = None
+    points_per_class: PointsPerClass = None
     refine: Annotated[
         bool, typer.Option(help="let the mask decoder draw the masks, or the CLIP head alone")
     ] = True
@@ -193,10 +194,7 @@ class InstanceOptions:
 
     threshold: Threshold = None
     mask_threshold: MaskThreshold = None
-    points_per_class: Annotated[
-        int | None,
-        typer.Option(min=1, help="the number of points for an object, at most; by default 1"),
-    ] = None
+    points_per_class: PointsPerClass = None
     max_instances: Annotated[int, typer.Option(min=1, help="objects at most, the best ones")] = (
         MAX_INSTANCES
     )

@@ -1,4 +1,4 @@
-"""The objects of labels: a candidate for each peak of a score map, then suppression of duplicates.
+"""The objects of labels: a candidate for each part of a label's mask, without duplicates.
 
 `segment_instances` runs the steps, which are pure functions of numpy arrays. Each label is computed
 alone, so that its objects never depend on which other labels are asked. Labels meet only where the
@@ -31,7 +31,7 @@ from samclip_sdk.engine.objects import (
     model_masks,
     upscale_and_pack,
 )
-from samclip_sdk.engine.options import POINTS_PER_CLASS, TextToMaskOptions
+from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.regions import pool_over_mask, score_labels
 from samclip_sdk.engine.text_to_mask import draw_labels
 from samclip_sdk.engine.views import Views, encode_views, open_views
@@ -233,8 +233,8 @@ def label_objects(
 ) -> list[Detection]:
     """Finds the objects of a label that is in the image, the best first.
 
-    Where the label has a single peak nothing tells objects apart, and its object is the mask that
-    `segment_text` draws.
+    They are the parts of the mask that `segment_text` draws. Nothing tells objects apart in a mask
+    of a single part.
 
     Args:
         engine: runs the mask decoder.
@@ -244,20 +244,14 @@ def label_objects(
         options: how score maps become masks, of this label alone.
         clock: records how long each step took.
     """
+    found = FoundLabels(score_map[None], np.ones(1, np.float32), np.zeros(1, np.int32))
+    drafts = draw_labels(engine, embedding, found=found, options=options, clock=clock)
     with clock.step("prompts"):
         candidates = find_candidates(
-            score_map,
-            frame=embedding.frame,
-            threshold=engine.manifest.calibration.head_only_threshold,
-            presence_threshold=float(options.presence_threshold),
-            points_per_class=options.points_per_class,
-            mask_side=engine.mask_side(embedding.frame),
+            drafts.low_res[0], frame=embedding.frame, mask_threshold=options.mask_threshold
         )
     if len(candidates.prompts) > 1:
         return draw_objects(engine, candidates, embedding=embedding, judge=judge, clock=clock)
-    found = FoundLabels(score_map[None], np.ones(1, np.float32), np.zeros(1, np.int32))
-    own = replace(options, points_per_class=max(options.points_per_class, POINTS_PER_CLASS))
-    drafts = draw_labels(engine, embedding, found=found, options=own, clock=clock)
     with clock.step("postprocess"):
         return judge(drafts.low_res, drafts.scores)
 

@@ -18,9 +18,6 @@ MAX_INSTANCES = 50
 POINTS_PER_CLASS = 3
 """The default for the most points that the mask decoder gets for a label."""
 
-POINTS_PER_OBJECT = 1
-"""The default for the most points that the mask decoder gets for an object of a label."""
-
 
 @dataclass(frozen=True)
 class TextToMaskOptions:
@@ -58,7 +55,7 @@ class TextToMaskOptions:
         threshold: float | None,
         mask_threshold: float | None,
         points_per_class: int | None,
-        refine: bool,
+        refine: bool = True,
         return_soft_masks: bool = False,
     ) -> TextToMaskOptions:
         """Replaces the caller's None values by the model's calibrated thresholds."""
@@ -73,24 +70,6 @@ class TextToMaskOptions:
             points_per_class=POINTS_PER_CLASS if points_per_class is None else points_per_class,
             refine=refine,
             return_soft_masks=return_soft_masks,
-        )
-
-    @classmethod
-    def of_objects(
-        cls,
-        manifest: ModelInfo,
-        *,
-        threshold: float | None,
-        mask_threshold: float | None,
-        points_per_class: int | None,
-    ) -> TextToMaskOptions:
-        """Options as in `of_text`, for objects: the mask decoder draws each, from one point."""
-        return cls.of_text(
-            manifest,
-            threshold=threshold,
-            mask_threshold=mask_threshold,
-            points_per_class=POINTS_PER_OBJECT if points_per_class is None else points_per_class,
-            refine=True,
         )
 
     def of_label(self, index: int) -> TextToMaskOptions:

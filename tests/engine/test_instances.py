@@ -1,11 +1,10 @@
-"""Components, peaks, prompts and objects of score maps by hand; then the verb on known answers."""
+"""Parts, prompts and objects of masks by hand; then the verb on known answers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,11 +15,9 @@ from samclip_sdk.engine import instances
 from samclip_sdk.engine.label_search import find_parts
 from samclip_sdk.engine.object_candidates import (
     MAX_CANDIDATES,
-    MAX_POINTS,
-    PROMINENCE,
+    Candidates,
     chosen_masks,
     find_candidates,
-    find_peaks,
 )
 from samclip_sdk.engine.objects import FoundObject, compose_instances
 from samclip_sdk.picture.frame import Frame
@@ -47,114 +44,54 @@ def components_of(scores: np.ndarray, *, frame: Frame = SQUARE, **asked: Any) ->
     return find_parts(scores, frame=frame, **{"threshold": 0.6, "presence_threshold": 0.9} | asked)
 
 
-def peaks_of(scores: np.ndarray, *, frame: Frame = SQUARE) -> list[list[int]]:
-    components = components_of(scores, frame=frame)
-    found: list[list[int]] = find_peaks(scores, components=components, frame=frame).tolist()
-    return found
-
-
-class TestPeaks:
-    def test_the_highest_comes_first(self) -> None:
-        scores = score_map("5......7  ........  ........  3.......")
-        assert peaks_of(scores) == [[0, 7], [0, 0], [3, 0]]
-
-    def test_each_component_has_one_whatever_is_beside_it(self) -> None:
-        scores = score_map("9.3.....")
-        scores[0, 1] = 0.3  # below the threshold, and smoothed above what is behind it
-        assert peaks_of(scores) == [[0, 0], [0, 2]]
-
-    @given(seed=st.integers(0, 2**32))
-    @settings(max_examples=8)
-    def test_summits_are_those_of_sinking_water(self, seed: int) -> None:
-        """Against the definition, level by level: islands at every height."""
-        scores = np.random.default_rng(seed).normal(scale=4, size=(SIDE, SIDE)).astype(np.float32)
-        components = np.ones((SIDE, SIDE), dtype=np.int32)
-        found = {tuple(each) for each in find_peaks(scores, components=components, frame=SQUARE)}
-        smooth = cv2.GaussianBlur(scores, (3, 3), 0, borderType=cv2.BORDER_REPLICATE)
-        expected = set()
-        for cell in np.ndindex(SIDE, SIDE):
-            # Of all levels on which the cell is its island's highest, the lowest.
-            levels = [
-                level
-                for level in np.unique(smooth[smooth <= smooth[cell]])
-                if smooth[island(smooth >= level, cell)].max() == smooth[cell]
-            ]
-            if not levels:
-                continue
-            below = smooth[smooth < levels[0]]
-            saddle = below.max() if below.size else -np.inf
-            if smooth[cell] - saddle >= PROMINENCE:
-                expected.add(cell)
-        assert found == expected
-
-
-def island(above: np.ndarray, cell: tuple[int, ...]) -> np.ndarray:
-    _, parts = cv2.connectedComponents(above.astype(np.uint8), connectivity=8)
-    return parts == parts[cell]
-
-
 class TestCandidates:
-    def candidates(
-        self, scores: np.ndarray, *, frame: Frame = SQUARE, points_per_class: int = 1
-    ) -> Any:
-        return find_candidates(
-            scores,
-            frame=frame,
-            threshold=0.6,
-            presence_threshold=0.9,
-            points_per_class=points_per_class,
-            mask_side=16,
-        )
+    """Masks of 16 x 16 pixels of 4 px, by hand."""
 
-    def test_of_several_each_is_asked_alone_and_among_the_others(self) -> None:
-        found = self.candidates(score_map("9......7  ........  ........  3......."))
-        labels = found.prompts.point_labels
-        assert labels.tolist() == [[1, -2, -2, -1]] * 3 + [[1, 0, 0, -1]] * 3
-        coords = found.prompts.point_coords
-        assert coords[:, 0].tolist() == [[3.5, 3.5], [59.5, 3.5], [3.5, 27.5]] * 2
-        assert coords[3, 1:3].tolist() == [[3.5, 27.5], [59.5, 3.5]]  # the nearest first
+    def found(self, *parts: tuple[slice, slice], frame: Frame = SQUARE) -> Candidates:
+        logits = np.full((16, 16), -4, np.float32)
+        for part in parts:
+            logits[part] = 3
+        return find_candidates(logits, frame=frame, mask_threshold=0.0)
 
-    def test_more_points_are_the_best_cells_that_are_nearest(self) -> None:
-        found = self.candidates(
-            score_map("98......  ........  ........  3......."), points_per_class=3
-        )
-        labels = found.prompts.point_labels
-        assert labels.tolist() == [
-            [1, 1, -2, -2, -1],
-            [1, -2, -2, -2, -1],
-            [1, 1, -2, 0, -1],
-            [1, -2, -2, 0, -1],
+    def test_each_part_has_its_box_its_middle_and_the_mask_without_others(self) -> None:
+        small, large = np.s_[1:6, 1:6], np.s_[8:15, 8:15]
+        found = self.found(small, large)
+        assert found.prompts.point_labels.tolist() == [[1, 2, 3]] * 2
+        assert found.prompts.point_coords.tolist() == [
+            [[45.5, 45.5], [32, 32], [60, 60]],
+            [[13.5, 13.5], [4, 4], [24, 24]],
         ]
-        coords = found.prompts.point_coords
-        assert coords[2, :2].tolist() == [[3.5, 3.5], [11.5, 3.5]]
-        assert coords[2, 3].tolist() == [3.5, 27.5]
-
-    def test_other_components_are_at_the_low_bound_of_the_mask(self) -> None:
-        found = self.candidates(score_map("99....99 99....99"))
-        left, right = found.maps[0], found.maps[1]
-        assert left[:3, :3].min() > 8
-        assert (left[:3, 13:] == -10).all()
-        assert (right[:3, :3] == -10).all()
-        assert right[:3, 13:].min() > 8
+        first, second = found.maps
+        assert (first[large] == 3).all()
+        assert (first[small] == -10).all()
+        assert (second[small] == 3).all()
+        assert (second[large] == -10).all()
+        assert first[0, 0] == second[0, 0] == -4
         np.testing.assert_array_equal(found.prompts.mask_input[:, 0], found.maps)
-        np.testing.assert_array_equal(found.maps[:2], found.maps[2:])
 
-    def test_of_many_peaks_the_nearest_are_given_and_the_highest_followed(self) -> None:
-        scores = np.full((24, 24), -9, dtype=np.float32)
-        scores[::2, ::2] = np.arange(144).reshape(12, 12) / 20 + 3
-        found = find_candidates(
-            scores,
-            frame=SQUARE,
-            threshold=0.6,
-            presence_threshold=0.9,
-            points_per_class=1,
-            mask_side=96,
-        )
-        assert len(found.prompts) == 2 * MAX_CANDIDATES
-        assert found.prompts.point_labels.shape[1] == MAX_POINTS + 1 == 16
-        first = found.prompts.point_coords[MAX_CANDIDATES]
-        distances = np.linalg.norm(first[1:MAX_POINTS] - first[0], axis=1)
-        assert (np.diff(distances) > -1e-4).all()
+    def test_specks_and_the_padding_have_none(self) -> None:
+        assert len(self.found(np.s_[0:8, 0:8], np.s_[10:14, 10:14]).prompts) == 1
+        padded = self.found(np.s_[:, 0:8], frame=WIDE)
+        assert padded.prompts.point_coords[0, 2].tolist() == [32, 40]
+        assert (padded.maps[0, 10:] == -10).all()
+
+    def test_parts_that_touch_at_a_corner_are_two(self) -> None:
+        assert len(self.found(np.s_[0:8, 0:8], np.s_[8:16, 8:16]).prompts) == 2
+
+    def test_an_empty_mask_has_none(self) -> None:
+        found = self.found()
+        assert len(found.prompts) == 0
+        assert found.maps.shape == (0, 16, 16)
+
+    def test_of_many_parts_the_largest_are_followed(self) -> None:
+        logits = np.full((128, 128), -4, np.float32)
+        for place in range(100):
+            row, column = 12 * (place // 10), 12 * (place % 10)
+            logits[row : row + 5, column : column + 5 + place % 3] = 3
+        found = find_candidates(logits, frame=SQUARE, mask_threshold=0.0)
+        assert len(found.prompts) == MAX_CANDIDATES
+        areas = (found.maps > 0).sum(axis=(1, 2))
+        assert (np.diff(areas) <= 0).all()
 
 
 def test_the_mask_that_is_sure_and_fits_the_component() -> None:
@@ -183,8 +120,8 @@ class TwoDogs(FakeSource):
     def _clip_head(self, feed: Arrays) -> Arrays:
         grid = feed["token_mask"].shape[-1]
         patches = np.tile(self.vector("nothing at all"), (grid, grid, 1))
-        patches[:2, 0] = patches[:1, 3] = self.vector("dog")
-        patches[2, 1:3] = self.vector("cat")
+        patches[:3, 0] = patches[:2, 3] = self.vector("dog")
+        patches[3, 1:3] = self.vector("cat")
         return {**super()._clip_head(feed), "patch_embeddings": patches.reshape(1, -1, 256)}
 
 
@@ -206,8 +143,8 @@ def test_a_row_an_object_the_best_first(tmp_path: Path) -> None:
     assert not (dogs[0].mask & dogs[1].mask).any()
     assert found.label_scores.min() > 0.9
     assert {"prompts", "mask_decoder", "postprocess"} <= set(found.speed)
-    # One call for each label that is there.
-    assert source.runs("mask_decoder") == 2
+    # One call for each label that is there, and one for the dogs.
+    assert source.runs("mask_decoder") == 3
 
 
 def test_nothing_found_is_a_result(tmp_path: Path) -> None:
