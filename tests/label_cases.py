@@ -10,14 +10,12 @@ from __future__ import annotations
 import base64
 import json
 import struct
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from samclip_sdk.engine.exclusive import settle
-from samclip_sdk.errors import UnknownWordWarning
 from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.text.known_words import KnownWords
 from samclip_sdk.text.vocabulary import PackMetadata, Vocabulary
@@ -127,16 +125,13 @@ def _known(label: str, cosines: list[float]) -> dict[str, Any]:
     embedding = np.array([*cosines, rest], np.float32)
     rows = np.eye(len(WORDS) + 1, dtype=np.float32)[: len(WORDS)]
     known = KnownWords(WORDS, rows)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", UnknownWordWarning)
-        known.warn_if_unknown(label, embedding)
     return {
         "words": WORDS,
         "embeddings": rows.tolist(),
         "label": label,
         "embedding": embedding.tolist(),
         "nearest": known.nearest(embedding),
-        "warning": str(told[0].message) if told else None,
+        "warning": known.why_unknown(label, embedding),
     }
 
 

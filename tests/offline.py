@@ -62,6 +62,7 @@ def run_verbs(folder: Path) -> None:
             "save_vocabulary": lambda: model.save_vocabulary(pack, ["my mug", "dog"]),
             "load_vocabulary": lambda: model.load_vocabulary(pack),
             "nearest_words": lambda: model.nearest_words("dogs"),
+            "unknown_labels": lambda: model.unknown_labels(["dogs"]),
             "embed_labels": lambda: model.embed_labels(["dog"]),
         }
         for call in calls.values():

@@ -40,18 +40,14 @@ def check_picture(path: Path) -> None:
     """Refuses a picture that does not exist, before a model is opened for it.
 
     Raises:
-        ImageError: there is no such file, or it is a folder.
+        ImageError: there is no such file.
     """
     try:
-        there, folder = path.exists(), path.is_dir()
+        there = path.exists()
     except (OSError, ValueError):  # ValueError: NUL in the name
-        there = folder = False
+        there = False
     if not there:
         raise ImageError(f"{one_line(path)}: no such file")
-    if folder:
-        raise ImageError(
-            f"{one_line(path)} is a folder: give its pictures, or use samclip annotate"
-        )
 
 
 def read_numbers(text: str, *, option: str, counts: Sequence[int]) -> list[float]:

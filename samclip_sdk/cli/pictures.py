@@ -106,7 +106,7 @@ class ResultOptions:
             WrongUsageError: an output has another ending, or is one file for several pictures; or
                 a picture is a URL.
             StorageError: an output cannot be written.
-            ImageError: there is no such picture.
+            ImageError: there is no such picture, or it is a folder.
         """
         for path in self.output or ():
             check_ending(path, endings=endings)
@@ -121,6 +121,10 @@ class ResultOptions:
         for image in images:
             if not is_url(image):
                 check_picture(Path(image))
+                if Path(image).is_dir():
+                    raise ImageError(
+                        f"{one_line(image)} is a folder: give its pictures, or use samclip annotate"
+                    )
             elif not self.fetch:
                 raise WrongUsageError(f"{one_line(image)} is a URL: give --fetch to fetch it")
 

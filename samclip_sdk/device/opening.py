@@ -95,8 +95,8 @@ def open_source(
             )
         if is_embedded(model):
             raise BundleError(
-                f'{model} is a bundle, and "torch" runs checkpoints: give model= the folder of '
-                "one, such as those in training/checkpoints of the repository"
+                f'{model} is a bundle inside the package, and "torch" runs checkpoints: give the '
+                f"folder of one as model, such as ./{model}"
             )
         if precision not in (None, AUTO, "fp32"):
             raise BundleError(f"a checkpoint runs in fp32, not in {precision}")
