@@ -47,7 +47,7 @@ def verifies_and_answers(bundle: Bundle, *, runtime: str, precision: str) -> Non
 
 
 def answers_alike_in_every_bucket(model: SamClip) -> None:
-    """Sees that a prompt in the bucket of one is answered as among others, in that of eight."""
+    """Sees that a prompt in the bucket of one is answered as in those of eight and of four."""
     image = model.encode_image(PICTURE)
     together = model.segment(image, boxes=BOXES * 4, multimask_output=False).low_res_masks
     for place, logits in enumerate(together):

@@ -22,10 +22,11 @@ from samclip_sdk.cli.terminal import (
     working,
 )
 from samclip_sdk.client import SamClip
-from samclip_sdk.errors import ImageError, one_line
+from samclip_sdk.errors import ImageError, SamClipWarning, one_line
 from samclip_sdk.picture.image import PICTURE_ENDINGS
 from samclip_sdk.results.result_base import MASK_SUFFIXES, Result
 from samclip_sdk.system.atomic_file import check_target
+from samclip_sdk.system.user_warning import warn_user
 
 Row = tuple[str, ...]
 
@@ -185,7 +186,7 @@ def answer_pictures(
                 for count, (image, result) in enumerate(_answers(samclip, question, images, known)):
                     if isinstance(result, ImageError):
                         unread += 1
-                        display.warn(f"left out: {result}")
+                        warn_user(f"left out: {result}", SamClipWarning)
                     else:
                         for path in answer.output or ():
                             result.save(_target(path, image))

@@ -83,10 +83,6 @@ class Display:
             )
         self._doing, self._done, self._total = message, done, total
 
-    def warn(self, message: str) -> None:
-        """Prints a warning, on a terminal or not."""
-        _say(self.progress.console, f"warning: {message}")
-
     def __str__(self) -> str:
         """The current step, in one line."""
         counted = f", {self._done} of {self._total}" if self._total > 1 else ""

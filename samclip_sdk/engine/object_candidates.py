@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.engine.label_prompts import MASK_PROMPT_LIMIT
+from samclip_sdk.engine.label_points import cell_points, part_corners
+from samclip_sdk.engine.label_prompts import MASK_PROMPT_LIMIT, mask_prompt
 from samclip_sdk.engine.objects import model_masks
 from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.picture.masks import mask_to_box
 from samclip_sdk.picture.model_prompts import Prompts, assemble_prompts
 from samclip_sdk.picture.upscale import sigmoid
 
@@ -26,7 +26,7 @@ MAX_CANDIDATES = 64
 LEAST_PX = 20
 """The least area of a part, in pixels of the low-resolution mask: two patches hold 32."""
 
-LEAST_SHARE = 0.02
+LEAST_PART = 0.02
 """The least area of a part, as a share of the largest part's; smaller ones are specks."""
 
 
@@ -61,33 +61,28 @@ def find_candidates(logits: Array, *, frame: Frame, mask_threshold: float) -> Ca
     count, parts = cv2.connectedComponents(inside.view(np.uint8), connectivity=4)
     areas = np.bincount(parts.ravel(), minlength=count)[1:]
     order = np.argsort(-areas, kind="stable")[:MAX_CANDIDATES]
-    least = max(LEAST_PX, LEAST_SHARE * areas.max(initial=0))
+    least = max(LEAST_PX, LEAST_PART * areas.max(initial=0))
     kept = [parts == 1 + each for each in order.tolist() if areas[each] >= least]
-    rows, columns = covered_cells(frame, side=len(logits))
-    prompt = np.full_like(logits, -MASK_PROMPT_LIMIT)
-    prompt[:rows, :columns] = logits[:rows, :columns] - np.float32(mask_threshold)
-    prompt = prompt.clip(-MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT)
-    maps = [np.where(inside & ~part, -MASK_PROMPT_LIMIT, prompt) for part in kept]
-    pixel = np.float32(frame.resolution / len(logits))
-    limit = (frame.resized_width_px, frame.resized_height_px)
-    corners = [np.minimum(mask_to_box(part).reshape(2, 2) * pixel, limit) for part in kept]
-    points = [(_deepest(part) + np.float32(0.5)) * pixel - np.float32(0.5) for part in kept]
-    as_masks = np.array(maps, np.float32).reshape(-1, *logits.shape)
+    side = len(logits)
+    whole = mask_prompt(logits - np.float32(mask_threshold), frame=frame, side=side)
+    apart = [np.where(inside & ~part, -MASK_PROMPT_LIMIT, whole) for part in kept]
+    maps = np.array(apart, np.float32).reshape(-1, side, side)
+    rows, columns = np.array([_deepest(part) for part in kept], np.intp).reshape(-1, 2).T
+    corners = [part_corners(part, frame=frame) for part in kept]
     prompts = assemble_prompts(
-        np.array(points, np.float32).reshape(-1, 1, 2),
+        cell_points(rows, columns, frame=frame, side=side)[:, None],
         np.ones((len(kept), 1), dtype=np.int32),
         corners=np.array(corners, np.float32).reshape(-1, 2, 2),
-        mask_input=as_masks[:, None],
+        mask_input=maps[:, None],
         has_mask=True,
     )
-    return Candidates(prompts, as_masks)
+    return Candidates(prompts, maps)
 
 
-def _deepest(part: NDArray[np.bool_]) -> Array:
-    """The pixel (x, y) of a part that is farthest from its edge."""
+def _deepest(part: NDArray[np.bool_]) -> tuple[np.intp, ...]:
+    """The row and column of the pixel of a part that is farthest from its edge."""
     depth = cv2.distanceTransform(part.view(np.uint8), cv2.DIST_L2, 3)
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    return np.array([column, row], np.float32)
+    return np.unravel_index(int(depth.argmax()), depth.shape)
 
 
 def chosen_masks(

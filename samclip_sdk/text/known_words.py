@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +48,15 @@ class KnownWords:
         if nearest[0][1] >= KNOWN_COSINE or cleaned in self.words:
             return None
         named = ", ".join(f"{word} ({cosine:.2f})" for word, cosine in nearest)
-        spelled = get_close_matches(cleaned, self.words, n=1, cutoff=_SPELLED_ALIKE)
+        spelled = _spelled_like(cleaned, tuple(self.words))
         return (
             f"the model was not taught {one_line(label, limit=60)!r}, and may take it for "
             f"something else; the nearest words that it knows: {named}"
             + "".join(f"; did you mean {word!r}?" for word in spelled)
         )
+
+
+@lru_cache(maxsize=4096)
+def _spelled_like(label: str, words: tuple[str, ...]) -> list[str]:
+    """The word that is spelled most like a label, if one is: it takes milliseconds to find."""
+    return get_close_matches(label, words, n=1, cutoff=_SPELLED_ALIKE)
