@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from samclip_sdk.bundle.graph_spec import DType, GraphSpec, TensorSpec
-from samclip_sdk.modeling.config import PATCH_OBJECTS, ModelConfig
+from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.picture.model_prompts import FILLER
 
 PER_RESOLUTION = ("image_encoder", "clip_head")
@@ -134,13 +134,13 @@ def _image_graphs(model: ModelConfig, resolution: int) -> tuple[GraphSpec, Graph
         inputs=(_tensor("image", 1, 3, resolution, resolution, dtype="uint8"),),
         outputs=(tokens, embeddings),
     )
-    seen = [
-        _tensor("patch_embeddings", 1, patches, model.embed_dim),
-        _tensor("image_embedding", 1, model.embed_dim),
-    ]
-    if model.tells_objects:
-        seen.append(_tensor("patch_objects", 1, patches, PATCH_OBJECTS))
-    head = GraphSpec(inputs=(tokens, _tensor("token_mask", 1, grid, grid)), outputs=tuple(seen))
+    head = GraphSpec(
+        inputs=(tokens, _tensor("token_mask", 1, grid, grid)),
+        outputs=(
+            _tensor("patch_embeddings", 1, patches, model.embed_dim),
+            _tensor("image_embedding", 1, model.embed_dim),
+        ),
+    )
     return encoder, head
 
 

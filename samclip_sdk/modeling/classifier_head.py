@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_sdk.modeling.config import PATCH_OBJECTS, ClassifierHeadConfig, PyramidConfig
+from samclip_sdk.modeling.config import ClassifierHeadConfig, PyramidConfig
 from samclip_sdk.modeling.neck import LayerNorm2d
 
 
@@ -35,7 +35,7 @@ class ClassifierHead(nn.Module):
         self.project = nn.Conv2d(head.features, embed_dim, kernel_size=1)
         self.cells: nn.Module = CellHead(encoder.token_dim, head=head, embed_dim=embed_dim)
 
-    def forward(self, image_tokens: Tensor, token_mask: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image_tokens: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Embeds the image and each of its patches in CLIP's joint space.
 
         Args:
@@ -43,13 +43,11 @@ class ClassifierHead(nn.Module):
             token_mask: float [B,g,g], 1 where the patch holds any image pixel.
 
         Returns:
-            patch_embeddings [B,g*g,E] and image_embedding [B,E], L2-normalised; with `objects` in
-            the config also patch_objects [B,g*g,`PATCH_OBJECTS`].
+            patch_embeddings [B,g*g,E] and image_embedding [B,E], L2-normalised.
         """
         features = self.features(image_tokens)
         pooled = self.embed(pool_unpadded(features, token_mask))
-        patches, *objects = self.cells(image_tokens, self.project(features))
-        return patches, pooled, *objects
+        return self.cells(image_tokens, self.project(features)), pooled
 
     def features(self, image_tokens: Tensor) -> Tensor:
         """Maps tokens [B,C,g,g] to the features [B,F,g/2,g/2] that the classifier pools."""
@@ -83,11 +81,8 @@ class CellHead(nn.Module):
         self.outward = nn.Conv2d(width, embed_dim, kernel_size=1)
         for parameter in self.outward.parameters():
             nn.init.zeros_(parameter)
-        self.objects: nn.Conv2d | None = None
-        if head.objects:
-            self.objects = nn.Conv2d(width, PATCH_OBJECTS, kernel_size=1)
 
-    def forward(self, tokens: Tensor, coarse: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, tokens: Tensor, coarse: Tensor) -> Tensor:
         """Corrects the classifier's answer for each patch.
 
         Args:
@@ -95,15 +90,13 @@ class CellHead(nn.Module):
             coarse: the classifier's answer [B,E,g/2,g/2].
 
         Returns:
-            Unit vectors [B,g*g,E]; with `objects` in the config also patch_objects
-            [B,g*g,`PATCH_OBJECTS`].
+            Unit vectors [B,g*g,E].
         """
         plain = _unit(_twice(coarse))
         # The entries of a unit vector are small beside the output of a norm.
         seen = torch.cat([self.norm(tokens), plain * plain.shape[1] ** 0.5], dim=1)
         x = self.blocks(F.gelu(self.inward(seen)))
-        patches = _to_tokens(_unit(plain + self.outward(x)))
-        return (patches,) if self.objects is None else (patches, _to_tokens(self.objects(x)))
+        return _to_tokens(_unit(plain + self.outward(x)))
 
 
 class ContextBlock(nn.Module):
@@ -146,17 +139,15 @@ class TokenCellHead(nn.Module):
         self.inward_coarse.weight = nn.Parameter(weight[:, token_dim:] * embed_dim**0.5)
         self.blocks = nn.Sequential(*map(TokenContextBlock, cells.blocks))
         self.outward = _linear(cells.outward)
-        self.objects = None if cells.objects is None else _linear(cells.objects)
 
-    def forward(self, tokens: Tensor, coarse: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, tokens: Tensor, coarse: Tensor) -> Tensor:
         """Corrects the classifier's answer for each patch; see `CellHead.forward`."""
         plain = _twice(coarse)
         length = _length(plain)
         seen = _to_tokens(_twice(self.inward_coarse(coarse)) / length)
         x = self.blocks(F.gelu(self.inward(self.norm(_to_tokens(tokens))) + seen))
         moved = _to_tokens(plain / length) + self.outward(x)
-        patches = F.normalize(moved.float(), dim=-1, eps=1e-6)
-        return (patches,) if self.objects is None else (patches, self.objects(x))
+        return F.normalize(moved.float(), dim=-1, eps=1e-6)
 
 
 class TokenContextBlock(nn.Module):

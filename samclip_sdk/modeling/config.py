@@ -25,10 +25,6 @@ class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-PATCH_OBJECTS = 4
-"""Channels of patch_objects: the logits of an object's centre and of a border in the patch, and the
-offset to the centre of the patch's own object, x and y in patches."""
-
 Stages: TypeAlias = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
 
 Template: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[^{}]*\{\}[^{}]*$")]
@@ -166,14 +162,12 @@ class ClassifierHeadConfig(_Config):
     """The CLIP head of a convolutional encoder: an image classifier's last layers, corrected.
 
     `features` is the width of the features that the classifier pools. `hidden_dim` is the width of
-    the layers that correct each patch, and `mlp_dim` of their MLPs. With `objects`, the head also
-    predicts where each patch's object lies.
+    the layers that correct each patch, and `mlp_dim` of their MLPs.
     """
 
     features: int = Field(gt=0)
     hidden_dim: int = Field(default=384, gt=0)
     mlp_dim: int = Field(default=768, gt=0)
-    objects: bool = False
 
 
 class MaskDecoderConfig(_Config):
@@ -292,11 +286,6 @@ class ModelConfig(_Config):
         if resolution <= 0 or resolution % step:
             raise ValueError(f"resolution {resolution} is not a positive multiple of {step} pixels")
 
-    @property
-    def tells_objects(self) -> bool:
-        """Whether the CLIP head predicts where each patch's object lies."""
-        return isinstance(self.clip_head, ClassifierHeadConfig) and self.clip_head.objects
-
     def token_pooling(self, resolution: int) -> int:
         """Side of the token pooling in front of the CLIP head at `resolution` (1 or 2)."""
         head = self.clip_head
@@ -356,7 +345,7 @@ MOBILE = ModelConfig(
         pixel_mean=(127.0, 127.0, 127.0),
         pixel_std=(128.0, 128.0, 128.0),
     ),
-    clip_head=ClassifierHeadConfig(features=1280, mlp_dim=128, objects=True),
+    clip_head=ClassifierHeadConfig(features=1280, mlp_dim=128),
     mask_decoder=TINY.mask_decoder.model_copy(update={"local_blocks": 1, "high_resolution": True}),
     text_encoder=BertTextConfig(vocab_size=20480, depth=3),
 )

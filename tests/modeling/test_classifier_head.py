@@ -6,7 +6,6 @@ from torch.nn import functional as F
 
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.classifier_head import ClassifierHead, TokenCellHead, pool_unpadded
-from samclip_sdk.modeling.config import PATCH_OBJECTS
 from tests.tiny_config import PYRAMID_STUDENT
 
 WIDTHS = PYRAMID_STUDENT.image_encoder.widths
@@ -81,19 +80,3 @@ def test_padding_is_not_pooled() -> None:
     assert pool_unpadded(features, mask).tolist() == [[2.0]]
     mask[:, 2, 0] = 1  # one cell of the four that the third place holds
     assert pool_unpadded(features, mask).item() == pytest.approx((1 + 3 + 0.25 * 100) / 2.25)
-
-
-@torch.no_grad()
-def test_a_head_that_tells_of_objects_does_so_when_exported_too() -> None:
-    config = PYRAMID_STUDENT.clip_head.model_copy(update={"objects": True})
-    head = build_model(PYRAMID_STUDENT.model_copy(update={"clip_head": config}), seed=2).clip_head
-    assert isinstance(head, ClassifierHead)
-    for parameter in head.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    x, mask = tokens(8), torch.ones(2, 8, 8)
-    patches, _, objects = head(x, mask)
-    assert objects.shape == (*patches.shape[:2], PATCH_OBJECTS)
-    for ours, theirs in zip(
-        head.at_resolution(128, patch_size=16)(x, mask), head(x, mask), strict=True
-    ):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

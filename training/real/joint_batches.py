@@ -1,7 +1,7 @@
 """Batches of photographs with all their labels, for the joint training.
 
-A view of a photograph teaches the names of things, their cells, the places of objects, and the
-masks of prompts and labels. Batch i depends on the seed and on i only.
+A view of a photograph teaches the names of things, their cells, and the masks of prompts and
+labels. Batch i depends on the seed and on i only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,8 +30,6 @@ _MIN_PX = 30 * CELL_PX**2  # of a mask that is asked for: 30 pixels of a low-res
 _STREAM = 25  # keeps these draws apart from others of a seed
 _Row = dict[str, np.ndarray]
 
-_LEAST_SPREAD, _SPREAD = 1.0, 0.15  # of a centre's heat: cells, and of the root of the area
-
 
 class JointBatches(Dataset[Batch]):
     """Batches of photographs for `JointTask`.
@@ -50,9 +47,6 @@ class JointBatches(Dataset[Batch]):
       is known to be absent;
     * `present` bool [B,V], the names of the picture: `names`, and labels of the whole picture;
     * `absent` bool [B,V], the names that the set promises are not in it. All others are unknown;
-    * `objects` float32 [B,4,g,g]: nearness of an object's centre and of a border, 0 to 1, and the
-      way to the centre of the cell's own object, x and y in cells;
-    * `objects_known` bool [B,3,g,g]: where centre, border and way are known;
     * `owners` int64 [M], the picture of each of M prompts, `point_coords` float32 [M,P,2],
       `point_labels` int32 [M,P] and `targets` float16 [M,h,h], the share that the mask covers;
     * `asked_owners` int64 [L], the picture of each of L labels that are asked for, `asked` int64
@@ -127,7 +121,6 @@ class JointBatches(Dataset[Batch]):
         own = {name: [each for each in segments if each.concept == name] for name in names}
         coverage = [cell_coverage(areas[name], cell_px=PATCH_PX) for name in names]
         unnamed = _union([each for each in segments if each.concept == NAMELESS], size)
-        objects, known = _objects(segments, view, complete=one.found.complete)
         return {
             "images": image,
             "token_mask": view.token_mask(),
@@ -138,8 +131,6 @@ class JointBatches(Dataset[Batch]):
             "unnamed": cell_coverage(unnamed, cell_px=PATCH_PX),
             "present": present,
             "absent": absent,
-            "objects": objects,
-            "objects_known": known,
             **self._prompts(segments, view, rng),
             **self._labels(own, areas, absent, rng, size),
         }
@@ -245,41 +236,6 @@ def _union(segments: Sequence[Segment], size: int) -> np.ndarray:
     return area
 
 
-def _objects(
-    segments: Sequence[Segment], view: View, *, complete: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the places of a view's objects: `objects` [4,g,g] and `objects_known` [3,g,g]."""
-    grid = view.frame.resolution // PATCH_PX
-    heat, border = np.zeros((2, grid, grid), np.float32)
-    way = np.zeros((2, grid, grid), np.float32)
-    most = np.zeros((grid, grid), np.float32)
-    crowded = np.zeros((grid, grid), bool)
-    rows, columns = np.indices((grid, grid), dtype=np.float32) + 0.5
-    for each in segments:
-        cells = cell_coverage(each.area, cell_px=PATCH_PX)
-        if each.concept == NAMELESS or (each.thing and not each.single):
-            crowded |= cells > 0  # who knows how many things there are
-            continue
-        if not each.thing:
-            continue
-        moments = cv2.moments(each.area.astype(np.uint8), binaryImage=True)
-        # A moment is of the pixels' numbers, which are half a pixel less than their middles.
-        x, y = ((moments[key] / moments["m00"] + 0.5) / PATCH_PX for key in ("m10", "m01"))
-        spread = max(_LEAST_SPREAD, _SPREAD * float(cells.sum()) ** 0.5)
-        distance = (columns - x) ** 2 + (rows - y) ** 2
-        heat = np.maximum(heat, np.exp(-distance / (2 * spread**2)))
-        border = np.maximum(border, 1 - np.abs(2 * cells - 1))
-        nearer = cells > np.maximum(most, 0.25)
-        way[:, nearer] = np.stack([x - columns, y - rows])[:, nearer]
-        most = np.maximum(most, cells)
-    inside = view.token_mask() > 0
-    known = inside & ~crowded & (complete | (most > 0))
-    return (
-        np.stack([heat, border, *way]),
-        np.stack([known, known, inside & (most > 0.25)]),
-    )
-
-
 def _stacked(maps: Sequence[np.ndarray], side: int, dtype: type) -> np.ndarray:
     """Maps [side,side], of which there may be none, as one array."""
     return np.array(maps, dtype).reshape(-1, side, side)
@@ -296,7 +252,7 @@ def _stack(rows: Sequence[_Row]) -> Batch:
     }
     for key in ("coverage", "masked", "exhaustive"):
         batch[key] = _pad_rows([row[key] for row in rows], most, fill=0)
-    for key in ("token_mask", "unnamed", "present", "absent", "objects", "objects_known"):
+    for key in ("token_mask", "unnamed", "present", "absent"):
         batch[key] = torch.from_numpy(np.stack([row[key] for row in rows]))
     prompts = ("point_coords", "point_labels", "targets", "asked", "asked_targets", "asked_shown")
     for key in prompts:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.classifier_head import ClassifierHead, pool_unpadded
-from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.modeling.config import ClassifierHeadConfig, ModelConfig
 from samclip_sdk.text.tokenizer import clean_text
 from training.batches import VALIDATION_SEED
 from training.data_config import JointPhotographs
@@ -110,13 +110,13 @@ class JointConfig(TrainedSettings):
         """Builds a student as it is before the training, without its text encoder.
 
         Raises:
-            TrainingError: the model's CLIP head does not find objects; or an earlier run, a
-                package, a set of photographs or a word is missing.
+            TrainingError: the model's CLIP head is of no classifier; or an earlier run, a package,
+                a set of photographs or a word is missing.
         """
-        if not stage.model.tells_objects:
+        if not isinstance(stage.model.clip_head, ClassifierHeadConfig):
             raise TrainingError(
-                f"the CLIP head of {stage.model.name} tells of no objects: the joint training "
-                "needs a model with clip_head.objects"
+                f"the CLIP head of {stage.model.name} is of no classifier: the joint training "
+                "needs such a head"
             )
         train, validation = self._batches(stage)
         stage.tell("relating names", 0, 1)

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 _PRESENCE_SCALE, _PRESENCE_BIAS = 20.0, -8.0
 _HARDEST = 4  # absent names of a cell that count
 _ALARMS = 8  # cells of a picture that look most like an absent name
-_CENTRE_FOCUS = 2.0
 
 
 class NamedCells(nn.Module):
@@ -96,30 +95,3 @@ class FalseAlarms(nn.Module):
         worst = judged.topk(min(_ALARMS, judged.shape[1]), dim=1).values
         wrong = F.softplus(worst).mean(dim=1)
         return wrong[absent].sum() / absent.sum().clamp(min=1)
-
-
-class PatchObjects(nn.Module):
-    """The loss of objects: focal for centres, cross-entropy for borders, L1 for ways in cells."""
-
-    def forward(self, found: Tensor, true: Tensor, known: Tensor) -> Tensor:
-        """Maps patch_objects [B,n,4] to a scalar.
-
-        Args:
-            found: logits of centre and border, and the way to the centre.
-            true: [B,4,g,g], as of `JointBatches`.
-            known: bool [B,3,g,g].
-        """
-        true, flags = true.flatten(2).transpose(1, 2), known.flatten(2).transpose(1, 2)
-        centre, border, way = flags.unbind(dim=2)
-        loss = found.sum() * 0
-        if centre.any():
-            heat, target = found[..., 0][centre], true[..., 0][centre]
-            focus = (target - heat.sigmoid()).abs().pow(_CENTRE_FOCUS)
-            entropy = F.binary_cross_entropy_with_logits(heat, target, reduction="none")
-            loss = loss + (focus * entropy).sum() / target.sum().clamp(min=1)
-        if border.any():
-            edges, target = found[..., 1][border], true[..., 1][border]
-            loss = loss + F.binary_cross_entropy_with_logits(edges, target)
-        if way.any():
-            loss = loss + 0.2 * F.smooth_l1_loss(found[..., 2:][way], true[..., 2:][way])
-        return loss

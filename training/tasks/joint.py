@@ -1,4 +1,4 @@
-"""One training of one backbone on true labels: names of cells, objects, and masks of any prompt.
+"""One training of one backbone on true labels: names of cells, and masks of any prompt.
 
 The paper merges two teachers by distillation. For photographs whose labels are at hand, both halves
 learn from these at once; of the teachers one is left, the classifier that the backbone was.
@@ -18,7 +18,7 @@ from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.classifier_head import ClassifierHead
 from training.batches import PATCH_PX
-from training.tasks.cell_losses import NamedCells, NamedPictures, PatchObjects, PresentNames
+from training.tasks.cell_losses import NamedCells, NamedPictures, PresentNames
 from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.corrections import correct
 from training.tasks.label_prompts import LabelPrompts, ask_for_labels, disturbed, frame_of
@@ -40,7 +40,6 @@ _WEIGHTS = {
     "cells": 1.0,
     "presence": 1.0,
     "somewhere": 0.5,
-    "objects": 0.5,
     "prompts": 1.0,
     "labels": 1.0,
 }
@@ -54,12 +53,11 @@ class JointTask(Task):
     * `cells`: a cell that a mask covers by half is nearest to the mask's name, of all names;
     * `presence`: it shows that name, yes or no, and none that its set promises to be absent;
     * `somewhere`: a name that is known without a mask is to be found, in its box if it has one;
-    * `objects`: where objects have their centres and their borders;
     * `prompts`: SAM's training, by points, boxes and coarse masks, and asked again;
     * `labels`: what text-to-mask asks, by the student's own score maps, from `labels_after` on.
 
     Args:
-        student: a merged model with a `ClassifierHead` that tells of objects.
+        student: a merged model with a `ClassifierHead`.
         dataset: of `JointBatches`.
         classifier: what the backbone was; None if no class is to be kept.
         names: float32 [N,E], unit vectors of the names that batches number, and after them of
@@ -105,7 +103,6 @@ class JointTask(Task):
         self.presence = presence
         self.named_pictures = NamedPictures()
         self.named_cells = NamedCells()
-        self.patch_objects = PatchObjects()
         self.mask_loss = MultimaskLoss(points=_POINTS)
         self._told: dict[str, Tensor] = {}
 
@@ -118,9 +115,8 @@ class JointTask(Task):
             step: tells whether labels are asked already.
         """
         tokens, embeddings = self.student.image_encoder(batch["images"])
-        patches, pooled, objects = self._head()(tokens, batch["token_mask"])
+        patches, pooled = self._head()(tokens, batch["token_mask"])
         losses = self._names(batch, patches, pooled)
-        losses["objects"] = self.patch_objects(objects, batch["objects"], batch["objects_known"])
         losses["prompts"] = self._prompts(batch, embeddings)
         if step >= self.labels_after:
             losses["labels"] = self._labels(batch, embeddings, patches)
@@ -139,7 +135,7 @@ class JointTask(Task):
         single masks: of labels, boxes and points.
         """
         tokens, embeddings = self.student.image_encoder(batch["images"])
-        patches, _, _ = self._head()(tokens, batch["token_mask"])
+        patches, _ = self._head()(tokens, batch["token_mask"])
         targets = cell_names(batch)
         named, known = targets >= 0, batch["present"].shape[1]
         nearest = (patches[named] @ self.names[:known].T).argmax(dim=1)
@@ -162,7 +158,7 @@ class JointTask(Task):
     def draw(self, batch: dict[str, Tensor]) -> np.ndarray | None:
         """Draws each picture's first label: points, truth, score map and mask."""
         tokens, embeddings = self.student.image_encoder(batch["images"])
-        patches, _, _ = self._head()(tokens, batch["token_mask"])
+        patches, _ = self._head()(tokens, batch["token_mask"])
         owners = batch["asked_owners"]
         if not len(owners):
             return None

@@ -58,9 +58,7 @@ class ClassifierClip(nn.Module):
         backbone.load_state_dict(lite2_state(), strict=False)
         self.backbone = backbone.eval().to(memory_format=torch.channels_last)
         self.register_buffer("logit_scale", torch.tensor(_LOGIT_SCALE).log())
-        wide = head.model_copy(
-            update={"mlp_dim": max(head.mlp_dim, _WIDE * head.hidden_dim), "objects": False}
-        )
+        wide = head.model_copy(update={"mlp_dim": max(head.mlp_dim, _WIDE * head.hidden_dim)})
         self.head = ClassifierHead(encoder, wide, embed_dim=model.embed_dim)
         last = fuse_conv_bn_eval(backbone.conv_head, backbone.bn2)
         self.head.expand.load_state_dict(last.state_dict())

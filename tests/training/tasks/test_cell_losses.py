@@ -9,7 +9,6 @@ from training.tasks.cell_losses import (
     FalseAlarms,
     NamedCells,
     NamedPictures,
-    PatchObjects,
     PresentNames,
 )
 
@@ -73,23 +72,6 @@ def test_of_absent_names_the_likeliest_count() -> None:
     assert presence(cosines, targets, absent).item() == pytest.approx(expected, rel=1e-3)
     nothing = torch.zeros_like(absent)
     assert presence(cosines[1:], targets[1:], nothing[1:]).item() == pytest.approx(0, abs=1e-6)
-
-
-def test_objects_that_are_found_cost_nothing() -> None:
-    true = torch.zeros(1, 4, 2, 2)
-    true[0, 0, 0, 0] = 1
-    true[0, 2:, 0, 0] = torch.tensor([0.25, -0.5])
-    known = torch.ones(1, 3, 2, 2, dtype=torch.bool)
-    found = torch.full((1, 4, 4), -30.0)
-    found[..., 2:] = true[0, 2:].flatten(1).T
-    found[0, 0, 0] = 30
-    loss = PatchObjects()
-    assert loss(found, true, known).item() == pytest.approx(0, abs=1e-5)
-    found[0, 3, 1] = 30  # a border where there is none
-    assert loss(found, true, known).item() == pytest.approx(30 / 4, rel=1e-3)
-    known[0, 1, 1, 1] = False
-    assert loss(found, true, known).item() == pytest.approx(0, abs=1e-5)
-    assert loss(found, true, torch.zeros_like(known)).item() == 0
 
 
 def test_one_false_cell_of_many_is_a_false_alarm() -> None:

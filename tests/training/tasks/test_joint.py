@@ -26,9 +26,8 @@ MULTIPLIERS = {"image_encoder": 1.0, "clip_head": 1.0, "mask_decoder": 1.0, "pre
 
 
 def joint_student() -> ModelConfig:
-    head = PYRAMID_STUDENT.clip_head.model_copy(update={"objects": True})
     decoder = PYRAMID_STUDENT.mask_decoder.model_copy(update={"high_resolution": True})
-    return PYRAMID_STUDENT.model_copy(update={"clip_head": head, "mask_decoder": decoder})
+    return PYRAMID_STUDENT.model_copy(update={"mask_decoder": decoder})
 
 
 class Certain(nn.Module):
@@ -87,13 +86,12 @@ def test_every_loss_is_told_and_reaches_every_part(photographs: Path) -> None:
     loss.backward()
     told = task.details()
     assert {name.removeprefix("joint/") for name in told} == {
-        "classes", "pictures", "cells", "presence", "somewhere", "objects", "prompts", "labels",
+        "classes", "pictures", "cells", "presence", "somewhere", "prompts", "labels",
     }  # fmt: skip
     assert all(np.isfinite(value) for value in told.values())
     for name in ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder", "presence"):
         assert any(p.grad is not None and p.grad.any() for p in task.parts[name].parameters()), name
     assert task.student.image_encoder.high_resolution.stride_4.weight.grad.any()  # type: ignore[union-attr]
-    assert task.student.clip_head.cells.objects.weight.grad.any()  # type: ignore[union-attr]
 
 
 def test_labels_are_asked_later(photographs: Path) -> None:
