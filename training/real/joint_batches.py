@@ -196,11 +196,15 @@ class JointBatches(Dataset[Batch]):
         rng: np.random.Generator,
         size: int,
     ) -> dict[str, np.ndarray]:
-        """Names to ask for: some that the picture shows with masks, and one that it does not."""
+        """Names to ask for: some that the picture shows with masks, and one that it does not.
+
+        None that its masks are known to show a part of.
+        """
         there = [
             name
             for name, found in own.items()
-            if all(each.masked for each in found) and np.count_nonzero(areas[name]) >= _MIN_PX
+            if all(each.masked and not each.partial for each in found)
+            and np.count_nonzero(areas[name]) >= _MIN_PX
         ]
         shown = rng.permutation(there)[: self.config.labels].astype(np.int64)
         gone = np.flatnonzero(absent)

@@ -120,8 +120,12 @@ class PhotographSet:
         So it is of a complete set and of LVIS, but for a picture's `not_exhaustive_category_ids`.
         """
         if picture in self._negative:
-            return category not in self._not_exhaustive.get(picture, frozenset())
+            return not self.partial(picture, category)
         return self.complete
+
+    def partial(self, picture: int, category: int) -> bool:
+        """Returns whether a picture's `not_exhaustive_category_ids` have the category."""
+        return category in self._not_exhaustive.get(picture, frozenset())
 
     def _read_images(self, images: Sequence[dict[str, Any]], numbers: dict[int, int]) -> None:
         self.file_names = file_names(images, self.folder)

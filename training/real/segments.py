@@ -36,16 +36,16 @@ class Segment:
         area: bool [S,S], its mask in the view, or its box where it has no mask.
         masked: whether that is a mask.
         single: whether it is the mask of one thing, which a prompt can ask for.
-        thing: whether what its category names can be counted.
         exhaustive: whether its set promises that the picture's annotations hold all of its kind.
+        partial: whether its set says that the picture may have more of its kind.
     """
 
     concept: int
     area: np.ndarray
     masked: bool
     single: bool
-    thing: bool
     exhaustive: bool
+    partial: bool
 
 
 def locate_segments(one: Photograph, view: View, broken: Counter[str]) -> list[Segment]:
@@ -74,8 +74,8 @@ def locate_segments(one: Photograph, view: View, broken: Counter[str]) -> list[S
                     area,
                     masked=masked,
                     single=bool(table.promptable[number]),
-                    thing=one.found.categories[annotation.category].thing,
                     exhaustive=one.found.exhaustive(one.row, annotation.category),
+                    partial=one.found.partial(one.row, annotation.category),
                 )
             )
     for each in found:
@@ -125,7 +125,7 @@ def paste_segment(
             each.area = each.area & ~own
     segments[:] = [each for each in segments if each.area.any()]
     (concept,) = donor.concepts(np.array([number])).tolist()
-    return Segment(concept, own, masked=True, single=True, thing=True, exhaustive=True)
+    return Segment(concept, own, masked=True, single=True, exhaustive=True, partial=False)
 
 
 def cut_out(one: Photograph, annotation: Annotation, *, resolution: int) -> np.ndarray | None:

@@ -75,6 +75,15 @@ def test_who_knows_how_many_there_are_is_not_asked(tmp_path: Path) -> None:
     assert batch["asked_shown"].tolist() == [True, True]
 
 
+def test_a_name_whose_masks_show_a_part_of_it_is_not_asked(tmp_path: Path) -> None:
+    two_things(tmp_path, neg_category_ids=[], not_exhaustive_category_ids=[2])
+    dataset = batches(tmp_path)
+    batch = dataset[0]
+    asked = [dataset.names[n] for n in batch["asked"][batch["asked_shown"]].tolist()]
+    assert asked == ["cat"]
+    assert batch["owners"].tolist() == [0, 0], "but each thing can be prompted"
+
+
 def test_a_set_that_promises_nothing_teaches_no_background(tmp_path: Path) -> None:
     write_set(tmp_path / "toys", [(picture(), [annotation(1, RIGHT)], {})])
     batch = batches(tmp_path)[0]
