@@ -195,6 +195,11 @@ def _learn_coco(
     notes = [f"learnt from {report.pictures} pictures; {report.held_out} others were measured"]
     if report.left_out:
         notes.append(f"no picture to learn from shows: {', '.join(report.left_out)}")
+    if unmeasured := [label for label, now in report.after.items() if not now.pictures]:
+        notes.append(
+            f"no picture that was held out shows {', '.join(unmeasured)}, so that nobody knows how "
+            "well it is found: give more pictures of it"
+        )
     return Told(
         [each.label for each in report.labels],
         (*COMPARED, "examples", "negatives", "threshold"),

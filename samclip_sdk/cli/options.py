@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, ClassVar, get_args, get_type_hints
 
 import typer
 
@@ -62,6 +63,7 @@ PublicKey = Annotated[
     Path | None,
     typer.Option(help="refuse a bundle that this Ed25519 public key (.pem) has not signed"),
 ]
+MODEL_PANEL = "Model and device"
 _THREADED = [each.name for each in RUNTIMES.values() if "threads" in each.options]
 AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
 
@@ -69,6 +71,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
 @dataclass(frozen=True)
 class RunOptions:
     """The device and the threads of a model; see `RuntimeOptions`."""
+
+    panel: ClassVar[str] = MODEL_PANEL
 
     device: Annotated[
         str | None,
@@ -84,7 +88,7 @@ class RunOptions:
     compute_units: Annotated[
         str | None, typer.Option(help=f"compute units of coreml: {', '.join(COMPUTE_UNITS)}")
     ] = None
-    threads: Annotated[int, typer.Option(help=f"of {' and '.join(_THREADED)}; 0: their choice")] = 0
+    threads: Annotated[int, typer.Option(help=f"of {', '.join(_THREADED)}; 0: their choice")] = 0
 
     def for_runtime(self, display: Display | None) -> RuntimeOptions:
         """The same options for the SDK; the display, if there is one, shows long steps.
@@ -104,6 +108,8 @@ class RunOptions:
 @dataclass(frozen=True)
 class ModelOptions:
     """The model, its runtime and its precision."""
+
+    panel: ClassVar[str] = MODEL_PANEL
 
     model: Annotated[str, typer.Option(help=f"{MODEL_HELP}; or a checkpoint")] = DEFAULT_MODEL
     runtime: AnyRuntime = AUTO
@@ -312,8 +318,9 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     for name, parameter in inspect.signature(command).parameters.items():
         if name in groups:
             fields_of = get_type_hints(groups[name], include_extras=True)
+            panel = getattr(groups[name], "panel", None)
             parameters += [
-                each.replace(annotation=fields_of[each.name])
+                each.replace(annotation=_in_panel(fields_of[each.name], panel))
                 for each in inspect.signature(groups[name]).parameters.values()
             ]
         else:
@@ -331,3 +338,11 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {each.name: each.annotation for each in parameters}
     return call
+
+
+def _in_panel(annotation: Any, panel: str | None) -> Any:
+    """An annotated option in a panel of the help; None is the panel of the command's own."""
+    kind, option = get_args(annotation)
+    own = copy.copy(option)
+    own.rich_help_panel = panel
+    return Annotated[kind, own]

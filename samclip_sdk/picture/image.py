@@ -224,6 +224,11 @@ def _from_file(file: str | BinaryIO, *, name: str) -> NDArray[np.uint8]:
         raise ImageError(f"{name}: no such file") from None
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image, or of a format that cannot be read") from error
+    except Image.DecompressionBombError as error:
+        told, _, _ = str(error).partition(",")  # The rest suspects an attack.
+        raise ImageError(
+            f"{name}: {told}: make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS"
+        ) from error
     except Exception as error:  # A damaged header can raise almost anything in Pillow.
         reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
         raise ImageError(f"{name} cannot be read: {reason}") from error

@@ -170,6 +170,14 @@ def _boxes(boxes: ArrayLike | None) -> NDArray[np.float32] | None:
             f"{_box_text(wrong[0])} is empty or reversed; a box is [x0, y0, x1, y1], x0 < x1, "
             "y0 < y1"
         )
+    shares = corners[
+        (corners.max(axis=(1, 2)) <= 1) & (np.diff(corners, axis=1).min(axis=(1, 2)) < 1)
+    ]
+    if len(shares):
+        raise PromptError(
+            f"{_box_text(shares[0])} lies within one pixel; boxes are in pixels of the upright "
+            "image: multiply shares of it by its width and height"
+        )
     return corners
 
 

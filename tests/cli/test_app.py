@@ -154,6 +154,11 @@ class TestAnswers:
         assert f"{pack}: Item 17" in printed
         assert "absent" not in table("text", str(tmp_path / "1.png"), "--vocabulary", pack, *ONNX)
 
+    def test_who_was_not_measured_is_named(self, tmp_path: Path) -> None:
+        own, pack = write_things(tmp_path, pictures=2), str(tmp_path / "own.safetensors")
+        printed = table("learn", "--coco", str(own), "--images", str(tmp_path), "-o", pack, *ONNX)
+        assert "held out shows item 17" in " ".join(printed.split())
+
     def test_learn(self, tmp_path: Path) -> None:
         pack, more = str(tmp_path / "temple.safetensors"), str(tmp_path / "more.safetensors")
         box = ("--positive", f"{TEMPLE}:60,30,370,400")
