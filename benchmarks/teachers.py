@@ -18,19 +18,17 @@ import torch
 from benchmarks.metrics.names import Rank
 from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.manifest import PAD_COLOUR, TOKENIZER_NAME
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import read_config, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import ClipTextConfig
-from samclip_sdk.picture.frame import letterbox
 from samclip_sdk.text.unit_length import normalize
 from samclip_sdk.text.vocabulary import encode_vocabulary
-from training.batches import PATCH_PX, stack_images
+from training.batches import stack_images
 from training.errors import TrainingError
 from training.teacher_config import FoundationTeachers
-from training.teachers.photograph_pair import SAM, PhotographPair
-from training.teachers.small import ClipTeacher, DenseClipTeacher
+from training.teachers.small import ClipTeacher
 from training.teachers.teacher_pair import (
     WEIGHTS_NAME,
     FoundationPair,
@@ -102,16 +100,8 @@ class Teachers:
 
     @torch.inference_mode()
     def embed(self, image: np.ndarray) -> np.ndarray:
-        """The CLIP teacher's unit embedding [E] of a picture, uint8 RGB [H,W,3].
-
-        A teacher that knows of padding sees it whole, as the student does.
-        """
-        if not isinstance(self.clip, DenseClipTeacher):
-            return self.clip.embed_images(stack_images([image]))[0].numpy()
-        square, frame = letterbox(image, resolution=self.clip.resolution, pad_colour=PAD_COLOUR)
-        mask = torch.from_numpy(frame.token_mask(patch_size=PATCH_PX))
-        found, _ = self.clip.embed_with_cells(torch.from_numpy(square), mask)
-        return found[0].numpy()
+        """The CLIP teacher's unit embedding [E] of a picture, uint8 RGB [H,W,3]."""
+        return self.clip.embed_images(stack_images([image]))[0].numpy()
 
 
 def find_students(run: Path) -> tuple[str, ...]:
@@ -147,8 +137,6 @@ def _stages(folder: Path) -> Iterator[Mapping[str, Any]]:
 def find_pair(run: Path, *, student: str) -> Pair:
     """The teachers of RUNS/CONFIG: of the kind that the provenance of its student names.
 
-    Where a small SAM was not kept, the student stands for what it became.
-
     Raises:
         TrainingError: the provenance names no teachers that there still are.
     """
@@ -160,9 +148,6 @@ def find_pair(run: Path, *, student: str) -> Pair:
                 return SmallPair(model, clip, runs=run)
             case "foundation":
                 return FoundationPair(model, FoundationTeachers.model_validate(teachers))
-            case "photographs":
-                kept = (run / SAM / WEIGHTS_NAME).is_file()
-                return PhotographPair(model, runs=run, merged=None if kept else student)
     raise TrainingError(f"{run / student} was made of no teachers that its provenance names")
 
 

@@ -21,7 +21,7 @@ def paper(
     ],
     runs: Annotated[
         Path, typer.Option(help="RUNS/CONFIG: teachers and stages, as training left them")
-    ] = Path("training/checkpoints/mobile"),
+    ],
     student: Annotated[
         str | None, typer.Option(help="the stage that ships; the last if not given")
     ] = None,

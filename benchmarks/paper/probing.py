@@ -30,7 +30,6 @@ from benchmarks.suite import Measuring
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_config
 from samclip_sdk.picture.frame import letterbox
-from training.teachers.classifier_clip import ClassifierClip
 from training.teachers.pretrained import OpenClip
 from training.teachers.small import ClipTeacher, SmallClip
 
@@ -76,7 +75,7 @@ class Backbone:
 
 
 def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
-    """The three, each at resolutions that it was trained at; no SAM that is the student itself.
+    """The three, each at resolutions that it was trained at.
 
     The segmentation of a CLIP that takes any size is the exception: at its own resolution its map
     would be a few cells wide, so it sees scenes as large as the others do. Of SAM and the student
@@ -86,21 +85,17 @@ def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
     shipped, clip = load_checkpoint(inputs.folder).requires_grad_(False), inputs.pair.clip
     large, student = shipped.config.segmentation_resolution, shipped.image_encoder
     clip_px = (clip.resolution, clip.resolution if isinstance(clip, OpenClip) else large)
-    sam = None if inputs.sam_is_student else inputs.pair.stage0(seed=0).eval().image_encoder
-    found = [
+    sam = inputs.pair.stage0(seed=0).eval().image_encoder
+    return (
+        Backbone("sam_teacher", lambda images: sam(images)[0], large, large),
         Backbone("clip_teacher", partial(last_map, clip), *clip_px),
         Backbone("student", lambda images: student(images)[0], large, large),
-    ]
-    if sam is not None:
-        found.insert(0, Backbone("sam_teacher", lambda images: sam(images)[0], large, large))
-    return tuple(found)
+    )
 
 
 def last_map(clip: ClipTeacher, images: Tensor) -> Tensor:
     """What a CLIP pools, [B,D,g,g], of pictures uint8 [B,3,S,S]."""
     match clip:
-        case ClassifierClip():
-            return clip.head.features(clip.see(images))
         case SmallClip():
             return clip.visual.forward_features(clip.normalise(images))
         case OpenClip():

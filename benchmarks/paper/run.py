@@ -28,8 +28,7 @@ from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.errors import BundleError
 from training.calibrate import CALIBRATION_NAME
 from training.errors import TrainingError
-from training.teachers.photograph_pair import PARTS, PhotographPair
-from training.teachers.teacher_pair import WEIGHTS_NAME, Pair
+from training.teachers.teacher_pair import CLIP_TEACHER, SAM_TEACHER, WEIGHTS_NAME, Pair
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,6 @@ class Inputs:
     folder: Path
     pair: Pair
     dataset: ValPhotographs
-
-    @property
-    def sam_is_student(self) -> bool:
-        """Whether the student itself stands for the SAM teacher, which was not kept."""
-        return isinstance(self.pair, PhotographPair) and self.pair.merged is not None
 
     @cached_property
     def teachers(self) -> Teachers:
@@ -72,7 +66,7 @@ class Inputs:
 
         Of those that the run has: foundation models are none of its folders.
         """
-        names = ("clip_teacher", *PARTS, self.folder.name)
+        names = (CLIP_TEACHER, SAM_TEACHER, self.folder.name)
         paths = {name: self.folder.parent / name / WEIGHTS_NAME for name in names}
         return {name: file_sha256(path)[:16] for name, path in paths.items() if path.is_file()}
 
@@ -101,8 +95,7 @@ def measure_teachers(measured: Measuring, inputs: Inputs) -> None:
     """Measures both teachers and the student that was merged of them (table 1)."""
     teachers, student = inputs.teachers, inputs.student
     inputs.add_names(measured, teachers.rank, who="teachers: clip_teacher")
-    if not inputs.sam_is_student:
-        inputs.add_prompts(measured, teachers.sam, who="teachers: sam_teacher")
+    inputs.add_prompts(measured, teachers.sam, who="teachers: sam_teacher")
     inputs.add_names(measured, partial(by_logits, student), who="teachers: student")
     inputs.add_prompts(measured, student, who="teachers: student")
 

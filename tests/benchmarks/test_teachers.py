@@ -21,24 +21,13 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.text.tokenizer import Tokenizer, read_templates
-from tests.source_tree import ROOT
+from tests.benchmarks.paper.photograph_run import CLIP
 from tests.tiny_config import STUDENT
 from training.config_file import find_config, load_stage
-from training.data_config import Pictures
 from training.errors import TrainingError
-from training.loop_config import Optimisation
-from training.stages.small_teachers import ClipTeacherConfig
-from training.teachers.photograph_pair import PhotographPair
 from training.teachers.small import SmallClip, SmallSam
 from training.teachers.teacher_pair import FoundationPair, SmallPair
 
-CLIP = ClipTeacherConfig(
-    task="clip_teacher",
-    optimisation=Optimisation(steps=1, learning_rate=1e-3, multipliers={"clip_head": 1.0}),
-    pictures=Pictures(resolutions=(32,), pixels_per_batch=2048),
-    image_tower="resnet10t",
-    nouns=12,
-)
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
 
@@ -93,12 +82,6 @@ def test_nouns_that_were_taught_are_not_embedded_again(tiny_config: ModelConfig)
 
 
 def test_teachers_are_those_that_the_student_names(tmp_path: Path) -> None:
-    """Of any run; a SAM that was not kept is the student itself."""
-    mobile = ROOT / "training" / "checkpoints" / "mobile"
-    assert find_students(mobile) == ("refinement",)
-    pair = find_pair(mobile, student="refinement")
-    assert isinstance(pair, PhotographPair)
-    assert pair.merged == "refinement"
     told = {"stage": "stage1", "settings": {"teachers": {"kind": "small"}}}
     save_checkpoint(build_model(STUDENT), tmp_path / "stage1", provenance=told)
     settings = load_stage(find_config("tiny"), "clip_teacher").model_dump_json()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import timm
 import torch
@@ -33,15 +33,6 @@ class ClipTeacher(Protocol):
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Embeds pictures [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
-        ...
-
-
-@runtime_checkable
-class DenseClipTeacher(ClipTeacher, Protocol):
-    """A CLIP that tells of each cell of a picture what it shows, too."""
-
-    def embed_with_cells(self, images: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeds letterboxed pictures [B,3,S,S] and their cells: [B,E] and [B,E,g,g]."""
         ...
 
 

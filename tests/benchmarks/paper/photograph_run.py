@@ -1,4 +1,4 @@
-"""A run on photographs of random weights: the pair of teachers, and students of two stages."""
+"""A run of random weights: both small teachers, and students of two stages; photographs to ask."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from export.tokenizer import write_tokenizer
 from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.modeling.config import ClassifierHeadConfig, PyramidConfig
 from tests.tiny_config import STUDENT
 from tests.training.photograph_files import (
     HEIGHT,
@@ -24,23 +21,19 @@ from tests.training.photograph_files import (
     write_set,
 )
 from training.calibrate import CALIBRATION_NAME
-from training.teachers.classifier_clip import ClassifierClip, save_classifier_clip
-from training.teachers.photograph_pair import PARTS, PhotographPair
+from training.data_config import Pictures
+from training.loop_config import Optimisation
+from training.stages.small_teachers import ClipTeacherConfig
 from training.teachers.small import SmallSam, save_teacher
-from training.teachers.teacher_pair import SETTINGS_NAME, WEIGHTS_NAME
+from training.teachers.teacher_pair import CLIP_TEACHER, SAM_TEACHER, SmallPair, new_clip
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME
 
-STUDENT_OF_PHOTOGRAPHS = STUDENT.model_copy(
-    update={
-        "image_encoder": PyramidConfig(
-            image_size_px=64,
-            backbone="tf_efficientnet_lite2",
-            widths=(48, 120, 352),
-            embed_dim=16,
-            pixel_mean=(127.0, 127.0, 127.0),  # as the classifier's
-            pixel_std=(128.0, 128.0, 128.0),
-        ),
-        "clip_head": ClassifierHeadConfig(features=1280, hidden_dim=16, mlp_dim=16),
-    }
+CLIP = ClipTeacherConfig(
+    task="clip_teacher",
+    optimisation=Optimisation(steps=1, learning_rate=1e-3, multipliers={"clip_head": 1.0}),
+    pictures=Pictures(resolutions=(32,), pixels_per_batch=2048),
+    image_tower="resnet10t",
+    nouns=12,
 )
 LEFT, RIGHT = rectangle(0, 0, 64, 96), rectangle(64, 0, 128, 96)
 RED, GREEN = (220, 0, 0), (0, 220, 0)
@@ -48,25 +41,21 @@ SPLITS = ("train", "train", "calibration", "val")
 
 
 def write_run(run: Path) -> Path:
-    """Both teachers, whose backbones differ, and stages 1 and 3, the latter not calibrated."""
-    model = STUDENT_OF_PHOTOGRAPHS
-    clip, sam = ClassifierClip(model, resolution=64), build_model(model, seed=3)
-    torch.manual_seed(0)
-    torch.nn.init.normal_(clip.head.project.weight)
-    for name in PARTS:
+    """Both small teachers, and stages 1 and 3, the latter calibrated."""
+    clip, sam = new_clip(STUDENT, CLIP), build_model(STUDENT, seed=3)
+    for name, module, settings in (
+        (CLIP_TEACHER, clip, CLIP.model_dump_json()),
+        (SAM_TEACHER, SmallSam(sam), "{}"),
+    ):
         (run / name).mkdir(parents=True)
-        (run / name / SETTINGS_NAME).write_text("{}", encoding="utf-8")
-    (run / PARTS[0] / SETTINGS_NAME).write_text('{"resolution": 64}', encoding="utf-8")
-    save_classifier_clip(clip, run / PARTS[0] / WEIGHTS_NAME)
-    save_teacher(SmallSam(sam), run / PARTS[1] / WEIGHTS_NAME)
-    save_teacher(sam.text_encoder, run / PARTS[2] / WEIGHTS_NAME)
-    student = PhotographPair(model, runs=run).stage0(seed=5)
+        (run / name / SETTINGS_NAME).write_text(settings, encoding="utf-8")
+        save_teacher(module, run / name / WEIGHTS_NAME)
+    student = SmallPair(STUDENT, CLIP, runs=run).stage0(seed=5)
     for stage in ("stage1", "stage3"):
-        told = {"stage": stage, "settings": {"teachers": {"kind": "photographs"}}}
+        told = {"stage": stage, "settings": {"teachers": {"kind": "small"}}}
         save_checkpoint(student, run / stage, provenance=told)
     calibration = json.dumps(UNCALIBRATED.model_dump(mode="json"))
     (run / "stage3" / CALIBRATION_NAME).write_text(calibration, encoding="utf-8")
-    write_tokenizer(run / "stage3" / "tokenizer.json")
     return run
 
 

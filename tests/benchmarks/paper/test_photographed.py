@@ -1,4 +1,4 @@
-"""The paper's parts on photographs, and the pair of teachers that know them."""
+"""The paper's parts on photographs."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
 from benchmarks.paper import probe_data
 from benchmarks.paper.probe_data import frequent_nouns, middle, square_scene
-from benchmarks.paper.probing import measure_probing, open_backbones
+from benchmarks.paper.probing import measure_probing
 from benchmarks.paper.run import Inputs, measure_teachers, measure_text_to_mask, open_inputs
 from benchmarks.paper.words import names_of
 from benchmarks.quality.photographs import ValPhotographs
 from benchmarks.table import read_table
-from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.errors import BundleError
-from samclip_sdk.modeling.checkpoint import load_checkpoint
 from tests.benchmarks.measured import measure
 from tests.benchmarks.paper.photograph_run import write_photographs, write_run
+from tests.tiny_config import STUDENT
 from training.errors import TrainingError
 
 CLASSES = ["beagle", "crane", "tench"]
@@ -75,7 +73,8 @@ def test_all_backbones_are_probed(inputs: Inputs, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(probe_data, "LEAST_TRAIN", 2)
     monkeypatch.setattr(probe_data, "LEAST_TEST", 1)
     found = measure(measure_probing, inputs)
-    for name, width in (("sam_teacher", 520), ("clip_teacher", 1280), ("student", 520)):
+    tokens = STUDENT.image_encoder.token_dim
+    for name, width in (("sam_teacher", tokens), ("clip_teacher", 512), ("student", tokens)):
         own = names_of(found, f"probing: {name}")["probed"]
         assert (own["top1"].value, own["names"].value) == (1.0, 2)
         assert found.value(f"probing: {name}", "classification_width") == 2 * width
@@ -93,36 +92,6 @@ def test_teachers_and_student_are_all_measured(inputs: Inputs) -> None:
         found.metrics(f"teachers: {who}: prompts", "all") for who in ("sam_teacher", "student")
     )
     assert sam["box"].n == student["box"].n == 2
-
-
-def test_the_clip_teacher_sees_no_padding(inputs: Inputs) -> None:
-    """A wide picture lies at the top of a square, and what is below it is not pooled."""
-    image = np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)
-    clip = inputs.pair.clip
-    squares = torch.tensor(PAD_COLOUR, dtype=torch.uint8).view(1, 3, 1, 1).repeat(1, 1, 64, 64)
-    squares[0, :, :40] = torch.from_numpy(image).permute(2, 0, 1)
-    mask = torch.zeros(1, 4, 4)
-    mask[:, :3] = 1
-    with torch.inference_mode():
-        expected, _ = clip.embed_with_cells(squares, mask)
-    found = inputs.teachers.embed(image)
-    assert float((expected.numpy() @ found)[0]) == pytest.approx(1, abs=1e-4)
-
-
-def test_the_student_stands_for_a_sam_teacher_that_was_not_kept(
-    tmp_path: Path, dataset: ValPhotographs
-) -> None:
-    run = write_run(tmp_path / "mobile")
-    (run / "sam_teacher" / "model.safetensors").unlink()
-    own = open_inputs(run, dataset)
-    assert own.pair.tokenizer == run / "stage3" / "tokenizer.json"
-    student, stage0 = load_checkpoint(own.folder).state_dict(), own.pair.stage0(seed=0).state_dict()
-    head = [name for name in student if name.startswith(("clip_head", "logit_scale"))]
-    assert all(torch.equal(stage0[name], student[name]) for name in student.keys() - {*head})
-    subjects = measure(measure_teachers, own).subjects
-    assert not [each for each in subjects if "sam_teacher" in each]
-    assert [each.name for each in open_backbones(own)] == ["clip_teacher", "student"]
-    assert set(own.weights()) == {"classifier_clip", "text_encoder", "stage3"}
 
 
 def test_a_student_that_is_not_there_or_not_calibrated_is_refused(
