@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from training.data_config import Settings
 
 Precision = Literal["fp32", "bf16"]
-
-_OLDER: dict[str, Any] = {"accumulate": 1, "sharding": "none"}
 
 
 class EarlyStop(Settings):
@@ -64,14 +62,6 @@ class Optimisation(Settings):
     workers: int = Field(default=1, ge=0)
     threads: int = Field(default=2, gt=0)
     seed: int = 0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_older(cls, values: Any) -> Any:
-        """Reads the published teachers' settings: two settings of theirs are no longer there."""
-        if not isinstance(values, dict):
-            return values
-        return {key: x for key, x in values.items() if key not in _OLDER or x != _OLDER[key]}
 
     @model_validator(mode="after")
     def _check(self) -> Optimisation:

@@ -35,11 +35,6 @@ class LexiconWord:
     taught: bool = False
     plural_of: str | None = None
 
-    @property
-    def told_as(self) -> str | None:
-        """The taught word that it is not told apart from, if it is not that word itself."""
-        return self.of[0] if self.relation in ("synonym", "kind") else None
-
 
 def write_lexicon(words: Mapping[str, LexiconWord], run: Path) -> None:
     """Writes lexicon.json: each word with what is known of it."""

@@ -21,11 +21,6 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert read_lexicon(tmp_path) == WORDS
 
 
-def test_what_a_word_is_not_told_apart_from() -> None:
-    told = {name: word.told_as for name, word in WORDS.items()}
-    assert told == dict.fromkeys(WORDS, None) | {"people": "person", "men": "person"}
-
-
 @pytest.mark.parametrize("content", [None, "[]", '{"dog": {"of": []}}', "{"])
 def test_no_lexicon_is_told(tmp_path: Path, content: str | None) -> None:
     run = tmp_path / "lexicon"
