@@ -16,10 +16,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.bundle.manifest import Calibration, ImageSpec, ModelInfo, Task, Tasks, TextSpec
 from samclip_sdk.client import SamClip
-from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.text import tokenizer as text
 from tests.example_bundle import CONFIG
+from tests.fake_session import FakeSession
 
 EMBED_DIM = 256
 GRID, SIDE, RESOLUTION = 4, 16, 64

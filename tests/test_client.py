@@ -26,8 +26,8 @@ from samclip_sdk import (
 )
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.picture.frame import Frame
-from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.session import Arrays
+from tests.fake_session import FakeSession
 from tests.fake_source import FakeSource, fake_client, picture
 from tests.refusals import refused
 

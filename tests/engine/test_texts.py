@@ -10,13 +10,13 @@ from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.engine.texts import TextEmbedder
 from samclip_sdk.errors import TextTruncatedWarning
-from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.text.unit_length import normalize
 from tests.example_bundle import CONFIG
+from tests.fake_session import FakeSession
 
 TEMPLATES = ("a photo of a {}.", "a drawing of the {} in the snow.", "{}")
 EMBED_DIM, CONTEXT = 24, 77

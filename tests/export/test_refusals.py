@@ -35,12 +35,12 @@ from export.source import find_config, find_source, read_source
 from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError, VerificationError
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.runtimes.fake import FakeSession
 from tests.coreml_packages import METADATA, package
 from tests.export.coreml.test_mil_interpreter import IMAGE, fp32, save
 from tests.export.precision.test_plan import CHAIN_FEEDS, Chain, small_program
 from tests.export.precision.test_quantize import accept, chain, feed_of, linear
 from tests.export.tiny_programs import tiny_graphs, tiny_program
+from tests.fake_session import FakeSession
 from tests.refusals import refused
 
 

@@ -15,8 +15,8 @@ from export.pictures import held_out_files, held_out_pictures
 from export.task_gates import TaskGate
 from samclip_sdk.device.goldens.task_metrics import TASK_BOUNDS, TaskPicture
 from samclip_sdk.errors import VerificationError
-from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.session import Arrays
+from tests.fake_session import FakeSession
 from tests.fake_source import FakeSource, decode_masks
 
 EXPORT = Path(__file__).parents[2] / "export"

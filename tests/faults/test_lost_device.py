@@ -13,9 +13,9 @@ import pytest
 from benchmarks.reliability.questions import LABELS, VERBS, digest_answer
 from samclip_sdk import RunError, SamClip, SamClipError, VerificationError
 from samclip_sdk.bundle.graph_spec import GraphSpec
-from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.session import Arrays, run_graph
 from samclip_sdk.text.stored_labels import StoredLabels
+from tests.fake_session import FakeSession
 from tests.fake_source import HeadsDiffer, picture
 from tests.refusals import refused
 

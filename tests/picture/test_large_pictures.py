@@ -13,8 +13,8 @@ from PIL import Image
 
 from samclip_sdk import ImageEmbedding, ImageError, Instances, SamClip, TextMasks
 from samclip_sdk.picture.masks import mask_to_rle
-from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.session import Arrays
+from tests.fake_session import FakeSession
 from tests.fake_source import FakeSource, fake_client, picture
 from tests.refusals import refused
 

@@ -27,7 +27,6 @@ from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.runtimes.coreml.session import CoreMLSession
-from samclip_sdk.runtimes.fake import FakeSession
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays, Session
@@ -38,6 +37,7 @@ from tests.arithmetic_graph import SPEC, feed
 from tests.coreml_packages import convert_module
 from tests.example_bundle import CONFIG
 from tests.executorch_files import STORED, needs_executorch
+from tests.fake_session import FakeSession
 from tests.litert_files import write_arithmetic
 from tests.refusals import refused
 from tests.runtimes.tensorrt.fake_tensorrt import fake_session

@@ -1,4 +1,4 @@
-"""A session without a runtime, for the tests of code that uses this package."""
+"""A session without a runtime."""
 
 from __future__ import annotations
 
