@@ -81,7 +81,8 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
 
     def __repr__(self) -> str:
         said = counted(len(self), "object")
-        names = named(zip(self.labels, self.scores, strict=True))
+        labels = (label or "nameless" for label in self.labels)
+        names = named(zip(labels, self.scores, strict=True))
         said = f"{said}: {names}" if names else said
         return described("Instances", said, self._size(), speed=self.speed)
 

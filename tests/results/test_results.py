@@ -164,6 +164,10 @@ def test_a_line_stays_short_whatever_was_asked() -> None:
     assert len(said) < 200
 
 
+def test_an_object_without_a_name_says_so() -> None:
+    assert repr(nameless()).startswith("Instances(3 objects: nameless 0.50, nameless 0.40")
+
+
 @pytest.mark.parametrize("make", ALL)
 def test_rows_are_items_and_some_rows_are_a_result(make: Any, tmp_path: Path) -> None:
     result = make()
