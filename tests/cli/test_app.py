@@ -154,6 +154,12 @@ class TestAnswers:
         assert f"{pack}: Item 17" in printed
         assert "absent" not in table("text", str(tmp_path / "1.png"), "--vocabulary", pack, *ONNX)
 
+    def test_help_keeps_the_options_of_the_model_apart(self) -> None:
+        own, models = table("text", "--help").split("Model and device")
+        assert "--output" in own
+        assert "--runtime" not in own
+        assert all(each in models for each in ("--model", "--runtime", "--device", "--key"))
+
     def test_who_was_not_measured_is_named(self, tmp_path: Path) -> None:
         own, pack = write_things(tmp_path, pictures=2), str(tmp_path / "own.safetensors")
         printed = table("learn", "--coco", str(own), "--images", str(tmp_path), "-o", pack, *ONNX)
