@@ -25,7 +25,7 @@ CONFIGS = Path(__file__).parent / "configs"
 
 _MODEL, _BASE = "model", "base"
 _SHARED = "merge"  # the table that stages of these tasks share
-_MERGES = ("distill", "embeddings")
+_MERGES = ("distill", "embeddings", "joint")
 _MOST_FAULTS = 3  # in a message
 
 _ADAPTER: TypeAdapter[StageSettings] = TypeAdapter(AnyStage)
