@@ -63,6 +63,10 @@ def main(
     classification_crop: Annotated[
         Crop, typer.Option(help="what classification sees of a raw picture")
     ] = "letterbox",
+    calibration_set: Annotated[
+        Path | None,
+        typer.Option(help="folder of photographs for int8's ranges [default: twelve of its own]"),
+    ] = None,
 ) -> None:
     """Export a checkpoint as a verified bundle."""
     asked = onnx or ([] if coreml or litert or executorch else ["fp32"])
@@ -75,6 +79,7 @@ def main(
             resolutions=tuple(resolution or ()),
             weights=weights,
             classification_crop=classification_crop,
+            calibration_set=calibration_set,
         )
         check_export(find_config(checkpoint), out, options=options)
         manifest = write_bundle(

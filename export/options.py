@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 
 from export.converter import import_executorch_converter, import_litert_converter
 from export.tokenizer import check_vocabulary
+from samclip_sdk.annotate.picture_files import find_pictures
 from samclip_sdk.bundle.graph_spec import Precision
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, Crop
 from samclip_sdk.errors import SamClipError, StorageError, one_line
@@ -51,6 +52,8 @@ class ExportOptions:
             that they compute in. With int8 the model's large weights are rounded first, so that
             every file has the same weights.
         classification_crop: the part of an image that classification uses.
+        calibration_set: a folder of photographs that int8 takes its ranges from; None stands for
+            the dozen of the exporter's.
 
     Raises:
         ExportError: a precision is unknown or given twice, or there is none.
@@ -63,6 +66,7 @@ class ExportOptions:
     resolutions: tuple[int, ...] = ()
     weights: WeightPrecision = "fp32"
     classification_crop: Crop = "letterbox"
+    calibration_set: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.sets:
@@ -119,8 +123,10 @@ def check_export(config: ModelConfig, out: Path, *, options: ExportOptions) -> P
         The folder, with links resolved, because their target is written.
 
     Raises:
-        ExportError: the model does not run at one of the resolutions.
-        StorageError: `out` exists and is not a bundle, or cannot be written.
+        ExportError: the model does not run at one of the resolutions, or the calibration set has
+            no picture.
+        StorageError: `out` exists and is not a bundle, or cannot be written; or there is no such
+            calibration set.
         RuntimeMissingError: a package that the export needs is not installed.
     """
     for resolution in options.resolutions:
@@ -134,6 +140,8 @@ def check_export(config: ModelConfig, out: Path, *, options: ExportOptions) -> P
         except ValueError as error:
             raise ExportError(str(error)) from error
     check_vocabulary(config.text_encoder)
+    if options.calibration_set is not None:
+        find_calibration_pictures(options.calibration_set)
     if options.coreml:
         import_coremltools()
     if options.litert:
@@ -141,6 +149,19 @@ def check_export(config: ModelConfig, out: Path, *, options: ExportOptions) -> P
     if options.executorch:
         import_executorch_converter()
     return check_out(out)
+
+
+def find_calibration_pictures(folder: Path) -> tuple[Path, ...]:
+    """The pictures in a folder and in those below it, by name; opens none of them.
+
+    Raises:
+        ExportError: there is no picture.
+        StorageError: there is no such folder.
+    """
+    found, _ = find_pictures(folder)
+    if not found:
+        raise ExportError(f"the calibration set {one_line(folder)} holds no picture")
+    return tuple(each.path for each in found)
 
 
 def check_out(out: Path) -> Path:

@@ -2,8 +2,8 @@
 
 Drawn images are the inputs of the parity gate and of the goldens that need no photograph. The
 held-out photographs, on which artifacts are accepted, were in no training. The calibration
-photographs, from training data, give int8 its ranges. Nothing is compared with the ground truth
-here, only with the answers of eager torch.
+photographs give int8 its ranges: a dozen from training data, or a folder of the user's. Nothing is
+compared with the ground truth here, only with the answers of eager torch.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def held_out_files() -> dict[str, bytes]:
     }
 
 
-def calibration_pictures() -> tuple[tuple[NDArray[np.uint8], ...], tuple[str, ...]]:
-    """The images uint8 [H,W,3] that ranges are taken from, and the names of their objects."""
+def calibration_set() -> tuple[tuple[NDArray[np.uint8], ...], tuple[str, ...]]:
+    """The images uint8 [H,W,3] of the exporter's own set, and the names of their objects."""
     index = _index(_CALIBRATION)
     pictures = tuple(load_image(_CALIBRATION / entry["file"]) for entry in index["pictures"])
     return pictures, tuple(index["vocabulary"])

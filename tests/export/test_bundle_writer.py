@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -22,7 +23,7 @@ from export.to_onnx import DATA_DEPENDENT
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.contract import contract_app_graphs, contract_graphs, file_stem
 from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.errors import StorageError
+from samclip_sdk.errors import ImageError, StorageError
 from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.runtimes.source import BundleSource
@@ -109,6 +110,19 @@ def test_the_nouns_of_a_checkpoint_are_embedded(tiny_bundle: Path, tmp_path: Pat
     assert path.stat().st_size < own_pack.stat().st_size
     own = read_vocabulary(own_pack, manifest=source.manifest).matrix
     assert ((own * pack.matrix).sum(axis=1) > 0.999).all()
+
+
+def test_int8_takes_its_ranges_from_the_folder_that_is_given(
+    tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    """Here one whose picture is cut: nothing is exported."""
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    source = replace(random_source(tiny_config, seed=0), random_weights=False)
+    options = ExportOptions(onnx=("int8",), calibration_set=tmp_path / "set")
+    with pytest.raises(ImageError, match=r"cut\.png"):
+        write_bundle(source, tmp_path / "out", options=options)
+    assert [each.name for each in tmp_path.iterdir()] == ["set"]
 
 
 def begin_export(config: ModelConfig, out: Path, *, then: Callable[[], object]) -> None:

@@ -8,8 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from export.options import ExportOptions, check_out, check_space
+from export.options import (
+    ExportError,
+    ExportOptions,
+    check_export,
+    check_out,
+    check_space,
+    find_calibration_pictures,
+)
 from samclip_sdk.errors import StorageError
+from tests.tiny_config import TINY
 
 
 def test_a_place_for_a_bundle(tmp_path: Path) -> None:
@@ -45,3 +53,16 @@ def test_a_disk_without_the_space_for_the_weights(
         else:
             with pytest.raises(StorageError, match=f"the weights alone take {bytes_each:.2f} GB"):
                 check_space(tmp_path / "new" / "out", parameters=parameters, options=asked)
+
+
+def test_a_calibration_set_without_pictures_is_refused(tmp_path: Path) -> None:
+    """Before any work; with some, they are found in folders below it too."""
+    options = ExportOptions(onnx=("int8",), calibration_set=tmp_path)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ExportError, match=f"{tmp_path} holds no picture"):
+        check_export(TINY, tmp_path / "out", options=options)
+    (tmp_path / "some").mkdir()
+    picture = tmp_path / "some" / "a.jpg"
+    picture.touch()
+    assert find_calibration_pictures(tmp_path) == (picture,)
+    check_export(TINY, tmp_path / "out", options=options)
