@@ -202,8 +202,8 @@ def _print(report: Report, *, outputs: Sequence[Path], as_json: bool) -> None:
         return
     rows = [(label, str(report.objects[label]), str(report.seen[label])) for label in report.labels]
     print_table(("label", "objects", "frames that show one"), rows)
-    written = "".join(f"{path}: " for path in outputs)
+    written = ", ".join(map(str, outputs))
     print_line(
-        f"{written}{report.frames} frames; {report.seconds:.1f} s, "
+        f"{written and f'{written}: '}{report.frames} frames; {report.seconds:.1f} s, "
         f"{report.frames_per_second:.1f} frames/s"
     )
