@@ -15,8 +15,8 @@ from samclip_sdk.text.tokenizer import clean_text
 
 KNOWN_COSINE = 0.75
 """From this cosine on, a text says as much to the model as the taught word that is nearest: plurals
-(cars and car, .94) and synonyms (couch and sofa, .85) are above it in samclip-mobile, and "red car"
-(.72) and "man" (mantid, .51) below."""
+(cars and car, .99), synonyms (couch and sofa, .92) and kinds (puppy and dog, .92) are above it in
+samclip-mobile, and what nothing taught is below (goat and sheep, .54)."""
 
 _NEAREST = 3
 _SPELLED_ALIKE = 0.8  # difflib's ratio: persn and person .91, okra and opera .67
@@ -43,15 +43,26 @@ class KnownWords:
         return [(self.words[place], float(cosines[place])) for place in order]
 
     def why_unknown(self, label: str, embedding: NDArray[np.float32]) -> str | None:
-        """What a user should know of a label that is no taught word, nor near one; else None."""
+        """What a user should know of a label that says more than a taught word, or is far from all.
+
+        None if there is nothing to know.
+        """
         nearest, cleaned = self.nearest(embedding), clean_text(label)
-        if nearest[0][1] >= KNOWN_COSINE or cleaned in self.words:
+        if cleaned in self.words:
             return None
+        untaught = f"the model was not taught {one_line(label, limit=60)!r}, and"
+        word, cosine = nearest[0]
+        if cosine >= KNOWN_COSINE:
+            if f" {word} " not in f" {cleaned} ":
+                return None
+            return (
+                f"{untaught} takes it for {word!r} ({cosine:.2f}): it knows nouns, and not what is "
+                "said of them"
+            )
         named = ", ".join(f"{word} ({cosine:.2f})" for word, cosine in nearest)
         spelled = _spelled_like(cleaned, tuple(self.words))
         return (
-            f"the model was not taught {one_line(label, limit=60)!r}, and may take it for "
-            f"something else; the nearest words that it knows: {named}"
+            f"{untaught} may take it for something else; the nearest words that it knows: {named}"
             + "".join(f"; did you mean {word!r}?" for word in spelled)
         )
 

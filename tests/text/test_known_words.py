@@ -36,6 +36,13 @@ def test_what_is_far_from_all_words_is_told() -> None:
     assert WORDS.why_unknown(" Cat", turned(0.1)) is None  # a taught word, however it is embedded
 
 
+@pytest.mark.parametrize(("label", "warned"), [("Old dog", True), ("old dogma", False)])
+def test_a_phrase_that_is_read_as_one_of_its_words_is_told(label: str, warned: bool) -> None:
+    told = WORDS.why_unknown(label, turned(0.9))
+    assert (told is not None) == warned
+    assert told is None or f"'{label}', and takes it for 'dog' (0.90)" in told
+
+
 @pytest.mark.parametrize(("label", "meant"), [("persn", "person"), ("peson", "person"), ("zq", "")])
 def test_what_is_spelled_alike_is_told(label: str, meant: str) -> None:
     known = KnownWords(("capuchin", "person"), np.eye(3, dtype=np.float32)[:2])

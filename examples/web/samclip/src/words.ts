@@ -23,13 +23,23 @@ export class KnownWords {
     return all.sort((first, second) => second.cosine - first.cosine).slice(0, count);
   }
 
-  /** What to say of a label that is no taught word, nor near one. */
+  /** What to say of a label that says more than a taught word, or is far from all of them. */
   warning(label: string, embedding: Float32Array): string | undefined {
     const nearest = this.nearest(embedding, 3);
-    if (nearest[0].cosine >= KNOWN_COSINE || this.words.includes(cleanText(label))) return undefined;
+    const cleaned = cleanText(label);
+    const { word, cosine } = nearest[0];
+    if (this.words.includes(cleaned)) return undefined;
+    const shown = label.slice(0, SHOWN_LETTERS);
+    if (cosine >= KNOWN_COSINE) {
+      if (!` ${cleaned} `.includes(` ${word} `)) return undefined;
+      return (
+        `the model was not taught '${shown}', and takes it for '${word}' (${cosine.toFixed(2)}): ` +
+        "it knows nouns, and not what is said of them"
+      );
+    }
     const named = nearest.map(({ word, cosine }) => `${word} (${cosine.toFixed(2)})`).join(", ");
     return (
-      `the model was not taught '${label.slice(0, SHOWN_LETTERS)}', and may take it for something else; ` +
+      `the model was not taught '${shown}', and may take it for something else; ` +
       `the nearest words that it knows: ${named}`
     );
   }

@@ -27,12 +27,20 @@ package struct KnownWords: Sendable {
         return Array(all.sorted { $0.cosine > $1.cosine }.prefix(count))
     }
 
-    /// What to say of a label that is no taught word, nor near one.
+    /// What to say of a label that says more than a taught word, or is far from all of them.
     package func warning(of label: String, embedding: [Float]) -> String? {
         let nearest = nearest(to: embedding)
-        if nearest[0].cosine >= Self.knownCosine || words.contains(cleaned(label)) { return nil }
+        let text = cleaned(label)
+        if words.contains(text) { return nil }
         let named = nearest.map { "\($0.word) (\(String(format: "%.2f", $0.cosine)))" }
-        return "the model was not taught '\(label.prefix(Self.shownLetters))', and may take it for "
+        let untaught = "the model was not taught '\(label.prefix(Self.shownLetters))', and "
+        if nearest[0].cosine >= Self.knownCosine {
+            let word = nearest[0].word
+            guard " \(text) ".contains(" \(word) ") else { return nil }
+            return untaught + "takes it for '\(word)' (\(String(format: "%.2f", nearest[0].cosine))): "
+                + "it knows nouns, and not what is said of them"
+        }
+        return untaught + "may take it for "
             + "something else; the nearest words that it knows: \(named.joined(separator: ", "))"
     }
 }

@@ -17,12 +17,19 @@ internal class KnownWords(val words: List<String>, private val rows: List<FloatA
             .sortedByDescending { it.cosine }
             .take(count)
 
-    /** What to say of a label that is no taught word, nor near one. */
+    /** What to say of a label that says more than a taught word, or is far from all of them. */
     fun warning(label: String, embedding: FloatArray): String? {
         val nearest = nearest(embedding)
-        if (nearest.first().cosine >= KNOWN_COSINE || cleanText(label) in words) return null
+        val cleaned = cleanText(label)
+        if (cleaned in words) return null
+        val untaught = "the model was not taught '${label.take(SHOWN_LETTERS)}', and"
+        val (word, cosine) = nearest.first()
+        if (cosine >= KNOWN_COSINE) {
+            if (" $word " !in " $cleaned ") return null
+            return "%s takes it for '%s' (%.2f): it knows nouns, and not what is said of them"
+                .format(Locale.ROOT, untaught, word, cosine)
+        }
         val named = nearest.joinToString { "%s (%.2f)".format(Locale.ROOT, it.word, it.cosine) }
-        return "the model was not taught '${label.take(SHOWN_LETTERS)}', and may take it for something else; " +
-            "the nearest words that it knows: $named"
+        return "$untaught may take it for something else; the nearest words that it knows: $named"
     }
 }
