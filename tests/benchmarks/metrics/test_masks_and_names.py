@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.intervals import Bootstrap, matthews
+from benchmarks.intervals import Bootstrap
 from benchmarks.metrics.masks import (
     OBJECT_ROW,
     Confusion,
@@ -176,11 +176,3 @@ def test_without_absent_labels_there_is_no_curve() -> None:
     assert [*curve(found)] == []
     figures: Any = text_figures(found, FEW, threshold=0.5)
     assert (figures["false"], figures["miou"].value) == (None, 1.0)
-
-
-def test_correlation_of_what_is_found_with_what_is_there() -> None:
-    present, ones = np.array([True, True, False, False]), np.ones(4)
-    assert matthews(present, present)(ones) == 1.0
-    assert matthews(~present, present)(ones) == -1.0
-    assert matthews(np.array([True, False, True, False]), present)(ones) == 0.0
-    assert matthews(np.zeros(4, bool), present)(ones) is None
