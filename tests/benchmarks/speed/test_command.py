@@ -65,7 +65,8 @@ def test_the_default_model_beside_its_peers(
     (part,) = read_table(output).parts
     assert part.run.settings["baseline"] == published.DEFAULT_ONNX
     assert len(part.subjects) == 4
-    assert ", openvino int8 | met |" in done.stdout  # however busy the machine is
+    # A verdict would depend on how busy the machine is: `test_tables` has them.
+    assert ", openvino int8 | " in done.stdout
     assert "| not measured |" in done.stdout
 
 
