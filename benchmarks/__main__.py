@@ -34,13 +34,13 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
 )
 app.command("quality")(command(quality_suite, quality, shows=lambda suite: [suite]))
-app.command("objects")(command("objects", objects, shows=["objects"]))
+for suite in (objects, artifacts, video, tiles, growth, serve, encoders):
+    name = suite.__name__
+    app.command(name)(command(name, suite, shows=[name]))
 app.command("evaluate", epilog=LAYOUTS)(command("evaluate", evaluate, shows=["evaluate"]))
 app.command("speed")(command(which_table, speed, shows=which_tables))
 app.command()(compare)
-app.command("artifacts")(command("artifacts", artifacts, shows=["artifacts"]))
 app.command("paper")(command(SUITE, paper, shows=list(PAGES["docs/results.md"].values())))
-app.command("video")(command("video", video, shows=["video"]))
 campaigns = typer.Typer(
     no_args_is_help=True, help="Threads, memory, kills and long runs: see docs/reliability.md."
 )
@@ -49,12 +49,8 @@ for campaign in (threads, memory, kills, long_run):
     name = campaign.__name__.replace("_", "-")
     campaigns.command(name)(command("reliability", campaign, shows=shown))
 app.add_typer(campaigns, name="reliability")
-app.command("tiles")(command("tiles", tiles, shows=["tiles"]))
 labels_and_workers = ["annotate_labels", "annotate_workers"]
 app.command("annotate")(command("annotate", annotate, shows=labels_and_workers))
-app.command("growth")(command("growth", growth, shows=["growth"]))
-app.command("serve")(command("serve", serve, shows=["serve"]))
-app.command("encoders")(command("encoders", encoders, shows=["encoders"]))
 
 
 @app.command()

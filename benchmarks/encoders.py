@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import median_low
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
-from benchmarks.intervals import Estimate
 from benchmarks.suite import Measuring, Rounds, Threads
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
 
@@ -76,10 +74,7 @@ def _time_encoders(
     rounds: int,
     seconds: float,
 ) -> None:
-    """Exports encoders with random weights, and times them; raises ValueError if one fails.
-
-    A time is the middle one of the rounds' medians, of an even number the faster of two.
-    """
+    """Exports encoders with random weights, and times them; raises ValueError if one fails."""
     from benchmarks.speed.measure import HowLong, measure_subjects, summarize
     from benchmarks.speed.published import encoder_spec
     from export.bundle_writer import write_bundle
@@ -98,7 +93,5 @@ def _time_encoders(
         for at, why in subject.failures.items():
             raise ValueError(f"{name}, {at}: {why}")
         for size in sizes:
-            every = [each.samples_ms for each in subject.runs[f"image_encoder@{size}"]]
-            medians = [summarize([each])["ms"].value for each in every]
-            ms = Estimate(median_low(medians), min(medians), max(medians))
-            measured.add(name, str(size), n=len(medians), ms=ms)
+            runs = [each.samples_ms for each in subject.runs[f"image_encoder@{size}"]]
+            measured.add(name, str(size), n=len(runs), ms=summarize(runs)["ms"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from benchmarks.intervals import Estimate
 from benchmarks.table import Row
@@ -86,10 +86,3 @@ def grid(heads: Sequence[str], rows: Iterable[Sequence[object]], *, words: int =
         for row in (heads, *rows)
     )
     return "\n".join([first, rule, *lines])
-
-
-def by_size(head: str, cells: Mapping[str, Mapping[int, str]], *, unit: str) -> str:
-    """A table with a row for each name and a column for each size: name -> size -> cell."""
-    sizes = sorted({size for own in cells.values() for size in own})
-    rows = [[name, *(own.get(size, NONE) for size in sizes)] for name, own in cells.items()]
-    return grid([head, *(f"{size}{unit}" for size in sizes)], rows)

@@ -9,11 +9,9 @@ encoding of the picture or the embeddings of labels, is done before and not time
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated
 
 import cv2
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 from benchmarks.distinct_pictures import distinct_pictures
@@ -34,9 +32,6 @@ CLIENT_COUNTS = (1, 2, 4, 8, 16, 32)
 REQUESTS = 2
 """Of each client, in a round."""
 
-Sizes = Annotated[
-    float, typer.Option(min=0, max=1, help="share of each axis to measure, from its small end")
-]
 Work = Callable[[], object]
 
 
@@ -45,7 +40,6 @@ def growth(
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
     rounds: Rounds = 5,
-    share: Sizes = 1.0,
 ) -> None:
     """Times answers by the number of labels, prompts, megapixels and clients.
 
@@ -53,14 +47,10 @@ def growth(
     """
     samclip = SamClip.load(runtime, model=model)
     measured.of(samclip)
-
-    def some(sizes: Sequence[float]) -> Sequence[float]:
-        return sizes[: max(1, round(share * len(sizes)))]
-
     axes = {
-        "labels": of_labels(samclip, some(LABEL_COUNTS)),
-        "prompts": of_prompts(samclip, some(PROMPT_COUNTS)),
-        "megapixels": of_megapixels(samclip, some(MEGAPIXELS)),
+        "labels": of_labels(samclip, LABEL_COUNTS),
+        "prompts": of_prompts(samclip, PROMPT_COUNTS),
+        "megapixels": of_megapixels(samclip, MEGAPIXELS),
     }
     for axis, works in axes.items():
         time_each(measured, axis, works, rounds=rounds)
@@ -72,7 +62,7 @@ def growth(
             requests = [upload("/v1/text", as_new(each), {"labels": LABELS}) for each in sent]
             return lambda: list(send_all(server, requests, clients=clients))
 
-        works = ((clients, ask(int(clients))) for clients in some(CLIENT_COUNTS))
+        works = ((clients, ask(clients)) for clients in CLIENT_COUNTS)
         time_each(measured, "clients", works, rounds=rounds)
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -111,25 +111,16 @@ def matthews(found: np.ndarray, present: np.ndarray) -> Statistic:
     return statistic
 
 
-class _Figure(Protocol):
-    @property
-    def value(self) -> float: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-
-
-def exact(figure: _Figure | float | None) -> Estimate | None:
-    """Something that does not vary, such as a size; None stays None."""
+def exact(figure: Any) -> Estimate | None:
+    """Something that does not vary, such as a size or a row of one; None stays None."""
     if figure is None:
         return None
-    value = figure if isinstance(figure, (int, float)) else figure.value
+    value = getattr(figure, "value", figure)
     return Estimate(value, value, value)
 
 
-def quotient(value: _Figure | None, base: _Figure | None, *, scale: float = 1) -> Estimate | None:
-    """How many times `base` a value is, in units of which one is `scale`.
+def quotient(value: Any, base: Any, *, scale: float = 1) -> Estimate | None:
+    """How many times `base` a value is, in units of which one is `scale`; rows or estimates both.
 
     Its limits are the least and the greatest that the two spreads allow, None if one is unknown.
     None where one of the two is not known, or the base is 0.
@@ -144,10 +135,8 @@ def quotient(value: _Figure | None, base: _Figure | None, *, scale: float = 1) -
 
 def judge(found: Estimate, at_least: float | None, at_most: float | None) -> str:
     """Whether a figure meets a bar: only if its whole spread does, and missed only likewise."""
-    least, most = (
-        -math.inf if at_least is None else at_least,
-        math.inf if at_most is None else at_most,
-    )
+    least = -math.inf if at_least is None else at_least
+    most = math.inf if at_most is None else at_most
     if found.low is None or found.high is None:
         return "spread unknown"
     if least <= found.low and found.high <= most:

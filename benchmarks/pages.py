@@ -12,10 +12,9 @@ from pathlib import Path
 
 import jinja2
 
-from benchmarks import figures
+from benchmarks import figures, intervals
 from benchmarks.charts import CHARTS
-from benchmarks.figures import NONE, by_size, grid, spread
-from benchmarks.intervals import exact, judge, quotient
+from benchmarks.figures import NONE, grid, spread
 from benchmarks.paper import words
 from benchmarks.table import Table, read_table
 from samclip_sdk.system.atomic_file import atomic_file
@@ -118,22 +117,10 @@ def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    filters = (
-        "percent",
-        "interval",
-        "digits",
-        "spread",
-        "mb",
-        "fixed",
-        "times",
-        "general",
-        "thousands",
-    )
-    made.filters |= {name: getattr(figures, name) for name in filters}
-    made.globals |= {"grid": grid, "by_size": by_size, "NONE": NONE}
-    made.globals |= {"exact": exact, "quotient": quotient, "judge": judge}
-    made.globals |= {"part_of": words.part_of, "names_of": words.names_of}
-    made.globals |= {name: getattr(words, name) for name in ("METHODS", "BACKBONES", "KINDS")}
+    # Templates may call all that these modules have.
+    made.filters |= vars(figures)
+    for names in (figures, intervals, words):
+        made.globals |= vars(names)
     return made
 
 

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.intervals import Bootstrap
-from benchmarks.metrics.masks import OBJECT_ROW, prompt_figures
-from benchmarks.quality.measure import Classify, add_costs, add_names, add_texts, ask_masks
+from benchmarks.quality.dataset import ALL
+from benchmarks.quality.measure import add_costs, add_names, add_prompts, add_texts, ask_masks
 from benchmarks.quality.photographs import ValPhotographs
 from benchmarks.quality.ways import two_heads
 from benchmarks.suite import Measuring
@@ -70,17 +68,6 @@ class Inputs:
         paths = {name: self.folder.parent / name / WEIGHTS_NAME for name in names}
         return {name: file_sha256(path)[:16] for name, path in paths.items() if path.is_file()}
 
-    def add_names(self, measured: Measuring, classify: Classify, *, who: str) -> None:
-        """How well pictures are named."""
-        add_names(measured, self.dataset, classify, self.bootstrap, who=who)
-
-    def add_prompts(self, measured: Measuring, model: SamClip, *, who: str) -> None:
-        """Mean IoU of the prompts over all objects."""
-        found = ask_masks(measured, model, self.dataset, ways={}, doing=f"masks: {who}")
-        table = np.array(found.objects, OBJECT_ROW)
-        figures = prompt_figures(table, self.bootstrap)
-        measured.add(f"{who}: prompts", self.dataset.split, n=len(table), **figures)
-
 
 def open_inputs(run: Path, dataset: ValPhotographs, *, student: str | None = None) -> Inputs:
     """Finds the student of a run, the last one if nobody says which, and its teachers."""
@@ -93,11 +80,13 @@ def open_inputs(run: Path, dataset: ValPhotographs, *, student: str | None = Non
 
 def measure_teachers(measured: Measuring, inputs: Inputs) -> None:
     """Measures both teachers and the student that was merged of them (table 1)."""
-    teachers, student = inputs.teachers, inputs.student
-    inputs.add_names(measured, teachers.rank, who="teachers: clip_teacher")
-    inputs.add_prompts(measured, teachers.sam, who="teachers: sam_teacher")
-    inputs.add_names(measured, partial(by_logits, student), who="teachers: student")
-    inputs.add_prompts(measured, student, who="teachers: student")
+    teachers, student, dataset = inputs.teachers, inputs.student, inputs.dataset
+    rank = partial(by_logits, student)
+    for who, classify in {"clip_teacher": teachers.rank, "student": rank}.items():
+        add_names(measured, dataset, classify, inputs.bootstrap, who=f"teachers: {who}")
+    for who, model in {"sam_teacher": teachers.sam, "student": student}.items():
+        found = ask_masks(measured, model, dataset, ways={}, doing=f"masks: {who}")
+        add_prompts(measured, found, inputs.bootstrap, who=f"teachers: {who}")
 
 
 def measure_text_to_mask(measured: Measuring, inputs: Inputs) -> None:
@@ -116,5 +105,5 @@ def measure_text_to_mask(measured: Measuring, inputs: Inputs) -> None:
     found = ask_masks(measured, student, dataset, **how)
     threshold = student.manifest.calibration.presence_threshold
     add_texts(measured, found, inputs.bootstrap, threshold=threshold)
-    add_costs(measured, found, split=dataset.split)
+    add_costs(measured, found, split=ALL)
     measured.settings |= {"everything": two.settings.model_dump(), "tuned_on": two.tuned_on}

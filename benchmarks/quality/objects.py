@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -70,25 +69,18 @@ def objects(
     measured.settings |= {"resamples": bootstrap.resamples}
 
 
-@dataclass
-class FoundObjects:
-    """What was found in pictures, and what is there; all are lists with an item for each picture.
+class Judged(NamedTuple):
+    """What was found in a picture: the objects of names that are there, float and bool [N].
 
-    Attributes:
-        pictures: their numbers.
-        scores: of the objects of the names that are there, float [N] each.
-        right: which of these are right, bool [N] each.
-        wanted: how many objects of these names are there.
-        data: the judged names, present and absent, above the least score.
-        results: all objects, as COCO has them, of all pictures.
+    `wanted` objects of these names are there. `data` are of these names and of absent ones, above
+    the least score.
     """
 
-    pictures: list[int] = field(default_factory=list)
-    scores: list[np.ndarray] = field(default_factory=list)
-    right: list[np.ndarray] = field(default_factory=list)
-    wanted: list[int] = field(default_factory=list)
-    data: list[list[Datum]] = field(default_factory=list)
-    results: Results = field(default_factory=list)
+    picture: int
+    scores: np.ndarray
+    right: np.ndarray
+    wanted: int
+    data: list[Datum]
 
 
 def measure_objects(
@@ -111,7 +103,7 @@ def measure_objects(
         told = {"names": spoken, "run": teachers, "most": MOST}
         detectors["two_models"] = by_two_models(model, (), **told)
     for who, detect in detectors.items():
-        found = FoundObjects()
+        judged, results = list[Judged](), Results()
         for picture, _, categories in measured.track(asked, f"objects: {who}"):
             try:
                 shown, question = chosen.asked.objects(picture), chosen.question(picture).asked
@@ -120,31 +112,30 @@ def measure_objects(
             objects = detect(shown.image, [names[each] for each in categories])
             for place, score, mask in objects:
                 told = {"image_id": picture, "category_id": categories[place], "score": score}
-                found.results.append(told | {"segmentation": mask_to_rle(np.asarray(mask))})
+                results.append(told | {"segmentation": mask_to_rle(np.asarray(mask))})
             named = [(names[categories[place]], score, mask) for place, score, mask in objects]
             absent = () if question is None else question.absent
-            _judge(found, picture, named, shown, absent=absent, min_score=min_score)
-        _add(measured, found, chosen, bootstrap, who=who, truth=truth, min_score=min_score)
+            judged.append(_judge(picture, named, shown, absent=absent, min_score=min_score))
+        more = {"truth": truth, "results": results, "min_score": min_score}
+        _add(measured, judged, chosen, bootstrap, who=who, **more)
 
 
 def _judge(
-    found: FoundObjects,
     picture: int,
     named: Sequence[Named],
     shown: NamedObjects,
     *,
     absent: Sequence[str],
     min_score: float,
-) -> None:
+) -> Judged:
     own = [each for each in named if each[0] in shown.names]
     masks = np.array([mask for _, _, mask in own], bool).reshape(-1, *shown.image.shape[:2])
-    found.pictures.append(picture)
-    found.scores.append(np.array([score for _, score, _ in own]))
-    found.right.append(right_objects([name for name, _, _ in own], masks, shown))
-    found.wanted.append(len(shown.names))
+    scores = np.array([score for _, score, _ in own])
+    right = right_objects([name for name, _, _ in own], masks, shown)
     sure = [each for each in named if each[1] >= min_score]
     phrases = [*sorted(set(shown.names)), *absent]
-    found.data.append([_datum(phrase, sure, shown) for phrase in phrases])
+    data = [_datum(phrase, sure, shown) for phrase in phrases]
+    return Judged(picture, scores, right, len(shown.names), data)
 
 
 def _datum(phrase: str, named: Sequence[Named], shown: NamedObjects) -> Datum:
@@ -155,22 +146,22 @@ def _datum(phrase: str, named: Sequence[Named], shown: NamedObjects) -> Datum:
 
 def _add(
     measured: Measuring,
-    found: FoundObjects,
+    judged: Sequence[Judged],
     chosen: HeldOutPictures,
     bootstrap: Bootstrap,
     *,
     who: str,
     truth: dict[str, Any],
+    results: Results,
     min_score: float,
 ) -> None:
-    of_split = defaultdict[str, list[int]](list)
-    for place, picture in enumerate(found.pictures):
-        for split in chosen.splits(picture):
-            of_split[split].append(place)
+    of_split = defaultdict[str, list[Judged]](list)
+    for each in judged:
+        for split in chosen.splits(each.picture):
+            of_split[split].append(each)
     for split in sorted(of_split, key=lambda split: (split.startswith(FRESH), split.endswith(ALL))):
-        places = of_split[split]
-        scores, right = ([rows[each] for each in places] for rows in (found.scores, found.right))
-        wanted = np.array([found.wanted[each] for each in places])
+        ids, scores, right, counts, data = zip(*of_split[split], strict=True)
+        wanted = np.array(counts)
         table = np.array(
             [
                 ((score >= min_score).sum(), (own & (score >= min_score)).sum(), count)
@@ -183,20 +174,18 @@ def _add(
             "recall": ratio(table["right"], table["wanted"]),
             "recall_at_80": recall_at(PRECISION, scores=scores, right=right, wanted=wanted),
         }
-        data = [found.data[each] for each in places]
         for name in ("cgf1", "pmf1", "il_mcc"):
             statistics[name] = _of_names(data, name)
-        owners = np.arange(len(places))
+        owners = np.arange(len(ids))
         figures = {
             name: bootstrap.estimate(each, owners=owners) for name, each in statistics.items()
         }
-        ids = [found.pictures[each] for each in places]
         aps: dict[str, float | None] = dict.fromkeys(_APS, 0.0)
-        if found.results:
-            judged = average_precision(truth, found.results, ids, by="coco", kind="segm")
-            aps = {name: judged[name] for name in _APS}
-        counts = {"wanted": int(wanted.sum()), "told": int(table["told"].sum())}
-        measured.add(f"{who}: objects", split, n=len(places), **figures, **aps, **counts)
+        if results:
+            found = average_precision(truth, results, ids, by="coco", kind="segm")
+            aps = {name: found[name] for name in _APS}
+        told = {"wanted": int(wanted.sum()), "told": int(table["told"].sum())}
+        measured.add(f"{who}: objects", split, n=len(ids), **figures, **aps, **told)
 
 
 def recall_at(

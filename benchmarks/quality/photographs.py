@@ -46,11 +46,6 @@ class ValPhotographs:
     scenes: int | None = None
     folder: Path | None = None
 
-    @property
-    def split(self) -> str:
-        """What figures over all of them are called."""
-        return ALL
-
     @cached_property
     def photographs(self) -> Photographs:
         """All of them."""

@@ -23,7 +23,6 @@ from benchmarks.reliability.questions import (
     TINY_BUNDLE,
     VERBS,
     ModelPath,
-    ask,
     load_exact,
     make_picture,
     make_subjects,
@@ -98,7 +97,7 @@ def sample_calls(
             gc.collect()  # what only waits for that is no leak
             yield take_sample(process, at=number)
         if number < calls:
-            ask(model, verb, subjects[number % PICTURES])
+            VERBS[verb](model, subjects[number % PICTURES])
 
 
 def memory(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,11 +18,6 @@ from samclip_sdk import ImageEmbedding, SamClip
 
 ModelPath = Annotated[str, typer.Option(help="an embedded bundle's name, or a bundle")]
 TINY_BUNDLE = str(ROOT / "tests" / "bundles" / "samclip-tiny")
-
-VERBS = (
-    *("classify", "embed_image", "embed_region", "embed_text", "segment"),
-    *("segment_text", "instances", "segment_everything", "stream"),
-)
 
 LABELS = ("dog", "apple", "sky")
 _SHAPES = 6
@@ -77,30 +72,28 @@ def make_subjects(model: SamClip, *, pictures: int, seed: int) -> list[Subject]:
     return found
 
 
-def ask(model: SamClip, verb: str, subject: Subject) -> Any:
-    """What a verb answers; presence is not asked for, so that every label is drawn."""
-    image, (height, width) = subject.image, subject.pixels.shape[:2]
-    box = [width // 8, height // 8, width // 2, height // 2]
-    match verb:
-        case "classify":  # at its own resolution, so that the backbone runs
-            return model.classify(subject.pixels, LABELS)
-        case "embed_image":
-            return model.embed_image(image)
-        case "embed_region":
-            return model.embed_region(image, box=box)
-        case "embed_text":
-            return model.embed_text([subject.text])
-        case "segment":
-            return model.segment(image, boxes=box)
-        case "segment_text":
-            return model.segment_text(image, LABELS, threshold=0)
-        case "instances":
-            return model.segment_instances(image, LABELS, threshold=0, max_instances=8)
-        case "segment_everything":
-            return model.segment_everything(image, points_per_side=2)
-        case "stream":
-            return list(model.stream([subject.pixels], LABELS, threshold=0, max_instances=8))
-    raise ValueError(f"there is no verb {verb}: {', '.join(VERBS)}")
+def _box(subject: Subject) -> list[int]:
+    height, width = subject.pixels.shape[:2]
+    return [width // 8, height // 8, width // 2, height // 2]
+
+
+_FEW: dict[str, Any] = {"threshold": 0, "max_instances": 8}
+
+VERBS: dict[str, Callable[[SamClip, Subject], Any]] = {
+    # At its own resolution, so that the backbone runs.
+    "classify": lambda model, asked: model.classify(asked.pixels, LABELS),
+    "embed_image": lambda model, asked: model.embed_image(asked.image),
+    "embed_region": lambda model, asked: model.embed_region(asked.image, box=_box(asked)),
+    "embed_text": lambda model, asked: model.embed_text([asked.text]),
+    "segment": lambda model, asked: model.segment(asked.image, boxes=_box(asked)),
+    "segment_text": lambda model, asked: model.segment_text(asked.image, LABELS, threshold=0),
+    "instances": lambda model, asked: model.segment_instances(asked.image, LABELS, **_FEW),
+    "segment_everything": lambda model, asked: model.segment_everything(
+        asked.image, points_per_side=2
+    ),
+    "stream": lambda model, asked: list(model.stream([asked.pixels], LABELS, **_FEW)),
+}
+"""What is asked of a subject; presence is not asked for, so that every label is drawn."""
 
 
 def digest_answer(answer: Any) -> str:

@@ -15,7 +15,6 @@ from benchmarks.reliability.questions import (
     TINY_BUNDLE,
     VERBS,
     ModelPath,
-    ask,
     digest_answer,
     load_exact,
     make_subjects,
@@ -64,8 +63,8 @@ def run_threads(
     with load() as alone:
         subjects = make_subjects(alone, pictures=PICTURES, seed=seed)
         expected = {
-            (verb, number): digest_answer(ask(alone, verb, subject))
-            for verb in VERBS
+            (verb, number): digest_answer(ask(alone, subject))
+            for verb, ask in VERBS.items()
             for number, subject in enumerate(subjects)
         }
     with load() as model, ThreadPoolExecutor(threads) as pool:
@@ -73,7 +72,7 @@ def run_threads(
         def judge(call: tuple[str, int]) -> tuple[str, str]:
             verb, number = call
             try:
-                same = digest_answer(ask(model, verb, subjects[number])) == expected[call]
+                same = digest_answer(VERBS[verb](model, subjects[number])) == expected[call]
             except Exception:  # whatever it is, it is counted, and the others go on
                 return verb, "failed"
             return verb, "same" if same else "other"

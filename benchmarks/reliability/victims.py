@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.server
-import json
-import re
 import shutil
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 
@@ -25,10 +17,8 @@ from samclip_sdk.engine.video.film_writer import FilmWriter
 SEED = 0
 
 REPOSITORY = "org/killed"
-COMMIT = hashlib.sha1(REPOSITORY.encode()).hexdigest()
 
-_CHUNK_BYTES = 64 << 10
-_PAUSE_S = 0.02
+_PAUSE_S = 0.005
 _PICTURES = 60
 _FRAMES = 40
 _TRAINING = (
@@ -86,59 +76,18 @@ def _samclip(verb: str, source: Path, *more: str, inputs: Path) -> list[str]:
 
 
 @contextmanager
-def small_hub(folder: Path) -> Iterator[dict[str, str]]:
-    """A model hub that gives one bundle, as `REPOSITORY`; yields the environment in which it is it.
+def slow_hub() -> Iterator[dict[str, str]]:
+    """The tests' hub, with a bundle as `REPOSITORY`; yields the environment in which it is it.
 
     It sends slowly, so that a download takes long enough to be killed in the middle.
     """
+    # Only here: none of the other commands needs the tests.
+    from tests.bundle.hub.server import HubServer, bundle_files
 
-    class Hub(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nobody reads it."""
-
-        def do_GET(self) -> None:
-            path = folder / unquote(self.path.partition("?")[0].rpartition("/bundle/")[2])
-            if self.path.startswith("/api/"):
-                self.send(json.dumps({"id": REPOSITORY, "sha": COMMIT}).encode())
-            elif "/bundle/" in self.path and path.is_file():
-                self.send(path.read_bytes())
-            else:
-                self.send(b"", status=404)
-
-        do_HEAD = do_GET
-
-        def send(self, content: bytes, *, status: int = 200) -> None:
-            span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            start = int(span[1]) if span else 0
-            self.send_response(206 if start else status)
-            headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-            headers |= {"X-Error-Code": "EntryNotFound"} if status == 404 else {}
-            if start:
-                headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            headers["Content-Length"] = str(len(content) - start)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            for place in range(start, len(content) if self.command == "GET" else 0, _CHUNK_BYTES):
-                time.sleep(_PAUSE_S)
-                try:
-                    self.wfile.write(content[place : place + _CHUNK_BYTES])
-                except OSError:  # who asked was killed
-                    self.close_connection = True
-                    return
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        address = f"http://127.0.0.1:{server.server_address[1]}"
-        try:
-            yield {"HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
-        finally:
-            server.shutdown()
-            thread.join()
+    with HubServer() as hub:
+        hub.commit(REPOSITORY, bundle_files(Path(TINY_BUNDLE)))
+        hub.faults.slow_s = _PAUSE_S
+        yield {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
 
 
 EXPORT = Victim(
@@ -171,6 +120,6 @@ VIDEO = Victim(
 DOWNLOAD = Victim(
     "download",
     arguments=lambda inputs: ["-c", _LOADS],
-    around=partial(small_hub, Path(TINY_BUNDLE)),
+    around=slow_hub,
 )
 VICTIMS = (EXPORT, ANNOTATE, TRAIN, VIDEO, DOWNLOAD)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from benchmarks.pages import PAGES, RECORDS
 from benchmarks.speed.machine import describe_device, describe_state
-from benchmarks.speed.measure import HowLong, measure_subjects
+from benchmarks.speed.measure import AT_MOST, HowLong, measure_subjects
 from benchmarks.speed.published import (
     DEFAULT_ONNX,
     SAM_CLIP_TORCH,
@@ -18,7 +17,7 @@ from benchmarks.speed.published import (
     measure_vit_b,
 )
 from benchmarks.speed.subject import check_spec
-from benchmarks.suite import Measuring, Rounds
+from benchmarks.suite import RUNS, Measuring, Rounds
 
 Subjects = Annotated[
     list[str] | None,
@@ -36,14 +35,9 @@ def speed(
     measured: Measuring,
     subject: Subjects = None,
     vit_b: VitB = False,
-    folder: Annotated[Path, typer.Option(help="of ViT-B; it is exported there once")] = Path(
-        "runs/speed"
-    ),
     rounds: Rounds = 3,
     seconds: Annotated[float, typer.Option(help="to time a workload for, in a round", min=0)] = 2.0,
     at_least: Annotated[int, typer.Option(help="runs; ten of what is below a second", min=1)] = 1,
-    at_most: Annotated[int, typer.Option(help="runs, in a round", min=1)] = 200,
-    baseline: Annotated[str | None, typer.Option(help="the subject to compare with")] = None,
 ) -> None:
     """Times the SDK and its peers on this device, in rounds, each in a process of its own.
 
@@ -51,7 +45,7 @@ def speed(
     CLIPSeg and MobileSAM, and with --vit-b those of docs/benchmarks/speed_vit_b.md. The machine
     should be idle.
     """
-    how = HowLong(rounds, seconds, at_least, max(at_least, at_most))
+    how = HowLong(rounds, seconds, at_least, max(at_least, AT_MOST))
     settings, usual = measured.settings, None if subject else DEFAULT_ONNX
     settings |= {"subjects": {}, "device": describe_device(), "before": describe_state()}
     if subject:
@@ -60,12 +54,12 @@ def speed(
             each.add_to(measured)
     elif vit_b:
         usual = SAM_CLIP_TORCH
-        measure_vit_b(measured, folder, how=how, cores=settings["device"]["usable_cores"])
+        measure_vit_b(measured, RUNS / "speed", how=how, cores=settings["device"]["usable_cores"])
     else:
         measure_default(measured, how=how)
     if not settings["subjects"]:
         raise ValueError("nothing was measured: the lines above say why")
-    settings |= {"baseline": baseline or usual or next(iter(settings["subjects"]))}
+    settings |= {"baseline": usual or next(iter(settings["subjects"]))}
     settings |= {"after": describe_state()}
 
 

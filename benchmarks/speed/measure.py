@@ -21,6 +21,9 @@ from benchmarks.suite import Measuring
 from benchmarks.table import publishable
 from samclip_sdk.system.timing import PeakMemory, Timing, WorkloadRuns, time_workload
 
+AT_MOST = 200
+"""Runs of a workload in a round."""
+
 _DIGITS = 3  # microseconds
 _FAREWELL_S = 20
 
@@ -37,7 +40,7 @@ class HowLong(NamedTuple):
     rounds: int
     seconds: float
     at_least: int = 1
-    at_most: int = 200
+    at_most: int = AT_MOST
 
 
 @dataclass

@@ -108,13 +108,13 @@ def labels_of(cast: tuple[Actor, ...]) -> dict[str, str]:
     return {each.name: each.label for each in cast if each.label}
 
 
-def make_frames(cast: tuple[Actor, ...], *, frames: int = FRAMES) -> Iterator[MadeFrame]:
+def make_frames(cast: tuple[Actor, ...]) -> Iterator[MadeFrame]:
     """Draws the video, a frame at a time."""
     scenery = load_image(_PICTURES / "temple.jpg")
     scenery = cv2.resize(scenery, None, fx=1.05, fy=1.05, interpolation=cv2.INTER_AREA)
     generator = np.random.default_rng(0)
-    for index in range(frames):
-        left = round(index * (scenery.shape[1] - WIDTH_PX) / max(frames - 1, 1))
+    for index in range(FRAMES):
+        left = round(index * (scenery.shape[1] - WIDTH_PX) / (FRAMES - 1))
         pixels = scenery[:HEIGHT_PX, left : left + WIDTH_PX].copy()
         visible: dict[str, NDArray[np.bool_]] = {}
         whole: dict[str, int] = {}

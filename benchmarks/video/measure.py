@@ -12,7 +12,7 @@ import typer
 from benchmarks.intervals import over_rounds
 from benchmarks.metrics.masks import iou
 from benchmarks.suite import Measuring, ModelName, Rounds, Runtime, Threads
-from benchmarks.video.made_video import FRAMES, LABELS, MadeFrame, actors, labels_of, make_frames
+from benchmarks.video.made_video import LABELS, MadeFrame, actors, labels_of, make_frames
 from samclip_sdk import Instances, SamClip, TrackedInstances
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 
@@ -30,7 +30,6 @@ def video(
     every: Annotated[
         list[int], typer.Option(help="of the stream's encode_every; repeatable", min=1)
     ] = [1, 2, 3, 4],  # noqa: B006, as typer takes it
-    frames: Annotated[int, typer.Option(help="of the made video", min=1)] = FRAMES,
     rounds: Rounds = 3,
 ) -> None:
     """Follows objects through a made video with occlusion: frames a second, masks and ids.
@@ -40,7 +39,7 @@ def video(
     them.
     """
     cast = actors()
-    made, names = list(make_frames(cast, frames=frames)), labels_of(cast)
+    made, names = list(make_frames(cast)), labels_of(cast)
     measured.settings["objects"] = len(names)
     pixels = [each.pixels for each in made]
     took: dict[int, list[float]] = {0: [], **{each: [] for each in every}}

@@ -12,9 +12,7 @@ from benchmarks import annotate
 from benchmarks.__main__ import app
 from benchmarks.table import read_table
 from samclip_sdk.annotate.annotator import annotate_pictures
-from tests.source_tree import ROOT
-
-TINY = ROOT / "tests" / "bundles" / "samclip-tiny"
+from tests.drawings import TINY_BUNDLE
 
 
 class Here:
@@ -41,7 +39,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(annotate, "RayWorkers", Here)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     words = ["annotate", "--pictures", "2", "--labels", "3", "--workers", "2"]
-    words += ["--model", str(TINY), "--output", str(tmp_path / "found.jsonl")]
+    words += ["--model", str(TINY_BUNDLE), "--output", str(tmp_path / "found.jsonl")]
     return CliRunner().invoke(app, words)
 
 

@@ -8,11 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.encoders import count
 from benchmarks.table import read_table
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS
-from tests.benchmarks.measured import part_of, shown
 from tests.tiny_config import PYRAMID_STUDENT, STUDENT
 
 
@@ -66,25 +64,6 @@ def test_counting_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "no time was measured yet" in said
 
 
-def test_operations_by_hand() -> None:
-    """4x4 tokens of width 32; windows of 3 make 36 tokens of them in one layer's attention."""
-    tokens, width, neck = 16, 32, 32
-    patches = 2 * tokens * width * 3 * 16 * 16
-
-    def attention(queries: int, keys: int, side: int) -> int:
-        positions = 2 * 2 * queries * side * width  # by row and by column
-        return 2 * 2 * queries * keys * width + positions
-
-    layer = 2 * tokens * width * 4 * width + 2 * 2 * tokens * width * 4 * width
-    after = 2 * tokens * neck * width + 2 * tokens * neck * neck * 9
-    found = count(STUDENT, resolution=64)
-    assert found["flop"] == (
-        patches + 2 * layer + after + attention(36, 9, 3) + attention(16, 16, 4)
-    )
-    encoder = build_model(STUDENT).image_encoder
-    assert found["parameters"] == sum(each.numel() for each in encoder.parameters())
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -97,22 +76,3 @@ def test_what_cannot_be_is_one_line(arguments: tuple[str, ...], told: str, tmp_p
     assert code == 1
     assert said.startswith(f"error: {told}")
     assert said.count("\n") == 1
-
-
-def test_the_table() -> None:
-    ms = {"value": 41.5, "low": 40.25, "high": 44}
-    rows = [
-        {"subject": "mobile", "split": size, "metric": metric, **figure}
-        for size, times in (("512", {"ms": ms}), ("1024", {}))
-        for metric, figure in {
-            "parameters": {"value": 5_338_056},
-            "flop": {"value": 7.7e9},
-            **times,
-        }.items()
-    ]
-    text = shown("encoders", part_of("encoders", *rows, count_only=False, threads=2))
-    assert text.startswith(
-        "| preset | parameters, M | GFLOP, 512 px | GFLOP, 1024 px | ms, 512 px | ms, 1024 px |\n"
-    )
-    assert "| `mobile` | 5.3 | 7.7 | 7.7 | 41.5 (40.2–44) | – |\n" in text
-    assert ", 2 threads; " in text

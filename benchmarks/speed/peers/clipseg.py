@@ -6,21 +6,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.speed.peers import forced
-from benchmarks.speed.peers.exports import (
-    RUNTIMES,
-    check_runtime,
-    exported,
-    open_net,
-    precision_of,
-    stored_bytes,
-)
+from benchmarks.speed.peers.exports import ExportedPeer, exported, open_net
 from benchmarks.speed.subject import PICTURE_PX, Opened, noise_picture
 
 if TYPE_CHECKING:
@@ -33,16 +26,12 @@ _STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 @dataclass(frozen=True)
-class ClipSeg:
+class ClipSeg(ExportedPeer):
     """CLIPSeg rd64 in two graphs: its image encoder, and its decoder of any number of labels."""
 
-    runtime: str = "openvino"
+    packages = ("transformers", "torch")
+
     threads: int = 0
-
-    packages: ClassVar[tuple[str, ...]] = ("transformers", "torch")
-
-    def __post_init__(self) -> None:
-        check_runtime(self.runtime)
 
     @property
     def key(self) -> str:
@@ -77,14 +66,12 @@ class ClipSeg:
             (logits,) = decoder.run(layers | {"texts": classes})
             return np.stack([_sized(each) > 0 for each in logits])
 
-        return Opened(
-            name=f"CLIPSeg rd64, {self.runtime}",
-            packages=(*self.packages, RUNTIMES[self.runtime]),
-            precision=precision_of(self.runtime),
-            notes=f"{forced.RANDOM_WEIGHTS}; sees {_PX} px; text3 runs the decoder for three "
-            "labels on one encoding, where the package's own forward would encode the picture for "
-            "each label; classify is that of the CLIP inside; no points",
-            artifact_bytes=stored_bytes(folder),
+        return self.opened(
+            "CLIPSeg rd64",
+            notes=f"sees {_PX} px; text3 runs the decoder for three labels on one encoding, where "
+            "the package's own forward would encode the picture for each label; classify is that "
+            "of the CLIP inside; no points",
+            files=folder,
             workloads={
                 "encode": encode,
                 "classify": classify,

@@ -13,11 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.speed.peers.forced import RANDOM_WEIGHTS
+from benchmarks.speed.subject import PICTURE_PX, Opened, Workload
 
 CACHE = platformdirs.user_cache_path("samclip-sdk") / "peers"
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
@@ -28,9 +32,7 @@ Arrays = Mapping[str, NDArray[np.generic]]
 _ROOT = Path(__file__).parents[3]
 
 
-def exported(
-    module: str, *arguments: str, packages: Sequence[str], cache: str | Path = CACHE
-) -> Path:
+def exported(module: str, *arguments: str, packages: Sequence[str]) -> Path:
     """The folder with what a module of this room exports, made first unless the cache has it.
 
     The export is made by another process, since it raises the peak memory that is measured: the
@@ -41,7 +43,7 @@ def exported(
         RuntimeError: the export failed.
     """
     versions = (f"{name}-{metadata.version(name)}" for name in packages)
-    folder = Path(cache).absolute() / "-".join((module, *arguments, *versions))
+    folder = CACHE / "-".join((module, *arguments, *versions))
     if not folder.exists():
         command = [sys.executable, "-m", f"{__package__}.{module}", *arguments, str(folder)]
         done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
@@ -110,12 +112,77 @@ def _import_openvino() -> Any:
     return openvino
 
 
-def check_runtime(runtime: str) -> None:
-    """Raises ValueError if a peer is not exported for a runtime."""
-    if runtime not in RUNTIMES:
-        raise ValueError(f"runtime is {runtime!r}; it must be one of {', '.join(RUNTIMES)}")
+def stored_bytes(place: Path) -> int:
+    """What a file takes, or those of a folder."""
+    files = [place] if place.is_file() else place.rglob("*")
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
-def stored_bytes(folder: Path) -> int:
-    """What the files of a folder take."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+@dataclass(frozen=True)
+class ExportedPeer:
+    """A peer that was exported for a runtime."""
+
+    packages: ClassVar[tuple[str, ...]]
+
+    runtime: str = "openvino"
+
+    def __post_init__(self) -> None:
+        if self.runtime not in RUNTIMES:
+            known = ", ".join(RUNTIMES)
+            raise ValueError(f"runtime is {self.runtime!r}; it must be one of {known}")
+
+    def opened(
+        self, name: str, *, notes: str, files: Path, workloads: Mapping[str, Workload]
+    ) -> Opened:
+        """Tells what was opened: `files` are what a user would deploy."""
+        return Opened(
+            name=f"{name}, {self.runtime}",
+            packages=(*self.packages, RUNTIMES[self.runtime]),
+            precision=precision_of(self.runtime),
+            notes=f"{RANDOM_WEIGHTS}; {notes}",
+            artifact_bytes=stored_bytes(files),
+            workloads=workloads,
+        )
+
+
+class PlainSam:
+    """A SAM that was exported plainly: encodes a picture of `PICTURE_PX`, decodes points in it.
+
+    Args:
+        folder: with image_encoder.onnx and mask_decoder.onnx.
+        side_px: of the square that the encoder sees.
+        runtime: "onnx" or "openvino".
+        threads: that it may use; 0 leaves it to the runtime.
+        arena: see `open_net`.
+    """
+
+    def __init__(
+        self, folder: Path, *, side_px: int, runtime: str, threads: int, arena: bool = True
+    ) -> None:
+        self._encode, self._decode = (
+            open_net(folder / f"{name}.onnx", runtime=runtime, threads=threads, arena=arena)
+            for name in ("image_encoder", "mask_decoder")
+        )
+        width, height = PICTURE_PX
+        scale = side_px / max(height, width)
+        self._resized_px = int(width * scale + 0.5), int(height * scale + 0.5)
+        self._no_mask = np.zeros((1, 1, side_px // 4, side_px // 4), np.float32)
+
+    def encode(self, picture: NDArray[np.uint8]) -> None:
+        """Resizes a picture, uint8 RGB, and runs the encoder, whose graph normalises and pads."""
+        resized = Image.fromarray(picture).resize(self._resized_px, Image.BILINEAR)
+        (self._embeddings,) = self._encode.run({"input_image": np.asarray(resized, np.float32)})
+
+    def decode(self, point: tuple[float, float]) -> NDArray[np.bool_]:
+        """SAM's four masks [4,H,W] of a point (x, y) in pixels of the picture."""
+        place = np.array(point) * self._resized_px / PICTURE_PX
+        feed = {
+            "image_embeddings": self._embeddings,
+            # With SAM's padding point, which comes with every point that has no box.
+            "point_coords": np.array([[place, (0, 0)]], np.float32),
+            "point_labels": np.array([[1, -1]], np.float32),
+            "mask_input": self._no_mask,
+            "has_mask_input": np.zeros(1, np.float32),
+            "orig_im_size": np.array(PICTURE_PX[::-1], np.float32),
+        }
+        return self._decode.run(feed)[0][0] > 0

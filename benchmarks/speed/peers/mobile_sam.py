@@ -9,33 +9,21 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from benchmarks.speed.peers import forced
-from benchmarks.speed.peers.exports import (
-    RUNTIMES,
-    check_runtime,
-    exported,
-    precision_of,
-    stored_bytes,
-)
-from benchmarks.speed.peers.plain_sam import PlainSam
+from benchmarks.speed.peers.exports import ExportedPeer, PlainSam, exported
 from benchmarks.speed.subject import Opened, noise_picture
 
 _SIDE_PX = 1024
 
 
 @dataclass(frozen=True)
-class MobileSam:
+class MobileSam(ExportedPeer):
     """Its two graphs, exported as SAM's are; 0 threads leave the runtime the choice."""
 
-    runtime: str = "openvino"
+    packages = ("mobilesam-mirror", "timm", "torch")
+
     threads: int = 0
-
-    packages: ClassVar[tuple[str, ...]] = ("mobilesam-mirror", "timm", "torch")
-
-    def __post_init__(self) -> None:
-        check_runtime(self.runtime)
 
     @property
     def key(self) -> str:
@@ -47,13 +35,10 @@ class MobileSam:
         folder = exported("mobile_sam", packages=self.packages)
         sam = PlainSam(folder, side_px=_SIDE_PX, runtime=self.runtime, threads=self.threads)
         image = noise_picture()
-        return Opened(
-            name=f"MobileSAM, {self.runtime}",
-            packages=(*self.packages, RUNTIMES[self.runtime]),
-            precision=precision_of(self.runtime),
-            notes=f"{forced.RANDOM_WEIGHTS}; sees {_SIDE_PX} px; prompts only: no classes and no "
-            "text",
-            artifact_bytes=stored_bytes(folder),
+        return self.opened(
+            "MobileSAM",
+            notes=f"sees {_SIDE_PX} px; prompts only: no classes and no text",
+            files=folder,
             workloads={
                 "encode": lambda: sam.encode(image),
                 "point": lambda: sam.decode(forced.POINT)[:1],

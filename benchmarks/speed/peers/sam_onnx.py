@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from benchmarks.speed.peers.exports import CACHE, exported, open_net, stored_bytes
+from benchmarks.speed.peers.exports import PlainSam, exported, open_net, stored_bytes
 from benchmarks.speed.peers.forced import MASKS_A_POINT, POINT, TwoModels
-from benchmarks.speed.peers.plain_sam import PlainSam
 from benchmarks.speed.subject import PICTURE_PX
 
 _EXPORTED_BY = ("segment-anything", "open_clip_torch", "torch")
@@ -25,15 +23,13 @@ _CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 class SamOnnx(TwoModels):
     """SAM's plain export and CLIP's, with onnxruntime's own session options.
 
-    `arena` is onnxruntime's memory arena, which is on by default; `cache` is the folder that holds
-    exports, the user's cache by default.
+    `arena` is onnxruntime's memory arena, which is on by default.
     """
 
     engine = "plain ONNX"
     packages = ("onnxruntime", "segment-anything", "open_clip_torch")
 
     arena: bool = True
-    cache: str | Path = CACHE
 
     @property
     def key(self) -> str:
@@ -42,9 +38,7 @@ class SamOnnx(TwoModels):
         return f"sam-onnx+clip-onnx-{self.clip.lower()}{arena}-k{self.proposals}"
 
     def _load(self) -> tuple[str, int, int]:
-        folder = exported(
-            "plain_onnx", self.sam, self.clip, packages=_EXPORTED_BY, cache=self.cache
-        )
+        folder = exported("plain_onnx", self.sam, self.clip, packages=_EXPORTED_BY)
         how = {"runtime": "onnx", "threads": self.threads, "arena": self.arena}
         self._sam = PlainSam(folder, side_px=_SAM_PX, **how)
         self._clip = open_net(folder / "clip_image_encoder.onnx", **how)

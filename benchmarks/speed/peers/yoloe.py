@@ -10,19 +10,13 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.speed.peers import forced
-from benchmarks.speed.peers.exports import (
-    RUNTIMES,
-    check_runtime,
-    exported,
-    precision_of,
-    stored_bytes,
-)
+from benchmarks.speed.peers.exports import ExportedPeer, exported
 from benchmarks.speed.subject import Opened, noise_picture
 
 _PX, _FOUND = 640, 10
@@ -34,16 +28,12 @@ _FILES = {"onnx": "model.onnx", "openvino": "model_openvino_model"}
 
 
 @dataclass(frozen=True)
-class YoloE:
+class YoloE(ExportedPeer):
     """A YOLOE of ultralytics' names, exported by its exporter; it is made to find ten objects."""
 
+    packages = ("ultralytics-opencv-headless", "torch")
+
     network: str = "yoloe-26s-seg"
-    runtime: str = "openvino"
-
-    packages: ClassVar[tuple[str, ...]] = ("ultralytics-opencv-headless", "torch")
-
-    def __post_init__(self) -> None:
-        check_runtime(self.runtime)
 
     @property
     def key(self) -> str:
@@ -75,14 +65,12 @@ class YoloE:
 
         model.predict(image, imgsz=_PX, verbose=False, device="cpu")  # makes the predictor
         model.predictor.model.register_forward_hook(_force)
-        return Opened(
-            name=f"{self.network}, {self.runtime}",
-            packages=(*self.packages, RUNTIMES[self.runtime]),
-            precision=precision_of(self.runtime),
-            notes=f"{forced.RANDOM_WEIGHTS}; sees {_PX} px; {_FOUND} objects forced past its "
-            "filters, none suppressed by another; the encoder is no part of its own; masks in the "
-            "picture's size (retina_masks); no points, no classes of a picture; AGPL",
-            artifact_bytes=stored_bytes(path) if path.is_dir() else path.stat().st_size,
+        return self.opened(
+            self.network,
+            notes=f"sees {_PX} px; {_FOUND} objects forced past its filters, none suppressed by "
+            "another; the encoder is no part of its own; masks in the picture's size "
+            "(retina_masks); no points, no classes of a picture; AGPL",
+            files=path,
             workloads={"picture_to_masks": text_to_mask},
         )
 

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.intervals import Bootstrap, matthews
-from benchmarks.metrics.masks import (
-    OBJECT_ROW,
-    Confusion,
-    innermost_pixel,
-    iou,
-    judge_objects,
-    mean_iou,
-    prompt_figures,
-)
+from benchmarks.intervals import Bootstrap
+from benchmarks.metrics.masks import innermost_pixel, iou
 from benchmarks.metrics.names import rank_of_truth
 from benchmarks.metrics.texts import TEXT_ROW, curve, judge_texts, text_figures
 from training.asked_pictures import AskedPicture
@@ -47,54 +38,6 @@ def test_innermost_pixel() -> None:
     x, y = innermost_pixel(ring)
     assert y == 4
     assert 13 <= x <= 15
-
-
-class HalfRight:
-    """Boxes: the box itself. Points: the quadrant around the point; three masks, one trusted."""
-
-    def segment(self, embedding: Any, *, multimask_output: bool, **prompt: Any) -> Any:
-        if "boxes" in prompt:
-            boxes = prompt["boxes"].astype(int)
-            masks = [rectangle(y0, x0, y1, x1) for x0, y0, x1, y1 in boxes]
-        else:
-            corners = [(10 * (x // 10), 10 * (y // 10)) for x, y in prompt["points"][:, 0]]
-            masks = [rectangle(int(y), int(x), int(y) + 10, int(x) + 10) for x, y in corners]
-        answers = 3 if multimask_output else 1
-        given = [mask if k == answers - 1 else ~mask for mask in masks for k in range(answers)]
-        return SimpleNamespace(
-            masks=np.stack(given),
-            scores=np.tile(np.arange(answers), len(masks)),
-            prompt_index=np.repeat(np.arange(len(masks)), answers),
-        )
-
-
-def test_prompts_by_hand() -> None:
-    """A whole quadrant, half of one, and a triangle in its box; two of them in a group."""
-    triangle = np.tril(np.ones((20, 20), bool), -10) & rectangle(10, 0, 20, 10)
-    masks = np.stack([rectangle(0, 0, 10, 10), rectangle(0, 10, 10, 15), triangle])
-    model: Any = HalfRight()
-    table = np.array([*judge_objects(0, model, model, masks)], OBJECT_ROW)
-    assert table["share"].tolist() == [0.25, 0.125, 0.1375]
-    found = prompt_figures(table, FEW)
-    grouped = prompt_figures(table, FEW, groups=np.array([0, 1, 1]))
-    for best in ("", "_best"):
-        box, point = found[f"box{best}"], found[f"point{best}"]
-        assert box is not None
-        assert point is not None
-        assert box.value == pytest.approx((1 + 1 + 0.55) / 3, abs=1e-4)
-        assert point.value == pytest.approx((1 + 0.5 + 0.55) / 3, abs=1e-4)
-    assert grouped["point"] is not None
-    assert grouped["point"].value == pytest.approx((1 + (0.5 + 0.55) / 2) / 2, abs=1e-4)
-
-
-def test_confusion_by_hand() -> None:
-    """Of class 0 two of three pixels are right, of 1 the one; 2 was neither there nor answered."""
-    confusion = Confusion(3)
-    confusion.add(np.array([[0, 0, 1, 1]]), truth=np.array([[0, 0, 0, 1]]))
-    confusion.add(np.array([[1]]), truth=np.array([[-1]]))  # not judged
-    assert confusion.ious() == [pytest.approx(2 / 3), 0.5, None]
-    assert mean_iou(confusion.ious()) == pytest.approx((2 / 3 + 0.5) / 2)
-    assert confusion.share_answered(1) == 0.5
 
 
 def test_a_tie_counts_against_the_model() -> None:
@@ -176,11 +119,3 @@ def test_without_absent_labels_there_is_no_curve() -> None:
     assert [*curve(found)] == []
     figures: Any = text_figures(found, FEW, threshold=0.5)
     assert (figures["false"], figures["miou"].value) == (None, 1.0)
-
-
-def test_correlation_of_what_is_found_with_what_is_there() -> None:
-    present, ones = np.array([True, True, False, False]), np.ones(4)
-    assert matthews(present, present)(ones) == 1.0
-    assert matthews(~present, present)(ones) == -1.0
-    assert matthews(np.array([True, False, True, False]), present)(ones) == 0.0
-    assert matthews(np.zeros(4, bool), present)(ones) is None

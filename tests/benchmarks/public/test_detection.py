@@ -28,51 +28,13 @@ from benchmarks.quality.photographs import tuning_pictures
 from benchmarks.table import Part
 from benchmarks.two_models import Detect, Everything, Found, OwnClip, TwoModels, by_two_models
 from tests.benchmarks.measured import measure as measured
-from tests.benchmarks.public.painted import BLACK, Painted, paint, write_json
+from tests.benchmarks.public.miniatures import CAT, DETECTIONS, DOG, coco, detected
+from tests.benchmarks.public.painted import Painted
 from tests.fake_source import fake_client
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 
-CAT, DOG = 17, 18
-DETECTIONS = [
-    {"image_id": 1, "category_id": DOG, "bbox": [2, 2, 40, 40], "score": 0.9},
-    {"image_id": 2, "category_id": DOG, "bbox": [30, 30, 10, 10], "score": 0.8},
-]
 VAL = {"split": "val"}
 LVIS = {"name": "lvis_v1_val.json", "frequency": "r"}
-
-
-def coco(root: Path, *, name: str = "instances_val2017.json", **category: Any) -> Path:
-    """Two pictures of one dog each, in a box at (2, 2) of 40 x 40 pixels."""
-    images, annotations = [], []
-    for index in (1, 2):
-        file_name = f"00000000000{index}.jpg"
-        paint(root / "val2017" / file_name, BLACK, size=(64, 48))
-        images.append(
-            {
-                "id": index,
-                "file_name": file_name,
-                "coco_url": f"http://images.cocodataset.org/val2017/{file_name}",
-                "width": 64,
-                "height": 48,
-                "not_exhaustive_category_ids": [],
-                "neg_category_ids": [],
-            }
-        )
-        annotations.append(
-            {
-                "id": index,
-                "image_id": index,
-                "category_id": DOG,
-                "segmentation": [[2, 2, 42, 2, 42, 42, 2, 42]],
-                "bbox": [2, 2, 40, 40],
-                "area": 1600,
-                "iscrowd": 0,
-            }
-        )
-    categories = [{"id": CAT, "name": "cat", **category}, {"id": DOG, "name": "dog", **category}]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    write_json(root / "annotations" / name, content)
-    return root
 
 
 def dog_of(pixels: np.ndarray, *, beside: int = 0) -> np.ndarray:
@@ -147,10 +109,6 @@ def test_two_categories_of_one_name_are_refused(tmp_path: Path) -> None:
         read_coco(tmp_path)
 
 
-def detected(root: Path, detections: Any = DETECTIONS) -> Path:
-    return write_json(root / "boxes.json", detections)
-
-
 def segmented(data: DetectedPictures) -> Part:
     return measured(measure_instances, Painted(), data, subject="s")
 
@@ -214,9 +172,8 @@ def test_more_boxes_than_are_asked_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ({"annotations": []}, "is another file: Input should be a valid array"),
-        ([{"image_id": 1}], "0.category_id: Field required"),
-        ([DETECTIONS[0] | {"bbox": [1, 2, 3]}], "0.bbox.3: Field required"),
+        ({"annotations": []}, "is another file: "),
+        ([DETECTIONS[0] | {"bbox": [1, 2, 3]}], "0.bbox.3: "),
         ([DETECTIONS[0] | {"image_id": 9}], "a box of image 9, category 18"),
         ([DETECTIONS[0] | {"category_id": 1}], "a box of image 1, category 1"),
     ],

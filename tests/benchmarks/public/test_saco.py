@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,18 +11,12 @@ from pycocotools import mask as coco_masks
 from benchmarks.metrics.cgf1 import Datum, cgf1, judge
 from benchmarks.public.files import DatasetError
 from benchmarks.public.saco import measure_phrases, read_saco
-from samclip_sdk.picture.masks import mask_to_rle
 from tests.benchmarks.measured import measure
-from tests.benchmarks.public.painted import BLUE, RED, paint, write_json
+from tests.benchmarks.public.miniatures import gold, square
+from tests.benchmarks.public.painted import write_json
 from tests.fake_source import fake_client
 
 NONE = np.zeros(10, np.int64)
-
-
-def square(top: int, left: int, side: int = 10) -> dict[str, Any]:
-    mask = np.zeros((40, 60), bool)
-    mask[top : top + side, left : left + side] = True
-    return mask_to_rle(mask)
 
 
 def test_instances_are_matched_one_to_one_by_the_greatest_sum() -> None:
@@ -62,24 +55,6 @@ def test_the_figures_by_hand() -> None:
     worse = cgf1([*data[:3], Datum(0, 1, NONE)])
     assert worse["pmf1"] == found["pmf1"]
     assert (worse["il_fpr"], worse["il_mcc"] < 0) == (pytest.approx(1), True)
-
-
-def gold(root: Path, **changed: Any) -> Path:
-    """A picture with two phrases, one of them of nothing, and one that is not wholly marked."""
-    paint(root / "images" / "sa_1.jpg", RED, BLUE, size=(60, 40))
-    shared = {"file_name": "sa_1.jpg", "width": 60, "height": 40}
-    images = [
-        {"id": 1, "text_input": "dog", **shared},
-        {"id": 2, "text_input": "zebra", **shared},
-        {"id": 3, "text_input": "cat", "is_instance_exhaustive": False, **shared},
-    ]
-    polygon = [[0, 0, 10, 0, 10, 10, 0, 10]]
-    ours = {"id": 1, "image_id": 1, "segmentation": polygon, "iscrowd": 0, **changed}
-    unclear = {"id": 2, "image_id": 3, "segmentation": square(0, 0)}
-    for annotator, marked in (("a", [ours, unclear]), ("b", [unclear])):
-        content = {"images": images, "annotations": marked}
-        write_json(root / f"gold_metaclip_merged_{annotator}_release_test.json", content)
-    return root
 
 
 def test_the_layout_of_gold(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from benchmarks.public.files import DatasetError, read_labels
 from benchmarks.public.segmentation import SEMANTIC, measure_segmentation, spoken
 from benchmarks.table import Model, Part, Row, Table
 from tests.benchmarks.measured import measure as measured
+from tests.benchmarks.public.miniatures import ade, quarters
 from tests.benchmarks.public.painted import (
     BLACK,
     BLUE,
@@ -44,11 +45,6 @@ def check(found: Part, expected: dict[str, float]) -> None:
     for heads in HEADS:
         assert ious(found, heads) == pytest.approx(expected)
         assert found.value(heads, "miou") == pytest.approx(np.mean([*expected.values()]))
-
-
-def quarters(*values: int) -> np.ndarray:
-    """An 8 x 8 label map of four values in reading order."""
-    return np.kron(np.array(values).reshape(2, 2), np.ones((4, 4), int))
 
 
 def voc(root: Path, truth: Any, *, year: str = "VOC2012", context: bool = False) -> Path:
@@ -107,16 +103,6 @@ def test_pascal_context_with_and_without_background(tmp_path: Path) -> None:
     root = voc(tmp_path, truth, year="VOC2010", context=True)
     check(measure("pascal-context", root, dog=RED), {"dog": 1})
     check(measure("pascal-context-60", root, dog=RED), {"dog": 1, "background": 1})
-
-
-def ade(root: Path, truth: Any, *, names: tuple[str, ...] = ("wall", "dog, hound", "sky")) -> Path:
-    folder = root / "ADEChallengeData2016"
-    rows = [f"{i}\t0.1\t5\t6\t0\t{name} " for i, name in enumerate(names, start=1)]
-    write_lines(folder / "objectInfo150.txt", "Idx\tRatio\tTrain\tVal\tStuff\tName", *rows)
-    name = "ADE_val_00000001"
-    paint(folder / "images" / "validation" / f"{name}.jpg", RED, BLUE, BLACK, BLACK)
-    paint_indices(folder / "annotations" / "validation" / f"{name}.png", truth)
-    return root
 
 
 def test_ade20k(tmp_path: Path) -> None:

@@ -24,12 +24,12 @@ from benchmarks.public.whole_pictures import (
 )
 from samclip_sdk.errors import TextTruncatedWarning
 from tests.benchmarks.measured import measure
+from tests.benchmarks.public.miniatures import CAPTIONS, flickr, imagenet, karpathy
 from tests.benchmarks.public.painted import (
     BLUE,
     COLOURS,
     GREEN,
     RED,
-    YELLOW,
     Painted,
     paint,
     write_json,
@@ -44,16 +44,6 @@ def accuracy(data: LabelledPictures) -> tuple[float | None, float | None]:
     assert found.rows["set", "", "top1"].n == len(data.pictures)
     assert found.value("set", "labels") == len(data.labels)
     return found.value("set", "top1"), found.value("set", "top5")
-
-
-def imagenet(root: Path, *, names: list[str]) -> Path:
-    """Red and green in the first class, green in the second, yellow in the third."""
-    write_lines(root / "classnames.txt", *(f"n0000000{i} {name}" for i, name in enumerate(names)))
-    paint(root / "val" / "n00000000" / "a.JPEG", RED)
-    paint(root / "val" / "n00000000" / "b.JPEG", GREEN)
-    paint(root / "val" / "n00000001" / "c.JPEG", GREEN)
-    paint(root / "val" / "n00000002" / "d.JPEG", YELLOW)
-    return root
 
 
 def test_imagenet(tmp_path: Path) -> None:
@@ -124,34 +114,9 @@ def test_places365(tmp_path: Path) -> None:
         CLASSIFICATION["places365"](tmp_path)
 
 
-CAPTIONS = {"r.jpg": ["a red one"], "g.jpg": ["green", "yellow"], "b.jpg": ["some red thing"]}
-
-
 def retrieval(data: CaptionedPictures, model: Any = None) -> dict[tuple[str, str], float]:
     found = measure(measure_retrieval, model or Painted(), data, name="set")
     return {(split, metric): row.value for (_, split, metric), row in found.rows.items()}
-
-
-def karpathy(captions: dict[str, list[str]], **more: str) -> dict[str, Any]:
-    return {
-        "images": [
-            {
-                "filename": name,
-                "split": "train" if name == "t.jpg" else "test",
-                "sentences": [{"raw": text} for text in texts],
-                **more,
-            }
-            for name, texts in captions.items()
-        ]
-    }
-
-
-def flickr(root: Path, captions: dict[str, list[str]]) -> Path:
-    for name, colour in (("r.jpg", RED), ("g.jpg", GREEN), ("b.jpg", BLUE)):
-        paint(root / "flickr30k-images" / name, colour)
-    content = karpathy(captions | {"t.jpg": ["red", "green", "blue"]})
-    write_json(root / "dataset_flickr30k.json", content)
-    return root
 
 
 def test_flickr30k(tmp_path: Path) -> None:

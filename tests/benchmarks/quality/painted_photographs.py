@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from tests.training.photograph_files import HEIGHT, WIDTH, encode, rectangle
+from tests.training.photograph_files import HEIGHT, WIDTH, annotation, encode, rectangle, write_set
 
 COLOURS = {"red": (220, 0, 0), "green": (0, 220, 0), "blue": (0, 0, 220), "grey": (70, 70, 70)}
 VAL = {"split": "val"}
@@ -107,3 +108,13 @@ def painted(**masks: np.ndarray) -> bytes:
     for name, mask in masks.items():
         pixels[mask] = COLOURS[name]
     return encode(pixels)
+
+
+def write_rooms(folder: Path) -> None:
+    """A complete set: a picture that is labelled as it is painted, and a red one named blue."""
+    both = [annotation(1, LEFT), annotation(2, RIGHT)]
+    pictures = [
+        (painted(red=LEFT, green=RIGHT), both, VAL),
+        (painted(red=LEFT), [annotation(3, LEFT)], VAL),
+    ]
+    write_set(folder, pictures, categories=tuple(COLOURS), info={"complete": True})

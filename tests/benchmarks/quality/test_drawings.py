@@ -134,13 +134,3 @@ def test_a_bundle_is_measured_from_the_command_line(tmp_path: Path) -> None:
     assert found.splits("floor: clean") == [HELDOUT]
     assert found.splits("both_heads", "miou") == [HELDOUT, UNSEEN]
     assert "| mIoU, box prompt |" in done.output
-
-
-def test_a_model_that_is_not_there(tmp_path: Path) -> None:
-    output = tmp_path / "quality.jsonl"
-    arguments = ["quality", "--model", str(tmp_path / "none"), "--output", str(output)]
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 1
-    assert done.output.startswith("error: ")
-    assert len(done.output.splitlines()) == 1
-    assert not output.exists()

@@ -23,6 +23,7 @@ from tests.benchmarks.quality.painted_photographs import (
     VAL,
     FakeSamClip,
     painted,
+    write_rooms,
 )
 from tests.training.photograph_files import annotation, picture, write_set
 from training.errors import TrainingError
@@ -52,15 +53,7 @@ def root(tmp_path: Path) -> Path:
     """A complete set, one that is not, names of whole pictures, and one that is not listed."""
     root = tmp_path / "sets"
     both = [annotation(1, LEFT), annotation(2, RIGHT)]
-    write_set(
-        root / "rooms",
-        [
-            (painted(red=LEFT, green=RIGHT), both, VAL),
-            (painted(red=LEFT), [annotation(3, LEFT)], VAL),
-        ],
-        categories=("red", "green", "blue", "grey"),
-        info={"complete": True},
-    )
+    write_rooms(root / "rooms")
     write_set(
         root / "zoo",
         [(painted(red=LEFT, green=RIGHT), both, VAL)],

@@ -15,19 +15,14 @@ from benchmarks.quality.held_out import HeldOutPictures, HeldOutSet, choose_held
 from benchmarks.quality.objects import measure_objects, recall_at
 from benchmarks.table import Part
 from tests.benchmarks.measured import measure
-from tests.benchmarks.quality.painted_photographs import LEFT, RIGHT, VAL, FakeSamClip, painted
-from tests.training.photograph_files import annotation, write_set
+from tests.benchmarks.quality.painted_photographs import FakeSamClip, write_rooms
 
 ROOMS = HeldOutSet(name="rooms", group="everyday", files=("1.jpg", "2.jpg"))
 
 
 @pytest.fixture
 def chosen(tmp_path: Path) -> HeldOutPictures:
-    """One picture is labelled as it is painted, the other shows red where blue is said to be."""
-    first = (painted(red=LEFT, green=RIGHT), [annotation(1, LEFT), annotation(2, RIGHT)], VAL)
-    second = (painted(red=LEFT), [annotation(3, LEFT)], VAL)
-    names = ("red", "green", "blue", "grey")
-    write_set(tmp_path / "rooms", [first, second], categories=names, info={"complete": True})
+    write_rooms(tmp_path / "rooms")
     return choose_held_out(tmp_path, (ROOMS,))
 
 

@@ -27,11 +27,11 @@ from tests.benchmarks.quality.painted_photographs import (
     LARGE,
     LEFT,
     MIDDLE,
-    RIGHT,
     SMALL,
     VAL,
     FakeSamClip,
     painted,
+    write_rooms,
 )
 from tests.training.photograph_files import HEIGHT, WIDTH, annotation, picture, write_set
 from training.real.photograph_questions import objects_of
@@ -41,15 +41,7 @@ from training.real.photograph_questions import objects_of
 def root(tmp_path: Path) -> Path:
     """Two pictures of a complete set; in another, four objects of one picture, and labels."""
     root = tmp_path / "sets"
-    write_set(
-        root / "a",
-        [
-            (painted(red=LEFT, green=RIGHT), [annotation(1, LEFT), annotation(2, RIGHT)], VAL),
-            (painted(red=LEFT), [annotation(3, LEFT)], VAL),
-        ],
-        categories=("red", "green", "blue", "grey"),
-        info={"complete": True},
-    )
+    write_rooms(root / "a")
     objects = [annotation(1, mask) for mask in (LARGE, MIDDLE, SMALL, DUST)]
     write_set(
         root / "b",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reliability.kills import contents, difference, kill_often
+from benchmarks.reliability.kills import contents, kill_often
 from benchmarks.reliability.victims import VICTIMS, Victim
 from tests.benchmarks.measured import measure
 
@@ -85,13 +85,6 @@ def test_of_a_trainings_state_the_tensors_are_compared(tmp_path: Path) -> None:
         return contents(tmp_path)["last.pt"]
 
     assert digest(b"one way", b"1") == digest(b"another", b"1") != digest(b"another", b"2")
-
-
-def test_the_difference_of_two_folders_is_told() -> None:
-    assert difference({"a": "1", "b": "2"}, {"b": "3", "c": "4"}) == (
-        "left over: c; missing: a; other: b"
-    )
-    assert difference({"a": "1"}, {"a": "1"}) == ""
 
 
 @pytest.mark.slow

@@ -65,17 +65,16 @@ def test_the_default_model_beside_its_peers(
     (part,) = read_table(output).parts
     assert part.run.settings["baseline"] == published.DEFAULT_ONNX
     assert len(part.subjects) == 4
-    assert ", openvino int8 | met |" in done.stdout  # however busy the machine is
+    # A verdict would depend on how busy the machine is: `test_tables` has them.
+    assert ", openvino int8 | " in done.stdout
     assert "| not measured |" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("--subject", "samclop"), "there is no subject 'samclop'"),
         (("--subject", FAKE, "--subject", FAKE), "is there twice"),
         (("--subject", FAKE, "--vit-b"), "--subject and --vit-b each say what to measure"),
-        (("--subject", FAKE, "--output", "no folder/a.jsonl"), "folder of no folder/a.jsonl"),
         (("--subject", FAKE, "--write"), "leave --subject out"),
     ],
 )

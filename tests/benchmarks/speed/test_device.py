@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from pathlib import Path
 
@@ -9,21 +10,6 @@ import pytest
 
 from benchmarks.speed import machine as device
 
-X86 = """\
-processor\t: 0
-model name\t: Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz
-flags\t\t: fpu sse2 fma avx2 avx512f avx512_vnni avx512_bf16 amx_bf16 amx_tile amx_int8
-
-processor\t: 1
-model name\t: Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz
-"""
-ARM = """\
-processor\t: 0
-BogoMIPS\t: 62.50
-Features\t: fp asimd evtstrm aes fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
-CPU implementer\t: 0x41
-CPU part\t: 0xd42
-"""
 GPUS = "NVIDIA H100 80GB HBM3, 550.54.15, 81559 MiB, 1980 MHz, 700.00 W"
 TEGRASTATS = (
     "RAM 2161/7620MB cpu@55.093C VDD_IN 7256mW/7100mW\\n"
@@ -42,20 +28,6 @@ def add(folder: Path, name: str, script: str) -> None:
     path = folder / name
     path.write_text(f"#!{shutil.which('sh', path='/bin:/usr/bin')}\n{script}\n", encoding="utf-8")
     path.chmod(0o755)
-
-
-def test_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flags = {
-        X86: {
-            *("fma", "avx2", "avx512f", "avx512_vnni", "avx512_bf16"),
-            *("amx_bf16", "amx_tile", "amx_int8"),
-        },
-        ARM: {"asimd", "asimdhp", "asimddp"},
-        "": set(),
-    }
-    for text, expected in flags.items():
-        monkeypatch.setattr(device, "_ask", lambda source, text=text: text)
-        assert set(device.describe_device()["cpu_flags"]) == expected
 
 
 def test_what_programs_tell_is_kept_in_their_words(programs: Path) -> None:
@@ -82,5 +54,6 @@ def test_this_machine(programs: Path) -> None:
     found = device.describe_device()
     assert found["memory_bytes"] > 2**28
     assert found["usable_cores"] >= 1
+    assert found["cpu_flags"] or platform.system() != "Linux"
     # Nothing is made up where no program answers.
     assert list(device.describe_state()) == ["load_average"]
