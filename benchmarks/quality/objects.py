@@ -23,7 +23,7 @@ from benchmarks.metrics.cgf1 import Datum, cgf1, judge
 from benchmarks.public.detection import by_one_model
 from benchmarks.public.photographs import things_of
 from benchmarks.quality.dataset import ALL
-from benchmarks.quality.held_out import FRESH, HeldOutPictures, choose_held_out, read_list
+from benchmarks.quality.held_out import HeldOutPictures, choose_held_out, read_list
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from benchmarks.two_models import by_two_models
 from samclip_sdk import SamClip
@@ -167,7 +167,7 @@ def _add(
     for place, picture in enumerate(found.pictures):
         for split in chosen.splits(picture):
             of_split[split].append(place)
-    for split in sorted(of_split, key=lambda split: (split.startswith(FRESH), split.endswith(ALL))):
+    for split in sorted(of_split, key=lambda split: split == ALL):
         places = of_split[split]
         scores, right = ([rows[each] for each in places] for rows in (found.scores, found.right))
         wanted = np.array([found.wanted[each] for each in places])
