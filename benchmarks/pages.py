@@ -42,8 +42,8 @@ PAGES: dict[str, dict[str, str]] = {
     f"{RECORDS}/quality.md": {"quality": "quality"},
     f"{RECORDS}/held_out_sets.md": {each: each for each in ("held_out_sets", "objects")},
     f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},
-    CARD_SOURCE: {"quality_photographs": "photographs_summary"},
-    CARD: {"quality_photographs": "photographs_summary"},
+    CARD_SOURCE: {"held_out_sets": "held_out_summary"},
+    CARD: {"held_out_sets": "held_out_summary"},
     f"{RECORDS}/growth.md": {"growth": "growth"},
     f"{RECORDS}/serve.md": {"serve": "serve"},
     f"{RECORDS}/speed.md": {

@@ -189,7 +189,7 @@ def _on_held_out_sets(
     measured: Measuring, model: SamClip, *, root: Path, limit: int | None, seed: int
 ) -> None:
     """On the sets of the committed list below `root`."""
-    from benchmarks.quality.held_out import FRESH, choose_held_out, read_list
+    from benchmarks.quality.held_out import choose_held_out, read_list
 
     source = model.source
     path = source.nouns_path if isinstance(source, BundleSource) else None
@@ -197,7 +197,7 @@ def _on_held_out_sets(
     chosen = choose_held_out(root, read_list(), limit=limit, seed=seed, taught=taught)
     measured.settings |= {"pictures": chosen.counts()}
     splits = Counter(split for picture in chosen.sets for split in chosen.splits(picture))
-    for split in sorted(splits, key=lambda split: (split.startswith(FRESH), split.endswith(ALL))):
+    for split in sorted(splits, key=lambda split: split == ALL):
         measured.add("pictures", split, asked=splits[split])
     measure_dataset(measured, model, chosen, seed=seed)
 

@@ -25,27 +25,21 @@ from training.real.photograph_questions import AskedPhotographs, objects_of, rea
 from training.real.photographs import Photographs, find_sets
 
 LIST = Path(__file__).with_name("held_out_sets.json")
-FRESH = "fresh: "
-"""Before a split: of its pictures that no training of an earlier model saw, either."""
-
 _ABSENT_STREAM = 16  # keeps these draws apart from others of the same seed
 
 
 class HeldOutSet(Record):
     """One set of the list.
 
-    Its pictures `files` are asked, by file name. Those `seen` were in the training of an earlier
-    model, or look like ones that were: on the others two models are compared evenly. A set that
-    labels everything says itself what is absent; of another, `absent` are names that none of its
-    pictures shows, and without these it is not asked for texts. `named` sets are asked for the
-    names of whole pictures. A name in `aliases` stands for another; those in `unasked` are neither
-    right nor wrong.
+    Its pictures `files` are asked, by file name. A set that labels everything says itself what is
+    absent; of another, `absent` are names that none of its pictures shows, and without these it is
+    not asked for texts. `named` sets are asked for the names of whole pictures. A name in `aliases`
+    stands for another; those in `unasked` are neither right nor wrong.
     """
 
     name: str
     group: str
     files: tuple[str, ...]
-    seen: frozenset[str] = frozenset()
     absent: tuple[str, ...] = ()
     named: bool = False
     aliases: dict[str, str] = Field(default_factory=dict)
@@ -65,10 +59,8 @@ class HeldOutPictures:
     taught: Sequence[str] = ()
 
     def splits(self, picture: int) -> tuple[str, ...]:
-        """Its group and all; and both again if no earlier training saw it."""
-        own, one = self.sets[picture], self.photographs[picture]
-        fresh = one.found.file_names[one.row] not in own.seen
-        return (own.group, ALL, *((FRESH + own.group, FRESH + ALL) if fresh else ()))
+        """Its group, and all."""
+        return (self.sets[picture].group, ALL)
 
     def counts(self) -> dict[str, int]:
         """How many pictures of each set are asked."""

@@ -22,7 +22,7 @@ from benchmarks.metrics.cgf1 import Datum, cgf1, judge
 from benchmarks.public.detection import by_one_model
 from benchmarks.public.photographs import things_of
 from benchmarks.quality.dataset import ALL
-from benchmarks.quality.held_out import FRESH, HeldOutPictures, choose_held_out, read_list
+from benchmarks.quality.held_out import HeldOutPictures, choose_held_out, read_list
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from benchmarks.two_models import by_two_models
 from samclip_sdk import SamClip
@@ -159,7 +159,7 @@ def _add(
     for each in judged:
         for split in chosen.splits(each.picture):
             of_split[split].append(each)
-    for split in sorted(of_split, key=lambda split: (split.startswith(FRESH), split.endswith(ALL))):
+    for split in sorted(of_split, key=lambda split: split == ALL):
         ids, scores, right, counts, data = zip(*of_split[split], strict=True)
         wanted = np.array(counts)
         table = np.array(

@@ -57,7 +57,7 @@ def test_the_pages_show_what_was_measured() -> None:
 
 @pytest.mark.parametrize(
     ("bundle", "suite"),
-    [(TINY_BUNDLE, "quality"), (EMBEDDED / DEFAULT_MODEL, "quality_photographs")],
+    [(TINY_BUNDLE, "quality"), (EMBEDDED / DEFAULT_MODEL, "held_out_sets")],
 )
 def test_what_was_measured_is_what_is_kept(bundle: Path, suite: str) -> None:
     """A bundle has the very weights of its figures."""
