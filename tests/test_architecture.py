@@ -92,14 +92,9 @@ def test_the_wheel_imports_with_its_base_dependencies_alone() -> None:
     assert import_blocked(*modules) == ""
 
 
-def test_what_is_blocked_cannot_be_imported() -> None:
-    """The test above proves nothing otherwise."""
-    assert "blocked by the test: onnxruntime" in import_blocked("onnxruntime")
-
-
 @pytest.mark.parametrize("module", ["samclip_sdk.serve.app", "samclip_sdk.modeling.build"])
 def test_what_is_optional_needs_its_extra(module: str) -> None:
-    assert "blocked by the test: " in import_blocked(module)
+    assert "None in sys.modules" in import_blocked(module)
 
 
 def import_blocked(*modules: str) -> str:
@@ -107,12 +102,7 @@ def import_blocked(*modules: str) -> str:
     code = f"""
 import importlib, sys
 
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {HEAVY!r}:
-            raise ModuleNotFoundError("blocked by the test: " + name, name=name)
-
-sys.meta_path.insert(0, Blocker())
+sys.modules.update(dict.fromkeys({HEAVY!r}))  # importing one fails
 for module in {modules!r}:
     importlib.import_module(module)
 """

@@ -24,10 +24,7 @@ from samclip_sdk import (
     SamClip,
     StorageError,
 )
-from samclip_sdk.errors import VerificationError
 from samclip_sdk.picture.frame import Frame
-from samclip_sdk.runtimes.session import Arrays
-from tests.fake_session import FakeSession
 from tests.fake_source import FakeSource, fake_client, picture
 from tests.refusals import refused
 
@@ -369,28 +366,3 @@ def test_onnx_and_torch_agree(tiny_bundle: Path, tiny_checkpoint: Path, tmp_path
         np.testing.assert_array_equal(alone.asked.score_maps[0], text.asked.score_maps[2])
         np.testing.assert_array_equal(alone.points[0], text.points[2])
         np.testing.assert_allclose(alone.scores[0], text.scores[2], atol=1e-5)
-
-
-@pytest.mark.parametrize("graph", ["image_encoder", "clip_head", "text_encoder", "mask_decoder"])
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_no_answer_holds_nan(tmp_path: Path, graph: str, value: float) -> None:
-    """Of a faulty device, of fp16 that overflows, of an embedding that someone made up."""
-
-    class Faulty(FakeSource):
-        def session(self, key: str) -> FakeSession:
-            opened = super().session(key)
-            if not key.startswith(graph):
-                return opened
-            run = opened.run
-
-            def fail(feed: Arrays) -> dict[str, np.ndarray]:
-                outputs = {name: np.array(each) for name, each in run(feed).items()}
-                for each in outputs.values():
-                    each.flat[-1] = value
-                return outputs
-
-            opened.run = fail  # type: ignore[method-assign]
-            return opened
-
-    model = SamClip(Faulty(tmp_path))
-    refused(lambda: model.segment_text(picture(), ["dog"], threshold=0.0), VerificationError, graph)

@@ -24,6 +24,7 @@ from samclip_sdk.errors import UnverifiedArtifactWarning
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.source import BundleSource, ModelSource
 from samclip_sdk.text.tokenizer import Tokenizer
+from tests.device_bundle import PICTURE, answers_alike_in_every_bucket
 from tests.processor import openvino_in_int8
 
 pytestmark = pytest.mark.slow
@@ -40,8 +41,6 @@ SETS = (
 )
 OVERFLOWING = ("openvino", "int8")
 COSINE = {"fp32": 0.99999, "fp16": 0.995, "int8": 0.96, "palette6": 0.96}  # of chained graphs
-BOXES = [[5, 5, 60, 40], [10, 20, 90, 60], [30, 2, 70, 50]]
-PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -98,18 +97,7 @@ def test_goldens(bundle: Bundle, runtime: str, precision: str) -> None:
 def test_a_prompt_is_answered_as_if_alone(opened: tuple[SamClip, str]) -> None:
     """Whatever its neighbours, and whichever bucket it runs in."""
     model, precision = opened
-    image = model.encode_image(PICTURE)
-    together = model.segment(image, boxes=BOXES * 4, multimask_output=False)
-    tolerance = 1e-4 if precision == "fp32" else 2e-2
-    for index, box in enumerate(BOXES):
-        alone = model.segment(image, boxes=box, multimask_output=False).low_res_masks[0]
-        scale = np.abs(alone).max()
-        np.testing.assert_allclose(
-            together.low_res_masks[index], alone, atol=tolerance * scale, rtol=0
-        )
-        np.testing.assert_allclose(
-            together.low_res_masks[index + len(BOXES)], alone, atol=tolerance * scale, rtol=0
-        )
+    answers_alike_in_every_bucket(model, tolerance=1e-4 if precision == "fp32" else 2e-2)
 
 
 @pytest.mark.parametrize(("runtime", "precision"), SETS)

@@ -121,17 +121,6 @@ def test_a_broken_picture_is_told_of_at_its_place(model: SamClip, tmp_path: Path
     assert readers_end()
 
 
-def test_an_interruption_ends_the_threads(model: SamClip) -> None:
-    def pictures() -> Iterator[np.ndarray]:
-        yield from (picture() for _ in range(8))
-        raise KeyboardInterrupt
-
-    answers = model.classify(pictures(), ["dog"])
-    with pytest.raises(KeyboardInterrupt):
-        list(answers)
-    assert readers_end()
-
-
 def test_what_was_asked_is_checked_at_once(model: SamClip) -> None:
     """Not at the first picture, which may come much later."""
     pictures = iter([picture()])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +21,9 @@ from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from samclip_sdk.annotate.picture_files import PictureFile, find_pictures
 from tests.command import answer, fails, table
 from tests.fake_source import FakeSource, fake_client, picture, write_picture
+from tests.half_written import writing
 from tests.refusals import refused
 
-ROOT = Path(__file__).parents[2]
 LABELS = ["zebra", "dog", "cat"]
 ENCODER = "image_encoder@64"
 
@@ -263,12 +261,11 @@ KILLED = """
 import sys
 from pathlib import Path
 from samclip_sdk.annotate import Annotator, annotate_folder
-from tests.command import answer, fails, table
 from tests.fake_source import fake_client
 
 def stop(message, done, total):
     if done == 3:
-        print("three are done", flush=True)
+        print("half is written", flush=True)
         sys.stdin.read()
 
 labels, home, folder, output = sys.argv[1:]
@@ -279,19 +276,8 @@ annotate_folder(Annotator(model, labels.split(",")), folder, output, on_progress
 
 def test_a_killed_process_goes_on(run: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.json"
-    arguments = [",".join(LABELS), str(tmp_path), str(folder), str(output)]
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, *arguments],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "three are done\n"
+    with writing(KILLED, ",".join(LABELS), tmp_path, folder, output):
         refused(run, StorageError, "another run")
-        process.kill()
-    assert process.returncode == -9
     assert not output.exists()
     report, source = run()
     assert (report.resumed, source.runs(ENCODER)) == (3, 2)

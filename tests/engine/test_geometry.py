@@ -194,7 +194,10 @@ def test_a_turned_photograph_is_seen_where_it_is(
     orientation: int, scene: tuple[Size, list[Box]]
 ) -> None:
     size, (box,) = scene
-    image = load_image(photograph(size, box, orientation=orientation))
+    content = photograph(size, box, orientation=orientation)
+    image = load_image(content)
+    with Image.open(io.BytesIO(content)) as opened:
+        np.testing.assert_array_equal(load_image(opened), image)
     np.testing.assert_array_equal(mask_to_box(image[..., 0] > 127), box)
     square, frame = letterbox(image, resolution=RESOLUTION, pad_colour=(0, 0, 0))
     assert (frame.height_px, frame.width_px) == size

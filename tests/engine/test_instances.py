@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from samclip_sdk import Instances, SamClip
 from samclip_sdk.engine import instances
-from samclip_sdk.engine.label_search import find_parts
 from samclip_sdk.engine.object_candidates import (
     MAX_CANDIDATES,
     Candidates,
@@ -38,10 +36,6 @@ def score_map(text: str) -> np.ndarray:
         for column, digit in enumerate(line):
             found[row, column] = -9 if digit == "." else int(digit)
     return found
-
-
-def components_of(scores: np.ndarray, *, frame: Frame = SQUARE, **asked: Any) -> np.ndarray:
-    return find_parts(scores, frame=frame, **{"threshold": 0.6, "presence_threshold": 0.9} | asked)
 
 
 class TestCandidates:

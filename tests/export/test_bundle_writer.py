@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +25,7 @@ from samclip_sdk.modeling.checkpoint import load_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.text.vocabulary import read_vocabulary
+from tests.half_written import writing
 from tests.refusals import refused
 
 ROOT = Path(__file__).parents[2]
@@ -157,7 +155,7 @@ from tests.export.test_bundle_writer import begin_export
 from tests.tiny_config import TINY
 
 def wait():
-    print("running", flush=True)
+    print("half is written", flush=True)
     sys.stdin.read()
 
 begin_export(TINY, Path(sys.argv[1]), then=wait)
@@ -168,17 +166,8 @@ def test_what_a_killed_export_left_is_removed_by_the_next_one(
     tiny_config: ModelConfig, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("temporary")
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path / "bundle")],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(elsewhere)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "running\n"
-        process.kill()
+    with writing(KILLED, tmp_path / "bundle", TMPDIR=str(elsewhere)):
+        pass
     (left,) = tmp_path.glob(".*.partial")
     assert (left / "new" / "tokenizer.json").exists()
     assert len(list((left / "new" / ".temporary").iterdir())) == 1

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 import typer
-from PIL import Image
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -35,7 +34,7 @@ from export.source import find_config, find_source, read_source
 from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError, VerificationError
 from samclip_sdk.modeling.config import ModelConfig
-from tests.coreml_packages import METADATA, package
+from tests.coreml_packages import METADATA
 from tests.export.coreml.test_mil_interpreter import IMAGE, fp32, save
 from tests.export.precision.test_plan import CHAIN_FEEDS, Chain, small_program
 from tests.export.precision.test_quantize import accept, chain, feed_of, linear
@@ -285,18 +284,6 @@ def test_more_than_five_axes_in_core_ml(tmp_path: Path) -> None:
     [
         (lambda mb, x: mb.ceil(x=x), "ceil"),
         (lambda mb, x: mb.pad(x=x, pad=[1, 1], mode="reflect"), "reflect"),
-        (
-            lambda mb, x: mb.max_pool(x=x, kernel_sizes=[2, 2], strides=[1, 1], pad_type="same"),
-            "pad_type same",
-        ),
-        (
-            lambda mb, x: mb.slice_by_index(
-                x=x, begin=[0, 0, 0, 7], end=[1, 4, 6, 0], stride=[1, 1, 1, -1]
-            ),
-            "slice_by_index",
-        ),
-        (lambda mb, x: mb.layer_norm(x=x, axes=[1]), "axes"),
-        (lambda mb, x: mb.cast(x=mb.cast(x=x, dtype="int8"), dtype="fp32"), "int8"),
     ],
 )
 def test_an_operation_that_the_interpreter_does_not_know(
@@ -304,35 +291,3 @@ def test_an_operation_that_the_interpreter_does_not_know(
 ) -> None:
     path = save(tmp_path / "odd.mlpackage", build, {"x": (IMAGE.shape, fp32())})
     refused(lambda: MilInterpreter(path).predict({"x": IMAGE}), UnknownOperationError, named)
-
-
-PROGRAM = "Data/com.apple.CoreML/model.mlmodel"
-WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
-
-
-@pytest.mark.parametrize(
-    ("file", "left"),
-    [("Manifest.json", None), ("Manifest.json", 10), (PROGRAM, 100), (WEIGHTS, None), (WEIGHTS, 9)],
-)
-def test_a_damaged_package(tmp_path: Path, file: str, left: int | None) -> None:
-    path = tmp_path / "damaged.mlpackage"
-    shutil.copytree(package("clip_head", bucket=0, precision="fp32", weights="as_is"), path)
-    content = (path / file).read_bytes()
-    (path / file).unlink()
-    if left is not None:
-        (path / file).write_bytes(content[:left])
-    refused(lambda: MilInterpreter(path), BundleError, "damaged.mlpackage")
-
-
-@pytest.mark.parametrize(
-    "image", [None, np.zeros((1, 3, 64, 64), np.float32), Image.new("L", (64, 64))]
-)
-def test_a_feed_of_the_interpreter(image: Any) -> None:
-    path = package("image_encoder", bucket=0, precision="fp16", weights="as_is")
-    feed = {} if image is None else {"image": image}
-    refused(lambda: MilInterpreter(path).predict(feed), ValueError, "image")
-
-
-def test_where_operations_run_is_known_on_a_mac() -> None:
-    path = package("clip_head", bucket=0, precision="fp32", weights="as_is")
-    refused(lambda: MilInterpreter.load(path, "all").placement(), RuntimeMissingError, "Mac")

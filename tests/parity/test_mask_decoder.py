@@ -128,13 +128,6 @@ def error(actual: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> flo
     return max(relative_error(a, e) for a, e in zip(actual, expected, strict=True))
 
 
-@pytest.mark.parametrize("name", PROMPTS)
-def test_one_prompt(setup: Setup, name: str) -> None:
-    feed = inputs([PROMPTS[name]], slots=5)
-    masks, scores = decode(setup.model, setup.features, feed)
-    assert error((masks[0], scores[0]), setup.expected[name]) < BOUND
-
-
 @pytest.mark.parametrize("slots", [5, 16])
 def test_a_batch_of_all_kinds(setup: Setup, slots: int) -> None:
     # Eight prompts of different kinds and lengths at once; filler evens them out.

@@ -123,29 +123,6 @@ def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
     assert load_image(tmp_path / "a.gif")[0, 0].tolist() == [255, 0, 0]
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_is_undone(tmp_path: Path, orientation: int) -> None:
-    upright = picture(5, 7)
-    # How a camera stores it: the inverse of what a viewer does.
-    stored = {
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.transpose(1, 0, 2),
-        6: np.rot90(upright, 1),
-        7: upright[::-1, ::-1].transpose(1, 0, 2),
-        8: np.rot90(upright, -1),
-    }[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = tmp_path / "a.png"
-    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
-    np.testing.assert_array_equal(load_image(path), upright)
-    with Image.open(path) as image:
-        np.testing.assert_array_equal(load_image(image), upright)
-
-
 # --- what is refused ---------------------------------------------------------------------------
 
 

@@ -155,15 +155,6 @@ def test_a_result_is_apart_from_what_it_was_given() -> None:
 # --- one line, and one item a row --------------------------------------------------------------
 
 
-def test_a_line_stays_short_whatever_was_asked() -> None:
-    labels = ["two\nlines " * 50, *(f"label {index}" for index in range(999))]
-    even = np.full(1000, 0.001, dtype=np.float32)
-    said = repr(Classification(labels, even, even, even, {"a": 1200.4, "b": 34.0}))
-    assert said.startswith("Classification(1000 labels: two\\nlines")
-    assert said.endswith("label 3 0.00, and 995 more; 1234 ms)")
-    assert len(said) < 200
-
-
 def test_an_object_without_a_name_says_so() -> None:
     assert repr(nameless()).startswith("Instances(3 objects: nameless 0.50, nameless 0.40")
 

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from samclip_sdk import SamClip
-from samclip_sdk.serve.server import check_installed
 from tests.serve.conftest import KEY
 from tests.serve.running_server import Running
 from tests.serve.test_refusals import CAT, DOG, IN_BASE64, form
@@ -190,7 +189,3 @@ def test_keys_guard_what_costs(server: Running) -> None:
     assert httpx.get(f"{server.url}/v1/models").headers["WWW-Authenticate"] == "Bearer"
     for path in ("/health", "/metrics", "/", "/openapi.json"):
         assert httpx.get(server.url + path).status_code == 200
-
-
-def test_all_that_it_needs_is_here() -> None:
-    check_installed()

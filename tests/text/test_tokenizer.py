@@ -77,10 +77,6 @@ def test_truncates_with_a_warning(tokenizer: Tokenizer) -> None:
     assert ids[0].tolist() == [START, *[1929] * 75, END]
 
 
-def test_a_text_that_just_fits_does_not_warn(tokenizer: Tokenizer) -> None:
-    assert tokenizer(["dog " * 75])[0, -1] == END
-
-
 def test_refuses_a_file_without_a_token_for_the_unknown(tmp_path: Path) -> None:
     """It loads: what is missing shows at a text."""
     model = tokenizers.models.WordLevel({"dog": 0, "a": 1}, unk_token="?")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import open_clip
@@ -12,6 +11,7 @@ import torch
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
 from tests.batch_norms import batch_norms
+from tests.training.toy_task import logged
 from training.batches import VALIDATION_SEED, Joined
 from training.composed.corpus import Corpus
 from training.composed.datasets import PictureBatches, SceneBatches
@@ -67,8 +67,7 @@ def test_fifty_steps_of_the_merge_learn(
     )
     task.clip.requires_grad_(False)
     train(task, SETTINGS, tmp_path, fabric=build_fabric("fp32", accelerator="cpu"))
-    lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    entries = [json.loads(line) for line in lines]
+    entries = logged(tmp_path)
     losses = [entry for entry in entries if "clip" in entry]
     for name in ("clip", "scenes"):
         assert losses[-1][name] < 0.8 * losses[0][name], name

@@ -16,6 +16,7 @@ from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
+from tests.training.toy_task import logged
 from training.__main__ import app
 from training.stages.publish import publish
 from training.stages.small_teachers import ClipTeacherConfig
@@ -168,8 +169,7 @@ def test_a_stage_ends_with_where_its_result_is_and_what_is_next(tmp_path: Path) 
     result = tmp_path / "tiny" / "sam_teacher"
     assert told == f"{result} is written. Next: python -m training stage1 --runs {tmp_path}"
     assert (result / "model.safetensors").is_file()
-    entries = (result / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(entry)["step"] for entry in entries] == [1, 2]
+    assert [entry["step"] for entry in logged(result)] == [1, 2]
 
 
 def test_a_smoke_run_tells_the_pace_and_leaves_nothing(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tests.parity.reference import build_sam, small_config
 from tests.training.photograph_files import annotation, encode, rectangle, write_set
 from tests.training.real.test_sa1b import objects, write_pair
 from tests.training.shard_files import write_shard
+from tests.training.toy_task import logged
 from training.__main__ import app
 
 CONFIG = small_config(image_size_px=64)
@@ -172,8 +173,7 @@ def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
     larger = run(recipe, "stage1", "--set", pictures.format(64), exit_code=1)
     assert "batches_per_step: 1 -> 2" in larger
 
-    lines = (runs / "stage2" / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    first, validation, last = [json.loads(line) for line in lines]
+    first, validation, last = logged(runs / "stage2")
     assert {"validation/clip_cosine", "validation/box_miou"} <= validation.keys()
     assert (first["step"], last["step"]) == (1, 3)
     provenance = read_provenance(runs / "stage2")

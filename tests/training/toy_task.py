@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -92,6 +93,12 @@ def settings(**changes: object) -> Optimisation:
 def run(task: Task, config: Optimisation, folder: Path, *, accumulate: int = 1) -> None:
     """Trains in this process, from wherever it stopped."""
     train(task, config, folder, fabric=build_fabric(config.precision), accumulate=accumulate)
+
+
+def logged(folder: Path) -> list[dict[str, float]]:
+    """The entries of a run's log."""
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def weights(task: Toy) -> dict[str, Tensor]:

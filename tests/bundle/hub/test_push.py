@@ -190,8 +190,3 @@ class TestCommand:
         assert (card["license"], card["base_model"], card["tags"][-1]) == ("mit", ["a/b"], "x")
         shown = CliRunner().invoke(app, ["push", str(folder), "org/new"])
         assert f"{hub.url}/org/new holds the bundle {id_of(FILES)}, at " in shown.stdout
-
-    def test_who_is_not_logged_in(self, hub: HubServer, folder: Path) -> None:
-        result = CliRunner().invoke(app, ["push", str(folder), "org/new"])
-        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-        assert "hf auth login" in result.stderr

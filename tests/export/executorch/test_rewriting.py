@@ -10,13 +10,14 @@ from export.executorch.rewriting import Rewritten
 from export.executorch.to_executorch import trace_buckets
 from export.graphs import Graph, build_graphs
 from samclip_sdk.modeling.build import build_model
-from tests.tiny_config import PYRAMID_STUDENT, STUDENT
+from tests.device_bundle import CONFIG
+from tests.tiny_config import STUDENT
 
 PARTS = ("image_encoder", "clip_head", "text_encoder", "prompt_encoder", "mask_decoder")
 
 
 def graph_of(config: str, part: str) -> Graph:
-    model = build_model({"pyramid": PYRAMID_STUDENT, "vit": STUDENT}[config], seed=1)
+    model = build_model({"mobile": CONFIG, "vit": STUDENT}[config], seed=1)
     torch.manual_seed(2)
     for parameter in model.parameters():
         if not parameter.any():  # zeros would hide faults
@@ -35,7 +36,7 @@ def drawn(example: tuple[Tensor, ...]) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("config", ["pyramid", "vit"])
+@pytest.mark.parametrize("config", ["mobile", "vit"])
 def test_computes_the_same(config: str, part: str) -> None:
     graph = graph_of(config, part)
     for program in trace_buckets(graph).values():

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from samclip_sdk.errors import StorageError
-from tests.training.toy_task import Numbers, Toy, run, settings, weights
+from tests.training.toy_task import Numbers, Toy, logged, run, settings, weights
 from training.loop.train import Autocast, build_fabric, train
 
 ROOT = Path(__file__).parents[3]
@@ -274,11 +273,6 @@ def test_in_bf16_depthwise_convolutions_that_learn_stay_fp32() -> None:
     assert learned.grad is not None
 
 
-def logged(folder: Path) -> list[dict[str, float]]:
-    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
 def test_losses_and_the_speed_are_logged_and_progress_is_told(tmp_path: Path) -> None:
     """Of the first and the last step too, however few there are."""
     config, told = settings(steps=101), list[tuple[str, int, int]]()
@@ -292,8 +286,7 @@ def test_losses_and_the_speed_are_logged_and_progress_is_told(tmp_path: Path) ->
         fabric=build_fabric(config.precision),
         on_progress=lambda *each: told.append(each),
     )
-    lines = (tmp_path / "toy" / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    entries = [json.loads(line) for line in lines]
+    entries = logged(tmp_path / "toy")
     assert [entry["step"] for entry in entries] == [1, 50, 100, 101]
     every = {"main", "small", "gradient", "learning_rate", "step_ms"}
     assert all(every <= entry.keys() for entry in entries)

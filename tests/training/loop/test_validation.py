@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.training.toy_task import Toy, run, settings
+from tests.training.toy_task import Toy, logged, run, settings
 from training.errors import TrainingError
 from training.loop.validation import stays_below
 from training.loop_config import Optimisation
 
 
 def found(folder: Path) -> list[dict[str, float]]:
-    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if "validation/nearness" in line]
+    return [entry for entry in logged(folder) if "validation/nearness" in entry]
 
 
 def test_a_validation_is_the_mean_over_all_its_items(tmp_path: Path) -> None:
