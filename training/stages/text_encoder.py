@@ -34,7 +34,7 @@ from training.teachers.text_teacher import (
 from training.teachers.weights import WEIGHTS_NAME, give_weights, read_weights
 from training.text.bert_weights import load_bert
 from training.text.corpus import SENTENCES_NAME, Corpus, read_corpus
-from training.text.lexicon_file import LEXICON
+from training.text.lexicon_file import LEXICON, read_lexicon
 from training.text.phrases import read_captions
 from training.text.sentences import (
     MINILM_LAYERS,
@@ -64,6 +64,8 @@ class TextEncoderTrainingConfig(TrainedSettings):
         sentence_weight: weight of the distance from MiniLM's own sentences.
         names_share: share of the texts that are words of the lexicon, with its embeddings. Texts of
             the corpus that are only such a word have them, too.
+        taught_share: share of these words that are taught ones: what pictures show, and ImageNet's
+            classes, with their synonyms and plurals.
         optimisation: how the loop steps.
     """
 
@@ -76,11 +78,14 @@ class TextEncoderTrainingConfig(TrainedSettings):
     batch: int = Field(gt=0)
     sentence_weight: float = Field(default=1.0, ge=0)
     names_share: float = Field(default=0.0, ge=0, lt=1)
+    taught_share: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _check(self) -> TextEncoderTrainingConfig:
         if bool(self.layers) == (self.starts_from is not None):
             raise ValueError("give layers of MiniLM to start from, or starts_from, and not both")
+        if self.taught_share and not self.names_share:
+            raise ValueError("taught_share is of the names: give names_share too")
         return self
 
     @property
@@ -116,18 +121,25 @@ class TextEncoderTrainingConfig(TrainedSettings):
                 "those of the kind bert"
             )
         self._check_sizes(config, teacher=teacher, embed_dim=model.embed_dim)
-        learned, held_out = self._read_texts(stage, config, teacher)
+        learned, held_out, taught = self._read_texts(stage, config, teacher)
         encoder = BertTextEncoder(config, embed_dim=teacher.embed_dim)
         pieces = read_pieces(stage.run / TOKENIZER_NAME)
         if self.starts_from is None:
             _start(encoder, teacher, layers=self.layers, pieces=pieces, learned=learned)
         else:
             _go_on(encoder, self.starts_from, pieces=pieces)
-        seed, share = self.optimisation.seed, self.names_share
+        batches = TextBatches(
+            learned,
+            batch=self.batch,
+            seed=self.optimisation.seed,
+            names_share=self.names_share,
+            taught=taught,
+            taught_share=self.taught_share,
+        )
         task = TextEncoderTask(
             encoder,
             teacher,
-            TextBatches(learned, batch=self.batch, seed=seed, names_share=share),
+            batches,
             validation=HeldOutTexts(held_out, batch=self.batch),
             sentence_weight=self.sentence_weight,
         )
@@ -150,8 +162,11 @@ class TextEncoderTrainingConfig(TrainedSettings):
 
     def _read_texts(
         self, stage: Stage, config: BertTextConfig, teacher: TextTeacher
-    ) -> tuple[TaughtTexts, TaughtTexts]:
-        """Returns the texts to learn from and those held out, and writes the tokenizer."""
+    ) -> tuple[TaughtTexts, TaughtTexts, int]:
+        """Returns the texts to learn from and those held out, and writes the tokenizer.
+
+        The words of the lexicon come last, first the taught ones, whose number is returned too.
+        """
         stored = stage.run.parent / SENTENCES_NAME
         corpus = read_corpus(self.corpus, stored, on_progress=stage.on_progress)
         phrases = corpus.phrases
@@ -163,11 +178,13 @@ class TextEncoderTrainingConfig(TrainedSettings):
                 (phrases.held_out, corpus.held_out),
             )
         )
-        if self.names_share:
-            names = read_names(stage.runs / LEXICON)
-            held_out = held_out.with_names(phrases.held_out, names)
-            learned = learned.with_names(phrases.learned, names).and_names(names, tokenizer)
-        return learned, held_out
+        if not self.names_share:
+            return learned, held_out, 0
+        names, lexicon = read_names(stage.runs / LEXICON), read_lexicon(stage.runs / LEXICON)
+        taught = {name: names[name] for name, word in lexicon.items() if word.relation == "taught"}
+        held_out = held_out.with_names(phrases.held_out, names)
+        learned = learned.with_names(phrases.learned, names).and_names(taught | names, tokenizer)
+        return learned, held_out, len(taught)
 
     def _provenance(self, stage: Stage, *, measured: dict[str, float]) -> dict[str, object]:
         provenance: dict[str, object] = {

@@ -99,15 +99,33 @@ class TaughtTexts:
 
 
 class TextBatches(Dataset[dict[str, Tensor]]):
-    """Batches of random texts of about one length, by index; `names_share` of them are names."""
+    """Batches of random texts of about one length, by index.
+
+    Args:
+        texts: to choose from.
+        batch: texts in a batch.
+        seed: of the draws.
+        names_share: share of the texts that are names.
+        taught: how many names come first that are drawn more often.
+        taught_share: share of the drawn names that are of these.
+    """
 
     def __init__(
-        self, texts: TaughtTexts, *, batch: int, seed: int, names_share: float = 0.0
+        self,
+        texts: TaughtTexts,
+        *,
+        batch: int,
+        seed: int,
+        names_share: float = 0.0,
+        taught: int = 0,
+        taught_share: float = 0.0,
     ) -> None:
         self.texts = texts
         self.batch = batch
         self.seed = seed
         self.names_share = names_share
+        self.taught = taught
+        self.taught_share = taught_share
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         pool, place = divmod(index, _POOL)
@@ -118,7 +136,11 @@ class TextBatches(Dataset[dict[str, Tensor]]):
             weights = np.array(list(TEMPLATES.values())) / sum(TEMPLATES.values())
             words = (len(self.texts.ids) - corpus) // len(TEMPLATES)
             template = rng.choice(len(TEMPLATES), p=weights, size=size)
-            names = corpus + template * words + rng.integers(words, size=size)
+            name = rng.integers(words, size=size)
+            if self.taught_share:
+                taught = rng.random(size) < self.taught_share
+                name = np.where(taught, rng.integers(self.taught, size=size), name)
+            names = corpus + template * words + name
             rows = np.where(rng.random(size) < self.names_share, names, rows)
         by_length = np.argsort((self.texts.ids[rows] != 0).sum(axis=1), kind="stable")
         turn = rng.permutation(_POOL)[place]

@@ -146,6 +146,10 @@ def test_a_share_of_a_batch_is_names(texts: TaughtTexts, tmp_path: Path) -> None
     assert 0.2 < named.float().mean() < 0.3
     sentences = torch.cat([batches[index]["sentences"] for index in range(32)])
     assert torch.equal(sentences.any(dim=1), ~named)
+    more = TextBatches(both, batch=32, seed=0, names_share=0.25, taught=1, taught_share=0.8)
+    aims = torch.cat([more[index]["aims"] for index in range(32)])
+    dogs, cats = (((aims - sign * aim).abs().max(dim=1).values < 1e-3).sum() for sign in (1, -1))
+    assert 0.85 < dogs / (dogs + cats) < 0.95  # of the fifth, half
     without = TextBatches(both, batch=32, seed=0)
     aims = torch.cat([without[index]["aims"] for index in range(32)])
     assert not ((aims.abs() - aim).abs().max(dim=1).values < 1e-3).any()
