@@ -24,15 +24,9 @@ from export.device_writers import DeviceWriters
 from export.goldens import build_goldens
 from export.graphs import Arrays, Graph, build_graphs
 from export.onnx_artifacts import OnnxWriter
-from export.options import (
-    ExportOptions,
-    check_export,
-    check_out,
-    check_space,
-    find_calibration_pictures,
-)
+from export.options import ExportOptions, check_export, check_out, check_space
 from export.parity import BOUNDS
-from export.pictures import calibration_set, held_out_pictures
+from export.pictures import calibration_pictures, held_out_pictures
 from export.precision.bf16_stem import find_bf16_stems
 from export.precision.plan import NumericGate, plan_precision
 from export.probes import PICTURES, Probe, probe_graphs
@@ -55,7 +49,6 @@ from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.engine.classify import embed_image
 from samclip_sdk.engine.engine import Engine
-from samclip_sdk.picture.image import load_image
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.source import BundleSource, ModelSource
 from samclip_sdk.system.atomic_folder import atomic_folder
@@ -260,9 +253,7 @@ class _Writer:
         """The feeds to take ranges from: photographs, or the probes if the weights are random."""
         if not self._source.random_weights:
             self.steps.begin("running eager torch on the calibration pictures")
-            pictures, words = calibration_set()
-            if (own := self._options.calibration_set) is not None:
-                pictures = tuple(map(load_image, find_calibration_pictures(own)))
+            pictures, words = calibration_pictures(self._options.calibration_set)
             templates = self._info.text.templates
             texts = [
                 templates[number % len(templates)].replace("{}", word)

@@ -11,11 +11,11 @@ from typing import Literal, TypeAlias, get_args
 
 from export.converter import import_executorch_converter, import_litert_converter
 from export.tokenizer import check_vocabulary
-from samclip_sdk.annotate.picture_files import find_pictures
 from samclip_sdk.bundle.graph_spec import Precision
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, Crop
 from samclip_sdk.errors import SamClipError, StorageError, one_line
 from samclip_sdk.modeling.config import ModelConfig
+from samclip_sdk.picture.image import PICTURE_ENDINGS
 from samclip_sdk.runtimes.coreml.package import import_coremltools
 
 WeightPrecision: TypeAlias = Literal["fp32", "fp16", "int8"]
@@ -125,8 +125,7 @@ def check_export(config: ModelConfig, out: Path, *, options: ExportOptions) -> P
     Raises:
         ExportError: the model does not run at one of the resolutions, or the calibration set has
             no picture.
-        StorageError: `out` exists and is not a bundle, or cannot be written; or there is no such
-            calibration set.
+        StorageError: `out` exists and is not a bundle, or cannot be written.
         RuntimeMissingError: a package that the export needs is not installed.
     """
     for resolution in options.resolutions:
@@ -155,13 +154,12 @@ def find_calibration_pictures(folder: Path) -> tuple[Path, ...]:
     """The pictures in a folder and in those below it, by name; opens none of them.
 
     Raises:
-        ExportError: there is no picture.
-        StorageError: there is no such folder.
+        ExportError: there is no picture, or no such folder.
     """
-    found, _ = find_pictures(folder)
+    found = sorted(each for each in folder.rglob("*") if each.suffix.lower() in PICTURE_ENDINGS)
     if not found:
         raise ExportError(f"the calibration set {one_line(folder)} holds no picture")
-    return tuple(each.path for each in found)
+    return tuple(found)
 
 
 def check_out(out: Path) -> Path:

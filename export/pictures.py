@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from export.options import find_calibration_pictures
 from samclip_sdk.device.goldens.task_metrics import TaskPicture
 from samclip_sdk.picture.image import load_image
 
@@ -49,11 +50,18 @@ def held_out_files() -> dict[str, bytes]:
     }
 
 
-def calibration_set() -> tuple[tuple[NDArray[np.uint8], ...], tuple[str, ...]]:
-    """The images uint8 [H,W,3] of the exporter's own set, and the names of their objects."""
+def calibration_pictures(
+    folder: Path | None,
+) -> tuple[tuple[NDArray[np.uint8], ...], tuple[str, ...]]:
+    """The images uint8 [H,W,3] that ranges are taken from, and names of things.
+
+    Args:
+        folder: of the user's photographs; None stands for the exporter's.
+    """
     index = _index(_CALIBRATION)
-    pictures = tuple(load_image(_CALIBRATION / entry["file"]) for entry in index["pictures"])
-    return pictures, tuple(index["vocabulary"])
+    own = [_CALIBRATION / entry["file"] for entry in index["pictures"]]
+    files = own if folder is None else find_calibration_pictures(folder)
+    return tuple(map(load_image, files)), tuple(index["vocabulary"])
 
 
 def draw_picture(height_px: int, width_px: int, *, seed: int) -> NDArray[np.uint8]:

@@ -97,13 +97,17 @@ class TestAnswers:
         assert "label fits" in table("instances", DOG, "dog", *ONNX)
 
     def test_text_in_tiles(self) -> None:
-        """The cats beside the road are too small in the whole picture."""
+        """Some cats beside the road are too small in the whole picture."""
         road = str(IMAGES / "roadside.jpg")
-        assert "absent" in table("text", road, "cat", *ONNX)
-        assert "absent" not in table("text", road, "cat", *ONNX, "--tiles", "2x3")
+        asked = ("text", road, "cat", *ONNX)
+        (whole,), (tiled,) = (
+            answer(*asked, *tiles)["annotations"] for tiles in ((), ("--tiles", "2x3"))
+        )
+        assert whole["area"] < tiled["area"]
         asked = ("instances", road, "cat", *ONNX)
-        assert not answer(*asked)["annotations"]
-        assert answer(*asked, "--tiles", "200", "--tile-overlap", "0.3")["annotations"]
+        few = answer(*asked)["annotations"]
+        more = answer(*asked, "--tiles", "200", "--tile-overlap", "0.3")["annotations"]
+        assert 0 < len(few) < len(more)
         assert "384 x 384" in fails(*asked, "--tiles", "384")
 
     def test_everything(self, tmp_path: Path) -> None:
@@ -168,19 +172,19 @@ class TestAnswers:
     def test_learn(self, tmp_path: Path) -> None:
         pack, more = str(tmp_path / "temple.safetensors"), str(tmp_path / "more.safetensors")
         box = ("--positive", f"{TEMPLE}:60,30,370,400")
-        found = answer("learn", "my temple", *box, "-o", pack, *ONNX)
-        assert (found["output"], found["labels"]) == (pack, ["my temple"])
+        found = answer("learn", "item 17", *box, "-o", pack, *ONNX)
+        assert (found["output"], found["labels"]) == (pack, ["item 17"])
         assert found["scores"] == [pytest.approx(0.95, abs=1e-3)]
-        assert "absent" in table("text", TEMPLE, "my temple", *ONNX)
+        assert "absent" in table("text", TEMPLE, "item 17", *ONNX)
         assert "absent" not in table("text", TEMPLE, "--vocabulary", pack, *ONNX)
         assert "absent" in table("text", DOG, "--vocabulary", pack, *ONNX)
         points = ("--positive", f"{DOG}:140,200", "--negative", f"{GARDEN}:190,230")
         asked = ("--vocabulary", pack, "--score", "0.9", "-o", more, *ONNX)
         printed = table("learn", "pet", *points, *asked)
         assert f"{DOG}:140,200" in printed
-        assert "my temple, pet" in printed
+        assert "item 17, pet" in printed
         named = answer("classify", DOG, "--vocabulary", more, *ONNX)
-        assert named["labels"] == ["my temple", "pet"]
+        assert named["labels"] == ["item 17", "pet"]
         assert named["probs"][1] > 0.5
         assert answer("classify", DOG, "pet", "cat", "--vocabulary", more, *ONNX)["labels"] == [
             "pet",
@@ -189,7 +193,7 @@ class TestAnswers:
         coarse = ("--points-per-side", "3", "--pred-iou-thresh", "0", *ONNX)
         coarse = (*coarse, "--stability-score-thresh", "0", "--vocabulary", more)
         things = answer("everything", DOG, *coarse)["annotations"]
-        assert {each["label"] for each in things} <= {"", "my temple", "pet"}
+        assert {each["label"] for each in things} <= {"", "item 17", "pet"}
 
     def test_the_version(self) -> None:
         """Of the package that is run as a module."""
