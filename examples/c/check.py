@@ -59,7 +59,8 @@ def check_thresholds(run: Run, asked: tuple[Path, ...], odds: list[float]) -> No
     """Holds labels to the thresholds of their pack, and refuses packs with other ones."""
     bundle, picture, pack, output = asked
     edited = output.with_name("edited.safetensors")
-    for thresholds in ([each - 0.01 for each in odds], [each + 0.01 for each in odds]):
+    for step in (-0.01, 0.01):
+        thresholds = [min(max(each + step, 0.0), 1.0) for each in odds]
         edited.write_bytes(with_thresholds(pack, json.dumps(thresholds)))
         answer = run(bundle, picture, edited, output)
         present = ["absent" not in line for line in answer.stdout.splitlines()]

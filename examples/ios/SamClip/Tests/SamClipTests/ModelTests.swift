@@ -63,8 +63,8 @@ import Testing
         let prompts = try #require(golden.index.graphs.first { $0.graph == "prompt_encoder" })
         var feed = try await Program(sessions, "prompt_encoder").run(
             prompts.inputs.mapValues { try golden.tensor($0) })
-        let dense = try #require(feed["dense_embeddings"])
-        let shape = [1] + dense.shape.dropFirst()
+        let embeddings = try #require(graph.inputs.first { $0.name == "image_embeddings" })
+        let shape = embeddings.shape.compactMap { if case .fixed(let length) = $0 { length } else { nil } }
         let image = (0..<shape.reduce(1, *)).map { Float($0 * 37 % 100) / 50 - 1 }
         feed["image_embeddings"] = Tensor(image, shape: shape)
         let (whole, filled) = (try await program.run(feed), try await session.run(feed))
