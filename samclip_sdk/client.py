@@ -411,8 +411,9 @@ class SamClip:
             mask_input: [4g,4g] for one prompt, [K,4g,4g] for many: logits, such as the
                 `low_res_masks` of an earlier result.
             multimask_output: True for three masks of each prompt, False for one. By default three
-                if each prompt is a single point, which may mean an object or a part of it; else
-                one, as SAM advises. `Masks.best` keeps the best mask of each prompt.
+                if each prompt is a single point, which may mean an object or a part of it; the best
+                of three if each is several points, or points and a box, without a mask; else one,
+                as SAM advises. `Masks.best` keeps the best mask of each prompt.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0.
 
         Raises:
@@ -423,9 +424,8 @@ class SamClip:
         prompts = image_prompts(
             points, point_labels=point_labels, boxes=boxes, mask_input=mask_input
         )
-        if multimask_output is None:
-            multimask_output = prompts.ambiguous
-        check_flag(multimask_output, name="multimask_output")
+        if multimask_output is not None:
+            check_flag(multimask_output, name="multimask_output")
         threshold = finite_number(
             self.manifest.masks.mask_threshold if mask_threshold is None else mask_threshold,
             name="mask_threshold",
@@ -437,7 +437,7 @@ class SamClip:
                 self._engine,
                 each,
                 prompts=prompts,
-                multimask_output=bool(multimask_output),
+                multimask_output=multimask_output,
                 mask_threshold=threshold,
                 clock=clock,
             ),

@@ -83,7 +83,10 @@ def segment(
     ] = None,
     multimask: Annotated[
         bool | None,
-        typer.Option(help="three masks a prompt, or one; by default three of a single point alone"),
+        typer.Option(
+            help="three masks a prompt, or one; by default three of a single point alone, and the "
+            "best of three of several points"
+        ),
     ] = None,
     mask_threshold: MaskThreshold = None,
     answer: ResultOptions,

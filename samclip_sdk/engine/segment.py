@@ -16,11 +16,14 @@ def segment(
     image: AnyImage,
     *,
     prompts: ImagePrompts,
-    multimask_output: bool,
+    multimask_output: bool | None,
     mask_threshold: float,
     clock: Stopwatch,
 ) -> Masks:
-    """Draws the masks of prompts, one or three for each; see `Engine.encode`.
+    """Draws the masks of prompts; see `Engine.encode`.
+
+    Three for each or one; None stands for three of single points, for the best of three of prompts
+    that are combined, and else for one.
 
     Raises:
         PromptError: a prompt does not fit the image, which is found before the backbone runs.
@@ -29,11 +32,18 @@ def segment(
     prepared = engine.to_prepared(image, task=task, clock=clock)
     frame = prepared.frame
     asked = prompts.in_model(frame, mask_side=engine.mask_side(frame))
+    best = multimask_output is None and prompts.combined
+    if multimask_output is None:
+        multimask_output = best or prompts.ambiguous
     tokens = slice(1, 4) if multimask_output else slice(0, 1)
     per_prompt = tokens.stop - tokens.start
     embedding = engine.encode(prepared, task=task, clock=clock)
     low_res, scores = engine.decode(embedding, prompts=asked, tokens=tokens, clock=clock)
-    low_res = low_res.reshape(-1, *low_res.shape[2:])
+    if best:
+        chosen = np.arange(len(scores)), scores.argmax(axis=1)
+        low_res, scores, per_prompt = low_res[chosen], scores[chosen], 1
+    else:
+        low_res = low_res.reshape(-1, *low_res.shape[2:])
     with clock.step("postprocess"):
         masks = PackedMasks(
             (frame.height_px, frame.width_px),

@@ -45,6 +45,13 @@ class ImagePrompts:
         one_point = np.count_nonzero(self.point_labels >= 0, axis=1) == 1
         return bool(one_point.all()) and self.boxes is None and self.mask_input is None
 
+    @property
+    def combined(self) -> bool:
+        """Whether each prompt is several points, or points and a box, without a mask."""
+        points = np.count_nonzero(self.point_labels >= 0, axis=1)
+        several = points >= (2 if self.boxes is None else 1)
+        return bool(several.all()) and self.mask_input is None
+
     def in_model(self, frame: Frame, *, mask_side: int) -> Prompts:
         """Moves the prompts to the model frame.
 

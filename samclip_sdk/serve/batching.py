@@ -45,7 +45,7 @@ class PromptKind(NamedTuple):
 
     points: int
     boxes: bool
-    multimask_output: bool
+    multimask_output: bool | None
     mask_threshold: float | None
     form: MaskFormat
 
@@ -211,8 +211,8 @@ class BatchAnswerer:
                 points=prompts.points.shape[1],
                 boxes=prompts.boxes is not None,
                 multimask_output=(
-                    prompts.ambiguous
-                    if ask["multimask_output"] is None
+                    True
+                    if ask["multimask_output"] is None and prompts.ambiguous
                     else ask["multimask_output"]
                 ),
                 mask_threshold=ask["mask_threshold"],
@@ -269,7 +269,7 @@ class BatchAnswerer:
 
     def _at_once(self, kind: PromptKind, *, frame: Frame) -> int:
         """The number of prompts that are drawn together: however large their masks, they fit."""
-        per_prompt = 3 if kind.multimask_output else 1
+        per_prompt = 1 if kind.multimask_output is False else 3
         fit = 8 * MASK_BYTES // (frame.height_px * frame.width_px * per_prompt)
         return max(1, min(MOST_PROMPTS, fit))
 

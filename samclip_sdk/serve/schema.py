@@ -68,7 +68,9 @@ class SegmentRequest(ImagesRequest):
         default=None, description="[4] for one prompt, [K,4] for many: x0, y0, x1, y1 in pixels"
     )
     multimask_output: bool | None = Field(
-        default=None, description="three masks a prompt, or one; by default three of a lone point"
+        default=None,
+        description="three masks a prompt, or one; by default three of a lone point, and the best "
+        "of three of several points, or of points and a box",
     )
     mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
     format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")

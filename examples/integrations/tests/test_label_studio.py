@@ -167,9 +167,7 @@ def test_points_and_boxes(ask: Any, model: SamClip, dog: Path) -> None:
         "a point": ([point(100, 200)], one.masks[one.scores.argmax()]),
         "points": (
             [point(100, 200), point(280, 10, positive=False)],
-            model.segment(
-                image, points=[[100, 200], [280, 10]], point_labels=[1, 0], multimask_output=False
-            ).masks[0],
+            model.segment(image, points=[[100, 200], [280, 10]], point_labels=[1, 0]).masks[0],
         ),
         "a box": (
             [box(8, 30, 250, 380)],

@@ -67,9 +67,7 @@ def test_points_and_boxes(pixels: np.ndarray, model: SamClip) -> None:
         "a point": (([[100, 200]], [1]), one.masks[one.scores.argmax()]),
         "points": (
             ([[100, 200], [280, 10]], [1, 0]),
-            model.segment(
-                image, points=[[100, 200], [280, 10]], point_labels=[1, 0], multimask_output=False
-            ).masks[0],
+            model.segment(image, points=[[100, 200], [280, 10]], point_labels=[1, 0]).masks[0],
         ),
         "a box": (
             (box, [2, 3]),

@@ -159,7 +159,7 @@ def test_points_and_boxes(server: Any, image: np.ndarray, model: SamClip, dog: P
         ([point(100, 200)], one.masks[one.scores.argmax()]),
         (
             [point(100, 200), point(280, 10, 0)],
-            model.segment(encoded, **two, multimask_output=False).masks[0],
+            model.segment(encoded, **two).masks[0],
         ),
         (
             [{"type": "rectangle", "data": [250, 380, 8, 30], "label": 1}],
@@ -167,7 +167,7 @@ def test_points_and_boxes(server: Any, image: np.ndarray, model: SamClip, dog: P
         ),
         (
             [{"type": "rectangle", "data": box, "label": 1}, point(100, 200), point(280, 10, 0)],
-            model.segment(encoded, **two, boxes=box, multimask_output=False).masks[0],
+            model.segment(encoded, **two, boxes=box).masks[0],
         ),
     )
     for marks, mask in cases:
