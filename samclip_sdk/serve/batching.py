@@ -210,11 +210,7 @@ class BatchAnswerer:
             kind = PromptKind(
                 points=prompts.points.shape[1],
                 boxes=prompts.boxes is not None,
-                multimask_output=(
-                    True
-                    if ask["multimask_output"] is None and prompts.ambiguous
-                    else ask["multimask_output"]
-                ),
+                multimask_output=_masks_of(prompts, asked=ask["multimask_output"]),
                 mask_threshold=ask["mask_threshold"],
                 form=ask["format"],
             )
@@ -308,3 +304,10 @@ def check_pixels(content: bytes, *, most: int) -> None:
 
 def _tiles(ask: Ask) -> tuple[int, int] | None:
     return None if ask["tiles"] is None else (ask["tiles"][0], ask["tiles"][1])
+
+
+def _masks_of(prompts: ImagePrompts, *, asked: bool | None) -> bool | None:
+    """What `segment` is asked for, whichever prompts of other questions are drawn beside these."""
+    if asked is not None:
+        return asked
+    return None if prompts.combined else prompts.ambiguous

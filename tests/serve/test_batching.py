@@ -35,6 +35,14 @@ ASKS = [
     ask(SegmentRequest(points=[[[20, 30]], [[50, 60]]], format="polygon"), "segment"),
     ask(TextRequest(labels=["cat", "house"], threshold=0.3), "text"),
     ask(SegmentRequest(points=[[9, 9]], mask_threshold=1.0), "segment"),
+    # One is all of several points, and has the best of three; of the other, only one prompt is.
+    ask(SegmentRequest(points=[[40, 50], [90, 20]], point_labels=[1, 0]), "segment"),
+    ask(
+        SegmentRequest(
+            points=[[[20, 30], [50, 60]], [[70, 80], [0, 0]]], point_labels=[[1, 0], [1, -1]]
+        ),
+        "segment",
+    ),
     ask(SegmentRequest(points=[[9, 9]], boxes=[1, 1, 90, 90]), "segment"),
     ask(ClassifyRequest(labels=["dog", "cat"]), "classify"),
     ask(TextRequest(labels=["dog", "dog"]), "text"),
