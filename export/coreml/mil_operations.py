@@ -268,6 +268,14 @@ def slice_by_index(
     return x[tuple(index)]
 
 
+def pixel_shuffle(x: Tensor, upscale_factor: Tensor) -> Tensor:
+    return F.pixel_shuffle(x, int(upscale_factor))
+
+
+def pixel_unshuffle(x: Tensor, downscale_factor: Tensor) -> Tensor:
+    return F.pixel_unshuffle(x, int(downscale_factor))
+
+
 def pad(x: Tensor, pad: Tensor, mode: str, constant_val: Tensor) -> Tensor:
     require(mode == "constant", f"pad of mode {mode}")
     pairs = pad.reshape(-1, 2).flip(0)  # torch counts from the last axis
@@ -335,7 +343,7 @@ OPERATIONS: Mapping[str, Callable[..., Result]] = {
         *(sin, cos, select, cast),
         *(reduce_max, reduce_min, reduce_sum, reduce_mean, reduce_l2_norm, reduce_argmax),
         *(reshape, transpose, expand_dims, squeeze, tile, concat, stack, split),
-        *(slice_by_index, pad, fill, gather),
+        *(slice_by_index, pixel_shuffle, pixel_unshuffle, pad, fill, gather),
         *(constexpr_affine_dequantize, constexpr_lut_to_dense),
     )
 }

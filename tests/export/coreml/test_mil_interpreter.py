@@ -136,6 +136,18 @@ CASES = [
         {"x": IMAGE},
         lambda x: F.interpolate(x, scale_factor=(2.0, 3.0), mode="nearest"),
     ),
+    Case(
+        "pixel_shuffle",
+        lambda mb, x: mb.pixel_shuffle(x=x, upscale_factor=2),
+        {"x": IMAGE},
+        lambda x: F.pixel_shuffle(x, 2),
+    ),
+    Case(
+        "pixel_unshuffle",
+        lambda mb, x: mb.pixel_unshuffle(x=x, downscale_factor=np.uint32(2)),
+        {"x": IMAGE},
+        lambda x: F.pixel_unshuffle(x, 2),
+    ),
     unary("floor", torch.floor),
     unary("clip", lambda x: x.clamp(-0.5, 0.25), alpha=-0.5, beta=0.25),
     Case(
