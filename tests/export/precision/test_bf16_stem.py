@@ -49,12 +49,12 @@ def test_there_is_none_if_bf16_is_good_enough() -> None:
     assert find_bf16_stem(traced(Plain()), feeds=FEEDS) is None
 
 
-def test_there_is_none_if_no_stem_is_enough() -> None:
+def test_it_is_the_best_one_if_none_is_enough() -> None:
     class Steep(nn.Module):
         def forward(self, image: Tensor) -> Tensor:
             found = image.float()
-            for _ in range(30):
-                found = torch.sin(found * 1e3)
+            for _ in range(16):
+                found = torch.sin(found * 4)
             return found
 
-    assert find_bf16_stem(traced(Steep()), feeds=FEEDS) is None
+    assert find_bf16_stem(traced(Steep()), feeds=FEEDS) == "sin_11"
