@@ -14,6 +14,7 @@ from benchmarks.annotate import annotate
 from benchmarks.artifacts import artifacts
 from benchmarks.compare import compare
 from benchmarks.encoders import encoders
+from benchmarks.floats import floats
 from benchmarks.growth import growth
 from benchmarks.pages import PAGES, ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper
@@ -25,20 +26,23 @@ from benchmarks.reliability.kills import kills
 from benchmarks.reliability.memory import long_run, memory
 from benchmarks.reliability.threads import threads
 from benchmarks.serve import serve
+from benchmarks.since import since, which_since
 from benchmarks.speed.command import speed, which_table, which_tables
 from benchmarks.suite import command, one_line_errors
 from benchmarks.tiles import tiles
+from benchmarks.tried import tried
 from benchmarks.video.measure import video
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
 )
 app.command("quality")(command(quality_suite, quality, shows=lambda suite: [suite]))
-for suite in (objects, artifacts, video, tiles, growth, serve, encoders):
+for suite in (objects, artifacts, video, tiles, growth, serve, encoders, tried, floats):
     name = suite.__name__
     app.command(name)(command(name, suite, shows=[name]))
 app.command("evaluate", epilog=LAYOUTS)(command("evaluate", evaluate, shows=["evaluate"]))
 app.command("speed")(command(which_table, speed, shows=which_tables))
+app.command("since")(command(which_since, since, shows=lambda suite: [f"since@{suite}"]))
 app.command()(compare)
 app.command("paper")(command(SUITE, paper, shows=list(PAGES["docs/results.md"].values())))
 campaigns = typer.Typer(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmarks.suite import Measuring, Rounds, Threads
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
+
+if TYPE_CHECKING:
+    from export.graphs import Graph
 
 _LARGE = ("vit_l", "vit_h")  # not made for devices
 
@@ -44,25 +47,45 @@ def encoders(
 
 
 def count(config: ModelConfig, *, resolution: int) -> dict[str, int]:
-    """The parameters of an image encoder, as it is exported, and the operations of a picture.
+    """The parameters of an image encoder, as it is exported, and the operations of a picture."""
+    graph = _graphs(config, resolution=resolution)[0]
+    parameters = sum(each.numel() for each in graph.module.parameters())
+    return {"parameters": parameters, "flop": _flop(graph)[""]}
 
-    They are those of matrix products and convolutions, where a multiplication and an addition are
-    two. Nothing is computed for that: torch's meta tensors have shapes and no values.
+
+def count_by_module(config: ModelConfig, *, resolution: int) -> dict[str, dict[str, int]]:
+    """The operations of each graph of a bundle, by its name, and in it by module; "" is the whole.
+
+    They are of three prompts of two points, and of three texts.
     """
+    return {each.name: _flop(each) for each in _graphs(config, resolution=resolution)}
+
+
+def _graphs(config: ModelConfig, *, resolution: int) -> list[Graph]:
+    """The graphs of a model without values: torch's meta tensors have shapes alone."""
     # Only here: they need torch, which other measurements do without.
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     from export.graphs import build_graphs
     from samclip_sdk.modeling.build import SamClipModel
 
-    with torch.device("meta"), torch.no_grad():
-        graph = build_graphs(SamClipModel(config), resolutions=[resolution])[0]
-        picture = torch.empty(1, 3, resolution, resolution, dtype=torch.uint8)
-        with FlopCounterMode(display=False) as counter:
-            graph.module(picture)
-    parameters = sum(each.numel() for each in graph.module.parameters())
-    return {"parameters": parameters, "flop": counter.get_total_flops()}
+    with torch.device("meta"):
+        return build_graphs(SamClipModel(config), resolutions=[resolution])
+
+
+def _flop(graph: Graph) -> dict[str, int]:
+    """Operations of matrix products and convolutions; a multiplication and an addition are two."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        graph.module(*graph.example().values())
+    # Modules stand there as "TheGraphsClass.its.path".
+    return {
+        name.partition(".")[2]: sum(counts.values())
+        for name, counts in counter.get_flop_counts().items()
+        if name == "Global" or "." in name
+    }
 
 
 def _time_encoders(

@@ -12,9 +12,21 @@ from pathlib import Path
 
 import jinja2
 
-from benchmarks import figures, intervals
 from benchmarks.charts import CHARTS
-from benchmarks.figures import NONE, grid, spread
+from benchmarks.figures import (
+    NONE,
+    digits,
+    fixed,
+    general,
+    grid,
+    interval,
+    mb,
+    percent,
+    spread,
+    thousands,
+    times,
+)
+from benchmarks.intervals import exact, judge, quotient
 from benchmarks.paper import words
 from benchmarks.table import Table, read_table
 from samclip_sdk.system.atomic_file import atomic_file
@@ -31,7 +43,8 @@ CAMPAIGNS = ("threads", "memory", "kills", "long_runs")
 PAGES: dict[str, dict[str, str]] = {
     "README.md": {"held_out_sets": "held_out_summary", "speed": "speed_summary"},
     "docs/results.md": {name: f"paper/{name}" for name in words.PARTS},
-    "docs/performance.md": {"encoders": "encoders"},
+    "docs/performance.md": {"encoders": "encoders", "tried": "tried"},
+    "docs/concepts/precision.md": {"floats": "floats"},
     "docs/reliability.md": {
         name: name for name in ("reliability", *(f"reliability_{each}" for each in CAMPAIGNS))
     },
@@ -50,9 +63,11 @@ PAGES: dict[str, dict[str, str]] = {
         "bars": "speed_bars",
         "subjects": "speed_subjects@speed",
         "runs": "speed_runs",
+        "since": "since@since",
     },
     f"{RECORDS}/speed_vit_b.md": {
         "subjects": "speed_subjects@speed_vit_b",
+        "since": "since@since_vit_b",
         **{
             each: f"speed_vit_b_{each}"
             for each in ("bars", "costs", "shares", "image_encoder", "boxes")
@@ -60,6 +75,10 @@ PAGES: dict[str, dict[str, str]] = {
     },
 }
 """Page -> marker -> the template of what stands there; one for several tables names its own."""
+
+
+_FILTERS = (digits, fixed, general, interval, mb, percent, spread, thousands, times)
+"""How templates write figures."""
 
 
 def render_pages(root: Path) -> dict[str, str]:
@@ -76,7 +95,8 @@ def render_pages(root: Path) -> dict[str, str]:
 
 
 def _read(root: Path, name: str) -> Table:
-    return read_table(root / RECORDS / f"{name}.jsonl")
+    path = root / RECORDS / f"{name}.jsonl"
+    return read_table(path) if path.exists() else Table()
 
 
 def render(name: str, read: Callable[[str], Table]) -> str:
@@ -117,10 +137,10 @@ def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    # Templates may call all that these modules have.
-    made.filters |= vars(figures)
-    for names in (figures, intervals, words):
-        made.globals |= vars(names)
+    made.filters |= {each.__name__: each for each in _FILTERS}
+    made.globals |= {"NONE": NONE, "exact": exact, "judge": judge, "quotient": quotient}
+    for name in ("BACKBONES", "KINDS", "METHODS", "names_of", "part_of"):
+        made.globals[name] = getattr(words, name)
     return made
 
 

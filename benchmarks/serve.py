@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -28,11 +28,16 @@ import typer
 from benchmarks.distinct_pictures import distinct_pictures
 from benchmarks.intervals import over_rounds
 from benchmarks.suite import Measuring, ModelName, Rounds, timed
-from samclip_sdk import SamClip
+from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 LABELS = ["dog", "cat", "person"]
+SIDE_BY_SIDE = "side by side"
+"""Pictures or prompts in as many threads as there are cores, each on one thread of the runtime."""
+
 BOUNDARY = "samclip-benchmark"
+
+Given = TypeVar("Given")
 
 Request = tuple[str, str, bytes]  # path, content type, body
 
@@ -146,20 +151,23 @@ def compare(
     work: Callable[[], Sequence[object]],
     requests: Callable[[], Sequence[Request]],
     *,
+    side_by_side: Callable[[], Sequence[object]],
     server: Server,
     clients: Sequence[int],
     rounds: int,
 ) -> None:
     """Has the SDK and the clients do the same work in turn; the first time does not count.
 
-    A ratio is of a client's rate and the SDK's in the same round; times are of all requests; what
-    failed got another status than 200.
+    The SDK does it one by one and side by side. A ratio is of a rate and that of the SDK one by one
+    in the same round; times are of all requests; what failed got another status than 200.
     """
-    sdk, rates = list[float](), {count: list[float]() for count in clients}
+    sdk, beside = list[float](), list[float]()
+    rates = {count: list[float]() for count in clients}
     answers: dict[int, list[tuple[float, int]]] = {count: [] for count in clients}
     for turn in measured.track(range(rounds + 1), name):
-        done, ms = timed(work)
-        sdk += [1000 * len(done) / ms] if turn else []
+        for way, found in ((work, sdk), (side_by_side, beside)):
+            done, ms = timed(way)
+            found += [1000 * len(done) / ms] if turn else []
         for count in clients:
             sent = partial(send_all, server, requests(), clients=count)
             got, ms = timed(lambda sent=sent: list(sent()))
@@ -167,6 +175,9 @@ def compare(
                 rates[count].append(1000 * len(got) / ms)
                 answers[count] += got
     measured.add(name, "sdk", a_second=over_rounds(sdk))
+    ratios = [mine / theirs for mine, theirs in zip(beside, sdk, strict=True)]
+    speed = {"a_second": over_rounds(beside), "ratio": over_rounds(ratios)}
+    measured.add(name, SIDE_BY_SIDE, **speed)
     for count in clients:
         ratios = [mine / theirs for mine, theirs in zip(rates[count], sdk, strict=True)]
         took_ms, statuses = zip(*answers[count], strict=True)
@@ -174,6 +185,12 @@ def compare(
         times = {"p50_ms": p50, "p99_ms": p99, "failed": sum(each != 200 for each in statuses)}
         speed = {"a_second": over_rounds(rates[count]), "ratio": over_rounds(ratios)}
         measured.add(name, str(count), n=len(took_ms), **speed, **times)
+
+
+def spread(answer: Callable[[Given], str], asked: Sequence[Given]) -> list[str]:
+    """Answers in as many threads as there are cores, in their order."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(answer, asked))
 
 
 def kill_in_the_middle(server: Server, requests: Sequence[Request], *, clients: int) -> int:
@@ -196,22 +213,33 @@ def serve(
     boxes: Annotated[int, typer.Option(min=2, help="of a round")] = 192,
     rounds: Rounds = 5,
 ) -> None:
-    """Holds the server's throughput and times against the SDK in process; kills a worker too.
+    """Holds throughput and times against the SDK in process, one by one; kills a worker too.
+
+    That is the throughput of a server, and of the SDK side by side on the cores.
 
     The machine should be idle: the clients need a part of it as well.
     """
     found, asked = distinct_pictures(pictures), boxes_of(boxes)
     samclip = SamClip.load(runtime, model=model)
+    single = SamClip.load(runtime, model=model, threads=1)
     measured.of(samclip)
     image = samclip.encode_image(found[0])
+    own = single.encode_image(found[0])
+
+    def mask(model: SamClip, image: ImageEmbedding, box: list[float]) -> str:
+        return model.segment(image, boxes=box, multimask_output=False).to_json()
 
     def texts() -> list[str]:
         return [each.to_json() for each in samclip.segment_text(iter(found), LABELS)]
 
+    def texts_side_by_side() -> list[str]:
+        return spread(lambda each: single.segment_text(each, LABELS).to_json(), found)
+
     def masks() -> list[str]:
-        return [
-            samclip.segment(image, boxes=box, multimask_output=False).to_json() for box in asked
-        ]
+        return [mask(samclip, image, box) for box in asked]
+
+    def masks_side_by_side() -> list[str]:
+        return spread(partial(mask, single, own), asked)
 
     def uploads() -> list[Request]:
         return [upload("/v1/text", as_new(each), {"labels": LABELS}) for each in found]
@@ -220,8 +248,10 @@ def serve(
         key = store(server, found[0])
         of_boxes = [box_request(key, each) for each in asked]
         how = {"server": server, "clients": clients, "rounds": rounds}
-        compare(measured, "three labels of a new picture", texts, uploads, **how)
-        compare(measured, "a box of one picture", masks, lambda: of_boxes, **how)
+        beside = {"side_by_side": texts_side_by_side}
+        compare(measured, "three labels of a new picture", texts, uploads, **beside, **how)
+        beside = {"side_by_side": masks_side_by_side}
+        compare(measured, "a box of one picture", masks, lambda: of_boxes, **beside, **how)
     with serving(model, "--runtime", runtime, "--workers", "2") as server:
         answered = kill_in_the_middle(server, uploads(), clients=max(clients))
     measured.add("one of two workers is killed", n=len(found), answered=answered)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import psutil
 
 from benchmarks.table import publishable
 from samclip_sdk.system.hardware import ask_program, read_file
+from samclip_sdk.system.timing import elapsed_ms, repeat
 
 _CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq"
 # Name -> a file, or a command, that tells of limits, clocks, GPUs, a Jetson or a Mac.
@@ -61,6 +63,22 @@ def describe_device() -> dict[str, Any]:
 def describe_state() -> dict[str, Any]:
     """What the machine is doing now: the load of 1, 5 and 15 minutes, clocks, power, heat."""
     return {"load_average": list(psutil.getloadavg()), **_tell(_STATE)}
+
+
+def fp32_gflops(sides: Sequence[int] = (1024, 2048, 3072), *, runs: int = 5) -> float:
+    """10^9 operations a second in products of square matrices of fp32, all cores together.
+
+    The most of several sizes, and of several runs: a share of it is not flattered by a poor peak.
+    """
+    import torch  # only here: other measurements do without it
+
+    best = 0.0
+    for side in sides:
+        left, right = torch.ones(2, side, side)
+        product = partial(torch.mm, left, right, out=torch.empty_like(left))
+        times_ms = repeat(partial(elapsed_ms, product), seconds=0, at_least=1 + runs)
+        best = max(best, 2 * side**3 / min(times_ms[1:]) / 1e6)
+    return best
 
 
 def _tell(sources: Mapping[str, str]) -> dict[str, str]:

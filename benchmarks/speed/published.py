@@ -9,19 +9,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.intervals import over_rounds
 from benchmarks.pages import ROOT
 from benchmarks.speed.measure import HowLong, measure_subjects
 from benchmarks.suite import Measuring
-from benchmarks.table import publishable
+from benchmarks.table import describe_model, publishable
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
-from samclip_sdk.bundle.open import DEFAULT_MODEL
+from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 from samclip_sdk.device.verify import VerificationReport, verify_bundle
 from samclip_sdk.errors import RuntimeMissingError, VerificationError
 from samclip_sdk.runtimes.openvino.session import computes_bf16
+from samclip_sdk.system.timing import peak_rss_bytes
 
 DEFAULT_ONNX = f"{DEFAULT_MODEL}-onnx-fp32"
 YOLOES = ("yoloe-26n-seg", "yoloe-26s-seg", "yoloe-11s-seg")
@@ -47,15 +48,14 @@ LARGE_PEERS = (
 )
 
 _MASK_IOU = ("box_mask_iou", "text_mask_iou")
-_STARTUP_RUNS = 10
 _PICTURE = ROOT / "examples/images/dog.jpg"
 _FIRST_ANSWER = """
 import sys
 from samclip_sdk import SamClip
 model = SamClip.load("onnx", text_cache=False)
 model.segment_text(sys.argv[1], ["dog", "cat", "boat"])
-from samclip_sdk.system.timing import peak_rss_bytes
-print(peak_rss_bytes() or "")
+print("answered", flush=True)
+sys.stdin.read()
 """
 
 Run = tuple[str, str]
@@ -105,12 +105,14 @@ def vit_b_specs(vit_b: Path, runs: Sequence[Run], *, threads: Sequence[int]) -> 
     yield f"{best},skill=boxes"
 
 
-def measure_default(measured: Measuring, *, how: HowLong) -> None:
-    """The default model beside its peers, its first answer, and the masks that it keeps."""
+def measure_default(measured: Measuring, also: Sequence[str], *, how: HowLong) -> None:
+    """The default model beside its peers and others, its first answer, and the masks it keeps."""
+    measured.model = describe_model(open_bundle(DEFAULT_MODEL).manifest)
     reports = verify_sets(measured, DEFAULT_MODEL, find_runs())
     measured.say("starting up")
-    measure_startup(measured)
-    for subject in measure_subjects(measured, [*default_specs(tuple(reports))], how=how):
+    measure_startup(measured, {"": ROOT})
+    specs = [*default_specs(tuple(reports)), *also]
+    for subject in measure_subjects(measured, specs, how=how):
         subject.add_to(measured)
     for run, report in reports.items():
         measured.add("-".join((DEFAULT_MODEL, *run)), mask_iou=kept_mask_iou(report))
@@ -168,16 +170,32 @@ def kept_mask_iou(report: VerificationReport) -> float:
     return min(1 - each.error for each in checks)
 
 
-def measure_startup(measured: Measuring) -> None:
+def measure_startup(measured: Measuring, checkouts: Mapping[str, Path], *, runs: int = 10) -> None:
     """Imports, loads and answers in fresh processes, after one that fills the file cache.
 
     That is in fp32 on onnxruntime, of a photograph in a file. The labels are embedded anew.
+    `checkouts` are the folders whose package is imported, by split; they start in turn.
     """
-    command, seconds, peaks = [sys.executable, "-c", _FIRST_ANSWER, str(_PICTURE)], [], []
-    for _ in range(1 + _STARTUP_RUNS):
-        start = time.perf_counter()
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        seconds.append(round(time.perf_counter() - start, 3))
-        peaks += [int(done.stdout)] if done.stdout.strip() else []
-    spread, peak = over_rounds(seconds[1:]), max(peaks, default=None)
-    measured.add("startup", n=_STARTUP_RUNS, seconds=spread, peak_rss_bytes=peak)
+    seconds: dict[str, list[float]] = {name: [] for name in checkouts}
+    peaks: dict[str, list[int]] = {name: [] for name in checkouts}
+    for turn in range(1 + runs):
+        for name, folder in checkouts.items():
+            took, peak = _first_answer(folder)
+            seconds[name] += [took] if turn else []
+            peaks[name] += [peak] if peak else []
+    for name in checkouts:
+        spread, peak = over_rounds(seconds[name]), max(peaks[name], default=None)
+        measured.add("startup", name, n=runs, seconds=spread, peak_rss_bytes=peak)
+
+
+def _first_answer(folder: Path) -> tuple[float, int | None]:
+    """Seconds until a process with the package of a folder has answered, and its peak memory."""
+    command, pipe = [sys.executable, "-c", _FIRST_ANSWER, str(_PICTURE)], subprocess.PIPE
+    start = time.perf_counter()
+    with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        answered, took = process.stdout.readline(), time.perf_counter() - start
+        peak = peak_rss_bytes(process.pid)
+    if not answered:
+        raise ValueError(f"the first answer of {folder.name} did not come")
+    return round(took, 3), peak

@@ -31,6 +31,8 @@ encoding included. three_ways: classify, point and text3 of one picture, from th
 what the subject can share. A subject has those that it can separate.
 """
 
+_BY_STEP = ("picture_to_masks", "three_ways")
+
 PICTURE_PX = (1024, 683)
 """Width and height."""
 
@@ -58,15 +60,15 @@ class Opened:
 
     `notes` tell what was forced or differs. `workloads` are in the order in which they are run, the
     encoder before what takes its answer: of `WORKLOADS` those that the subject can do, or others at
-    several sizes, such as "image_encoder@448". Of three_ways one may return its milliseconds by
-    step, which add up to the whole. With `adds_up` three_ways is the other four in turn, as nothing
-    is shared but what each of them keeps for the next.
+    several sizes, such as "image_encoder@448". Three_ways, or picture_to_masks if it is not there,
+    may return its milliseconds by step, which add up to the whole. With `adds_up` three_ways is the
+    other four in turn, as nothing is shared but what each of them keeps for the next.
     """
 
     name: str
     packages: tuple[str, ...]
     notes: str
-    artifact_bytes: int
+    artifact_bytes: int | None
     workloads: Mapping[str, Workload]
     precision: str = "fp32"
     adds_up: bool = False
@@ -131,7 +133,7 @@ class Worker:
         start = time.perf_counter()
         answer = self._opened.workloads[name]()
         ms = 1000 * (time.perf_counter() - start)
-        steps = answer if name == "three_ways" and isinstance(answer, dict) else {}
+        steps = answer if name in _BY_STEP and isinstance(answer, dict) else {}
         return sum(steps.values()) or ms, steps
 
 

@@ -206,16 +206,24 @@ class Annotator:
 
 
 def annotate_pictures(
-    annotator: Annotator, pictures: Iterable[SourcePicture], *, readers: int = READERS
+    annotator: Annotator,
+    pictures: Iterable[SourcePicture],
+    *,
+    readers: int = READERS,
+    at_once: int = 1,
 ) -> Generator[tuple[SourcePicture, dict[str, Any] | ImageError], None, None]:
     """Annotates pictures in their order, while threads read the next ones.
 
-    At most `2 * readers + 1` pictures are in memory, at the size of the model's input.
+    At most `2 * readers + 1` pictures are in memory, at the size of the model's input; and with
+    `at_once` above 1, `2 * at_once + 1` pictures or answers more.
 
     Args:
-        annotator: the annotator; it is called in this thread only.
+        annotator: the annotator; it is called in this thread only, unless `at_once` is above 1.
         pictures: the pictures; they are read lazily.
         readers: the number of threads that read, decode and letterbox.
+        at_once: how many pictures are annotated at the same time. With a model of `threads=1`, as
+            many as there are cores give the most pictures a second. onnxruntime and torch compute
+            them side by side, other runtimes one after the other.
 
     Yields:
         Each picture with its answer, or with the reason why it cannot be read.
@@ -227,12 +235,18 @@ def annotate_pictures(
         except ImageError as error:
             return picture, error
 
+    def answer(
+        ready: tuple[SourcePicture, PreparedImage | ImageError],
+    ) -> tuple[SourcePicture, dict[str, Any] | ImageError]:
+        picture, prepared = ready
+        return picture, prepared if isinstance(prepared, ImageError) else annotator(prepared)
+
     with closing(read_ahead(pictures, read, readers=readers)) as ahead:
-        for picture, prepared in ahead:
-            if isinstance(prepared, ImageError):
-                yield picture, prepared
-            else:
-                yield picture, annotator(prepared)
+        if at_once == 1:
+            yield from map(answer, ahead)
+            return
+        with closing(read_ahead(ahead, answer, readers=at_once)) as answered:
+            yield from answered
 
 
 def annotate_folder(
@@ -241,6 +255,7 @@ def annotate_folder(
     output: str | os.PathLike[str],
     *,
     readers: int = READERS,
+    at_once: int = 1,
     restart: bool = False,
     overwrite: bool = False,
     on_progress: OnProgress = no_progress,
@@ -256,6 +271,7 @@ def annotate_folder(
         folder: the folder; see `find_pictures`.
         output: the COCO JSON, replaced whole at the end; `file_name` is relative to the folder.
         readers: the number of threads that read pictures; see `annotate_pictures`.
+        at_once: how many pictures are annotated at the same time; see `annotate_pictures`.
         restart: whether to forget the progress of an earlier run.
         overwrite: whether to replace an output that has no progress file beside it, and so was not
             written by this function.
@@ -275,7 +291,7 @@ def annotate_folder(
         annotator.settings,
         Listing(os.fspath(folder), tuple(pictures), tuple(skipped)),
         target,
-        answer=partial(annotate_pictures, annotator, readers=readers),
+        answer=partial(annotate_pictures, annotator, readers=readers, at_once=at_once),
         restart=restart,
         overwrite=overwrite,
         on_progress=on_progress,

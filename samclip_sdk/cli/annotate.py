@@ -53,6 +53,12 @@ ShardSize = Annotated[
 Readers = Annotated[
     int, typer.Option(min=1, help="threads that read and decode pictures ahead of the model")
 ]
+AtOnce = Annotated[
+    int,
+    typer.Option(
+        min=1, help="pictures that are annotated at the same time: with --threads 1, one a core"
+    ),
+]
 Restart = Annotated[
     bool, typer.Option("--restart", help="do all pictures again, and forget the progress")
 ]
@@ -109,6 +115,7 @@ def annotate(
     form: Format = "coco",
     shard_size: ShardSize = None,
     readers: Readers = READERS,
+    at_once: AtOnce = 1,
     restart: Restart = False,
     overwrite: Overwrite = False,
     cluster: ClusterOptions,
@@ -126,13 +133,14 @@ def annotate(
         cut.read()
         target = _target(output, form=form, sharded=shard_size is not None)
         check_output(target, overwrite=overwrite, form=form, sharded=shard_size is not None)
-        cluster.check()
+        cluster.check(at_once=at_once)
         listing = parquet.list_source(source, leave_out=(target, log_path(target)))
         listing.check()
         opening = Opening(tuple(names), given, asked, cut, opened, run)
         with opening.load(display) as samclip:
             annotator = opening.annotator(samclip)
-            with cluster.answering(annotator, opening, readers=readers) as answer:
+            how = {"readers": readers, "at_once": at_once}
+            with cluster.answering(annotator, opening, **how) as answer:
                 report = annotate_listing(
                     annotator.settings,
                     listing,

@@ -59,11 +59,11 @@ class ClusterOptions:
         """Whether workers were asked for."""
         return self.ray is not None
 
-    def check(self) -> None:
+    def check(self, *, at_once: int) -> None:
         """Refuses wrong options, before a model is opened.
 
         Raises:
-            WrongUsageError: workers without a cluster.
+            WrongUsageError: workers without a cluster, or `at_once` above 1 with one.
             OptionError: the address is not valid.
             RuntimeMissingError: Ray is missing.
             ClusterError: nothing listens at the address.
@@ -72,12 +72,14 @@ class ClusterOptions:
             if self.workers is not None:
                 raise WrongUsageError("--workers needs --ray")
             return
+        if at_once > 1:
+            raise WrongUsageError("--at-once is of one process: with --ray, give --workers")
         find_cluster(check_address(self.ray))
         import_ray()
 
     @contextmanager
     def answering(
-        self, annotator: Annotator, opening: Opening, *, readers: int
+        self, annotator: Annotator, opening: Opening, *, readers: int, at_once: int
     ) -> Iterator[Callable[[Sequence[SourcePicture]], Answered]]:
         """Opens the workers, if there are to be any; a worker has one thread without --threads.
 
@@ -85,7 +87,7 @@ class ClusterOptions:
             The `answer` of `annotate_listing`: by the workers, or by the annotator of this process.
         """
         if not self.wanted:
-            yield partial(annotate_pictures, annotator, readers=readers)
+            yield partial(annotate_pictures, annotator, readers=readers, at_once=at_once)
             return
         run, settings = opening.run, annotator.settings
         threads = max(1, run.threads)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -121,8 +122,12 @@ def compose(
         part, logits = upscale_above(drafts.low_res[place], frame=frame, threshold=mask_threshold)
         inside = logits > np.float32(mask_threshold)
         masks.append(PackedMask.pack(inside, top=part[0].start, left=part[1].start))
+        if not logits.size:
+            continue
         highest = logits > best[part] if place else inside  # the first has no rival
-        class_map[part][highest] = index
+        # NumPy's assignment by a mask takes three to thirty times as long.
+        own = np.full(highest.shape, index, dtype=np.int16)
+        cv2.copyTo(own, highest.view(np.uint8), class_map[part])
         np.maximum(best[part], logits, out=best[part])
     return TextMasks(
         labels=[labels[index] for index in found.present],

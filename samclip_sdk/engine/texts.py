@@ -246,7 +246,7 @@ def _trimmed_embeddings(session: Session, encoded: TokenIds) -> Array:
 
     The zeros do not change an embedding, but cost as much as the text itself.
     """
-    lengths = np.unique(encoded.lengths).tolist()
+    lengths = sorted(set(encoded.lengths.tolist()))
     groups = [np.flatnonzero(encoded.lengths == length) for length in lengths]
     found = [
         _text_embeddings(session, np.ascontiguousarray(encoded.ids[group, :length]))

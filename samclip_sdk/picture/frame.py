@@ -99,10 +99,11 @@ def letterbox(
     resized = Image.fromarray(image).resize(
         (frame.resized_width_px, frame.resized_height_px), Image.Resampling.BILINEAR
     )
-    square = np.empty((resolution, resolution, 3), dtype=np.uint8)
-    square[:] = pad_colour
-    square[: frame.resized_height_px, : frame.resized_width_px] = np.asarray(resized)
-    return _planar(square), frame
+    square = np.empty((1, 3, resolution, resolution), dtype=np.uint8)
+    square[0] = np.array(pad_colour, dtype=np.uint8)[:, None, None]
+    rows, columns = frame.resized_height_px, frame.resized_width_px
+    square[0, :, :rows, :columns] = np.asarray(resized).transpose(2, 0, 1)
+    return square, frame
 
 
 def center_crop(image: NDArray[np.uint8], *, resolution: int) -> NDArray[np.uint8]:
@@ -129,12 +130,7 @@ def center_crop(image: NDArray[np.uint8], *, resolution: int) -> NDArray[np.uint
     square = Image.fromarray(image).resize(
         (resolution, resolution), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
     )
-    return _planar(np.asarray(square))
-
-
-def _planar(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """[S,S,3] -> contiguous [1,3,S,S]."""
-    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1)[None])
 
 
 def covered_cells(frame: Frame, *, side: int) -> tuple[int, int]:

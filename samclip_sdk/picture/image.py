@@ -34,6 +34,9 @@ _FORMATS = (
 )  # fmt: skip
 """Pillow's names. Its JPEG reads MPO too; HEIF is read with the package pillow-heif."""
 
+_USUAL = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+"""The first bytes of JPEG and PNG, which Pillow reads without its forty other formats: 2.5 MB."""
+
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """The first brand of a HEIC file, in its bytes 8 to 11. Pillow itself tells AVIF's from these."""
 
@@ -89,7 +92,7 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
         Exception: any error of Pillow; `UnidentifiedImageError` for a format not listed here.
         ValueError: a header without an end, or a pipe, which would block without end.
     """
-    Image.init()
+    Image.preinit()
     if isinstance(file, str | os.PathLike):
         if stat.S_ISFIFO(os.stat(file).st_mode):
             raise ValueError("it is a pipe; give its content as bytes")
@@ -103,7 +106,7 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
 
 
 def _check_start(file: BinaryIO) -> None:
-    """Refuses an image file by its first bytes; prepares Pillow for one in HEIC.
+    """Refuses an image file by its first bytes; prepares Pillow for one in an unusual format.
 
     Raises:
         ImageError: it is in HEIC, and the package that reads it is missing.
@@ -111,6 +114,8 @@ def _check_start(file: BinaryIO) -> None:
     """
     head = file.read(12)
     file.seek(0)
+    if not head.startswith(_USUAL):
+        Image.init()
     if head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS and "HEIF" not in Image.OPEN:
         try:
             import_runtime("pillow_heif", extra="heic").register_heif_opener()

@@ -191,6 +191,18 @@ def test_what_cannot_be_read_is_told_at_the_end(folder: Path, tmp_path: Path) ->
     assert "5 annotations of 5 pictures, 5 of them done before" in printed
 
 
+@pytest.mark.usefixtures("sources")
+def test_pictures_that_are_annotated_at_once_give_the_same_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    write_odd_files(folder)
+    one, three = tmp_path / "one.json", tmp_path / "three.json"
+    answer("annotate", folder, *LABELS, "-o", one)
+    found = answer("annotate", folder, *LABELS, "-o", three, "--at-once", "3")
+    assert len(found["skipped"]) == 8
+    assert coco(three) == coco(one)
+
+
 def test_stills_of_all_kinds_are_read(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -372,6 +384,7 @@ def test_if_nothing_can_be_read_it_is_an_error(tmp_path: Path) -> None:
         (2, ("FOLDER", "dog", "-o", "out.png"), "out.png"),
         (2, ("FOLDER", "dog", "--threshold", "2"), "--threshold"),
         (2, ("FOLDER", "dog", "--readers", "0"), "--readers"),
+        (2, ("FOLDER", "dog", "--ray", "local", "--at-once", "2"), "--workers"),
         (2, ("FOLDER", "dog", "--no-refine"), "--no-refine"),
         (2, ("FOLDER", "dog", "--no-instances", "--max-instances", "3"), "--max-instances"),
     ],

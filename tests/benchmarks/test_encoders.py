@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
+from benchmarks.encoders import count, count_by_module
 from benchmarks.table import read_table
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS
@@ -76,3 +77,11 @@ def test_what_cannot_be_is_one_line(arguments: tuple[str, ...], told: str, tmp_p
     assert code == 1
     assert said.startswith(f"error: {told}")
     assert said.count("\n") == 1
+
+
+def test_the_operations_of_every_graph_are_counted_by_module() -> None:
+    found = count_by_module(PYRAMID_STUDENT, resolution=64)
+    encoder = found["image_encoder@64"]
+    assert encoder[""] == count(PYRAMID_STUDENT, resolution=64)["flop"]
+    assert 0 < encoder["backbone.conv_stem"] < encoder["backbone"] < encoder[""]
+    assert min(found[name][""] for name in ("clip_head@64", "text_encoder", "mask_decoder")) > 0

@@ -128,6 +128,8 @@ def test_every_page_has_a_record() -> None:
     shown = {Path(page).stem for page in render_pages(ROOT) if page.startswith(str(RECORDS))}
     records = {path.stem for path in (ROOT / RECORDS).glob("*.jsonl")}
     # The tables of these stand on pages with other names.
-    elsewhere = {"annotate", "encoders", "objects", "paper_photographs", "reliability"}
-    assert shown | elsewhere == records
+    elsewhere = {"annotate", "encoders", "floats", "objects", "paper_photographs", "reliability"}
+    # Their places say so where they were not measured yet.
+    perhaps = {"since", "since_vit_b", "tried"}
+    assert records - perhaps == shown | elsewhere
     assert pages.RECORDS.is_relative_to("docs")

@@ -5,6 +5,8 @@ import gc
 import io
 import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +32,22 @@ def picture(height: int = 30, width: int = 40, *, seed: int = 0) -> NDArray[np.u
 
 
 # --- what is read ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ending", "others"), [("jpg", "False"), ("png", "False"), ("tif", "True")]
+)
+def test_other_formats_are_loaded_for_other_pictures_only(
+    tmp_path: Path, ending: str, others: str
+) -> None:
+    path = tmp_path / f"picture.{ending}"
+    Image.fromarray(picture()).save(path)
+    program = (
+        "import sys; from samclip_sdk.picture.image import load_image; load_image(sys.argv[1]); "
+        "print('PIL.TgaImagePlugin' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    assert subprocess.check_output(command, text=True).strip() == others
 
 
 class Reader:

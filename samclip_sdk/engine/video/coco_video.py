@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -62,6 +61,8 @@ class CocoVideoWriter:
         name: str,
         fps: float | None = None,
     ) -> None:
+        import sqlite3  # only here: few programs write videos' annotations, and it takes 1 MB
+
         check_target(path)
         self._path, self._labels, self._name, self._fps = Path(path), tuple(labels), name, fps
         # An empty name makes SQLite create an unnamed temporary database on disk.

@@ -25,7 +25,7 @@ from samclip_sdk.system.packages import import_onnxruntime
 EXACT_INT8 = "session.x64quantprecision"
 """Without this setting, sums of int8 products overflow on processors with AVX2 but without VNNI."""
 
-_SPINNING = "session.intra_op.allow_spinning"
+SPINNING = "session.intra_op.allow_spinning"
 
 _WITHOUT = "optimization.disable_specified_optimizers"
 _FUSED_NORM = "SkipLayerNormFusion"
@@ -110,23 +110,24 @@ def _open(path: Path, *, options: RuntimeOptions, file: GraphFile | None) -> Any
     If the cache cannot be read or written, or onnxruntime refuses what is there, only time is lost.
     """
     on_cpu = wanted_providers(options)[0] == CPU_PROVIDER
-    settings = _session_options(options, on_cpu=on_cpu)
+    settings = session_options(options, on_cpu=on_cpu)
     if file is None or not (file.sha256 and options.keep_compiled and on_cpu):
         return open_graph(str(path), options=options, session_options=settings)
     kept = OptimizedGraph(file, settings={EXACT_INT8: "1", _WITHOUT: _FUSED_NORM})
     if found := kept.find():
-        as_it_is = _session_options(options, on_cpu=on_cpu)
+        as_it_is = session_options(options, on_cpu=on_cpu)
         levels = import_onnxruntime().GraphOptimizationLevel
         as_it_is.graph_optimization_level = levels.ORT_DISABLE_ALL
         with suppress(Exception):
             return open_graph(str(found), options=options, session_options=as_it_is)
-    writing = _session_options(options, on_cpu=on_cpu)
+    writing = session_options(options, on_cpu=on_cpu)
     with suppress(Exception), kept.keeping(writing):
         return open_graph(str(path), options=options, session_options=writing)
     return open_graph(str(path), options=options, session_options=settings)
 
 
-def _session_options(options: RuntimeOptions, *, on_cpu: bool) -> Any:
+def session_options(options: RuntimeOptions, *, on_cpu: bool) -> Any:
+    """The SessionOptions of onnxruntime that graphs are opened with."""
     settings = import_onnxruntime().SessionOptions()
     # Memory planning keeps every attention map alive, and buffer reuse keeps some buffers of every
     # size alive. Each about doubles the peak, and neither saves time.
@@ -136,7 +137,7 @@ def _session_options(options: RuntimeOptions, *, on_cpu: bool) -> Any:
     settings.enable_cpu_mem_arena = False
     # Spinning threads take the cores from other work, and each graph has its own threads. On two
     # busy cores a pass of a small model took 200 ms, not 31; on idle cores 28.
-    settings.add_session_config_entry(_SPINNING, "0")
+    settings.add_session_config_entry(SPINNING, "0")
     settings.add_session_config_entry(EXACT_INT8, "1")
     if on_cpu:
         settings.add_session_config_entry(_WITHOUT, _FUSED_NORM)

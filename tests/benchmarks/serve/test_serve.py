@@ -65,9 +65,11 @@ def test_the_sdk_and_the_clients_are_compared_round_by_round(busy: Any) -> None:
         time.sleep(0.05)
         return [0] * 4
 
-    how = {"server": busy, "clients": [1, 4], "rounds": 1}
+    how = {"server": busy, "clients": [1, 4], "rounds": 1, "side_by_side": lambda: work() + work()}
     found = measure(compare, "sleep", work, lambda: [("/", "text/plain", b"x")] * 4, **how)
     sdk = found.value("sleep", "a_second", "sdk")
+    beside = found.metrics("sleep", "side by side")
+    assert beside["ratio"].value == beside["a_second"].value / sdk
     one, four = (found.metrics("sleep", clients) for clients in ("1", "4"))
     assert (one["failed"].value, one["failed"].n) == (0, 4)
     assert one["ratio"].value == one["ratio"].low == one["a_second"].value / sdk

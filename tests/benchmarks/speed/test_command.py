@@ -46,15 +46,15 @@ def test_the_default_model_beside_its_peers(
     own = f"{FAKE},skills=picture_to_masks,sleep_ms="
     specs = (
         f"{own}20,key={published.DEFAULT_ONNX}",
-        f"{own}1,key={DEFAULT_MODEL}-openvino-int8",
         f"{own}60,key=yoloe-11s-seg-onnx-k10",
         "not_installed:Peer",
     )
+    also = f"{own}1,key={DEFAULT_MODEL}-litert-int8"
     monkeypatch.setattr(published, "default_specs", lambda _runs: specs)
     monkeypatch.setattr(published, "verify_sets", lambda *_arguments: {})
-    monkeypatch.setattr(published, "measure_startup", lambda measured: measured.add("startup", s=1))
+    monkeypatch.setattr(published, "measure_startup", lambda *_: None)
     output = tmp_path / "speed.jsonl"
-    done = run("speed", *QUICK, "--output", output)
+    done = run("speed", *QUICK, "--also", also, "--output", output)
     assert done.exit_code == 0, done.output
     # A peer whose package is missing is told once, in one line, and the others are measured.
     missing = [line for line in done.stderr.splitlines() if "not_installed" in line]
@@ -64,9 +64,9 @@ def test_the_default_model_beside_its_peers(
     ]
     (part,) = read_table(output).parts
     assert part.run.settings["baseline"] == published.DEFAULT_ONNX
-    assert len(part.subjects) == 4
+    assert len(part.subjects) == 3
     # A verdict would depend on how busy the machine is: `test_tables` has them.
-    assert ", openvino int8 | " in done.stdout
+    assert ", litert int8 | " in done.stdout
     assert "| not measured |" in done.stdout
 
 
@@ -74,7 +74,8 @@ def test_the_default_model_beside_its_peers(
     ("arguments", "problem"),
     [
         (("--subject", FAKE, "--subject", FAKE), "is there twice"),
-        (("--subject", FAKE, "--vit-b"), "--subject and --vit-b each say what to measure"),
+        (("--subject", FAKE, "--vit-b"), "--vit-b says what to measure"),
+        (("--subject", FAKE, "--also", f"{FAKE},key=b"), "--also is beside the usual subjects"),
         (("--subject", FAKE, "--write"), "leave --subject out"),
     ],
 )

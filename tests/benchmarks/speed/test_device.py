@@ -57,3 +57,7 @@ def test_this_machine(programs: Path) -> None:
     assert found["cpu_flags"] or platform.system() != "Linux"
     # Nothing is made up where no program answers.
     assert list(device.describe_state()) == ["load_average"]
+
+
+def test_the_most_that_the_machine_computes_is_measured() -> None:
+    assert device.fp32_gflops([16], runs=1) > 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.pages import ROOT
 from benchmarks.speed import published
 from benchmarks.speed.peers.exports import RUNTIMES
 from benchmarks.speed.published import default_specs, find_runs, kept_mask_iou, measure_startup
@@ -92,9 +93,14 @@ def test_what_is_right_here_is_signed_off_and_the_rest_told(
     assert "model-openvino-int8, verify: failed, masks differ\n" in capsys.readouterr().err
 
 
-def test_a_start_is_timed_in_processes_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "_STARTUP_RUNS", 1)
-    part = measure(measure_startup)
-    assert part.value("startup", "seconds") > 0.05
-    if platform.system() == "Linux":
-        assert part.value("startup", "peak_rss_bytes") > 2**26
+def test_a_start_is_timed_in_processes_of_its_own(tmp_path: Path) -> None:
+    part = measure(measure_startup, {"": ROOT, "again": ROOT}, runs=1)
+    for split in ("", "again"):
+        assert part.value("startup", "seconds", split) > 0.05
+        if platform.system() == "Linux":
+            assert part.value("startup", "peak_rss_bytes", split) > 2**26
+    package = tmp_path / "samclip_sdk"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('an earlier one')")
+    with pytest.raises(ValueError, match=f"the first answer of {tmp_path.name} did not come"):
+        measure(measure_startup, {"": tmp_path}, runs=1)

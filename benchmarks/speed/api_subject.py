@@ -1,0 +1,73 @@
+"""The SDK of any commit as a subject: only names of its public API are called."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.subject import Opened, noise_picture
+
+LABELS = ("dog", "grass", "sky")
+
+_ALL_ABOVE = -1e6  # a mask threshold, in logits: the masks fill the picture
+
+
+@dataclass(frozen=True)
+class ApiSubject:
+    """The SDK on onnxruntime in fp32; every label is present, and every mask fills the picture.
+
+    Attributes:
+        sdk: a folder with another package samclip_sdk; this checkout's own if empty.
+        model: a bundle's folder; the model in the package if empty.
+    """
+
+    sdk: str = ""
+    model: str = ""
+
+    @property
+    def key(self) -> str:
+        """The folder's name, or "now"."""
+        return Path(self.sdk).name or "now"
+
+    def open(self) -> Opened:
+        """Loads the model; its graphs are opened by the first runs."""
+        if self.sdk:
+            sys.path.insert(0, self.sdk)  # nothing has imported the package in this process
+        from samclip_sdk import SamClip
+
+        model = SamClip.load("onnx", **({"model": self.model} if self.model else {}))
+        return Opened(
+            name=f"{model.manifest.name} {model.source.id}",
+            packages=("onnxruntime", "numpy", "pillow", "opencv-python-headless"),
+            notes=f"text-to-mask of {len(LABELS)} labels, all present; masks fill the picture",
+            artifact_bytes=None,
+            workloads=_workloads(model),
+        )
+
+
+def _workloads(model: Any) -> dict[str, Callable[[], object]]:
+    picture, asked = noise_picture(), {"threshold": 0.0, "mask_threshold": _ALL_ABOVE}
+    ask = partial(model.segment_text, labels=LABELS, **asked)
+    encoded = []
+
+    def encode() -> None:
+        encoded[:] = [model.encode_image(picture)]
+
+    # A fresh copy each time: the CLIP head's answer is kept for the last embedding.
+    return {
+        "encode": encode,
+        "text3": lambda: ask(replace(encoded[0])),
+        "picture_to_masks": lambda: _steps_ms(lambda: ask(picture)),
+    }
+
+
+def _steps_ms(work: Callable[[], Any]) -> dict[str, float]:
+    start = time.perf_counter()
+    steps: dict[str, float] = work().speed
+    total = 1000 * (time.perf_counter() - start)
+    return {**steps, "other": total - sum(steps.values())}
