@@ -10,13 +10,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from samclip_sdk.cli.terminal import PlainProgress
 from samclip_sdk.system.progress import OnProgress
 
 
 @contextmanager
 def drawn_progress() -> Iterator[OnProgress]:
-    """A bar on the error output, if that is a terminal, once there is something to show."""
+    """A bar on the error output once there is something to show, or lines without a terminal."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield PlainProgress(console).show
+        return
     progress = Progress(
         BarColumn(20),
         MofNCompleteColumn(),
@@ -27,8 +31,6 @@ def drawn_progress() -> Iterator[OnProgress]:
     )
 
     def show(message: str, done: int, total: int) -> None:
-        if not console.is_terminal:
-            return
         if not progress.tasks:
             progress.start()
             progress.add_task("", total=total, completed=done)

@@ -17,8 +17,11 @@ from samclip_sdk.annotate.annotation_log import (
     shards_path,
 )
 from samclip_sdk.annotate.other_formats import (
+    ImagesForm,
     OutputFormat,
+    check_images,
     check_yolo_names,
+    lay_images,
     write_csv,
     write_yolo,
 )
@@ -69,6 +72,7 @@ def annotate_listing(
     *,
     answer: Callable[[Sequence[SourcePicture]], Answered],
     form: OutputFormat = "coco",
+    images: ImagesForm | None = None,
     shard_size: int | None = None,
     restart: bool = False,
     overwrite: bool = False,
@@ -86,6 +90,7 @@ def annotate_listing(
         output: the COCO JSON, the table, or YOLO's folder, replaced whole at the end.
         answer: annotates pictures; see `annotate_pictures` and `RayWorkers.annotate`.
         form: the format of the output.
+        images: whether YOLO's folder gets links to the pictures, or copies; neither by default.
         shard_size: if given, COCO JSONs of this many pictures each are written too, into the folder
             `shards_path`.
         restart: whether to forget the progress of an earlier run.
@@ -96,12 +101,15 @@ def annotate_listing(
 
     Raises:
         StorageError: the output or its progress file cannot be written; there is an output of
-            another origin; or the progress file was begun with other settings, or is in use.
+            another origin; the progress file was begun with other settings, or is in use; or
+            `images` is given for another format, or for pictures that are no files.
         ImageError: there is no picture, or none can be read; there is no output then.
     """
     check_output(output, overwrite=overwrite, form=form, sharded=shard_size is not None)
     pictures, skipped = listing.pictures, list(listing.skipped)
     listing.check()
+    if images is not None:
+        check_images(pictures, form=form)
     if form == "yolo":
         check_yolo_names(picture.name for picture in pictures)
     with AnnotationLog(log_path(output), settings=settings, restart=restart) as log:
@@ -122,7 +130,9 @@ def annotate_listing(
         done = sum(picture in log for picture in pictures)
         if not done:
             raise _nothing_read(listing.source, skipped=skipped)
-        annotations = _write(log, output, pictures, form=form, labels=settings.labels)
+        annotations = _write(
+            log, output, pictures, form=form, images=images, labels=settings.labels
+        )
         if shard_size is not None:
             log.write_shards(output, pictures, size=shard_size)
     return AnnotationReport(
@@ -141,6 +151,7 @@ def _write(
     pictures: Sequence[SourcePicture],
     *,
     form: OutputFormat,
+    images: ImagesForm | None,
     labels: Sequence[str],
 ) -> int:
     """Writes the output whole; returns the number of annotations in it."""
@@ -150,6 +161,9 @@ def _write(
         with atomic_file(output) as file:
             return write_csv(file, log.entries(pictures), labels=labels)
     with atomic_folder(output) as folder:
+        if images is not None:
+            files = (each for each in pictures if each in log and isinstance(each, PictureFile))
+            lay_images(folder, files, images=images)
         return write_yolo(folder, log.entries(pictures), labels=labels)
 
 

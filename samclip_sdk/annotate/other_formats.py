@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, TypeAlias
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.annotate.picture_files import PictureFile
 from samclip_sdk.errors import StorageError, one_line
 from samclip_sdk.picture.masks import mask_to_polygons, rle_to_mask
 from samclip_sdk.results.formats import CSV_COLUMNS, csv_row, yolo_lines
@@ -19,10 +21,13 @@ from samclip_sdk.results.formats import CSV_COLUMNS, csv_row, yolo_lines
 OutputFormat: TypeAlias = Literal["coco", "yolo", "csv"]
 """COCO JSON; a folder with a file of lines for each picture, and data.yaml; or one table."""
 
+ImagesForm: TypeAlias = Literal["link", "copy"]
+"""How YOLO's folder gets the pictures."""
+
 Entry = Mapping[str, Any]
 """A picture that is done: file_name, width, height, and annotations; see `AnnotationLog`."""
 
-_LABELS = "labels"
+_LABELS, _IMAGES = "labels", "images"
 
 
 def check_yolo_names(names: Iterable[str]) -> None:
@@ -47,7 +52,8 @@ def check_yolo_names(names: Iterable[str]) -> None:
 def write_yolo(folder: Path, entries: Iterable[Entry], *, labels: Sequence[str]) -> int:
     """Writes `labels/NAME.txt` for each picture, and data.yaml with the names of the classes.
 
-    Pictures belong into `images`, beside `labels`. A picture without objects has an empty file.
+    Pictures belong into `images`, beside `labels`: see `lay_images`. A picture without objects has
+    an empty file.
 
     Returns:
         The number of annotations.
@@ -65,10 +71,45 @@ def write_yolo(folder: Path, entries: Iterable[Entry], *, labels: Sequence[str])
         path.write_text(lines, encoding="utf-8")
         count += len(annotations)
     names = "".join(f"  {place}: {json.dumps(name)}\n" for place, name in enumerate(labels))
+    # Without `path`, trainers take the file's own folder.
     (folder / "data.yaml").write_text(
-        f"path: .\ntrain: images\nval: images\nnames:\n{names}", encoding="utf-8"
+        f"train: {_IMAGES}\nval: {_IMAGES}\nnames:\n{names}", encoding="utf-8"
     )
     return count
+
+
+def check_images(pictures: Iterable[object], *, form: OutputFormat) -> None:
+    """Refuses to lay pictures beside labels where that is not possible.
+
+    Raises:
+        StorageError: the output is no folder of YOLO, or a picture is no file of this machine.
+    """
+    if form != "yolo":
+        raise StorageError(f"pictures are laid beside the labels of yolo alone, not of {form}")
+    for each in pictures:
+        if not isinstance(each, PictureFile):
+            raise StorageError(
+                "the pictures of a URL or a Parquet file cannot be laid beside YOLO's labels: "
+                "download them as files first"
+            )
+
+
+def lay_images(folder: Path, pictures: Iterable[PictureFile], *, images: ImagesForm) -> None:
+    """Lays pictures into `images`, by the same names as their labels, as links or copies.
+
+    Each picture has a link of its own: trainers look for the labels beside the folder that a link
+    of the whole folder leads to.
+
+    Raises:
+        OSError: a file cannot be written, or this drive has no links.
+    """
+    for picture in pictures:
+        place = folder / _IMAGES / picture.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if images == "link":
+            place.symlink_to(picture.path.absolute())
+        else:
+            shutil.copyfile(picture.path, place)
 
 
 def write_csv(file: BinaryIO, entries: Iterable[Entry], *, labels: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
@@ -62,7 +63,7 @@ def find_pictures(
 
     Args:
         folder: the folder to look through.
-        leave_out: files in it that this package writes itself.
+        leave_out: files and folders in it that this package writes itself.
 
     Returns:
         The pictures in the order of their names, and the files that certainly cannot be read.
@@ -88,7 +89,7 @@ def match_pictures(
 
     Args:
         pattern: a pattern of `pathlib`, such as `photos/**/*.jpg`.
-        leave_out: files that match and that this package writes itself.
+        leave_out: files and folders of files that match and that this package writes itself.
 
     Returns:
         The pictures in the order of their names, and the files that certainly cannot be read. Both
@@ -133,10 +134,12 @@ def _picture_files(
     paths: Iterable[Path], *, root: Path, leave_out: tuple[Path, ...], skipped: list[Skipped]
 ) -> list[PictureFile]:
     """The pictures among files, which are not opened; adds those to skip to `skipped`."""
-    own = {os.path.realpath(path) for path in leave_out}
+    own = {Path(os.path.realpath(path)) for path in leave_out}
+    real = cache(os.path.realpath)
     pictures: list[PictureFile] = []
     for path in paths:
-        if os.path.realpath(path) in own:
+        place = Path(real(path.parent), path.name)
+        if not own.isdisjoint((Path(os.path.realpath(path)), *place.parents)):
             continue
         name = path.relative_to(root).as_posix()
         if (unfit := not_utf8(name)) is not None:

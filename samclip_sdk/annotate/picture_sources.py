@@ -75,7 +75,7 @@ def list_source(
         folder: the folder, or its URL, in which the paths of Parquet files begin and below which
             they stay; by default the folder of each file.
         follow_urls: whether pictures are fetched that rows of Parquet files name by URL.
-        leave_out: files in a folder that this package writes itself.
+        leave_out: files and folders in a folder that this package writes itself.
 
     Raises:
         StorageError: the source does not exist or cannot be listed, or a Parquet file has no such

@@ -36,20 +36,6 @@ Source = Annotated[
         "'photos/**/*.jpg'; a Parquet file or a pattern of them; or a URL of any of these",
     ),
 ]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", help="what to write; by default annotations.json, .csv or annotations"
-    ),
-]
-Format = Annotated[
-    Literal["coco", "yolo", "csv"],
-    typer.Option("--format", help="COCO JSON, YOLO's folder of labels, or a table"),
-]
-ShardSize = Annotated[
-    int | None,
-    typer.Option(min=1, help="also write COCO JSONs of this many pictures each, into a folder"),
-]
 Readers = Annotated[
     int, typer.Option(min=1, help="threads that read and decode pictures ahead of the model")
 ]
@@ -65,6 +51,49 @@ Restart = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="replace an output that no run of annotate has begun")
 ]
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written, and where to."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="what to write; by default annotations.json, .csv or annotations"
+        ),
+    ] = None
+    form: Annotated[
+        Literal["coco", "yolo", "csv"],
+        typer.Option("--format", help="COCO JSON, YOLO's folder of labels, or a table"),
+    ] = "coco"
+    with_images: Annotated[
+        Literal["link", "copy"] | None,
+        typer.Option(
+            help="of yolo: lay links to the pictures, or copies, beside the labels, as trainers "
+            "read them"
+        ),
+    ] = None
+    shard_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="also write COCO JSONs of this many pictures each, into a folder"),
+    ] = None
+
+    def target(self) -> Path:
+        """The path of the output.
+
+        Raises:
+            WrongUsageError: its ending is of another format, or an option is.
+        """
+        if self.shard_size is not None and self.form != "coco":
+            raise WrongUsageError(f"--shard-size is of --format coco, not of {self.form}")
+        if self.with_images is not None and self.form != "yolo":
+            raise WrongUsageError(f"--with-images is of --format yolo, not of {self.form}")
+        ending = _ENDINGS[self.form]
+        target = Path(f"annotations{ending}") if self.output is None else self.output
+        if ending:
+            check_ending(target, endings=(ending,))
+        return target
 
 
 @dataclass(frozen=True)
@@ -111,9 +140,7 @@ def annotate(
     asked: AnnotatorOptions,
     cut: TileOptions,
     parquet: ParquetOptions,
-    output: Output = None,
-    form: Format = "coco",
-    shard_size: ShardSize = None,
+    written: OutputOptions,
     readers: Readers = READERS,
     at_once: AtOnce = 1,
     restart: Restart = False,
@@ -131,7 +158,7 @@ def annotate(
         names = given.read(labels)
         asked.check()
         cut.read()
-        target = _target(output, form=form, sharded=shard_size is not None)
+        target, form, shard_size = written.target(), written.form, written.shard_size
         check_output(target, overwrite=overwrite, form=form, sharded=shard_size is not None)
         cluster.check(at_once=at_once)
         listing = parquet.list_source(source, leave_out=(target, log_path(target)))
@@ -147,27 +174,13 @@ def annotate(
                     target,
                     answer=answer,
                     form=form,
+                    images=written.with_images,
                     shard_size=shard_size,
                     restart=restart,
                     overwrite=overwrite,
                     on_progress=display.show,
                 )
     _print(report, as_json=as_json)
-
-
-def _target(output: Path | None, *, form: OutputFormat, sharded: bool) -> Path:
-    """The path of the output.
-
-    Raises:
-        WrongUsageError: its ending is of another format, or another format is to have shards.
-    """
-    if sharded and form != "coco":
-        raise WrongUsageError(f"--shard-size is of --format coco, not of {form}")
-    ending = _ENDINGS[form]
-    target = Path(f"annotations{ending}") if output is None else output
-    if ending:
-        check_ending(target, endings=(ending,))
-    return target
 
 
 def _print(report: AnnotationReport, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -34,16 +35,40 @@ FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130  # as in shells: 128 plus the number of SIGINT
 _WIDEST = 10_000
+_QUIET_S = 30.0
 
 
 class WrongUsageError(Exception):
     """Wrong arguments of a command; the message is one line."""
 
 
+class PlainProgress:
+    """Progress in plain lines, for a log file: one now and then, and none of short work.
+
+    Args:
+        console: the console of standard error.
+        quiet_s: so many seconds at least pass between two lines.
+    """
+
+    def __init__(self, console: Console, *, quiet_s: float = _QUIET_S) -> None:
+        self._console, self._quiet_s, self._said = console, quiet_s, time.monotonic()
+
+    def show(self, message: str, done: int, total: int) -> None:
+        """Prints the progress, if it is time: an `on_progress` callback."""
+        now = time.monotonic()
+        if now - self._said >= self._quiet_s:
+            self._said = now
+            _say(self._console, _counted(message, done, total))
+
+
+def _counted(message: str, done: int, total: int) -> str:
+    return f"{message}, {done} of {total}" if total > 1 else message
+
+
 class Display:
     """The current step of a command: words, and a bar once the number of its parts is known.
 
-    It is shown on a terminal only.
+    Where there is no terminal, long work has a plain line now and then.
 
     Args:
         console: the console of standard error.
@@ -61,6 +86,7 @@ class Display:
             transient=True,
             disable=not console.is_terminal,
         )
+        self._plain = None if console.is_terminal else PlainProgress(console)
         self._task = self.progress.add_task(doing, total=None)
         self._doing, self._done, self._total = doing, 0, 0
 
@@ -73,6 +99,8 @@ class Display:
     def show(self, message: str, done: int, total: int) -> None:
         """Shows the progress of a long step: an `on_progress` callback."""
         message = printable(message)
+        if self._plain is not None:
+            self._plain.show(message, done, total)
         if total == self._total and done >= self._done:
             if message != self._doing:
                 self.progress.update(self._task, description=message, even=False)
@@ -85,8 +113,7 @@ class Display:
 
     def __str__(self) -> str:
         """The current step, in one line."""
-        counted = f", {self._done} of {self._total}" if self._total > 1 else ""
-        return f"{self._doing}{counted}"
+        return _counted(self._doing, self._done, self._total)
 
 
 class _IfCounted(ProgressColumn):

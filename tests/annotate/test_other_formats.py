@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from samclip_sdk import StorageError
-from samclip_sdk.annotate.other_formats import check_yolo_names, write_yolo
+from samclip_sdk.annotate.other_formats import check_images, check_yolo_names, write_yolo
+from samclip_sdk.annotate.remote_files import RemotePicture
 from samclip_sdk.picture.masks import mask_to_rle
 from tests.command import answer, fails
 from tests.refusals import refused
@@ -59,6 +60,26 @@ def test_all_formats_tell_the_same_annotations(folder: Path, tmp_path: Path) -> 
     assert (found / "data.yaml").read_text().endswith('names:\n  0: "dog"\n  1: "cat"\n')
 
 
+def test_pictures_lie_beside_the_labels_of_yolo(folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(folder, tmp_path / "pictures")
+    found = folder / "found"
+    asked = ("annotate", folder, *LABELS, *ONNX, "--format", "yolo", "-o", found)
+    assert answer(*asked, "--with-images", "link")["pictures"] == 2
+    assert (found / "images" / "cat.jpg").resolve() == folder.resolve() / "cat.jpg"
+    assert (found / "images" / "sub" / "dog.jpg").is_symlink()
+    again = answer(*asked, "--with-images", "copy")
+    assert (again["pictures"], again["resumed"]) == (2, 2), "what was laid there is no new picture"
+    copied = found / "images" / "sub" / "dog.jpg"
+    assert not copied.is_symlink()
+    assert copied.read_bytes() == (IMAGES / "dog.jpg").read_bytes()
+
+
+def test_pictures_that_are_no_files_are_not_laid_beside_labels() -> None:
+    remote = RemotePicture("s3://b/a.jpg", "a.jpg", 1, 1)
+    refused(lambda: check_images([remote], form="yolo"), StorageError, "download")
+    refused(lambda: check_images([], form="coco"), StorageError, "coco")
+
+
 def test_rle_and_polygons_are_one_outline(tmp_path: Path) -> None:
     mask = np.zeros((40, 60), bool)
     mask[10:30, 20:50] = True
@@ -85,4 +106,5 @@ def test_an_output_of_another_format_is_refused(folder: Path, tmp_path: Path) ->
     assert ".csv" in fails(*asked, "--format", "csv", "-o", tmp_path / "a.json", code=2)
     assert "--shard-size" in fails(*asked, "--format", "yolo", "--shard-size", "2", code=2)
     (tmp_path / "a").touch()
+    assert "yolo" in fails(*asked, "--with-images", "link", code=2)
     assert "is a file" in fails(*asked, "--format", "yolo", "-o", tmp_path / "a")

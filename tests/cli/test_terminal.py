@@ -14,6 +14,7 @@ from rich.console import Console
 
 from samclip_sdk.cli.terminal import (
     Display,
+    PlainProgress,
     WrongUsageError,
     print_json,
     print_line,
@@ -46,6 +47,15 @@ def test_a_bar_once_it_is_known_how_much_there_is_to_do(display: Display) -> Non
     assert "━" not in shown(display)
     display.show("compiling text_encoder for this CPU", 0, 1)
     assert "━" not in shown(display)
+
+
+def test_plain_lines_without_a_terminal() -> None:
+    file = io.StringIO()
+    often, seldom = (PlainProgress(Console(file=file), quiet_s=s) for s in (0, 3600))
+    often.show("training [bold]", 3, 9)
+    seldom.show("training", 4, 9)
+    often.show("writing", 0, 1)
+    assert file.getvalue() == "training [bold], 3 of 9\nwriting\n"
 
 
 @pytest.mark.parametrize(

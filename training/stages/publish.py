@@ -18,6 +18,7 @@ from training.teachers.text_encoder_file import copy_tokenizer
 from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, read_weights, save_weights
 
 _PREFIX = "text_encoder."
+_SETTINGS = ("text_encoder", "embed_dim", "provenance")  # as `save_text_encoder` writes them
 
 
 class PublishConfig(StageSettings):
@@ -62,7 +63,8 @@ def publish(result: Path, target: Path, *, text_encoder: Path | None = None) -> 
         text_encoder: the folder of another text encoder for a checkpoint that has one.
 
     Raises:
-        TrainingError: a file is missing or damaged, or the text encoder embeds in another width.
+        TrainingError: a file is missing or damaged, the text encoder's folder is no text encoder's,
+            or it embeds in another width.
     """
     state = read_weights(result / WEIGHTS_NAME)
     content = json.loads((result / SETTINGS_NAME).read_bytes())
@@ -81,7 +83,7 @@ def publish(result: Path, target: Path, *, text_encoder: Path | None = None) -> 
 
 def _replace_text_encoder(state: dict[str, Tensor], content: dict[str, Any], folder: Path) -> None:
     """Replaces the text encoder in a checkpoint's weights and in its config.json."""
-    trained, model = json.loads((folder / SETTINGS_NAME).read_bytes()), content["model"]
+    trained, model = _read_text_encoder(folder / SETTINGS_NAME), content["model"]
     if trained["embed_dim"] != model["embed_dim"]:
         raise TrainingError(
             f"the text encoder in {folder} embeds in {trained['embed_dim']} dimensions, the "
@@ -92,3 +94,18 @@ def _replace_text_encoder(state: dict[str, Tensor], content: dict[str, Any], fol
     state |= {f"{_PREFIX}{key}": x for key, x in read_weights(folder / WEIGHTS_NAME).items()}
     model["text_encoder"] = trained["text_encoder"]
     content["provenance"]["text_encoder"] = trained["provenance"]
+
+
+def _read_text_encoder(path: Path) -> dict[str, Any]:
+    """The settings of a trained text encoder; refuses a config.json that lacks one of them."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}") from error
+    missing = [each for each in _SETTINGS if each not in found]
+    if missing:
+        raise TrainingError(
+            f"{path} has no {', '.join(missing)}: it is not of a text encoder; name the stage that "
+            "trained one"
+        )
+    return dict(found)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -92,4 +93,15 @@ def test_a_text_encoder_of_another_width_is_not_published(tmp_path: Path) -> Non
     save_text_encoder(encoder, tmp_path / "text", config=CONFIG, provenance={})
     with pytest.raises(TrainingError, match=f"embeds in {narrow} dimensions, the checkpoint in"):
         publish(tmp_path / "student", tmp_path / "out", text_encoder=tmp_path / "text")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_text_encoder_is_not_published(tmp_path: Path) -> None:
+    save_checkpoint(build_model(STUDENT, seed=0), tmp_path / "student", provenance={})
+    ask = partial(publish, tmp_path / "student", tmp_path / "out", text_encoder=tmp_path / "text")
+    (tmp_path / "text").mkdir()
+    for content, named in (('{"provenance": {}}', "has no text_encoder, embed_dim"), ("{", "read")):
+        (tmp_path / "text" / "config.json").write_text(content)
+        with pytest.raises(TrainingError, match=named):
+            ask()
     assert not (tmp_path / "out").exists()
