@@ -248,11 +248,14 @@ def by_two_models(
 ) -> Detect:
     """The pipeline: of the teachers of RUNS/CONFIG, or of the model's own two halves without any.
 
-    All `names` that will be asked are embedded now.
+    All `names` that will be asked are embedded now. Without pictures for `tuning`, thresholds are
+    those that the bundle of the SAM was calibrated with.
     """
     # Only here: it needs torch.
     from benchmarks.teachers import Teachers, open_run
 
     pair = open_run(run) if run else Teachers(OwnClip(model), model)
     pair.classes(names)
-    return partial(TwoModels(pair, tuning).detect, most=most)
+    own = pair.sam.manifest.calibration
+    settings = Everything(predicted_iou=own.pred_iou_thresh, stability=own.stability_score_thresh)
+    return partial(TwoModels(pair, tuning, settings=settings).detect, most=most)

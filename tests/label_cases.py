@@ -53,6 +53,18 @@ COSINES = [
     (" Cell  Phone", [0.4, 0.3, 0.2, 0.1]),
 ]
 
+SPELLED = {
+    " Cel  Phone": WORDS,
+    "boatimg": ("boating", "boat", "boatings"),
+    "goating": ("boating", "coating", "oat"),
+    "wattle bear": ("water bottle", "teddy bear", "bear"),
+    "telphoen": ("telephone", "phone", "microphone"),
+    "umbrela": ("umbrella", "zebra", "cobra"),
+    "ÿak": ("yak", "ÿake", "ox"),
+    "okra": ("opera", "dog", "cat"),
+}
+"""Labels that are near no word in what they mean, and the words, some of which are spelled like them."""
+
 PACKED = ("dog", "cat", '"thresholds"')
 """The labels of the packs, which the model `cases` 1 made."""
 
@@ -81,7 +93,10 @@ def answers() -> dict[str, Any]:
     ]
     return {
         "exclusive": [_competing(name, masks) for name, masks in [*COMPETING, *drawn]],
-        "words": [_known(label, cosines) for label, cosines in COSINES],
+        "words": [
+            *(_known(label, cosines) for label, cosines in COSINES),
+            *(_known(label, [0.5, 0.3, 0.1], words=words) for label, words in SPELLED.items()),
+        ],
         "thresholds": [_packed(name, stored) for name, stored in THRESHOLDS],
     }
 
@@ -121,14 +136,14 @@ def _rectangle(box: list[int]) -> PackedMask:
     return PackedMask.pack(np.ones((bottom - top, right - left), bool), top=top, left=left)
 
 
-def _known(label: str, cosines: list[float]) -> dict[str, Any]:
+def _known(label: str, cosines: list[float], *, words: tuple[str, ...] = WORDS) -> dict[str, Any]:
     """The words are axes, and the label has a further one, so that it has unit length."""
     rest = np.sqrt(max(0.0, 1 - float(np.square(cosines).sum())))
-    embedding = np.array([*cosines, rest], np.float32)
-    rows = np.eye(len(WORDS) + 1, dtype=np.float32)[: len(WORDS)]
-    known = KnownWords(WORDS, rows)
+    embedding = np.array([*cosines, *[0.0] * (len(words) - len(cosines)), rest], np.float32)
+    rows = np.eye(len(words) + 1, dtype=np.float32)[: len(words)]
+    known = KnownWords(words, rows)
     return {
-        "words": WORDS,
+        "words": words,
         "embeddings": rows.tolist(),
         "label": label,
         "embedding": embedding.tolist(),

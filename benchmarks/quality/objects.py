@@ -22,7 +22,12 @@ from benchmarks.metrics.cgf1 import Datum, cgf1, judge
 from benchmarks.public.detection import by_one_model
 from benchmarks.public.photographs import things_of
 from benchmarks.quality.dataset import ALL
-from benchmarks.quality.held_out import HeldOutPictures, choose_held_out, read_list
+from benchmarks.quality.held_out import (
+    HeldOutPictures,
+    HeldOutSet,
+    choose_held_out,
+    read_list,
+)
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from benchmarks.two_models import by_two_models
 from samclip_sdk import SamClip
@@ -51,8 +56,15 @@ def objects(
     root: Annotated[Path, typer.Argument(help="the sets of benchmarks/quality/held_out_sets.json")],
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
+    only: Annotated[
+        list[str] | None, typer.Option(help="the sets that are asked; repeatable; by default all")
+    ] = None,
+    two_models: Annotated[
+        bool, typer.Option("--two-models", help="a SAM and a CLIP in a row beside it")
+    ] = False,
     teachers: Annotated[
-        Path | None, typer.Option(help="RUNS/CONFIG: two models in a row beside it", exists=True)
+        Path | None,
+        typer.Option(help="RUNS/CONFIG: those two; else the model's own halves", exists=True),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="photographs a set, at most", min=1)] = None,
     seed: Seed = 0,
@@ -62,11 +74,28 @@ def objects(
     Average precision is COCO's. Precision and recall are of the names that are there, and cgF1 is
     SA-Co's, of these and five absent ones, all three at the least score that is told by default.
     """
+    if teachers is not None and not two_models:
+        raise ValueError("--teachers is of --two-models")
+    sets = _asked_sets(only)
     samclip, bootstrap = SamClip.load(runtime, model=model), Bootstrap(seed=seed)
     measured.of(samclip)
-    chosen = choose_held_out(root, read_list(), limit=limit, seed=seed)
-    measure_objects(measured, samclip, chosen, bootstrap, teachers=teachers)
+    chosen = choose_held_out(root, sets, limit=limit, seed=seed)
+    more = {"two_models": two_models, "teachers": teachers}
+    measure_objects(measured, samclip, chosen, bootstrap, **more)
     measured.settings |= {"resamples": bootstrap.resamples}
+
+
+def _asked_sets(only: Sequence[str] | None) -> tuple[HeldOutSet, ...]:
+    """The sets of the list, or those of these names.
+
+    Raises:
+        ValueError: the list has no set of that name.
+    """
+    listed = {each.name: each for each in read_list()}
+    for name in only or ():
+        if name not in listed:
+            raise ValueError(f"--only {name}: the list has {', '.join(listed)}")
+    return tuple(each for name, each in listed.items() if not only or name in only)
 
 
 class Judged(NamedTuple):
@@ -89,9 +118,10 @@ def measure_objects(
     chosen: HeldOutPictures,
     bootstrap: Bootstrap,
     *,
+    two_models: bool = False,
     teachers: Path | None = None,
 ) -> None:
-    """The figures of a model, and of its teachers, RUNS/CONFIG, as two models in a row."""
+    """The figures of a model, and of two in a row: its teachers, RUNS/CONFIG, or its own halves."""
     complete = [each for each in chosen.sets if chosen.photographs[each].found.complete]
     truth, names, asked = things_of(chosen.photographs, complete)
     calibration, spoken = model.manifest.calibration, [*names.values()]
@@ -99,7 +129,7 @@ def measure_objects(
     measured.settings |= {"min_score": min_score}
     gate = calibration.presence_threshold
     detectors = {"model": by_one_model(model, spoken, most=MOST, threshold=gate)}
-    if teachers is not None:
+    if two_models:
         told = {"names": spoken, "run": teachers, "most": MOST}
         detectors["two_models"] = by_two_models(model, (), **told)
     for who, detect in detectors.items():

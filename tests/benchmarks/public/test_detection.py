@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import two_models
 from benchmarks.public import detection
 from benchmarks.public.detection import (
     DetectedPictures,
@@ -26,7 +25,7 @@ from benchmarks.public.detection import (
 from benchmarks.public.files import DatasetError, take
 from benchmarks.quality.photographs import tuning_pictures
 from benchmarks.table import Part
-from benchmarks.two_models import Detect, Everything, Found, OwnClip, TwoModels, by_two_models
+from benchmarks.two_models import Detect, Found, OwnClip, by_two_models
 from tests.benchmarks.measured import measure as measured
 from tests.benchmarks.public.miniatures import CAT, DETECTIONS, DOG, coco, detected
 from tests.benchmarks.public.painted import Painted
@@ -236,10 +235,8 @@ def test_a_model_is_asked_for_its_objects(tmp_path: Path) -> None:
     assert source.runs("text_encoder") == texts
 
 
-def test_two_models_in_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_models_in_a_row(tmp_path: Path) -> None:
     """The fake's CLIP sees a dog in every crop: each of its masks is one, the surest first."""
-    few = Everything(points_per_side=3)
-    monkeypatch.setattr(two_models, "TwoModels", partial(TwoModels, settings=few))
     model, source = fake_client(tmp_path)
     root = sets(tmp_path / "sets")
     tuning = tuning_pictures(root, seed=0)

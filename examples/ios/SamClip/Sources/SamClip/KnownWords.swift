@@ -13,6 +13,8 @@ package struct KnownWords: Sendable {
 
     /// From this cosine on, a label says as much to the model as the nearest word.
     private static let knownCosine: Float = 0.75
+    /// From this share of common letters on, a label is spelled like a word.
+    private static let spelledAlike = 0.8
     private static let shownLetters = 60
 
     /// - Parameter rows: the words' embeddings, of unit length.
@@ -42,5 +44,36 @@ package struct KnownWords: Sendable {
         }
         return untaught + "may take it for "
             + "something else; the nearest words that it knows: \(named.joined(separator: ", "))"
+            + (spelled(like: text).map { "; did you mean '\($0)'?" } ?? "")
     }
+
+    /// The word that is spelled most like a label, if one is; of equals the last in the alphabet.
+    private func spelled(like label: String) -> String? {
+        let letters = Array(label.unicodeScalars)
+        var (best, found): (Double, String?) = (Self.spelledAlike, nil)
+        for word in words {
+            let own = Array(word.unicodeScalars)
+            let total = Double(own.count + letters.count)
+            guard Double(2 * min(own.count, letters.count)) / total >= best else { continue }
+            let alike = Double(2 * shared(own[...], letters[...])) / total
+            if alike > best || (alike == best && word > found ?? "") { (best, found) = (alike, word) }
+        }
+        return found
+    }
+}
+
+/// How many letters two texts share: those of the longest run, and of what is left and right of it.
+private func shared(
+    _ first: ArraySlice<Unicode.Scalar>, _ second: ArraySlice<Unicode.Scalar>
+) -> Int {
+    var (length, left, right) = (0, first.startIndex, second.startIndex)
+    for i in first.indices {
+        for j in second.indices {
+            let run = zip(first[i...], second[j...]).prefix { $0 == $1 }.count
+            if run > length { (length, left, right) = (run, i, j) }
+        }
+    }
+    guard length > 0 else { return 0 }
+    return shared(first[..<left], second[..<right]) + length
+        + shared(first[(left + length)...], second[(right + length)...])
 }
