@@ -175,10 +175,9 @@ export class Page {
     if (turn !== this.promptTurn) return;
     const { mask, score } = masks.reduce((first, second) => (second.score > first.score ? second : first));
     this.stage.setLayer("", mask, PROMPT_COLOUR);
-    const counted = `${points.length} ${points.length === 1 ? "point" : "points"}${box ? " and a box" : ""}`;
-    const text = `Mask of ${counted}: ${share(mask)} of the picture, score ${score.toFixed(2)}`;
-    element("prompted").textContent = text;
-    say(text);
+    const counted = points.length === 1 ? ["1 point"] : points.length ? [`${points.length} points`] : [];
+    const given = [...counted, ...(box ? ["a box"] : [])].join(" and ");
+    element("prompted").textContent = `Mask of ${given}: ${share(mask)} of the picture, score ${score.toFixed(2)}`;
   }
 
   typedLabels() {

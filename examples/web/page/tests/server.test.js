@@ -32,8 +32,12 @@ after(async () => {
   server.kill();
 });
 
-const said = (tab, pattern, timeout = 30_000) =>
-  tab.waitForFunction((text) => new RegExp(text).test(document.getElementById("status").textContent), pattern, { timeout });
+const said = (tab, pattern, { timeout = 30_000, where = "status" } = {}) =>
+  tab.waitForFunction(
+    ([text, id]) => new RegExp(text).test(document.getElementById(id).textContent),
+    [pattern, where],
+    { timeout },
+  );
 
 test("masks of words, a box and a point are drawn, and nothing is asked elsewhere", async () => {
   const { page: tab, errors, close } = await open(browser, url);
@@ -58,9 +62,10 @@ test("masks of words, a box and a point are drawn, and nothing is asked elsewher
   await tab.mouse.down();
   await tab.mouse.move(x + width - 20, y + height - 10, { steps: 4 });
   await tab.mouse.up();
-  await said(tab, "Mask of 0 points and a box");
+  await said(tab, "Mask of a box:", { where: "prompted" });
   await tab.mouse.click(x + width / 2, y + height / 2);
-  await said(tab, "Mask of 1 point and a box");
+  await said(tab, "Mask of 1 point and a box:", { where: "prompted" });
+  assert.match(await tab.locator("#status").textContent(), /1 of 2 labels found/);
   await tab.getByRole("button", { name: "Remove points and box" }).click();
   assert.deepEqual([...asked].filter((origin) => origin !== url && origin !== "null"), []);
   await close();
@@ -93,7 +98,7 @@ test("objects and everything of the sample picture are drawn and saved", async (
   assert.equal(annotations.length, names.length);
   assert.ok(annotations.every(({ category_id }) => categories.some(({ id }) => id === category_id)));
   await tab.getByLabel("everything").check();
-  await said(tab, "^\\d+ objects found", 120_000); // A thousand points are asked.
+  await said(tab, "^\\d+ objects found", { timeout: 120_000 }); // A thousand points are asked.
   assert.ok((await tab.locator("#answers li").count()) > 1);
   await tab.getByLabel("what each word means").check();
   await said(tab, "1 of 3 labels found: cup");
