@@ -63,7 +63,7 @@ SPELLED = {
     "ÿak": ("yak", "ÿake", "ox"),
     "okra": ("opera", "dog", "cat"),
 }
-"""Labels that are near no word in what they mean, and the words, some of which are spelled like them."""
+"""Labels that mean what no word does, and the words, some of which are spelled like them."""
 
 PACKED = ("dog", "cat", '"thresholds"')
 """The labels of the packs, which the model `cases` 1 made."""

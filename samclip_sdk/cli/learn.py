@@ -200,6 +200,11 @@ def _learn_coco(
             f"no picture that was held out shows {', '.join(unmeasured)}, so that nobody knows how "
             "well it is found: give more pictures of it"
         )
+    if report.worse:
+        notes.append(
+            f"less is covered than before of: {', '.join(report.worse)}; give more pictures of it, "
+            "or leave the label out, and the model takes it as its own word"
+        )
     return Told(
         [each.label for each in report.labels],
         (*COMPARED, "examples", "negatives", "threshold"),

@@ -92,6 +92,11 @@ class LearnReport:
         """How well each label is found now."""
         return {each.label: each.after for each in self.labels}
 
+    @property
+    def worse(self) -> tuple[str, ...]:
+        """The labels whose masks cover less of what is there than those of their words did."""
+        return tuple(each.label for each in self.labels if each.after.miou < each.before.miou)
+
     def to_dict(self) -> dict[str, Any]:
         """The fields for JSON."""
         return {**vars(self), "labels": [each.to_dict() for each in self.labels]}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from samclip_sdk import PromptError, SamClip
+from samclip_sdk.engine.learning import LabelQuality, LearnedLabel, LearnReport
 from samclip_sdk.errors import StorageError
 from tests.drawings import TINY_BUNDLE
 from tests.own_things import write_things
@@ -33,6 +35,14 @@ def test_a_thing_is_learnt_and_measured(tmp_path: Path, masks: bool) -> None:
         assert json.loads(json.dumps(report.to_dict()))["labels"][0]["after"]["found"] == 1.0
     assert ("measuring after", 4, 4) in told
     assert {done for message, done, _ in told if message == "looking at examples"} == {*range(17)}
+
+
+def test_labels_that_got_worse_are_named() -> None:
+    well, ill = (LabelQuality(4, 9, found, 0.0, found) for found in (0.5, 0.2))
+    unknown = LabelQuality(0, 9, math.nan, 0.0, math.nan)
+    qualities = {"dog": (well, ill), "cat": (ill, well), "cow": (well, well), "ox": (unknown,) * 2}
+    labels = [LearnedLabel(label, 8, 0, 0.5, *each) for label, each in qualities.items()]
+    assert LearnReport(tuple(labels), (), 16, 4).worse == ("dog",)
 
 
 def test_refusals_come_before_the_model_runs(tmp_path: Path) -> None:
