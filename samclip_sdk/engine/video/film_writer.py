@@ -14,6 +14,7 @@ from samclip_sdk.engine.video.capture import quiet_opencv
 from samclip_sdk.errors import StorageError, one_line
 from samclip_sdk.system.atomic_file import check_suffix, check_target
 from samclip_sdk.system.leftovers import discard, hidden_path, sweep_once
+from samclip_sdk.system.native_output import quiet_stderr
 
 CODECS = {".mp4": ("avc1", "mp4v"), ".webm": ("VP80",)}
 """The codecs of a file's ending, the preferred one first. OpenCV's wheels write no avc1 (H.264) on
@@ -111,7 +112,7 @@ class FilmWriter:
             raise self._unwritable(error) from error
         for codec in self._codecs:
             fourcc = cv2.VideoWriter.fourcc(*codec)
-            with quiet_opencv():
+            with quiet_opencv(), quiet_stderr():  # FFmpeg's notes of codecs are no logs
                 writer = cv2.VideoWriter(str(self._hidden), fourcc, self._fps, (width, height))
             if writer.isOpened():
                 self.codec = codec

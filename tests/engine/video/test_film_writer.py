@@ -30,7 +30,7 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_what_browsers_play(tmp_path: Path) -> None:
+def test_what_browsers_play(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with FilmWriter(tmp_path / "a.webm", fps=12.5) as film:
         for pixels in moving(6):
             film.add(pixels)
@@ -38,6 +38,7 @@ def test_what_browsers_play(tmp_path: Path) -> None:
     assert (tmp_path / "a.webm").read_bytes()[:4] == b"\x1aE\xdf\xa3", "Matroska's first bytes"
     footage = open_footage(tmp_path / "a.webm")
     assert (len(list(footage.frames)), footage.fps) == (6, 12.5)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_odd_sizes_lose_a_row_and_a_column(tmp_path: Path) -> None:
