@@ -149,6 +149,18 @@ class AnnotationLog:
             self._file.close()
         self._drop_lock()
 
+    def discard(self) -> None:
+        """Removes the file; no other run begins it before this object is closed.
+
+        Raises:
+            StorageError: the file cannot be removed.
+        """
+        self._file.close()  # Windows removes no open file.
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot remove {one_line(self.path)}: {error.strerror}") from error
+
     def __contains__(self, picture: SourcePicture) -> bool:
         """Whether the picture is done and its file has not been replaced since."""
         line = self._lines.get(picture.name)

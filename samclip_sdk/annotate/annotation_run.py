@@ -76,6 +76,7 @@ def annotate_listing(
     shard_size: int | None = None,
     restart: bool = False,
     overwrite: bool = False,
+    discard_progress: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> AnnotationReport:
     """Writes the annotations of all pictures of a source; only this process writes.
@@ -96,6 +97,8 @@ def annotate_listing(
         restart: whether to forget the progress of an earlier run.
         overwrite: whether to replace an output that has no progress file beside it, and so was not
             written by this function.
+        discard_progress: whether the progress file goes once the output is written. A later run
+            then begins anew.
         on_progress: called after each picture with a message, the number of finished pictures, and
             the number of all.
 
@@ -135,6 +138,8 @@ def annotate_listing(
         )
         if shard_size is not None:
             log.write_shards(output, pictures, size=shard_size)
+        if discard_progress:
+            log.discard()
     return AnnotationReport(
         output=output,
         pictures=done,

@@ -258,6 +258,7 @@ def annotate_folder(
     at_once: int = 1,
     restart: bool = False,
     overwrite: bool = False,
+    discard_progress: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> AnnotationReport:
     """Writes COCO JSON of all pictures of a folder and the folders below it.
@@ -275,6 +276,8 @@ def annotate_folder(
         restart: whether to forget the progress of an earlier run.
         overwrite: whether to replace an output that has no progress file beside it, and so was not
             written by this function.
+        discard_progress: whether the progress file goes once the output is written. A later run
+            then begins anew.
         on_progress: called after each picture with a message, the number of finished pictures, and
             the number of all.
 
@@ -294,6 +297,7 @@ def annotate_folder(
         answer=partial(annotate_pictures, annotator, readers=readers, at_once=at_once),
         restart=restart,
         overwrite=overwrite,
+        discard_progress=discard_progress,
         on_progress=on_progress,
     )
 

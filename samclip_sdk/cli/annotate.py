@@ -51,6 +51,14 @@ Restart = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="replace an output that no run of annotate has begun")
 ]
+Discard = Annotated[
+    bool,
+    typer.Option(
+        "--discard-progress",
+        help="remove the progress file at the end; by default it stays, and a later run adds the "
+        "pictures that are new",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,7 @@ def annotate(
     at_once: AtOnce = 1,
     restart: Restart = False,
     overwrite: Overwrite = False,
+    discard_progress: Discard = False,
     cluster: ClusterOptions,
     opened: ModelOptions,
     run: RunOptions,
@@ -178,6 +187,7 @@ def annotate(
                     shard_size=shard_size,
                     restart=restart,
                     overwrite=overwrite,
+                    discard_progress=discard_progress,
                     on_progress=display.show,
                 )
     _print(report, as_json=as_json)

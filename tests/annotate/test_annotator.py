@@ -492,6 +492,17 @@ def test_a_damaged_or_foreign_progress_file_is_refused_before_the_work(
     assert run(restart=True)[0].pictures == 6
 
 
+def test_the_progress_file_goes_if_it_is_not_wanted(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.json"
+    assert run(discard_progress=True)[0].pictures == 5
+    assert output.exists()
+    assert not list(tmp_path.glob("*progress*")) + list(tmp_path.glob(".*.lock"))
+    refused(run, StorageError, "--overwrite")
+    assert run(discard_progress=True, overwrite=True)[0].resumed == 0
+
+
 @pytest.mark.parametrize("asked", [{"polygons": True}, {"instances": False}])
 def test_lines_of_every_kind_are_read_back(run: Callable[..., Any], asked: dict[str, Any]) -> None:
     assert run(**asked)[0].resumed == 0
