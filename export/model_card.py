@@ -33,8 +33,8 @@ def model_card(manifest: Manifest, *, card: str) -> str:
     parts += [
         _use(manifest),
         card.strip() or "## Quality\n\nNot measured.",
-        _graphs(manifest),
         _licences(manifest),
+        _graphs(manifest),
         f"## Provenance\n\n```json\n{json.dumps(manifest.provenance, indent=2)}\n```",
     ]
     return "\n\n".join(parts) + "\n"

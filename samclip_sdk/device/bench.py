@@ -166,7 +166,8 @@ def open_model(
     if not verified and not unverified:
         raise VerificationError(
             f"{source.runtime} {source.precision} of {source.manifest.name} was never verified on "
-            f"this device: run `{source.verify_command}` first, or time it unverified"
+            f"this device: run `{source.verify_command}` first, or time it with "
+            "--unverified (unverified=True)"
         )
     return OpenedModel(
         engine=Engine(source),

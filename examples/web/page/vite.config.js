@@ -28,7 +28,7 @@ function site() {
         }
       });
     },
-    closeBundle() {
+    writeBundle() {
       const names = readdirSync(folder, { recursive: true, withFileTypes: true })
         .filter((entry) => entry.isFile() && !/asyncify|webgpu|^sw\.js$/.test(entry.name))
         .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
