@@ -111,10 +111,7 @@ def annotate_listing(
     check_output(output, overwrite=overwrite, form=form, sharded=shard_size is not None)
     pictures, skipped = listing.pictures, list(listing.skipped)
     listing.check()
-    if images is not None:
-        check_images(pictures, form=form)
-    if form == "yolo":
-        check_yolo_names(picture.name for picture in pictures)
+    _check_pictures(pictures, form=form, images=images)
     with AnnotationLog(log_path(output), settings=settings, restart=restart) as log:
         todo = [picture for picture in pictures if picture not in log]
         resumed = len(pictures) - len(todo)
@@ -123,8 +120,7 @@ def annotate_listing(
         with closing(answer(todo)) as answers:
             for count, (picture, found) in enumerate(answers, resumed + 1):
                 if isinstance(found, ImageError):
-                    reason = _reason(found, picture=picture)
-                    skipped.append(Skipped(name=picture.name, reason=reason))
+                    skipped.append(_skipped(picture, found))
                 else:
                     log.append(picture, found)
                 on_progress("annotating", count, len(pictures))
@@ -148,6 +144,16 @@ def annotate_listing(
         skipped=tuple(skipped),
         seconds=seconds,
     )
+
+
+def _check_pictures(
+    pictures: Sequence[SourcePicture], *, form: OutputFormat, images: ImagesForm | None
+) -> None:
+    """Refuses pictures that the output's format cannot hold."""
+    if images is not None:
+        check_images(pictures, form=form)
+    if form == "yolo":
+        check_yolo_names(picture.name for picture in pictures)
 
 
 def _write(
@@ -197,10 +203,10 @@ def check_output(
             )
 
 
-def _reason(error: ImageError, *, picture: SourcePicture) -> str:
-    """The error's message without the path, which the list of skipped pictures has already."""
+def _skipped(picture: SourcePicture, error: ImageError) -> Skipped:
+    """A picture that cannot be read, and why: the list has its path already."""
     shown = one_line(picture.path) if isinstance(picture, PictureFile) else GIVEN
-    return str(error).removeprefix(shown).lstrip(": ")
+    return Skipped(name=picture.name, reason=str(error).removeprefix(shown).lstrip(": "))
 
 
 def _nothing_read(source: str, *, skipped: Sequence[Skipped]) -> ImageError:
