@@ -30,6 +30,7 @@ internal class GoldenChecks(private val folder: File, private val backend: Backe
         texts()
         letterbox()
         segment()
+        masksByDefault()
         imageEmbeddings()
         classEmbeddings()
         scoreMaps()
@@ -104,6 +105,35 @@ internal class GoldenChecks(private val folder: File, private val backend: Backe
         val apart = alone.zip(beside) { a, b -> abs(a.score - b.score) }.max()
         check(apart < 1e-3) { "a longer prompt beside it changes the score by $apart" }
         "low_res_masks $masks, iou_predictions $scores"
+    }
+
+    /** As in Python: three of a single point, the best of three of a combined prompt, else one. */
+    private fun masksByDefault() {
+        val stored = goldens.part("segment").first { !it["box"].isNull }
+        val image = model.encode(goldens.picture(stored["image"].text))
+        val (left, top, right, bottom) = stored["box"].list.map { it.number.toFloat() }
+        val box = Box(left, top, right, bottom)
+        val inside = Point((left + right) / 2, (top + bottom) / 2)
+        val other = Point((3 * left + right) / 4, (top + bottom) / 2)
+        fun three(prompt: Prompt) = model.segment(image, listOf(prompt), multimask = true)
+        fun one(prompt: Prompt) = model.segment(image, listOf(prompt), multimask = false)
+        fun best(prompt: Prompt) = listOf(three(prompt).maxBy { it.score })
+        val mask = one(Prompt(box = box)).single().lowResolution
+        val cases = listOf(
+            Prompt(listOf(inside)) to ::three,
+            Prompt(listOf(inside, other)) to ::best,
+            Prompt(listOf(inside), box) to ::best,
+            Prompt(box = box) to ::one,
+            Prompt(listOf(inside, other), mask = mask) to ::one,
+        )
+        for ((place, case) in cases.withIndex()) checks.check("masks by default[$place]") {
+            val (prompt, wanted) = case
+            val found = model.segment(image, listOf(prompt))
+            val expected = wanted(prompt)
+            check(found.map { it.score } == expected.map { it.score }) { "other scores, ${found.size} masks" }
+            check(found.zip(expected).all { (a, b) -> a.lowResolution.contentEquals(b.lowResolution) }) { "other masks" }
+            "${found.size}"
+        }
     }
 
     private fun imageEmbeddings() = eachOf("image_embeddings") { each ->

@@ -13,7 +13,13 @@ class Box(val left: Float, val top: Float, val right: Float, val bottom: Float) 
  *
  * [mask] holds logits in the model's frame, such as the `lowResolution` of an earlier answer.
  */
-class Prompt(val points: List<Point> = emptyList(), val box: Box? = null, val mask: FloatArray? = null)
+class Prompt(val points: List<Point> = emptyList(), val box: Box? = null, val mask: FloatArray? = null) {
+    /** Whether it is a single point, which may mean a thing or a part of it. */
+    internal val ambiguous get() = points.size == 1 && box == null && mask == null
+
+    /** Whether it is several points, or points and a box, without a mask. */
+    internal val combined get() = points.size >= (if (box == null) 2 else 1) && mask == null
+}
 
 /** What the prompt encoder takes of a prompt, in model pixels. */
 internal class Token(val label: Int, val x: Float = 0f, val y: Float = 0f) {

@@ -83,17 +83,28 @@ class SamClip private constructor(
         return run(name, feed, "mask_logits", "scores", "presence")
     }
 
-    /** Segments what prompts point at: one mask of each, or with [multimask] three of an ambiguous one. */
+    /**
+     * Segments what prompts point at.
+     *
+     * By default a single point, which may mean a thing or a part of it, gives three masks; several points, or points
+     * and a box, give the best of three by their scores; any other prompt gives one. [multimask] asks for three masks
+     * of each prompt, or for one.
+     */
     @Synchronized
-    fun segment(image: EncodedImage, prompts: List<Prompt>, multimask: Boolean = false): List<PromptMask> {
+    fun segment(image: EncodedImage, prompts: List<Prompt>, multimask: Boolean? = null): List<PromptMask> {
         check(image)
         if (prompts.isEmpty()) throw PromptException("nothing to segment: give at least one prompt")
-        val tokens = if (multimask) 1..3 else 0..0
         return prompts.withIndex().chunked(manifest.maxPrompts).flatMap { part ->
             val found = decode(image, part.map { it.value })
             val scores = found.floats("iou_predictions").data
-            part.flatMapIndexed { row, (place, _) ->
-                tokens.map { token -> promptMask(found, scores, 4 * row + token, place, image.frame) }
+            part.flatMapIndexed { row, (place, prompt) ->
+                val three = (4 * row + 1)..(4 * row + 3)
+                val chosen = when {
+                    multimask ?: prompt.ambiguous -> three
+                    multimask == null && prompt.combined -> listOf(three.maxBy { scores[it] })
+                    else -> listOf(4 * row)
+                }
+                chosen.map { promptMask(found, scores, it, place, image.frame) }
             }
         }
     }
