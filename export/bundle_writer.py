@@ -28,6 +28,7 @@ from export.options import ExportOptions, check_export, check_out, check_space
 from export.parity import BOUNDS
 from export.pictures import calibration_pictures, held_out_pictures
 from export.precision.bf16_stem import find_bf16_stems
+from export.precision.norms import divide_norms
 from export.precision.plan import NumericGate, plan_precision
 from export.probes import PICTURES, Probe, probe_graphs
 from export.source import Source
@@ -157,6 +158,7 @@ class _Writer:
         """Writes every graph for every runtime, and compares each with eager torch."""
         source, options = self._source, self._options
         feeds = self._calibration_feeds(probes, tokenizer=tokenizer)
+        self._graphs = [divide_norms(each, feeds=feeds[each.name]) for each in self._graphs]
         programs = self._trace()
         draft = Draft(
             self._folder,

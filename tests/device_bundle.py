@@ -16,9 +16,11 @@ from tests.tiny_config import PYRAMID_STUDENT
 PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.uint8)
 BOXES = [[5, 5, 60, 40], [10, 20, 90, 60], [30, 2, 70, 50]]
 
-# As samclip-mobile: a convolutional encoder, a classifier's head, and a BERT.
+# As samclip-mobile: a convolutional encoder, whose finer features the mask decoder reads, a
+# classifier's head, and a BERT.
 CONFIG = PYRAMID_STUDENT.model_copy(
     update={
+        "mask_decoder": PYRAMID_STUDENT.mask_decoder.model_copy(update={"high_resolution": True}),
         "text_encoder": BertTextConfig(
             width=32, num_heads=2, depth=1, mlp_dim=32, embedding_width=8, hidden_dim=32
         )

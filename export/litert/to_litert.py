@@ -12,6 +12,7 @@ from export.buckets import bucket_axes, bucket_example, bucket_name
 from export.converter import import_litert_converter
 from export.graphs import Graph
 from export.quiet import quiet
+from samclip_sdk.system.native_output import quiet_stderr
 
 
 def to_litert(graph: Graph) -> bytes:
@@ -28,7 +29,7 @@ def to_litert(graph: Graph) -> bytes:
             spec.name: example[spec.name].to(getattr(torch, spec.dtype)) for spec in graph.inputs
         }
         converter.add_signature(bucket_name(axes), module, sample_kwargs=typed)
-    with quiet():
+    with quiet(), quiet_stderr():  # native code tells how many operations it counted
         return bytes(converter.convert().model_content())
 
 

@@ -16,7 +16,9 @@ import pytest
 
 from export.buckets import BATCH_BUCKETS
 from export.bundle_writer import write_bundle
+from export.graphs import build_graphs
 from export.litert.layers import find_layers, many_axes
+from export.litert.to_litert import to_litert
 from export.options import ExportOptions
 from export.source import random_source
 from samclip_sdk import SamClip
@@ -93,6 +95,12 @@ def test_the_kotlin_package_answers_alike(bundle: Bundle) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "graphs[2] int8 prompt_encoder" in done.stdout.partition("on LiteRT")[2]
+
+
+def test_the_converter_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    graphs = build_graphs(random_source(CONFIG, seed=1).model, resolutions=[64])
+    to_litert(next(each for each in graphs if each.part == "prompt_encoder"))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_signatures_share_their_weights(bundle: Bundle) -> None:
