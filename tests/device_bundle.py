@@ -23,7 +23,7 @@ CONFIG = PYRAMID_STUDENT.model_copy(
         "mask_decoder": PYRAMID_STUDENT.mask_decoder.model_copy(update={"high_resolution": True}),
         "text_encoder": BertTextConfig(
             width=32, num_heads=2, depth=1, mlp_dim=32, embedding_width=8, hidden_dim=32
-        )
+        ),
     }
 )
 
