@@ -158,7 +158,7 @@ def test_the_default_model_in_half_precision(tmp_path: Path) -> None:
     """On photographs, every graph keeps the bounds of fp16; `prompt_encoder` has coordinates."""
     source = find_source(str(ROOT / "training/checkpoints/mobile/refinement"))
     info = describe(source, options=ExportOptions())
-    side = info.tasks.classification.resolution
+    side = info.tasks.segmentation.resolution  # the mask decoder runs at it alone
     graphs = build_graphs(source.model, resolutions=[side])
     tokenize = write_tokenizer(
         tmp_path / "tokenizer.json", info.model.text_encoder, own=source.tokenizer
@@ -172,7 +172,7 @@ def test_the_default_model_in_half_precision(tmp_path: Path) -> None:
             graphs, resolution=side, image=info.image, token_ids=[ids], pictures=pictures
         )
 
-    measured = probes(seen[:6], words)
+    measured = probes(seen[:4], words)
     tried = probes([each.image for each in held_out[:2]], names)
     for graph in graphs:
         feeds = [probe.feed for probe in measured[graph.name]]
