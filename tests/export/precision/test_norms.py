@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ from tests.tiny_config import TINY
 aten = torch.ops.aten
 
 RNG = np.random.default_rng(5)
-FEEDS = {
+FEEDS: dict[str, Arrays] = {
     "image_encoder": {"image": RNG.integers(0, 256, (1, 3, 64, 64)).astype(np.uint8)},
     "text_encoder": {"input_ids": np.array([[101, 5, 102, *[0] * 21]], dtype=np.int32)},
 }
@@ -57,7 +58,7 @@ def _layer_norm(
 
 
 def _mean(x: Tensor, axes: Sequence[int], keep: bool = False) -> Tensor:
-    return _total(x, axes, keep=keep) / np.prod([x.shape[axis] for axis in axes])
+    return _total(x, axes, keep=keep) / math.prod(x.shape[axis] for axis in axes)
 
 
 def _length(x: Tensor, _: float, axes: Sequence[int], keep: bool = False) -> Tensor:
