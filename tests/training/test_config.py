@@ -117,6 +117,7 @@ SA1B = 'scenes={source="sa1b",folder="data",resolution=64,batch=1,prompts=1}'
         ("mobile", "joint", ["photographs.sets={coco={caps=1}}"], "photographs.sets.coco.caps"),
         ("mobile", "text_encoder", ["layers=[]"], "starts_from"),
         ("mobile", "text_refinement", ["names_share=0"], "taught_share"),
+        ("mobile", "text_encoder", ["far=0.9"], "starts_from"),
         ("tiny", "stage2", ["optimisation.stepz=7"], "no key optimisation.stepz"),
         ("tiny", "stage2", ["sam_wait=1"], "no key sam_wait"),
         ("tiny", "stage2", ["pictures.size=1"], "no key pictures.size"),

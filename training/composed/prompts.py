@@ -1,18 +1,25 @@
-"""Simulated prompts, as SAM's training draws them: points, noisy boxes, and both."""
+"""Simulated prompts, as SAM's training draws them: points, noisy boxes, and both.
+
+Some hold background points from the start, which SAM draws only where a mask was wrong.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from training.composed.scenes import Scene
 
 MAX_POINTS = 5
-"""Slots of a prompt: up to three points and either a box's two corners or SAM's padding token."""
+"""Slots of a prompt: up to three points, on the object or not, and a box or SAM's padding token."""
 
 _PADDING, _FILLER = -1, -2
+_WITH_BACKGROUND = 0.35  # share of prompts with points that are not on the object
+_NEAR = 0.5  # of the object's own size: how far from it a point is near
+_CLEAR_PX = 2.0  # from the object, which no annotation outlines sharper
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ def prompt_objects(
     """Draws one prompt for each of K objects.
 
     Args:
-        masks: K of bool [h,w], at the top left of the picture; none is empty.
+        masks: K of bool [h,w], at the top left of the picture, without its padding; none is empty.
         boxes: float32 [K,4], XYXY around them.
         rng: the only source of chance.
         size_px: S, the picture's side.
@@ -59,7 +66,14 @@ def prompt_objects(
     for row, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
         with_box = rng.random() < 0.4
         points = int(rng.integers(0, 2) if with_box else rng.choice([1, 1, 1, 2, 3]))
-        coords[row, :points], labels[row, :points] = _points(mask, rng, points)
+        places = [mask] * points
+        if rng.random() < _WITH_BACKGROUND:
+            outside = _outside(mask, box, rng, with_box=with_box)
+            places = [*places[:1], *outside] if outside else places
+        points = len(places)
+        for slot, place in enumerate(places):
+            coords[row, slot] = _point(place, rng)
+            labels[row, slot] = place is mask
         if with_box:
             corners = noisy_box(box, rng, size_px=size_px)
             coords[row, points : points + 2] = corners.reshape(2, 2)
@@ -110,10 +124,30 @@ def noisy_box(box: np.ndarray, rng: np.random.Generator, *, size_px: int) -> np.
     return moved
 
 
-def _points(
-    mask: np.ndarray, rng: np.random.Generator, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Points [n,2] inside the mask, at pixel indices, and their labels [n], all 1."""
-    flat = np.flatnonzero(mask)
-    rows, columns = np.divmod(rng.choice(flat, size=count), mask.shape[1])
-    return np.stack([columns, rows], axis=1).astype(np.float32), np.ones(count, np.int32)
+def _point(area: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
+    """A pixel (x, y) of an area, which is not empty."""
+    row, column = divmod(int(rng.choice(np.flatnonzero(area))), area.shape[1])
+    return column, row
+
+
+def _outside(
+    mask: np.ndarray, box: np.ndarray, rng: np.random.Generator, *, with_box: bool
+) -> list[np.ndarray]:
+    """Where background points of a prompt are drawn, bool [h,w] each, not empty.
+
+    Beside a box it is one point, in the box if that holds anything else; otherwise one or two,
+    each near the object or anywhere. There is none if the object fills the picture.
+    """
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
+    anywhere = distance >= _CLEAR_PX
+    near = anywhere & (distance <= _CLEAR_PX + _NEAR * np.sqrt(np.count_nonzero(mask)))
+    inside = np.zeros_like(mask)
+    if with_box:
+        left, top, right, bottom = box.astype(int)
+        inside[top:bottom, left:right] = anywhere[top:bottom, left:right]
+    count = 1 if with_box else int(rng.integers(1, 3))
+    found = []
+    for _ in range(count):
+        wanted = inside if with_box else (near, anywhere)[rng.integers(2)]
+        found += [area for area in (wanted, near, anywhere) if area.any()][:1]
+    return found

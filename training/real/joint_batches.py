@@ -178,9 +178,10 @@ class JointBatches(Dataset[Batch]):
         chosen = np.repeat(things, self.config.prompts_each).tolist()
         masks = [single[place].area for place in chosen]
         boxes = np.array([mask_to_box(mask) for mask in masks], np.float32).reshape(-1, 4)
-        coords, labels = prompt_objects(masks, boxes, rng, size_px=size)
-        # A box's noise may lead into the padding, where no prompt of a user can be.
+        # No prompt of a user is in the padding, where a box's noise may lead.
         limits = view.frame.resized_width_px, view.frame.resized_height_px
+        unpadded = [mask[: limits[1], : limits[0]] for mask in masks]
+        coords, labels = prompt_objects(unpadded, boxes, rng, size_px=size)
         targets = [cell_coverage(mask, cell_px=CELL_PX) for mask in masks]
         return {
             "point_coords": coords.clip(max=np.array(limits, np.float32)),

@@ -165,9 +165,10 @@ class Sa1bBatches(Dataset[Batch]):
         images, frame = letterbox(picture, resolution=self.resolution, pad_colour=PAD_COLOUR)
         masks = self._draw_masks(annotations, frame, rng, broken)
         boxes = np.stack([mask_to_box(mask) for mask in masks])
-        coords, labels = prompt_objects(masks, boxes, rng, size_px=self.resolution)
-        # A box's noise may lead into the padding, where no prompt of a user can be.
+        # No prompt of a user is in the padding, where a box's noise may lead.
         limits = (frame.resized_width_px, frame.resized_height_px)
+        unpadded = [mask[: limits[1], : limits[0]] for mask in masks]
+        coords, labels = prompt_objects(unpadded, boxes, rng, size_px=self.resolution)
         return _Prompted(
             image=images[0],
             token_mask=frame.token_mask(patch_size=PATCH_PX)[0],

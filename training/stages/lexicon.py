@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +35,7 @@ from training.teachers.text_teacher import (
     read_text_teacher_provenance,
 )
 from training.text.common_nouns import common_nouns, plural_of
-from training.text.lexicon import Place, Places, TaughtWord
+from training.text.lexicon import Place, Places, TaughtWord, stray_names
 from training.text.lexicon_file import LexiconWord, write_lexicon
 from training.text.relations import Relations
 from training.text.senses import Senses
@@ -62,6 +63,8 @@ class LexiconConfig(PartSettings, StageSettings):
         least_tagged: pictures that must have any other taught name as a label.
         class_weight: weight of a class's own direction beside its name.
         kinds_weight: weight of the mean of a hypernym's kinds beside its name.
+        alike: MiniLM's lowest cosine of a name and a taught word, from which WordNet is believed
+            that one of them is the other by a meaning that is not their first.
     """
 
     one_process = True
@@ -76,6 +79,7 @@ class LexiconConfig(PartSettings, StageSettings):
     least_tagged: int = Field(default=5, gt=0)
     class_weight: float = Field(default=0.3, ge=0)
     kinds_weight: float = Field(default=0.5, ge=0)
+    alike: float = Field(default=0.35, ge=-1, le=1)
 
     def check(self, *, runs: Path) -> None:
         """Looks for the text teacher, the data and WordNet; raises TrainingError if not there."""
@@ -103,10 +107,12 @@ class LexiconConfig(PartSettings, StageSettings):
             least_tags=self.least_tagged,
         )
         taught = taught_words([*shown, *self.words], relations=relations)
-        known = {name for word in taught for name in word.names}
-        others = self._other_words(relations.senses, photographs.names, known=known)
         maker = _Maker(teacher, relations, taught, settings=self, on_progress=stage.on_progress)
-        table = maker.table()
+        table, taught = maker.table(), maker.kept
+        known = {name for word in taught for name in word.names}
+        others = self._other_words(
+            relations.senses, [*photographs.names, *maker.strays], known=known
+        )
         chosen, found = maker.words(others, table)
         names, words = _join(taught, table, shown={*shown})
         for name, place, embedding in zip(others, chosen, found, strict=True):
@@ -156,9 +162,20 @@ class _Maker:
         self._senses = [self.places.meant(word) for word in taught]
         names = [name for word in taught for name in word.names]
         sentences = self._sentences(names)
+        centred = dict(zip(names, teacher.centre(sentences), strict=True))
         owners = torch.tensor([row for row, word in enumerate(taught) for _ in word.names])
-        self._sentence = _means(teacher.centre(sentences), owners)
         self._meaning = _means(teacher(sentences), owners)
+
+        def alike(name: str, first: str) -> bool:
+            return float(centred[name] @ centred[first]) >= settings.alike
+
+        self.strays = tuple(name for word in taught for name in stray_names(relations, word, alike))
+        self.kept = [
+            replace(word, names=tuple(name for name in word.names if name not in self.strays))
+            for word in taught
+        ]
+        near = [torch.stack([centred[name] for name in word.names]).mean(0) for word in self.kept]
+        self._sentence = F.normalize(torch.stack(near), dim=-1)
 
     def table(self) -> Tensor:
         """Returns the embeddings of the taught words, [G,E], unit length."""
@@ -193,8 +210,16 @@ class _Maker:
         """Returns the places of N other words, and their embeddings, [N,E], unit length."""
         sentences = self._sentences(names)
         likeness = self.teacher.centre(sentences) @ self._sentence.T
-        related = torch.from_numpy(self.relations.related(names, self.heads, senses=self._senses))
-        places = [self.places.of(name) for name in names]
+        kept = Places(self.relations, self.kept)
+        senses = [kept.meant(word) for word in self.kept]
+        related = torch.from_numpy(self.relations.related(names, self.heads, senses=senses))
+        alike = (likeness >= self.settings.alike).tolist()
+        places = [kept.of(name, alike=row) for name, row in zip(names, alike, strict=True)]
+        # A stray name is what it means first, and not the class.
+        places = [
+            found[:1] if name in self.strays else found
+            for name, found in zip(names, places, strict=True)
+        ]
         chosen = choose_places(places, likeness, related=related)
         found = place_words(
             self.teacher(sentences), chosen, table, related=related, apart=self.settings.apart

@@ -19,6 +19,7 @@ from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, read_weights,
 
 _PREFIX = "text_encoder."
 _SETTINGS = ("text_encoder", "embed_dim", "provenance")  # as `save_text_encoder` writes them
+_PROMPTS = ("prompt_encoder.", "mask_decoder.")
 
 
 class PublishConfig(StageSettings):
@@ -29,6 +30,7 @@ class PublishConfig(StageSettings):
         results: the stages whose results are copied.
         text_encoder: the stage whose text encoder a merged checkpoint gets; None keeps its own. A
             text encoder needs no picture, and may be trained after the merge.
+        prompts: likewise, the stage whose prompt encoder and mask decoder it gets.
     """
 
     one_process = True
@@ -36,10 +38,11 @@ class PublishConfig(StageSettings):
     task: Literal["publish"]
     results: tuple[str, ...] = Field(min_length=1)
     text_encoder: str | None = None
+    prompts: str | None = None
 
     def check(self, *, runs: Path) -> None:
         """Raises TrainingError if a stage has no result yet."""
-        for name in (*self.results, *filter(None, [self.text_encoder])):
+        for name in (*self.results, *filter(None, [self.text_encoder, self.prompts])):
             check_trained(runs / name)
 
     def run(self, stage: Stage) -> Path:
@@ -48,19 +51,26 @@ class PublishConfig(StageSettings):
         Returns:
             The folder with the copies.
         """
-        text_encoder = None if self.text_encoder is None else stage.runs / self.text_encoder
+        text_encoder, prompts = (
+            None if name is None else stage.runs / name
+            for name in (self.text_encoder, self.prompts)
+        )
         for name in self.results:
-            publish(stage.runs / name, stage.published / name, text_encoder=text_encoder)
+            target = stage.published / name
+            publish(stage.runs / name, target, text_encoder=text_encoder, prompts=prompts)
         return stage.published
 
 
-def publish(result: Path, target: Path, *, text_encoder: Path | None = None) -> None:
+def publish(
+    result: Path, target: Path, *, text_encoder: Path | None = None, prompts: Path | None = None
+) -> None:
     """Copies a teacher or a checkpoint with its weights in fp16, without its calibration.
 
     Args:
         result: its folder.
         target: the folder of the copy.
         text_encoder: the folder of another text encoder for a checkpoint that has one.
+        prompts: the folder of a checkpoint with another prompt encoder and mask decoder for it.
 
     Raises:
         TrainingError: a file is missing or damaged, the text encoder's folder is no text encoder's,
@@ -72,6 +82,8 @@ def publish(result: Path, target: Path, *, text_encoder: Path | None = None) -> 
         _replace_text_encoder(state, content, text_encoder)
     else:
         text_encoder = None
+    if prompts is not None and any(key.startswith(_PROMPTS) for key in state):
+        _replace_prompts(state, content, prompts)
     target.mkdir(parents=True, exist_ok=True)
     halves = {key: x.half() if x.is_floating_point() else x for key, x in state.items()}
     save_weights(halves, target / WEIGHTS_NAME)
@@ -109,3 +121,16 @@ def _read_text_encoder(path: Path) -> dict[str, Any]:
             "trained one"
         )
     return dict(found)
+
+
+def _replace_prompts(state: dict[str, Tensor], content: dict[str, Any], folder: Path) -> None:
+    """Replaces what answers prompts in a checkpoint's weights, and tells so in its config.json."""
+    trained, path = json.loads((folder / SETTINGS_NAME).read_bytes()), folder / WEIGHTS_NAME
+    parts = {key: x for key, x in read_weights(path).items() if key.startswith(_PROMPTS)}
+    own = {key: x.shape for key, x in state.items() if key.startswith(_PROMPTS)}
+    if {key: x.shape for key, x in parts.items()} != own:
+        raise TrainingError(f"{path} is of another model: train its prompts from the checkpoint")
+    state |= parts
+    provenance = trained["provenance"]
+    provenance.pop("starts_from", None)  # it is the checkpoint itself
+    content["provenance"]["prompts"] = provenance

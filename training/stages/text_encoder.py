@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
@@ -21,6 +22,7 @@ from training.tasks.text_encoder import (
     TaughtTexts,
     TextBatches,
     TextEncoderTask,
+    far_names,
     measure_cosines,
 )
 from training.teachers.taught_names import read_name_provenance, read_names
@@ -66,6 +68,8 @@ class TextEncoderTrainingConfig(TrainedSettings):
             the corpus that are only such a word have them, too.
         taught_share: share of these words that are taught ones: what pictures show, and ImageNet's
             classes, with their synonyms and plurals.
+        far: with `starts_from`, words that it embeds with a lower cosine than this count as taught
+            ones, too.
         optimisation: how the loop steps.
     """
 
@@ -79,6 +83,7 @@ class TextEncoderTrainingConfig(TrainedSettings):
     sentence_weight: float = Field(default=1.0, ge=0)
     names_share: float = Field(default=0.0, ge=0, lt=1)
     taught_share: float = Field(default=0.0, ge=0, lt=1)
+    far: float = Field(default=-1.0, ge=-1, le=1)
 
     @model_validator(mode="after")
     def _check(self) -> TextEncoderTrainingConfig:
@@ -86,6 +91,8 @@ class TextEncoderTrainingConfig(TrainedSettings):
             raise ValueError("give layers of MiniLM to start from, or starts_from, and not both")
         if self.taught_share and not self.names_share:
             raise ValueError("taught_share is of the names: give names_share too")
+        if self.far > -1 and not (self.starts_from and self.taught_share):
+            raise ValueError("far is of an earlier text encoder: give starts_from and taught_share")
         return self
 
     @property
@@ -128,13 +135,16 @@ class TextEncoderTrainingConfig(TrainedSettings):
             _start(encoder, teacher, layers=self.layers, pieces=pieces, learned=learned)
         else:
             _go_on(encoder, self.starts_from, pieces=pieces)
+        often = np.arange(taught)
+        if self.far > -1:
+            often = np.union1d(often, far_names(encoder.eval(), learned, below=self.far))
         batches = TextBatches(
             learned,
             batch=self.batch,
             seed=self.optimisation.seed,
             names_share=self.names_share,
-            taught=taught,
-            taught_share=self.taught_share,
+            often=often,
+            often_share=self.taught_share,
         )
         task = TextEncoderTask(
             encoder,

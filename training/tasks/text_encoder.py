@@ -21,6 +21,7 @@ from training.text.phrases import TEMPLATES, named_in
 GOOD_COSINE = 0.95
 _QUALITY = 0.5  # of what the teacher makes of a name with a quality, beside the name's own
 _POOL = 8  # batches whose texts are sorted by length together
+_BATCH = 256  # texts that are embedded at a time
 _ROWS = 8192  # sentences that the teacher maps at a time
 
 
@@ -106,8 +107,8 @@ class TextBatches(Dataset[dict[str, Tensor]]):
         batch: texts in a batch.
         seed: of the draws.
         names_share: share of the texts that are names.
-        taught: how many names come first that are drawn more often.
-        taught_share: share of the drawn names that are of these.
+        often: int64, the numbers of names that are drawn more often.
+        often_share: share of the drawn names that are of these.
     """
 
     def __init__(
@@ -117,15 +118,15 @@ class TextBatches(Dataset[dict[str, Tensor]]):
         batch: int,
         seed: int,
         names_share: float = 0.0,
-        taught: int = 0,
-        taught_share: float = 0.0,
+        often: NDArray[np.int64] | None = None,
+        often_share: float = 0.0,
     ) -> None:
         self.texts = texts
         self.batch = batch
         self.seed = seed
         self.names_share = names_share
-        self.taught = taught
-        self.taught_share = taught_share
+        self.often = often
+        self.often_share = often_share
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         pool, place = divmod(index, _POOL)
@@ -137,9 +138,9 @@ class TextBatches(Dataset[dict[str, Tensor]]):
             words = (len(self.texts.ids) - corpus) // len(TEMPLATES)
             template = rng.choice(len(TEMPLATES), p=weights, size=size)
             name = rng.integers(words, size=size)
-            if self.taught_share:
-                taught = rng.random(size) < self.taught_share
-                name = np.where(taught, rng.integers(self.taught, size=size), name)
+            if self.often is not None and self.often_share:
+                often = rng.random(size) < self.often_share
+                name = np.where(often, rng.choice(self.often, size=size), name)
             names = corpus + template * words + name
             rows = np.where(rng.random(size) < self.names_share, names, rows)
         by_length = np.argsort((self.texts.ids[rows] != 0).sum(axis=1), kind="stable")
@@ -205,6 +206,22 @@ class TextEncoderTask(Task):
         """Each text's cosine with what is aimed at, and whether it is at least .95."""
         cosines = (self.encoder(batch["ids"]) * batch["aims"]).sum(dim=1)
         return {"cosine": cosines, "good": (cosines >= GOOD_COSINE).float()}
+
+
+@torch.no_grad()
+def far_names(encoder: BertTextEncoder, texts: TaughtTexts, *, below: float) -> NDArray[np.int64]:
+    """The numbers of the names whose cosine with what they are to become is lower, by an encoder.
+
+    Each is asked in one template.
+    """
+    words = (len(texts.ids) - texts.corpus) // len(TEMPLATES)
+    rows = np.arange(texts.corpus, texts.corpus + words)
+    found = []
+    for part in np.array_split(rows, max(1, words // _BATCH)):
+        batch = texts.rows(part)
+        cosines = (encoder(batch["ids"]) * batch["aims"]).sum(dim=1)
+        found.append((cosines < below).numpy())
+    return np.flatnonzero(np.concatenate(found))
 
 
 @torch.no_grad()

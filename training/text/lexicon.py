@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,6 +83,27 @@ def _group(
     return TaughtWord(tuple(names), relations.head_or_self(names[0])[:1], known=False)
 
 
+def stray_names(
+    relations: Relations, word: TaughtWord, alike: Callable[[str, str], bool]
+) -> tuple[str, ...]:
+    """Names of a class that mean something else first, and are not like its first name.
+
+    ImageNet calls a cleaver a chopper, which is a helicopter to others.
+
+    Args:
+        relations: of nouns.
+        word: a taught word.
+        alike: tells of a name and the first name whether they are.
+    """
+    first, *others = word.names
+    means = {name: relations.senses.of(name)[:1] for name in others if word.classes}
+    return tuple(
+        name
+        for name, sense in means.items()
+        if sense and sense[0] not in word.senses and not alike(name, first)
+    )
+
+
 class Places:
     """Finds where words stand beside the taught ones.
 
@@ -93,12 +114,15 @@ class Places:
 
     def __init__(self, relations: Relations, taught: Sequence[TaughtWord]) -> None:
         self.relations = relations
-        self._at: dict[int, list[int]] = {}  # offset -> the taught words that can mean it
+        self._is: dict[int, list[int]] = {}  # offset -> the taught words that mean it
+        self._at: dict[int, list[int]] = {}  # the same, by whatever else their names mean
         self._below: dict[int, list[int]] = {}  # offset -> the taught words that are a kind of it
         for number, word in enumerate(taught):
             above = {up for each in word.senses for up in relations.wordnet.above(each)}
             for each in self.meant(word):
                 self._at.setdefault(each, []).append(number)
+            for each in word.senses if word.known else ():
+                self._is.setdefault(each, []).append(number)
             for each in above if word.known else above.union(word.senses):
                 self._below.setdefault(each, []).append(number)
 
@@ -123,28 +147,40 @@ class Places:
         found = (each for sense in word.senses for each in self._below.get(sense, ()))
         return tuple(dict.fromkeys(found)) if word.known else ()
 
-    def of(self, name: str) -> tuple[Place, ...]:
+    def of(self, name: str, *, alike: Sequence[bool] | None = None) -> tuple[Place, ...]:
         """Returns the places of a word that is not taught, by each of its senses, commonest first.
 
         A name that WordNet does not know is a kind of its head noun.
+
+        Args:
+            name: of the word.
+            alike: of each taught word, whether it may count by what else its names mean: a fool is
+                a mug in WordNet, too. None lets all count.
         """
         senses, wordnet = self.relations.senses.of(name), self.relations.wordnet
-        found = [self._sense(each, wordnet.above(each)) for each in senses]
+        found = [self._sense(each, wordnet.above(each), alike) for each in senses]
         if not senses:
             heads = self.relations.head_or_self(name)
-            found = [self._unknown((each, *wordnet.above(each))) for each in heads]
+            found = [self._unknown((each, *wordnet.above(each)), alike) for each in heads]
         return tuple(found) or (Place("alone"),)
 
-    def _sense(self, sense: int, above: Iterable[int]) -> Place:
-        if sense in self._at:
-            return Place("synonym", tuple(self._at[sense]))
-        place, kinds = self._unknown(above), tuple(self._below.get(sense, ()))
+    def _sense(self, sense: int, above: Iterable[int], alike: Sequence[bool] | None) -> Place:
+        if words := self._meaning(sense, alike):
+            return Place("synonym", words)
+        place, kinds = self._unknown(above, alike), tuple(self._below.get(sense, ()))
         if len(kinds) >= _FEW:
             return Place("hypernym", kinds)
         return Place("near", kinds) if kinds and place.relation != "kind" else place
 
-    def _unknown(self, above: Iterable[int]) -> Place:
+    def _unknown(self, above: Iterable[int], alike: Sequence[bool] | None) -> Place:
         """A kind of the nearest taught word above, if there is one that tells something."""
         low = filter(self.relations.is_low, above)
-        found = next((self._at[each] for each in low if each in self._at), None)
-        return Place("alone") if found is None else Place("kind", tuple(found))
+        found = next(filter(None, (self._meaning(each, alike) for each in low)), None)
+        return Place("alone") if found is None else Place("kind", found)
+
+    def _meaning(self, sense: int, alike: Sequence[bool] | None) -> tuple[int, ...]:
+        """The taught words that mean a sense, or else those that can."""
+        if sense in self._is:
+            return tuple(self._is[sense])
+        found = self._at.get(sense, ())
+        return tuple(each for each in found if alike is None or alike[each])

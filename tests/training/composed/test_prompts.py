@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.composed.prompts import MAX_POINTS, noisy_box, sample_prompts
+from training.composed.prompts import MAX_POINTS, noisy_box, prompt_objects, sample_prompts
 from training.composed.scenes import Scene
 
 SIZE = 64
@@ -41,15 +41,17 @@ def test_points_lie_in_the_object_and_labels_are_laid_out(scene: Scene, seed: in
         prompts.coords, prompts.labels, prompts.targets, prompts.boxes, strict=True
     ):
         index = int(np.flatnonzero((scene.boxes == box).all(axis=1))[0])
-        x, y = coords[labels == 1].astype(int).T
-        assert scene.masks[index, y, x].all()
+        for label in (0, 1):
+            x, y = coords[labels == label].astype(int).T
+            assert (scene.masks[index, y, x] == label).all()
         # Points, then either a box's two corners or one padding token, then filler.
-        points = int((labels == 1).sum())
+        points, background = int((labels == 1).sum()), int((labels == 0).sum())
         with_box = bool((labels == 2).any())
         tail = [2, 3] if with_box else [-1]
-        filler = MAX_POINTS - points - len(tail)
-        assert labels.tolist() == [1] * points + tail + [-2] * filler
-        assert points <= 1 if with_box else 1 <= points <= 3
+        filler = MAX_POINTS - points - background - len(tail)
+        assert labels.tolist() == [1] * points + [0] * background + tail + [-2] * filler
+        assert points <= 1 if with_box else 1 <= points <= (1 if background else 3)
+        assert background <= (1 if with_box else 2)
         assert not coords[labels == -2].any()
         cells = scene.masks[index].reshape(SIZE // 4, 4, SIZE // 4, 4).mean(axis=(1, 3))
         np.testing.assert_array_equal(target, cells.astype(np.float16))
@@ -67,6 +69,35 @@ def test_every_kind_of_prompt_is_drawn() -> None:
     labels = sample_prompts(scene, np.random.default_rng(0), count=200).labels
     kinds = {tuple(row[row > -2].tolist()) for row in labels}
     assert kinds == {(1, -1), (1, 1, -1), (1, 1, 1, -1), (2, 3), (1, 2, 3)}
+
+
+def drawn(mask: np.ndarray, box: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Many prompts for one object."""
+    boxes = np.array([box] * 300, np.float32)
+    return prompt_objects([mask] * 300, boxes, np.random.default_rng(0), size_px=SIZE)
+
+
+def test_background_points_are_drawn_without_a_mask_before() -> None:
+    """Near an object and far from it; of a box, in the box and beside the object."""
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[24:40, 8:16] = mask[36:40, 8:24] = True  # an L
+    coords, labels = drawn(mask, (8, 24, 24, 40))
+    kinds = {tuple(row[row > -2].tolist()) for row in labels}
+    assert kinds >= {(1, 0, -1), (1, 0, 0, -1), (0, 2, 3), (1, 0, 2, 3)}
+    boxed = (labels == 2).any(axis=1)
+    x, y = coords[boxed][labels[boxed] == 0].T
+    assert len(x) > 20
+    assert ((x >= 16) & (x < 24) & (y >= 24) & (y < 36)).all()
+    x, y = coords[~boxed][labels[~boxed] == 0].T
+    away = np.hypot((8 - x).clip(0, None) + (x - 23).clip(0, None), (24 - y).clip(0, None))
+    away = np.maximum(away, y - 39)
+    assert 0.4 < np.mean(away <= 9) < 0.8, "a ring of half the object's size, and anywhere"
+    assert away.max() > 20
+
+
+def test_an_object_that_fills_the_picture_has_no_background() -> None:
+    _, labels = drawn(np.ones((SIZE, SIZE), bool), (0, 0, SIZE, SIZE))
+    assert not (labels == 0).any()
 
 
 @given(scenes(), seeds)

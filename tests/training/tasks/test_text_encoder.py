@@ -16,6 +16,7 @@ from training.tasks.text_encoder import (
     TaughtTexts,
     TextBatches,
     TextEncoderTask,
+    far_names,
     measure_cosines,
 )
 from training.teachers.text_encoder_file import make_tokenizer
@@ -146,10 +147,24 @@ def test_a_share_of_a_batch_is_names(texts: TaughtTexts, tmp_path: Path) -> None
     assert 0.2 < named.float().mean() < 0.3
     sentences = torch.cat([batches[index]["sentences"] for index in range(32)])
     assert torch.equal(sentences.any(dim=1), ~named)
-    more = TextBatches(both, batch=32, seed=0, names_share=0.25, taught=1, taught_share=0.8)
+    dog = np.array([0])
+    more = TextBatches(both, batch=32, seed=0, names_share=0.25, often=dog, often_share=0.8)
     aims = torch.cat([more[index]["aims"] for index in range(32)])
     dogs, cats = (((aims - sign * aim).abs().max(dim=1).values < 1e-3).sum() for sign in (1, -1))
     assert 0.85 < dogs / (dogs + cats) < 0.95  # of the fifth, half
     without = TextBatches(both, batch=32, seed=0)
     aims = torch.cat([without[index]["aims"] for index in range(32)])
     assert not ((aims.abs() - aim).abs().max(dim=1).values < 1e-3).any()
+
+
+def test_names_that_an_encoder_has_wrong_are_told(texts: TaughtTexts, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"vocab_size": 400})
+    tokenizer = make_tokenizer(tmp_path, config, texts=["a photo of the dog."])
+    torch.manual_seed(3)
+    encoder = BertTextEncoder(config, embed_dim=EMBED_DIM).eval()
+    says = next(iter(TEMPLATES)).replace("{}", "dog")
+    with torch.no_grad():
+        dog = encoder(torch.from_numpy(tokenizer([says])))[0]
+    named = texts.and_names({"dog": dog, "cat": -dog}, tokenizer)
+    assert far_names(encoder, named, below=0.9).tolist() == [1]
+    assert far_names(encoder, named, below=-1.1).tolist() == []

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from training.text.lexicon import Place, Places, TaughtWord, group_taught
+from training.text.lexicon import Place, Places, TaughtWord, group_taught, stray_names
 from training.text.relations import Relations
 
 _CLASSES = {"pug": (0,), "pug-dog": (0,), "taxi": (1,), "crane": (2, 3)}
@@ -74,6 +74,28 @@ def test_where_words_stand(
 
 def test_a_word_of_several_senses_stands_in_several_places(places: Places) -> None:
     assert [place.relation for place in places.of("mug")] == ["alone", "kind"]
+
+
+def test_what_else_a_taught_name_means_must_be_like_it(relations: Relations) -> None:
+    """A chump is a mug, too, if MiniLM has them together; and what is a mug is not asked."""
+    taught = group_taught(relations, ["person", "mug"], classes={}, synsets=())
+    places = Places(relations, taught)
+    mug = [word.names[0] for word in taught].index("mug")
+    alike = [each != mug for each in range(len(taught))]
+    assert places.of("chump") == (Place("synonym", (mug,)),)
+    assert places.of("chump", alike=alike) == (Place("kind", (1 - mug,)),)
+    assert places.of("someone", alike=[False] * 2) == (Place("synonym", (1 - mug,)),)
+
+
+def test_a_name_of_a_class_strays_if_it_means_something_else_first(relations: Relations) -> None:
+    """Here a table is furniture first; of a class that is a list, it may be no name."""
+    taught = TaughtWord(("tabular array", "table"), (404,), classes=(0,))
+    assert stray_names(relations, taught, lambda name, first: False) == ("table",)
+    assert stray_names(relations, taught, lambda name, first: True) == ()
+    same = TaughtWord(("sofa", "couch"), (401,), classes=(0,))
+    assert stray_names(relations, same, lambda name, first: False) == ()
+    shown = TaughtWord(("tabular array", "table"), (404,))
+    assert stray_names(relations, shown, lambda name, first: False) == ()
 
 
 def test_kinds_of_a_taught_word(places: Places, taught: tuple[TaughtWord, ...]) -> None:
