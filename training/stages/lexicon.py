@@ -108,7 +108,7 @@ class LexiconConfig(PartSettings, StageSettings):
         )
         taught = taught_words([*shown, *self.words], relations=relations)
         maker = _Maker(teacher, relations, taught, settings=self, on_progress=stage.on_progress)
-        table, taught = maker.table(), maker.kept
+        table, taught = maker.table(), tuple(maker.kept)
         known = {name for word in taught for name in word.names}
         others = self._other_words(
             relations.senses, [*photographs.names, *maker.strays], known=known
