@@ -49,7 +49,7 @@ class Quality:
 
 
 FLOOR = Quality(miou=0.58, found=0.87, false=0.10, box=0.76, precision=0.60, recall=0.50)
-"""Below what 4baf3e873b0df877 reached in fp32: .638, .944 (17 of 18), .033 (2 of 60) and .798; of
+"""Below what df2094012d2a9459 reached in fp32: .640, .944 (17 of 18), .033 (2 of 60) and .793; of
 objects .769 (10 of 13 told) and .625 (10 of 16 there)."""
 
 
