@@ -108,7 +108,7 @@ class LexiconConfig(PartSettings, StageSettings):
         )
         taught = taught_words([*shown, *self.words], relations=relations)
         maker = _Maker(teacher, relations, taught, settings=self, on_progress=stage.on_progress)
-        table, taught = maker.table(), tuple(maker.kept)
+        table, taught = maker.table(), maker.kept
         known = {name for word in taught for name in word.names}
         others = self._other_words(
             relations.senses, [*photographs.names, *maker.strays], known=known
@@ -170,10 +170,10 @@ class _Maker:
             return float(centred[name] @ centred[first]) >= settings.alike
 
         self.strays = tuple(name for word in taught for name in stray_names(relations, word, alike))
-        self.kept = [
+        self.kept = tuple(
             replace(word, names=tuple(name for name in word.names if name not in self.strays))
             for word in taught
-        ]
+        )
         near = [torch.stack([centred[name] for name in word.names]).mean(0) for word in self.kept]
         self._sentence = F.normalize(torch.stack(near), dim=-1)
 

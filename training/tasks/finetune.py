@@ -52,16 +52,7 @@ class FinetuneTask(JointTask):
         kin: Tensor,
         calibration: Calibration,
     ) -> None:
-        super().__init__(
-            student,
-            dataset,
-            classifier=None,
-            names=names,
-            classes=torch.zeros(0, dtype=torch.int64),
-            kin=kin,
-            labels_after=0,
-            validation=None,
-        )
+        super().__init__(student, dataset, names=names, kin=kin)
         self.before = copy.deepcopy(self._head()).requires_grad_(False)
         self.presence.start(scale=calibration.scale, bias=calibration.bias)
         self.false_alarms = FalseAlarms()

@@ -62,7 +62,7 @@ class JointTask(Task):
         classifier: what the backbone was; None if no class is to be kept.
         names: float32 [N,E], unit vectors of the names that batches number, and after them of
             others that a cell is to be told from.
-        classes: int64 [1000], which of them each class of the classifier has.
+        classes: int64 [1000], which of them each class of the classifier has; empty without one.
         kin: bool [N,N], which of them are of one thing, and never compete.
         labels_after: steps before labels are asked.
         validation: likewise, never trained on.
@@ -79,14 +79,15 @@ class JointTask(Task):
         student: SamClipModel,
         dataset: Dataset[Any],
         *,
-        classifier: ImageNetClassifier | None,
         names: Tensor,
-        classes: Tensor,
         kin: Tensor,
-        labels_after: int,
-        validation: Dataset[Any] | None,
+        classifier: ImageNetClassifier | None = None,
+        classes: Tensor | None = None,
+        labels_after: int = 0,
+        validation: Dataset[Any] | None = None,
     ) -> None:
         presence = PresentNames()
+        classes = torch.zeros(0, dtype=torch.int64) if classes is None else classes
         parts: dict[str, nn.Module] = {
             "image_encoder": student.image_encoder,
             "clip_head": student.clip_head,

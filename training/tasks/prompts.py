@@ -39,16 +39,7 @@ class PromptsTask(JointTask):
         kin: Tensor,
         validation: Dataset[Any] | None,
     ) -> None:
-        super().__init__(
-            student,
-            dataset,
-            classifier=None,
-            names=names,
-            classes=torch.zeros(0, dtype=torch.int64),
-            kin=kin,
-            labels_after=0,
-            validation=validation,
-        )
+        super().__init__(student, dataset, names=names, kin=kin, validation=validation)
         self._learned = nn.ModuleList([student.prompt_encoder, student.mask_decoder])
         self._before = copy.deepcopy(self._learned).requires_grad_(False)
 
