@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,12 @@ from samclip_sdk.system.packages import import_onnxruntime
 from samclip_sdk.system.timing import elapsed_ms
 
 AS_IT_SHIPS = "as it ships"
+BATCH = 4
+IN_A_BATCH = f"a batch of {BATCH} pictures and an arena, for each picture"
 _ERRORS_ONLY = 3
 _AXES = {"num_prompts": 3, "num_points": 5}
+_REST_S = 0.05
+"""Before each run: threads that spin go on for a while after theirs."""
 
 Change = Callable[[Any], None]
 
@@ -35,9 +41,12 @@ def _in_parallel(settings: Any) -> None:
     settings.execution_mode = import_onnxruntime().ExecutionMode.ORT_PARALLEL
 
 
+def _with_arena(settings: Any) -> None:
+    settings.enable_cpu_mem_arena = True
+
+
 CHANGES: dict[str, Change] = {
-    AS_IT_SHIPS: lambda settings: None,
-    "a memory arena": lambda settings: setattr(settings, "enable_cpu_mem_arena", True),
+    "a memory arena": _with_arena,
     "memory planned, buffers reused": _planned,
     "threads that spin": lambda settings: settings.add_session_config_entry(SPINNING, "1"),
     "branches of a graph in parallel": _in_parallel,
@@ -45,10 +54,10 @@ CHANGES: dict[str, Change] = {
 
 
 def tried(measured: Measuring, model: ModelName = DEFAULT_MODEL, rounds: Rounds = 20) -> None:
-    """Times graphs in fp32 with other settings of onnxruntime, in one process, in turn.
+    """Times graphs in fp32 with other settings of onnxruntime, in one process.
 
-    A ratio is of a run with a change and the one as it ships of the same round. The machine should
-    be idle.
+    Each change is measured in turn with a session as it ships, and no other session is open. A
+    ratio is of two runs of the same round. The machine should be idle.
     """
     import_onnxruntime().set_default_logger_severity(_ERRORS_ONLY)  # it warns of changed settings
     with SamClip.load("onnx", model=model, precision="fp32") as opened:
@@ -59,25 +68,61 @@ def tried(measured: Measuring, model: ModelName = DEFAULT_MODEL, rounds: Rounds 
         graph = part if part == "mask_decoder" else graph_key(part, resolution)
         (file,) = bundle.graph_files(graph, runtime="onnx", precision="fp32")
         feed = _feed(bundle.manifest.graphs[graph])
-        runs = {
-            name: partial(_open(str(file.path), change).run, None, feed)
-            for name, change in CHANGES.items()
-        }
-        found: dict[str, list[float]] = {name: [] for name in runs}
-        for turn in measured.track(range(1 + rounds), part):
-            for name, run in runs.items():
-                found[name] += [elapsed_ms(run)] if turn else []
-        for name, times in found.items():
-            ratios = [mine / usual for mine, usual in zip(times, found[AS_IT_SHIPS], strict=True)]
-            low, middle, high = np.percentile(ratios, [25, 50, 75]).tolist()
-            measured.add(name, part, n=rounds, ms=over_rounds(times))
+        found = {}
+        for name, change in CHANGES.items():
+            as_it_ships, changed = (
+                partial(_open(str(file.path), each).run, None, feed) for each in (_as_it_is, change)
+            )
+            turns = measured.track(range(1 + rounds), f"{part}, {name}")
+            found[name] = np.array([(_ms(as_it_ships), _ms(changed)) for _ in turns][1:])
+        if part == "image_encoder":
+            one = partial(_open(str(file.path), _as_it_is).run, None, feed)
+            many = partial(_open(_batched(file.path), _with_arena).run, None, _pictures(feed))
+            turns = measured.track(range(1 + rounds), f"{part}, {IN_A_BATCH}")
+            found[IN_A_BATCH] = np.array([(_ms(one), _ms(many) / BATCH) for _ in turns][1:])
+        usual = np.concatenate([pairs[:, 0] for pairs in found.values()])
+        measured.add(AS_IT_SHIPS, part, n=len(usual), ms=over_rounds(usual.tolist()))
+        for name, pairs in found.items():
+            low, middle, high = np.percentile(pairs[:, 1] / pairs[:, 0], [25, 50, 75]).tolist()
+            measured.add(name, part, n=rounds, ms=over_rounds(pairs[:, 1].tolist()))
             measured.add(name, part, n=rounds, ratio=Estimate(middle, low, high))
 
 
-def _open(path: str, change: Change) -> Any:
+def _as_it_is(settings: Any) -> None:
+    pass
+
+
+def _ms(run: Callable[[], object]) -> float:
+    time.sleep(_REST_S)
+    return elapsed_ms(run)
+
+
+def _open(graph: str | bytes, change: Change) -> Any:
+    """The session of a file, or of a file's content."""
     settings = session_options(DEFAULT_OPTIONS, on_cpu=True)
     change(settings)
-    return open_graph(path, options=DEFAULT_OPTIONS, session_options=settings)
+    return open_graph(graph, options=DEFAULT_OPTIONS, session_options=settings)
+
+
+def _batched(path: Path) -> bytes:
+    """An image encoder for `BATCH` pictures in place of one."""
+    import onnx
+
+    model = onnx.load(path)
+    del model.graph.value_info[:]
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = BATCH
+    for tensor in model.graph.initializer:
+        shape = onnx.numpy_helper.to_array(tensor)
+        if shape.dtype == np.int64 and len(shape) == 6:  # of the space-to-depth of fine features
+            tensor.CopyFrom(
+                onnx.numpy_helper.from_array(np.array([BATCH, *shape[1:]]), tensor.name)
+            )
+    return model.SerializeToString()
+
+
+def _pictures(feed: dict[str, Any]) -> dict[str, Any]:
+    return {name: np.repeat(picture, BATCH, axis=0) for name, picture in feed.items()}
 
 
 def _feed(spec: GraphSpec) -> dict[str, Any]:
