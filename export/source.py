@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ def read_source(folder: Path) -> Source:
         tokenizer = folder / TOKENIZER_NAME
         return Source(
             model=model,
-            revision=file_sha256(folder / "model.safetensors")[:16],
+            revision=_revision(folder, model=model),
             provenance=provenance,
             calibration=Calibration.model_validate_json(calibration) if calibration else None,
             random_weights=provenance.get("random_weights") is True,
@@ -101,6 +102,12 @@ def read_source(folder: Path) -> Source:
     except (OSError, ValueError, KeyError) as error:
         reason = first_fault(error) if isinstance(error, ValidationError) else one_line(error)
         raise BundleError(f"the checkpoint {folder} cannot be exported: {reason}") from error
+
+
+def _revision(folder: Path, *, model: SamClipModel) -> str:
+    """The same weights in another architecture are another revision."""
+    weights = file_sha256(folder / "model.safetensors")
+    return hashlib.sha256(f"{weights} {model.config.model_dump_json()}".encode()).hexdigest()[:16]
 
 
 def teacher_licences(provenance: Mapping[str, Any]) -> tuple[Licence, ...]:

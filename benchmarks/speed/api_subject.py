@@ -42,7 +42,7 @@ class ApiSubject:
 
         model = SamClip.load("onnx", **({"model": self.model} if self.model else {}))
         return Opened(
-            name=f"{model.manifest.name} {model.source.id}",
+            name=f"{model.manifest.name} {model.manifest.revision}",
             packages=("onnxruntime", "numpy", "pillow", "opencv-python-headless"),
             notes=f"text-to-mask of {len(LABELS)} labels, all present; masks fill the picture",
             artifact_bytes=None,

@@ -167,8 +167,8 @@ class Licence(Record):
 class ModelInfo(Record):
     """The description of a model, without its weights, in a bundle or in a checkpoint.
 
-    `revision` names the weights; `random_weights` says that they mean nothing, and that the model
-    must pass numeric checks only.
+    `revision` names the weights and the architecture; `random_weights` says that the weights mean
+    nothing, and that the model must pass numeric checks only.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION

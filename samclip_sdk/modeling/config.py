@@ -185,6 +185,9 @@ class MaskDecoderConfig(_Config):
     high_resolution: bool = Field(
         default=False, description="whether features of strides 4 and 8 enter the upscaling: SAM 2"
     )
+    dynamic_multimask: bool = Field(
+        default=False, description="whether the single mask is the best of the three, as in SAM 2"
+    )
 
     @property
     def image_dim(self) -> int:
@@ -346,7 +349,9 @@ MOBILE = ModelConfig(
         pixel_std=(128.0, 128.0, 128.0),
     ),
     clip_head=ClassifierHeadConfig(features=1280, mlp_dim=128),
-    mask_decoder=TINY.mask_decoder.model_copy(update={"local_blocks": 1, "high_resolution": True}),
+    mask_decoder=TINY.mask_decoder.model_copy(
+        update={"local_blocks": 1, "high_resolution": True, "dynamic_multimask": True}
+    ),
     text_encoder=BertTextConfig(vocab_size=20480, depth=3),
 )
 

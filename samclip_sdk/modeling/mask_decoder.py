@@ -16,6 +16,9 @@ from samclip_sdk.modeling.two_way_transformer import TwoWayTransformer
 NUM_MASK_TOKENS = 4
 """Token 0 is for a single mask, tokens 1 to 3 are for three masks (multimask)."""
 
+SHARPNESS = 100.0
+"""Of the best of three masks: .01 less of predicted IoU make a weight that is e times lower."""
+
 
 class MaskDecoder(nn.Module):
     """Maps image and prompt embeddings to mask logits and predicted IoUs."""
@@ -24,6 +27,7 @@ class MaskDecoder(nn.Module):
         super().__init__()
         dim = config.embed_dim
         self.high_resolution = config.high_resolution
+        self.dynamic_multimask = config.dynamic_multimask
         self.pe_layer = PositionEmbeddingRandom(dim // 2)
         self.transformer = TwoWayTransformer(
             dim, depth=config.depth, num_heads=config.num_heads, mlp_dim=config.mlp_dim
@@ -62,7 +66,8 @@ class MaskDecoder(nn.Module):
             dense_embeddings: [K,D,g,g].
 
         Returns:
-            low_res_masks [K,4,4g,4g] (logits) and iou_predictions [K,4].
+            low_res_masks [K,4,4g,4g] (logits) and iou_predictions [K,4]. With dynamic multimask
+            the first mask is the best of the other three, except in training.
         """
         prompts = dense_embeddings.shape[0]
         grid = image_embeddings.shape[-1]
@@ -80,9 +85,12 @@ class MaskDecoder(nn.Module):
         hyper = torch.stack(
             [mlp(queries[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
         )
+        ious = self.iou_prediction_head(queries[:, 0])
+        if self.dynamic_multimask and not self.training:
+            hyper, ious = _best_first(hyper, ious)
         upscaled = self._upscale(self.local_blocks(keys), finer).transpose(1, 2)
         masks = (hyper @ upscaled).reshape(prompts, NUM_MASK_TOKENS, 4 * grid, 4 * grid)
-        return masks, self.iou_prediction_head(queries[:, 0])
+        return masks, ious
 
     def _upscale(self, x: Tensor, finer: Tensor | None) -> Tensor:
         """Applies `output_upscaling` to tokens [K,g*g,D]; returns [K,4g*4g,D/8], row by row.
@@ -107,6 +115,17 @@ class MaskDecoder(nn.Module):
         x = _spread(x, first, stride_8)
         x = F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, 1e-6)
         return F.gelu(_spread(F.gelu(x), second, stride_4))
+
+
+def _best_first(hyper: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
+    """Puts the best of tokens 1 to 3 in the place of token 0; [K,4,C] and [K,4] as they came.
+
+    Weights take the place of a choice, so that masks which are about as good blend: the rounding
+    of a runtime moves the answer a little, and never to another mask.
+    """
+    weights = (SHARPNESS * ious[:, 1:]).softmax(dim=1).unsqueeze(1)
+    best = (weights @ hyper[:, 1:], (weights @ ious[:, 1:, None]).squeeze(1))
+    return torch.cat([best[0], hyper[:, 1:]], dim=1), torch.cat([best[1], ious[:, 1:]], dim=1)
 
 
 def _spread(x: Tensor, layer: nn.ConvTranspose2d, finer: Tensor | None) -> Tensor:

@@ -105,11 +105,15 @@ def test_teachers_that_were_trained_here_are_under_this_repositorys_licence() ->
         assert licence.source == "trained with this package; see NOTICE"
 
 
-def test_revision_names_the_weights(checkpoint: Path, tiny_config: ModelConfig) -> None:
+def test_revision_names_the_weights_and_the_architecture(checkpoint: Path) -> None:
     revision = read_source(checkpoint).revision
     assert len(revision) == 16
     (checkpoint / "card.md").write_text("It sees drawings.")
     assert read_source(checkpoint).revision == revision
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["model"]["mask_decoder"]["dynamic_multimask"] = True
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    assert read_source(checkpoint).revision != revision
 
 
 def test_a_config_is_read_without_the_weights(checkpoint: Path, tiny_config: ModelConfig) -> None:

@@ -107,3 +107,24 @@ def _spread_out(four: Tensor) -> Tensor:
     _, channels, side, _ = four.shape
     cells = four.reshape(1, 2, 2, channels // 4, side, side).permute(0, 3, 4, 1, 5, 2)
     return cells.reshape(1, channels // 4, 2 * side, 2 * side)
+
+
+def test_the_single_mask_is_the_best_of_the_three_as_in_sam_2(
+    model: SamClipModel, generator: torch.Generator
+) -> None:
+    image = torch.randn(1, 32, GRID, GRID, generator=generator)
+    asked = model.prompt_encoder(*feed([([1], False), ([2, 3], True)], slots=3, seed=1))
+    config = model.config.mask_decoder
+    dynamic = MaskDecoder(config.model_copy(update={"dynamic_multimask": True})).eval()
+    dynamic.load_state_dict(model.mask_decoder.state_dict())
+    bias = dynamic.iou_prediction_head.layers[-1].bias
+    for best in (1, 2, 3):
+        with torch.no_grad():
+            bias.copy_(9 * torch.eye(4)[best])
+            masks, ious = dynamic(image, *asked)
+        assert_close((masks[:, 0], ious[:, 0]), (masks[:, best], ious[:, best]))
+    with torch.no_grad():
+        raw = dynamic.train()(image, *asked)[0]
+        own = model.mask_decoder(image, *asked)[0]
+    assert_close((raw,), (own,))
+    assert_close((masks[:, 1:],), (own[:, 1:],))
