@@ -164,12 +164,6 @@ def test_soft_masks_are_probabilities_of_which_the_masks_are_the_upper_half(
             np.testing.assert_array_equal((soft > 0.5)[sure], np.asarray(result.masks)[sure])
 
 
-def test_mask_threshold(model: SamClip) -> None:
-    low = model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=-4.9)
-    high = model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=4.9)
-    assert low.masks.sum() > high.masks.sum() > 0
-
-
 @pytest.mark.parametrize("refine", [True, False])
 def test_text_finds_what_is_there_and_nothing_else(
     both: tuple[SamClip, FakeSource], refine: bool
@@ -191,15 +185,6 @@ def test_text_finds_what_is_there_and_nothing_else(
     assert source.runs("mask_decoder") == int(refine)
     assert [len(each) for each in result.points] == ([3, 2] if refine else [0] * 2)
     assert all((each >= 0).all() and (each < (100, 50)).all() for each in result.points)
-
-
-def test_nothing_found_is_a_result(both: tuple[SamClip, FakeSource]) -> None:
-    model, source = both
-    result = model.segment_text(picture(), "zebra")
-    assert len(result) == len(result.masks) == 0
-    assert not result.mask("zebra").any()
-    assert (result.class_map == -1).all()
-    assert source.runs("mask_decoder") == 0
 
 
 def test_threshold_decides_who_is_present(model: SamClip) -> None:
@@ -313,21 +298,6 @@ def test_embeddings_are_of_unit_length_and_texts_are_taken_as_they_are(model: Sa
     assert (texts @ image)[0] == pytest.approx(1, abs=1e-5)
     assert (texts @ image)[1] < 0.5
     assert model.embed_text("dog").shape == (1, 256)
-
-
-def test_a_vocabulary_needs_no_text_encoder(tmp_path: Path) -> None:
-    path = tmp_path / "nouns.safetensors"
-    maker, _ = fake_client(tmp_path)
-    maker.save_vocabulary(path, LABELS)
-    expected = maker.segment_text(picture(), LABELS)
-    user, source = fake_client(tmp_path, model_id="same weights, no text encoder")
-    assert user.load_vocabulary(path) == tuple(LABELS)
-    found = user.segment_text(picture(), LABELS)
-    np.testing.assert_array_equal(found.asked.score_maps, expected.asked.score_maps)
-    user.classify(picture(), ["cat", "dog"])
-    assert "text_encoder" not in source.sessions
-    user.classify(picture(), ["cat", "frog"])
-    assert source.runs("text_encoder") == 1
 
 
 def test_closing_frees_the_graphs(both: tuple[SamClip, FakeSource]) -> None:

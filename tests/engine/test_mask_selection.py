@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samclip_sdk.engine.objects import distinct_boxes, distinct_masks, model_masks, upscale_and_pack
+from samclip_sdk.engine.objects import distinct_boxes, distinct_masks, upscale_and_pack
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import binarize, mask_to_box
 
@@ -63,17 +63,6 @@ class TestPackMask:
         if low.any():
             # Parts of a picture are upscaled alone, to the last bit but one.
             assert stability == pytest.approx(high.sum() / low.sum(), abs=1e-2)
-
-
-class TestInImage:
-    def test_padding_is_none_of_it(self) -> None:
-        masks = model_masks(
-            np.ones((2, 16, 16), np.float32),
-            frame=Frame.fit(50, 100, resolution=64),
-            mask_threshold=0,
-        )
-        assert masks[:, :8].all()
-        assert not masks[:, 8:].any()
 
 
 class TestDistinctBoxes:

@@ -54,12 +54,6 @@ def test_a_region_is_what_is_in_it(both: tuple[SamClip, FakeSource]) -> None:
     assert len(source.sessions["mask_decoder"].feeds[0]["sparse_mask"]) == 1
 
 
-def test_of_any_stage_of_an_image(model: SamClip) -> None:
-    expected = model.embed_region(picture(), **CAT)
-    for image in (model.prepare_image(picture()), model.encode_image(picture())):
-        np.testing.assert_array_equal(model.embed_region(image, **CAT), expected)
-
-
 def test_a_pixel_of_100_million_is_still_a_region() -> None:
     large = Frame.fit(10_000, 10_000, resolution=64)
     speck = np.zeros((10_000, 10_000), dtype=bool)

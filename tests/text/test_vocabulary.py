@@ -56,21 +56,6 @@ def test_a_pack_is_a_safetensors_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file.get_tensor("embeddings"), rows)
 
 
-def test_a_pack_holds_thresholds_of_labels(tmp_path: Path) -> None:
-    manifest, path = FakeSource(tmp_path).manifest, tmp_path / "pack.safetensors"
-    path.write_bytes(
-        encode_vocabulary(
-            ["a", "b"],
-            embeddings=np.eye(2, 256, dtype=np.float32),
-            manifest=manifest,
-            thresholds=[0.7, None],
-        )
-    )
-    assert read_vocabulary(path, manifest=manifest).thresholds == (0.7, None)
-    with safetensors.safe_open(path, framework="numpy") as file:
-        assert file.metadata()["thresholds"] == "[0.7, null]"
-
-
 def test_the_same_labels_make_the_same_file(tmp_path: Path) -> None:
     manifest, rows = FakeSource(tmp_path).manifest, np.eye(2, 256, dtype=np.float32)
     made = {encode_vocabulary(["a", "b"], embeddings=rows, manifest=manifest) for _ in range(20)}
