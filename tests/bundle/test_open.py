@@ -383,23 +383,6 @@ def test_a_compression_without_a_limit_is_refused(
     refused(lambda: open_bundle(path), BundleError, "neither stored nor deflated")
 
 
-def test_no_member_expands_beyond_what_is_asked_for(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a header says of the size may be a lie: how much is read has a limit of its own."""
-    asked: list[int] = []
-    read = zipfile.ZipExtFile.read
-
-    def note(self: zipfile.ZipExtFile, size: int = -1) -> bytes:
-        asked.append(size)
-        return read(self, size)
-
-    monkeypatch.setattr(zipfile.ZipExtFile, "read", note)
-    open_bundle(pack(folder)).verify()
-    assert min(asked) > 0
-    assert max(asked) <= MAX_MANIFEST_BYTES + 1
-
-
 def test_memory_that_does_not_suffice_is_an_error_of_the_bundle(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

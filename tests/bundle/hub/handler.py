@@ -60,8 +60,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 raise _Answer(statuses.pop(0))
             if file:
                 self._file(unquote(file[1]), unquote(file[2]), path)
-            elif route.startswith("/cdn/"):
-                self._send_file(hub.objects[route.rpartition("/")[2]], path="")
             else:
                 self._send_json(self._api(request))
         except _Answer as answer:
@@ -79,14 +77,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "HEAD" and hub.faults.true_heads:
             content = files[path]
         headers = {"X-Repo-Commit": commit, "ETag": f'"{git_oid(content)}"'}
-        if hub.faults.redirect:
-            digest = hashlib.sha256(content).hexdigest()
-            hub.objects[digest] = content
-            port = urlsplit(self._hub.url).port
-            headers["Location"] = f"http://localhost:{port}/cdn/{digest}"
-            headers["X-Linked-Size"] = str(len(content))
-            self._send(b"", status=302, headers=headers)
-            return
         self._send_file(content, path=path, headers=headers)
 
     def _send_file(
@@ -95,7 +85,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Sends a file, or its rest, with all that is to go wrong on the way."""
         faults, own = self._hub.faults, dict(headers or {})
         span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(span[1]) if span and not faults.no_ranges else 0
+        start = int(span[1]) if span else 0
         if start and start >= len(content):
             raise _Answer(416)
         if start:

@@ -9,7 +9,6 @@
 It keeps repositories in memory, answers on a thread for each connection, and knows these routes:
 
     HEAD, GET  /{repo}/resolve/{revision}/{path}        a file, or its rest (Range)
-    GET        /cdn/{sha256}                            where `redirect` sends what is large
     GET        /api/models/{repo}/tree/{revision}[/..]  what files there are
     GET        /api/models/{repo}/revision/{revision}   which commit a revision is
     POST       /api/repos/create                        a new repository

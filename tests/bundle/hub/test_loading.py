@@ -133,16 +133,6 @@ class TestRequests:
         assert [done for _, done, _ in messages] == sorted(done for _, done, _ in messages)
         assert capfd.readouterr() == ("", "")
 
-    def test_files_may_come_from_elsewhere_which_never_sees_the_token(
-        self, sample: HubServer
-    ) -> None:
-        sample.faults.redirect = True
-        load("int8", token=TOKEN)
-        elsewhere = [each for each in sample.log if each.route.startswith("/cdn/")]
-        assert len(elsewhere) == len(paths_of("int8")) + 1
-        assert {each.token for each in elsewhere} == {""}
-        assert {each.token for each in sample.log if each not in elsewhere} == {TOKEN}
-
 
 class TestOffline:
     def test_what_is_here_is_enough(
