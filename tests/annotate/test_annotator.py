@@ -434,14 +434,6 @@ def test_other_settings_are_refused(
     assert (report.resumed, source.runs(ENCODER)) == (0, 5)
 
 
-def test_of_other_labels_the_labels_alone_are_told(run: Callable[..., Any]) -> None:
-    run()
-    with pytest.raises(StorageError) as error:
-        run(labels=["something else"])
-    assert "labels: " in str(error.value)
-    assert "thresholds" not in str(error.value)
-
-
 def picture_line(**changed: Any) -> Callable[[list[bytes]], None]:
     """A line of a picture that is changed, and JSON still."""
 

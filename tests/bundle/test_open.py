@@ -414,25 +414,6 @@ def test_files_of_fixed_axes_come_together(tmp_path: Path) -> None:
     assert len(bundle.graph_files("mask_decoder", runtime="onnx")) == 1
 
 
-@pytest.mark.parametrize(
-    ("parity", "proven"),
-    [
-        ({"measured_on": None, "measurements": []}, False),
-        ({"measured_on": "an interpreter", "on_target": False}, False),
-        ({"measured_on": "this"}, True),
-    ],
-)
-def test_says_what_was_never_compared_on_its_runtime(
-    tmp_path: Path, parity: dict[str, Any], proven: bool
-) -> None:
-    content = manifest()
-    (artifact,) = content["graphs"]["text_encoder"]["artifacts"]
-    artifact["parity"] = artifact["parity"] | parity
-    bundle = open_bundle(write_bundle(tmp_path / "example", content))
-    (file,) = bundle.graph_files("text_encoder", runtime="onnx")
-    assert file.proven == proven
-
-
 def test_opens_an_embedded_bundle(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

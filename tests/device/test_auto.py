@@ -361,8 +361,3 @@ def test_naming_runtime_and_precision_overrules(bundle: Bundle, tried: list[Any]
     assert not tried
     assert SamClip.load("onnx", model=bundle.root, precision=AUTO).source.precision == "int8"
     assert tried == [["onnx fp32", "onnx fp16", "onnx int8"]]
-    refused(
-        lambda: SamClip.load("onnx", model=bundle.root, precision="palette6"),
-        BundleError,
-        "palette6",
-    )
