@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
@@ -182,7 +181,6 @@ os._exit(0)
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 class TestFork:
     def run(self, runtime: str, *, children: int, anew: bool) -> list[str]:
         code = FORK.format(runtime=runtime, children=children, anew=anew)
@@ -200,7 +198,6 @@ class TestFork:
         said = self.run("onnx", children=3, anew=True)
         assert said == [*["refused", "same"] * 3, "exit 0", "exit 0", "parent same"]
 
-    @pytest.mark.other_runtime
     def test_openvino_says_what_to_do(self) -> None:
         said = self.run("openvino", children=1, anew=False)
         assert said == ["refused", "", "exit 0", "exit 0", "parent same"]

@@ -11,14 +11,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from samclip_sdk.annotate.annotation_log import log_path
 from tests.drawings import TINY_BUNDLE
 from tests.source_tree import ROOT
 
-pytest.importorskip("ray.data")
 pytestmark = pytest.mark.slow
 
 LABELS = ["dog", "boat", "cat", "tree"]
@@ -122,8 +123,6 @@ def test_a_node_and_a_run_that_are_killed_lose_and_double_nothing(tmp_path: Path
 
 def test_a_cluster_of_this_machine_alone(tmp_path: Path) -> None:
     """Of rows of a Parquet file; once all are done, no worker is started."""
-    pa = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     pictures = sorted(make_pictures(tmp_path / "pictures").glob("*.png"))[-8:]
     content = [path.read_bytes() for path in pictures]
     table = tmp_path / "p.parquet"

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from samclip_sdk import (
     ClusterError,
@@ -28,11 +31,6 @@ from samclip_sdk.annotate.ray_workers import check_address, find_cluster
 from tests.command import fails, table
 from tests.fake_source import FakeSource, fake_client, picture
 from tests.refusals import refused
-
-pa = pytest.importorskip("pyarrow")
-parquet = pytest.importorskip("pyarrow.parquet")
-fsspec = pytest.importorskip("fsspec")
-pytestmark = pytest.mark.other_runtime
 
 NAMES = ["a.png", "b/1.jpg", "b/c/2.png", "d.png"]
 

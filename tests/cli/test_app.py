@@ -355,7 +355,6 @@ class TestVerify:
         assert "samclip-test" in fails("verify", *model, "--compute-units", "cpu_only")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
     """One line, code 130; the same command then goes on."""
     pictures, output = tmp_path / "pictures", tmp_path / "found.json"

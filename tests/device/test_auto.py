@@ -274,7 +274,6 @@ class TestChoice:
 class TestTrials:
     """The real runtimes on the embedded bundle."""
 
-    @pytest.mark.other_runtime
     def test_loading_takes_the_fastest_and_does_not_warn(self, tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

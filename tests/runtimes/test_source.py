@@ -100,7 +100,6 @@ class TestWarnings:
         assert warned("onnx", folder) == []
         assert warned("onnx", folder, threads=2) == []
 
-    @pytest.mark.other_runtime
     def test_another_runtime(self, tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "bundle")
         assert "on openvino fp32 here" in warned("openvino", folder)[0]
@@ -131,7 +130,6 @@ class TestWarnings:
         sign_off(folder, "onnx", **options)
         assert warned("onnx", folder, **options) == []
 
-    @pytest.mark.other_runtime
     @pytest.mark.parametrize("name", ["cpu_name", "runtime_version"])
     def test_another_device_or_version(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -30,7 +30,6 @@ os.rename = die_before_the_second
 with atomic_folder(Path(sys.argv[1])):
     pass
 """
-posix = pytest.mark.skipif(os.name != "posix", reason="signals and links of POSIX")
 
 
 def names(folder: Path) -> list[str]:
@@ -85,7 +84,6 @@ def test_a_failed_rename_puts_the_older_folder_back(
     assert names(out) == ["old"]
 
 
-@posix
 def test_what_cannot_be_put_back_is_not_thrown_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +108,6 @@ def test_what_cannot_be_put_back_is_not_thrown_away(
         assert names(out) == ["old"]
 
 
-@posix
 def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
     replace(tmp_path / "elsewhere", "precious")
     (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
@@ -120,7 +117,6 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
     assert names(tmp_path) == ["elsewhere", "out"]
 
 
-@posix
 def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     replace(out, "old")

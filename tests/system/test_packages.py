@@ -20,7 +20,6 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 
 
-@pytest.mark.other_runtime
 def test_the_sender_can_be_imported_afterwards() -> None:
     import_openvino()
     assert importlib.import_module("openvino_telemetry").__name__ in sys.modules

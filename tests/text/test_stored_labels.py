@@ -87,7 +87,6 @@ class TestStoredLabels:
         later.put("newer", embedding(0, size=1000))
         assert all(later.get(label) is not None for label in ("label 7", "new", "newer"))
 
-    @pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
     def test_what_is_strange_in_the_folder_does_not_stop_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

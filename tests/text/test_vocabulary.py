@@ -146,7 +146,6 @@ def test_a_damaged_pack_is_refused(
     refused(lambda: read_vocabulary(path, manifest=manifest), BundleError, word)
 
 
-@pytest.mark.skipif(not Path("/dev/null").exists(), reason="there are no devices in folders here")
 def test_a_device_is_no_pack(tmp_path: Path) -> None:
     manifest = FakeSource(tmp_path).manifest
     refused(lambda: read_vocabulary("/dev/null", manifest=manifest), BundleError, "/dev/null")

@@ -95,7 +95,6 @@ class TestCutConnections:
         assert opened(cache).id == id_of(FILES)
         assert of_bundle(cache) == {"manifest.json"}
 
-    @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
     def test_a_killed_process(self, sample: HubServer, cache: Path) -> None:
         sample.faults.stall_after[PATH] = 50_000
         code = (
@@ -207,7 +206,6 @@ class TestCache:
         assert of_bundle(cache) == {"manifest.json"}
         assert hidden(cache) == []
 
-    @pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
     @pytest.mark.filterwarnings("ignore:flock not supported:UserWarning")
     def test_a_drive_without_locks(
         self, sample: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch

@@ -297,7 +297,6 @@ class TestARealModel:
         assert np.array_equal(found.probs, expected.probs)
 
     @pytest.mark.slow
-    @pytest.mark.other_runtime
     def test_auto_brings_goldens_to_choose_and_remembers(self, tiny: HubServer) -> None:
         """Among onnxruntime and OpenVINO, which read the same files."""
         SamClip.load("org/tiny", precision="fp32", threads=1)

@@ -88,7 +88,6 @@ class TestCache:
         compiled = compile_engine(GraphFile(path), spec=SPEC, gpu=GPU, profile=ROWS)
         assert compiled.path.parent == engine_cache()
 
-    @pytest.mark.skipif(sys.platform == "win32", reason="there are no locks there: both build")
     def test_two_processes_build_one_engine(self, tmp_path: Path) -> None:
         """Both wait for this one, which holds the lock; then one builds and the other takes it."""
         import fcntl

@@ -31,7 +31,6 @@ class TestCuda:
         with pytest.raises(SamClipError, match=r"it is broken \(CUDA error 700\)"):
             cuda.synchronize(0)
 
-    @pytest.mark.other_runtime
     def test_the_real_binding_takes_these_arguments(self) -> None:
         """With every GPU hidden each call fails for want of one, and none for its arguments."""
         program = """
@@ -65,7 +64,6 @@ for call in (
         assert len(lines) == 7
         assert all("(CUDA error" in line for line in lines)
 
-    @pytest.mark.other_runtime
     def test_opening_a_bundle_without_a_gpu(self) -> None:
         program = """
 from pathlib import Path
