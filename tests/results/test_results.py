@@ -329,11 +329,6 @@ def test_nothing_present(tmp_path: Path) -> None:
 # --- ways out ----------------------------------------------------------------------------------
 
 
-def test_top() -> None:
-    assert [label for label, _ in classification().top(2)] == ["größe", "cat"]
-    assert len(classification().top()) == 3
-
-
 @pytest.mark.parametrize("make", [masks, text_masks, instances])
 def test_plot_refuses_another_image(make: Any) -> None:
     refused(lambda: make().plot(PICTURE.transpose(1, 0, 2)), ImageError, "80 x 60", "60 x 80")

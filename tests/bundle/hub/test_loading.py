@@ -54,14 +54,6 @@ class TestNamesThatMayBePaths:
         load(token=True)
         assert {each.token for each in sample.log} == {TOKEN}
 
-    def test_what_is_private_is_asked_for_by_its_revision(
-        self, hub: HubServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        hub.commit("org/sample", in_repository(sample_bundle()), private=True)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        refused(load, HubError, "org/sample@main")
-        SamClip.load("onnx", model="org/sample@main")
-
     def test_in_a_folder_that_is_here_a_name_is_a_path(
         self, sample: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
