@@ -22,7 +22,6 @@ from samclip_sdk.text.tokenizer import (
     check_labels,
     check_texts,
     clean_text,
-    read_templates,
 )
 from tests.example_bundle import put
 from tests.refusals import refused
@@ -33,12 +32,6 @@ START, END = 49406, 49407
 @pytest.fixture(scope="module")
 def tokenizer(tokenizer_path: Path) -> Tokenizer:
     return Tokenizer(tokenizer_path, context_length=77)
-
-
-def test_templates() -> None:
-    templates = read_templates()
-    assert len(set(templates)) == 80
-    assert all(template.count("{}") == 1 for template in templates)
 
 
 @pytest.mark.parametrize(
