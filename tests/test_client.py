@@ -31,16 +31,6 @@ from tests.refusals import refused
 LABELS = ["dog", "zebra", "cat", "green frog"]
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> SamClip:
-    return fake_client(tmp_path)[0]
-
-
-@pytest.fixture
-def both(tmp_path: Path) -> tuple[SamClip, FakeSource]:
-    return fake_client(tmp_path)
-
-
 def test_one_backbone_pass_serves_every_skill(both: tuple[SamClip, FakeSource]) -> None:
     model, source = both
     image = model.encode_image(picture())
@@ -309,30 +299,3 @@ def test_closing_frees_the_graphs(both: tuple[SamClip, FakeSource]) -> None:
         with pytest.raises(ValueError, match="closed"):
             session.run({})
     assert model.classify(picture(), "dog").probs.tolist() == [1]
-
-
-def test_onnx_and_torch_agree(tiny_bundle: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """The same weights; the checkpoint takes the bundle's tokenizer."""
-    for name in ("model.safetensors", "config.json"):
-        (tmp_path / name).write_bytes((tiny_checkpoint / name).read_bytes())
-    (tmp_path / "tokenizer.json").write_bytes((tiny_bundle / "tokenizer.json").read_bytes())
-    with SamClip.load("auto", model=tiny_bundle) as onnx, SamClip.load(model=tmp_path) as torch:
-        a, b = onnx.encode_image(picture()), torch.encode_image(picture())
-        np.testing.assert_allclose(a.image_embeddings, b.image_embeddings, atol=1e-4)
-        prompts: dict[str, Any] = {"points": [[[20, 20], [30, 40]]], "boxes": [[5, 6, 70, 45]]}
-        found, expected = onnx.segment(a, **prompts), torch.segment(b, **prompts)
-        np.testing.assert_allclose(found.low_res_masks, expected.low_res_masks, atol=1e-3)
-        np.testing.assert_allclose(
-            onnx.classify(picture(), LABELS).logits,
-            torch.classify(picture(), LABELS).logits,
-            atol=1e-2,
-        )
-        text = onnx.segment_text(a, LABELS, threshold=0)
-        np.testing.assert_allclose(
-            text.asked.score_maps, torch.segment_text(b, LABELS).asked.score_maps, atol=1e-3
-        )
-        # Exact, on a real runtime: a label alone is the label among others.
-        alone = onnx.segment_text(a, LABELS[2], threshold=0)
-        np.testing.assert_array_equal(alone.asked.score_maps[0], text.asked.score_maps[2])
-        np.testing.assert_array_equal(alone.points[0], text.points[2])
-        np.testing.assert_allclose(alone.scores[0], text.scores[2], atol=1e-5)

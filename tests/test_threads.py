@@ -6,50 +6,24 @@ import pickle
 import subprocess
 import sys
 import threading
-import weakref
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from samclip_sdk import ImageEmbedding, SamClip
+from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.session import Session
 from samclip_sdk.runtimes.source import BundleSource
 from tests.drawings import TINY_BUNDLE
-from tests.fake_source import FakeSource, HeadsDiffer, picture
+from tests.fake_source import FakeSource
 from tests.refusals import refused
 
 LABELS = ["dog", "apple", "sky"]
 THREADS = 8
-
-
-def test_no_picture_gets_the_answer_of_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another thread replaces what the CLIP head gave last, just as this one looks at it."""
-    interrupt: list[Callable[[], object]] = []
-
-    class Interrupted(weakref.ref[ImageEmbedding]):
-        def __call__(self) -> ImageEmbedding | None:
-            if interrupt:
-                interrupt.pop()()
-            return super().__call__()
-
-    monkeypatch.setattr("samclip_sdk.engine.engine.weakref.ref", Interrupted)
-    model = SamClip(HeadsDiffer(tmp_path))
-    image, other = model.encode_image([picture(50, 100), picture(60, 90)])
-    expected = model.embed_image(image)
-    assert not np.allclose(expected, model.embed_image(other))
-    model.embed_image(image)
-    interrupt.append(lambda: model.embed_image(other))
-    np.testing.assert_array_equal(model.embed_image(image), expected)
-    assert not interrupt
 
 
 class Counting(BundleSource):

@@ -21,11 +21,6 @@ ASKED: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> SamClip:
-    return fake_client(tmp_path)[0]
-
-
 def test_without_labels_nothing_has_a_name(tmp_path: Path) -> None:
     model, source = fake_client(tmp_path)
     found = model.segment_everything(picture(), **ASKED)

@@ -19,16 +19,6 @@ DOG: dict[str, Any] = {"box": [0, 0, 50, 50]}
 CAT: dict[str, Any] = {"box": [50, 0, 100, 25]}
 
 
-@pytest.fixture
-def both(tmp_path: Path) -> tuple[SamClip, FakeSource]:
-    return fake_client(tmp_path)
-
-
-@pytest.fixture
-def model(both: tuple[SamClip, FakeSource]) -> SamClip:
-    return both[0]
-
-
 def rectangle(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
     mask = np.zeros((50, 100), dtype=bool)
     mask[y0:y1, x0:x1] = True

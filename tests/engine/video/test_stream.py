@@ -20,15 +20,10 @@ from samclip_sdk.engine.video.stream import known_candidates
 from samclip_sdk.engine.video.tracks import FrameDetections, Tracks
 from samclip_sdk.picture.frame import Frame
 from tests.engine.video.made_films import moving
-from tests.fake_source import FakeSource, fake_client, picture
+from tests.fake_source import FakeSource, picture
 from tests.refusals import refused
 
 LABELS = ["zebra", "dog", "cat"]
-
-
-@pytest.fixture
-def both(tmp_path: Path) -> tuple[SamClip, FakeSource]:
-    return fake_client(tmp_path)
 
 
 def test_objects_are_those_of_segment_text_and_keep_their_ids(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import platform
-import resource
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,6 @@ from onnx import TensorProto
 
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RunError
-from samclip_sdk.runtimes.onnx.session import trim_heap
 from tests.runtimes.test_sessions import check, feed, open_onnx_file, write_onnx
 
 
@@ -58,27 +54,3 @@ def test_a_file_whose_error_is_no_text_prints_nothing(
     with pytest.raises(BundleError, match="cannot load"):
         open_onnx_file(path)
     assert capsys.readouterr().out == ""
-
-
-BLOCKS, SIZE = 2000, 50_000  # 100 MB, of blocks that malloc gives out of its heap
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has a way to be asked")
-def test_freed_memory_goes_back_to_the_system() -> None:
-    def resident_bytes() -> int:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
-
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    libc.free.argtypes = [ctypes.c_void_p]
-    blocks = [libc.malloc(SIZE) for _ in range(BLOCKS)]
-    for block in blocks:
-        ctypes.memset(block, 1, SIZE)
-    for block in blocks[:-1]:  # The last holds the heap up: free alone gives nothing back.
-        libc.free(block)
-    before = resident_bytes()
-    trim_heap()
-    given_back = before - resident_bytes()
-    libc.free(blocks[-1])
-    assert given_back > BLOCKS * SIZE / 2
