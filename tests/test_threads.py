@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ from samclip_sdk.runtimes.session import Session
 from samclip_sdk.runtimes.source import BundleSource
 from tests.drawings import TINY_BUNDLE
 from tests.fake_source import FakeSource
+from tests.own_process import run_program
 from tests.refusals import refused
 
 LABELS = ["dog", "apple", "sky"]
@@ -157,14 +156,7 @@ os._exit(0)
 
 class TestFork:
     def run(self, runtime: str, *, children: int, anew: bool) -> list[str]:
-        code = FORK.format(runtime=runtime, children=children, anew=anew)
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=240,
-        )
+        done = run_program(FORK.format(runtime=runtime, children=children, anew=anew))
         return done.stdout.splitlines()
 
     def test_a_child_loads_a_model_of_its_own(self) -> None:
@@ -178,11 +170,4 @@ class TestFork:
 
     def test_a_picture_that_another_thread_was_reading(self) -> None:
         """Pillow's images are read by one thread at a time: in the child, nobody holds the lock."""
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", READING],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        assert done.stdout == "(6, 8, 3)\nexit 0\n"
+        assert run_program(READING).stdout == "(6, 8, 3)\nexit 0\n"

@@ -237,28 +237,26 @@ def test_damaged_zips(world: World, ways: Damage, compression: int) -> None:
     unpack(world, damaged(whole, ways))
 
 
-@fuzz(2, ways=damage)
-def test_litert_files(world: World, ways: Damage) -> None:
+def open_damaged(world: World, content: bytes, ways: Damage, *, runtime: str) -> None:
     """A file that is cut, or has other bytes, where the manifest's sha256 is of these."""
-    path = write_arithmetic(world.bundle.with_name("graph.tflite"))
-    path.write_bytes(damaged(path.read_bytes(), ways))
+    path = world.bundle.with_name("graph")
+    path.write_bytes(damaged(content, ways))
 
     def run() -> object:
-        session = open_session("litert", files=[GraphFile(path)], spec=SPEC)
+        session = open_session(runtime, files=[GraphFile(path)], spec=SPEC)
         return run_graph(session, feed(3), graph="arithmetic")
 
     world.judge(run)
+
+
+@fuzz(2, ways=damage)
+def test_litert_files(world: World, ways: Damage) -> None:
+    content = write_arithmetic(world.bundle.with_name("whole.tflite")).read_bytes()
+    open_damaged(world, content, ways, runtime="litert")
 
 
 @needs_executorch
 @fuzz(2, ways=damage)
 def test_executorch_files(world: World, ways: Damage) -> None:
-    """As for LiteRT; ExecuTorch itself would end the process at some of them."""
-    path = world.bundle.with_name("graph.pte")
-    path.write_bytes(damaged(STORED.read_bytes(), ways))
-
-    def run() -> object:
-        session = open_session("executorch", files=[GraphFile(path)], spec=SPEC)
-        return run_graph(session, feed(3), graph="arithmetic")
-
-    world.judge(run)
+    """ExecuTorch itself would end the process at some of them."""
+    open_damaged(world, STORED.read_bytes(), ways, runtime="executorch")

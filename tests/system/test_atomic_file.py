@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 
 from samclip_sdk.errors import StorageError
 from samclip_sdk.system.atomic_file import atomic_file, check_target
+from tests.own_process import run_program
 from tests.refusals import refused
 
 
@@ -86,8 +85,7 @@ def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path, linked: bool) -> None:
 def test_a_piped_standard_output_is_refused() -> None:
     """It leads to no path at all, but to a pipe that a command reads."""
     code = "from samclip_sdk.system.atomic_file import check_target; check_target('/dev/stdout')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "cannot write /dev/stdout" in done.stderr
+    assert "cannot write /dev/stdout" in run_program(code).stderr
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_any_work(

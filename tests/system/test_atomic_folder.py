@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from samclip_sdk.errors import StorageError
 from samclip_sdk.system.atomic_folder import atomic_folder, scratch_folder
+from tests.own_process import run_program
 from tests.refusals import refused
 
 DIES_BETWEEN_THE_RENAMES = """
@@ -120,8 +119,7 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
 def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     replace(out, "old")
-    done = subprocess.run([sys.executable, "-c", DIES_BETWEEN_THE_RENAMES, out], check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert run_program(DIES_BETWEEN_THE_RENAMES, out).returncode == -signal.SIGKILL
     assert not out.exists()
     with scratch_folder(tmp_path / "another"):
         assert names(out) == ["old"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from samclip_sdk.engine.video.sources import open_footage
 from samclip_sdk.picture.image import load_image
 from tests.engine.video.made_films import moving, write_film, write_folder
 from tests.fake_source import picture
+from tests.own_process import run_program
 from tests.refusals import refused
 
 
@@ -188,9 +187,7 @@ def test_a_fresh_process_prints_nothing_of_a_damaged_film_and_keeps_its_environm
         "try: open_footage(sys.argv[1])\nexcept Exception as error: print(error)\n"
         "assert dict(os.environ) == before"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
-    )
+    done = run_program(program, path)
     assert done.stderr == ""
     assert "cut off" in done.stdout
 

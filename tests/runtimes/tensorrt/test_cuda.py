@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from samclip_sdk.errors import RuntimeMissingError, SamClipError
 from samclip_sdk.runtimes.tensorrt.cuda import CudaRuntime, DeviceMemoryError, Gpu
+from tests.own_process import run_program
 from tests.runtimes.tensorrt.fake_tensorrt import FakeCudart
 
 
@@ -60,7 +57,7 @@ for call in (
     except SamClipError as error:
         print(error)
 """
-        lines = run_without_gpu(program).splitlines()
+        lines = run_program(program, CUDA_VISIBLE_DEVICES="-1").stdout.splitlines()
         assert len(lines) == 7
         assert all("(CUDA error" in line for line in lines)
 
@@ -77,18 +74,5 @@ try:
 except RuntimeMissingError as error:
     print(error)
 """
-        assert run_without_gpu(program).startswith("no NVIDIA GPU is visible: ")
-
-
-def run_without_gpu(program: str) -> str:
-    """Runs a program from which every GPU is hidden; returns what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env={"CUDA_VISIBLE_DEVICES": "-1"},
-        cwd=Path(__file__).parents[3],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return done.stdout
+        done = run_program(program, CUDA_VISIBLE_DEVICES="-1")
+        assert done.stdout.startswith("no NVIDIA GPU is visible: ")
