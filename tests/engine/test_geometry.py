@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -80,18 +80,6 @@ def filled(size: Size, box: Box) -> np.ndarray:
     mask = np.zeros(size, dtype=bool)
     mask[y0:y1, x0:x1] = True
     return mask
-
-
-@given(size=sizes, resolution=st.sampled_from([64, 336, 512, 1024]), u=shares, v=shares)
-@settings(max_examples=60)
-@example(size=(20_000, 10), resolution=64, u=1, v=1)
-def test_coordinates_come_back(size: Size, resolution: int, u: float, v: float) -> None:
-    frame = Frame.fit(*size, resolution=resolution)
-    coords = np.array([u * size[1], v * size[0]])
-    there = frame.to_model(coords)
-    assert (there >= 0).all()
-    assert (there <= frame.extent()[::-1] + 1e-6).all()
-    np.testing.assert_allclose(frame.to_image(there), coords, rtol=1e-12, atol=1e-12)
 
 
 @given(scene=scenes(sizes))

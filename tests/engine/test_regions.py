@@ -74,20 +74,6 @@ def test_a_taught_label_is_found(model: SamClip) -> None:
     assert max(things.label_scores) == pytest.approx(0.95, abs=1e-3)
 
 
-def test_negatives_and_a_score(model: SamClip) -> None:
-    image = model.encode_image(picture())
-    dog, cat = (model.embed_region(image, **each) for each in (DOG, CAT))
-    animals = model.embed_region(image, mask=rectangle(25, 0, 75, 25))
-    model.learn_label("animal", [animals], score=0.999)
-    both = model.segment_text(image, "animal", threshold=0).asked.score_maps[0]
-    assert both[0, 0] > 0 < both[0, 2]
-    model.learn_label("animal", animals, negatives=[cat], score=0.9)
-    apart = model.segment_text(image, "animal", threshold=0).asked.score_maps[0]
-    assert apart[0, 0] > 0 > apart[0, 2]
-    assert 1 / (1 + np.exp(-apart[0, 2])) <= 0.1 + 1e-3
-    assert dog @ cat < 0.5
-
-
 def test_a_taught_label_is_kept_in_a_pack(model: SamClip, tmp_path: Path) -> None:
     model.learn_label("pet", model.embed_region(picture(), **DOG))
     model.save_vocabulary(tmp_path / "pets.safetensors", ["cat", "pet"])

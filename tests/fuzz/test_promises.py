@@ -43,11 +43,3 @@ def test_what_breaks_a_promise(tmp_path: Path, call: Callable[[Path], object]) -
     with pytest.raises((AssertionError, ValueError)):
         judge(lambda: call(tmp_path), folder=tmp_path, check=check)
     assert not list(tmp_path.iterdir())
-
-
-def test_what_keeps_them(tmp_path: Path) -> None:
-    refused = raises(SamClipError("the value 5 is too large"))
-    assert judge(lambda: refused(tmp_path), folder=tmp_path) == "refusal"
-    touch = (tmp_path / "left.json").touch
-    assert judge(touch, folder=tmp_path, writes=("*.json",)) == "answer"
-    assert judge(lambda: answers(0.5, 0.5), folder=tmp_path, check=holds) == "answer"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import http.server
 import json
 import re
@@ -14,7 +13,6 @@ from urllib.parse import unquote, urlsplit
 
 from tests.bundle.hub.state import TOKEN, HubState, Request, StoredRepository, git_oid
 
-_LFS_BYTES = 4096
 _CHUNK_BYTES = 16 << 10
 
 
@@ -162,17 +160,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _api(self, request: Request) -> object:
         """Answers what is no file."""
         api = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(\w+)/(.+)", request.route)
-        batch = re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", request.route)
         if api:
             return self._model(request, api[1], api[2], api[3])
-        if batch:
-            return self._lfs_batch(request, batch[1])
-        if request.route.startswith("/lfs/"):
-            digest = request.route.rpartition("/")[2]
-            if hashlib.sha256(request.content).hexdigest() != digest:
-                raise _Answer(400)
-            self._hub.objects[digest] = request.content
-            return {}
         if request.route == "/api/repos/create":
             return self._create(json.loads(request.content))
         if request.route == "/api/validate-yaml":
@@ -217,19 +206,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._hub.repositories[name] = stored
         return url
 
-    def _lfs_batch(self, request: Request, name: str) -> object:
-        self._repository(name, write=True)
-        hub = self._hub
-        return {
-            "transfer": "basic",
-            "objects": [
-                each
-                if each["oid"] in hub.objects
-                else {**each, "actions": {"upload": {"href": f"{hub.url}/lfs/{each['oid']}"}}}
-                for each in json.loads(request.content)["objects"]
-            ],
-        }
-
     def _make_commit(
         self, request: Request, name: str, stored: StoredRepository, *, branch: str
     ) -> object:
@@ -239,8 +215,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             value = line["value"]
             if line["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
-            elif line["key"] == "lfsFile":
-                files[value["path"]] = hub.objects[value["oid"]]
             elif line["key"] == "deletedFile":
                 del files[value["path"]]
         commit = hub.add_commit(stored, files, branch=branch)
@@ -256,14 +230,7 @@ def _pieces(content: bytes, *, at: list[int]) -> Iterator[tuple[int, bytes]]:
 
 
 def _upload_mode(asked: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
-    """By LFS goes what is large or no text, as on a hub."""
-    sample = base64.b64decode(asked["sample"])
-    large = asked["size"] > _LFS_BYTES and not asked["path"].endswith((".md", ".json"))
-    by_lfs = large or b"\0" in sample
-    name_of = (lambda content: hashlib.sha256(content).hexdigest()) if by_lfs else git_oid
-    return {
-        "path": asked["path"],
-        "uploadMode": "lfs" if by_lfs else "regular",
-        "shouldIgnore": False,
-        "oid": name_of(files[asked["path"]]) if asked["path"] in files else None,
-    }
+    """Every file comes with the commit; LFS is huggingface_hub's own."""
+    path = asked["path"]
+    oid = git_oid(files[path]) if path in files else None
+    return {"path": path, "uploadMode": "regular", "shouldIgnore": False, "oid": oid}

@@ -81,7 +81,6 @@ class HubState:
         faults: what goes wrong.
         log: every request, in the order in which they came.
         repositories: by their names.
-        objects: what was uploaded by LFS, by its sha256.
         released: set while stalls are over.
     """
 
@@ -90,7 +89,6 @@ class HubState:
         self.faults = Faults()
         self.log: list[Request] = []
         self.repositories: dict[str, StoredRepository] = {}
-        self.objects: dict[str, bytes] = {}
         self.released = threading.Event()
 
     def commit(
