@@ -49,17 +49,13 @@ def run(tmp_path: Path, folder: Path) -> Callable[..., tuple[AnnotationReport, F
         labels: list[str] = LABELS,
         model_id: str = "fake",
         taught: str | None = None,
+        asked: Any = (),
         **options: Any,
     ) -> tuple[AnnotationReport, FakeSource]:
-        asked = {
-            name: options.pop(name)
-            for name in ("threshold", "polygons", "instances")
-            if name in options
-        }
         model, source = fake_client(tmp_path, model_id=model_id)
         if taught is not None:
             model.learn_label("zebra", source.vector(taught), score=0.99)
-        annotator = Annotator(model, labels, **asked)
+        annotator = Annotator(model, labels, **dict(asked))
         return annotate_folder(annotator, folder, tmp_path / "out.json", **options), source
 
     return annotate
@@ -293,9 +289,8 @@ def test_the_labels_of_a_vocabulary_pack(
     model.learn_label("my mug", source.vector("cat"), score=0.99)
     model.save_vocabulary(pack, ["my mug", "cat"])
     assert "my mug" in fails("annotate", folder, "--vocabulary", pack, "-o", output)
-    assert answer("annotate", folder, "dog", "--vocabulary", pack, "-o", tmp_path / "b.json")[
-        "annotations"
-    ]
+    both = ("annotate", folder, "dog", "--vocabulary", pack, "-o", tmp_path / "b.json")
+    assert answer(*both)["annotations"]
 
 
 def test_a_later_run_does_what_is_new_or_replaced(
@@ -308,13 +303,8 @@ def test_a_later_run_does_what_is_new_or_replaced(
     report, source = run()
     assert (report.resumed, source.runs(ENCODER)) == (3, 2)
     resumed = coco(tmp_path / "out.json")
-    assert [each["file_name"] for each in resumed["images"]] == [
-        "B.png",
-        "a.png",
-        "b/1.png",
-        "b/2.png",
-        "z.png",
-    ]
+    names = [each["file_name"] for each in resumed["images"]]
+    assert names == ["B.png", "a.png", "b/1.png", "b/2.png", "z.png"]
     assert resumed["images"][1]["height"] == 30
     run(restart=True)
     assert coco(tmp_path / "out.json") == resumed
@@ -381,9 +371,9 @@ def test_a_foreign_output_is_left_alone(
     [
         ({"labels": ["dog"]}, "now dog"),
         ({"labels": [*reversed(LABELS)]}, "now cat, dog, zebra"),
-        ({"threshold": 0.75}, "now 0.75"),
-        ({"polygons": True}, "now True"),
-        ({"instances": False}, "max_instances"),
+        ({"asked": {"threshold": 0.75}}, "now 0.75"),
+        ({"asked": {"polygons": True}}, "now True"),
+        ({"asked": {"instances": False}}, "max_instances"),
         ({"model_id": "other"}, "now other"),
     ],
 )
@@ -462,8 +452,8 @@ def test_the_progress_file_goes_if_it_is_not_wanted(
 
 @pytest.mark.parametrize("asked", [{"polygons": True}, {"instances": False}])
 def test_lines_of_every_kind_are_read_back(run: Callable[..., Any], asked: dict[str, Any]) -> None:
-    assert run(**asked)[0].resumed == 0
-    assert run(**asked)[0].resumed == 5
+    assert run(asked=asked)[0].resumed == 0
+    assert run(asked=asked)[0].resumed == 5
 
 
 def test_a_run_in_the_folder_itself_leaves_its_own_files_out(folder: Path, tmp_path: Path) -> None:

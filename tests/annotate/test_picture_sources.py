@@ -180,21 +180,10 @@ def test_a_strangers_parquet_names_only_what_is_below_its_folder(
     monkeypatch.setattr(fsspec, "open", lambda *given, **_: asked.append(given))
     monkeypatch.setattr(fsspec.core, "url_to_fs", lambda *given, **_: asked.append(given))
     inside = ["a.png", "./b/1.jpg", "b/../d.png", str(folder / "b/c/2.png")]
-    outside = [
-        "../secret.png",
-        str(secret),
-        "link.png",
-        "out/secret.png",
-        "/etc/passwd",
-        "/dev/zero",
-    ]
-    outside += ["..", "b/../../secret.png", f"../{folder.name}x/a.png", "/"]
-    urls = [
-        f"file://{secret}",
-        "memory://bucket/a.png",
-        "zip://a.png::memory://b.zip",
-        "HTTP://a/b",
-    ]
+    outside = ["../secret.png", str(secret), "link.png", "out/secret.png", "/etc/passwd", "/"]
+    outside += ["/dev/zero", "..", "b/../../secret.png", f"../{folder.name}x/a.png"]
+    urls = [f"file://{secret}", "memory://bucket/a.png", "zip://a.png::memory://b.zip"]
+    urls += ["HTTP://a/b"]
     other = ["simplecache::memory://bucket/a.png", "pipe.png", "b", "nul\0.png"]
     listing = list_source(rows(folder / "t.parquet", *inside, *outside, *urls, *other))
     assert names(listing) == inside
