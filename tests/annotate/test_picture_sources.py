@@ -17,13 +17,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from samclip_sdk import (
-    ClusterError,
-    ImageError,
-    OptionError,
-    RuntimeMissingError,
-    StorageError,
-)
+from samclip_sdk import ClusterError, ImageError, OptionError, RuntimeMissingError, StorageError
 from samclip_sdk.annotate.annotation_log import log_path, shards_path
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from samclip_sdk.annotate.picture_sources import Listing, list_source

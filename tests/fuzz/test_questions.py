@@ -9,17 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.fuzz.cases import (
-    WORDS,
-    fuzz,
-    noise,
-    numbers,
-    odd_texts,
-    seeds,
-    some,
-    texts,
-    things,
-)
+from tests.fuzz.cases import WORDS, fuzz, noise, numbers, odd_texts, seeds, some, texts, things
 from tests.fuzz.promises import SIZE, World, holds
 
 HEIGHT, WIDTH = SIZE

@@ -38,13 +38,7 @@ from tests.example_bundle import CONFIG, contents, manifest, write_files
 from tests.executorch_files import STORED, needs_executorch
 from tests.litert_files import write_arithmetic
 from tests.refusals import refused
-from tests.runtimes.tensorrt.fake_tensorrt import (
-    GPU,
-    FakeCuda,
-    FakeEngine,
-    fake_session,
-    no_reason,
-)
+from tests.runtimes.tensorrt.fake_tensorrt import GPU, FakeCuda, FakeEngine, fake_session, no_reason
 from tests.runtimes.test_sessions import (
     SPEC,
     arithmetic_packages,

@@ -7,13 +7,7 @@ import time
 
 import pytest
 
-from samclip_sdk.system.timing import (
-    PeakMemory,
-    Timing,
-    peak_rss_bytes,
-    repeat,
-    time_workload,
-)
+from samclip_sdk.system.timing import PeakMemory, Timing, peak_rss_bytes, repeat, time_workload
 
 
 def test_percentiles() -> None:

@@ -16,13 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
-from samclip_sdk.text.tokenizer import (
-    MAX_LETTERS,
-    Tokenizer,
-    check_labels,
-    check_texts,
-    clean_text,
-)
+from samclip_sdk.text.tokenizer import MAX_LETTERS, Tokenizer, check_labels, check_texts, clean_text
 from tests.example_bundle import put
 from tests.refusals import refused
 
