@@ -12,8 +12,7 @@ import pytest
 
 from benchmarks.reliability.questions import LABELS, digest_answer
 from samclip_sdk import RunError, SamClip, SamClipError, VerificationError
-from samclip_sdk.bundle.graph_spec import GraphSpec
-from samclip_sdk.runtimes.session import Arrays, run_graph
+from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.text.stored_labels import StoredLabels
 from tests.fake_session import FakeSession
 from tests.fake_source import HeadsDiffer, picture
@@ -135,16 +134,3 @@ def test_many_pictures_answer_up_to_the_one_that_failed(tmp_path: Path) -> None:
         list(answers)
     device.lost = set()
     np.testing.assert_array_equal(model.embed_image(PICTURE), first)
-
-
-def test_a_graph_may_have_nothing_to_give() -> None:
-    """No row is no fault."""
-    spec = GraphSpec.model_validate(
-        {
-            "inputs": [{"name": "x", "dtype": "float32", "shape": ["K", 2]}],
-            "outputs": [{"name": "y", "dtype": "float32", "shape": ["K", 2]}],
-            "artifacts": [],
-        }
-    )
-    found = run_graph(FakeSession(spec), {"x": np.zeros((0, 2), np.float32)}, graph="any")
-    assert found["y"].shape == (0, 2)

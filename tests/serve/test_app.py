@@ -81,14 +81,6 @@ def test_a_picture_may_come_as_a_file_in_base64_or_by_its_id(client: httpx.Clien
     assert "image_encoder" not in by_id[0]["speed"]  # one encode answers many questions
 
 
-def test_pictures_are_answered_in_their_order(client: httpx.Client) -> None:
-    files = [("image", CAT), ("image", DOG)]
-    request = {"request": '{"labels": ["dog"]}'}
-    found = client.post("/v1/text", files=files, data=request).json()["answers"]
-    sizes = [(each["images"][0]["height"], each["images"][0]["width"]) for each in found]
-    assert sizes == [(300, 451), (384, 288)]
-
-
 def test_masks_come_in_three_forms_of_the_same(client: httpx.Client, model: SamClip) -> None:
     box = {"boxes": [8, 30, 250, 380], "multimask_output": False}
     mask = model.segment(DOG, **box).masks[0]

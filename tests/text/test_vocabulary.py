@@ -125,10 +125,6 @@ DAMAGES: list[tuple[Callable[[bytes], bytes], str]] = [
         )
         for wrong in ("0", "null", "[]", '{"a":"b"}', "[[[]]]")
     ),
-    *(
-        (lambda content, wrong=wrong: with_parts(content, thresholds=wrong), word)
-        for wrong, word in (("[0.5]", "1 for 2"), ("[0.5, 1.5]", "1.5"), ('["x", 1]', "x"))
-    ),
     # Old versions of safetensors know fewer dtypes.
     *(
         (lambda content, dtype=dtype: with_dtype(content, dtype), "other.safetensors")
