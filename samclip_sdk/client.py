@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Sequence
-from dataclasses import replace
-from types import TracebackType
+from functools import partial
 from typing import NoReturn, TypeAlias
 
 import numpy as np
@@ -24,9 +23,8 @@ from samclip_sdk.engine import (
 )
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.everything import EverythingOptions
-from samclip_sdk.engine.exclusive import exclusive_labels
-from samclip_sdk.engine.learning import LearnReport, learn_pictures, read_coco
-from samclip_sdk.engine.many_images import answer_each, takes_many
+from samclip_sdk.engine.learning import LearnReport, checked_share, learn_pictures, read_coco
+from samclip_sdk.engine.many_images import Answer, AnswersOne, answer_each, takes_many
 from samclip_sdk.engine.options import (
     MAX_INSTANCES,
     TextToMaskOptions,
@@ -35,7 +33,6 @@ from samclip_sdk.engine.options import (
 )
 from samclip_sdk.engine.video.sources import VideoSource, open_footage
 from samclip_sdk.engine.video.stream import Stream, follow_footage
-from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.image import ImageSource
 from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.picture.tiles import Tiling
@@ -51,7 +48,7 @@ from samclip_sdk.system.arguments import check_flag, check_integer, finite_numbe
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.system.timing import Stopwatch
-from samclip_sdk.text.learned_label import check_regions, learn_embedding
+from samclip_sdk.text.learned_label import check_regions, checked_score, learn_embedding
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import check_labels, check_texts
 from samclip_sdk.text.vocabulary import encode_vocabulary, read_vocabulary
@@ -247,12 +244,7 @@ class SamClip:
     def __enter__(self) -> SamClip:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __reduce__(self) -> NoReturn:
@@ -287,12 +279,7 @@ class SamClip:
             EmbeddingMismatchError: the image was prepared for another model.
         """
         task = self.manifest.tasks.segmentation
-        return answer_each(
-            self._engine,
-            image,
-            lambda each, clock: self._engine.encode(each, task=task, clock=clock),
-            task=task,
-        )
+        return self._each(image, partial(Engine.encode, task=task))
 
     @takes_many
     def embed_image(self, image: AnyImage) -> Array:
@@ -310,12 +297,8 @@ class SamClip:
             ImageError: the image cannot be read or used.
             EmbeddingMismatchError: another model made the embedding.
         """
-        return answer_each(
-            self._engine,
-            image,
-            lambda each, clock: classify.embed_image(self._engine, each, clock=clock),
-            task=self.manifest.tasks.classification,
-        )
+        task = self.manifest.tasks.classification
+        return answer_each(self._engine, image, classify.embed_image, task=task)
 
     @takes_many
     def embed_region(
@@ -352,14 +335,7 @@ class SamClip:
             EmbeddingMismatchError: another model made the embedding.
         """
         region = regions.one_region(box=box, mask=mask, point=point)
-        return answer_each(
-            self._engine,
-            image,
-            lambda each, clock: regions.embed_region(
-                self._engine, each, region=region, clock=clock
-            ),
-            task=self.manifest.tasks.segmentation,
-        )
+        return self._each(image, partial(regions.embed_region, region=region))
 
     @takes_many
     def classify(self, image: AnyImage, labels: Labels) -> Classification:
@@ -378,12 +354,9 @@ class SamClip:
             EmbeddingMismatchError: another model made the embedding.
         """
         names = check_labels(labels)
-        return answer_each(
-            self._engine,
-            image,
-            lambda each, clock: classify.classify(self._engine, each, labels=names, clock=clock),
-            task=self.manifest.tasks.classification,
-        )
+        task = self.manifest.tasks.classification
+        answer = partial(classify.classify, labels=names)
+        return answer_each(self._engine, image, answer, task=task)
 
     @takes_many
     def segment(
@@ -430,18 +403,14 @@ class SamClip:
             self.manifest.masks.mask_threshold if mask_threshold is None else mask_threshold,
             name="mask_threshold",
         )
-        return answer_each(
-            self._engine,
+        return self._each(
             image,
-            lambda each, clock: segment.segment(
-                self._engine,
-                each,
+            partial(
+                segment.segment,
                 prompts=prompts,
                 multimask_output=multimask_output,
                 mask_threshold=threshold,
-                clock=clock,
             ),
-            task=self.manifest.tasks.segmentation,
         )
 
     @takes_many
@@ -502,23 +471,24 @@ class SamClip:
         options = TextToMaskOptions.of_text(
             self.manifest,
             threshold=threshold,
+            by_label=self._engine.label_thresholds(names),
             mask_threshold=mask_threshold,
             points_per_class=points_per_class,
             refine=refine,
             return_soft_masks=return_soft_masks,
         )
-        options = self._by_label(options, names, asked=threshold)
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
-
         check_flag(exclusive, name="exclusive")
-
-        def answer(each: AnyImage, clock: Stopwatch) -> TextMasks:
-            found = tiled_labels.segment_tiled_text(
-                self._engine, each, labels=names, options=options, tiling=tiling, clock=clock
-            )
-            return exclusive_labels(found) if exclusive else found
-
-        return answer_each(self._engine, image, answer, task=self.manifest.tasks.segmentation)
+        return self._each(
+            image,
+            partial(
+                tiled_labels.segment_tiled_text,
+                labels=names,
+                options=options,
+                exclusive=exclusive,
+                tiling=tiling,
+            ),
+        )
 
     @takes_many
     def segment_instances(
@@ -569,29 +539,25 @@ class SamClip:
         options = TextToMaskOptions.of_text(
             self.manifest,
             threshold=threshold,
+            by_label=self._engine.label_thresholds(names),
             mask_threshold=mask_threshold,
             points_per_class=points_per_class,
         )
-        options = self._by_label(options, names, asked=threshold)
         check_integer(max_instances, name="max_instances", least=1)
         check_flag(exclusive, name="exclusive")
         least = default_min_score(self.manifest.calibration, asked=min_score)
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
-        return answer_each(
-            self._engine,
+        return self._each(
             image,
-            lambda each, clock: instances.segment_instances(
-                self._engine,
-                each,
+            partial(
+                instances.segment_instances,
                 labels=names,
                 options=options,
                 max_instances=int(max_instances),
                 min_score=least,
                 exclusive=exclusive,
                 tiling=tiling,
-                clock=clock,
             ),
-            task=self.manifest.tasks.segmentation,
         )
 
     @takes_many
@@ -654,13 +620,9 @@ class SamClip:
             box_nms_thresh=box_nms_thresh,
         )
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
-        return answer_each(
-            self._engine,
+        return self._each(
             image,
-            lambda each, clock: everything.segment_everything(
-                self._engine, each, labels=names, options=options, tiling=tiling, clock=clock
-            ),
-            task=self.manifest.tasks.segmentation,
+            partial(everything.segment_everything, labels=names, options=options, tiling=tiling),
         )
 
     def stream(
@@ -718,10 +680,9 @@ class SamClip:
         options = TextToMaskOptions.of_text(
             self.manifest,
             threshold=threshold,
+            by_label=self._engine.label_thresholds(names),
             mask_threshold=mask_threshold,
-            points_per_class=None,
         )
-        options = self._by_label(options, names, asked=threshold)
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
         check_integer(max_instances, name="max_instances", least=1)
         check_integer(encode_every, name="encode_every", least=1)
@@ -798,17 +759,15 @@ class SamClip:
         """
         (name,) = check_labels([label])
         dim = self.manifest.model.embed_dim
-        wanted = check_regions(positives, name="positive", embed_dim=dim)
+        wanted = check_regions(positives, name="positive", embed_dim=dim, at_least=1)
         unwanted = check_regions(negatives, name="negative", embed_dim=dim)
-        if not len(wanted):
-            raise PromptError("there is no positive region: give at least one, from embed_region")
         own = None if threshold is None else checked_threshold(threshold)
         learned = learn_embedding(
             self._engine.texts.embed_labels([name], clock=Stopwatch(), warn=False)[0],
             positives=wanted,
             negatives=unwanted,
             calibration=self.manifest.calibration,
-            score=_checked_score(score),
+            score=checked_score(score),
         )
         self._engine.texts.learn([name], learned[None].copy(), thresholds=[own])
         return learned
@@ -850,16 +809,14 @@ class SamClip:
             PromptError: a number is invalid, or no picture shows a label.
             ImageError: a picture cannot be read.
         """
-        share = finite_number(held_out, name="held_out")
-        if not 0 < share < 1:
-            raise PromptError(f"held_out is {held_out:g}; it must be above 0 and below 1")
+        share = checked_share(held_out)
         check_integer(seed, name="seed", least=0)
         return learn_pictures(
             self._engine,
             read_coco(path, images=images, labels=None if labels is None else check_labels(labels)),
             held_out=share,
             seed=int(seed),
-            score=_checked_score(score),
+            score=checked_score(score),
             on_progress=on_progress or no_progress,
         )
 
@@ -924,17 +881,6 @@ class SamClip:
         )
         return vocabulary.labels
 
-    def _by_label(
-        self, options: TextToMaskOptions, labels: Sequence[str], *, asked: float | None
-    ) -> TextToMaskOptions:
-        """The options with each label's own threshold, unless the caller asked for one."""
-        if asked is not None:
-            return options
-        return replace(options, presence_threshold=self._engine.label_thresholds(labels))
-
-
-def _checked_score(score: float) -> float:
-    """The score that examples shall have; raises PromptError if it is not possible."""
-    if not 0.5 < finite_number(score, name="score") < 1:
-        raise PromptError(f"score is {score:g}; it must be above 0.5 and below 1")
-    return float(score)
+    def _each(self, image: AnyImage, answer: AnswersOne[Answer]) -> Answer:
+        """Answers one image or many, which are read at the segmentation resolution."""
+        return answer_each(self._engine, image, answer, task=self.manifest.tasks.segmentation)

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from samclip_sdk import SamClip
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.text.tokenizer import CLIP_TOKENIZER
 from tests.disk_cache import fill
+from tests.fake_source import FakeSource, fake_client
 from tests.tiny_config import ONE_RESOLUTION, TINY
 
 # Before any test module imports onnxruntime itself: it would note down this device, and send it.
@@ -54,6 +56,17 @@ def user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("XDG_DATA_HOME", str(folder / "data"))
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         yield folder
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> tuple[SamClip, FakeSource]:
+    """A model whose answers are known in advance, and its source."""
+    return fake_client(tmp_path)
+
+
+@pytest.fixture
+def model(both: tuple[SamClip, FakeSource]) -> SamClip:
+    return both[0]
 
 
 @pytest.fixture(scope="session")

@@ -16,13 +16,7 @@ from torch import nn
 
 from export.buckets import bucket_axes, bucket_example
 from export.coreml.mil_interpreter import MilInterpreter
-from export.coreml.to_coreml import (
-    PARTS,
-    TENSORS,
-    PackageMetadata,
-    Weights,
-    to_coreml,
-)
+from export.coreml.to_coreml import PARTS, TENSORS, PackageMetadata, Weights, to_coreml
 from export.graphs import Graph, build_graphs
 from export.precision.mixed_precision import contract_operations, halve
 from export.probes import Probe, probe_graphs

@@ -1,6 +1,7 @@
-"""Every verb and command, with sockets that raise: `python -m tests.offline verbs|commands FOLDER`.
+"""Every verb and command, with sockets that raise: `python -m tests.offline WHAT FOLDER`.
 
-Prints what asked for a socket, and "done". The folder takes the place of the user's home.
+WHAT is a runtime, whose verbs are called, or "commands". Prints what asked for a socket, a sender
+of telemetry that was imported, and "done". The folder takes the place of the user's home.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def forbid_network(folder: Path) -> None:
     sys.addaudithook(refuse)
 
 
-def run_verbs(folder: Path) -> None:
+def run_verbs(runtime: str, folder: Path) -> None:
     """Calls every public method of SamClip."""
     import numpy as np
 
@@ -41,7 +42,7 @@ def run_verbs(folder: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     pack, own = folder / "pack.safetensors", write_things(folder, pictures=4)
     called = {"load", "close"}
-    with SamClip.load("onnx", model=TINY_BUNDLE, threads=1) as model:
+    with SamClip.load(runtime, model=TINY_BUNDLE, threads=1) as model:
         region = model.embed_region(picture, box=[5, 5, 40, 40])
         calls = {
             "prepare_image": lambda: model.prepare_image(picture),
@@ -126,14 +127,16 @@ def print_sockets() -> None:
 def main() -> None:
     what, folder = sys.argv[1], Path(sys.argv[2])
     forbid_network(folder)
-    if what == "verbs":
-        run_verbs(folder)
-    elif what == "commands":
+    if what == "commands":
         run_commands(folder)
-    else:
+    elif what == "lookup":
         with suppress(OSError):
             socket.getaddrinfo("localhost", 80)
+    else:
+        run_verbs(what, folder)
     print_sockets()
+    for name in {"openvino_telemetry"} & set(sys.modules):
+        print(name)
     print("done")
 
 

@@ -6,8 +6,6 @@ Which folder, room or package may be imported where is in pyproject.toml, for im
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 import token
 import tokenize
 from functools import cache
@@ -16,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from samclip_sdk.runtimes.table import RUNTIMES
-from tests.source_tree import ROOT, parse, sources
+from tests.own_process import run_program
+from tests.source_tree import parse, sources
 
 # Heavy or platform-bound: none of them may be needed to `import samclip_sdk`.
 HEAVY = (
@@ -32,7 +31,7 @@ NO_CODE = {
     *(token.NEWLINE, token.INDENT, token.DEDENT, token.ENDMARKER),
 }
 MAX_MODULE_LINES = 300
-MAX_CLIENT_LINES = 450
+MAX_CLIENT_LINES = 400
 MAX_FUNCTION_LINES = 50
 
 
@@ -106,7 +105,6 @@ sys.modules.update(dict.fromkeys({HEAVY!r}))  # importing one fails
 for module in {modules!r}:
     importlib.import_module(module)
 """
-    command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = run_program(code, warnings="error")
     assert (done.returncode == 0) == (not done.stderr)
     return done.stderr

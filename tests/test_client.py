@@ -31,16 +31,6 @@ from tests.refusals import refused
 LABELS = ["dog", "zebra", "cat", "green frog"]
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> SamClip:
-    return fake_client(tmp_path)[0]
-
-
-@pytest.fixture
-def both(tmp_path: Path) -> tuple[SamClip, FakeSource]:
-    return fake_client(tmp_path)
-
-
 def test_one_backbone_pass_serves_every_skill(both: tuple[SamClip, FakeSource]) -> None:
     model, source = both
     image = model.encode_image(picture())
@@ -164,12 +154,6 @@ def test_soft_masks_are_probabilities_of_which_the_masks_are_the_upper_half(
             np.testing.assert_array_equal((soft > 0.5)[sure], np.asarray(result.masks)[sure])
 
 
-def test_mask_threshold(model: SamClip) -> None:
-    low = model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=-4.9)
-    high = model.segment(picture(), boxes=[25, 12, 75, 38], mask_threshold=4.9)
-    assert low.masks.sum() > high.masks.sum() > 0
-
-
 @pytest.mark.parametrize("refine", [True, False])
 def test_text_finds_what_is_there_and_nothing_else(
     both: tuple[SamClip, FakeSource], refine: bool
@@ -191,15 +175,6 @@ def test_text_finds_what_is_there_and_nothing_else(
     assert source.runs("mask_decoder") == int(refine)
     assert [len(each) for each in result.points] == ([3, 2] if refine else [0] * 2)
     assert all((each >= 0).all() and (each < (100, 50)).all() for each in result.points)
-
-
-def test_nothing_found_is_a_result(both: tuple[SamClip, FakeSource]) -> None:
-    model, source = both
-    result = model.segment_text(picture(), "zebra")
-    assert len(result) == len(result.masks) == 0
-    assert not result.mask("zebra").any()
-    assert (result.class_map == -1).all()
-    assert source.runs("mask_decoder") == 0
 
 
 def test_threshold_decides_who_is_present(model: SamClip) -> None:
@@ -315,21 +290,6 @@ def test_embeddings_are_of_unit_length_and_texts_are_taken_as_they_are(model: Sa
     assert model.embed_text("dog").shape == (1, 256)
 
 
-def test_a_vocabulary_needs_no_text_encoder(tmp_path: Path) -> None:
-    path = tmp_path / "nouns.safetensors"
-    maker, _ = fake_client(tmp_path)
-    maker.save_vocabulary(path, LABELS)
-    expected = maker.segment_text(picture(), LABELS)
-    user, source = fake_client(tmp_path, model_id="same weights, no text encoder")
-    assert user.load_vocabulary(path) == tuple(LABELS)
-    found = user.segment_text(picture(), LABELS)
-    np.testing.assert_array_equal(found.asked.score_maps, expected.asked.score_maps)
-    user.classify(picture(), ["cat", "dog"])
-    assert "text_encoder" not in source.sessions
-    user.classify(picture(), ["cat", "frog"])
-    assert source.runs("text_encoder") == 1
-
-
 def test_closing_frees_the_graphs(both: tuple[SamClip, FakeSource]) -> None:
     model, source = both
     with model:
@@ -339,30 +299,3 @@ def test_closing_frees_the_graphs(both: tuple[SamClip, FakeSource]) -> None:
         with pytest.raises(ValueError, match="closed"):
             session.run({})
     assert model.classify(picture(), "dog").probs.tolist() == [1]
-
-
-def test_onnx_and_torch_agree(tiny_bundle: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """The same weights; the checkpoint takes the bundle's tokenizer."""
-    for name in ("model.safetensors", "config.json"):
-        (tmp_path / name).write_bytes((tiny_checkpoint / name).read_bytes())
-    (tmp_path / "tokenizer.json").write_bytes((tiny_bundle / "tokenizer.json").read_bytes())
-    with SamClip.load("auto", model=tiny_bundle) as onnx, SamClip.load(model=tmp_path) as torch:
-        a, b = onnx.encode_image(picture()), torch.encode_image(picture())
-        np.testing.assert_allclose(a.image_embeddings, b.image_embeddings, atol=1e-4)
-        prompts: dict[str, Any] = {"points": [[[20, 20], [30, 40]]], "boxes": [[5, 6, 70, 45]]}
-        found, expected = onnx.segment(a, **prompts), torch.segment(b, **prompts)
-        np.testing.assert_allclose(found.low_res_masks, expected.low_res_masks, atol=1e-3)
-        np.testing.assert_allclose(
-            onnx.classify(picture(), LABELS).logits,
-            torch.classify(picture(), LABELS).logits,
-            atol=1e-2,
-        )
-        text = onnx.segment_text(a, LABELS, threshold=0)
-        np.testing.assert_allclose(
-            text.asked.score_maps, torch.segment_text(b, LABELS).asked.score_maps, atol=1e-3
-        )
-        # Exact, on a real runtime: a label alone is the label among others.
-        alone = onnx.segment_text(a, LABELS[2], threshold=0)
-        np.testing.assert_array_equal(alone.asked.score_maps[0], text.asked.score_maps[2])
-        np.testing.assert_array_equal(alone.points[0], text.points[2])
-        np.testing.assert_allclose(alone.scores[0], text.scores[2], atol=1e-5)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
+from tests.own_process import run_program
+from tests.source_tree import ROOT
+
 DEMO = ROOT / "examples" / "demo.py"
 BLOCKED = ("torch", "torchvision", "coremltools", "tensorrt", "export", "training")
 
@@ -23,21 +23,10 @@ runpy.run_path(script, run_name="__main__")
 """
 
 
-def run_without_torch(script: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUN_BLOCKED, script],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-
-
 @pytest.mark.slow
 def test_runs_without_torch(tmp_path: Path) -> None:
     """It writes one readable overlay or more into ./demo_output and prints a table with times."""
-    done = run_without_torch(DEMO, tmp_path)
+    done = run_program(RUN_BLOCKED, DEMO, cwd=tmp_path, warnings="error")
     assert done.returncode == 0, done.stderr
     overlays = sorted((tmp_path / "demo_output").glob("*.png"))
     pictures = [path.stem for path in DEMO.with_name("images").glob("*.jpg")]

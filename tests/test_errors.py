@@ -1,24 +1,8 @@
 from __future__ import annotations
 
-import inspect
-
 import pytest
 
 from samclip_sdk import errors
-
-CLASSES = [each for _, each in inspect.getmembers(errors, inspect.isclass)]
-
-
-@pytest.mark.parametrize("error", CLASSES, ids=lambda each: each.__name__)
-def test_every_class_is_in_the_tree(error: type[Exception]) -> None:
-    assert issubclass(error, (errors.SamClipError, errors.SamClipWarning))
-    assert error.__doc__
-
-
-def test_what_a_caller_may_catch() -> None:
-    assert issubclass(errors.BundleTamperedError, errors.BundleError)
-    assert issubclass(errors.BundleSchemaError, errors.BundleError)
-    assert issubclass(errors.SamClipWarning, UserWarning)
 
 
 @pytest.mark.parametrize(

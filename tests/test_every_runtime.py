@@ -24,7 +24,7 @@ from samclip_sdk.errors import UnverifiedArtifactWarning
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.source import BundleSource, ModelSource
 from samclip_sdk.text.tokenizer import Tokenizer
-from tests.device_bundle import PICTURE, answers_alike_in_every_bucket
+from tests.device_bundle import answers_alike_in_every_bucket
 from tests.processor import openvino_in_int8
 
 pytestmark = pytest.mark.slow
@@ -115,14 +115,6 @@ def test_what_follows_a_text_is_left_out_where_it_can_be(
     padded = session.run({"input_ids": encoded.ids})["text_embeddings"]
     trimmed = session.run({"input_ids": np.ascontiguousarray(encoded.ids[:, :4])})
     assert min_cosine(trimmed["text_embeddings"], padded, vectors=True) >= COSINE[precision]
-
-
-def test_text_to_mask_runs(opened: tuple[SamClip, str]) -> None:
-    model, _ = opened
-    found = model.segment_text(PICTURE, ["dog", "cat"], threshold=0.0)
-    assert found.labels == ("dog", "cat")
-    assert len(found.masks) == 2
-    assert np.isfinite(found.presence).all()
 
 
 def test_core_ml_is_proven_by_an_interpreter_only(bundle: Bundle) -> None:

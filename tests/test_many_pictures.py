@@ -94,13 +94,6 @@ def test_images_of_any_form_may_be_mixed(model: SamClip, verb: Verb, tmp_path: P
     assert same(verb(model, io.BytesIO(path.read_bytes())), verb(model, picture()))
 
 
-def test_the_backbone_is_saved_for_embeddings(both: tuple[SamClip, FakeSource]) -> None:
-    model, source = both
-    encoded = model.encode_image([picture(*size) for size in SIZES])
-    model.segment_text(encoded, ["dog"])
-    assert source.runs("image_encoder@64") == len(SIZES)
-
-
 @every_verb
 def test_a_stream_may_have_no_end(model: SamClip, verb: Verb) -> None:
     answers = verb(model, map(picture, itertools.count(20), itertools.count(30)))

@@ -80,6 +80,7 @@ def test_every_error_and_warning_is_public() -> None:
     for name, each in classes.items():
         assert name in PUBLIC
         assert getattr(samclip_sdk, name) is each
+        assert issubclass(each, (errors.SamClipError, errors.SamClipWarning))
 
 
 def test_what_a_method_takes_or_returns_is_public() -> None:

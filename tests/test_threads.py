@@ -2,55 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
-import sys
 import threading
-import weakref
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from samclip_sdk import ImageEmbedding, SamClip
+from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.session import Session
 from samclip_sdk.runtimes.source import BundleSource
 from tests.drawings import TINY_BUNDLE
-from tests.fake_source import FakeSource, HeadsDiffer, picture
+from tests.fake_source import FakeSource
+from tests.own_process import run_program
 from tests.refusals import refused
 
 LABELS = ["dog", "apple", "sky"]
 THREADS = 8
-
-
-def test_no_picture_gets_the_answer_of_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another thread replaces what the CLIP head gave last, just as this one looks at it."""
-    interrupt: list[Callable[[], object]] = []
-
-    class Interrupted(weakref.ref[ImageEmbedding]):
-        def __call__(self) -> ImageEmbedding | None:
-            if interrupt:
-                interrupt.pop()()
-            return super().__call__()
-
-    monkeypatch.setattr("samclip_sdk.engine.engine.weakref.ref", Interrupted)
-    model = SamClip(HeadsDiffer(tmp_path))
-    image, other = model.encode_image([picture(50, 100), picture(60, 90)])
-    expected = model.embed_image(image)
-    assert not np.allclose(expected, model.embed_image(other))
-    model.embed_image(image)
-    interrupt.append(lambda: model.embed_image(other))
-    np.testing.assert_array_equal(model.embed_image(image), expected)
-    assert not interrupt
 
 
 class Counting(BundleSource):
@@ -182,17 +154,9 @@ os._exit(0)
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 class TestFork:
     def run(self, runtime: str, *, children: int, anew: bool) -> list[str]:
-        code = FORK.format(runtime=runtime, children=children, anew=anew)
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=240,
-        )
+        done = run_program(FORK.format(runtime=runtime, children=children, anew=anew))
         return done.stdout.splitlines()
 
     def test_a_child_loads_a_model_of_its_own(self) -> None:
@@ -200,18 +164,10 @@ class TestFork:
         said = self.run("onnx", children=3, anew=True)
         assert said == [*["refused", "same"] * 3, "exit 0", "exit 0", "parent same"]
 
-    @pytest.mark.other_runtime
     def test_openvino_says_what_to_do(self) -> None:
         said = self.run("openvino", children=1, anew=False)
         assert said == ["refused", "", "exit 0", "exit 0", "parent same"]
 
     def test_a_picture_that_another_thread_was_reading(self) -> None:
         """Pillow's images are read by one thread at a time: in the child, nobody holds the lock."""
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", READING],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        assert done.stdout == "(6, 8, 3)\nexit 0\n"
+        assert run_program(READING).stdout == "(6, 8, 3)\nexit 0\n"

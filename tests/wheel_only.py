@@ -2,8 +2,7 @@
 
 They are what `make test-lowest` and `make test-py313` run, of `SMOKE`, with no more than the wheel
 and onnxruntime. A module is left out if it, or a helper that it imports, imports the torch model,
-another folder of the checkout, or a package of an extra; a test, if a fixture exports a model, or
-if it is marked as one that needs another runtime.
+another folder of the checkout, or a package of an extra; a test, if a fixture exports a model.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ SMOKE = frozenset(
         "tests/bundle/test_manifest.py",  # pydantic
         "tests/bundle/test_open.py",  # safetensors
         "tests/cli/test_app.py",  # typer
-        *("tests/test_client.py", "tests/test_quality_floor.py"),  # onnxruntime, and all of them
+        "tests/test_client.py",  # onnxruntime, and all of them
         "tests/device/test_verify.py",
         "tests/annotate/test_annotator.py",
     }
@@ -65,8 +64,9 @@ def needs_more(path: Path) -> bool:
 
 def pytest_collection() -> None:
     """Other versions of packages, not geometry, are tried here: a tenth of the drawn examples."""
-    if gone := [each for each in SMOKE if not (ROOT / each).exists()]:
-        raise pytest.UsageError(f"SMOKE names {', '.join(gone)}, which is not there")
+    for path in (ROOT / each for each in SMOKE):
+        if not path.exists() or (path.is_file() and needs_more(path)):
+            raise pytest.UsageError(f"SMOKE names {path}, which is not there or needs more")
     settings.register_profile("few", parent=settings.get_profile("deterministic"), max_examples=10)
     settings.load_profile("few")
 
@@ -87,10 +87,6 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out = [
-        item
-        for item in items
-        if item.get_closest_marker("other_runtime") or FIXTURES & set(item.fixturenames)
-    ]
+    left_out = [item for item in items if FIXTURES & set(item.fixturenames)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]

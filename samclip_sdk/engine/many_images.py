@@ -15,6 +15,7 @@ from samclip_sdk.system.timing import Stopwatch
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
+Covariant = TypeVar("Covariant", covariant=True)
 OneImage = TypeVar("OneImage", bound=AnyImage)
 
 Several: TypeAlias = "list[OneImage] | tuple[OneImage, ...]"
@@ -43,6 +44,13 @@ class Verb(Protocol[P, Answer]):
         """Binds the method to a model."""
 
 
+class AnswersOne(Protocol[Covariant]):
+    """A function of the engine that answers one image."""
+
+    def __call__(self, engine: Engine, image: AnyImage, /, *, clock: Stopwatch) -> Covariant:
+        """Answers an image; the clock measures its steps."""
+
+
 def takes_many(verb: Callable[Concatenate[Any, AnyImage, P], Answer]) -> Verb[P, Answer]:
     """Gives a method that calls `answer_each` its types; the method itself stays as it is."""
     return cast("Verb[P, Answer]", verb)
@@ -51,14 +59,14 @@ def takes_many(verb: Callable[Concatenate[Any, AnyImage, P], Answer]) -> Verb[P,
 def answer_each(
     engine: Engine,
     image: AnyImage | Several[AnyImage] | Iterator[AnyImage],
-    answer: Callable[[AnyImage, Stopwatch], Answer],
+    answer: AnswersOne[Answer],
     *,
     task: Task,
 ) -> Answer:
     """Answers one image or many; threads read the next images while the model runs.
 
     Args:
-        engine: reads the images.
+        engine: reads the images, and runs the graphs.
         image: one image, a list or tuple of images, or an iterator.
         answer: computes the answer from an image.
         task: decides how raw images are read.
@@ -73,13 +81,13 @@ def answer_each(
     if isinstance(image, Iterator) and not hasattr(image, "read"):
         owned = map(own_image, image)
         return cast("Answer", _answers(engine, owned, answer, task=task))
-    return answer(cast("AnyImage", image), Stopwatch())
+    return answer(engine, cast("AnyImage", image), clock=Stopwatch())
 
 
 def _answers(
     engine: Engine,
     images: Iterable[AnyImage],
-    answer: Callable[[AnyImage, Stopwatch], Answer],
+    answer: AnswersOne[Answer],
     *,
     task: Task,
 ) -> Iterator[Answer]:
@@ -89,4 +97,4 @@ def _answers(
 
     with closing(read_ahead(images, read)) as ahead:
         for image, clock in ahead:
-            yield answer(image, clock)
+            yield answer(engine, image, clock=clock)

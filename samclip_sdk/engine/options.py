@@ -54,18 +54,18 @@ class TextToMaskOptions:
         *,
         threshold: float | None,
         mask_threshold: float | None,
-        points_per_class: int | None,
+        by_label: NDArray[np.float32] | None = None,
+        points_per_class: int | None = None,
         refine: bool = True,
         return_soft_masks: bool = False,
     ) -> TextToMaskOptions:
-        """Replaces the caller's None values by the model's calibrated thresholds."""
+        """Replaces the caller's None values by the labels' own, or the model's calibrated ones."""
         check_flag(refine, name="refine")
         own = manifest.calibration
+        present = own.presence_threshold if by_label is None else by_label
         by_default = manifest.masks.mask_threshold if refine else _logit(own.head_only_threshold)
         return cls(
-            presence_threshold=(
-                own.presence_threshold if threshold is None else checked_threshold(threshold)
-            ),
+            presence_threshold=present if threshold is None else checked_threshold(threshold),
             mask_threshold=by_default if mask_threshold is None else mask_threshold,
             points_per_class=POINTS_PER_CLASS if points_per_class is None else points_per_class,
             refine=refine,

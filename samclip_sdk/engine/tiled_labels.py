@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.engine.engine import AnyImage, Engine
+from samclip_sdk.engine.exclusive import exclusive_labels
 from samclip_sdk.engine.label_search import FoundLabels
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts, draft_masks, segment_text
@@ -165,6 +166,7 @@ def segment_tiled_text(
     *,
     labels: Sequence[str],
     options: TextToMaskOptions,
+    exclusive: bool,
     tiling: Tiling | None,
     clock: Stopwatch,
 ) -> TextMasks:
@@ -174,7 +176,23 @@ def segment_tiled_text(
         PromptError: soft masks are asked for with tiles.
     """
     if tiling is None:
-        return segment_text(engine, image, labels=labels, options=options, clock=clock)
+        found = segment_text(engine, image, labels=labels, options=options, clock=clock)
+    else:
+        found = _segment_views(
+            engine, image, labels=labels, options=options, tiling=tiling, clock=clock
+        )
+    return exclusive_labels(found) if exclusive else found
+
+
+def _segment_views(
+    engine: Engine,
+    image: AnyImage,
+    *,
+    labels: Sequence[str],
+    options: TextToMaskOptions,
+    tiling: Tiling,
+    clock: Stopwatch,
+) -> TextMasks:
     if options.return_soft_masks:
         raise PromptError("return_soft_masks goes without tiles: parts of masks cannot be joined")
     text = engine.texts.embed_labels(labels, clock=clock)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.errors import PromptError, one_line
+from samclip_sdk.system.arguments import finite_number
 from samclip_sdk.text.unit_length import find_wrong_length, normalize
 
 Array = NDArray[np.float32]
@@ -77,16 +78,24 @@ def learn_embedding(
     return normalize(learned.astype(np.float32))
 
 
-def check_regions(regions: ArrayLike, *, name: str, embed_dim: int) -> Array:
-    """The embeddings of regions as rows, float32 [K,E]; K may be 0.
+def checked_score(score: float) -> float:
+    """The score that examples shall have; raises PromptError if it is not possible."""
+    if not 0.5 < finite_number(score, name="score") < 1:
+        raise PromptError(f"score is {score:g}; it must be above 0.5 and below 1")
+    return float(score)
+
+
+def check_regions(regions: ArrayLike, *, name: str, embed_dim: int, at_least: int = 0) -> Array:
+    """The embeddings of regions as rows, float32 [K,E].
 
     Args:
         regions: one [E], or many [K,E], from `SamClip.embed_region`.
         name: their name in a message.
         embed_dim: E.
+        at_least: the least K.
 
     Raises:
-        PromptError: the shape is another, or a vector does not have unit length.
+        PromptError: there are fewer, the shape is another, or a vector does not have unit length.
     """
     try:
         rows = np.asarray(regions, dtype=np.float32)
@@ -98,6 +107,8 @@ def check_regions(regions: ArrayLike, *, name: str, embed_dim: int) -> Array:
         raise PromptError(
             f"the {name} regions are not one array of embeddings: {one_line(error)}"
         ) from error
+    if rows.size == 0 and at_least:
+        raise PromptError(f"there is no {name} region: give {at_least} or more, from embed_region")
     if rows.size == 0:
         return np.zeros((0, embed_dim), dtype=np.float32)
     if rows.ndim not in (1, 2) or rows.shape[-1] != embed_dim:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,17 +11,37 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from samclip_sdk.annotate.annotation_log import log_path
-from tests.annotate.ray_cluster import ENVIRONMENT, ROOT, Machine, two_machines
+from tests.drawings import TINY_BUNDLE
+from tests.source_tree import ROOT
 
-pytest.importorskip("ray.data")
+pytestmark = pytest.mark.slow
 
-BUNDLE = ROOT / "tests" / "bundles" / "samclip-tiny"
 LABELS = ["dog", "boat", "cat", "tree"]
 COUNT = 60
+ENVIRONMENT = {
+    "PYTHONPATH": str(ROOT),
+    "OMP_NUM_THREADS": "1",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # 15 otherwise: starved on a machine that has other work
+    "SOURCE_DATE_EPOCH": "1700000000",
+}
+
+
+@pytest.fixture(autouse=True)
+def ray_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where Ray keeps what it keeps; names of sockets are short."""
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
+    for name, value in {**ENVIRONMENT, "RAY_TMPDIR": folder}.items():
+        monkeypatch.setenv(name, value)
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_pictures(folder: Path) -> Path:
@@ -37,16 +56,18 @@ def make_pictures(folder: Path) -> Path:
     return folder
 
 
-def command(folder: Path, output: Path, *more: str) -> list[str]:
-    own = [sys.executable, "-m", "samclip_sdk", "annotate", str(folder), *LABELS]
-    return [*own, "--model", str(BUNDLE), "-o", str(output), "--threads", "1", "--json", *more]
+def start(folder: Path, output: Path, *more: str) -> subprocess.Popen[str]:
+    own = [sys.executable, "-m", "samclip_sdk", "annotate", str(folder), *LABELS, *more]
+    own += ["--model", str(TINY_BUNDLE), "-o", str(output), "--threads", "1", "--json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(own, cwd=output.parent, text=True, **pipes)
 
 
-def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **ENVIRONMENT}
-    return subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
+def finish(process: subprocess.Popen[str]) -> dict[str, object]:
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+    report: dict[str, object] = json.loads(out)
+    return report
 
 
 def lines(output: Path) -> int:
@@ -60,37 +81,31 @@ def wait_for(output: Path, count: int, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-def finish(process: subprocess.Popen[str]) -> dict[str, object]:
-    out, error = process.communicate(timeout=300)
-    assert process.returncode == 0, error
-    report: dict[str, object] = json.loads(out)
-    return report
-
-
-def start(head: Machine, words: list[str], folder: Path) -> subprocess.Popen[str]:
-    return head.start(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-@pytest.mark.slow
 def test_a_node_and_a_run_that_are_killed_lose_and_double_nothing(tmp_path: Path) -> None:
     """A run is killed with -9, the next one's second node is, too; all in one cluster."""
+    from ray.cluster_utils import Cluster
+
     folder = make_pictures(tmp_path / "pictures")
     alone, together = tmp_path / "alone.json", tmp_path / "together.json"
-    done = run(command(folder, alone, "--shard-size", "25"), tmp_path)
-    assert done.returncode == 0, done.stderr
-    with two_machines() as (head, other, address):
-        words = command(folder, together, "--shard-size", "25", "--ray", address, "--workers", "4")
-        stopped = start(head, words, tmp_path)
+    finish(start(folder, alone, "--shard-size", "25"))
+    node = {"num_cpus": 2, "object_store_memory": 100 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    try:
+        other = cluster.add_node(**node)
+        words = ("--shard-size", "25", "--ray", cluster.address, "--workers", "4")
+        stopped = start(folder, together, *words)
         wait_for(together, 8, stopped)
         stopped.kill()
         stopped.communicate()
         before = lines(together)
         assert 8 <= before < COUNT
-        again = start(head, words, tmp_path)
+        again = start(folder, together, *words)
         wait_for(together, before + 8, again)
-        other.kill()
+        cluster.remove_node(other, allow_graceful=False)
         left = COUNT - lines(together)
         report = finish(again)
+    finally:
+        cluster.shutdown()
     assert left > 0
     assert report["pictures"] == COUNT
     assert report["resumed"] == before
@@ -106,30 +121,15 @@ def test_a_node_and_a_run_that_are_killed_lose_and_double_nothing(tmp_path: Path
         assert each.read_bytes() == (tmp_path / "alone.shards" / each.name).read_bytes()
 
 
-@pytest.fixture
-def ray_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Where Ray keeps what it keeps; names of sockets are short."""
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
-    monkeypatch.setenv("RAY_TMPDIR", folder)
-    yield
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("ray_folder")
 def test_a_cluster_of_this_machine_alone(tmp_path: Path) -> None:
     """Of rows of a Parquet file; once all are done, no worker is started."""
-    pa = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     pictures = sorted(make_pictures(tmp_path / "pictures").glob("*.png"))[-8:]
     content = [path.read_bytes() for path in pictures]
-    parquet.write_table(pa.table({"image": content}), tmp_path / "p.parquet", row_group_size=3)
+    table = tmp_path / "p.parquet"
+    parquet.write_table(pa.table({"image": content}), table, row_group_size=3)
     alone, together = tmp_path / "alone.json", tmp_path / "together.json"
-    assert run(command(tmp_path / "p.parquet", alone), tmp_path).returncode == 0
-    words = command(tmp_path / "p.parquet", together, "--workers", "2", "--ray")
-    done = run(words, tmp_path)
-    assert done.returncode == 0, done.stderr
+    finish(start(table, alone))
+    finish(start(table, together, "--workers", "2", "--ray"))
     assert together.read_bytes() == alone.read_bytes()
     assert json.loads(alone.read_text())["images"][-1]["file_name"] == "p.parquet#7"
-    again = run(words, tmp_path)
-    assert json.loads(again.stdout)["resumed"] == 8
+    assert finish(start(table, together, "--workers", "2", "--ray"))["resumed"] == 8

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
-from onnx import helper
 
 from samclip_sdk.bundle.onnx_files import named_files
 from samclip_sdk.bundle.open import open_bundle
@@ -21,91 +21,44 @@ from tests.refusals import refused
 GRAPH = "onnx/mask_decoder.onnx"
 
 
-def external(name: str, *, place: str = "unlisted.bin") -> onnx.TensorProto:
-    """A tensor whose numbers lie in another file."""
-    tensor = onnx.TensorProto(name=name, dims=[1], data_type=onnx.TensorProto.FLOAT)
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    for key, value in (("offset", "0"), ("location", place), ("length", "4")):
-        tensor.external_data.add(key=key, value=value)
-    return tensor
+def ways(message: Any = onnx.ModelProto.DESCRIPTOR, passed: Any = ()) -> Iterator[tuple[str, ...]]:
+    """The fields on every way down to a tensor, through no kind of message twice."""
+    for field in message.fields:
+        inner = field.message_type
+        if inner is not None and inner.name == "TensorProto":
+            yield (field.name,)
+        elif inner is not None and inner.name not in passed:
+            yield from ((field.name, *way) for way in ways(inner, (*passed, inner.name)))
 
 
-def in_initializer(graph: onnx.GraphProto) -> None:
-    graph.initializer.append(external("w"))
-
-
-def in_sparse_initializer(graph: onnx.GraphProto) -> None:
-    graph.sparse_initializer.add().values.CopyFrom(external("w"))
-
-
-def in_constant(graph: onnx.GraphProto) -> None:
-    graph.node.append(helper.make_node("Constant", [], ["c"], value=external("c")))
-
-
-def in_several(graph: onnx.GraphProto) -> None:
-    node = graph.node.add(op_type="X")
-    node.attribute.add(name="many").tensors.append(external("c"))
-
-
-def in_branch(graph: onnx.GraphProto) -> None:
-    inner = onnx.GraphProto()
-    in_constant(inner)
-    outer = onnx.GraphProto()
-    outer.node.append(helper.make_node("If", ["c"], ["y"], then_branch=inner))
-    graph.node.append(helper.make_node("Loop", [], [], body=outer))
-
-
-PLACES = [in_initializer, in_sparse_initializer, in_constant, in_several, in_branch]
-
-
-def model_with(change: Callable[[onnx.GraphProto], None]) -> onnx.ModelProto:
+def model_with(way: Sequence[str], *, place: str = "unlisted.bin") -> onnx.ModelProto:
+    """A model with a tensor there, whose numbers lie in another file."""
     model = onnx.ModelProto(ir_version=10, producer_name="a test")
     model.graph.initializer.add(name="inside", raw_data=b"location" * 10)
-    change(model.graph)
+    part: Any = model
+    for name in way:
+        part = getattr(part, name)
+        part = part.add() if hasattr(part, "add") else part
+    part.name, part.data_location = "w", onnx.TensorProto.EXTERNAL
+    for key, value in (("offset", "0"), ("location", place), ("length", "4")):
+        part.external_data.add(key=key, value=value)
     return model
 
 
-def write(path: Path, model: onnx.ModelProto) -> Path:
-    path.write_bytes(model.SerializeToString())
-    return path
+WAYS = list(ways())
 
 
-@pytest.mark.parametrize("change", PLACES)
-def test_finds_external_data_wherever_a_graph_holds_it(
-    tmp_path: Path, change: Callable[[onnx.GraphProto], None]
+@pytest.mark.parametrize("way", WAYS, ids=".".join)
+def test_finds_external_data_wherever_a_model_may_hold_it(
+    tmp_path: Path, way: tuple[str, ...]
 ) -> None:
-    assert named_files(write(tmp_path / "a.onnx", model_with(change))) == {"unlisted.bin"}
+    (tmp_path / "a.onnx").write_bytes(model_with(way).SerializeToString())
+    assert named_files(tmp_path / "a.onnx") == {"unlisted.bin"}
 
 
-def test_finds_external_data_in_functions_and_training(tmp_path: Path) -> None:
-    model = model_with(lambda graph: None)
-    function, training = onnx.GraphProto(), onnx.GraphProto()
-    function.node.append(helper.make_node("Constant", [], ["c"], value=external("c", place="f")))
-    model.functions.add(name="f", node=function.node)
-    model.functions[0].attribute_proto.add(name="a").t.CopyFrom(external("c", place="d"))
-    training.initializer.append(external("w", place="t"))
-    model.training_info.add().algorithm.CopyFrom(training)
-    assert named_files(write(tmp_path / "a.onnx", model)) == {"f", "d", "t"}
-
-
-def test_the_tables_of_onnx_know_no_other_way() -> None:
-    """Whatever message holds a tensor, at any depth, is one that the walk goes into."""
-    found: dict[str, set[str]] = {}
-    waiting = [onnx.ModelProto.DESCRIPTOR]
-    while waiting:
-        message = waiting.pop()
-        if message.name not in found:
-            inner = [each.message_type for each in message.fields if each.message_type]
-            found[message.name] = {each.name for each in inner}
-            waiting += inner
-    holding = {"TensorProto"}
-    while more := {name for name, inner in found.items() if inner & holding} - holding:
-        holding |= more
-    # A ValueInfoProto's types hold no tensor: only these do.
-    assert holding == {
-        *("ModelProto", "TrainingInfoProto", "FunctionProto", "GraphProto", "NodeProto"),
-        *("AttributeProto", "SparseTensorProto", "TensorProto"),
-    }
+def test_there_are_ways_of_every_kind() -> None:
+    through = {name for way in WAYS for name in way}
+    assert {"sparse_initializer", "functions", "training_info", "g", "tensors"} <= through
 
 
 @pytest.mark.parametrize("precision", ["", ".fp16", ".int8"])
@@ -144,7 +97,7 @@ def nested() -> bytes:
     [
         *(b"", b"<?xml version='1.0'?><net/>", b"\x1c\0\0\0TFL3", b"\x00\x00", b"\x0b\x0c"),
         *(b"\x3a\x05abc", b"\x3a\xff\xff\xff", b"\x08" + b"\xff" * 20, b"\x3d\0\0"),
-        model_with(in_branch).SerializeToString()[:-3],
+        model_with(("graph", "node", "attribute", "t")).SerializeToString()[:-3],
         b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
         b"\xba\x80\x80\x80\x10\x00",  # the graph's field, and 2**32 more
         nested(),
@@ -158,9 +111,7 @@ def test_what_is_no_onnx_file(tmp_path: Path, content: bytes) -> None:
 def write_reading(folder: Path, *, place: str, listed: bool = False) -> Path:
     """A bundle one graph of which reads another file, whose sha256 is right where it is listed."""
     files, content = contents(), manifest()
-    files[GRAPH] = model_with(
-        lambda g: g.initializer.append(external("w", place=place))
-    ).SerializeToString()
+    files[GRAPH] = model_with(("graph", "initializer"), place=place).SerializeToString()
     (artifact,) = content["graphs"]["mask_decoder"]["artifacts"]
     artifact |= stored(GRAPH, files[GRAPH])
     if listed:

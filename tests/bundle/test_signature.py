@@ -13,7 +13,6 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from PIL import Image
 
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import cache_folder, open_bundle
@@ -226,17 +225,3 @@ def test_without_cryptography(
         'pip install "samclip-sdk[signing]"',
     )
     open_bundle(folder)  # who asks for no signature needs no package
-
-
-@pytest.mark.parametrize("command", ["annotate", "text", "classify"])
-def test_commands_that_open_a_model_refuse_what_the_key_has_not_signed(
-    folder: Path, keys: tuple[Path, Path], tmp_path: Path, command: str
-) -> None:
-    picture = tmp_path / "photos" / "grey.png"
-    picture.parent.mkdir()
-    Image.new("RGB", (32, 24)).save(picture)
-    source = picture.parent if command == "annotate" else picture
-    output = ("--output", tmp_path / "found.json") if command != "classify" else ()
-    opened = ("--model", folder, "--key", keys[1], "--runtime", "onnx")
-    assert "not signed" in fails(command, source, "dog", *opened, *output)
-    assert not (tmp_path / "found.json").exists()

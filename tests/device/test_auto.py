@@ -6,8 +6,6 @@ import importlib.util
 import json
 import math
 import shutil
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,9 +26,9 @@ from samclip_sdk.runtimes.options import RuntimeOptions
 from tests.command import answer, table
 from tests.drawings import TINY_BUNDLE
 from tests.example_bundle import change_files, contents, manifest, onnx_file, stored, write_files
+from tests.own_process import run_program
 from tests.refusals import refused
 
-ROOT = Path(__file__).parents[2]
 DEFAULT = RuntimeOptions()
 TIMES = {"onnx fp32": 30.0, "openvino fp32": 20.0, "openvino bf16": 15.0, "onnx int8": 10.0}
 
@@ -274,7 +272,6 @@ class TestChoice:
 class TestTrials:
     """The real runtimes on the embedded bundle."""
 
-    @pytest.mark.other_runtime
     def test_loading_takes_the_fastest_and_does_not_warn(self, tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -328,9 +325,7 @@ from samclip_sdk import SamClip
 assert SamClip.load().source.runtime == "openvino"
 print(*{{"onnxruntime", "openvino", "torch", "rich"}} & set(sys.modules))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+    done = run_program(program)
     assert (done.stdout, done.stderr) == ("\n", "")
 
 
@@ -361,8 +356,3 @@ def test_naming_runtime_and_precision_overrules(bundle: Bundle, tried: list[Any]
     assert not tried
     assert SamClip.load("onnx", model=bundle.root, precision=AUTO).source.precision == "int8"
     assert tried == [["onnx fp32", "onnx fp16", "onnx int8"]]
-    refused(
-        lambda: SamClip.load("onnx", model=bundle.root, precision="palette6"),
-        BundleError,
-        "palette6",
-    )

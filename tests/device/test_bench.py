@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from samclip_sdk import OptionError, VerificationError
+from samclip_sdk import VerificationError
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.device.bench import bench_model, open_model
 from samclip_sdk.device.bench_workloads import CLASSES, PRESENT, Workloads
@@ -56,12 +55,6 @@ def test_workloads_do_what_they_say(source: FakeSource) -> None:
     np.testing.assert_array_equal(again.image_tokens, image.image_tokens)
     assert (len(ranked.labels), len(pointed.masks)) == (CLASSES, 1)
     assert texts.labels == PRESENT
-
-
-@pytest.mark.parametrize("labels", [2, 151])
-def test_a_number_of_labels_that_cannot_be(source: FakeSource, labels: int) -> None:
-    workloads = partial(Workloads, Engine(source), picture=picture(), label_count=labels)
-    refused(workloads, OptionError, f"label_count is {labels}")
 
 
 def test_a_model_is_benched(tiny_checkpoint: Path) -> None:

@@ -21,11 +21,6 @@ ASKED: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> SamClip:
-    return fake_client(tmp_path)[0]
-
-
 def test_without_labels_nothing_has_a_name(tmp_path: Path) -> None:
     model, source = fake_client(tmp_path)
     found = model.segment_everything(picture(), **ASKED)
@@ -110,12 +105,6 @@ def test_fewer_of_the_boxes_that_overlap(model: SamClip) -> None:
         for each in (0, 0.3, 0.7, 1)
     ]
     assert counts[0] < counts[1] < counts[2] < counts[3] == 2 * 81
-
-
-def test_nothing_good_is_a_result(model: SamClip, tmp_path: Path) -> None:
-    found = model.segment_everything(picture(), LABELS, **ASKED | {"pred_iou_thresh": 1})
-    assert (len(found), found.masks.shape) == (0, (0, 50, 100))
-    found.save(tmp_path / "nothing.png")
 
 
 def test_memory_is_that_of_the_masks_that_stay(model: SamClip) -> None:

@@ -24,26 +24,6 @@ def box(top: int, left: int, bottom: int, right: int) -> PackedMask:
     return PackedMask.pack(np.ones((bottom - top, right - left), bool), top=top, left=left)
 
 
-def settled(*given: tuple[PackedMask, str, float]) -> dict[int, int]:
-    """The area that each mask keeps, by its place."""
-    masks, labels, odds = zip(*given, strict=True)
-    kept = settle(masks, labels=labels, likelihoods=np.array(odds, np.float32), size=SIZE)
-    return {each.place: each.mask.area for each in kept}
-
-
-def test_the_likelier_label_keeps_an_object() -> None:
-    same = box(2, 2, 12, 12), box(2, 3, 12, 12)
-    assert settled((same[0], "cat", 0.6), (same[1], "dog", 0.9)) == {1: 90}
-    assert settled((same[0], "dog", 0.9), (same[1], "dog", 0.6)) == {0: 100, 1: 90}, "one label"
-
-
-def test_a_part_of_another_object_goes_and_an_overlap_is_given_to_the_likelier() -> None:
-    dog = (box(0, 0, 10, 10), "dog", 0.9)
-    assert settled(dog, (box(2, 2, 6, 6), "hat", 0.8)) == {0: 100}
-    assert settled(dog, (box(0, 8, 10, 18), "sofa", 0.8)) == {0: 100, 1: 80}
-    assert settled((box(2, 2, 6, 6), "hat", 0.95), dog) == {0: 16, 1: 84}
-
-
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_no_pixel_has_two_labels(data: st.DataObject) -> None:

@@ -7,12 +7,11 @@ linear, so that every step may keep the box to the pixel. Pictures are turned as
 from __future__ import annotations
 
 import io
-import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -21,8 +20,6 @@ from samclip_sdk.picture.frame import Frame, center_crop, letterbox
 from samclip_sdk.picture.image import load_image
 from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.picture.masks import binarize, mask_to_box, mask_to_model
-from samclip_sdk.picture.packed_masks import PackedMask
-from samclip_sdk.picture.tiles import TileMask, Tiling, Window, merge_tile_masks
 from tests.fake_source import fake_client
 
 RESOLUTION, SIDE = 1024, 256
@@ -85,18 +82,6 @@ def filled(size: Size, box: Box) -> np.ndarray:
     return mask
 
 
-@given(size=sizes, resolution=st.sampled_from([64, 336, 512, 1024]), u=shares, v=shares)
-@settings(max_examples=60)
-@example(size=(20_000, 10), resolution=64, u=1, v=1)
-def test_coordinates_come_back(size: Size, resolution: int, u: float, v: float) -> None:
-    frame = Frame.fit(*size, resolution=resolution)
-    coords = np.array([u * size[1], v * size[0]])
-    there = frame.to_model(coords)
-    assert (there >= 0).all()
-    assert (there <= frame.extent()[::-1] + 1e-6).all()
-    np.testing.assert_allclose(frame.to_image(there), coords, rtol=1e-12, atol=1e-12)
-
-
 @given(scene=scenes(sizes))
 @settings(max_examples=25)
 def test_boxes_and_points_are_asked_for_where_they_are(scene: tuple[Size, list[Box]]) -> None:
@@ -128,52 +113,6 @@ def test_a_mask_comes_back_where_it_was(scene: tuple[Size, list[Box]]) -> None:
     # A mask that is given goes the other way.
     there = mask_to_box(mask_to_model(filled(size, box), frame=frame) > 0.5)
     np.testing.assert_allclose(there.reshape(2, 2), frame.to_model(np.reshape(box, (2, 2))), atol=1)
-
-
-@given(
-    scene=scenes(st.sampled_from(REAL), count=3),
-    grid=st.sampled_from([(1, 2), (2, 2), (2, 3)]),
-    overlap=st.floats(0.2, 0.5),
-)
-@settings(max_examples=8)
-def test_objects_in_tiles_come_back_where_they_were(
-    scene: tuple[Size, list[Box]], grid: tuple[int, int], overlap: float
-) -> None:
-    """Each view draws its part of each object: they are one, and whole.
-
-    To a pixel where no edge is nearer to the end of a view than a value of that view's mask.
-    """
-    size, boxes = scene
-    whole = Window(slice(0, size[0]), slice(0, size[1]))
-    found = []
-    for view, (x0, y0, x1, y1) in itertools.product(
-        [whole, *Tiling(grid, overlap).place(*size)], boxes
-    ):
-        value = max(view.size) / SIDE
-        for side, edges in ((view.columns, (x0, x1)), (view.rows, (y0, y1))):
-            for end, edge in itertools.product((side.start, side.stop), edges):
-                assume(edge == end or abs(edge - end) >= value)
-        frame = Frame.fit(*view.size, resolution=RESOLUTION)
-        left, top = view.columns.start, view.rows.start
-        inside = (
-            max(x0 - left, 0),
-            max(y0 - top, 0),
-            min(x1 - left, frame.width_px),
-            min(y1 - top, frame.height_px),
-        )
-        if inside[0] < inside[2] and inside[1] < inside[3]:
-            packed, _ = upscale_and_pack(
-                drawn(inside, frame), frame=frame, mask_threshold=0, stability_offset=0.5
-            )
-            if not packed.empty:
-                found.append(TileMask(packed.moved(top=top, left=left), 0.5, view))
-    merged = merge_tile_masks(found, size=size)
-    together = sorted(each.mask.box.tolist() for each in merged)
-    np.testing.assert_allclose(together, sorted(map(list, boxes)), atol=1)
-    for each in merged:
-        canvas = np.zeros(size, dtype=bool)
-        each.mask.draw(canvas)
-        assert canvas.sum() == each.mask.area == PackedMask.pack(canvas).area
 
 
 def photograph(size: Size, box: Box, *, orientation: int) -> bytes:

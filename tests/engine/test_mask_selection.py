@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samclip_sdk.engine.objects import distinct_boxes, distinct_masks, model_masks, upscale_and_pack
+from samclip_sdk.engine.objects import distinct_boxes, distinct_masks, upscale_and_pack
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import binarize, mask_to_box
 
@@ -65,48 +65,11 @@ class TestPackMask:
             assert stability == pytest.approx(high.sum() / low.sum(), abs=1e-2)
 
 
-class TestInImage:
-    def test_padding_is_none_of_it(self) -> None:
-        masks = model_masks(
-            np.ones((2, 16, 16), np.float32),
-            frame=Frame.fit(50, 100, resolution=64),
-            mask_threshold=0,
-        )
-        assert masks[:, :8].all()
-        assert not masks[:, 8:].any()
-
-
 class TestDistinctBoxes:
     def test_without_an_area_nothing_overlaps(self) -> None:
         boxes = np.tile([3.0, 3, 3, 3], (2, 1))
         assert len(distinct_boxes(boxes, scores=scores(1, 2), iou_threshold=0.5)) == 2
         assert len(distinct_boxes(np.zeros((0, 4)), scores=scores(), iou_threshold=0.5)) == 0
-
-    @given(seed=seeds, count=st.integers(1, 30), threshold=st.floats(0, 1))
-    def test_none_that_stays_overlaps_another_and_none_goes_without_a_better_one(
-        self, seed: int, count: int, threshold: float
-    ) -> None:
-        generator = np.random.default_rng(seed)
-        corners = generator.integers(0, 12, size=(count, 2, 2))
-        boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1) + 1], axis=1).astype(float)
-        sure = generator.integers(0, 4, size=count).astype(np.float32)
-        kept = distinct_boxes(boxes, scores=sure, iou_threshold=threshold).tolist()
-        places = sorted(kept, key=lambda place: (-sure[place], place))
-        assert kept == places
-        for place in range(count):
-            overlaps = [
-                box_iou(boxes[place], boxes[other]) > threshold
-                for other in kept
-                if (-sure[other], other) < (-sure[place], place)
-            ]
-            assert any(overlaps) == (place not in kept)
-
-
-def box_iou(first: np.ndarray, second: np.ndarray) -> float:
-    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
-    shared = np.maximum(sides, 0).prod()
-    areas = [(box[2:] - box[:2]).prod() for box in (first, second)]
-    return float(shared / (sum(areas) - shared))
 
 
 class TestDistinctMasks:
@@ -135,20 +98,3 @@ class TestDistinctMasks:
         both = squares((0, 0, 5, 10), (5, 0, 10, 10), (0, 0, 10, 10))
         assert self.kept(both, 0.9, 0.8, 0.7) == [0, 1]
         assert self.kept(both, 0.7, 0.6, 0.9) == [2]
-
-    @given(seed=seeds, count=st.integers(0, 12))
-    def test_those_that_stay_differ(self, seed: int, count: int) -> None:
-        generator = np.random.default_rng(seed)
-        masks = generator.random((count, 6, 6)) < generator.random((count, 1, 1))
-        sure = generator.integers(0, 3, size=count).astype(np.float32)
-        kept = distinct_masks(masks, scores=sure, iou_threshold=0.5, contained_share=0.8).tolist()
-        assert len(set(kept)) == len(kept)
-        assert (count == 0) == (not kept)
-        assert kept == sorted(kept, key=lambda place: (-sure[place], place))
-        for rank, place in enumerate(kept):
-            better = masks[kept[:rank]]
-            for other in better:
-                assert (other & masks[place]).sum() <= 0.5 * (other | masks[place]).sum()
-            if rank:
-                covered = (better.any(axis=0) & masks[place]).sum()
-                assert covered < 0.8 * masks[place].sum()

@@ -19,16 +19,6 @@ DOG: dict[str, Any] = {"box": [0, 0, 50, 50]}
 CAT: dict[str, Any] = {"box": [50, 0, 100, 25]}
 
 
-@pytest.fixture
-def both(tmp_path: Path) -> tuple[SamClip, FakeSource]:
-    return fake_client(tmp_path)
-
-
-@pytest.fixture
-def model(both: tuple[SamClip, FakeSource]) -> SamClip:
-    return both[0]
-
-
 def rectangle(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
     mask = np.zeros((50, 100), dtype=bool)
     mask[y0:y1, x0:x1] = True
@@ -52,12 +42,6 @@ def test_a_region_is_what_is_in_it(both: tuple[SamClip, FakeSource]) -> None:
     assert source.runs("image_encoder@64") == source.runs("clip_head@64") == 1
     assert source.runs("mask_decoder") == 3
     assert len(source.sessions["mask_decoder"].feeds[0]["sparse_mask"]) == 1
-
-
-def test_of_any_stage_of_an_image(model: SamClip) -> None:
-    expected = model.embed_region(picture(), **CAT)
-    for image in (model.prepare_image(picture()), model.encode_image(picture())):
-        np.testing.assert_array_equal(model.embed_region(image, **CAT), expected)
 
 
 def test_a_pixel_of_100_million_is_still_a_region() -> None:
@@ -88,20 +72,6 @@ def test_a_taught_label_is_found(model: SamClip) -> None:
         image, "pet", points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0
     )
     assert max(things.label_scores) == pytest.approx(0.95, abs=1e-3)
-
-
-def test_negatives_and_a_score(model: SamClip) -> None:
-    image = model.encode_image(picture())
-    dog, cat = (model.embed_region(image, **each) for each in (DOG, CAT))
-    animals = model.embed_region(image, mask=rectangle(25, 0, 75, 25))
-    model.learn_label("animal", [animals], score=0.999)
-    both = model.segment_text(image, "animal", threshold=0).asked.score_maps[0]
-    assert both[0, 0] > 0 < both[0, 2]
-    model.learn_label("animal", animals, negatives=[cat], score=0.9)
-    apart = model.segment_text(image, "animal", threshold=0).asked.score_maps[0]
-    assert apart[0, 0] > 0 > apart[0, 2]
-    assert 1 / (1 + np.exp(-apart[0, 2])) <= 0.1 + 1e-3
-    assert dog @ cat < 0.5
 
 
 def test_a_taught_label_is_kept_in_a_pack(model: SamClip, tmp_path: Path) -> None:

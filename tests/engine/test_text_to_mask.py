@@ -7,11 +7,8 @@ from hypothesis import strategies as st
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine import label_points, label_prompts, label_search, text_to_mask
-from samclip_sdk.engine.label_search import FoundLabels
 from samclip_sdk.engine.options import TextToMaskOptions
-from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts
 from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.results.text_masks import TextMasks
 
 SIDE = 8
 frames = st.builds(
@@ -89,32 +86,3 @@ def test_the_scores_are_added_to_the_decoders_logits() -> None:
         )
         assert drafts.low_res[:, 0, 0].tolist() == inside
         assert drafts.low_res[:, 15, 0].tolist() == padding
-
-
-def compose(low_res: np.ndarray, *, present: list[int], frame: Frame) -> TextMasks:
-    count = len(present)
-    return text_to_mask.compose(
-        Drafts(
-            low_res=low_res,
-            scores=np.arange(count, dtype=np.float32) / 10,
-            points=[np.full((1, 2), place, np.float32) for place in range(count)],
-        ),
-        found=FoundLabels(
-            score_maps=np.zeros((8, 2, 2), np.float32),
-            presence=np.zeros(8, np.float32),
-            present=np.array(present, np.int32),
-        ),
-        labels=[f"label {index}" for index in range(8)],
-        frame=frame,
-        mask_threshold=0,
-    )
-
-
-def test_every_pixel_takes_its_highest_label_or_none() -> None:
-    logits = np.array([[[1, 2, -1, 0]] * 4, [[3, 1, -2, 0]] * 4, [[3, 9, 5, 0]] * 4], np.float32)
-    result = compose(logits, present=[0, 4, 7], frame=Frame.fit(4, 4, resolution=4))
-    assert result.class_map.tolist() == [[4, 7, 7, BACKGROUND]] * 4
-    np.testing.assert_array_equal(result.masks, logits > 0)
-    assert result.labels == ("label 0", "label 4", "label 7")
-    assert result.scores == pytest.approx([0, 0.1, 0.2])
-    assert [each.tolist() for each in result.points] == [[[0, 0]], [[1, 1]], [[2, 2]]]

@@ -83,11 +83,6 @@ def test_label_embeddings(embedder: TextEmbedder, tokenizer: Tokenizer) -> None:
     np.testing.assert_allclose(found, [mean / np.linalg.norm(mean)], rtol=1e-6)
 
 
-def test_text_embeddings_take_no_template(embedder: TextEmbedder, tokenizer: Tokenizer) -> None:
-    expected = embed({"input_ids": tokenizer(["a dog", "two cats"])})["text_embeddings"]
-    np.testing.assert_array_equal(texts(embedder, "a dog", "two cats"), expected)
-
-
 def test_each_label_is_computed_once_and_alone(
     embedder: TextEmbedder, session: FakeSession
 ) -> None:

@@ -90,7 +90,6 @@ def test_eight_processes_on_one_cold_cache(zipped: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.other_runtime
 def test_eight_processes_choose_the_runtime_at_once(zipped: Path, tmp_path: Path) -> None:
     """Each tries all, for nothing is known yet; one's choice is kept, whole."""
     answers = ask_at_once(zipped, tmp_path / "user", runtime="auto")

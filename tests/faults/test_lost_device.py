@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.reliability.questions import LABELS, VERBS, digest_answer
+from benchmarks.reliability.questions import LABELS, digest_answer
 from samclip_sdk import RunError, SamClip, SamClipError, VerificationError
-from samclip_sdk.bundle.graph_spec import GraphSpec
-from samclip_sdk.runtimes.session import Arrays, run_graph
+from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.text.stored_labels import StoredLabels
 from tests.fake_session import FakeSession
 from tests.fake_source import HeadsDiffer, picture
 from tests.refusals import refused
+from tests.test_many_pictures import VERBS as OF_PICTURES
 
 PICTURE = picture()
 
@@ -56,31 +56,14 @@ def give_one_infinity(found: dict[str, Any]) -> dict[str, Any]:
     return broken
 
 
-def ask(model: SamClip, verb: str) -> Any:
-    """From the picture on, so that every graph that the verb needs is run."""
-    match verb:
-        case "instances":
-            return model.segment_instances(PICTURE, LABELS, threshold=0)
-        case "segment_text":
-            return model.segment_text(PICTURE, LABELS, threshold=0)
-        case "segment_everything":
-            return model.segment_everything(PICTURE, LABELS, points_per_side=2)
-        case "classify":
-            return model.classify(PICTURE, LABELS)
-        case "segment":
-            return model.segment(PICTURE, boxes=[5, 5, 40, 30])
-        case "embed_region":
-            return model.embed_region(PICTURE, box=[5, 5, 40, 30])
-        case "embed_image":
-            return model.embed_image(PICTURE)
-        case "stream":
-            return list(model.stream([PICTURE] * 2, LABELS, threshold=0))
-        case _:
-            return model.embed_text(LABELS)
-
-
+VERBS: dict[str, Callable[[SamClip, np.ndarray], Any]] = {
+    **OF_PICTURES,
+    "stream": lambda model, image: list(model.stream([image] * 2, LABELS, threshold=0)),
+    "embed_text": lambda model, image: model.embed_text(LABELS),
+}
 GRAPHS = {
     "classify": ("text_encoder", "image_encoder", "clip_head"),
+    "encode_image": ("image_encoder",),
     "embed_image": ("image_encoder", "clip_head"),
     "embed_region": ("image_encoder", "clip_head"),
     "embed_text": ("text_encoder",),
@@ -95,7 +78,7 @@ def test_no_verb_answers_while_the_device_is_lost(
     tmp_path: Path, verb: str, failure: Callable[[Any], Any]
 ) -> None:
     """Whichever graph fails; and afterwards the model answers as if nothing had happened."""
-    expected = digest_answer(ask(SamClip(Device(tmp_path)), verb))
+    expected = VERBS[verb](SamClip(Device(tmp_path)), PICTURE)
     for graph in GRAPHS.get(verb, ALL):
         device = Device(tmp_path)
         model, device.failure = SamClip(device), failure
@@ -103,9 +86,9 @@ def test_no_verb_answers_while_the_device_is_lost(
         for _ in range(2):
             error = RunError if failure is lose else VerificationError
             advice = "device" if failure is lose else "samclip verify"
-            refused(partial(ask, model, verb), error, graph, advice)
+            refused(partial(VERBS[verb], model, PICTURE), error, graph, advice)
         device.lost = set()
-        assert digest_answer(ask(model, verb)) == expected
+        assert digest_answer(VERBS[verb](model, PICTURE)) == digest_answer(expected)
 
 
 def test_an_error_without_words_is_named(tmp_path: Path) -> None:
@@ -151,16 +134,3 @@ def test_many_pictures_answer_up_to_the_one_that_failed(tmp_path: Path) -> None:
         list(answers)
     device.lost = set()
     np.testing.assert_array_equal(model.embed_image(PICTURE), first)
-
-
-def test_a_graph_may_have_nothing_to_give() -> None:
-    """No row is no fault."""
-    spec = GraphSpec.model_validate(
-        {
-            "inputs": [{"name": "x", "dtype": "float32", "shape": ["K", 2]}],
-            "outputs": [{"name": "y", "dtype": "float32", "shape": ["K", 2]}],
-            "artifacts": [],
-        }
-    )
-    found = run_graph(FakeSession(spec), {"x": np.zeros((0, 2), np.float32)}, graph="any")
-    assert found["y"].shape == (0, 2)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import httpx
 import numpy as np
 from PIL import Image
 
@@ -21,11 +22,13 @@ from samclip_sdk.serve.schema import (
     StoredImages,
 )
 from tests.fuzz.promises import refuse_constant
-from tests.fuzz.wire import NO_HTTP, Reply
 
 SECRET = b"a line that only files of the server hold"
 SECRET_SIZE = (37, 53)
 """Of a picture that only files of the server hold."""
+NO_HTTP = b"Invalid HTTP request received."
+"""What uvicorn itself answers to what is no request, in plain text."""
+
 REFUSALS = (400, 401, 404, 405, 408, 413, 415, 422, 429)
 
 _KINDS: dict[str, type[ResponseModel]] = {"images": StoredImages, "classify": ClassifiedImages}
@@ -34,7 +37,7 @@ _KINDS: dict[str, type[ResponseModel]] = {"images": StoredImages, "classify": Cl
 _PASSWORDS = b"root:x:0:0:"
 
 
-def check_reply(reply: Reply, *, verb: str, sizes: Sequence[tuple[int, int]] = ()) -> str:
+def check_reply(reply: httpx.Response, *, verb: str, sizes: Sequence[tuple[int, int]] = ()) -> str:
     """Whether an answer keeps all promises.
 
     Args:
@@ -49,35 +52,35 @@ def check_reply(reply: Reply, *, verb: str, sizes: Sequence[tuple[int, int]] = (
         AssertionError: it breaks a promise.
     """
     for secret in (SECRET, _PASSWORDS, b"Traceback (most recent"):
-        assert secret not in reply.body, f"its answer holds {secret!r}"
+        assert secret not in reply.content, f"its answer holds {secret!r}"
     assert "x-injected" not in reply.headers, "a header of the request's making"
     assert re.fullmatch(r"[\w.-]{,64}", reply.headers.get("x-request-id", "")), "an odd id"
-    if reply.status == 200:
+    if reply.status_code == 200:
         _check_answer(reply, verb=verb, sizes=sizes)
         return ""
-    assert reply.status in REFUSALS, f"status {reply.status}: {reply.body[:300]!r}"
-    if (reply.status, reply.body) == (400, NO_HTTP):
-        return f"400: {NO_HTTP.decode()}"
-    if not reply.body:
-        return f"{reply.status}: an answer to HEAD has no body"
+    assert reply.status_code in REFUSALS, f"status {reply.status_code}: {reply.text[:300]!r}"
+    if (reply.status_code, reply.content) == (400, NO_HTTP):
+        return f"400: {reply.text}"
+    if not reply.content:
+        return f"{reply.status_code}: an answer to HEAD has no body"
     assert reply.headers["content-type"] == "application/json", reply.headers
-    problem = Problem.model_validate_json(reply.body)
+    problem = Problem.model_validate_json(reply.content)
     assert problem.request_id == reply.headers["x-request-id"], "another id"
     waits = reply.headers.get("retry-after", "0")
-    assert (reply.status == 429) == (int(waits) >= 1), f"retry after {waits}"
-    return f"{reply.status}: {problem.error}: {problem.message}"
+    assert (reply.status_code == 429) == (int(waits) >= 1), f"retry after {waits}"
+    return f"{reply.status_code}: {problem.error}: {problem.message}"
 
 
-def _check_answer(reply: Reply, *, verb: str, sizes: Sequence[tuple[int, int]]) -> None:
+def _check_answer(reply: httpx.Response, *, verb: str, sizes: Sequence[tuple[int, int]]) -> None:
     kind = reply.headers["content-type"].partition(";")[0]
     if kind == "application/x-ndjson":
-        _check_lines([_json(line) for line in reply.body.splitlines()], sizes=sizes)
+        _check_lines([_json(line) for line in reply.content.splitlines()], sizes=sizes)
         return
-    if not verb:
+    if not verb or not reply.content:  # to HEAD
         assert kind.startswith("text/") or kind == "application/json", kind
         return
     assert kind == "application/json", f"{kind} from /v1/{verb}"
-    content = _json(reply.body)
+    content = _json(reply.content)
     _KINDS.get(verb, MaskedImages).model_validate(content)
     answers = content["answers"]
     assert len(answers) == (len(sizes) or len(answers)), f"{len(answers)} answers"

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
+import httpx
 from PIL import Image
 
 import samclip_sdk.serve
 from samclip_sdk import SamClipError
 from samclip_sdk.serve.settings import Limits
 from samclip_sdk.system.timing import peak_rss_bytes
-from tests.fuzz.answers import SECRET, SECRET_SIZE
+from tests.fuzz.answers import SECRET, SECRET_SIZE, check_reply
 from tests.fuzz.cases import noise
 from tests.fuzz.picture_files import encoded
 from tests.fuzz.promises import World
-from tests.fuzz.wire import Reply, Then, exchange
 from tests.serve.running_server import TINY, Running, running
 
 DOCUMENT = Path(samclip_sdk.serve.__file__).with_name("openapi.json")
@@ -57,27 +56,33 @@ class Site:
 
     Attributes:
         server: it.
+        client: with a good key.
         world: in whose folder its files are.
         errors: what it and its libraries have logged as such.
-        pictures: the content of the picture of each size.
+        pictures: the picture of each size, in base64.
         ids: of the same, under which it keeps them.
-        known: the bytes that it answers to a question that is asked again and again.
+        known: what it answers to a question that is asked again and again.
     """
 
     server: Running
+    client: httpx.Client
     world: World = field(repr=False)
     errors: list[str] = field(repr=False)
-    pictures: Sequence[bytes] = field(repr=False)
+    pictures: Sequence[str] = field(repr=False)
     ids: list[str] = field(default_factory=list, repr=False)
-    known: bytes = field(default=b"", repr=False)
+    known: str = field(default="", repr=False)
 
-    def send(self, *pieces: bytes, then: Then = "wait") -> list[Reply]:
-        """Sends bytes, over a connection of their own."""
-        parts = urlsplit(self.server.url)
-        return exchange((str(parts.hostname), int(parts.port or 0)), pieces, then=then)
+    def send(self, verb: str, **request: Any) -> None:
+        """Makes a case of a request, as httpx takes it: what comes back keeps the promises."""
+        asked = {"method": "POST", "url": f"/v1/{verb}", **request}
+        self.ask(lambda: check_reply(self.client.request(**asked), verb=verb))
 
-    def ask(self, asked: Callable[[], list[str]]) -> None:
-        """Makes a case of what sends something and returns the refusals; looks afterwards."""
+    def ask(self, asked: Callable[[], str]) -> None:
+        """Makes a case of what sends something and tells why it was refused; looks afterwards.
+
+        The server must have logged no error, its worker must live, and what is always asked, over
+        the same connection, must be answered as before.
+        """
 
         def call() -> None:
             self.errors.clear()  # those of a case that has failed are its own
@@ -85,45 +90,20 @@ class Site:
             refused = asked()
             grown = (peak_rss_bytes() or 0) - before
             assert grown < MEMORY_BYTES, f"its memory has grown by {grown} bytes"
-            self.check_health()
+            assert self.ask_known() == self.known
+            assert not self.errors, f"it logs {self.errors[0]!r}"
+            assert self.server.pool.restarts == 0, "a worker has died"
             if refused:
-                raise SamClipError(refused[0])
+                raise SamClipError(refused)
 
         self.world.judge(call)
 
-    def check_health(self) -> None:
-        """Whether nothing is amiss after whatever was sent.
-
-        Raises:
-            AssertionError: the server has logged an error, a worker has died, or what is always
-                asked is not answered, with the same bytes.
-        """
-        again = self.ask_known()
-        assert not self.errors, f"it logs {self.errors[0]!r}"
-        assert self.server.pool.restarts == 0, "a worker has died"
-        assert again == self.known, f"the known question is answered {again[:200]!r}"
-
-    def ask_known(self) -> bytes:
-        """Asks it, and returns what comes back, less the time that it took."""
-        image = {"base64": base64.b64encode(self.pictures[0]).decode()}
+    def ask_known(self) -> str:
+        """What it answers, less the time that it took."""
+        image = {"base64": self.pictures[0]}
         asked = {"images": [image], "labels": ["dog"], "threshold": 0.0, "refine": False}
-        (reply,) = self.send(post("text", json.dumps(asked).encode()))
-        return b"%d %b" % (reply.status, re.sub(rb'"speed":\{[^}]*\}', b"", reply.body))
-
-
-def post(
-    verb: str, body: bytes, *, kind: str = "application/json", key: str = KEY, close: bool = True
-) -> bytes:
-    """A whole request to a route."""
-    lines = [
-        f"POST /v1/{verb} HTTP/1.1",
-        "Host: 127.0.0.1",
-        f"Authorization: Bearer {key}",
-        f"Content-Type: {kind}",
-        f"Content-Length: {len(body)}",
-        *(("Connection: close",) if close else ()),
-    ]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+        reply = self.client.post("/v1/text", json=asked).raise_for_status()
+        return re.sub(r'"speed":\{[^}]*\}', "", reply.text)
 
 
 @contextmanager
@@ -134,16 +114,17 @@ def opened_site(world: World) -> Iterator[Site]:
     for name in SECRET_FILES:
         (world.work / name).write_bytes(SECRET if name == "secret.txt" else secret)
     keys, choice = f"another-key-than-that, {KEY}", replace(TINY, text_cache=False)
-    with _errors() as errors, running(limits=LIMITS, keys=keys, choice=choice) as server:
-        site = Site(server, world, errors, pictures)
-        for content in pictures:
-            image = {"base64": base64.b64encode(content).decode()}
-            (reply,) = site.send(post("images", json.dumps({"images": [image]}).encode()))
-            site.ids.append(json.loads(reply.body)["answers"][0]["id"])
+    with (
+        _errors() as errors,
+        running(limits=LIMITS, keys=keys, choice=choice) as server,
+        httpx.Client(base_url=server.url, headers={"X-API-Key": KEY}, timeout=60) as client,
+    ):
+        shown = [base64.b64encode(content).decode() for content in pictures]
+        site = Site(server, client, world, errors, shown)
+        for each in shown:
+            reply = client.post("/v1/images", json={"images": [{"base64": each}]})
+            site.ids.append(reply.json()["answers"][0]["id"])
         site.known = site.ask_known()
-        assert site.known.startswith(
-            b'200 {"answers":[{"images":[{"id":1,"file_name":"image","height":24,"width":32}]'
-        ), site.known
         yield site
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,26 +11,6 @@ import pytest
 
 from samclip_sdk import Classification, SamClipError
 from tests.fuzz.promises import holds, judge
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", ["os._exit(9)", "time.sleep(99)"])
-def test_what_a_crash_or_a_hang_was_given_is_kept(tmp_path: Path, fault: str) -> None:
-    (tmp_path / "test_it.py").write_text(
-        "import os, time\n"
-        "from pathlib import Path\n"
-        "from hypothesis import strategies as st\n"
-        "from tests.fuzz import cases\n"
-        f"cases.RUNS, cases.LIMIT_S = Path({str(tmp_path)!r}), 2\n"
-        "@cases.fuzz(100, number=st.integers(0, 99))\n"
-        f"def test_it(number): assert number < 50 or {fault}\n"
-    )
-    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "test_it.py"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    assert subprocess.run(line, cwd=ROOT, env=environment, capture_output=True).returncode != 0
-    assert (tmp_path / "test_it.txt").read_text().startswith("{'number': ")
 
 
 def raises(error: BaseException) -> Callable[[Path], object]:
@@ -66,11 +43,3 @@ def test_what_breaks_a_promise(tmp_path: Path, call: Callable[[Path], object]) -
     with pytest.raises((AssertionError, ValueError)):
         judge(lambda: call(tmp_path), folder=tmp_path, check=check)
     assert not list(tmp_path.iterdir())
-
-
-def test_what_keeps_them(tmp_path: Path) -> None:
-    refused = raises(SamClipError("the value 5 is too large"))
-    assert judge(lambda: refused(tmp_path), folder=tmp_path) == "refusal"
-    touch = (tmp_path / "left.json").touch
-    assert judge(touch, folder=tmp_path, writes=("*.json",)) == "answer"
-    assert judge(lambda: answers(0.5, 0.5), folder=tmp_path, check=holds) == "answer"

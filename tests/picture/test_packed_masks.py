@@ -10,13 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samclip_sdk.picture.masks import mask_to_box, mask_to_rle, rle_to_mask
-from samclip_sdk.picture.packed_masks import (
-    EMPTY,
-    PackedMask,
-    PackedMasks,
-    shared_area,
-    union,
-)
+from samclip_sdk.picture.packed_masks import EMPTY, PackedMask, PackedMasks, shared_area, union
 
 seeds = st.integers(0, 2**32)
 sides = st.integers(1, 20)

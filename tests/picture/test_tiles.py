@@ -154,14 +154,6 @@ class TestMerging:
             tile_masks = [each for view in all_views for box in things for each in seen(box, view)]
             assert boxes(merge_tile_masks(tile_masks, size=SIZE)) == things
 
-    @given(things=apart(), seed=st.integers(0, 99))
-    @settings(max_examples=15)
-    def test_the_order_of_the_views_does_not_matter(self, things: list[Box], seed: int) -> None:
-        views = [WHOLE, *Tiling((2, 3), 0.3).place(*SIZE)]
-        tile_masks = [each for view in views for box in things for each in seen(box, view)]
-        shuffled = [tile_masks[i] for i in np.random.default_rng(seed).permutation(len(tile_masks))]
-        assert boxes(merge_tile_masks(shuffled, size=SIZE)) == things
-
     def test_what_no_tile_can_hold_is_as_the_whole_picture_shows_it(self) -> None:
         views = Tiling((1, 2), 0.2).place(*SIZE)
         rough = seen((10, 10, 390, 200), WHOLE, score=0.1)

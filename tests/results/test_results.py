@@ -222,17 +222,6 @@ def test_items() -> None:
     assert [label in instances() for label in ("dog", "cat")] == [True, False]
 
 
-def test_boxes_and_polygons_of_all_rows() -> None:
-    assert masks().xyxy.tolist() == masks().boxes.tolist()
-    assert text_masks().xyxy.tolist() == [[30, 10, 50, 20], [0, 30, 80, 60]]
-    assert instances().xyxy.tolist() == instances().boxes.tolist()
-    assert [len(each) for each in masks().polygons()] == [1, 1, 0]
-    assert [len(each) for each in instances().polygons()] == [1, 1, 1]
-    assert [len(each) for each in text_masks().polygons()] == [1, 1]
-    dog = text_masks().polygons(tolerance_px=1)[0][0]
-    assert sorted(map(tuple, dog.tolist())) == [(30, 10), (30, 20), (50, 10), (50, 20)]
-
-
 # --- the picture -------------------------------------------------------------------------------
 
 
@@ -317,21 +306,7 @@ def test_absent_labels_stand_apart() -> None:
         result.mask("horse")
 
 
-def test_nothing_present(tmp_path: Path) -> None:
-    result = text_masks()[[]]
-    assert result.labels == ()
-    assert set(result.absent) == {"cat", "dog", "sofa", "grass"}
-    assert result.to_dict()["annotations"] == []
-    np.testing.assert_array_equal(result.plot(PICTURE), PICTURE)
-    result.save(tmp_path / "a.npz")
-
-
 # --- ways out ----------------------------------------------------------------------------------
-
-
-def test_top() -> None:
-    assert [label for label, _ in classification().top(2)] == ["größe", "cat"]
-    assert len(classification().top()) == 3
 
 
 @pytest.mark.parametrize("make", [masks, text_masks, instances])

@@ -21,8 +21,6 @@ from tests.results.test_results import (
     text_masks,
 )
 
-pytestmark = pytest.mark.other_runtime
-
 
 def tracked() -> TrackedInstances:
     """As `stream` answers for a frame."""

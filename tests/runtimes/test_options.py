@@ -7,11 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from samclip_sdk.runtimes.options import (
-    RuntimeOptions,
-    device_index,
-    why_refused,
-)
+from samclip_sdk.runtimes.options import RuntimeOptions, device_index, why_refused
 
 RUNTIMES = ("onnx", "openvino", "coreml", "tensorrt", "litert", "executorch", "torch")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,11 @@ import pytest
 from samclip_sdk import BundleError, SamClip
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.device.opening import open_source
-from samclip_sdk.errors import (
-    UnverifiedArtifactWarning,
-)
+from samclip_sdk.errors import UnverifiedArtifactWarning
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.sign_off import write_sign_off
 from samclip_sdk.runtimes.source import BundleSource
-from tests.example_bundle import contents, manifest, write_files
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    """Looks like one; nothing here reads it."""
-    write_files(tmp_path, {"model.safetensors": b"", "config.json": b"{}"})
-    return tmp_path
-
-
-def write_bundle(folder: Path, *, content: dict[str, Any] | None = None) -> Path:
-    write_files(folder, contents())
-    (folder / "manifest.json").write_text(json.dumps(content or manifest()))
-    return folder
+from tests.example_bundle import manifest, write_bundle
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "auto"])
@@ -45,7 +29,7 @@ def test_a_bundle_opens_on_onnx(tmp_path: Path, runtime: str) -> None:
 def test_without_a_text_encoder_texts_are_an_error(tmp_path: Path) -> None:
     content = manifest()
     del content["graphs"]["text_encoder"]
-    model = SamClip.load("onnx", model=write_bundle(tmp_path, content=content))
+    model = SamClip.load("onnx", model=write_bundle(tmp_path, content))
     with pytest.raises(BundleError, match=r"has no text_encoder: .* load_vocabulary"):
         model.embed_text("dog")
 
@@ -91,7 +75,7 @@ class TestWarnings:
         assert warned("onnx", write_bundle(tmp_path / "bundle")) == []
 
     def test_what_it_did_not_prove(self, tmp_path: Path) -> None:
-        folder = write_bundle(tmp_path / "bundle", content=unproven())
+        folder = write_bundle(tmp_path / "bundle", unproven())
         (message,) = warned("onnx", folder)
         assert f"run `samclip verify --model {folder} --runtime onnx --precision fp32`" in message
         sign_off(folder, "openvino")
@@ -100,7 +84,6 @@ class TestWarnings:
         assert warned("onnx", folder) == []
         assert warned("onnx", folder, threads=2) == []
 
-    @pytest.mark.other_runtime
     def test_another_runtime(self, tmp_path: Path) -> None:
         folder = write_bundle(tmp_path / "bundle")
         assert "on openvino fp32 here" in warned("openvino", folder)[0]
@@ -131,7 +114,6 @@ class TestWarnings:
         sign_off(folder, "onnx", **options)
         assert warned("onnx", folder, **options) == []
 
-    @pytest.mark.other_runtime
     @pytest.mark.parametrize("name", ["cpu_name", "runtime_version"])
     def test_another_device_or_version(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
+import html
+import re
 
 import httpx
 
@@ -10,46 +11,27 @@ from samclip_sdk.serve.api_page import api_page
 from tests.serve.test_openapi import app
 
 
-class Read(HTMLParser):
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags, self.text = set[str](), ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        if tag not in ("meta", "link"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 def test_every_route_field_and_error_is_told() -> None:
     document = app().openapi()
-    read = Read(api_page(document).decode())
-    assert read.open == []
-    assert "script" not in read.tags
+    page = api_page(document).decode()
+    assert "<script" not in page
+    text = html.unescape(re.sub(r"<[^>]*>", "", page))
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            assert f"{method.upper()} {path}" in read.text
+            assert f"{method.upper()} {path}" in text
             for status, answer in operation["responses"].items():
-                assert status == "200" or answer["description"] in read.text
+                assert status == "200" or answer["description"] in text
     for name in ("TextRequest", "SegmentRequest", "EverythingRequest", "MaskedImages", "Models"):
-        assert name in read.text
+        assert name in text
         for field, each in document["components"]["schemas"][name]["properties"].items():
-            assert field in read.text
-            assert each.get("description", "") in read.text
+            assert field in text
+            assert each.get("description", "") in text
 
 
 def test_what_a_document_says_is_no_html() -> None:
     document = app().openapi()
     document["info"]["description"] = "<script>alert(1)</script>"
-    assert "script" not in Read(api_page(document).decode()).tags
+    assert "<script" not in api_page(document).decode()
 
 
 def test_it_is_served(client: httpx.Client) -> None:

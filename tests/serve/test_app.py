@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import threading
 from typing import Any
 
 import httpx
@@ -82,14 +81,6 @@ def test_a_picture_may_come_as_a_file_in_base64_or_by_its_id(client: httpx.Clien
     assert "image_encoder" not in by_id[0]["speed"]  # one encode answers many questions
 
 
-def test_pictures_are_answered_in_their_order(client: httpx.Client) -> None:
-    files = [("image", CAT), ("image", DOG)]
-    request = {"request": '{"labels": ["dog"]}'}
-    found = client.post("/v1/text", files=files, data=request).json()["answers"]
-    sizes = [(each["images"][0]["height"], each["images"][0]["width"]) for each in found]
-    assert sizes == [(300, 451), (384, 288)]
-
-
 def test_masks_come_in_three_forms_of_the_same(client: httpx.Client, model: SamClip) -> None:
     box = {"boxes": [8, 30, 250, 380], "multimask_output": False}
     mask = model.segment(DOG, **box).masks[0]
@@ -135,26 +126,6 @@ def test_a_slash_in_base64_may_be_escaped(client: httpx.Client) -> None:
     headers = {"Content-Type": "application/json"}
     found = client.post("/v1/classify", content=body.encode(), headers=headers).json()
     assert found["answers"][0]["labels"] == [label, "dog"]
-
-
-def test_many_at_once_get_what_each_would_get_alone(client: httpx.Client, model: SamClip) -> None:
-    (stored,) = client.post("/v1/images", files={"image": DOG}).json()["answers"]
-    boxes = [[8 + k, 30 + k, 200 - k, 300 - k] for k in range(12)]
-    found: dict[int, Any] = {}
-
-    def work(place: int) -> None:
-        images = [{"id": stored["id"]}]
-        asked = {"images": images, "boxes": boxes[place], "multimask_output": bool(place % 2)}
-        found[place] = client.post("/v1/segment", json=asked).json()["answers"][0]
-
-    threads = [threading.Thread(target=work, args=(place,)) for place in range(len(boxes))]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    for place, box in enumerate(boxes):
-        alone = model.segment(DOG, boxes=box, multimask_output=bool(place % 2))
-        assert plain(found[place]) == plain(alone.to_dict())
 
 
 def test_state_is_told(client: httpx.Client) -> None:

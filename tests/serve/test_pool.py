@@ -76,14 +76,6 @@ async def told(answers: Sequence[asyncio.Future[Answer]]) -> list[dict[str, Any]
     return [json.loads(each.content) for each in found]
 
 
-def test_each_question_gets_its_own_answer() -> None:
-    async def work(pool: Pool) -> None:
-        found = await told(put(pool, *"abcabc"))
-        assert [each["ask"]["place"] for each in found] == [*range(6)]
-
-    with_pool(work, workers=2)
-
-
 def test_what_waits_for_one_picture_goes_together() -> None:
     async def work(pool: Pool) -> None:
         found = await told(put(pool, "slow", "other", *["same"] * 5))

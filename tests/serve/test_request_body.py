@@ -20,6 +20,7 @@ from samclip_sdk.serve.errors import RefusedError
 from samclip_sdk.serve.request_body import read_body
 from samclip_sdk.serve.settings import Limits
 from samclip_sdk.system.timing import peak_rss_bytes
+from tests.refusals import refused
 from tests.serve.test_process import Served, serving
 
 JSON, FORM = "application/json", "multipart/form-data; boundary=b"
@@ -85,8 +86,12 @@ def test_a_body_takes_three_times_its_size_at_most(
     assert peak - before < 3 * SIZE
 
 
-def request_with(content: bytes, *, kind: str) -> Request:
+def request_with(content: bytes | None, *, kind: str) -> Request:
+    """A request with a body; with None, the body does not come."""
+
     async def receive() -> Message:
+        if content is None:
+            await asyncio.Future()
         return {"type": "http.request", "body": content, "more_body": False}
 
     headers = [(b"content-type", kind.encode())]
@@ -108,14 +113,20 @@ def test_a_form_that_takes_long_holds_nobody_up(monkeypatch: pytest.MonkeyPatch)
             turns += 1
         took_s = time.perf_counter() - started
         go_on.set()
-        with pytest.raises(RefusedError, match="1 s") as refused:
+        with pytest.raises(RefusedError, match="1 s") as caught:
             await reading
-        assert refused.value.status == 408
+        assert caught.value.status == 408
         return turns, took_s
 
     turns, took_s = asyncio.run(read())
     assert turns > 10
     assert took_s < 20
+
+
+def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    read = read_body(request_with(None, kind=JSON), limits=Limits(body_s=1))
+    error = refused(lambda: asyncio.run(read), RefusedError, "1 s")
+    assert error.status == 408
 
 
 @pytest.mark.parametrize("letter", [b'"', b"\\", b" ", b'"base64":', b'"base64":"A', b"\r\n--b"])

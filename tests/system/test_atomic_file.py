@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 
 from samclip_sdk.errors import StorageError
 from samclip_sdk.system.atomic_file import atomic_file, check_target
+from tests.own_process import run_program
 from tests.refusals import refused
 
 
@@ -50,7 +49,6 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, older: bytes | None) 
     assert [each.read_bytes() for each in tmp_path.iterdir()] == ([older] if older else [])
 
 
-@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
 @pytest.mark.parametrize(
     ("name", "word"),
     [
@@ -73,7 +71,6 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(
     assert sorted(each.name for each in tmp_path.iterdir()) == ["circle", "folder"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 @pytest.mark.parametrize("linked", [False, True])
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path, linked: bool) -> None:
     """Nor a device, which is no regular file either: a test must not risk a real one."""
@@ -85,15 +82,12 @@ def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path, linked: bool) -> None:
     assert sorted(tmp_path.iterdir()) == [link, pipe]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="standard streams of POSIX")
 def test_a_piped_standard_output_is_refused() -> None:
     """It leads to no path at all, but to a pipe that a command reads."""
     code = "from samclip_sdk.system.atomic_file import check_target; check_target('/dev/stdout')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "cannot write /dev/stdout" in done.stderr
+    assert "cannot write /dev/stdout" in run_program(code).stderr
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
 def test_a_folder_that_cannot_be_written_is_found_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +101,6 @@ def test_the_target_of_a_file_that_can_be_written(tmp_path: Path) -> None:
     assert check_target(str(tmp_path / "old.bin")) == (tmp_path / "old.bin").resolve()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes and links of POSIX")
 def test_keeps_to_the_umask_and_writes_through_links(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     link.symlink_to(target)

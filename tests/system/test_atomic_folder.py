@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from samclip_sdk.errors import StorageError
 from samclip_sdk.system.atomic_folder import atomic_folder, scratch_folder
+from tests.own_process import run_program
 from tests.refusals import refused
 
 DIES_BETWEEN_THE_RENAMES = """
@@ -30,7 +29,6 @@ os.rename = die_before_the_second
 with atomic_folder(Path(sys.argv[1])):
     pass
 """
-posix = pytest.mark.skipif(os.name != "posix", reason="signals and links of POSIX")
 
 
 def names(folder: Path) -> list[str]:
@@ -85,7 +83,6 @@ def test_a_failed_rename_puts_the_older_folder_back(
     assert names(out) == ["old"]
 
 
-@posix
 def test_what_cannot_be_put_back_is_not_thrown_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +107,6 @@ def test_what_cannot_be_put_back_is_not_thrown_away(
         assert names(out) == ["old"]
 
 
-@posix
 def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
     replace(tmp_path / "elsewhere", "precious")
     (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
@@ -120,12 +116,10 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
     assert names(tmp_path) == ["elsewhere", "out"]
 
 
-@posix
 def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     replace(out, "old")
-    done = subprocess.run([sys.executable, "-c", DIES_BETWEEN_THE_RENAMES, out], check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert run_program(DIES_BETWEEN_THE_RENAMES, out).returncode == -signal.SIGKILL
     assert not out.exists()
     with scratch_folder(tmp_path / "another"):
         assert names(out) == ["old"]

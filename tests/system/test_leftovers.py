@@ -13,7 +13,6 @@ from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.leftovers import hidden_path, sweep, sweep_once
 from tests.half_written import writing
 
-posix = pytest.mark.skipif(os.name != "posix", reason="processes and links of POSIX")
 WEEK_S = 7 * 24 * 3600
 
 WRITES = """
@@ -44,7 +43,6 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@posix
 def test_the_next_write_removes_what_killed_ones_left(tmp_path: Path) -> None:
     with writing(WRITES, tmp_path / "a.bin"), writing(WRITES, tmp_path / "b.bin"):
         pass
@@ -53,7 +51,6 @@ def test_the_next_write_removes_what_killed_ones_left(tmp_path: Path) -> None:
     assert names(tmp_path) == ["c.bin"]
 
 
-@posix
 def test_a_failed_write_removes_them_too(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     with writing(WRITES, path):
@@ -100,7 +97,6 @@ def test_what_another_machine_left_goes_after_a_week(tmp_path: Path) -> None:
     assert names(tmp_path) == [new.name]
 
 
-@posix
 def test_a_process_of_another_user_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = hidden_path(tmp_path / "a.bin")
     path.touch()
@@ -119,7 +115,6 @@ def of_a_dead_process(target: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return hidden_path(target)
 
 
-@posix
 def test_what_another_user_made_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder where others may write, a name of ours can be made up."""
     path = of_a_dead_process(tmp_path / "a.bin", monkeypatch)
@@ -133,7 +128,6 @@ def test_what_another_user_made_stays(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not path.exists()
 
 
-@posix
 @pytest.mark.parametrize("within", ["", "replaced"])
 def test_a_planted_link_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, within: str

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -12,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from samclip_sdk.system.reading_ahead import read_ahead
+from tests.own_process import run_program
 from tests.reader_threads import readers, readers_end
 
 
@@ -121,10 +120,7 @@ def test_the_end_of_the_process_waits_for_no_reader() -> None:
         "next(contents)\n"
         "raise KeyboardInterrupt\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.stderr.endswith("KeyboardInterrupt\n")
+    assert run_program(program).stderr.endswith("KeyboardInterrupt\n")
 
 
 def test_what_was_handed_out_is_not_kept() -> None:

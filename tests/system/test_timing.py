@@ -7,16 +7,7 @@ import time
 
 import pytest
 
-from samclip_sdk.system.timing import (
-    PeakMemory,
-    Timing,
-    parse_peak_rss,
-    peak_rss_bytes,
-    repeat,
-    time_workload,
-)
-
-STATUS = "Name:\tpython\nVmPeak:\t  200000 kB\nVmHWM:\t   76304 kB\nVmRSS:\t   70000 kB\n"
+from samclip_sdk.system.timing import PeakMemory, Timing, peak_rss_bytes, repeat, time_workload
 
 
 def test_percentiles() -> None:
@@ -56,11 +47,6 @@ def test_the_first_run_and_the_warm_up_do_not_count() -> None:
 def test_what_takes_less_than_a_second_runs_ten_times(ms: float, runs: int) -> None:
     timed = time_workload(lambda: ms, memory=PeakMemory(), seconds=0)
     assert timed.samples_ms == [ms] * runs
-
-
-def test_the_peak_is_read_from_what_linux_says() -> None:
-    assert parse_peak_rss(STATUS) == 76304 * 1024
-    assert parse_peak_rss("Name:\tpython\nState:\tZ (zombie)\n") is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets the peak start anew")

@@ -10,17 +10,9 @@ import pytest
 
 from samclip_sdk.errors import StorageError
 from samclip_sdk.runtimes.sign_off import write_sign_off
-from samclip_sdk.system.user_folders import user_cache, user_data
+from samclip_sdk.system.user_folders import user_data
 from samclip_sdk.text.stored_labels import StoredLabels, text_cache_folder
 from tests.refusals import refused
-
-
-def test_a_users_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: tmp_path / "cache")
-    monkeypatch.setattr("platformdirs.user_data_path", lambda *_: tmp_path / "data")
-    assert user_cache("text") == tmp_path / "cache" / "text"
-    assert user_data("verified") == tmp_path / "data" / "verified"
-    assert not list(tmp_path.iterdir())
 
 
 def no_home(*_: object) -> Path:

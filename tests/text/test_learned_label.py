@@ -90,22 +90,6 @@ def test_what_holds_of_any(seed: int, positive: int, negative: int, score: float
     np.testing.assert_allclose(again, found, atol=1e-4)
 
 
-@given(SEEDS, st.booleans())
-def test_none_that_fits_as_well_is_nearer_to_the_word(seed: int, negative: bool) -> None:
-    generator = np.random.default_rng(seed)
-    word, positive, other = unit(generator, 3, 6)
-    other = normalize(other + positive)
-    found = learn(word, positive, other[None] if negative else other[:0].reshape(0, 6))
-    along = found @ positive
-    across = generator.normal(size=(200, 6)).astype(np.float32)
-    across += 3 * (found - along * positive)  # most of them near to it
-    across = normalize(across - np.outer(across @ positive, positive))
-    rivals = along * positive + math.sqrt(1 - along**2) * across
-    if negative:
-        rivals = rivals[rivals @ other <= max(found @ other, 0.2)]
-    assert (rivals @ word <= found @ word + 1e-5).all()
-
-
 @pytest.mark.parametrize(
     ("regions", "word"),
     [

@@ -16,14 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samclip_sdk.errors import BundleError, TextError, TextTruncatedWarning
-from samclip_sdk.text.tokenizer import (
-    MAX_LETTERS,
-    Tokenizer,
-    check_labels,
-    check_texts,
-    clean_text,
-    read_templates,
-)
+from samclip_sdk.text.tokenizer import MAX_LETTERS, Tokenizer, check_labels, check_texts, clean_text
 from tests.example_bundle import put
 from tests.refusals import refused
 
@@ -33,12 +26,6 @@ START, END = 49406, 49407
 @pytest.fixture(scope="module")
 def tokenizer(tokenizer_path: Path) -> Tokenizer:
     return Tokenizer(tokenizer_path, context_length=77)
-
-
-def test_templates() -> None:
-    templates = read_templates()
-    assert len(set(templates)) == 80
-    assert all(template.count("{}") == 1 for template in templates)
 
 
 @pytest.mark.parametrize(

@@ -56,21 +56,6 @@ def test_a_pack_is_a_safetensors_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file.get_tensor("embeddings"), rows)
 
 
-def test_a_pack_holds_thresholds_of_labels(tmp_path: Path) -> None:
-    manifest, path = FakeSource(tmp_path).manifest, tmp_path / "pack.safetensors"
-    path.write_bytes(
-        encode_vocabulary(
-            ["a", "b"],
-            embeddings=np.eye(2, 256, dtype=np.float32),
-            manifest=manifest,
-            thresholds=[0.7, None],
-        )
-    )
-    assert read_vocabulary(path, manifest=manifest).thresholds == (0.7, None)
-    with safetensors.safe_open(path, framework="numpy") as file:
-        assert file.metadata()["thresholds"] == "[0.7, null]"
-
-
 def test_the_same_labels_make_the_same_file(tmp_path: Path) -> None:
     manifest, rows = FakeSource(tmp_path).manifest, np.eye(2, 256, dtype=np.float32)
     made = {encode_vocabulary(["a", "b"], embeddings=rows, manifest=manifest) for _ in range(20)}
@@ -140,10 +125,6 @@ DAMAGES: list[tuple[Callable[[bytes], bytes], str]] = [
         )
         for wrong in ("0", "null", "[]", '{"a":"b"}', "[[[]]]")
     ),
-    *(
-        (lambda content, wrong=wrong: with_parts(content, thresholds=wrong), word)
-        for wrong, word in (("[0.5]", "1 for 2"), ("[0.5, 1.5]", "1.5"), ('["x", 1]', "x"))
-    ),
     # Old versions of safetensors know fewer dtypes.
     *(
         (lambda content, dtype=dtype: with_dtype(content, dtype), "other.safetensors")
@@ -161,7 +142,6 @@ def test_a_damaged_pack_is_refused(
     refused(lambda: read_vocabulary(path, manifest=manifest), BundleError, word)
 
 
-@pytest.mark.skipif(not Path("/dev/null").exists(), reason="there are no devices in folders here")
 def test_a_device_is_no_pack(tmp_path: Path) -> None:
     manifest = FakeSource(tmp_path).manifest
     refused(lambda: read_vocabulary("/dev/null", manifest=manifest), BundleError, "/dev/null")

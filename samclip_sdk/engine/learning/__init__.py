@@ -11,7 +11,12 @@ from samclip_sdk.engine.learning.label_quality import (
     compare,
     measure_labels,
 )
-from samclip_sdk.engine.learning.lesson import LearnedLabel, LearnReport, learn_pictures
+from samclip_sdk.engine.learning.lesson import (
+    LearnedLabel,
+    LearnReport,
+    checked_share,
+    learn_pictures,
+)
 
 __all__ = [
     "COMPARED",
@@ -19,6 +24,7 @@ __all__ = [
     "LabelledPictures",
     "LearnReport",
     "LearnedLabel",
+    "checked_share",
     "compare",
     "learn_pictures",
     "measure_labels",

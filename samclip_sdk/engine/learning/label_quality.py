@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -92,9 +92,11 @@ def measure_labels(
         StorageError: a picture has another size than its entry says.
     """
     options = TextToMaskOptions.of_text(
-        engine.manifest, threshold=None, mask_threshold=None, points_per_class=None, refine=True
+        engine.manifest,
+        threshold=None,
+        by_label=engine.label_thresholds(labels),
+        mask_threshold=None,
     )
-    options = replace(options, presence_threshold=engine.label_thresholds(labels))
     ious: dict[str, list[float]] = {label: [] for label in labels}
     seen: dict[str, list[bool]] = {label: [] for label in labels}
     false: dict[str, list[bool]] = {label: [] for label in labels}

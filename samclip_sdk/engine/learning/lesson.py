@@ -30,6 +30,7 @@ from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import covered_cells
 from samclip_sdk.picture.masks import mask_to_model
 from samclip_sdk.picture.upscale import sigmoid
+from samclip_sdk.system.arguments import finite_number
 from samclip_sdk.system.progress import OnProgress
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.unit_length import normalize
@@ -115,6 +116,13 @@ class _Studied:
     patches: NDArray[np.float16]
     shown: dict[str, Array]
     labels: frozenset[str]
+
+
+def checked_share(held_out: float) -> float:
+    """The share of pictures that is held out; raises PromptError if it is not possible."""
+    if not 0 < finite_number(held_out, name="held_out") < 1:
+        raise PromptError(f"held_out is {held_out:g}; it must be above 0 and below 1")
+    return float(held_out)
 
 
 def learn_pictures(

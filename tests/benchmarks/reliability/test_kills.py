@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import pytest
 from benchmarks.reliability.kills import contents, kill_often
 from benchmarks.reliability.victims import VICTIMS, Victim
 from tests.benchmarks.measured import measure
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 WRITES = """
 import os, pathlib, secrets, time

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import constants, utils
 
 from tests.bundle.hub.sample import in_repository, sample_bundle
 from tests.bundle.hub.server import HubServer, bundle_files
@@ -16,8 +17,6 @@ from tests.drawings import TINY_BUNDLE
 @pytest.fixture(scope="package")
 def direct_session() -> Iterator[None]:
     """One HTTP client for all tests, which takes long to make, and goes through no proxy."""
-    pytest.importorskip("huggingface_hub", minversion="2.0")
-    utils = pytest.importorskip("huggingface_hub.utils")
     utils.close_session()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NO_PROXY", "*")
@@ -30,7 +29,6 @@ def direct_session() -> Iterator[None]:
 def hub(
     direct_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[HubServer]:
-    constants = pytest.importorskip("huggingface_hub.constants")
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user_cache"))

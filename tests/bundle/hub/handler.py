@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import http.server
 import json
 import re
@@ -14,7 +13,6 @@ from urllib.parse import unquote, urlsplit
 
 from tests.bundle.hub.state import TOKEN, HubState, Request, StoredRepository, git_oid
 
-_LFS_BYTES = 4096
 _CHUNK_BYTES = 16 << 10
 
 
@@ -60,8 +58,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 raise _Answer(statuses.pop(0))
             if file:
                 self._file(unquote(file[1]), unquote(file[2]), path)
-            elif route.startswith("/cdn/"):
-                self._send_file(hub.objects[route.rpartition("/")[2]], path="")
             else:
                 self._send_json(self._api(request))
         except _Answer as answer:
@@ -79,14 +75,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "HEAD" and hub.faults.true_heads:
             content = files[path]
         headers = {"X-Repo-Commit": commit, "ETag": f'"{git_oid(content)}"'}
-        if hub.faults.redirect:
-            digest = hashlib.sha256(content).hexdigest()
-            hub.objects[digest] = content
-            port = urlsplit(self._hub.url).port
-            headers["Location"] = f"http://localhost:{port}/cdn/{digest}"
-            headers["X-Linked-Size"] = str(len(content))
-            self._send(b"", status=302, headers=headers)
-            return
         self._send_file(content, path=path, headers=headers)
 
     def _send_file(
@@ -95,7 +83,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Sends a file, or its rest, with all that is to go wrong on the way."""
         faults, own = self._hub.faults, dict(headers or {})
         span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(span[1]) if span and not faults.no_ranges else 0
+        start = int(span[1]) if span else 0
         if start and start >= len(content):
             raise _Answer(416)
         if start:
@@ -172,17 +160,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _api(self, request: Request) -> object:
         """Answers what is no file."""
         api = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(\w+)/(.+)", request.route)
-        batch = re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", request.route)
         if api:
             return self._model(request, api[1], api[2], api[3])
-        if batch:
-            return self._lfs_batch(request, batch[1])
-        if request.route.startswith("/lfs/"):
-            digest = request.route.rpartition("/")[2]
-            if hashlib.sha256(request.content).hexdigest() != digest:
-                raise _Answer(400)
-            self._hub.objects[digest] = request.content
-            return {}
         if request.route == "/api/repos/create":
             return self._create(json.loads(request.content))
         if request.route == "/api/validate-yaml":
@@ -227,19 +206,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._hub.repositories[name] = stored
         return url
 
-    def _lfs_batch(self, request: Request, name: str) -> object:
-        self._repository(name, write=True)
-        hub = self._hub
-        return {
-            "transfer": "basic",
-            "objects": [
-                each
-                if each["oid"] in hub.objects
-                else {**each, "actions": {"upload": {"href": f"{hub.url}/lfs/{each['oid']}"}}}
-                for each in json.loads(request.content)["objects"]
-            ],
-        }
-
     def _make_commit(
         self, request: Request, name: str, stored: StoredRepository, *, branch: str
     ) -> object:
@@ -249,8 +215,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             value = line["value"]
             if line["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
-            elif line["key"] == "lfsFile":
-                files[value["path"]] = hub.objects[value["oid"]]
             elif line["key"] == "deletedFile":
                 del files[value["path"]]
         commit = hub.add_commit(stored, files, branch=branch)
@@ -266,14 +230,7 @@ def _pieces(content: bytes, *, at: list[int]) -> Iterator[tuple[int, bytes]]:
 
 
 def _upload_mode(asked: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
-    """By LFS goes what is large or no text, as on a hub."""
-    sample = base64.b64decode(asked["sample"])
-    large = asked["size"] > _LFS_BYTES and not asked["path"].endswith((".md", ".json"))
-    by_lfs = large or b"\0" in sample
-    name_of = (lambda content: hashlib.sha256(content).hexdigest()) if by_lfs else git_oid
-    return {
-        "path": asked["path"],
-        "uploadMode": "lfs" if by_lfs else "regular",
-        "shouldIgnore": False,
-        "oid": name_of(files[asked["path"]]) if asked["path"] in files else None,
-    }
+    """Every file comes with the commit; LFS is huggingface_hub's own."""
+    path = asked["path"]
+    oid = git_oid(files[path]) if path in files else None
+    return {"path": path, "uploadMode": "regular", "shouldIgnore": False, "oid": oid}

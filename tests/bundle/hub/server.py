@@ -6,19 +6,7 @@
         ...                                       # HF_ENDPOINT=hub.url
         assert hub.paths("GET") == ["bundle/manifest.json"]
 
-It keeps repositories in memory, answers on a thread for each connection, and knows these routes:
-
-    HEAD, GET  /{repo}/resolve/{revision}/{path}        a file, or its rest (Range)
-    GET        /cdn/{sha256}                            where `redirect` sends what is large
-    GET        /api/models/{repo}/tree/{revision}[/..]  what files there are
-    GET        /api/models/{repo}/revision/{revision}   which commit a revision is
-    POST       /api/repos/create                        a new repository
-    POST       /api/models/{repo}/branch/{branch}       a new branch
-    POST       /api/validate-yaml                       the front matter of a model card
-    POST       /api/models/{repo}/preupload/{revision}  which files are to be uploaded by LFS
-    POST       /{repo}.git/info/lfs/objects/batch       where to
-    PUT        /lfs/{sha256}                            the bytes
-    POST       /api/models/{repo}/commit/{revision}     the commit
+It keeps repositories in memory, and answers on a thread for each connection.
 
 Faults are those of `tests.bundle.hub.state.Faults`; set them at any time, also while a request is
 answered. The client may be this process or another one. It must not use Xet, which has a protocol

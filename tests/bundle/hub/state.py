@@ -24,9 +24,7 @@ class Faults:
         true_heads: whether HEAD tells the truth where GET lies.
         status: answers, each taken once: 503 for instance, to HEAD or GET.
         slow_s: seconds to wait before each chunk of 16 kB of any file.
-        no_ranges: whether Range is not understood, and files come from their beginning.
         no_length: whether GET has no Content-Length, so that a cut looks like an end.
-        redirect: whether files are sent from another place, `/cdn/`, under another host's name.
         down: whether every connection is closed without an answer.
     """
 
@@ -37,9 +35,7 @@ class Faults:
     true_heads: bool = False
     status: dict[str, list[int]] = field(default_factory=dict)
     slow_s: float = 0.0
-    no_ranges: bool = False
     no_length: bool = False
-    redirect: bool = False
     down: bool = False
 
 
@@ -85,7 +81,6 @@ class HubState:
         faults: what goes wrong.
         log: every request, in the order in which they came.
         repositories: by their names.
-        objects: what was uploaded by LFS, by its sha256.
         released: set while stalls are over.
     """
 
@@ -94,7 +89,6 @@ class HubState:
         self.faults = Faults()
         self.log: list[Request] = []
         self.repositories: dict[str, StoredRepository] = {}
-        self.objects: dict[str, bytes] = {}
         self.released = threading.Event()
 
     def commit(

@@ -83,11 +83,6 @@ class TestCutConnections:
         assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
         assert sample.paths() == [PATH]
 
-    def test_a_hub_that_cannot_begin_in_the_middle(self, sample: HubServer, cache: Path) -> None:
-        sample.faults.cut_after[PATH] = [60_000]
-        sample.faults.no_ranges = True
-        assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
-
     def test_a_cut_that_looks_like_an_end(self, sample: HubServer, cache: Path) -> None:
         bundle = opened(cache)
         sample.faults.cut_after[PATH] = [60_000]
@@ -95,23 +90,11 @@ class TestCutConnections:
         refused(lambda: bundle.file(WEIGHTS), HubUnreachableError, WEIGHTS, "bytes")
         assert of_bundle(cache) == {"manifest.json"}
 
-    def test_a_stall_ends(self, sample: HubServer, cache: Path) -> None:
-        sample.faults.stall_after[PATH] = 50_000
-        threading.Timer(1.0, sample.release).start()
-        assert opened(cache).file(WEIGHTS).read_bytes() == CONTENT
-        assert len(ranges(sample)) > 1
-
-    def test_a_hub_that_is_too_busy_for_a_while(self, sample: HubServer, cache: Path) -> None:
-        bundle = opened(cache)
-        sample.faults.status[PATH] = [503, 429]
-        assert bundle.file(WEIGHTS).read_bytes() == CONTENT
-
     def test_a_manifest_that_is_cut(self, sample: HubServer, cache: Path) -> None:
         sample.faults.cut_after["bundle/manifest.json"] = [100]
         assert opened(cache).id == id_of(FILES)
         assert of_bundle(cache) == {"manifest.json"}
 
-    @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
     def test_a_killed_process(self, sample: HubServer, cache: Path) -> None:
         sample.faults.stall_after[PATH] = 50_000
         code = (
@@ -223,7 +206,6 @@ class TestCache:
         assert of_bundle(cache) == {"manifest.json"}
         assert hidden(cache) == []
 
-    @pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
     @pytest.mark.filterwarnings("ignore:flock not supported:UserWarning")
     def test_a_drive_without_locks(
         self, sample: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch

@@ -54,14 +54,6 @@ class TestNamesThatMayBePaths:
         load(token=True)
         assert {each.token for each in sample.log} == {TOKEN}
 
-    def test_what_is_private_is_asked_for_by_its_revision(
-        self, hub: HubServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        hub.commit("org/sample", in_repository(sample_bundle()), private=True)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        refused(load, HubError, "org/sample@main")
-        SamClip.load("onnx", model="org/sample@main")
-
     def test_in_a_folder_that_is_here_a_name_is_a_path(
         self, sample: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -132,16 +124,6 @@ class TestRequests:
         assert messages
         assert [done for _, done, _ in messages] == sorted(done for _, done, _ in messages)
         assert capfd.readouterr() == ("", "")
-
-    def test_files_may_come_from_elsewhere_which_never_sees_the_token(
-        self, sample: HubServer
-    ) -> None:
-        sample.faults.redirect = True
-        load("int8", token=TOKEN)
-        elsewhere = [each for each in sample.log if each.route.startswith("/cdn/")]
-        assert len(elsewhere) == len(paths_of("int8")) + 1
-        assert {each.token for each in elsewhere} == {""}
-        assert {each.token for each in sample.log if each not in elsewhere} == {TOKEN}
 
 
 class TestOffline:
@@ -307,7 +289,6 @@ class TestARealModel:
         assert np.array_equal(found.probs, expected.probs)
 
     @pytest.mark.slow
-    @pytest.mark.other_runtime
     def test_auto_brings_goldens_to_choose_and_remembers(self, tiny: HubServer) -> None:
         """Among onnxruntime and OpenVINO, which read the same files."""
         SamClip.load("org/tiny", precision="fp32", threads=1)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import validate_repo_id
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,9 +55,8 @@ def test_one_revision() -> None:
 
 @given(st.text("aB0-_.é/@", max_size=12))
 def test_no_name_is_taken_that_the_hub_refuses(name: str) -> None:
-    validators = pytest.importorskip("huggingface_hub.utils")
     if is_repository_name(name):
-        validators.validate_repo_id(name.partition("@")[0])
+        validate_repo_id(name.partition("@")[0])
 
 
 def test_a_revision_of_what_is_here(tmp_path: Path) -> None:

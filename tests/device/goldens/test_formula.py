@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from samclip_sdk.device.goldens.formula import formula_picture
 
@@ -14,8 +13,3 @@ def test_each_value_is_the_formulas() -> None:
     assert picture.dtype == np.uint8
     for y, x, c in [(0, 0, 0), (0, 0, 2), (210, 156, 1), (100, 3, 0), (7, 150, 2)]:
         assert picture[y, x, c] == (x * x // 97 + y * y // (61 + 30 * c) + 40 * c) % 256
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
-def test_any_size(size: tuple[int, int]) -> None:
-    assert formula_picture(*size).shape == (*size, 3)

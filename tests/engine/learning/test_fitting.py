@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samclip_sdk.bundle.manifest import UNCALIBRATED
-from samclip_sdk.engine.learning.fitting import FOLDS, MOST, Pupil, deal, fit_threshold
+from samclip_sdk.engine.learning.fitting import FOLDS, Pupil, deal, fit_threshold
 
 THERE = np.array([0.5, 0.6, 0.9], np.float32)
 
@@ -30,29 +30,6 @@ def test_the_threshold_parts_the_pictures(
 
 def test_a_threshold_that_is_as_good_as_any_is_kept() -> None:
     assert fit_threshold(THERE, np.array([0.1], np.float32), default=0.4)[0] == pytest.approx(0.4)
-
-
-def test_a_label_is_taught_by_the_worst_false_alarms_outside_of_the_fold() -> None:
-    pictures = 40
-    rng = np.random.default_rng(0)
-    vectors = np.linalg.qr(rng.standard_normal((pictures + 2, pictures + 2)))[0].astype(np.float32)
-    word, shown = vectors[0], vectors[1]
-    shows = np.arange(pictures) < 4
-    pupil = Pupil(word, shows, {0: shown})
-    calibration = UNCALIBRATED.model_copy(update={"scale": 20.0, "bias": 0.5})
-    versions = pupil.versions(calibration=calibration, score=0.95)
-    assert versions[-1] @ shown > 0.6
-    np.testing.assert_array_equal(versions[0], word)  # without its only example
-    presence = np.repeat(np.linspace(1, 0, pictures, dtype=np.float32)[:, None], FOLDS + 1, axis=1)
-    regions = np.repeat(vectors[2:, None], FOLDS + 1, axis=1)
-    pupil.take(presence, regions, calibration=calibration)
-    assert [len(each) for each in pupil.negatives] == [MOST] * (FOLDS + 1)
-    np.testing.assert_array_equal(pupil.negatives[-1], vectors[6 : 6 + MOST])
-    outside = [number for number in range(4, pictures) if number % FOLDS != 1][:MOST]
-    np.testing.assert_array_equal(pupil.negatives[1], vectors[2:][outside])
-    taught = pupil.versions(calibration=calibration, score=0.95)[-1]
-    assert max(taught @ each for each in pupil.negatives[-1]) < 0.36
-    assert taught @ shown > 0.6
 
 
 def test_every_fold_has_its_share_of_both_kinds() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,27 +76,6 @@ def test_an_annotation_for_each_object(tmp_path: Path) -> None:
     masks = [coco_mask.decode(each) for each in cat["segmentations"] if each]
     assert np.array_equal(masks, [FRAMES[0].masks[0], FRAMES[2].masks[0]])
     assert every[3]["areas"] == [None, None, None, 27]
-
-
-def test_a_frame_that_was_interrupted_half_way_does_not_count(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-
-    class Interrupted:
-        def __getattr__(self, name: str) -> Any:
-            if name == "frame_name":
-                raise KeyboardInterrupt
-            return getattr(FRAMES[2], name)
-
-        def __iter__(self) -> Iterator[Any]:
-            return iter(FRAMES[2])
-
-    writer = CocoVideoWriter(path, labels=LABELS, name="")
-    writer.add(FRAMES[0])
-    with pytest.raises(KeyboardInterrupt):
-        writer.add(Interrupted())  # type: ignore[arg-type]
-    writer.close()
-    assert read(path)["videos"][0]["length"] == 1
-    assert [each["areas"] for each in read(path)["annotations"]] == [[6], [9]]
 
 
 def test_it_is_written_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

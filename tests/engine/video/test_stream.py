@@ -20,15 +20,10 @@ from samclip_sdk.engine.video.stream import known_candidates
 from samclip_sdk.engine.video.tracks import FrameDetections, Tracks
 from samclip_sdk.picture.frame import Frame
 from tests.engine.video.made_films import moving
-from tests.fake_source import FakeSource, fake_client, picture
+from tests.fake_source import FakeSource, picture
 from tests.refusals import refused
 
 LABELS = ["zebra", "dog", "cat"]
-
-
-@pytest.fixture
-def both(tmp_path: Path) -> tuple[SamClip, FakeSource]:
-    return fake_client(tmp_path)
 
 
 def test_objects_are_those_of_segment_text_and_keep_their_ids(
@@ -46,16 +41,6 @@ def test_objects_are_those_of_segment_text_and_keep_their_ids(
         assert np.array_equal(found.masks[order], alone.masks)
         assert found.scores[order] == pytest.approx(alone.scores, rel=1e-5)
     assert sorted(frames[0].ids.tolist()) == [1, 2]
-
-
-def test_what_a_frame_can_do(both: tuple[SamClip, FakeSource]) -> None:
-    model, _ = both
-    first, *_ = model.stream([picture()] * 2, LABELS)
-    assert first[0].id == first.ids[0]
-    content = json.loads(first.to_json())
-    assert content["frame_name"] == "0"
-    assert [each["id"] for each in content["annotations"]] == first.ids.tolist()
-    assert first.plot().shape == picture().shape
 
 
 @pytest.mark.parametrize(("every", "looks"), [(1, 7), (2, 4), (3, 3), (9, 1)])
@@ -107,23 +92,6 @@ def test_after_a_cut_the_motion_before_it_counts_no_more(
     list(model.stream([picture()] * 2, LABELS))
     assert len(speeds) == 2
     assert not speeds[1].any()
-
-
-def test_an_endless_iterator_is_taken_as_it_is_asked_for(
-    both: tuple[SamClip, FakeSource],
-) -> None:
-    model, _ = both
-    taken = []
-
-    def endless() -> Iterator[np.ndarray]:
-        while True:
-            taken.append(1)
-            yield picture()
-
-    frames = model.stream(endless(), LABELS)
-    assert not taken
-    assert [next(frames).frame_index for _ in range(3)] == [0, 1, 2]
-    assert len(taken) < 12
 
 
 def test_what_is_wrong_with_a_frame_is_raised_at_its_place(

@@ -10,13 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samclip_sdk.engine.objects import Detection, FoundObject
-from samclip_sdk.engine.video.tracks import (
-    NEW_SCORE,
-    PATIENCE,
-    FrameDetections,
-    Tracks,
-    best_pairs,
-)
+from samclip_sdk.engine.video.tracks import NEW_SCORE, PATIENCE, FrameDetections, Tracks, best_pairs
 from samclip_sdk.picture.packed_masks import PackedMask
 
 SIDE = 16

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import platform
-import resource
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -16,9 +12,7 @@ from onnx import TensorProto
 
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import BundleError, RunError
-from samclip_sdk.runtimes.onnx.session import OrtSession, trim_heap
-from samclip_sdk.runtimes.options import RuntimeOptions
-from tests.runtimes.test_sessions import SPEC, check, feed, open_onnx_file, write_onnx
+from tests.runtimes.test_sessions import check, feed, open_onnx_file, write_onnx
 
 
 def test_an_fp16_file_keeps_the_contracts_dtypes(tmp_path: Path) -> None:
@@ -60,56 +54,3 @@ def test_a_file_whose_error_is_no_text_prints_nothing(
     with pytest.raises(BundleError, match="cannot load"):
         open_onnx_file(path)
     assert capsys.readouterr().out == ""
-
-
-BLOCKS, SIZE = 2000, 50_000  # 100 MB, of blocks that malloc gives out of its heap
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has a way to be asked")
-def test_freed_memory_goes_back_to_the_system() -> None:
-    def resident_bytes() -> int:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
-
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    libc.free.argtypes = [ctypes.c_void_p]
-    blocks = [libc.malloc(SIZE) for _ in range(BLOCKS)]
-    for block in blocks:
-        ctypes.memset(block, 1, SIZE)
-    for block in blocks[:-1]:  # The last holds the heap up: free alone gives nothing back.
-        libc.free(block)
-    before = resident_bytes()
-    trim_heap()
-    given_back = before - resident_bytes()
-    libc.free(blocks[-1])
-    assert given_back > BLOCKS * SIZE / 2
-
-
-@pytest.mark.parametrize(
-    ("options", "fused"), [(RuntimeOptions(threads=3), False), (RuntimeOptions("cuda:0"), True)]
-)
-def test_how_onnxruntime_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: RuntimeOptions, fused: bool
-) -> None:
-    """It keeps no memory and takes no core from others; a CPU adds before it norms."""
-    seen: list[Any] = []
-
-    def refuse(_path: str, *, options: RuntimeOptions, session_options: Any) -> Any:
-        seen.append(session_options)
-        raise ValueError("seen enough")
-
-    monkeypatch.setattr("samclip_sdk.runtimes.onnx.session.open_graph", refuse)
-    with pytest.raises(BundleError, match="seen enough"):
-        OrtSession(tmp_path / "a.onnx", spec=SPEC, options=options)
-    (found,) = seen
-    assert found.intra_op_num_threads == options.threads
-    kept = (found.enable_mem_pattern, found.enable_mem_reuse, found.enable_cpu_mem_arena)
-    assert not any(kept)
-    entry = found.get_session_config_entry
-    assert entry("session.intra_op.allow_spinning") == "0"
-    if fused:
-        with pytest.raises(RuntimeError):
-            entry("optimization.disable_specified_optimizers")
-    else:
-        assert entry("optimization.disable_specified_optimizers") == "SkipLayerNormFusion"

@@ -17,7 +17,7 @@ from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.device.goldens.graph_checks import graph_checks
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.errors import BundleError, RuntimeMissingError
-from samclip_sdk.runtimes.artifact_sets import find_set, runtime_sets
+from samclip_sdk.runtimes.artifact_sets import find_set
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.openvino import session as module
 from samclip_sdk.runtimes.openvino.session import OpenVINOSession, cache_folder, openvino_core
@@ -122,16 +122,6 @@ class TestPrecision:
         found = self.open("prompt_encoder", "int8").run(given)
         for name, array in wanted.items():
             np.testing.assert_allclose(found[name], array, atol=1e-5 * np.abs(array).max())
-
-
-class TestLoading:
-    def test_which_sets_it_runs(self) -> None:
-        sets = runtime_sets(open_bundle(TINY_BUNDLE))
-        own = {
-            (each.precision, each.artifact_precision) for each in sets if "openvino" in str(each)
-        }
-        assert own == {("fp32", "fp32"), ("bf16", "fp32"), ("int8", "int8")}
-        assert {each.artifact_runtime for each in sets} == {"onnx"}
 
 
 class CountingCore:

@@ -222,15 +222,11 @@ class FakeCudart:
     Args:
         codes: function -> the error code that it returns.
         count: of GPUs.
-
-    Attributes:
-        calls: every call with its arguments.
     """
 
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
 
     def __init__(self, *, codes: Mapping[str, int] | None = None, count: int = 1) -> None:
-        self.calls: list[tuple[Any, ...]] = []
         properties = SimpleNamespace(name=b"NVIDIA Pretend 4090\0\0", major=8, minor=9)
         self._results = {
             "cudaGetDeviceCount": (count,),
@@ -244,7 +240,6 @@ class FakeCudart:
         def call(*arguments: Any) -> tuple[Any, ...]:
             if function == "cudaGetErrorString":
                 return 0, b"it is broken"
-            self.calls.append((function, *arguments))
             code = self._codes.get(function, 0)
             # A binding gives None for the results of a call that failed.
             results = self._results.get(function, ())

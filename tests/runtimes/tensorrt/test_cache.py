@@ -24,22 +24,15 @@ ROOT = Path(__file__).parents[3]
 
 class TestCache:
     def test_builds_once(self, tmp_path: Path) -> None:
+        file = GraphFile(write_onnx(tmp_path / "graph.onnx"))
+        place = {"spec": SPEC, "cache": tmp_path / "cache" / "engines", "profile": ROWS}
+        assert not is_compiled(file, gpu=GPU, **place)
         first, second = compile_in(tmp_path), compile_in(tmp_path)
+        assert is_compiled(file, gpu=GPU, **place)
+        assert not is_compiled(file, gpu=Gpu("another", "9.0"), **place)
         assert (first.built, second.built) == (True, False)
         assert (first.path, first.data) == (second.path, second.data)
         assert first.path.name.startswith("graph-")
-
-    def test_tells_whether_it_is_compiled(self, tmp_path: Path) -> None:
-        file = GraphFile(write_onnx(tmp_path / "graph.onnx"))
-        cache = tmp_path / "cache" / "engines"
-
-        def compiled(gpu: Gpu) -> bool:
-            return is_compiled(file, spec=SPEC, gpu=gpu, cache=cache, profile=ROWS)
-
-        assert not compiled(GPU)
-        compile_in(tmp_path)
-        assert compiled(GPU)
-        assert not compiled(Gpu(name="another", compute_capability="9.0"))
 
     def test_anything_else_is_another_engine(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -95,7 +88,6 @@ class TestCache:
         compiled = compile_engine(GraphFile(path), spec=SPEC, gpu=GPU, profile=ROWS)
         assert compiled.path.parent == engine_cache()
 
-    @pytest.mark.skipif(sys.platform == "win32", reason="there are no locks there: both build")
     def test_two_processes_build_one_engine(self, tmp_path: Path) -> None:
         """Both wait for this one, which holds the lock; then one builds and the other takes it."""
         import fcntl

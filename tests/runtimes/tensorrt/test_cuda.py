@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
-import numpy as np
 import pytest
 
 from samclip_sdk.errors import RuntimeMissingError, SamClipError
 from samclip_sdk.runtimes.tensorrt.cuda import CudaRuntime, DeviceMemoryError, Gpu
+from tests.own_process import run_program
 from tests.runtimes.tensorrt.fake_tensorrt import FakeCudart
 
 
 class TestCuda:
     def test_tells_the_gpu(self) -> None:
         assert CudaRuntime(FakeCudart()).gpu == Gpu("NVIDIA Pretend 4090", "8.9")
-
-    def test_calls(self) -> None:
-        cudart = FakeCudart()
-        cuda = CudaRuntime(cudart)
-        cudart.calls.clear()
-        array = np.zeros(3, np.float32)
-        host = array.ctypes.data
-        assert (cuda.allocate(12), cuda.create_stream()) == (4096, 7)
-        cuda.upload(array, address=4096, stream=7)
-        cuda.download(array, address=4096, stream=7)
-        cuda.synchronize(7)
-        cuda.destroy_stream(7)
-        cuda.free(4096)
-        assert cudart.calls == [
-            ("cudaMalloc", 12),
-            ("cudaStreamCreate",),
-            ("cudaMemcpyAsync", 4096, host, 12, 1, 7),
-            ("cudaMemcpyAsync", host, 4096, 12, 2, 7),
-            ("cudaStreamSynchronize", 7),
-            ("cudaStreamDestroy", 7),
-            ("cudaFree", 4096),
-        ]
 
     @pytest.mark.parametrize(
         "cudart", [FakeCudart(count=0), FakeCudart(codes={"cudaGetDeviceCount": 35})]
@@ -54,7 +28,6 @@ class TestCuda:
         with pytest.raises(SamClipError, match=r"it is broken \(CUDA error 700\)"):
             cuda.synchronize(0)
 
-    @pytest.mark.other_runtime
     def test_the_real_binding_takes_these_arguments(self) -> None:
         """With every GPU hidden each call fails for want of one, and none for its arguments."""
         program = """
@@ -84,11 +57,10 @@ for call in (
     except SamClipError as error:
         print(error)
 """
-        lines = run_without_gpu(program).splitlines()
+        lines = run_program(program, CUDA_VISIBLE_DEVICES="-1").stdout.splitlines()
         assert len(lines) == 7
         assert all("(CUDA error" in line for line in lines)
 
-    @pytest.mark.other_runtime
     def test_opening_a_bundle_without_a_gpu(self) -> None:
         program = """
 from pathlib import Path
@@ -102,18 +74,5 @@ try:
 except RuntimeMissingError as error:
     print(error)
 """
-        assert run_without_gpu(program).startswith("no NVIDIA GPU is visible: ")
-
-
-def run_without_gpu(program: str) -> str:
-    """Runs a program from which every GPU is hidden; returns what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env={"CUDA_VISIBLE_DEVICES": "-1"},
-        cwd=Path(__file__).parents[3],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return done.stdout
+        done = run_program(program, CUDA_VISIBLE_DEVICES="-1")
+        assert done.stdout.startswith("no NVIDIA GPU is visible: ")

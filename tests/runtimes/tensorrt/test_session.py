@@ -9,11 +9,7 @@ import pytest
 from samclip_sdk.errors import BundleError, SamClipError
 from samclip_sdk.runtimes.tensorrt.engine import CompiledEngine
 from samclip_sdk.runtimes.tensorrt.memory import DeviceMemory
-from samclip_sdk.runtimes.tensorrt.session import (
-    EngineRefusedError,
-    TrtSession,
-    load_or_rebuild,
-)
+from samclip_sdk.runtimes.tensorrt.session import EngineRefusedError, TrtSession, load_or_rebuild
 from tests.runtimes.tensorrt.fake_tensorrt import FakeCuda, FakeEngine, fake_session, no_reason
 from tests.runtimes.test_sessions import SPEC, check, check_in_threads, expected, feed
 
