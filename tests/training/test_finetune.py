@@ -9,22 +9,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from samclip_sdk.bundle.manifest import UNCALIBRATED
-from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from tests.own_things import write_things
-from tests.tiny_config import PYRAMID_STUDENT
 from training.__main__ import app
-
-
-@pytest.fixture
-def finished(tmp_path: Path) -> Path:
-    """A finished model that knows dogs and cats."""
-    folder = tmp_path / "finished"
-    save_checkpoint(build_model(PYRAMID_STUDENT, seed=1), folder, provenance={"stage": "joint"})
-    (folder / "calibration.json").write_text(UNCALIBRATED.model_dump_json())
-    (folder / "nouns.txt").write_text("dog\ncat\n")
-    return folder
 
 
 def test_heads_learn_and_the_backbone_stays(finished: Path, tmp_path: Path) -> None:
