@@ -28,7 +28,7 @@ from training.teachers.text_encoder_file import make_tokenizer, save_text_encode
 from training.teachers.text_teacher import ClassifierSpace, TextTeacher, save_text_teacher
 from training.text.class_names import imagenet_lemmas, imagenet_synsets
 from training.text.common_nouns import common_nouns
-from training.text.lexicon_file import LexiconWord, read_lexicon
+from training.text.lexicon_file import LEXICON_FILE, LexiconWord, read_lexicon
 
 WIDTH = 48
 ENCODER = BertTextConfig(
@@ -117,8 +117,12 @@ def test_the_command_measures_them(run: Path, tmp_path: Path) -> None:
     assert "nowhere is no text encoder" in missing.output
 
 
-def test_the_command_tells_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, "[]", '{"dog": {"of": []}}', "{"])
+def test_the_command_tells_what_is_missing(tmp_path: Path, content: str | None) -> None:
     wordnet = write_things(tmp_path / "wordnet")
+    if content is not None:
+        (tmp_path / "mobile" / "lexicon").mkdir(parents=True)
+        (tmp_path / "mobile" / "lexicon" / LEXICON_FILE).write_text(content, encoding="utf-8")
     told = CliRunner().invoke(words.app, ["--runs", str(tmp_path), "--wordnet", str(wordnet)])
     assert told.exit_code == 1
     assert "run the stage lexicon first" in told.output

@@ -33,14 +33,6 @@ def test_a_batch_depends_on_seed_and_index_only_and_follows_the_last() -> None:
     assert [plan(seed=1).batch(index) for index in range(30)] != spans[:30]
 
 
-def test_all_batches_of_a_step_share_a_resolution() -> None:
-    shared = plan(indices_per_step=4)
-    steps = [[shared.batch(4 * step + rank) for rank in range(4)] for step in range(30)]
-    sides = [{span.resolution for span in step} for step in steps]
-    assert all(len(each) == 1 for each in sides)
-    assert set.union(*sides) == {224, 336, 448}
-
-
 @pytest.mark.parametrize(
     ("resolutions", "pixels", "indices_per_step", "message"),
     [

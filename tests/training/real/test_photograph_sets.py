@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pycocotools.coco import COCO
 
 from tests.refusals import refused
 from tests.training.photograph_files import (
@@ -86,12 +85,6 @@ def test_annotations_are_those_of_their_picture(folder: Path) -> None:
     assert crowd.crowd
     assert found.table.has_mask.tolist() == [True, True, False, True]
     assert found.table.promptable.tolist() == [True, False, False, False]
-
-
-def test_pycocotools_reads_a_set_with_our_fields(folder: Path) -> None:
-    coco = COCO(str(folder / "instances.json"))
-    assert (coco.annToMask(coco.anns[1]).astype(bool) == DOG).all()
-    assert coco.loadCats(4)[0]["name"] == "sky"
 
 
 def test_a_complete_set_promises_what_is_absent(folder: Path) -> None:

@@ -23,16 +23,6 @@ def pictures(index: ShardIndex) -> list[bytes]:
     return [index.read(sample) for sample in range(len(index))]
 
 
-def test_every_picture_is_one_read_away(tmp_path: Path) -> None:
-    write_shard(tmp_path / "00000.tar", range(5))
-    write_shard(tmp_path / "00001.tar", range(0))
-    write_shard(tmp_path / "00002.tar", range(5, 12))
-    index = open_index(tmp_path)
-    assert index.starts.tolist() == [0, 5, 5, 12]
-    assert pictures(index) == [picture_bytes(number) for number in range(12)]
-    assert not index.faults.total()
-
-
 def test_both_sides_of_the_split_make_up_the_shards(tmp_path: Path) -> None:
     write_shard(tmp_path / "00000.tar", range(300))
     sides = {

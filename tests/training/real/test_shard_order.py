@@ -14,17 +14,6 @@ def order(seed: int = 0, source: int = 0) -> ShardOrder:
     return ShardOrder(STARTS, seed=seed, source=source)
 
 
-def test_a_place_alone_decides() -> None:
-    one = order()
-    places = np.random.default_rng(0).permutation(3 * len(one)).tolist()
-    anyhow = {place: one.sample(place) for place in places}
-    assert anyhow == {place: order().sample(place) for place in places}
-    assert [anyhow[place] for place in range(30)] != [order(1).sample(i) for i in range(30)]
-    assert [anyhow[place] for place in range(30)] != [
-        order(source=1).sample(place) for place in range(30)
-    ]
-
-
 def test_reading_stays_within_a_few_shards() -> None:
     one = order()
     samples = [one.sample(place) for place in range(len(one))]
@@ -37,29 +26,6 @@ def test_reading_stays_within_a_few_shards() -> None:
         sum(first <= place <= last for first, last in groups) for place in range(len(one))
     ]
     assert max(open_at_once) <= 8
-
-
-def test_sources_have_their_shares_and_epochs_of_their_own() -> None:
-    small = ShardOrder(np.array([0, 5]), seed=0, source=0)
-    large = ShardOrder(np.array([5, 3000, 9000]), seed=0, source=1)
-    mixture = Mixture([small, large], weights=[1, 3], seed=0)
-    drawn = [mixture.sample(place) for place in range(3 * 4096)]
-    for block in range(3):
-        sources = [source for source, _ in drawn[block * 4096 : (block + 1) * 4096]]
-        assert sources.count(0) == 1024
-        assert 3 < max(map(len, "".join(map(str, sources)).split("0"))) < 100, "they are mixed"
-    of_small = [sample for source, sample in drawn if source == 0]
-    assert of_small == [small.sample(place) for place in range(3 * 1024)]
-    of_large = [sample for source, sample in drawn if source == 1]
-    assert sorted(of_large[: len(large)]) == list(range(5, 9000))
-    again = Mixture([small, large], weights=[0.25, 0.75], seed=0)
-    assert again.sample(9999) == drawn[9999]
-
-
-def test_one_source_is_passed_through() -> None:
-    mixture, alone = Mixture([order()], weights=[0.3], seed=4), order()
-    for place in range(4090, 4100):
-        assert mixture.sample(place) == (0, alone.sample(place))
 
 
 @pytest.mark.parametrize("weights", [[1, 0], [1, -1], [1, float("nan")], [], [1, 1e-9]])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.text.class_names import ClassNames, imagenet_synsets, read_class_names
+from training.text.class_names import ClassNames, read_class_names
 from training.text.held_out import is_held_out
 from training.text.wordnet import WordNet
 
@@ -44,12 +44,6 @@ def test_held_out_synonyms_are_asked_and_not_taught(wordnet: WordNet) -> None:
     names = read(wordnet, held_out_share=0.999999)
     assert names.held_out == (("whelp", 1), ("lifting machine", 3), ("wading bird", 4))
     assert set(names.names) == {"hound", "puppy", "tabby", "crane"}
-
-
-def test_the_classes_of_imagenet() -> None:
-    synsets = imagenet_synsets()
-    assert len(set(synsets)) == 1000
-    assert synsets[281] == 2123045  # n02123045, tabby
 
 
 def test_a_name_is_held_out_however_it_is_spelled() -> None:
