@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import ModelConfig
-from training.batches import Batch, Joined
+from tests.training.toy_task import logged, run, settings
+from training.batches import VALIDATION_SEED, Batch, Joined
 from training.composed.corpus import Corpus
 from training.composed.datasets import PictureBatches, SceneBatches
 from training.composed.vocabulary import Noun
@@ -30,11 +31,20 @@ from training.teachers.small import (
 
 PICTURES = Pictures(resolutions=(64,), pixels_per_batch=4 * 64 * 64)
 SCENES = Scenes(resolution=64, batch=2, prompts=3, random_regions=2)
+NOTHING = Joined({})
 STAGES = {
     "stage1": (0.0, 0.0, {"clip_head"}),
     "stage2": (10.0, 1.0, {"clip_head", "image_encoder", "mask_decoder"}),
     "stage3": (0.0, 1.0, {"clip_head"}),
 }
+FIFTY_STEPS = settings(
+    steps=50,
+    learning_rate=2e-3,
+    warmup_steps=5,
+    precision="fp32",
+    multipliers={"clip_head": 1.0, "image_encoder": 1.0, "mask_decoder": 1.0},
+    validation={"every_steps": 10, "batches": 2},
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +53,19 @@ def clip(student_config: ModelConfig) -> SmallClip:
     return SmallClip(student_config, image_tower="test_resnet", resolution=32)
 
 
+def data(corpus: Corpus, *, seed: int = 0) -> Joined:
+    return Joined(
+        {
+            "pictures": PictureBatches(corpus, PICTURES, num_nouns=8, seed=seed),
+            "scenes": SceneBatches(corpus, SCENES, seed=seed),
+        }
+    )
+
+
 @pytest.fixture(scope="module")
 def batch(corpus: Corpus) -> dict[str, Batch]:
     """Without what a student must not see: what is in a picture, and the true masks."""
-    joined = Joined(
-        {
-            "pictures": PictureBatches(corpus, PICTURES, num_nouns=8, seed=0),
-            "scenes": SceneBatches(corpus, SCENES, seed=0),
-        }
-    )[0]
+    joined = data(corpus)[0]
     del joined["pictures"]["nouns"], joined["scenes"]["targets"]
     return joined
 
@@ -62,19 +76,20 @@ def distill(
     *,
     sam_weight: float,
     region_weight: float,
-    dense_weight: float = 0.0,
+    dataset: Joined = NOTHING,
+    validation: Joined = NOTHING,
 ) -> DistillTask:
     sam = SmallSam(build_model(config, seed=1)).requires_grad_(False)
     student = build_model(config, seed=2)
     return DistillTask(
         student,
-        Joined({}),
+        dataset,
         clip=clip.requires_grad_(False).eval(),
         sam=sam,
         sam_weight=sam_weight,
         region_weight=region_weight,
-        dense_weight=dense_weight,
-        validation=Joined({}),
+        dense_weight=0.0,
+        validation=validation,
         classes=torch.eye(8, config.embed_dim),
     )
 
@@ -122,6 +137,28 @@ def test_a_student_equal_to_its_sam_has_nothing_to_learn(
     assert task(batch, loss="scenes", step=0).item() == pytest.approx(0, abs=1e-4)
 
 
+def test_fifty_steps_of_the_merge_learn(
+    tmp_path: Path, student_config: ModelConfig, clip: SmallClip, corpus: Corpus
+) -> None:
+    """Both losses fall, and what the student imitates comes nearer."""
+    torch.manual_seed(0)
+    task = distill(
+        student_config,
+        clip,
+        sam_weight=1.0,
+        region_weight=0.0,
+        dataset=data(corpus),
+        validation=data(corpus, seed=VALIDATION_SEED),
+    )
+    run(task, FIFTY_STEPS, tmp_path)
+    entries = logged(tmp_path)
+    losses = [entry for entry in entries if "clip" in entry]
+    for name in ("clip", "scenes"):
+        assert losses[-1][name] < 0.8 * losses[0][name], name
+    cosines = [x["validation/clip_cosine"] for x in entries if "validation/clip_cosine" in x]
+    assert cosines[-1] > cosines[0]
+
+
 @pytest.mark.parametrize(("step", "with_mask"), [(0, [False]), (1, [True]), (2, [False, True])])
 def test_the_sam_teacher_learns_from_true_masks(
     student_config: ModelConfig,
@@ -138,7 +175,7 @@ def test_the_sam_teacher_learns_from_true_masks(
         return SmallSam.decode(sam, embeddings, coords, labels, mask)
 
     monkeypatch.setattr(sam, "decode", decode)
-    task = SamTeacherTask(sam, Joined({}), validation=Joined({}))
+    task = SamTeacherTask(sam, NOTHING, validation=NOTHING)
     train_parts(task, set(task.parts))
     loss = task(SceneBatches(corpus, SCENES, seed=0)[0], loss="multimask", step=step)
     assert torch.isfinite(loss)
