@@ -104,12 +104,6 @@ def test_each_set_weighs_alike_in_the_choice_of_presence() -> None:
     likely, present = np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
     assert choose_presence(likely, present) == pytest.approx(0.8)
     assert choose_presence(likely, present, sets=sets) == pytest.approx(0.4)
-    once = rows[:12]
-    assert choose_presence(
-        np.array([row[1] for row in once]),
-        np.array([row[2] for row in once]),
-        sets=[row[0] for row in once],
-    ) == pytest.approx(0.4)
 
 
 def test_most_false_is_a_share_of_all_absent_labels() -> None:
