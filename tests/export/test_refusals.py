@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -67,59 +68,36 @@ def test_a_resolution(tiny_config: ModelConfig, tmp_path: Path, resolution: int)
     )
 
 
-@pytest.mark.parametrize("missing", [["coremltools"], ["onnx", "onnxscript", "onnx_ir"]])
+@pytest.mark.parametrize(
+    ("missing", "asked", "named"),
+    [
+        (["coremltools"], {"coreml": ("fp16",)}, "coremltools"),
+        (["onnx", "onnxscript", "onnx_ir"], {}, "[export]"),
+        (["litert_torch"], {"onnx": (), "litert": ("fp32",)}, "[export-litert]"),
+        (["executorch.exir"], {"onnx": (), "executorch": ("fp32",)}, "[export-executorch]"),
+    ],
+)
 def test_a_package_that_is_missing(
     tiny_config: ModelConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     missing: list[str],
+    asked: dict[str, Any],
+    named: str,
 ) -> None:
     for name in missing:
         monkeypatch.setitem(sys.modules, name, None)
-    if missing != ["coremltools"]:
+    if "onnx" in missing:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    asked = ExportOptions(coreml=("fp16",))
-    refused(lambda: check_export(tiny_config, tmp_path / "out", options=asked), RuntimeMissingError)
+    call = partial(check_export, tiny_config, tmp_path / "out", options=ExportOptions(**asked))
+    refused(call, RuntimeMissingError, named)
 
 
 @pytest.mark.parametrize(
-    ("missing", "asked", "extra"),
-    [
-        ("litert_torch", {"litert": ("fp32",)}, "[export-litert]"),
-        ("executorch.exir", {"executorch": ("fp32",)}, "[export-executorch]"),
-    ],
+    "take", [Path.touch, Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)]
 )
-def test_a_converter_with_an_environment_of_its_own(
-    tiny_config: ModelConfig,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    missing: str,
-    asked: dict[str, Any],
-    extra: str,
-) -> None:
-    monkeypatch.setitem(sys.modules, missing, None)
-    options = ExportOptions(onnx=(), **asked)
-    refused(
-        lambda: check_export(tiny_config, tmp_path / "out", options=options),
-        RuntimeMissingError,
-        *(extra, "an environment of its own"),
-    )
-
-
-def take(place: Path, kind: str) -> None:
-    if kind == "file":
-        place.touch()
-    elif kind == "folder":
-        place.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(place)
-    else:
-        place.symlink_to(place)
-
-
-@pytest.mark.parametrize("kind", ["file", "folder", "dangling link", "pipe"])
-def test_a_place_that_is_taken(tmp_path: Path, kind: str) -> None:
-    take(tmp_path / "out", kind)
+def test_a_place_that_is_taken(tmp_path: Path, take: Callable[[Path], object]) -> None:
+    take(tmp_path / "out")
     refused(lambda: check_out(tmp_path / "out"), StorageError, tmp_path / "out")
 
 
