@@ -19,21 +19,16 @@ from PIL import Image
 from torch.export import ExportedProgram
 
 from export.buckets import bucket_example
-from export.bundle_writer import write_bundle
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import to_coreml
 from export.external_weights import halve_weights
 from export.graphs import Graph, build_graphs
-from export.options import ExportOptions
 from export.precision.activation_ranges import collect_ranges
 from export.precision.mixed_precision import contract_operations, halve
 from export.precision.quantized_layers import insert_pairs
 from export.program import export_program
-from export.source import random_source
 from export.to_onnx import data_dependent_operators, to_onnx
-from samclip_sdk import SamClip
 from samclip_sdk.bundle.files import GraphFile
-from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS, BertTextConfig, ModelConfig
 from samclip_sdk.runtimes.onnx.session import OrtSession
@@ -191,16 +186,3 @@ def test_in_core_ml(part: str, precision: str, tmp_path: Path) -> None:
         given = dict(feed)
     found = MilInterpreter(path).predict(given)
     assert error(found, expected=graph.reference(feed)) < bound_of(part, precision)
-
-
-@pytest.mark.slow
-def test_a_whole_bundle_with_bert(tmp_path: Path) -> None:
-    folder = tmp_path / "bundle"
-    write_bundle(random_source(BERT, seed=1), folder, options=ExportOptions(onnx=("fp32", "int8")))
-    verify_bundle(folder, precision="int8").raise_if_failed()
-    with SamClip.load("onnx", model=folder) as samclip:
-        assert samclip.manifest.text.templates == ("a photo of a {}.",)
-        assert samclip.manifest.text.context_length == 12
-        found = samclip.embed_text(["a dog", "A  DOG", "a cat"])
-    assert np.array_equal(found[0], found[1])
-    assert not np.allclose(found[0], found[2], atol=1e-3)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 
 from training.errors import TrainingError
@@ -19,18 +17,6 @@ def test_every_batch_has_the_same_number_of_pixels() -> None:
     assert {span.resolution: span.count for span in spans} == {224: 32, 336: 14, 448: 8}
     for span in spans:
         assert BUDGET - span.resolution**2 < span.count * span.resolution**2 <= BUDGET
-
-
-def test_a_batch_depends_on_seed_and_index_only_and_follows_the_last() -> None:
-    """Over the border of the 4,096 steps that are drawn at once, too."""
-    forwards = plan()
-    spans = [forwards.batch(index) for index in range(9000)]
-    assert spans[0].first == 0
-    for one, following in pairwise(spans):
-        assert following.first == one.places.stop
-    assert plan().batch(8999) == spans[8999]
-    assert forwards.batch(17) == spans[17]
-    assert [plan(seed=1).batch(index) for index in range(30)] != spans[:30]
 
 
 @pytest.mark.parametrize(
