@@ -1,7 +1,7 @@
 """Operations by themselves against torch, through a package on the disk: those of no tiny graph.
 
-Operations of tiny graphs are compared by whole graphs, in test_to_coreml.py and
-test_every_part_on_every_runtime.py.
+Other operations are compared by whole graphs, in test_to_coreml.py, in
+test_every_part_on_every_runtime.py and, of `text_to_mask`, by the gate of each export.
 """
 
 from __future__ import annotations
@@ -119,26 +119,8 @@ CASES = [
         {"x": X},
         lambda x: x + 1.5,
     ),
-    Case(
-        "pixel_shuffle",
-        lambda mb, x: mb.pixel_shuffle(x=x, upscale_factor=2),
-        {"x": IMAGE},
-        lambda x: F.pixel_shuffle(x, 2),
-    ),
-    Case(
-        "pixel_unshuffle",
-        lambda mb, x: mb.pixel_unshuffle(x=x, downscale_factor=np.uint32(2)),
-        {"x": IMAGE},
-        lambda x: F.pixel_unshuffle(x, 2),
-    ),
     unary("floor", torch.floor),
     unary("clip", lambda x: x.clamp(-0.5, 0.25), alpha=-0.5, beta=0.25),
-    Case(
-        "less",
-        lambda mb, x, y: mb.cast(x=mb.less(x=x, y=y), dtype="int32"),  # no boolean leaves a program
-        {"x": X, "y": Y},
-        lambda x, y: (x < y).int(),
-    ),
     Case("minimum", lambda mb, x, y: mb.minimum(x=x, y=y), {"x": X, "y": Y}, torch.minimum),
     unary("reduce_min", lambda x: x.amin((0, 2)), axes=[0, 2], keep_dims=False),
     unary("reduce_sum", lambda x: x.sum((0, 2)), axes=[0, 2], keep_dims=False),
@@ -158,12 +140,6 @@ CASES = [
         begin=[0, -2, 0],
         end=[0, 0, 4],
         end_mask=[True, True, False],
-    ),
-    Case(
-        "pad",
-        lambda mb, x: mb.pad(x=x, pad=[0, 0, 0, 0, 0, 2, 1, 3], mode="constant", constant_val=0.5),
-        {"x": IMAGE},
-        lambda x: F.pad(x, (1, 3, 0, 2), value=0.5),
     ),
     Case(
         "constexpr_affine_dequantize",
