@@ -9,9 +9,8 @@ import numpy as np
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.device.verify import verify_bundle
-from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
-from tests.tiny_config import PYRAMID_STUDENT
+from tests.tiny_config import PYRAMID_STUDENT, TINY_BERT
 
 PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.uint8)
 BOXES = [[5, 5, 60, 40], [10, 20, 90, 60], [30, 2, 70, 50]]
@@ -21,9 +20,7 @@ BOXES = [[5, 5, 60, 40], [10, 20, 90, 60], [30, 2, 70, 50]]
 CONFIG = PYRAMID_STUDENT.model_copy(
     update={
         "mask_decoder": PYRAMID_STUDENT.mask_decoder.model_copy(update={"high_resolution": True}),
-        "text_encoder": BertTextConfig(
-            width=32, num_heads=2, depth=1, mlp_dim=32, embedding_width=8, hidden_dim=32
-        ),
+        "text_encoder": TINY_BERT,
     }
 )
 

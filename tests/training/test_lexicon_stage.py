@@ -10,8 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
-from samclip_sdk.modeling.config import BertTextConfig
-from tests.tiny_config import PYRAMID_STUDENT
+from tests.tiny_config import PYRAMID_STUDENT, TINY_BERT
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 from tests.training.text.random_sentences import RandomSentences
 from tests.training.text.things import write_things
@@ -31,9 +30,6 @@ from training.text.common_nouns import common_nouns
 from training.text.lexicon_file import LEXICON_FILE, LexiconWord, read_lexicon
 
 WIDTH = 48
-ENCODER = BertTextConfig(
-    context_length=16, width=16, num_heads=2, depth=1, mlp_dim=16, embedding_width=4, hidden_dim=8
-)
 
 
 def _classes() -> Nouns:
@@ -107,9 +103,9 @@ def test_the_command_measures_them(run: Path, tmp_path: Path) -> None:
     assert "40 nouns:" in told.output
     assert "of the others it is 100.0%" in told.output
     encoder = tmp_path / "encoder"
-    make_tokenizer(encoder, ENCODER, texts=())
-    trained = BertTextEncoder(ENCODER, embed_dim=WIDTH)
-    save_text_encoder(trained, encoder, config=ENCODER, provenance={})
+    make_tokenizer(encoder, TINY_BERT, texts=())
+    trained = BertTextEncoder(TINY_BERT, embed_dim=WIDTH)
+    save_text_encoder(trained, encoder, config=TINY_BERT, provenance={})
     told = CliRunner().invoke(words.app, [*arguments, "--encoder", str(encoder)])
     assert "40 nouns:" in told.output
     assert "of the others it is 100.0%" not in told.output, "it was taught nothing"

@@ -11,18 +11,14 @@ from safetensors.torch import load_file
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance, save_checkpoint
-from samclip_sdk.modeling.config import BertTextConfig
 from tests.refusals import refused
-from tests.tiny_config import PYRAMID_STUDENT, TINY
+from tests.tiny_config import PYRAMID_STUDENT, TINY, TINY_BERT
 from training.errors import TrainingError
 from training.stages.publish import publish
 from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
 
-TEXT = BertTextConfig(
-    context_length=8, width=16, num_heads=2, depth=1, mlp_dim=16, embedding_width=4, hidden_dim=8
-)
-DEEPER = TEXT.model_copy(update={"depth": 2})
-STUDENT = PYRAMID_STUDENT.model_copy(update={"text_encoder": TEXT})
+DEEPER = TINY_BERT.model_copy(update={"depth": 2})
+STUDENT = PYRAMID_STUDENT.model_copy(update={"text_encoder": TINY_BERT})
 
 
 def write_text_encoder(folder: Path, *, embed_dim: int = STUDENT.embed_dim) -> None:
@@ -36,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     """With a student, and what was trained after it: a text encoder, and another's prompts."""
     told = {"stage": "joint"}
     save_checkpoint(build_model(STUDENT, seed=0), tmp_path / "student", provenance=told)
-    make_tokenizer(tmp_path / "student", TEXT, texts=["a dog"])
+    make_tokenizer(tmp_path / "student", TINY_BERT, texts=["a dog"])
     write_text_encoder(tmp_path / "text_encoder")
     told = {"stage": "prompts", "starts_from": told}
     save_checkpoint(build_model(STUDENT, seed=2), tmp_path / "prompts", provenance=told)

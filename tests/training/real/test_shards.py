@@ -13,7 +13,7 @@ from training.batches import batches
 from training.errors import TrainingError
 from training.real.multiscale import Multiscale
 from training.real.records import KINDS
-from training.real.shards import FixedCrops, ShardBatches
+from training.real.shards import ShardBatches
 
 BUDGET = 4 * 32**2  # four pictures at 32 px, one at 64 px
 
@@ -114,17 +114,3 @@ def test_sources_and_resolutions_that_do_not_fit(folder: Path, tmp_path: Path) -
     pictures = open_batches(folder, ("one", 1)).pictures
     plan = Multiscale((32, 40), pixels_per_batch=1600, seed=0)
     refused(lambda: ShardBatches(pictures, plan, seed=0), TrainingError, "[32, 40]", 16)
-
-
-def test_fixed_crops_are_all_samples_in_order(tmp_path: Path) -> None:
-    write_shard(tmp_path / "00000.tar", range(7), damaged=frozenset({4}))
-    pictures = open_shards(tmp_path)
-    fixed = FixedCrops(pictures, resolution=16, batch=3, seed=0)
-    items = [fixed[index] for index in range(len(fixed))]
-    assert [item["readable"].tolist() for item in items] == [
-        [True] * 3,
-        [True, False, True],
-        [True],
-    ]
-    images = torch.cat([item["images"][item["readable"]] for item in items])
-    assert shown(images) == [0, 1, 2, 3, 5, 6]

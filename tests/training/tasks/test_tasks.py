@@ -129,14 +129,6 @@ def test_distillation_reaches_exactly_what_is_trained(
         assert not any(p.requires_grad for p in frozen.parameters())
 
 
-def test_a_student_equal_to_its_sam_has_nothing_to_learn(
-    student_config: ModelConfig, clip: SmallClip, batch: dict[str, Batch]
-) -> None:
-    task = distill(student_config, clip, sam_weight=3.0, region_weight=0.0)
-    SmallSam(task.student).load_state_dict(task.sam.state_dict())
-    assert task(batch, loss="scenes", step=0).item() == pytest.approx(0, abs=1e-4)
-
-
 def test_fifty_steps_of_the_merge_learn(
     tmp_path: Path, student_config: ModelConfig, clip: SmallClip, corpus: Corpus
 ) -> None:
