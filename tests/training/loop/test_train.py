@@ -61,14 +61,11 @@ def launch(
     accumulate: int = 1,
     workers: int = 0,
     killed_at: int = -1,
-    torchrun: bool = False,
 ) -> dict[str, Tensor]:
     """Trains the toy in processes of its own, until it is done or killed; returns its parts."""
-    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
-    command = [sys.executable, "-m", *(launcher if torchrun else ()), "tests.training.toy_task"]
-    words = [folder, devices, accumulate, workers, killed_at]
+    words = (folder, devices, accumulate, workers, killed_at)
     done = subprocess.run(
-        command + [str(word) for word in words],
+        [sys.executable, "-m", "tests.training.toy_task", *map(str, words)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -109,10 +106,9 @@ def test_an_interrupt_of_the_workers_too_finishes_the_step(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("torchrun", [False, True])
-def test_two_processes_train_as_one_that_accumulates(tmp_path: Path, torchrun: bool) -> None:
+def test_two_processes_train_as_one_that_accumulates(tmp_path: Path) -> None:
     """Over gloo; the parts that a single loss reaches are exchanged, too."""
-    two = launch(tmp_path / "two", devices=2, torchrun=torchrun)
+    two = launch(tmp_path / "two", devices=2)
     one, other = run_here(tmp_path / "one", accumulate=2), run_here(tmp_path / "other")
     torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
     assert not torch.allclose(one["parts.alone.weight"], other["parts.alone.weight"], atol=1e-4)
