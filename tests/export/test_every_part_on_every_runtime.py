@@ -18,15 +18,19 @@ import torch
 from PIL import Image
 from torch.export import ExportedProgram
 
+from export.apps.writer import text_to_mask_graph
 from export.buckets import bucket_example
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import to_coreml
+from export.description import describe
 from export.external_weights import halve_weights
 from export.graphs import Graph, build_graphs
+from export.options import ExportOptions
 from export.precision.activation_ranges import collect_ranges
 from export.precision.mixed_precision import contract_operations, halve
 from export.precision.quantized_layers import insert_pairs
 from export.program import export_program
+from export.source import random_source
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.modeling.build import build_model
@@ -173,3 +177,14 @@ def test_in_core_ml(part: str, precision: str, tmp_path: Path) -> None:
         given = dict(feed)
     found = MilInterpreter(path).predict(given)
     assert error(found, expected=graph.reference(feed)) < bound_of(part, precision)
+
+
+def test_text_to_mask_in_core_ml(tmp_path: Path) -> None:
+    source = random_source(CONFIG, seed=1)
+    graph = text_to_mask_graph(source.model, describe(source, options=ExportOptions()))
+    feed = draw_feed(graph.inputs, num_texts=2) | {"extent": np.array([41, 64], np.float32)}
+    example = {name: torch.from_numpy(each) for name, each in feed.items()}
+    program = export_program(graph.module, example=example, dynamic_axes={})
+    path = tmp_path / "text_to_mask.mlpackage"
+    to_coreml(program, {path: "as_is"}, graph=graph, axes={"num_texts": 2}, metadata=METADATA)
+    assert error(MilInterpreter(path).predict(feed), expected=graph.reference(feed)) < 1e-3

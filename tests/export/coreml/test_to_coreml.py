@@ -17,7 +17,6 @@ from export.coreml.to_coreml import (
     to_coreml,
 )
 from export.program import export_program
-from samclip_sdk.bundle.contract import contract_app_graphs, contract_graphs
 from samclip_sdk.runtimes.coreml.package import import_coremltools
 from tests.coreml_packages import (
     METADATA,
@@ -27,7 +26,6 @@ from tests.coreml_packages import (
     package,
     probes,
 )
-from tests.tiny_config import ONE_RESOLUTION
 
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 PARTS = ["image_encoder", "clip_head", "text_encoder", "prompt_encoder", "mask_decoder"]
@@ -76,13 +74,6 @@ def test_says_what_it_takes() -> None:
     assert spec.description.metadata.versionString == "seed 1"
     for feature in (*spec.description.input, *spec.description.output):
         assert feature.shortDescription == TENSORS[feature.name]
-
-
-def test_every_tensor_of_the_contract_is_described() -> None:
-    apps = contract_app_graphs(ONE_RESOLUTION, resolutions=[])  # no letterbox: it is of ONNX
-    specs = [*contract_graphs(ONE_RESOLUTION, resolutions=[64]).values(), *apps.values()]
-    names = {tensor.name for spec in specs for tensor in (*spec.inputs, *spec.outputs)}
-    assert names == set(TENSORS)
 
 
 def test_half_precision_survives_without_an_fp32_copy() -> None:

@@ -1,33 +1,15 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
-from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
-from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.config import BertTextConfig
 from tests.tiny_config import TINY, TINY_BERT
 from training.errors import TrainingError
-from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
+from training.teachers.text_encoder_file import make_tokenizer
 from training.text.word_pieces import read_pieces
 
 STUDENT = TINY.model_copy(update={"text_encoder": TINY_BERT})
-
-
-def test_a_student_takes_the_weights_that_are_written(tmp_path: Path) -> None:
-    student = build_model(STUDENT)
-    encoder = BertTextEncoder(TINY_BERT, embed_dim=TINY.embed_dim)
-    save_text_encoder(encoder, tmp_path, config=TINY_BERT, provenance={"stage": "text_encoder"})
-    student.text_encoder.load_state_dict(load_file(tmp_path / "model.safetensors"))
-    ids = torch.tensor([[101, 3899, 102]], dtype=torch.int32)
-    assert torch.equal(student.text_encoder(ids), encoder.eval()(ids))
-    content = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    assert BertTextConfig.model_validate(content["text_encoder"]) == TINY_BERT
-    assert content["provenance"] == {"stage": "text_encoder"}
 
 
 def test_a_small_tokenizer_spells_what_its_texts_do_not_use(tmp_path: Path) -> None:
