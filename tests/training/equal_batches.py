@@ -19,5 +19,6 @@ def check_reproducible(make: Callable[[int], Dataset[Batch]], *, index: int) -> 
     dataset = make(0)
     read_before = [dataset[each] for each in range(index + 1)]
     assert equal(make(0)[index], read_before[index])
+    assert equal(dataset[0], read_before[0])
     assert not equal(read_before[index - 1], read_before[index])
     assert not equal(make(1)[index], read_before[index])

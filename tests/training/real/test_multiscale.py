@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from training.errors import TrainingError
@@ -12,8 +14,13 @@ def plan(seed: int = 0, **settings: int) -> Multiscale:
     return Multiscale((224, 336, 448), pixels_per_batch=BUDGET, seed=seed, **settings)
 
 
-def test_every_batch_has_the_same_number_of_pixels() -> None:
-    spans = [plan().batch(index) for index in range(60)]
+def test_batches_have_as_many_pixels_and_follow_one_another() -> None:
+    """Over the border of the 4,096 steps that are drawn at once, too."""
+    forwards = plan()
+    spans = [forwards.batch(index) for index in range(9000)]
+    assert spans[0].first == 0
+    assert all(one.places.stop == following.first for one, following in pairwise(spans))
+    assert plan().batch(8999) == spans[8999]
     assert {span.resolution: span.count for span in spans} == {224: 32, 336: 14, 448: 8}
     for span in spans:
         assert BUDGET - span.resolution**2 < span.count * span.resolution**2 <= BUDGET

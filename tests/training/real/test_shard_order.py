@@ -10,12 +10,11 @@ from training.real.shard_order import Mixture, ShardOrder
 STARTS = np.concatenate([[5], 5 + np.array([3, 0, 40, *range(1, 19)]).cumsum()])
 
 
-def order(seed: int = 0, source: int = 0) -> ShardOrder:
-    return ShardOrder(STARTS, seed=seed, source=source)
+ORDER = ShardOrder(STARTS, seed=0, source=0)
 
 
 def test_reading_stays_within_a_few_shards() -> None:
-    one = order()
+    one = ORDER
     samples = [one.sample(place) for place in range(len(one))]
     shards = np.searchsorted(STARTS, samples, side="right")
     # Three groups of at most eight shards, and no shard is in two of them.
@@ -28,7 +27,23 @@ def test_reading_stays_within_a_few_shards() -> None:
     assert max(open_at_once) <= 8
 
 
+def test_sources_have_their_shares_and_epochs_of_their_own() -> None:
+    small = ShardOrder(np.array([0, 5]), seed=0, source=0)
+    large = ShardOrder(np.array([5, 3000, 9000]), seed=0, source=1)
+    mixture = Mixture([small, large], weights=[1, 3], seed=0)
+    drawn = [mixture.sample(place) for place in range(3 * 4096)]
+    for block in range(3):
+        sources = [source for source, _ in drawn[block * 4096 : (block + 1) * 4096]]
+        assert sources.count(0) == 1024
+        assert 3 < max(map(len, "".join(map(str, sources)).split("0"))) < 100, "they are mixed"
+    of_small = [sample for source, sample in drawn if source == 0]
+    assert of_small == [small.sample(place) for place in range(3 * 1024)]
+    of_large = [sample for source, sample in drawn if source == 1]
+    assert sorted(of_large[: len(large)]) == list(range(5, 9000))
+    assert Mixture([small, large], weights=[0.25, 0.75], seed=0).sample(9999) == drawn[9999]
+
+
 @pytest.mark.parametrize("weights", [[1, 0], [1, -1], [1, float("nan")], [], [1, 1e-9]])
 def test_impossible_weights(weights: list[float]) -> None:
     with pytest.raises(TrainingError, match="weights are"):
-        Mixture([order()] * len(weights), weights=weights, seed=0)
+        Mixture([ORDER] * len(weights), weights=weights, seed=0)

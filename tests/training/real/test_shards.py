@@ -71,15 +71,6 @@ def test_two_processes_see_what_one_sees(folder: Path) -> None:
     assert sides[::2] == sides[1::2]
 
 
-def test_sources_are_mixed_by_weight(folder: Path) -> None:
-    dataset = open_batches(folder, ("one", 1), ("two", 3))
-    seen = [number for index in range(150) for number in shown(dataset[index]["images"])]
-    share = sum(number < 60 for number in seen) / len(seen)
-    assert 0.18 < share < 0.32
-    of_two = [number for number in seen if number >= 60]
-    assert sorted(of_two[:77]) == list(range(100, 177))
-
-
 def test_broken_pictures_are_counted_and_replaced(tmp_path: Path) -> None:
     damaged = frozenset({3, 4, 11})
     write_shard(tmp_path / "00000.tar", range(10), damaged=damaged)

@@ -10,6 +10,7 @@ from training.text.relations import Relations
     [
         ("pug", "dog"),
         ("pug", "animal"),
+        ("sofa", "couch"),
         ("man", "person"),
         ("men", "person"),
         ("women", "people"),
