@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +72,11 @@ def reference() -> SimpleTokenizer:
     return SimpleTokenizer()
 
 
-@pytest.fixture(scope="module")
-def bert() -> Callable[[list[str], int], list[list[int]]]:
-    """The reference's ids of texts, for a length of the context."""
-    tokenizer: Any = AutoTokenizer.from_pretrained(str(sentence_folder()))
-
-    def ask(texts: list[str], length: int) -> list[list[int]]:
-        cleaned = [clean_text(text) for text in texts]
-        padded = {"truncation": True, "max_length": length, "padding": "max_length"}
-        found: list[list[int]] = tokenizer(cleaned, **padded)["input_ids"]
-        return found
-
-    return ask
+def ids_of_bert(texts: list[str], *, length: int) -> Any:
+    """Those of transformers, for a length of the context."""
+    bert = AutoTokenizer.from_pretrained(str(sentence_folder()))
+    cleaned = [clean_text(text) for text in texts]
+    return bert(cleaned, truncation=True, max_length=length, padding="max_length")["input_ids"]
 
 
 def differing(
@@ -106,18 +100,18 @@ def test_texts(tokenizer: Tokenizer, reference: SimpleTokenizer) -> None:
     assert differing(TEXTS, tokenizer=tokenizer, reference=reference) == []
 
 
-def test_texts_of_bert(bert: Callable[..., list[list[int]]], tmp_path: Path) -> None:
+def test_texts_of_bert(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path / "tokenizer.json", BertTextConfig())
     texts = [*TEXTS, "[CLS] a [MASK] dog [SEP] more [PAD] [UNK]"]
-    assert differing(texts, tokenizer=tokenizer, reference=lambda asked: bert(asked, 24)) == []
+    reference = partial(ids_of_bert, length=24)
+    assert differing(texts, tokenizer=tokenizer, reference=reference) == []
 
 
 @pytest.mark.parametrize("length", [24, 1000])
-def test_the_goldens_of_bert_are_transformers(
-    bert: Callable[..., list[list[int]]], length: int
-) -> None:
-    for golden in golden_texts(BertTextConfig(context_length=length)):
-        (expected,) = bert([golden.text], length)
+def test_the_goldens_of_bert_are_transformers(length: int) -> None:
+    goldens = golden_texts(BertTextConfig(context_length=length))
+    every = ids_of_bert([golden.text for golden in goldens], length=length)
+    for golden, expected in zip(goldens, every, strict=True):
         count = len(golden.input_ids)
         assert golden.input_ids == tuple(expected[:count])
         assert not any(expected[count:])

@@ -8,21 +8,18 @@ from training.real.shard_order import Mixture, ShardOrder
 
 # Of 21 shards one is empty and one is large.
 STARTS = np.concatenate([[5], 5 + np.array([3, 0, 40, *range(1, 19)]).cumsum()])
-
-
 ORDER = ShardOrder(STARTS, seed=0, source=0)
 
 
 def test_reading_stays_within_a_few_shards() -> None:
-    one = ORDER
-    samples = [one.sample(place) for place in range(len(one))]
+    samples = [ORDER.sample(place) for place in range(len(ORDER))]
     shards = np.searchsorted(STARTS, samples, side="right")
     # Three groups of at most eight shards, and no shard is in two of them.
     spans = [np.flatnonzero(shards == shard) for shard in np.unique(shards)]
     groups = {(int(span.min()), int(span.max())) for span in spans}
     assert len(groups) == 20
     open_at_once = [
-        sum(first <= place <= last for first, last in groups) for place in range(len(one))
+        sum(first <= place <= last for first, last in groups) for place in range(len(ORDER))
     ]
     assert max(open_at_once) <= 8
 
