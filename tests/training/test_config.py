@@ -25,12 +25,6 @@ def stage(config: str, name: str, *overrides: str) -> TrainedSettings:
     return settings
 
 
-def merge(config: str, name: str, *overrides: str) -> DistillConfig:
-    settings = stage(config, name, *overrides)
-    assert isinstance(settings, DistillConfig)
-    return settings
-
-
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_config_is_of_the_preset_it_is_named_after(path: Path) -> None:
     own = "mobile" if path.stem == "finetune" else path.stem  # it teaches the default model
@@ -45,7 +39,7 @@ def test_every_config_is_of_the_preset_it_is_named_after(path: Path) -> None:
 def test_a_step_of_the_papers_recipe_is_2048_pictures_on_any_machine(
     name: str, processes: int
 ) -> None:
-    settings = merge("vit_b", name)
+    settings = stage("vit_b", name)
     assert settings.batches_in_step(processes) * processes * settings.pictures_in_batch == 2048
 
 
