@@ -14,9 +14,9 @@ from samclip_sdk.bundle.contract import file_stem
 from samclip_sdk.bundle.manifest import ImageSpec
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.runtimes.onnx.session import OrtSession
 from samclip_sdk.runtimes.session import Session
+from tests.tiny_config import TINY
 
 
 def graphs_and_probes(model: object) -> tuple[dict[str, Graph], dict[str, list[Probe]]]:
@@ -30,8 +30,8 @@ def graphs_and_probes(model: object) -> tuple[dict[str, Graph], dict[str, list[P
 
 
 @pytest.fixture(scope="module")
-def other(tiny_config: ModelConfig) -> tuple[dict[str, Graph], dict[str, list[Probe]]]:
-    return graphs_and_probes(build_model(tiny_config, seed=2))
+def other() -> tuple[dict[str, Graph], dict[str, list[Probe]]]:
+    return graphs_and_probes(build_model(TINY, seed=2))
 
 
 def open_graph(bundle: Path, graph: Graph) -> Session:

@@ -34,7 +34,6 @@ from export.program import export_program
 from export.source import find_config, find_source, read_source
 from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError, VerificationError
-from samclip_sdk.modeling.config import ModelConfig
 from tests.coreml_packages import METADATA
 from tests.export.coreml.test_mil_interpreter import IMAGE, fp32, save
 from tests.export.precision.test_plan import CHAIN_FEEDS, Chain, small_program
@@ -42,6 +41,7 @@ from tests.export.precision.test_quantize import accept, chain, feed_of, linear
 from tests.export.tiny_programs import tiny_graphs, tiny_program
 from tests.fake_session import FakeSession
 from tests.refusals import refused
+from tests.tiny_config import TINY
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,9 @@ def test_options(options: dict[str, Any], named: str) -> None:
 
 
 @pytest.mark.parametrize("resolution", [33, 0, -64, 10**30])
-def test_a_resolution(tiny_config: ModelConfig, tmp_path: Path, resolution: int) -> None:
+def test_a_resolution(tmp_path: Path, resolution: int) -> None:
     asked = ExportOptions(resolutions=(64, resolution))
-    refused(
-        lambda: check_export(tiny_config, tmp_path / "out", options=asked), ExportError, resolution
-    )
+    refused(lambda: check_export(TINY, tmp_path / "out", options=asked), ExportError, resolution)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +76,6 @@ def test_a_resolution(tiny_config: ModelConfig, tmp_path: Path, resolution: int)
     ],
 )
 def test_a_package_that_is_missing(
-    tiny_config: ModelConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     missing: list[str],
@@ -89,7 +86,7 @@ def test_a_package_that_is_missing(
         monkeypatch.setitem(sys.modules, name, None)
     if "onnx" in missing:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    call = partial(check_export, tiny_config, tmp_path / "out", options=ExportOptions(**asked))
+    call = partial(check_export, TINY, tmp_path / "out", options=ExportOptions(**asked))
     refused(call, RuntimeMissingError, named)
 
 

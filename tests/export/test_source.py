@@ -15,7 +15,7 @@ from export.options import ExportOptions
 from export.source import find_config, read_source, teacher_licences
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.modeling.config import ModelConfig
+from tests.tiny_config import TINY
 
 CALIBRATION = {
     "scale": 40.0,
@@ -100,16 +100,16 @@ def test_the_teachers_own_licences_are_carried(
     assert [(each.part, each.spdx, each.source) for each in found] == told
 
 
-def test_revision_names_the_weights(checkpoint: Path, tiny_config: ModelConfig) -> None:
+def test_revision_names_the_weights(checkpoint: Path) -> None:
     revision = read_source(checkpoint).revision
     assert len(revision) == 16
     (checkpoint / "card.md").write_text("It sees drawings.")
     assert read_source(checkpoint).revision == revision
 
 
-def test_a_config_is_read_without_the_weights(checkpoint: Path, tiny_config: ModelConfig) -> None:
+def test_a_config_is_read_without_the_weights(checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").write_bytes(b"none")
-    assert find_config(str(checkpoint)) == tiny_config
+    assert find_config(str(checkpoint)) == TINY
 
 
 def test_card_tells_what_was_measured(tiny_bundle: Path) -> None:

@@ -24,8 +24,8 @@ from export.weight_rounding import Axes, on_grid, round_modules, round_weights
 from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.modeling.batch_norm import fold_batch_norm
-from samclip_sdk.modeling.config import ModelConfig
 from tests.refusals import refused
+from tests.tiny_config import TINY
 
 
 class Everything(nn.Module):
@@ -116,9 +116,9 @@ def test_a_weight_moves_by_half_a_step_at_most(module: Everything, rounded: Ever
     assert (moved > 0).any()
 
 
-def test_a_rounded_model_is_another_revision(tiny_config: ModelConfig) -> None:
+def test_a_rounded_model_is_another_revision() -> None:
 
-    source = random_source(tiny_config, seed=0)
+    source = random_source(TINY, seed=0)
     assert round_weights(source).revision != source.revision
     assert round_weights(source).model is not source.model
 
@@ -145,7 +145,7 @@ def test_graphs_share_their_bytes_and_compute_the_rounded_model(
 
 @pytest.mark.slow
 def test_a_trained_model_may_lose_no_answer_by_rounding(
-    tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where it does, that is found before any graph is written."""
 
@@ -156,7 +156,7 @@ def test_a_trained_model_may_lose_no_answer_by_rounding(
         return rounded
 
     monkeypatch.setattr("export.bundle_writer.round_weights", coarse)
-    source = replace(random_source(tiny_config, seed=0), random_weights=False)
+    source = replace(random_source(TINY, seed=0), random_weights=False)
     options = ExportOptions(weights="int8")
     refused(
         lambda: write_bundle(source, tmp_path / "bundle", options=options),

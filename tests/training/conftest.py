@@ -7,15 +7,9 @@ import pytest
 from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.modeling.config import ModelConfig
-from tests.tiny_config import PYRAMID_STUDENT, STUDENT
+from tests.tiny_config import PYRAMID_STUDENT
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.vocabulary import Noun, tiny_vocabulary
-
-
-@pytest.fixture(scope="session")
-def student_config() -> ModelConfig:
-    return STUDENT
 
 
 @pytest.fixture(scope="session")

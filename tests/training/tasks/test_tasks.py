@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.config import ModelConfig
+from tests.tiny_config import STUDENT
 from tests.training.toy_task import logged, run, settings
 from training.batches import VALIDATION_SEED, Batch, Joined
 from training.composed.corpus import Corpus
@@ -48,9 +48,9 @@ FIFTY_STEPS = settings(
 
 
 @pytest.fixture(scope="module")
-def clip(student_config: ModelConfig) -> SmallClip:
+def clip() -> SmallClip:
     torch.manual_seed(0)
-    return SmallClip(student_config, image_tower="test_resnet", resolution=32)
+    return SmallClip(STUDENT, image_tower="test_resnet", resolution=32)
 
 
 def data(corpus: Corpus, *, seed: int = 0) -> Joined:
@@ -71,7 +71,6 @@ def batch(corpus: Corpus) -> dict[str, Batch]:
 
 
 def distill(
-    config: ModelConfig,
     clip: SmallClip,
     *,
     sam_weight: float,
@@ -79,8 +78,8 @@ def distill(
     dataset: Joined = NOTHING,
     validation: Joined = NOTHING,
 ) -> DistillTask:
-    sam = SmallSam(build_model(config, seed=1)).requires_grad_(False)
-    student = build_model(config, seed=2)
+    sam = SmallSam(build_model(STUDENT, seed=1)).requires_grad_(False)
+    student = build_model(STUDENT, seed=2)
     return DistillTask(
         student,
         dataset,
@@ -90,7 +89,7 @@ def distill(
         region_weight=region_weight,
         dense_weight=0.0,
         validation=validation,
-        classes=torch.eye(8, config.embed_dim),
+        classes=torch.eye(8, STUDENT.embed_dim),
     )
 
 
@@ -108,10 +107,10 @@ def without_gradient(part: nn.Module) -> list[str]:
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("step", [0, 1])
 def test_distillation_reaches_exactly_what_is_trained(
-    student_config: ModelConfig, clip: SmallClip, batch: dict[str, Batch], stage: str, step: int
+    clip: SmallClip, batch: dict[str, Batch], stage: str, step: int
 ) -> None:
     sam_weight, region_weight, trained = STAGES[stage]
-    task = distill(student_config, clip, sam_weight=sam_weight, region_weight=region_weight)
+    task = distill(clip, sam_weight=sam_weight, region_weight=region_weight)
     train_parts(task, trained)
     given = {"pictures": batch["pictures"]} if stage == "stage1" else batch
     assert task.losses == (("clip",) if stage == "stage1" else ("clip", "scenes"))
@@ -129,13 +128,10 @@ def test_distillation_reaches_exactly_what_is_trained(
         assert not any(p.requires_grad for p in frozen.parameters())
 
 
-def test_fifty_steps_of_the_merge_learn(
-    tmp_path: Path, student_config: ModelConfig, clip: SmallClip, corpus: Corpus
-) -> None:
+def test_fifty_steps_of_the_merge_learn(tmp_path: Path, clip: SmallClip, corpus: Corpus) -> None:
     """Both losses fall, and what the student imitates comes nearer."""
     torch.manual_seed(0)
     task = distill(
-        student_config,
         clip,
         sam_weight=1.0,
         region_weight=0.0,
@@ -153,13 +149,12 @@ def test_fifty_steps_of_the_merge_learn(
 
 @pytest.mark.parametrize(("step", "with_mask"), [(0, [False]), (1, [True]), (2, [False, True])])
 def test_the_sam_teacher_learns_from_true_masks(
-    student_config: ModelConfig,
     corpus: Corpus,
     monkeypatch: pytest.MonkeyPatch,
     step: int,
     with_mask: list[bool],
 ) -> None:
-    sam = SmallSam(build_model(student_config))
+    sam = SmallSam(build_model(STUDENT))
     asked: list[tuple[int, bool]] = []
 
     def decode(embeddings: Tensor, coords: Tensor, labels: Tensor, mask: Tensor | None) -> object:
@@ -179,11 +174,9 @@ def test_the_sam_teacher_learns_from_true_masks(
         assert any(p.grad is not None and p.grad.any() for p in task.parts[name].parameters())
 
 
-def test_the_clip_teacher_learns_texts_first(
-    student_config: ModelConfig, corpus: Corpus, nouns: Sequence[Noun]
-) -> None:
+def test_the_clip_teacher_learns_texts_first(corpus: Corpus, nouns: Sequence[Noun]) -> None:
     torch.manual_seed(0)
-    clip = SmallClip(student_config, image_tower="test_resnet", resolution=32)
+    clip = SmallClip(STUDENT, image_tower="test_resnet", resolution=32)
     dataset = PictureBatches(corpus, PICTURES, num_nouns=8, seed=0)
     captions = Captions(tuple(nouns), embed_dim=16)
     task = ClipTeacherTask(
@@ -201,12 +194,12 @@ def test_the_clip_teacher_learns_texts_first(
 
 
 def test_a_teacher_survives_its_file(
-    student_config: ModelConfig, clip: SmallClip, tmp_path_factory: pytest.TempPathFactory
+    clip: SmallClip, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("teacher") / "model.safetensors"
     save_teacher(clip, path)
     torch.manual_seed(9)
-    loaded = SmallClip(student_config, image_tower="test_resnet", resolution=32)
+    loaded = SmallClip(STUDENT, image_tower="test_resnet", resolution=32)
     load_teacher(loaded, path)
     assert not loaded.training
     assert not any(p.requires_grad for p in loaded.parameters())
@@ -216,23 +209,21 @@ def test_a_teacher_survives_its_file(
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
 
 
-def test_the_parts_for_prompts_alone_are_taken_over(
-    student_config: ModelConfig, tmp_path: Path
-) -> None:
+def test_the_parts_for_prompts_alone_are_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    teacher, sam = (SmallSam(build_model(student_config, seed=seed)) for seed in (1, 2))
+    teacher, sam = (SmallSam(build_model(STUDENT, seed=seed)) for seed in (1, 2))
     before = {key: value.clone() for key, value in sam.state_dict().items()}
     save_teacher(teacher, path)
     load_prompt_parts(sam, path)
     for key, value in sam.state_dict().items():
         own = before if key.startswith("image_encoder") else teacher.state_dict()
         assert torch.equal(value, own[key]), key
-    blocks = student_config.mask_decoder.model_copy(update={"local_blocks": 1})
-    larger = SmallSam(build_model(student_config.model_copy(update={"mask_decoder": blocks})))
+    blocks = STUDENT.mask_decoder.model_copy(update={"local_blocks": 1})
+    larger = SmallSam(build_model(STUDENT.model_copy(update={"mask_decoder": blocks})))
     load_prompt_parts(larger, path)
     assert torch.equal(larger.mask_decoder.iou_token.weight, teacher.mask_decoder.iou_token.weight)
     assert not larger.mask_decoder.local_blocks[0].lin2.weight.any()
-    wider = student_config.mask_decoder.model_copy(update={"mlp_dim": 24})
-    other = SmallSam(build_model(student_config.model_copy(update={"mask_decoder": wider})))
+    wider = STUDENT.mask_decoder.model_copy(update={"mlp_dim": 24})
+    other = SmallSam(build_model(STUDENT.model_copy(update={"mask_decoder": wider})))
     with pytest.raises(TrainingError, match=r"not the teacher that was trained: .*size mismatch"):
         load_prompt_parts(other, path)
