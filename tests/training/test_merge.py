@@ -44,12 +44,6 @@ index = "{data}/index"
 resolutions = [32, 64]
 pixels_per_batch = 32768
 
-[merge.optimisation]
-learning_rate = 1e-3
-workers = 0
-threads = 1
-multipliers = {{ clip_head = 1.0 }}
-
 [embeddings]
 task = "embeddings"
 folder = "{data}/embeddings"
@@ -62,7 +56,12 @@ task = "distill"
 starts_from = "teachers"
 sam_weight = 0.0
 pictures = {{ embeddings = "{data}/embeddings" }}
-optimisation = {{ epochs = 1 }}
+[stage1.optimisation]
+epochs = 1
+learning_rate = 1e-3
+workers = 0
+threads = 1
+multipliers = {{ clip_head = 1.0 }}
 
 [stage2]
 task = "distill"
@@ -71,7 +70,10 @@ grad_checkpointing = true
 scenes = {{ source = "sa1b", folder = "{data}", resolution = 64, batch = 1, prompts = 4 }}
 [stage2.optimisation]
 epochs = 0.2
-multipliers = {{ image_encoder = 0.1, mask_decoder = 0.1 }}
+learning_rate = 1e-3
+workers = 0
+threads = 1
+multipliers = {{ clip_head = 1.0, image_encoder = 0.1, mask_decoder = 0.1 }}
 [stage2.optimisation.validation]
 every_steps = 2
 batches = 1
@@ -81,7 +83,12 @@ early_stop = {{ metric = "box_miou", at_least = 0.0, patience = 1 }}
 task = "distill"
 starts_from = "stage2"
 sam_weight = 0.0
-optimisation = {{ steps = 1 }}
+[stage3.optimisation]
+steps = 1
+learning_rate = 1e-3
+workers = 0
+threads = 1
+multipliers = {{ clip_head = 1.0 }}
 
 [calibrate]
 task = "calibrate"
