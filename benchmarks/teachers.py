@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import read_config, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import ClipTextConfig
-from samclip_sdk.text.unit_length import normalize
 from samclip_sdk.text.vocabulary import encode_vocabulary
 from training.batches import stack_images
 from training.errors import TrainingError
@@ -36,12 +35,6 @@ from training.teachers.teacher_pair import (
     SmallPair,
     read_clip_settings,
 )
-
-
-def embed_noun(model: SamClip, noun: str) -> np.ndarray:
-    """The mean of a noun's templates, float32 [E], unit length, as `SamClip.classify` has it."""
-    prompts = [each.replace("{}", noun) for each in model.manifest.text.templates]
-    return normalize(model.embed_text(prompts).mean(axis=0))
 
 
 def by_logits(model: SamClip, nouns: Sequence[str]) -> Rank:
@@ -84,14 +77,10 @@ class Teachers:
 
     clip: ClipTeacher
     sam: SamClip
-    _known: dict[str, np.ndarray] = field(default_factory=dict)
 
     def classes(self, nouns: Sequence[str]) -> np.ndarray:
         """The CLIP teacher's embeddings of K nouns, float32 [K,E]; each is computed once."""
-        for noun in nouns:
-            if noun not in self._known:
-                self._known[noun] = embed_noun(self.sam, noun)
-        return np.stack([self._known[noun] for noun in nouns])
+        return self.sam.embed_labels(nouns)
 
     def rank(self, nouns: Sequence[str]) -> Rank:
         """The CLIP teacher as a classifier over nouns, by the same templates as the model."""

@@ -16,7 +16,6 @@ from benchmarks.metrics.names import rank_of_truth, ranks_of_own, shares_within,
 from benchmarks.public import files
 from benchmarks.public.files import DatasetError, find, list_lines, list_pictures, read_pixels
 from benchmarks.suite import Measuring
-from benchmarks.teachers import embed_noun
 from samclip_sdk import SamClip
 from samclip_sdk.errors import TextTruncatedWarning
 
@@ -104,8 +103,8 @@ def measure_accuracy(
 
     Of labels that read alike, as some of ImageNet's do, only the first can be right.
     """
-    known = {label: embed_noun(model, label) for label in measured.track(data.labels, "labels")}
-    classes, ranks = np.stack([known[label] for label in data.labels]), {}
+    labels = measured.track(data.labels, "labels")
+    classes, ranks = np.concatenate([model.embed_labels([each]) for each in labels]), {}
     alike: dict[str, list[int]] = {}
     for place, label in enumerate(data.labels):
         alike.setdefault(label, []).append(place)

@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.teachers import embed_noun
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.picture.masks import binarize
@@ -59,7 +58,7 @@ def find_one_graph(model: SamClip) -> Way | None:
                 "image_tokens": image.image_tokens,
                 "image_embeddings": image.image_embeddings,
                 "extent": image.frame.extent(),
-                "text_embeddings": np.stack([embed_noun(model, label) for label in labels]),
+                "text_embeddings": model.embed_labels(labels),
             }
         )
         threshold = manifest.masks.mask_threshold
