@@ -21,17 +21,14 @@ BLUE, ORANGE, GREY = "#2a6fb0", "#d9822b", "#8a8f98"
 
 def new_figure(width: float, height: float) -> Figure:
     """A chart's sheet, in inches."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("charts need matplotlib: pip install matplotlib") from error
-    # Not pyplot: a figure of its own draws with Agg, and leaves no global state.
+    # Only here: matplotlib is for charts alone. Not pyplot, which has a global state.
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def encode_figure(figure: Figure, *, form: str = "png") -> bytes:
     """The chart as "png" or "svg"; all its axes lose their upper and right lines."""
-    # Only here: matplotlib is for charts alone.
     from matplotlib import rc_context
 
     axes: Axes

@@ -88,8 +88,8 @@ class Measuring:
         for metric, figure in figures.items():
             if figure is not None:
                 found = figure if isinstance(figure, Estimate) else Estimate(figure)
-                what = {"subject": subject, "split": split, "metric": metric, "n": n}
-                self._rows.append(Row(**what, **found._asdict()))
+                what = {"suite": self.suite, "subject": subject, "split": split, "metric": metric}
+                self._rows.append(Row(**what, **found._asdict(), n=n))
 
     def save(self) -> None:
         """Writes what was added since the last time, as a run of its own."""

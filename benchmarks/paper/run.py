@@ -7,8 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from benchmarks.intervals import Bootstrap
-from benchmarks.quality.dataset import ALL
-from benchmarks.quality.measure import add_costs, add_names, add_prompts, add_texts, ask_masks
+from benchmarks.quality.measure import add_names, add_prompts, add_texts, ask_masks
 from benchmarks.quality.photographs import ValPhotographs
 from benchmarks.quality.ways import two_heads
 from benchmarks.suite import Measuring
@@ -105,5 +104,4 @@ def measure_text_to_mask(measured: Measuring, inputs: Inputs) -> None:
     found = ask_masks(measured, student, dataset, **how)
     threshold = student.manifest.calibration.presence_threshold
     add_texts(measured, found, inputs.bootstrap, threshold=threshold)
-    add_costs(measured, found, split=ALL)
     measured.settings |= {"everything": two.settings.model_dump(), "tuned_on": two.tuned_on}

@@ -8,7 +8,6 @@ is kept.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +41,8 @@ class DetectedPictures:
     """Pictures by id, path, and the ids of the categories that each is asked for.
 
     `truth` is COCO's or LVIS's annotations, or their file, judged `by` that set's evaluator;
-    `names` are the categories' by id. `boxes` are what a detector found in each, the surest first,
-    if these are to be segmented.
+    `names` are the categories' by id. `boxes` are what a detector found in each, if these are to be
+    segmented.
     """
 
     truth: Path | dict[str, Any]
@@ -60,10 +59,7 @@ class DetectedPictures:
 
 
 def read_coco(root: Path, *, boxes: Path | None = None) -> DetectedPictures:
-    """Reads `instances_val2017.json`; with --boxes, a detector's boxes are segmented instead.
-
-    Of these, 100 of a category in a picture count.
-    """
+    """Reads `instances_val2017.json`; with --boxes, a detector's boxes are segmented instead."""
     path = files.find(root, "annotations/instances_val2017.json", "instances_val2017.json")
     folder = files.find(root, "val2017", "images/val2017")
     coco = files.shape(images=files.IMAGES, categories=files.CATEGORIES)
@@ -73,10 +69,7 @@ def read_coco(root: Path, *, boxes: Path | None = None) -> DetectedPictures:
 
 
 def read_lvis(root: Path, *, boxes: Path | None = None) -> DetectedPictures:
-    """Reads `lvis_v1_val.json`, of val2017 and train2017; with --boxes likewise.
-
-    Of these, 300 in a picture count.
-    """
+    """Reads `lvis_v1_val.json`, of val2017 and train2017; with --boxes likewise."""
     path = files.find(root, "annotations/lvis_v1_val.json", "lvis_v1_val.json")
     images = list[files.shape(id=int, coco_url=str)]
     content = files.read_annotations(path, files.shape(images=images, categories=files.CATEGORIES))
@@ -124,18 +117,13 @@ def _read_objects(
         if not boxes.is_file():
             raise files.DatasetError(f"{boxes}: no such file; expected a detector's COCO results")
         found = {image_id: [] for image_id in places}
-        most, seen = COCO_MOST if by == "coco" else LVIS_MOST, Counter[tuple[int, int]]()
-        detections = files.read_annotations(boxes, list[Detection])
-        for each in sorted(detections, key=lambda each: -each.score):
+        for each in files.read_annotations(boxes, list[Detection]):
             if each.image_id not in found or each.category_id not in names:
                 raise files.DatasetError(
                     f"{boxes} has a box of image {each.image_id}, category {each.category_id}, "
                     f"which {path} does not have"
                 )
-            counted = (each.image_id, each.category_id if by == "coco" else 0)
-            seen[counted] += 1
-            if seen[counted] <= most:
-                found[each.image_id].append(each)
+            found[each.image_id].append(each)
     return DetectedPictures(path, names, pictures, by=by, boxes=found)
 
 

@@ -21,7 +21,7 @@ from benchmarks.public import files
 from benchmarks.suite import Measuring
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.contract import graph_key
-from samclip_sdk.bundle.manifest import Manifest
+from samclip_sdk.bundle.manifest import Manifest, ModelInfo
 from samclip_sdk.device.opening import open_source
 from samclip_sdk.runtimes.source import ModelSource
 
@@ -294,16 +294,17 @@ def load_at(
     bundle that has the graphs, or a checkpoint that can.
     """
     source = open_source(runtime, model=model, precision=precision)
-    manifest, head = source.manifest, source
-    if at_most_px < manifest.tasks.segmentation.resolution:
-        if isinstance(manifest, Manifest):
-            parts = ("image_encoder", "clip_head")
-            runs = all(graph_key(part, at_most_px) in manifest.graphs for part in parts)
-        else:
-            runs = False
-            with suppress(ValueError):
-                manifest.model.check_resolution(at_most_px)
-                runs = True
-        if runs:
-            head = source_at(source, resolution_px=at_most_px)
+    larger = at_most_px < source.manifest.tasks.segmentation.resolution
+    runs = larger and _runs_at(source.manifest, at_most_px)
+    head = source_at(source, resolution_px=at_most_px) if runs else source
     return SamClip(source), SamClip(head)
+
+
+def _runs_at(manifest: ModelInfo, resolution_px: int) -> bool:
+    if isinstance(manifest, Manifest):
+        parts = ("image_encoder", "clip_head")
+        return all(graph_key(part, resolution_px) in manifest.graphs for part in parts)
+    with suppress(ValueError):
+        manifest.model.check_resolution(resolution_px)
+        return True
+    return False

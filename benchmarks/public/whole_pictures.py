@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.intervals import Bootstrap
-from benchmarks.metrics.names import rank_of_truth, ranks_of_own, shares_within, top_k
+from benchmarks.metrics.names import rank_of_truth, ranks_of_own, top_k
 from benchmarks.public import files
 from benchmarks.public.files import DatasetError, find, list_lines, list_pictures, read_pixels
 from benchmarks.suite import Measuring
@@ -104,18 +104,19 @@ def measure_accuracy(
     Of labels that read alike, as some of ImageNet's do, only the first can be right.
     """
     labels = measured.track(data.labels, "labels")
-    classes, ranks = np.concatenate([model.embed_labels([each]) for each in labels]), {}
+    classes, ranks = np.concatenate([model.embed_labels([each]) for each in labels]), []
     alike: dict[str, list[int]] = {}
     for place, label in enumerate(data.labels):
         alike.setdefault(label, []).append(place)
-    for number, (path, truth) in enumerate(measured.track(data.pictures, "pictures")):
+    for path, truth in measured.track(data.pictures, "pictures"):
         scores = classes @ model.embed_image(read_pixels(path))
         later = [place for place in alike[data.labels[truth]] if place > truth]
-        ranks[number] = rank_of_truth(scores, right=[truth], passed_over=later)
+        ranks.append(rank_of_truth(scores, right=[truth], passed_over=later))
     task = model.manifest.tasks.classification
     figures = {"labels": len(data.labels), "resolution_px": task.resolution}
     measured.settings |= {"templates": len(model.manifest.text.templates), "crop": task.crop}
-    measured.add(name, n=len(ranks), **figures, **top_k(ranks, Bootstrap()))
+    shares = top_k(np.array(ranks), Bootstrap(), owners=np.arange(len(ranks)))
+    measured.add(name, n=len(ranks), **figures, **shares)
 
 
 def _labelled(folders: Iterable[tuple[Path, int]]) -> tuple[tuple[Path, int], ...]:
@@ -224,7 +225,7 @@ def measure_retrieval(
         ("text to image", captions, pictures, owners, own),
     ):
         ranks = ranks_of_own(queries, answers, asked=asked, given=given)
-        figures = shares_within(ranks, bootstrap, names=names, owners=asked)
+        figures = top_k(ranks, bootstrap, names=names, owners=asked)
         more = {"resolution_px": task.resolution, "cut": cut}
         measured.add(name, way, n=len(ranks), **figures, **more)
 

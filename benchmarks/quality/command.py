@@ -18,7 +18,6 @@ from benchmarks.quality.drawings import UNSEEN, load_drawings
 from benchmarks.quality.floor import NearestCutout
 from benchmarks.quality.measure import (
     Classify,
-    add_costs,
     add_names,
     add_prompts,
     add_texts,
@@ -149,8 +148,6 @@ def measure_dataset(
     threshold = model.manifest.calibration.presence_threshold
     add_texts(measured, answers, bootstrap, threshold=threshold)
     add_prompts(measured, answers, bootstrap, who="model")
-    if ALL in dict(answers.parts()):
-        add_costs(measured, answers, split=ALL)
     if teachers is not None:
         pair = open_run(teachers)
         classifiers["clip_teacher"] = pair.rank

@@ -31,8 +31,8 @@ def measure(work: Callable[..., Any], *arguments: Any, suite: str = "toy", **opt
 
 def part_of(suite: str, *rows: dict[str, Any], **settings: Any) -> Part:
     """A part as a run of a suite could leave it."""
-    run = describe_run(suite, [suite]).model_copy(update={"settings": settings})
-    return Part.of(run, [Row(**each) for each in rows])
+    run = describe_run(suite).model_copy(update={"settings": settings})
+    return Part.of(run, [Row(suite=suite, **each) for each in rows])
 
 
 def shown(template: str, part: Part) -> str:

@@ -54,14 +54,17 @@ def test_a_probe_of_nothing_says_how_common_each_class_is() -> None:
 
 
 def test_the_penalty_is_chosen_by_the_judge() -> None:
+    """The strongest penalty has the logits that differ least."""
     features, labels = clusters(30, seed=0)
-    targets, strengths = np.eye(3)[labels], (1e-3, 1.0, 10.0)
-    weakest = fit_best(features, targets, judge=lambda probe: -probe.l2, strengths=strengths)
-    assert weakest.l2 == 1e-3
-    undecided = fit_best(features, targets, judge=lambda _: 0.0, strengths=strengths)
-    assert undecided.l2 == 10.0
-    norms = [np.linalg.norm(each.regression.coef_) for each in (undecided, weakest)]
-    assert norms[0] < norms[1]
+    targets = np.eye(3)[labels]
+    spreads = {
+        judged: float(np.ptp(fit_best(features, targets, judge=judge)(features)))
+        for judged, judge in (
+            ("undecided", lambda _: 0.0),
+            ("for the weakest", lambda probe: float(np.ptp(probe(features)))),
+        )
+    }
+    assert spreads["undecided"] < spreads["for the weakest"]
 
 
 def test_shares_of_a_cell() -> None:

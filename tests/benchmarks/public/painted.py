@@ -50,6 +50,8 @@ class Painted:
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return np.stack([self._text(text) for text in texts])
 
+    embed_labels = embed_text
+
     def _text(self, text: str) -> NDArray[np.float32]:
         for label, colour in self._colours.items():
             if label in text:

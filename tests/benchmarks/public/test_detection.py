@@ -133,24 +133,6 @@ def test_boxes_of_a_detector_by_hand(tmp_path: Path) -> None:
     assert (found.value("s", "boxes"), found.value("s", "left_out")) == (2, 1)
 
 
-def test_evaluators_differ_in_how_many_boxes_they_look_at(tmp_path: Path) -> None:
-    """COCO's takes 100 of each category, LVIS's 300 of a picture; the surest of them."""
-    boxes = detected(
-        tmp_path,
-        [
-            DETECTIONS[0] | {"category_id": each, "score": i / 200}
-            for each in (CAT, DOG)
-            for i in range(160)
-        ],
-    )
-    own = (read_coco(coco(tmp_path), boxes=boxes).boxes or {})[1]
-    scores = [each.score for each in own]
-    assert (len(scores), scores[0], scores[-1]) == (200, 159 / 200, 60 / 200)
-    assert scores == sorted(scores, reverse=True)
-    own = (read_lvis(coco(tmp_path, **LVIS), boxes=boxes).boxes or {})[1]
-    assert len(own) == 300
-
-
 def test_boxes_are_cut_at_the_border() -> None:
     box = clip_box((-3, 5, 100, 10), width_px=64, height_px=12)
     assert box is not None

@@ -171,7 +171,7 @@ def test_the_commands_keep_what_earlier_ones_found(tmp_path: Path) -> None:
     run("memory", "--size", "6", "--verb", "embed_text", "--warm-up", "1", "--seed", "3")
     shown = run("long-run", "--pictures", "4", "--minutes", "0")
     table = read_table(place)
-    assert table.get("threads", "failed").n == 30
+    assert table.parts[0].get("threads", "failed").n == 30
     memory = [part for part in table.parts if "memory: " in part.subjects[0]]
     found = [(part.subjects, part.run.settings["size"]) for part in memory]
     assert found == [(["memory: segment"], 5), (["memory: embed_text"], 6)]
