@@ -1,4 +1,4 @@
-"""Average precision of objects, by faster-coco-eval, which counts as COCO's evaluator and LVIS's."""
+"""Average precision of objects, by faster-coco-eval: as COCO counts it, or LVIS."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.intervals import Bootstrap
 from benchmarks.quality.measure import add_names, add_prompts, add_texts, ask_masks
-from benchmarks.quality.photographs import ValPhotographs
+from benchmarks.quality.photographs import ValPhotographs, tuning_pictures
 from benchmarks.quality.ways import two_heads
 from benchmarks.suite import Measuring
 from benchmarks.teachers import (
@@ -99,7 +99,7 @@ def measure_text_to_mask(measured: Measuring, inputs: Inputs) -> None:
             f"labels: run `python -m training calibrate --runs {inputs.folder.parent.parent}` first"
         )
     student, dataset = inputs.student, inputs.dataset
-    two = TwoModels(inputs.teachers, dataset.tuning())
+    two = TwoModels(inputs.teachers, tuning_pictures(dataset.root, seed=dataset.seed))
     how = {"ways": two_heads(student), "pipeline": two, "doing": "text-to-mask"}
     found = ask_masks(measured, student, dataset, **how)
     threshold = student.manifest.calibration.presence_threshold

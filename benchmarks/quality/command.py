@@ -104,27 +104,14 @@ def quality(
         taught = nouns or int(told.get("checkpoint", told).get("nouns", _NOUNS))
         size = {"nouns": taught, "size_px": _SIZE_PX, "pictures": pictures, "scenes": scenes}
         measured.settings |= size
-        asked = {"openmoji": openmoji, "teachers": teachers, "seed": seed}
-        _on_drawings(measured, samclip, size=size, **asked)
-
-
-def _on_drawings(
-    measured: Measuring,
-    samclip: SamClip,
-    *,
-    size: Mapping[str, int],
-    openmoji: Path | None,
-    teachers: Path | None,
-    seed: int,
-) -> None:
-    splits, corpus = load_drawings(samclip.embed_text, openmoji=openmoji, **size, seed=seed)
-    cutouts = [clean_picture(corpus, i, size_px=_SIZE_PX) for i in range(len(corpus.labels))]
-    floor = NearestCutout(cutouts, labels=corpus.labels, num_nouns=size["nouns"])
-    for drawings in splits:
-        # Beside a floor where the nouns were taught.
-        others = {} if drawings.split == UNSEEN else {"floor": lambda _: floor.scores}
-        more = {"seed": seed, "teachers": teachers, "others": others}
-        measure_dataset(measured, samclip, drawings, **more)
+        splits, corpus = load_drawings(samclip.embed_text, openmoji=openmoji, **size, seed=seed)
+        cutouts = [clean_picture(corpus, i, size_px=_SIZE_PX) for i in range(len(corpus.labels))]
+        floor = NearestCutout(cutouts, labels=corpus.labels, num_nouns=taught)
+        for drawings in splits:
+            # Beside a floor where the nouns were taught.
+            others = {} if drawings.split == UNSEEN else {"floor": lambda _: floor.scores}
+            more = {"seed": seed, "teachers": teachers, "others": others}
+            measure_dataset(measured, samclip, drawings, **more)
 
 
 def measure_dataset(
@@ -167,6 +154,7 @@ def _on_photographs(
     sheet: Path | None,
 ) -> None:
     """On the split "val" of sets; RUNS/CONFIG's teachers are two models in a row."""
+    from benchmarks.quality.photographs import tuning_pictures
     from benchmarks.teachers import open_run
 
     dataset.namings()  # what is wrong with a folder is told now
@@ -174,7 +162,9 @@ def _on_photographs(
     measured.settings |= {"sets": list(dataset.sets), "complete": complete}
     if sheet is not None:
         write_sheet(sheet, model, dataset.photographs, seed=dataset.seed)
-    two = None if teachers is None else TwoModels(open_run(teachers), dataset.tuning())
+    two = None
+    if teachers is not None:
+        two = TwoModels(open_run(teachers), tuning_pictures(dataset.root, seed=dataset.seed))
     measure_dataset(measured, model, dataset, seed=dataset.seed, two=two)
     measured.save()
     if measured.place.parent != ROOT / RECORDS:  # a published curve is on its page
