@@ -15,7 +15,7 @@ from benchmarks.teachers import (
     Teachers,
     by_logits,
     find_pair,
-    find_students,
+    find_student,
     give_embeddings,
     open_teachers,
 )
@@ -24,7 +24,6 @@ from samclip_sdk import SamClip
 from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.errors import BundleError
 from training.calibrate import CALIBRATION_NAME
-from training.errors import TrainingError
 from training.teachers.teacher_pair import CLIP_TEACHER, SAM_TEACHER, WEIGHTS_NAME, Pair
 
 
@@ -68,13 +67,10 @@ class Inputs:
         return {name: file_sha256(path)[:16] for name, path in paths.items() if path.is_file()}
 
 
-def open_inputs(run: Path, dataset: ValPhotographs, *, student: str | None = None) -> Inputs:
-    """Finds the student of a run, the last one if nobody says which, and its teachers."""
-    there = find_students(run)
-    if student is not None and student not in there:
-        raise TrainingError(f"{run / student} holds no merged model: there are {', '.join(there)}")
-    chosen = student or there[-1]
-    return Inputs(run / chosen, find_pair(run, student=chosen), dataset)
+def open_inputs(run: Path, dataset: ValPhotographs) -> Inputs:
+    """Finds the last student of a run, and its teachers."""
+    student = find_student(run)
+    return Inputs(student, find_pair(student), dataset)
 
 
 def measure_teachers(measured: Measuring, inputs: Inputs) -> None:

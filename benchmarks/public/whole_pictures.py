@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -170,27 +169,9 @@ def read_flickr30k(root: Path) -> CaptionedPictures:
 
 
 def read_coco_captions(root: Path) -> CaptionedPictures:
-    """Reads COCO's captions: the first of these files that is there.
-
-    `dataset_coco.json`, Karpathy's, of which the test split (5,000 pictures of val2014) is what
-    published figures are of; else `annotations/captions_val2017.json`, or that of 2014.
-    """
-    names = ["dataset_coco", "captions_val2017", "captions_val2014"]
-    path = find(root, *(f"{at}{name}.json" for name in names for at in ("annotations/", "")))
-    if path.stem == "dataset_coco":
-        return _read_karpathy(
-            path, place=lambda each: find(root, each.filepath, f"images/{each.filepath}")
-        )
-    rows = list[files.shape(image_id=int, id=int, caption=str)]
-    content = files.read_annotations(path, files.shape(images=files.IMAGES, annotations=rows))
-    year = path.stem.rpartition("_")[2]
-    folder = find(root, year, f"images/{year}")
-    captions: dict[int, list[str]] = {}
-    for each in sorted(content.annotations, key=lambda each: each.id):
-        captions.setdefault(each.image_id, []).append(each.caption)
-    names = {each.id: each.file_name for each in content.images}
-    known = sorted(set(names) & set(captions))
-    return _captioned(((folder / names[each], captions[each]) for each in known), source=path)
+    """Reads the test split of Karpathy's `dataset_coco.json`: 5,000 pictures of val2014."""
+    path = find(root, "dataset_coco.json", "annotations/dataset_coco.json")
+    return _read_karpathy(path, place=lambda each: find(root, each, f"images/{each}"))
 
 
 RETRIEVAL: dict[str, Callable[[Path], CaptionedPictures]] = {
@@ -230,22 +211,15 @@ def measure_retrieval(
         measured.add(name, way, n=len(ranks), **figures, **more)
 
 
-def _read_karpathy(path: Path, *, place: Callable[[Any], Path]) -> CaptionedPictures:
-    sentences, text = list[files.shape(raw=str)], (str, "")
-    row = files.shape(filename=str, split=str, sentences=sentences, filepath=text)
-    rows = (
-        (place(entry) / entry.filename, [each.raw for each in entry.sentences])
-        for entry in files.read_annotations(path, files.shape(images=list[row])).images
-        if entry.split == "test"
+def _read_karpathy(path: Path, *, place: Callable[[str], Path]) -> CaptionedPictures:
+    row = files.shape(
+        filename=str, split=str, sentences=list[files.shape(raw=str)], filepath=(str, "")
     )
-    return _captioned(rows, source=path)
-
-
-def _captioned(rows: Iterable[tuple[Path, list[str]]], *, source: Path) -> CaptionedPictures:
-    kept = []
-    for picture, captions in rows:
-        texts = tuple(text for text in captions if text.strip())[:_CAPTIONS]
-        if not texts:
-            raise DatasetError(f"{source} has no caption for {picture.name}")
-        kept.append((picture, texts))
-    return CaptionedPictures(tuple(kept))
+    pictures = []
+    for entry in files.read_annotations(path, files.shape(images=list[row])).images:
+        if entry.split == "test":
+            texts = tuple(each.raw for each in entry.sentences if each.raw.strip())[:_CAPTIONS]
+            if not texts:
+                raise DatasetError(f"{path} has no caption for {entry.filename}")
+            pictures.append((place(entry.filepath) / entry.filename, texts))
+    return CaptionedPictures(tuple(pictures))

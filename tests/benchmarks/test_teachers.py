@@ -13,7 +13,7 @@ from benchmarks.teachers import (
     Teachers,
     behind_api,
     find_pair,
-    find_students,
+    find_student,
     give_embeddings,
     open_teachers,
 )
@@ -87,7 +87,7 @@ def test_teachers_are_those_that_the_student_names(tmp_path: Path) -> None:
     settings = load_stage(find_config("tiny"), "clip_teacher").model_dump_json()
     (tmp_path / "clip_teacher").mkdir()
     (tmp_path / "clip_teacher" / "config.json").write_text(settings, encoding="utf-8")
-    assert isinstance(find_pair(tmp_path, student=find_students(tmp_path)[-1]), SmallPair)
+    assert isinstance(find_pair(find_student(tmp_path)), SmallPair)
 
 
 def test_a_run_of_foundation_teachers(tmp_path: Path, tiny_config: ModelConfig) -> None:
@@ -100,16 +100,16 @@ def test_a_run_of_foundation_teachers(tmp_path: Path, tiny_config: ModelConfig) 
     told = {"stage": "stage2", "settings": {"teachers": teachers}, "starts_from": told}
     save_checkpoint(model, tmp_path / "vit_b" / "stage2", provenance=told)
     run = tmp_path / "vit_b"
-    assert find_students(run) == ("stage1", "stage2")
-    pair = find_pair(run, student="stage2")
+    assert find_student(run).name == "stage2"
+    pair = find_pair(run / "stage2")
     assert isinstance(pair, FoundationPair)
     assert str(pair.teachers.sam_checkpoint) == sam
 
 
 def test_runs_without_a_student(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=f"no folder in {tmp_path} has a merged model"):
-        find_students(tmp_path)
+        find_student(tmp_path)
     model = build_model(STUDENT)
     save_checkpoint(model, tmp_path / "stage1", provenance={"stage": "stage1"})
     with pytest.raises(TrainingError, match="made of no teachers that its provenance names"):
-        find_pair(tmp_path, student="stage1")
+        find_pair(tmp_path / "stage1")

@@ -27,7 +27,7 @@ from benchmarks.quality.photographs import tuning_pictures
 from benchmarks.table import Part
 from benchmarks.two_models import Detect, Found, OwnClip, by_two_models
 from tests.benchmarks.measured import measure as measured
-from tests.benchmarks.public.miniatures import CAT, DETECTIONS, DOG, coco, detected
+from tests.benchmarks.public.miniatures import CAT, DETECTIONS, coco, detected
 from tests.benchmarks.public.painted import Painted
 from tests.fake_source import fake_client
 from tests.training.photograph_files import annotation, picture, rectangle, write_set

@@ -11,7 +11,6 @@ from benchmarks.__main__ import app
 from benchmarks.speed import published
 from benchmarks.speed.subject import WORKLOADS
 from benchmarks.table import read_table
-from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 FAKE = "tests.benchmarks.speed.fake_subject:Fake"
 QUICK = ("--rounds", "1", "--seconds", "0", "--at-least", "1")
@@ -49,12 +48,11 @@ def test_the_default_model_beside_its_peers(
         f"{own}60,key=yoloe-11s-seg-onnx-k10",
         "not_installed:Peer",
     )
-    also = f"{own}1,key={DEFAULT_MODEL}-litert-int8"
     monkeypatch.setattr(published, "default_specs", lambda _runs: specs)
     monkeypatch.setattr(published, "verify_sets", lambda *_arguments: {})
     monkeypatch.setattr(published, "measure_startup", lambda *_: None)
     output = tmp_path / "speed.jsonl"
-    done = run("speed", *QUICK, "--also", also, "--output", output)
+    done = run("speed", *QUICK, "--output", output)
     assert done.exit_code == 0, done.output
     # A peer whose package is missing is told once, in one line, and the others are measured.
     missing = [line for line in done.stderr.splitlines() if "not_installed" in line]
@@ -64,9 +62,8 @@ def test_the_default_model_beside_its_peers(
     ]
     (part,) = read_table(output).parts
     assert part.run.settings["baseline"] == published.DEFAULT_ONNX
-    assert len(part.subjects) == 3
+    assert len(part.subjects) == 2
     # A verdict would depend on how busy the machine is: `test_tables` has them.
-    assert ", litert int8 | " in done.stdout
     assert "| not measured |" in done.stdout
 
 
@@ -75,7 +72,6 @@ def test_the_default_model_beside_its_peers(
     [
         (("--subject", FAKE, "--subject", FAKE), "is there twice"),
         (("--subject", FAKE, "--vit-b"), "--vit-b says what to measure"),
-        (("--subject", FAKE, "--also", f"{FAKE},key=b"), "--also is beside the usual subjects"),
         (("--subject", FAKE, "--write"), "leave --subject out"),
     ],
 )
