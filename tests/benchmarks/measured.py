@@ -8,10 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer.testing import CliRunner
 
+from benchmarks.__main__ import app
 from benchmarks.pages import render
 from benchmarks.suite import measuring
 from benchmarks.table import Part, Row, Table, describe_run, read_table
+
+
+def run(*words: object) -> tuple[int, str]:
+    """The exit code of a command, and what it said."""
+    done = CliRunner().invoke(app, [str(each) for each in words])
+    return done.exit_code, done.output
+
+
+def found_by(*words: object) -> Part:
+    """The last run of a command that goes well; it is kept in found.jsonl of this folder."""
+    code, said = run(*words, "--output", "found.jsonl")
+    assert code == 0, said
+    return read_table(Path("found.jsonl")).parts[-1]
 
 
 def measure(work: Callable[..., Any], *arguments: Any, suite: str = "toy", **options: Any) -> Part:

@@ -65,20 +65,6 @@ def test_counting_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "no time was measured yet" in said
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("huge",), "there is no preset 'huge': vit_b, vit_l, vit_h,"),
-        (("mobile", "--resolution", "500"), "resolution 500 is not a positive multiple of 32"),
-    ],
-)
-def test_what_cannot_be_is_one_line(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
-    code, said = run(*arguments, "--output", str(tmp_path / "found.jsonl"))
-    assert code == 1
-    assert said.startswith(f"error: {told}")
-    assert said.count("\n") == 1
-
-
 def test_the_operations_of_every_graph_are_counted_by_module() -> None:
     found = count_by_module(PYRAMID_STUDENT, resolution=64)
     encoder = found["image_encoder@64"]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
 from benchmarks.suite import Measuring
 from benchmarks.tiles import LargePicture, ask, compose, summarize
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
@@ -94,11 +90,3 @@ def test_what_is_counted() -> None:
     assert (whole["rows"].value, tiled["rows"].value) == (2, 6)
     row = "| whole | 100.0% of 2 | 0.500 | 0.0% of 2 | 50.0% of 4 | 2 |"
     assert row in shown("tiles", part)
-
-
-@pytest.mark.parametrize("text", ["two", "2x", "2x3x4", "ax2"])
-def test_tiles_that_cannot_be_are_refused(text: str, tmp_path: Path) -> None:
-    asked = ["tiles", str(tmp_path), "--tiles", text, "--output", str(tmp_path / "a.json")]
-    result = CliRunner().invoke(app, asked)
-    assert result.exit_code == 1
-    assert f"--tiles {text!r} is neither rows and columns, such as 2x3, nor a" in result.stderr

@@ -63,15 +63,6 @@ def test_artifacts_and_sets_of_a_bundle_are_told() -> None:
     assert whole["task/box_mask_iou"].value > 0.99
 
 
-def test_a_precision_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
-    place = tmp_path / "artifacts.jsonl"
-    command = ["artifacts", "random:tiny", "--onnx", "int4", "--output", str(place)]
-    result = CliRunner().invoke(app, command)
-    assert result.exit_code == 1
-    assert "there is no precision int4 here" in result.stderr
-    assert not place.exists()
-
-
 @pytest.mark.slow
 def test_a_checkpoint_is_measured_and_others_stay(tiny_checkpoint: Path, tmp_path: Path) -> None:
     place = tmp_path / "artifacts.jsonl"

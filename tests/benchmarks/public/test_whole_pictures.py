@@ -57,9 +57,6 @@ def test_imagenet(tmp_path: Path) -> None:
     assert accuracy(read(imagenet(tmp_path, names=["green", "red", *[*COLOURS][2:]])))[0] == 0.25
     data = take(read(tmp_path), limit=2, source=tmp_path)
     assert [label for _, label in data.pictures] == [0, 1]  # of all classes
-    (tmp_path / "val" / "n00000099").mkdir()
-    with pytest.raises(DatasetError, match=r"classnames\.txt has no name for .*n00000099"):
-        read(tmp_path)
 
 
 def test_of_labels_that_read_alike_the_first_wins(tmp_path: Path) -> None:
@@ -91,11 +88,7 @@ def test_imagenet_v2_counts_its_folders(tmp_path: Path) -> None:
     write_lines(tmp_path / "classnames.txt", *(f"n{i:08} {name}" for i, name in enumerate(names)))
     for index, colour in ((0, RED), (2, GREEN), (10, BLUE)):
         paint(tmp_path / str(index) / "a.jpeg", colour)
-    read = CLASSIFICATION["imagenet-v2"]
-    assert accuracy(read(tmp_path))[0] == 1
-    paint(tmp_path / "11" / "a.jpeg", BLUE)
-    with pytest.raises(DatasetError, match="does not hold the folders 0 to 10"):
-        read(tmp_path)
+    assert accuracy(CLASSIFICATION["imagenet-v2"](tmp_path))[0] == 1
 
 
 def test_places365(tmp_path: Path) -> None:
@@ -109,9 +102,6 @@ def test_places365(tmp_path: Path) -> None:
     data = CLASSIFICATION["places365"](tmp_path)
     assert data.labels == ("red room outdoor", "green", "blue lake")
     assert accuracy(data)[0] == pytest.approx(2 / 3, abs=1e-4)
-    write_lines(tmp_path / "places365_val.txt", "Places365_val_00000001.jpg 3")
-    with pytest.raises(DatasetError, match="the category 3, which has no name"):
-        CLASSIFICATION["places365"](tmp_path)
 
 
 def retrieval(data: CaptionedPictures, model: Any = None) -> dict[tuple[str, str], float]:
@@ -134,9 +124,6 @@ def test_flickr30k(tmp_path: Path) -> None:
     swapped = CAPTIONS | {"r.jpg": CAPTIONS["g.jpg"], "g.jpg": CAPTIONS["r.jpg"]}
     found = retrieval(read(flickr(tmp_path, swapped)))
     assert found[TO_TEXT, "r1"] == found[TO_IMAGE, "r1"] == 0
-    write_json(tmp_path / "dataset_flickr30k.json", {"images": [{"filename": "r.jpg"}]})
-    with pytest.raises(DatasetError, match=r"30k\.json is another file: images\.0\.split"):
-        read(tmp_path)
 
 
 def test_coco_of_karpathy(tmp_path: Path) -> None:

@@ -77,11 +77,3 @@ def test_the_command_prints_the_table(
     assert done.exit_code == 0, done.output
     for row in ("AP at IoU .5", "recall at a precision of 80 %", "cgF1", "objects, there / told"):
         assert f"| {row}" in done.output
-
-
-def test_sets_and_teachers_that_cannot_be_asked_are_refused(tmp_path: Path) -> None:
-    words = ["objects", str(tmp_path), "--output", str(tmp_path / "found.jsonl")]
-    for more, named in ((["--only", "nowhere"], "nowhere"), (["--teachers", "."], "--two-models")):
-        done = CliRunner().invoke(app, [*words, *more])
-        assert done.exit_code == 1
-        assert named in done.output

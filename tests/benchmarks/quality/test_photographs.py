@@ -181,12 +181,3 @@ def test_the_command_writes_figures_curve_and_sheet(root: Path, tmp_path: Path) 
     assert {COLOURS["red"], COLOURS["green"]} <= set(map(tuple, sheet.reshape(-1, 3).tolist()))
     for shown in ("## text to mask", "both heads", "the folder's classes", DEFAULT_MODEL):
         assert shown in done.output
-
-
-def test_the_command_refuses_in_one_line(root: Path, tmp_path: Path) -> None:
-    words = ["quality", "--output", str(tmp_path / "x.jsonl"), "--photographs"]
-    done = CliRunner().invoke(app, [*words, str(tmp_path / "none")])
-    assert done.exit_code == 1
-    assert done.output.startswith("error: there is no set of photographs below")
-    done = CliRunner().invoke(app, [*words, str(root), "--folder", str(tmp_path / "none")])
-    assert done.output == f"error: there is no folder {tmp_path / 'none'}\n"

@@ -186,13 +186,6 @@ def test_the_commands_keep_what_earlier_ones_found(tmp_path: Path) -> None:
     assert "kill -9" not in shown
 
 
-def test_a_name_that_is_none_is_one_line(tmp_path: Path) -> None:
-    words = ["reliability", "kills", "--command", "sing", "--output", str(tmp_path / "a.json")]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 1
-    assert done.stderr.splitlines()[-1].startswith("error: there is no sing: give some of export")
-
-
 def test_nothing_is_shown_that_was_not_measured() -> None:
     for name in PAGES["docs/reliability.md"].values():
         text = render(name, lambda _suite: Table())

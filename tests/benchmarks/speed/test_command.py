@@ -67,23 +67,6 @@ def test_the_default_model_beside_its_peers(
     assert "| not measured |" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        (("--subject", FAKE, "--subject", FAKE), "is there twice"),
-        (("--subject", FAKE, "--vit-b"), "--vit-b says what to measure"),
-        (("--subject", FAKE, "--write"), "leave --subject out"),
-    ],
-)
-def test_what_cannot_be_is_refused_before_any_work(
-    arguments: tuple[str, ...], problem: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("benchmarks.speed.command.measure_subjects", None)
-    failed = run("speed", *arguments)
-    assert failed.exit_code == 1
-    assert problem in failed.stderr
-
-
 def test_where_nothing_was_measured_it_is_told_why(tmp_path: Path) -> None:
     output = tmp_path / "speed.jsonl"
     failed = run("speed", "--subject", f"{FAKE},fails=open", *QUICK, "--output", output)
