@@ -11,10 +11,8 @@ import torch
 
 from benchmarks.teachers import (
     Teachers,
-    behind_api,
     find_pair,
     find_student,
-    give_embeddings,
     open_teachers,
 )
 from samclip_sdk.modeling.build import build_model
@@ -23,7 +21,6 @@ from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.text.tokenizer import Tokenizer, read_templates
 from tests.benchmarks.paper.photograph_run import CLIP
 from tests.tiny_config import STUDENT
-from training.config_file import find_config, load_stage
 from training.errors import TrainingError
 from training.teachers.small import SmallClip, SmallSam
 from training.teachers.teacher_pair import FoundationPair, SmallPair
@@ -70,24 +67,6 @@ def test_the_clip_teacher_ranks_by_its_two_towers(
             prompts = [template.replace("{}", noun) for template in read_templates()]
             text = clip.text_encoder(torch.from_numpy(tokenize(prompts))).mean(dim=0)
             assert score == pytest.approx(float(image @ text / text.norm()), abs=1e-4)
-
-
-def test_nouns_that_were_taught_are_not_embedded_again(tiny_config: ModelConfig) -> None:
-    model = behind_api(build_model(tiny_config, seed=3))
-    embeddings = np.eye(2, tiny_config.embed_dim, dtype=np.float32)
-    give_embeddings(model, ["cat", "dog"], embeddings)
-    logits = model.classify(PICTURE, ["cat", "dog"]).logits
-    expected = model.embed_image(PICTURE)[:2] * model.manifest.text.logit_scale
-    np.testing.assert_allclose(logits, expected, rtol=1e-4)
-
-
-def test_teachers_are_those_that_the_student_names(tmp_path: Path) -> None:
-    told = {"stage": "stage1", "settings": {"teachers": {"kind": "small"}}}
-    save_checkpoint(build_model(STUDENT), tmp_path / "stage1", provenance=told)
-    settings = load_stage(find_config("tiny"), "clip_teacher").model_dump_json()
-    (tmp_path / "clip_teacher").mkdir()
-    (tmp_path / "clip_teacher" / "config.json").write_text(settings, encoding="utf-8")
-    assert isinstance(find_pair(find_student(tmp_path)), SmallPair)
 
 
 def test_a_run_of_foundation_teachers(tmp_path: Path, tiny_config: ModelConfig) -> None:

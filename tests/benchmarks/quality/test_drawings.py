@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from benchmarks.__main__ import app
 from benchmarks.quality.command import measure_dataset
 from benchmarks.quality.drawings import HELDOUT, UNSEEN, Drawings, load_drawings, without_copies
-from benchmarks.quality.floor import NearestCutout, hog
+from benchmarks.quality.floor import NearestCutout
 from benchmarks.table import read_table
 from tests.benchmarks.measured import measure
 from tests.benchmarks.quality.painted_photographs import (
@@ -110,14 +110,6 @@ def test_the_floor_finds_the_same_shape_and_colour() -> None:
     assert scores[0] == pytest.approx(1, abs=1e-4)
     scores = floor.scores(np.roll(across, 2, axis=0))
     assert scores[0] > scores[1] + 0.2
-
-
-def test_hog_ignores_which_side_is_dark() -> None:
-    step = np.zeros((64, 64, 3), np.uint8)
-    step[:, 32:] = 200
-    np.testing.assert_allclose(hog(step), hog(200 - step), atol=1e-6)
-    assert not np.allclose(hog(step), hog(step.transpose(1, 0, 2)), atol=1e-2)
-    assert not hog(np.full((64, 64, 3), 7, np.uint8)).any()
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -12,7 +11,7 @@ from benchmarks.__main__ import app
 from benchmarks.intervals import Bootstrap
 from benchmarks.quality import objects
 from benchmarks.quality.held_out import HeldOutPictures, HeldOutSet, choose_held_out
-from benchmarks.quality.objects import measure_objects, recall_at
+from benchmarks.quality.objects import measure_objects
 from benchmarks.table import Part
 from tests.benchmarks.measured import measure
 from tests.benchmarks.quality.painted_photographs import FakeSamClip, write_rooms
@@ -54,18 +53,6 @@ def test_only_what_is_told_by_default_counts(chosen: HeldOutPictures) -> None:
     assert (found["told"].value, found["recall"].value, found["cgf1"].value) == (0, 0, 0)
     assert "precision" not in found, "nothing was told"
     assert found["ap"].value == pytest.approx(2 / 3, abs=1e-3), "whatever the score"
-
-
-def test_the_best_recall_at_a_precision() -> None:
-    scores = [np.array([0.9, 0.5]), np.array([0.8, 0.7, 0.6])]
-    right = [np.array([True, True]), np.array([True, False, True])]
-    asked = {"scores": scores, "right": right, "wanted": np.array([2, 4])}
-    # From the best on: right, right, wrong, right, right.
-    for precision, recall in ((0.8, 4 / 6), (0.9, 2 / 6), (0.1, 4 / 6)):
-        assert recall_at(precision, **asked)(np.ones(2)) == pytest.approx(recall)
-    assert recall_at(0.8, **asked)(np.array([0.0, 1.0])) == pytest.approx(1 / 4)
-    nothing = {"scores": [np.zeros(0)], "right": [np.zeros(0, bool)], "wanted": np.array([3])}
-    assert recall_at(0.8, **nothing)(np.ones(1)) == 0
 
 
 def test_the_command_prints_the_table(

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.public.files import DatasetError, evenly
+from benchmarks.public.files import DatasetError
 from benchmarks.quality.command import measure_dataset
 from benchmarks.quality.photographs import (
     ValPhotographs,
@@ -78,7 +78,12 @@ def test_texts_find_colours(root: Path) -> None:
     assert both["il_mcc"].value == pytest.approx(7 / 15, abs=1e-4)
     assert (head["miou"].value, head["false"].value) == (pytest.approx(1 / 6, abs=1e-4), 0.6)
     assert both["miou"].low is not None
+    assert both["iou_found"].value == 1
     assert found.value("both_heads", "milliseconds", "all") is not None
+    # At the lowest threshold grey and blue are asked too; at the highest, only grey is left.
+    curve = [found.metrics("curve: both_heads", each) for each in found.splits("curve: both_heads")]
+    shares = [(each["found"].value, each["false"].value) for each in curve]
+    assert (shares[0], shares[-1]) == ((pytest.approx(2 / 3), 0.2), (0, 0))
 
 
 def test_prompts_are_asked_by_size_and_set(root: Path) -> None:
@@ -125,12 +130,6 @@ def test_sets_that_promise_nothing_are_asked_for_prompts_and_names(tmp_path: Pat
     found = measure(tmp_path)
     assert {subject.split(":")[0] for subject in found.subjects} == {"model"}
     assert found.rows["model: prompts", "all", "box"].n == 1
-
-
-def test_items_are_taken_evenly() -> None:
-    assert evenly(range(10), None) == list(range(10))
-    assert evenly(range(10), 4) == [0, 2, 5, 7]
-    assert evenly(range(3), 4) == [0, 1, 2]
 
 
 def test_large_pictures_with_a_class_of_imagenet(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from benchmarks.__main__ import app
 from benchmarks.pages import PAGES, render
 from benchmarks.reliability import memory as memory_campaign
 from benchmarks.reliability.memory import (
-    Sample,
     growth,
     sample_annotation,
     sample_calls,
@@ -30,7 +29,7 @@ from benchmarks.reliability.questions import (
     make_subjects,
     write_pictures,
 )
-from benchmarks.reliability.threads import MIX, PICTURES, plan_calls, run_threads
+from benchmarks.reliability.threads import PICTURES, plan_calls, run_threads
 from benchmarks.suite import Measuring
 from benchmarks.table import Table, read_table
 from samclip_sdk import SamClip
@@ -54,12 +53,8 @@ def test_every_verb_tells_every_picture_apart() -> None:
 
 
 def test_the_mix_has_every_verb_and_so_many_calls() -> None:
-    assert set(MIX) == set(VERBS)
-    assert sum(MIX.values()) == pytest.approx(1)
-    plan = plan_calls(100_000, seed=0)
-    assert len(plan) == 100_000
-    assert {number for _, number in plan} == set(range(PICTURES))
-    assert {verb for verb, _ in plan_calls(20, seed=0)} == set(VERBS)
+    plan = plan_calls(20, seed=0)
+    assert (len(plan), {verb for verb, _ in plan}) == (20, set(VERBS))
     assert plan_calls(100, seed=1) == plan_calls(100, seed=1) != plan_calls(100, seed=2)
 
 
@@ -90,13 +85,6 @@ def test_a_model_that_mixes_pictures_up_is_caught(
     assert found["embed_text", "other"] == 0
     assert {verb for verb, what in found if what == "failed"} == {"segment"}
     assert found["segment", "same"] == 0
-
-
-def test_threads_stop_when_they_are_told_to(tmp_path: Path) -> None:
-    plan = plan_calls(20_000, seed=0)
-    running = run_threads(lambda: fake_client(tmp_path)[0], plan, threads=2, seed=0)
-    next(iter(running))
-    running.close()  # type: ignore[attr-defined]
 
 
 def test_memory_that_grows_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,24 +124,6 @@ def test_a_server_is_asked_and_sampled() -> None:
     samples = list(sample_server(TINY_BUNDLE, minutes=0.1, seed=0))
     assert samples[-1].rss_mb > 50
     assert growth(samples)["more_handles"] < 10
-
-
-@pytest.mark.slow
-def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="samclip serve does not start: "):
-        list(sample_server(str(tmp_path / "none"), minutes=0.1, seed=0))
-
-
-def test_growth_and_slope_of_samples() -> None:
-    samples = [Sample(at, 100 + at / 10, 5 + at // 90, 1) for at in range(100)]
-    assert growth(samples) == {
-        "rss_mb": pytest.approx(109.9),
-        "growth_mb": pytest.approx(9),
-        "slope_mb": pytest.approx(0.1),
-        "more_handles": 1,
-        "more_threads": 0,
-    }
-    assert growth(samples[:1])["slope_mb"] == 0
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 from pathlib import Path
 
@@ -50,14 +49,6 @@ def test_a_program_that_goes_on_is_ended(programs: Path, monkeypatch: pytest.Mon
     assert device.describe_state()["power"] == line
 
 
-def test_this_machine(programs: Path) -> None:
-    found = device.describe_device()
-    assert found["memory_bytes"] > 2**28
-    assert found["usable_cores"] >= 1
-    assert found["cpu_flags"] or platform.system() != "Linux"
-    # Nothing is made up where no program answers.
+def test_nothing_is_made_up(programs: Path) -> None:
     assert list(device.describe_state()) == ["load_average"]
-
-
-def test_the_most_that_the_machine_computes_is_measured() -> None:
     assert device.fp32_gflops([16], runs=1) > 0
