@@ -111,6 +111,9 @@ def test_segments_are_found_once_each_and_named(picture: np.ndarray) -> None:
     assert set(np.unique(painted)) == {0, 1, 3}
     # As a name for the background, grey paints nothing.
     assert set(np.unique(paint(segments, CLASSES, labels=3))) == {0, 1, BACKGROUND}
+    nothing = two_models(sam, clip).look(picture, Everything(points_per_side=4, predicted_iou=0.99))
+    assert (clip.embedded, nothing.embeddings.shape) == (3, (0, 3))
+    assert (paint(nothing, CLASSES, labels=4) == BACKGROUND).all()
 
 
 def test_both_ways_of_asking_two_models(picture: np.ndarray) -> None:
@@ -122,14 +125,6 @@ def test_both_ways_of_asking_two_models(picture: np.ndarray) -> None:
     assert not free[:, 3:13, 20:].any()
     assert free[0, 3:13, 3:13].all()
     assert not free[2].any()
-
-
-def test_a_picture_in_which_nothing_is_found(picture: np.ndarray) -> None:
-    clip = ColourClip()
-    nothing = Everything(points_per_side=4, predicted_iou=0.99)
-    segments = two_models(ColourSam(), clip).look(picture, nothing)
-    assert (clip.embedded, segments.embeddings.shape) == (0, (0, 3))
-    assert (paint(segments, CLASSES, labels=4) == BACKGROUND).all()
 
 
 def test_small_segments_are_painted_over_large_ones() -> None:

@@ -15,9 +15,9 @@ from benchmarks.quality.drawings import HELDOUT, UNSEEN, Drawings, load_drawings
 from benchmarks.quality.floor import NearestCutout
 from benchmarks.table import read_table
 from tests.benchmarks.measured import measure
+from tests.benchmarks.public.painted import Painted
 from tests.benchmarks.quality.painted_photographs import (
     COLOURS,
-    FakeSamClip,
 )
 from tests.drawings import TINY_BUNDLE
 from training.composed.corpus import Corpus
@@ -26,7 +26,7 @@ from training.composed.scenes import clean_picture
 NAMES = tuple(COLOURS)[:3]
 
 
-class SeesHues(FakeSamClip):
+class SeesHues(Painted):
     """Colours of drawings are blurred and shaded."""
 
     def _mask(self, image: np.ndarray, label: str) -> np.ndarray:
@@ -47,7 +47,7 @@ def corpus_of(*labels: int) -> Corpus:
 
 def drawings(split: str, *labels: int, scenes: int = 5) -> Drawings:
     size = {"pictures": 6, "scenes": scenes, "size_px": 64, "seed": 1}
-    return Drawings(split, corpus_of(*labels), 2, **size, embed_text=FakeSamClip().embed_text)
+    return Drawings(split, corpus_of(*labels), 2, **size, embed_text=Painted().embed_text)
 
 
 def test_every_figure_is_there() -> None:
@@ -83,7 +83,7 @@ def test_a_run_can_be_repeated() -> None:
 
 def test_nothing_is_measured_on_training_drawings() -> None:
     size = {"nouns": 40, "pictures": 1, "scenes": 1, "size_px": 48, "seed": 0}
-    (heldout, unseen), train = load_drawings(FakeSamClip().embed_text, **size)
+    (heldout, unseen), train = load_drawings(Painted().embed_text, **size)
     assert unseen.corpus.labels.min() >= 40 > heldout.corpus.labels.max()
     trained = {clean_picture(train, i, size_px=48).tobytes() for i in range(len(train.labels))}
     for split in (heldout, unseen):

@@ -16,12 +16,12 @@ from benchmarks.quality.command import measure_dataset
 from benchmarks.quality.held_out import HeldOutPictures, HeldOutSet, choose_held_out, read_list
 from benchmarks.table import Part, read_table
 from tests.benchmarks.measured import measure as measured
+from tests.benchmarks.public.painted import Painted
 from tests.benchmarks.quality.painted_photographs import (
     LEFT,
     RIGHT,
     SMALL,
     VAL,
-    FakeSamClip,
     painted,
     write_rooms,
 )
@@ -112,7 +112,7 @@ def test_what_a_picture_is_asked(root: Path) -> None:
     assert [*own.right.values()] == [{"green"}, {"green"}]
 
 
-def measure(root: Path, model: FakeSamClip) -> Part:
+def measure(root: Path, model: Painted) -> Part:
     return measured(measure_dataset, model, choose(root), seed=0)
 
 
@@ -121,7 +121,7 @@ def test_figures_by_group(root: Path) -> None:
 
     Names: green is the larger part, and red, which is unasked, is neither right nor wrong.
     """
-    found = measure(root, FakeSamClip())
+    found = measure(root, Painted())
     everyday = found.metrics("both_heads", "everyday")
     assert [everyday[name].value for name in ("present", "absent", "miou")] == [3, 5, 0.5]
     assert found.value("model: prompts", "box", "everyday") == 1.0
@@ -135,7 +135,7 @@ def test_figures_by_group(root: Path) -> None:
 
 
 def test_a_gate_that_shuts_all_out_leaves_what_is_behind_it(root: Path) -> None:
-    found = measure(root, FakeSamClip(presence_threshold=2.0)).metrics("both_heads", "everyday")
+    found = measure(root, Painted(presence_threshold=2.0)).metrics("both_heads", "everyday")
     assert found["miou"].value == 0
     assert found["ungated"].value == pytest.approx(2 / 3, abs=1e-4)
     assert "il_mcc" not in found, "nothing was found: there is no correlation"

@@ -14,7 +14,8 @@ from benchmarks.quality.held_out import HeldOutPictures, HeldOutSet, choose_held
 from benchmarks.quality.objects import measure_objects
 from benchmarks.table import Part
 from tests.benchmarks.measured import measure
-from tests.benchmarks.quality.painted_photographs import FakeSamClip, write_rooms
+from tests.benchmarks.public.painted import Painted
+from tests.benchmarks.quality.painted_photographs import write_rooms
 
 ROOMS = HeldOutSet(name="rooms", group="everyday", files=("1.jpg", "2.jpg"))
 
@@ -25,12 +26,12 @@ def chosen(tmp_path: Path) -> HeldOutPictures:
     return choose_held_out(tmp_path, (ROOMS,))
 
 
-def measured(model: FakeSamClip, chosen: HeldOutPictures) -> Part:
+def measured(model: Painted, chosen: HeldOutPictures) -> Part:
     return measure(measure_objects, model, chosen, Bootstrap(resamples=20), suite="objects")
 
 
 def test_figures(chosen: HeldOutPictures) -> None:
-    found = measured(FakeSamClip(), chosen).metrics("model: objects", "everyday")
+    found = measured(Painted(), chosen).metrics("model: objects", "everyday")
     counts = {name: found[name].value for name in ("wanted", "told")}
     assert counts == {"wanted": 3, "told": 2}
     expected = {
@@ -49,7 +50,7 @@ def test_figures(chosen: HeldOutPictures) -> None:
 
 
 def test_only_what_is_told_by_default_counts(chosen: HeldOutPictures) -> None:
-    found = measured(FakeSamClip(min_score=0.9), chosen).metrics("model: objects", "everyday")
+    found = measured(Painted(min_score=0.9), chosen).metrics("model: objects", "everyday")
     assert (found["told"].value, found["recall"].value, found["cgf1"].value) == (0, 0, 0)
     assert "precision" not in found, "nothing was told"
     assert found["ap"].value == pytest.approx(2 / 3, abs=1e-3), "whatever the score"

@@ -21,6 +21,7 @@ from benchmarks.table import Part, read_table
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.picture.image import load_image
 from tests.benchmarks.measured import measure as measured
+from tests.benchmarks.public.painted import Painted
 from tests.benchmarks.quality.painted_photographs import (
     COLOURS,
     DUST,
@@ -29,7 +30,6 @@ from tests.benchmarks.quality.painted_photographs import (
     MIDDLE,
     SMALL,
     VAL,
-    FakeSamClip,
     painted,
     write_rooms,
 )
@@ -57,7 +57,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def measure(root: Path) -> Part:
-    return measured(measure_dataset, FakeSamClip(), ValPhotographs(root), seed=0)
+    return measured(measure_dataset, Painted(), ValPhotographs(root), seed=0)
 
 
 def test_texts_find_colours(root: Path) -> None:
