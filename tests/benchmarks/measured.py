@@ -22,11 +22,11 @@ def run(*words: object) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def found_by(*words: object) -> Part:
-    """The last run of a command that goes well; it is kept in found.jsonl of this folder."""
-    code, said = run(*words, "--output", "found.jsonl")
+def found_by(place: Path, *words: object) -> Part:
+    """The last run of a command that goes well, whose figures go to a place."""
+    code, said = run(*words, "--output", place)
     assert code == 0, said
-    return read_table(Path("found.jsonl")).parts[-1]
+    return read_table(place).parts[-1]
 
 
 def measure(work: Callable[..., Any], *arguments: Any, suite: str = "toy", **options: Any) -> Part:

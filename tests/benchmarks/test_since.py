@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
 from benchmarks.pages import render
 from benchmarks.since import unpack
-from benchmarks.table import Table, read_table
+from benchmarks.table import Table
+from tests.benchmarks.measured import found_by
 
 
 def test_before_anything_was_measured_the_page_says_so() -> None:
@@ -24,11 +23,8 @@ def test_a_commits_packages_are_unpacked(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
-    place = tmp_path / "since.jsonl"
-    arguments = ["since", "HEAD", "--rounds", "1", "--seconds", "0", "--output", str(place)]
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 0, done.output
-    (part,) = read_table(place).parts
+    asked = ["since", "HEAD", "--rounds", 1, "--seconds", 0]
+    part = found_by(tmp_path / "since.jsonl", *asked)
     assert not part.run.settings["failures"]
     # The same code and model, but for what is not committed: all but the times is alike.
     then, now = part.run.settings["subjects"].values()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from benchmarks.tiles import compose
 from tests.benchmarks.measured import found_by
@@ -32,14 +31,13 @@ def test_photographs_lie_side_by_side() -> None:
     np.testing.assert_array_equal(large.labels["dog"], first | second)
 
 
-def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(tmp_path: Path) -> None:
     """Of five photographs four make a picture: it has two labels of four, and eight objects."""
-    monkeypatch.chdir(tmp_path)
     both = [annotation(1, LEFT), annotation(2, RIGHT)]
     pictures = [(painted(red=LEFT, green=RIGHT), both, VAL)] * 5
     write_set(tmp_path / "sets/a", pictures, categories=tuple(COLOURS), info={"complete": True})
     asked = ["--side", "2", "--tiles", "2x2", "--model", TINY_BUNDLE]
-    found = found_by("tiles", tmp_path / "sets", *asked)
+    found = found_by(tmp_path / "a.jsonl", "tiles", tmp_path / "sets", *asked)
     assert found.subjects == ["whole", "2, 2"]
     for way in found.subjects:
         figures = found.metrics(way)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from benchmarks.public.command import SETS
 from benchmarks.public.segmentation import load_at, source_at
@@ -16,13 +15,9 @@ from tests.benchmarks.public.miniatures import ade, coco, detected, flickr, gold
 from tests.fake_source import FakeSource
 
 
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def evaluate(dataset: str, root: Path, model: Path, *more: str) -> Part:
-    return found_by("evaluate", dataset, root, "--runtime", "torch", "--model", model, *more)
+    words = ("evaluate", dataset, root, "--runtime", "torch", "--model", model, *more)
+    return found_by(root / "found.jsonl", *words)
 
 
 def test_classification_and_retrieval(tmp_path: Path, tiny_checkpoint: Path) -> None:

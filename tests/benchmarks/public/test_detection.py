@@ -100,7 +100,10 @@ def test_lvis(tmp_path: Path) -> None:
 
 
 def segmented(data: DetectedPictures) -> Part:
-    return measured(measure_instances, Painted(), data, subject="s")
+    model = Painted()
+    found = measured(measure_instances, model, data, subject="s")
+    assert model.refined == found.value("s", "boxes"), "the surest mask came back with each box"
+    return found
 
 
 def test_boxes_of_a_detector_by_hand(tmp_path: Path) -> None:
@@ -124,7 +127,7 @@ def test_boxes_of_a_detector_by_hand(tmp_path: Path) -> None:
     found = segmented(read(boxes=detected(tmp_path, [*DETECTIONS, *gone, cut])))
     assert (found.value("s", "boxes"), found.value("s", "left_out")) == (3, 2)
     refused(lambda: segmented(read(boxes=detected(tmp_path, gone))), DatasetError, "no usable box")
-    # More than are asked at once; the fake checks that the surest mask comes back with each.
+    # More than are asked at once.
     found = segmented(read(boxes=detected(tmp_path, [DETECTIONS[0]] * 70)))
     assert found.value("s", "boxes") == 70
 

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
 from benchmarks.quality.command import measure_dataset
 from benchmarks.quality.drawings import HELDOUT, UNSEEN, Drawings, load_drawings, without_copies
 from benchmarks.quality.floor import NearestCutout
-from benchmarks.table import read_table
-from tests.benchmarks.measured import measure
+from tests.benchmarks.measured import found_by, measure
 from tests.benchmarks.public.painted import Painted
 from tests.benchmarks.quality.painted_photographs import (
     COLOURS,
@@ -115,14 +112,8 @@ def test_the_floor_finds_the_same_shape_and_colour() -> None:
 @pytest.mark.slow
 def test_a_bundle_is_measured_from_the_command_line(tmp_path: Path) -> None:
     """The real client, so that what the fake promises is true."""
-    output = tmp_path / "quality.jsonl"
-    arguments = ["quality", "--model", str(TINY_BUNDLE), "--output", str(output)]
     few = ["--nouns", "12", "--pictures", "2", "--scenes", "1"]
-    done = CliRunner().invoke(app, [*arguments, *few], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    found = read_table(output).parts[-1]
-    assert found.run.model is not None
+    found = found_by(tmp_path / "quality.jsonl", "quality", "--model", TINY_BUNDLE, *few)
     assert found.run.model.name == TINY_BUNDLE.name
     assert found.splits("floor: clean") == [HELDOUT]
     assert found.splits("both_heads", "miou") == [HELDOUT, UNSEEN]
-    assert "| mIoU, box prompt |" in done.output

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
 from benchmarks.pages import RECORDS, ROOT
 from benchmarks.public.files import DatasetError
 from benchmarks.quality import held_out
 from benchmarks.quality.command import measure_dataset
 from benchmarks.quality.held_out import HeldOutPictures, HeldOutSet, choose_held_out, read_list
 from benchmarks.table import Part, read_table
+from tests.benchmarks.measured import found_by
 from tests.benchmarks.measured import measure as measured
 from tests.benchmarks.public.painted import Painted
 from tests.benchmarks.quality.painted_photographs import (
@@ -145,17 +144,9 @@ def test_the_command_writes_the_figures(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(held_out, "read_list", lambda: SETS)
-    place = tmp_path / "found.jsonl"
-    words = ["quality", "--held-out-sets", str(root), "--output", str(place)]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0, done.output
-    found = read_table(place).parts[-1]
+    found = found_by(tmp_path / "found.jsonl", "quality", "--held-out-sets", root)
     assert found.run.settings["pictures"] == {"names": 2, "rooms": 2, "zoo": 1}
     assert found.value("pictures", "asked", "animals") == 3
-    for shown in ("everyday", "il_mcc", "top-5"):
-        assert shown in done.output
-    done = CliRunner().invoke(app, [*words, "--photographs", str(root)])
-    assert (done.exit_code, done.output.count("\n")) == (1, 1)
 
 
 def test_the_committed_list_is_told_with_its_sources_and_was_measured() -> None:
