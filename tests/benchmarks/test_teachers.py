@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from benchmarks.teachers import (
-    Teachers,
     find_pair,
     find_student,
     open_teachers,
@@ -19,6 +17,7 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
 from tests.benchmarks.paper.photograph_run import CLIP
+from tests.refusals import refused
 from tests.tiny_config import STUDENT
 from training.errors import TrainingError
 from training.teachers.small import SmallClip, SmallSam
@@ -27,26 +26,12 @@ from training.teachers.teacher_pair import FoundationPair, SmallPair
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
 
-@pytest.fixture(scope="module")
-def clip(tiny_config: ModelConfig) -> SmallClip:
-    torch.manual_seed(0)
-    return SmallClip(tiny_config, image_tower="resnet10t", resolution=32).eval()
-
-
-@pytest.fixture(scope="module")
-def sam(tiny_config: ModelConfig) -> SmallSam:
-    return SmallSam(build_model(tiny_config, seed=3)).eval()
-
-
-@pytest.fixture(scope="module")
-def teachers(clip: SmallClip, sam: SmallSam, tiny_config: ModelConfig) -> Teachers:
+def test_the_sam_teacher_is_itself_behind_the_api(tiny_config: ModelConfig) -> None:
+    sam = SmallSam(build_model(tiny_config, seed=3)).eval()
     pair: Any = SmallPair(tiny_config, CLIP, runs=Path("runs"))
-    pair.clip, pair.sam = clip, sam  # as if they had been loaded
-    return open_teachers(pair)
-
-
-def test_the_sam_teacher_is_itself_behind_the_api(teachers: Teachers, sam: SmallSam) -> None:
-    found = teachers.sam.segment(PICTURE, boxes=[8, 8, 40, 50], multimask_output=True)
+    pair.sam = sam  # as if they had been loaded
+    pair.clip = SmallClip(tiny_config, image_tower="resnet10t", resolution=32).eval()
+    found = open_teachers(pair).sam.segment(PICTURE, boxes=[8, 8, 40, 50], multimask_output=True)
     with torch.inference_mode():
         embeddings = sam.encode(torch.from_numpy(PICTURE).permute(2, 0, 1)[None])
         corners = torch.tensor([[[8.0, 8.0], [40.0, 50.0]]])
@@ -72,9 +57,6 @@ def test_a_run_of_foundation_teachers(tmp_path: Path, tiny_config: ModelConfig) 
 
 
 def test_runs_without_a_student(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=f"no folder in {tmp_path} has a merged model"):
-        find_student(tmp_path)
-    model = build_model(STUDENT)
-    save_checkpoint(model, tmp_path / "stage1", provenance={"stage": "stage1"})
-    with pytest.raises(TrainingError, match="made of no teachers that its provenance names"):
-        find_pair(tmp_path / "stage1")
+    refused(lambda: find_student(tmp_path), TrainingError, tmp_path)
+    save_checkpoint(build_model(STUDENT), tmp_path / "stage1", provenance={"stage": "stage1"})
+    refused(lambda: find_pair(tmp_path / "stage1"), TrainingError, tmp_path / "stage1")

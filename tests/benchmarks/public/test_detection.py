@@ -12,7 +12,6 @@ import pytest
 
 from benchmarks.public.detection import (
     DetectedPictures,
-    by_one_model,
     measure_detection,
     measure_instances,
     read_coco,
@@ -162,20 +161,6 @@ def test_the_things_of_photographs(tmp_path: Path) -> None:
     found = found_by(data, detect)
     for kind in ("masks", "boxes"):
         assert found.value("s", "ap", kind) == pytest.approx(1)
-
-
-def test_a_model_is_asked_for_its_objects(tmp_path: Path) -> None:
-    """The fake's dog is in the first two of four rows and columns of every picture."""
-    model, source = fake_client(tmp_path)
-    detect = by_one_model(model, ["zebra", "dog", "cat"], most=5, threshold=0.5)
-    texts = source.runs("text_encoder")
-    pixels = np.zeros((96, 128, 3), np.uint8)
-    expected = model.segment_instances(pixels, ["dog", "cat"], max_instances=5)
-    found = detect(pixels, ["dog", "cat"])
-    assert [place for place, _, _ in found] == expected.label_index.tolist()
-    assert [score for _, score, _ in found] == expected.scores.tolist()
-    np.testing.assert_array_equal([mask for _, _, mask in found], expected.masks)
-    assert source.runs("text_encoder") == texts
 
 
 def test_two_models_in_a_row(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from tests.benchmarks.public.painted import (
     write_json,
     write_lines,
 )
+from tests.refusals import refused
 
 TO_TEXT, TO_IMAGE = "image to text", "text to image"
 
@@ -75,11 +76,9 @@ def test_imagenet_without_names_of_its_own_takes_open_clips(
     assert data.labels == tuple(open_clip.IMAGENET_CLASSNAMES)
     assert [label for _, label in data.pictures] == [1]
     (tmp_path / "n00000000").rmdir()
-    with pytest.raises(DatasetError, match=r"has 999 classes, expected 1000.*classnames\.txt"):
-        read(tmp_path)
+    refused(lambda: read(tmp_path), DatasetError, "999", "classnames.txt")
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(DatasetError, match="pip install open_clip_torch"):
-        CLASSIFICATION["imagenet-v2"](tmp_path)
+    refused(lambda: CLASSIFICATION["imagenet-v2"](tmp_path), DatasetError, "open_clip_torch")
 
 
 def test_imagenet_v2_counts_its_folders(tmp_path: Path) -> None:

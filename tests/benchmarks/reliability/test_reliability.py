@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
 from benchmarks.pages import PAGES, render
 from benchmarks.reliability import memory as memory_campaign
 from benchmarks.reliability.memory import (
@@ -31,10 +29,10 @@ from benchmarks.reliability.questions import (
 )
 from benchmarks.reliability.threads import PICTURES, plan_calls, run_threads
 from benchmarks.suite import Measuring
-from benchmarks.table import Table, read_table
+from benchmarks.table import Part, Table, read_table
 from samclip_sdk import SamClip
 from samclip_sdk.system.timing import Stopwatch
-from tests.benchmarks.measured import measure
+from tests.benchmarks.measured import found_by, measure
 from tests.fake_source import HeadsDiffer, fake_client, picture
 
 
@@ -130,27 +128,23 @@ def test_a_server_is_asked_and_sampled() -> None:
 def test_the_commands_keep_what_earlier_ones_found(tmp_path: Path) -> None:
     place = tmp_path / "reliability.jsonl"
 
-    def run(*arguments: str) -> str:
-        words = ["reliability", *arguments, "--output", str(place)]
-        done = CliRunner().invoke(app, words, catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-        return done.stdout
+    def reliability(*words: object) -> Part:
+        return found_by(place, "reliability", *words)
 
-    run("threads", "--size", "30", "--threads", "2")
-    run("memory", "--size", "5", "--verb", "embed_text", "--verb", "segment", "--warm-up", "1")
-    run("memory", "--size", "6", "--verb", "embed_text", "--warm-up", "1", "--seed", "3")
-    shown = run("long-run", "--pictures", "4", "--minutes", "0")
+    found = reliability("threads", "--size", 30, "--threads", 2)
+    assert found.get("threads", "failed").n == 30
+    reliability("memory", "--size", 5, "--verb", "embed_text", "--verb", "segment", "--warm-up", 1)
+    reliability("memory", "--size", 6, "--verb", "embed_text", "--warm-up", 1, "--seed", 3)
+    reliability("long-run", "--pictures", 4, "--minutes", 0)
     table = read_table(place)
-    assert table.parts[0].get("threads", "failed").n == 30
     memory = [part for part in table.parts if "memory: " in part.subjects[0]]
     found = [(part.subjects, part.run.settings["size"]) for part in memory]
     assert found == [(["memory: segment"], 5), (["memory: embed_text"], 6)]
-    assert memory[1].run.settings["seed"] == 3
+    shown = render("reliability", lambda _suite: table)
     for row in (
         "| 2 threads on one model, 30 calls | 0 answers other than alone, 0 errors | 0 answers,",
         "| 5 calls of each of 2 verbs | memory grows by 5 MB or less |",
         "| long run: annotate, 4 pictures | memory and file handles stay |",
-        "Not recorded yet: `python -m benchmarks reliability kills --write`.",
     ):
         assert row in shown
     assert "kill -9" not in shown
