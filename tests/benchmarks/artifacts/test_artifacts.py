@@ -30,7 +30,7 @@ def test_artifacts_and_sets_of_a_bundle_are_told() -> None:
         measured.settings["tensorrt"] = None
         for name, graph in graphs.items():
             for artifact in graph.artifacts:
-                add_artifact(measured, bundle, name, artifact, bytes=2e6, seconds=0.123)
+                add_artifact(measured, bundle, name, artifact, 2_000_000, 0.123, {})
         add_sets(measured, bundle)
 
     part = measure(work, suite="artifacts")
