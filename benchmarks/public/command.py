@@ -103,8 +103,8 @@ def evaluate(
     match data:
         case SemanticSet():
             both = {"clip_head": head, "both_heads": samclip}
-            asked = {each: by if heads in (None, each) else None for each, by in both.items()}
-            measure_segmentation(measured, data, **asked, name=name, threshold=gate)
+            asked = {each: model for each, model in both.items() if heads in (None, each)}
+            measure_segmentation(measured, data, asked, name=name, threshold=gate)
         case whole_pictures.LabelledPictures():
             whole_pictures.measure_accuracy(measured, samclip, data, name=name)
         case whole_pictures.CaptionedPictures():

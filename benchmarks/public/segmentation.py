@@ -194,26 +194,24 @@ HEAD_RESOLUTION_PX = 448
 def measure_segmentation(
     measured: Measuring,
     data: SemanticSet,
+    models: Mapping[str, SamClip],
     *,
     name: str,
-    clip_head: SamClip | None,
-    both_heads: SamClip | None,
     threshold: float,
 ) -> None:
-    """Measures each of the two settings for which a model is given, one after the other.
+    """Measures the models of "clip_head" and "both_heads" that are given.
 
     Below its calibrated threshold the CLIP head says background, in a set that has one. Below
     `threshold`, 0..1, both heads count a label as absent. With 0 every label is drawn and every
     pixel takes the highest, as the paper words it, at the price of a full-size mask for each label.
     """
-    if clip_head is not None:
-        least = clip_head.manifest.calibration.head_only_threshold if data.background else None
-        measured.settings |= {"background_threshold": least}
-        predict = partial(_ask_clip_head, clip_head, data.labels, least)
-        _judge(measured, predict, data, clip_head, subject=f"{name}: clip_head")
-    if both_heads is not None:
-        predict = partial(_ask_both_heads, both_heads, data, threshold)
-        _judge(measured, predict, data, both_heads, subject=f"{name}: both_heads")
+    for heads, model in models.items():
+        predict = partial(_ask_both_heads, model, data, threshold)
+        if heads == "clip_head":
+            least = model.manifest.calibration.head_only_threshold if data.background else None
+            measured.settings |= {"background_threshold": least}
+            predict = partial(_ask_clip_head, model, data.labels, least)
+        _judge(measured, predict, data, model, subject=f"{name}: {heads}")
 
 
 def _ask_both_heads(

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import pages
 from benchmarks.pages import (
     CARD,
     CARD_SOURCE,
@@ -65,22 +64,16 @@ def test_what_was_measured_is_what_is_kept(bundle: Path, suite: str) -> None:
 
 def test_a_stale_page_is_named_and_written_again(copy: Path) -> None:
     assert run("pages") == (0, "")
-    before = (copy / "README.md").read_text(encoding="utf-8")
-    for page in ("README.md", "docs/benchmarks/speed_vit_b.md"):
-        text = (copy / page).read_text(encoding="utf-8")
-        (copy / page).write_text(text.replace("| mIoU", "| mIoUs").replace("×", "x"), "utf-8")
+    page = copy / "docs/benchmarks/speed_vit_b.md"
+    before = page.read_text(encoding="utf-8")
+    page.write_text(before.replace("×", "x"), "utf-8")
     code, said = run("pages")
-    assert code == 1
-    assert "README.md" in said
-    assert "docs/benchmarks/speed_vit_b.md" in said
-    assert "serve.md" not in said
+    assert (code, "speed_vit_b.md" in said, "serve.md" in said) == (1, True, False)
     code, said = run("pages", "--write")
     assert code == 0, said
-    assert {"Written: README.md", "Written: docs/benchmarks/speed_vit_b.md"} <= set(
-        said.splitlines()
-    )
-    assert (copy / "README.md").read_text(encoding="utf-8") == before
-    assert (copy / RECORDS / "images" / "speed_vit_b.png").read_bytes().startswith(b"\x89PNG")
+    assert "Written: docs/benchmarks/speed_vit_b.md" in said.splitlines()
+    assert page.read_text(encoding="utf-8") == before
+    assert {each.name for each in (copy / RECORDS / "images").iterdir()} == set(CHARTS)
     assert run("pages") == (0, "")
 
 
@@ -108,14 +101,3 @@ def test_nothing_is_written_if_a_table_is_damaged(copy: Path) -> None:
 @pytest.mark.parametrize("page", ["none", START, END + START, START + END + START])
 def test_a_page_without_a_place_is_refused(page: str) -> None:
     refused(lambda: insert_tables(page, {"quality": "table\n"}), ValueError, START, END)
-
-
-def test_every_page_has_a_record() -> None:
-    shown = {Path(page).stem for page in render_pages(ROOT) if page.startswith(str(RECORDS))}
-    records = {path.stem for path in (ROOT / RECORDS).glob("*.jsonl")}
-    # The tables of these stand on pages with other names.
-    elsewhere = {"annotate", "encoders", "floats", "objects", "paper_photographs", "reliability"}
-    # Their places say so where they were not measured yet.
-    perhaps = {"since", "since_vit_b", "tried"}
-    assert records - perhaps == shown | elsewhere
-    assert pages.RECORDS.is_relative_to("docs")

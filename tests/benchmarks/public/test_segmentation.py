@@ -32,8 +32,8 @@ HEADS = ("set: clip_head", "set: both_heads")
 def measure(dataset: str, root: Path, model: Any = None, **colours: tuple[int, int, int]) -> Part:
     model = model or Painted({each.replace("_", " "): colour for each, colour in colours.items()})
     data = SEMANTIC[dataset](root)
-    asked = {"clip_head": model, "both_heads": model, "threshold": 0.5}
-    return measured(measure_segmentation, data, name="set", **asked)
+    models = {"clip_head": model, "both_heads": model}
+    return measured(measure_segmentation, data, models, name="set", threshold=0.5)
 
 
 def ious(found: Part, heads: str) -> dict[str, float]:
