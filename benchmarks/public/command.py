@@ -18,6 +18,7 @@ from benchmarks.public.segmentation import (
     load_at,
     measure_segmentation,
 )
+from benchmarks.quality.photographs import tuning_pictures
 from benchmarks.suite import Measuring, ModelName, Runtime
 from benchmarks.two_models import by_two_models
 from samclip_sdk.bundle.open import DEFAULT_MODEL
@@ -118,9 +119,6 @@ def evaluate(
             names, most = [*data.names.values()], data.most
             detect = {"one_model": by_one_model(samclip, names, most=most, threshold=gate)}
             if two_models:
-                # Only here: photographs are read with torch.
-                from benchmarks.quality.photographs import tuning_pictures
-
                 asked = {"names": names, "run": teachers, "most": most}
                 tuning = tuning_pictures(root, seed=0)
                 detect["two_models"] = by_two_models(samclip, tuning, **asked)

@@ -19,8 +19,7 @@ import typer
 from benchmarks.intervals import Bootstrap, Statistic, ratio
 from benchmarks.metrics.average_precision import Results, average_precision
 from benchmarks.metrics.cgf1 import Datum, Rle, cgf1, judge
-from benchmarks.public.detection import by_one_model
-from benchmarks.public.photographs import things_of
+from benchmarks.public.detection import by_one_model, things_of
 from benchmarks.quality.dataset import ALL
 from benchmarks.quality.held_out import HeldOutPictures, choose_held_out, read_list
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
