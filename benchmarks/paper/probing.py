@@ -210,7 +210,10 @@ def fit(features: np.ndarray, targets: np.ndarray, *, l2: float) -> Probe:
 
     def probe(asked: np.ndarray) -> np.ndarray:
         logits = np.full((len(asked), targets.shape[1]), _NEVER)
-        logits[:, fitted.classes_] = fitted.predict_log_proba(asked)
+        found = fitted.decision_function(asked)
+        if found.ndim == 1:  # of two classes, what speaks for the second
+            found = np.stack([np.zeros_like(found), found], axis=1)
+        logits[:, fitted.classes_] = found
         return logits
 
     return probe
