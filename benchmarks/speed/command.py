@@ -26,6 +26,13 @@ Subjects = Annotated[
         "commas, such as samclip,model=my-bundle,precision=int8,threads=2; may be given again"
     ),
 ]
+Also = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="measure this one too, beside the usual ones, such as "
+        "samclip,model=my-litert-bundle,runtime=litert; may be given again"
+    ),
+]
 VitB = Annotated[
     bool, typer.Option("--vit-b", help="measure a ViT-B at 1024 px, beside SAM and CLIP, instead")
 ]
@@ -34,6 +41,7 @@ VitB = Annotated[
 def speed(
     measured: Measuring,
     subject: Subjects = None,
+    also: Also = None,
     vit_b: VitB = False,
     rounds: Rounds = 3,
     seconds: Annotated[float, typer.Option(help="to time a workload for, in a round", min=0)] = 2.0,
@@ -56,7 +64,7 @@ def speed(
         usual = SAM_CLIP_TORCH
         measure_vit_b(measured, RUNS / "speed", how=how, cores=settings["device"]["usable_cores"])
     else:
-        measure_default(measured, how=how)
+        measure_default(measured, also or (), how=how)
     if not settings["subjects"]:
         raise ValueError("nothing was measured: the lines above say why")
     settings |= {"baseline": usual or next(iter(settings["subjects"]))}
@@ -65,14 +73,16 @@ def speed(
 
 def which_table(asked: Mapping[str, Any]) -> str:
     """The suite of options; refuses what could not be measured, or would lose published figures."""
-    specs: Sequence[str] = asked["subject"] or ()
+    specs: Sequence[str] = [*(asked["subject"] or ()), *(asked["also"] or ())]
     for spec in specs:
         check_spec(spec)
     if twice := sorted({spec for spec in specs if specs.count(spec) > 1}):
         raise ValueError(f"the subject {twice[0]!r} is there twice")
     if specs and asked["vit_b"]:
         raise ValueError("--vit-b says what to measure: give it, or subjects")
-    if specs and asked["write"]:
+    if asked["subject"] and asked["also"]:
+        raise ValueError("--also is beside the usual subjects: give it, or --subject")
+    if asked["subject"] and asked["write"]:
         raise ValueError("--write publishes a page with all its subjects: leave --subject out")
     return "speed_vit_b" if asked["vit_b"] else "speed"
 

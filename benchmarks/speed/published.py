@@ -105,13 +105,14 @@ def vit_b_specs(vit_b: Path, runs: Sequence[Run], *, threads: Sequence[int]) -> 
     yield f"{best},skill=boxes"
 
 
-def measure_default(measured: Measuring, *, how: HowLong) -> None:
-    """The default model beside its peers, its first answer, and the masks that it keeps."""
+def measure_default(measured: Measuring, also: Sequence[str], *, how: HowLong) -> None:
+    """The default model beside its peers and others, its first answer, and the masks it keeps."""
     measured.model = describe_model(open_bundle(DEFAULT_MODEL).manifest)
     reports = verify_sets(measured, DEFAULT_MODEL, find_runs())
     measured.say("starting up")
     measure_startup(measured, {"": ROOT})
-    for subject in measure_subjects(measured, [*default_specs(tuple(reports))], how=how):
+    specs = [*default_specs(tuple(reports)), *also]
+    for subject in measure_subjects(measured, specs, how=how):
         subject.add_to(measured)
     for run, report in reports.items():
         measured.add("-".join((DEFAULT_MODEL, *run)), mask_iou=kept_mask_iou(report))
