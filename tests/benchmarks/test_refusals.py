@@ -43,6 +43,7 @@ REFUSED: list[tuple[str, tuple[str, ...]]] = [
     (f"speed --subject {FAKE} --subject {FAKE}", (FAKE,)),
     (f"speed --subject {FAKE} --vit-b", ("--vit-b",)),
     (f"speed --subject {FAKE} --write", ("--write", "--subject")),
+    (f"speed --subject {FAKE} --also {FAKE},key=b", ("--also", "--subject")),
     ("speed --subject samclop", ("samclop",)),
     ("speed --subject samclip,threads", ("threads",)),
     ("speed --subject samclip,a-b=1", ("a-b=1",)),

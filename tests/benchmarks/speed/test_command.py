@@ -37,7 +37,9 @@ def test_the_default_model_beside_its_peers(
     monkeypatch.setattr(published, "default_specs", lambda _runs: (own, "not_installed:Peer"))
     monkeypatch.setattr(published, "verify_sets", lambda *_arguments: {})
     monkeypatch.setattr(published, "measure_startup", lambda *_: None)
-    part = found_by(tmp_path / "speed.jsonl", "speed", *QUICK)
+    also = ("--also", f"{FAKE},key=another")
+    part = found_by(tmp_path / "speed.jsonl", "speed", *QUICK, *also)
+    assert part.subjects == [published.DEFAULT_ONNX, "another"]
     settings = part.run.settings
     assert settings["baseline"] == published.DEFAULT_ONNX
     (failure,) = settings["failures"]
