@@ -13,8 +13,7 @@ import typer
 from benchmarks.annotate import annotate
 from benchmarks.artifacts import artifacts
 from benchmarks.compare import compare
-from benchmarks.encoders import encoders
-from benchmarks.floats import floats
+from benchmarks.encoders import encoders, floats
 from benchmarks.growth import growth
 from benchmarks.pages import PAGES, ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper

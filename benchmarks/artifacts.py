@@ -87,19 +87,25 @@ def _measure(measured: Measuring, checkpoint: str, options: object, gpu: Gpu) ->
                 to = " to Core ML" if artifact.runtime == "coreml" else ""
                 seconds = spent[f"converting {name}{to} in {artifact.precision}"]
                 size = sum(each.size_bytes for each in (artifact, *artifact.weights))
-                made = {"bytes": size, "seconds": seconds, **_errors(artifact, of_tasks=False)}
-                add_artifact(measured, bundle, name, artifact, **made)
+                parity = _errors(artifact, of_tasks=False)
+                add_artifact(measured, bundle, name, artifact, size, seconds, parity)
                 if trt and artifact.runtime == "onnx":
                     since = time.perf_counter()
                     size = len(build_engine(bundle.root / artifact.path, spec=graph, gpu=gpu))
-                    built = {"bytes": size, "seconds": time.perf_counter() - since}
                     engine = artifact.model_copy(update={"runtime": "tensorrt", "axes": {}})
-                    add_artifact(measured, bundle, name, engine, **built)
+                    seconds = time.perf_counter() - since
+                    add_artifact(measured, bundle, name, engine, size, seconds, {})
         add_sets(measured, bundle)
 
 
 def add_artifact(
-    measured: Measuring, bundle: Bundle, graph: str, artifact: Artifact, **figures: float
+    measured: Measuring,
+    bundle: Bundle,
+    graph: str,
+    artifact: Artifact,
+    size: int,
+    seconds: float,
+    parity: dict[str, float],
 ) -> None:
     """Gives figures of an artifact of a graph, and `pinned`.
 
@@ -112,9 +118,9 @@ def add_artifact(
     if precision == "int8" and runtime != "coreml":  # whose int8 is beside operations in fp16
         kept = manifest.kept_in_float
     pinned = 0 if precision == "fp32" else len(kept.get(graph, ()))
-    figures["seconds"] = round(figures["seconds"], 2)
     split = f"{', K = '.join([graph, *lengths[:1]])} on {runtime} {precision}"
-    measured.add(manifest.name, split, pinned=pinned, **figures)
+    figures = {"pinned": pinned, "bytes": size, "seconds": round(seconds, 2)}
+    measured.add(manifest.name, split, **figures, **parity)
 
 
 def _errors(artifact: Artifact, *, of_tasks: bool) -> dict[str, float]:

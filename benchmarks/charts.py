@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import digits
@@ -21,17 +20,14 @@ BLUE, ORANGE, GREY = "#2a6fb0", "#d9822b", "#8a8f98"
 
 def new_figure(width: float, height: float) -> Figure:
     """A chart's sheet, in inches."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("charts need matplotlib: pip install matplotlib") from error
-    # Not pyplot: a figure of its own draws with Agg, and leaves no global state.
+    # Only here: matplotlib is for charts alone. Not pyplot, which has a global state.
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def encode_figure(figure: Figure, *, form: str = "png") -> bytes:
     """The chart as "png" or "svg"; all its axes lose their upper and right lines."""
-    # Only here: matplotlib is for charts alone.
     from matplotlib import rc_context
 
     axes: Axes
@@ -106,8 +102,10 @@ def draw_curve(read: Callable[[str], Table]) -> bytes:
     return encode_figure(figure, form="svg")
 
 
-def _draw_text_to_mask(part: Part, panels: Sequence[Axes]) -> None:
-    quality, cost = panels
+def _draw_text_to_mask(read: Callable[[str], Table]) -> bytes:
+    part = _paper_part(read, "text_to_mask")
+    figure = new_figure(8, 3.6)
+    quality, cost = figure.subplots(1, 2, sharey=True)
     names = [name for name in METHODS if name in part.subjects][::-1]
     figures = [part.metrics(name, part.splits(name, "clip_passes")[0]) for name in names]
     words = [METHODS[name] for name in names]
@@ -115,28 +113,29 @@ def _draw_text_to_mask(part: Part, panels: Sequence[Axes]) -> None:
     quality.set_xlabel("mIoU, %")
     cost.barh(words, [1 + each["clip_passes"].value for each in figures], color=GREY)
     cost.set_xlabel("backbone passes a picture")
+    return encode_figure(figure)
 
 
-def _draw_probing(part: Part, panels: Sequence[Axes]) -> None:
-    names = [subject.split(": ")[1] for subject in part.subjects]
-    subjects = {f"probing: {name}": BACKBONES[name] for name in names}
-    named = [next(iter(names_of(part, subject).values())) for subject in subjects]
-    panels[0].bar([*subjects.values()], [100 * each["top1"].value for each in named], color=BLUE)
-    panels[0].set_ylabel("linear probe, top-1, %")
-    mious = [100 * part.metrics(subject)["miou"].value for subject in subjects]
-    panels[1].bar([*subjects.values()], mious, color=ORANGE)
-    panels[1].set_ylabel("linear probe, mIoU, %")
+def _draw_probing(read: Callable[[str], Table]) -> bytes:
+    part = _paper_part(read, "probing")
+    figure = new_figure(8, 3.6)
+    names, masks = figure.subplots(1, 2)
+    subjects = {f"probing: {name}": words for name, words in BACKBONES.items()}
+    there = {subject: words for subject, words in subjects.items() if subject in part.subjects}
+    named = [next(iter(names_of(part, subject).values())) for subject in there]
+    names.bar([*there.values()], [100 * each["top1"].value for each in named], color=BLUE)
+    names.set_ylabel("linear probe, top-1, %")
+    mious = [100 * part.metrics(subject)["miou"].value for subject in there]
+    masks.bar([*there.values()], mious, color=ORANGE)
+    masks.set_ylabel("linear probe, mIoU, %")
+    return encode_figure(figure)
 
 
-def _draw_part(
-    name: str, draw: Callable[[Part, Sequence[Axes]], None], read: Callable[[str], Table]
-) -> bytes:
+def _paper_part(read: Callable[[str], Table], name: str) -> Part:
     part = part_of(read(SUITE), name)
     if part is None:
         raise ValueError(f"{name} of {SUITE} is on a page, and was not measured")
-    figure = new_figure(8, 3.6)
-    draw(part, figure.subplots(1, 2, sharey=name == "text_to_mask", squeeze=False)[0])
-    return encode_figure(figure)
+    return part
 
 
 CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {
@@ -144,7 +143,7 @@ CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {
     "speed_vit_b.png": lambda read: draw_chart(read("speed_vit_b").parts[-1]),
     "growth.png": draw_growth,
     "quality_photographs.svg": draw_curve,
-    "photographs_text_to_mask.png": partial(_draw_part, "text_to_mask", _draw_text_to_mask),
-    "photographs_probing.png": partial(_draw_part, "probing", _draw_probing),
+    "photographs_text_to_mask.png": _draw_text_to_mask,
+    "photographs_probing.png": _draw_probing,
 }
 """File -> what draws it, of the tables that it reads by name."""

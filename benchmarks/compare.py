@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.figures import digits, grid, times
+from benchmarks.figures import digits, times
 from benchmarks.intervals import Estimate, quotient
 from benchmarks.suite import one_line_errors
 from benchmarks.table import Part, Table, read_table
@@ -41,19 +41,19 @@ def render_comparison(first: Table, second: Table, *, metric: str) -> str:
             before, after = one.get(subject, metric, split), two.get(other, metric, split)
             if ratio := quotient(after, before):
                 key = subject if subject == other else f"{subject} → {other}"
-                cells = [digits(before), digits(after), times(ratio), _verdict(ratio)]
-                rows.append([key, split, *cells])
+                cells = [key, split, digits(before), digits(after), times(ratio), _verdict(ratio)]
+                rows.append(f"| {' | '.join(cells)} |")
         told = _circumstances(one, subject), _circumstances(two, other)
         for what in told[0] | told[1]:
             mine, theirs = (each.get(what) for each in told)
             if mine != theirs:
-                unlike[f"**Not alike**: {what}: {mine} and {theirs}\n\n"] = None
+                unlike[f"**Not alike**: {what}: {mine} and {theirs}\n"] = None
     if not rows:
         raise ValueError(
             f"the files share no {metric} of a subject: {', '.join(ones)} and {', '.join(twos)}"
         )
-    heads = ("", "", f"first, {metric}", f"second, {metric}", "ratio", "the second is")
-    return f"{''.join(unlike)}{grid(heads, rows, words=2)}\n"
+    heads = f"| | | first, {metric} | second, {metric} | ratio | the second is |"
+    return "\n".join([*unlike, heads, "|---|---|---:|---:|---:|---:|", *rows, ""])
 
 
 def _verdict(ratio: Estimate) -> str:

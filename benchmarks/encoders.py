@@ -1,4 +1,4 @@
-"""What the presets' image encoders cost: counted, and timed on onnxruntime."""
+"""What graphs cost: operations that are counted, and image encoders timed on onnxruntime."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.suite import Measuring, Rounds, Threads
+from benchmarks.speed.measure import HowLong, measure_subjects, summarize
+from benchmarks.speed.published import encoder_spec
+from benchmarks.suite import Measuring, ModelName, Rounds, Threads
+from samclip_sdk import SamClip
+from samclip_sdk.bundle.manifest import Manifest
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
 
 if TYPE_CHECKING:
@@ -42,8 +47,27 @@ def encoders(
     for name, size in measured.track(asked, "counting"):
         measured.add(name, str(size), **count(PRESETS[name], resolution=size))
     if not count_only:
-        how = {"threads": threads, "rounds": rounds, "seconds": seconds}
-        _time_encoders(measured, names, list(dict.fromkeys(resolution)), **how)
+        how, sizes = HowLong(rounds, seconds, at_most=1000), list(dict.fromkeys(resolution))
+        _time_encoders(measured, names, sizes, how, threads=threads)
+
+
+def floats(measured: Measuring, model: ModelName = DEFAULT_MODEL) -> None:
+    """Counts the operations of the layers that a bundle's int8 files compute in float.
+
+    They are those of matrix products and convolutions, for three prompts and three texts. Nothing
+    is timed. It needs torch.
+    """
+    with SamClip.load("onnx", model=model, precision="int8") as opened:
+        measured.of(opened)
+        manifest = opened.manifest
+    assert isinstance(manifest, Manifest)
+    counted = count_by_module(manifest.model, resolution=manifest.tasks.segmentation.resolution)
+    for graph, flop in counted.items():
+        kept = manifest.kept_in_float.get(graph, ())
+        in_float = sum(flop.get(name, 0) for name in kept)
+        measured.add(graph, n=len(kept), flop=flop[""], in_float=in_float)
+        for layer in kept:
+            measured.add(graph, layer, flop=flop.get(layer))
 
 
 def count(config: ModelConfig, *, resolution: int) -> dict[str, int]:
@@ -89,17 +113,9 @@ def _flop(graph: Graph) -> dict[str, int]:
 
 
 def _time_encoders(
-    measured: Measuring,
-    names: list[str],
-    sizes: list[int],
-    *,
-    threads: int,
-    rounds: int,
-    seconds: float,
+    measured: Measuring, names: list[str], sizes: list[int], how: HowLong, *, threads: int
 ) -> None:
     """Exports encoders with random weights, and times them; raises ValueError if one fails."""
-    from benchmarks.speed.measure import HowLong, measure_subjects, summarize
-    from benchmarks.speed.published import encoder_spec
     from export.bundle_writer import write_bundle
     from export.options import ExportOptions
     from export.source import find_source
@@ -111,7 +127,7 @@ def _time_encoders(
             write_bundle(find_source(f"random:{name}"), bundle, options=options)
             spec = f"samclip,precision=fp32,unverified=true,model={bundle}"
             specs.append(encoder_spec(spec, sizes, threads=threads))
-        subjects = measure_subjects(measured, specs, how=HowLong(rounds, seconds, at_most=1000))
+        subjects = measure_subjects(measured, specs, how=how)
     for name, subject in zip(names, subjects, strict=True):
         for at, why in subject.failures.items():
             raise ValueError(f"{name}, {at}: {why}")

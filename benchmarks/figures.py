@@ -1,8 +1,6 @@
-"""How figures are written: numbers with their units and spreads, and tables in Markdown."""
+"""How figures are written: numbers with their units and spreads."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
 
 from benchmarks.intervals import Estimate
 from benchmarks.table import Row
@@ -57,11 +55,6 @@ def times(ratio: Estimate | None, unit: str = "×") -> str:
     return f"{written(ratio.value)}{unit}{limits}"
 
 
-def mb(figure: Figure) -> str:
-    """Whole megabytes, of 10^6 bytes."""
-    return fixed(figure, 0, per=1e6)
-
-
 def fixed(figure: Figure, places: int, per: float = 1) -> str:
     """So many decimals of a figure, in units of `per`."""
     value = _value(figure)
@@ -76,13 +69,3 @@ def general(value: float) -> str:
 def thousands(value: float) -> str:
     """A number with commas, to as many decimals as it has."""
     return f"{value:,.10g}"
-
-
-def grid(heads: Sequence[str], rows: Iterable[Sequence[object]], *, words: int = 1) -> str:
-    """A table in Markdown, without an end of line; the first `words` columns are of words."""
-    rule = "|" + "---|" * words + "---:|" * (len(heads) - words)
-    first, *lines = (
-        "|" + "".join(f" {cell} |" if cell != "" else " |" for cell in row)
-        for row in (heads, *rows)
-    )
-    return "\n".join([first, rule, *lines])

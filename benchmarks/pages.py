@@ -18,9 +18,7 @@ from benchmarks.figures import (
     digits,
     fixed,
     general,
-    grid,
     interval,
-    mb,
     percent,
     spread,
     thousands,
@@ -77,7 +75,7 @@ PAGES: dict[str, dict[str, str]] = {
 """Page -> marker -> the template of what stands there; one for several tables names its own."""
 
 
-_FILTERS = (digits, fixed, general, interval, mb, percent, spread, thousands, times)
+_FILTERS = (digits, fixed, general, interval, percent, spread, thousands, times)
 """How templates write figures."""
 
 
@@ -111,24 +109,12 @@ def render(name: str, read: Callable[[str], Table]) -> str:
 
 def print_tables(suite: str, table: Table, names: Sequence[str]) -> str:
     """What a command prints of its own table: the templates of these names, or all figures."""
-    if not names:
-        return show_figures(table)
-    found = {name: render(name, lambda asked: {suite: table}[asked]) for name in names}
+    shown = names or [f"figures@{suite}"]
+    found = {name: render(name, lambda asked: {suite: table}[asked]) for name in shown}
     if len(found) == 1:
-        return found[names[0]]
+        return found[shown[0]]
     heads = {name: name.partition("@")[0].rpartition("/")[2].replace("_", " ") for name in found}
     return "\n\n".join(f"## {heads[name]}\n\n{text}" for name, text in found.items())
-
-
-def show_figures(table: Table) -> str:
-    """All figures of a table, a line each."""
-    rows = [
-        [row.subject, row.split, row.metric, spread(row), NONE if row.n is None else str(row.n)]
-        for part in table.parts
-        for row in part.rows.values()
-    ]
-    heads = ["subject", "split", "metric", "value (low–high)", "n"]
-    return f"{grid(heads, rows, words=3)}\n"
 
 
 @cache

@@ -6,7 +6,6 @@ A suite is a plain function of a `Measuring`, which it gives its figures, and of
 from __future__ import annotations
 
 import inspect
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.intervals import Estimate
 from benchmarks.pages import RECORDS, ROOT, print_tables, write_pages
@@ -31,7 +28,7 @@ from benchmarks.table import (
     write_table,
 )
 from samclip_sdk import SamClip
-from samclip_sdk.cli.terminal import WrongUsageError
+from samclip_sdk.cli.terminal import Display, WrongUsageError, working
 from samclip_sdk.errors import SamClipError
 
 RUNS = Path("runs")
@@ -64,13 +61,14 @@ class Measuring:
         shows: the templates that are printed at the end; all figures, if there is none.
     """
 
-    def __init__(self, suite: str, place: Path, settings: Mapping[str, Any], bar: Progress) -> None:
+    def __init__(
+        self, suite: str, place: Path, settings: Mapping[str, Any], display: Display
+    ) -> None:
         self.suite, self.place, self.settings = suite, place, dict(settings)
         self.model: Model | None = None
         self.shows: Sequence[str] = ()
         self._rows: list[Row] = []
-        self._since, self._bar = time.perf_counter(), bar
-        self._task = bar.add_task("starting", total=None)
+        self._since, self._display = time.perf_counter(), display
 
     def of(self, samclip: SamClip) -> None:
         """Tells which model is measured, on which runtime."""
@@ -88,8 +86,8 @@ class Measuring:
         for metric, figure in figures.items():
             if figure is not None:
                 found = figure if isinstance(figure, Estimate) else Estimate(figure)
-                what = {"subject": subject, "split": split, "metric": metric, "n": n}
-                self._rows.append(Row(**what, **found._asdict()))
+                what = {"suite": self.suite, "subject": subject, "split": split, "metric": metric}
+                self._rows.append(Row(**what, **found._asdict(), n=n))
 
     def save(self) -> None:
         """Writes what was added since the last time, as a run of its own."""
@@ -109,7 +107,10 @@ class Measuring:
 
     def say(self, doing: str, done: int = 0, total: int | None = None) -> None:
         """Shows what is being done, and how far it is."""
-        self._bar.update(self._task, description=doing, completed=done, total=total)
+        if total is None:
+            self._display.say(doing)
+        else:
+            self._display.show(doing, done, total)
 
     def tell(self, line: str) -> None:
         """Says a line that stays, on standard error."""
@@ -165,12 +166,8 @@ def measuring(
             raise ValueError(f"the folder of {place} does not exist")
         if place.exists():
             read_table(place)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        console, hidden = Console(stderr=True), not sys.stderr.isatty()
-        with Progress(
-            *columns, TimeRemainingColumn(), console=console, disable=hidden, transient=True
-        ) as bar:
-            measured = Measuring(suite, place, settings, bar)
+        with working("starting") as display:
+            measured = Measuring(suite, place, settings, display)
             measured.shows = shows
             yield measured
             measured.save()

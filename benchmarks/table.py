@@ -13,12 +13,12 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.runtimes.source import ModelSource
@@ -95,6 +95,7 @@ class Row(Record):
     `low` and `high` are its interval or spread; `n` is of how many things it is a figure.
     """
 
+    suite: str
     subject: str
     split: str = ""
     metric: str
@@ -102,12 +103,6 @@ class Row(Record):
     low: float | None = None
     high: float | None = None
     n: int | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Row:
-        if (self.low is None) != (self.high is None):
-            raise ValueError("low and high go together")
-        return self
 
 
 class Part(NamedTuple):
@@ -118,13 +113,18 @@ class Part(NamedTuple):
 
     @classmethod
     def of(cls, run: Run, rows: Iterable[Row]) -> Part:
-        """Puts rows together; raises ValueError if two are of the same."""
-        found: dict[tuple[str, str, str], Row] = {}
+        """Puts rows together."""
+        part = cls(run, {})
         for row in rows:
-            if _key(row) in found:
-                raise ValueError(f"{' '.join(_key(row))} is there twice")
-            found[_key(row)] = row
-        return cls(run, found)
+            part.add(row)
+        return part
+
+    def add(self, row: Row) -> None:
+        """Takes a figure; raises ValueError if there is one of the same, or it is of other runs."""
+        key = (row.subject, row.split, row.metric)
+        if key in self.rows or row.suite != self.run.suite:
+            raise ValueError(f"{' '.join(key)} is there twice, or of another suite than its run")
+        self.rows[key] = row
 
     def get(self, subject: str, metric: str, split: str = "") -> Row | None:
         """A figure; None if it was not measured."""
@@ -171,11 +171,6 @@ class Table(NamedTuple):
 
     parts: tuple[Part, ...] = ()
 
-    def get(self, subject: str, metric: str, split: str = "") -> Row | None:
-        """A figure of whichever part; None if it was not measured."""
-        found = (part.get(subject, metric, split) for part in self.parts)
-        return next(filter(None, found), None)
-
     def merge(self, part: Part) -> Table:
         """The table with a new part; other parts lose the subjects that the new one has."""
         new, kept = set(part.subjects), []
@@ -185,52 +180,35 @@ class Table(NamedTuple):
         return Table((*kept, part))
 
 
-def _key(row: Row) -> tuple[str, str, str]:
-    return row.subject, row.split, row.metric
-
-
 def read_table(path: Path) -> Table:
     """Reads what `write_table` wrote.
 
     Raises:
         ValueError: the file is damaged; it says in which line, and what is wrong.
     """
-    parts: list[tuple[Run, list[Row]]] = []
-    known = set[tuple[str, str, str]]()
-    lines = path.read_bytes().splitlines()
-    for number, line in enumerate(lines, start=1):
+    parts: list[Part] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             told = json.loads(line)
-            if isinstance(told, dict) and set(told) == {"run"}:
-                parts.append((Run.model_validate(told["run"]), []))
-                continue
-            suite = told.pop("suite", None) if isinstance(told, dict) else None
-            row = Row.model_validate(told)
-            if not parts or suite != parts[-1][0].suite:
-                raise ValueError("a figure stands behind the line of its suite's run")
-            if _key(row) in known:
-                raise ValueError(f"{' '.join(_key(row))} is there twice")
-            known.add(_key(row))
-            parts[-1][1].append(row)
-        except ValueError as error:
-            why = first_fault(error) if isinstance(error, ValidationError) else str(error)
+            if set(told) == {"run"}:
+                parts.append(Part(Run.model_validate(told["run"]), {}))
+            else:
+                parts[-1].add(Row.model_validate(told))
+        except (ValueError, TypeError, IndexError) as error:
+            why = first_fault(error) if isinstance(error, ValidationError) else error
             raise ValueError(f"{path}, line {number}: {why}") from error
-    return Table(tuple(Part.of(run, rows) for run, rows in parts))
+    return Table(tuple(parts))
 
 
 def write_table(table: Table, path: Path) -> None:
     """Writes a table whole or not at all; raises StorageError if it cannot."""
     with atomic_file(path) as file:
-        for line in _lines(table):
-            file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode())
-
-
-def _lines(table: Table) -> Iterator[dict[str, Any]]:
-    for part in table.parts:
-        yield {"run": part.run.model_dump(exclude_defaults=True)}
-        for row in part.rows.values():
-            told = row.model_dump(exclude_defaults=True)
-            yield {"suite": part.run.suite, **{name: _plain(each) for name, each in told.items()}}
+        for part in table.parts:
+            lines = [{"run": part.run.model_dump(exclude_defaults=True)}]
+            for row in part.rows.values():
+                told = row.model_dump(exclude_defaults=True)
+                lines.append({name: _plain(each) for name, each in told.items()})
+            file.writelines(f"{json.dumps(each, ensure_ascii=False)}\n".encode() for each in lines)
 
 
 def _plain(value: object) -> object:
@@ -249,9 +227,8 @@ def describe_model(manifest: ModelInfo, source: ModelSource | None = None) -> Mo
     )
 
 
-def describe_run(suite: str, arguments: Sequence[str] | None = None) -> Run:
-    """Describes this machine and this moment; `arguments` are this process's own if None."""
-    given = sys.argv[1:] if arguments is None else arguments
+def describe_run(suite: str) -> Run:
+    """Describes this machine and this moment."""
     threads = os.environ.get("OMP_NUM_THREADS", "")
     more = {package: version for package in _MORE_PACKAGES if (version := package_version(package))}
     commit = None  # outside of git; marked if files differ from it
@@ -262,7 +239,7 @@ def describe_run(suite: str, arguments: Sequence[str] | None = None) -> Run:
     return Run(
         suite=suite,
         date=utc_now(),
-        command=shlex.join(["python", "-m", "benchmarks", *map(publishable, given)]),
+        command=shlex.join(["python", "-m", "benchmarks", *map(publishable, sys.argv[1:])]),
         commit=commit,
         system=f"{platform.system()} {platform.machine()}",
         cpu=cpu_name(),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import read_config, read_provenance, save_checkpoint
 from samclip_sdk.modeling.config import ClipTextConfig
-from samclip_sdk.text.unit_length import normalize
 from samclip_sdk.text.vocabulary import encode_vocabulary
 from training.batches import stack_images
 from training.errors import TrainingError
@@ -36,12 +36,6 @@ from training.teachers.teacher_pair import (
     SmallPair,
     read_clip_settings,
 )
-
-
-def embed_noun(model: SamClip, noun: str) -> np.ndarray:
-    """The mean of a noun's templates, float32 [E], unit length, as `SamClip.classify` has it."""
-    prompts = [each.replace("{}", noun) for each in model.manifest.text.templates]
-    return normalize(model.embed_text(prompts).mean(axis=0))
 
 
 def by_logits(model: SamClip, nouns: Sequence[str]) -> Rank:
@@ -84,14 +78,10 @@ class Teachers:
 
     clip: ClipTeacher
     sam: SamClip
-    _known: dict[str, np.ndarray] = field(default_factory=dict)
 
     def classes(self, nouns: Sequence[str]) -> np.ndarray:
         """The CLIP teacher's embeddings of K nouns, float32 [K,E]; each is computed once."""
-        for noun in nouns:
-            if noun not in self._known:
-                self._known[noun] = embed_noun(self.sam, noun)
-        return np.stack([self._known[noun] for noun in nouns])
+        return self.sam.embed_labels(nouns)
 
     def rank(self, nouns: Sequence[str]) -> Rank:
         """The CLIP teacher as a classifier over nouns, by the same templates as the model."""
@@ -104,26 +94,20 @@ class Teachers:
         return self.clip.embed_images(stack_images([image]))[0].numpy()
 
 
-def find_students(run: Path) -> tuple[str, ...]:
-    """The stages of a run that left a merged model, the one that went on longest last.
+def find_student(run: Path) -> Path:
+    """The folder of a run's merged model that the most stages led to.
 
     Raises:
         TrainingError: there is none.
     """
-    folders = sorted(each.parent for each in run.glob(f"*/{WEIGHTS_NAME}"))
-    found = {folder.name: depth for folder in folders if (depth := _depth(folder))}
-    if not found:
+    found: dict[Path, int] = {}
+    for folder in sorted(each.parent for each in run.glob(f"*/{WEIGHTS_NAME}")):
+        with suppress(BundleError):  # of a teacher, which is no model
+            read_config(folder)
+            found[folder] = len([*_stages(folder)])
+    if not any(found.values()):
         raise TrainingError(f"no folder in {run} has a merged model: train one, or name its run")
-    return tuple(sorted(found, key=found.__getitem__))
-
-
-def _depth(folder: Path) -> int:
-    """How many stages led to a merged model; 0 for a teacher."""
-    try:
-        read_config(folder)
-    except BundleError:
-        return 0
-    return len(list(_stages(folder)))
+    return max(found, key=lambda each: (found[each], each.name))
 
 
 def _stages(folder: Path) -> Iterator[Mapping[str, Any]]:
@@ -134,26 +118,26 @@ def _stages(folder: Path) -> Iterator[Mapping[str, Any]]:
         told = told.get("starts_from")
 
 
-def find_pair(run: Path, *, student: str) -> Pair:
-    """The teachers of RUNS/CONFIG: of the kind that the provenance of its student names.
+def find_pair(student: Path) -> Pair:
+    """The teachers of a student, of the kind that its provenance names.
 
     Raises:
         TrainingError: the provenance names no teachers that there still are.
     """
-    model = read_config(run / student)
-    for told in _stages(run / student):
+    model, run = read_config(student), student.parent
+    for told in _stages(student):
         teachers = told.get("settings", {}).get("teachers")
         match teachers and teachers["kind"]:
             case "small" if clip := read_clip_settings(run):
                 return SmallPair(model, clip, runs=run)
             case "foundation":
                 return FoundationPair(model, FoundationTeachers.model_validate(teachers))
-    raise TrainingError(f"{run / student} was made of no teachers that its provenance names")
+    raise TrainingError(f"{student} was made of no teachers that its provenance names")
 
 
 def open_run(run: Path) -> Teachers:
-    """Both teachers of the last student of a run."""
-    return open_teachers(find_pair(run, student=find_students(run)[-1]))
+    """Both teachers of the last student of RUNS/CONFIG."""
+    return open_teachers(find_pair(find_student(run)))
 
 
 def open_teachers(pair: Pair) -> Teachers:

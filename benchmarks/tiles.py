@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,13 +17,13 @@ import typer
 
 from benchmarks.intervals import over_rounds
 from benchmarks.metrics.masks import iou
+from benchmarks.quality.photographs import open_split
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed, timed
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.options import TileOptions
-
-if TYPE_CHECKING:
-    from training.real.photographs import Photographs
+from training.real import photograph_questions as questions
+from training.real.photographs import Photographs
 
 ABSENT = 20
 FOUND_IOU = 0.5
@@ -72,8 +72,6 @@ def large_pictures(
 
     Named objects count that are half a percent of their photograph or more.
     """
-    from training.real import photograph_questions as questions
-
     order, names = questions.AskedPhotographs(photographs, seed=seed).pictures, photographs.names
 
     def cell(picture: int) -> tuple[np.ndarray, Named]:
@@ -153,9 +151,6 @@ def tiles(
     The pictures are made of photographs of complete sets, `side` x `side` in each.
     """
     ways = (None, *(TileOptions(tiles=each).read() for each in dict.fromkeys(tiles)))
-    # Only here: photographs are read with torch.
-    from benchmarks.quality.photographs import open_split
-
     sets, samclip = open_split(photographs), SamClip.load(runtime, model=model)
     measured.of(samclip)
     cell_px = samclip.manifest.tasks.segmentation.resolution

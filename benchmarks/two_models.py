@@ -7,7 +7,6 @@ the student's training shows it regions.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from pydantic import Field
+from scipy.special import softmax
 
 from benchmarks.metrics.texts import TEXT_ROW, judge_texts
 from benchmarks.suite import timed
-from samclip_sdk import SamClip
-from samclip_sdk.results.prompt_masks import Masks
+from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.system.records import Record
 from training.asked_pictures import AskedPicture
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmarks.teachers import Teachers
-    from training.teachers.small import ClipTeacher
 
 _PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3)  # to choose from; below, CLIP has hundreds to look at
 _STABILITIES = (0.95, 0.8, 0.6, 0.3)
@@ -69,44 +67,6 @@ class Segments(NamedTuple):
     ious: np.ndarray
 
 
-class Candidates:
-    """Every mask that SAM proposes in one picture; CLIP sees one when it is first chosen.
-
-    Of what SAM `found`, masks that are empty are left out.
-    """
-
-    def __init__(
-        self, image: np.ndarray, found: Masks, clip: ClipTeacher, *, offset: float
-    ) -> None:
-        seen = found.masks.any(axis=(1, 2))
-        self._image, self._masks, self._boxes = image, found.masks[seen], found.boxes[seen]
-        self._clip, self._ious, logits = clip, found.scores[seen], found.low_res_masks[seen]
-        inner, outer = ((logits > each).sum(axis=(-2, -1)) for each in (offset, -offset))
-        self._stability = inner / np.maximum(outer, 1)
-        self._embeddings = np.full((len(self._masks), clip.embed_dim), math.nan, np.float32)
-
-    def choose(self, settings: Everything) -> Segments:
-        """Keeps what passes the filters, and of masks in nearly the same box the best."""
-        # Only here: a peer that names its own segments does without torch.
-        import torch
-        from torchvision.ops import nms, roi_align
-
-        good = self._ious >= settings.predicted_iou
-        rows = np.flatnonzero(good & (self._stability >= settings.stability))
-        boxes, ious = (torch.from_numpy(each[rows]).float() for each in (self._boxes, self._ious))
-        rows = rows[nms(boxes, ious, settings.nms_iou).numpy()]
-        new = rows[np.isnan(self._embeddings[rows]).any(axis=1)]
-        picture = torch.from_numpy(self._image).permute(2, 0, 1)[None].float()
-        # Few at a time: a hundred at once would need gigabytes, and take longer.
-        for start in range(0, len(new), _CROPS):
-            few = new[start : start + _CROPS]
-            rois = torch.from_numpy(np.pad(self._boxes[few], ((0, 0), (1, 0)))).float()
-            with torch.inference_mode():
-                crops = roi_align(picture, rois, self._clip.resolution, aligned=True)
-                self._embeddings[few] = self._clip.embed_images(crops).numpy()
-        return Segments(self._masks[rows], self._embeddings[rows], self._ious[rows])
-
-
 class TwoModels:
     """SAM and CLIP, one after the other, of both `teachers`.
 
@@ -125,23 +85,39 @@ class TwoModels:
         # Only here: it needs torch.
         from training.teachers.captions import EMPTY_NAMES
 
-        self.settings, self._teachers, self.tuned_on = settings, teachers, len(tuning)
+        self._teachers, self.tuned_on = teachers, len(tuning)
         self._nothing = teachers.classes(EMPTY_NAMES)
-        self.settings = self._tune(tuning)
+        self.settings = self._tune(tuning, settings)
 
-    def look(self, image: np.ndarray) -> Candidates:
-        """Proposes segments of a picture, uint8 RGB [H,W,3], in one pass of SAM's backbone.
+    def look(
+        self, image: np.ndarray, settings: Everything, *, encoded: ImageEmbedding | None = None
+    ) -> Segments:
+        """Segments a picture, uint8 RGB [H,W,3]: a pass of SAM's backbone, and of CLIP's for each.
 
-        What is chosen of them takes one of CLIP's each.
+        What SAM names by itself is not used.
         """
-        side, sam = self.settings.points_per_side, self._teachers.sam
-        places = (np.arange(side) + 0.5) / side
-        grid = np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 2)
-        # SAM's coordinates name a pixel's corner; its prompt encoder adds the half pixel.
-        points = (grid * image.shape[1::-1] - 0.5)[:, None]
-        found = sam.segment(sam.encode_image(image), points=points, multimask_output=True)
-        offset = self.settings.stability_offset
-        return Candidates(image, found, self._teachers.clip, offset=offset)
+        # Only here: a peer that names its own segments does without torch.
+        import torch
+        from torchvision.ops import roi_align
+
+        found = self._teachers.sam.segment_everything(
+            image if encoded is None else encoded,
+            points_per_side=settings.points_per_side,
+            pred_iou_thresh=settings.predicted_iou,
+            stability_score_thresh=settings.stability,
+            stability_score_offset=settings.stability_offset,
+            box_nms_thresh=settings.nms_iou,
+        )
+        clip, boxes = self._teachers.clip, torch.from_numpy(np.array(found.boxes))
+        embeddings = [np.empty((0, clip.embed_dim), np.float32)]
+        picture = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+        # Few at a time: a hundred at once would need gigabytes, and take longer.
+        for start in range(0, len(boxes), _CROPS):
+            few = [boxes[start : start + _CROPS]]
+            with torch.inference_mode():
+                crops = roi_align(picture, few, clip.resolution, aligned=True)
+                embeddings.append(clip.embed_images(crops).numpy())
+        return Segments(np.asarray(found.masks), np.concatenate(embeddings), found.predicted_ious)
 
     def ask(self, asked: AskedPicture) -> Iterator[Given]:
         """Names segments among the labels alone, and among these and names for nothing.
@@ -150,7 +126,7 @@ class TwoModels:
         """
         labels = len(asked.labels)
         rivals = self._rivals(asked.labels)
-        found, looking = timed(lambda: self.look(asked.image).choose(self.settings))
+        found, looking = timed(lambda: self.look(asked.image, self.settings))
         for name, known in rivals.items():
             named, ms = timed(partial(name_segments, *found[:2], known, labels=labels))
             yield name, named, len(found.masks), looking + ms
@@ -160,14 +136,12 @@ class TwoModels:
 
         That is among the names asked and names for nothing.
         """
-        masks, embeddings, ious = self.look(pixels).choose(self.settings)
+        masks, embeddings, ious = self.look(pixels, self.settings)
         classes = np.concatenate([self._teachers.classes(asked), self._nothing])
         logits = self._teachers.sam.manifest.text.logit_scale * embeddings @ classes.T
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        odds /= odds.sum(axis=1, keepdims=True)
         found = [
             (int(row.argmax()), float(row.max() * iou), mask)
-            for row, iou, mask in zip(odds, ious, masks, strict=True)
+            for row, iou, mask in zip(softmax(logits, axis=1), ious, masks, strict=True)
             if row.argmax() < len(asked)
         ]
         return sorted(found, key=lambda each: -each[1])[:most]
@@ -177,7 +151,7 @@ class TwoModels:
         both = np.concatenate([classes, self._nothing])
         return {"two_models": classes, "two_models_or_nothing": both}
 
-    def _tune(self, tuning: Sequence[AskedPicture]) -> Everything:
+    def _tune(self, tuning: Sequence[AskedPicture], usual: Everything) -> Everything:
         """Finds the thresholds whose mIoU is best, in the better of both ways of naming segments.
 
         A small SAM rarely predicts an IoU of 0.88 for its own masks, so that with SAM's own
@@ -186,22 +160,22 @@ class TwoModels:
         """
         rows: dict[tuple[Everything, str], list[tuple[object, ...]]] = defaultdict(list)
         for asked in tuning:
-            rivals, candidates = self._rivals(asked.labels), self.look(asked.image)
+            rivals = self._rivals(asked.labels)
+            encoded = self._teachers.sam.encode_image(asked.image)
             for predicted, steady in product(_PREDICTED_IOUS, _STABILITIES):
                 changed = {"predicted_iou": predicted, "stability": steady}
-                choice = self.settings.model_copy(update=changed)
-                found = candidates.choose(choice)
+                choice = usual.model_copy(update=changed)
+                found = self.look(asked.image, choice, encoded=encoded)
                 for name, known in rivals.items():
                     masks = name_segments(*found[:2], known, labels=len(asked.labels))
                     presence = np.ones(len(masks))
                     rows[choice, name] += judge_texts(0, asked, masks=masks, presence=presence)
-        mious = {key: _miou(np.array(own, TEXT_ROW)) for key, own in rows.items()}
-        return max(mious, key=mious.__getitem__, default=(self.settings, ""))[0]
-
-
-def _miou(table: np.ndarray) -> float:
-    """An absent label that got a mask counts as an IoU of 0."""
-    return float(table["iou"].sum() / max(1, (table["present"] | table["mask"]).sum()))
+        mious = {}
+        for key, own in rows.items():
+            table = np.array(own, TEXT_ROW)
+            asked_or_false = table["present"] | table["mask"]
+            mious[key] = table["iou"].sum() / max(1, asked_or_false.sum())
+        return max(mious, key=mious.__getitem__, default=(usual, ""))[0]
 
 
 def name_segments(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from samclip_sdk.modeling.config import (
+    BertTextConfig,
     ClassifierHeadConfig,
     ClipHeadConfig,
     ClipTextConfig,
     MaskDecoderConfig,
     ModelConfig,
     PyramidConfig,
+    TinyViTConfig,
     ViTDetConfig,
 )
 
@@ -63,3 +65,15 @@ PYRAMID_STUDENT = STUDENT.model_copy(
     }
 )
 """The same on timm's own smallest backbone, with what else samclip-mobile has."""
+
+TINY_BERT = BertTextConfig(
+    width=32, num_heads=2, depth=1, mlp_dim=32, embedding_width=8, hidden_dim=32
+)
+
+SMALL_TINY_VIT = TinyViTConfig(
+    image_size_px=64,
+    embed_dims=(8, 16, 24, 32),
+    depths=(1, 2, 1, 1),
+    stage_heads=(1, 2, 2, 4),
+    window_sizes=(3, 3, 5, 3),
+)

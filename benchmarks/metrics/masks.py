@@ -8,13 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.intervals import Bootstrap, Estimate, mean, mean_of_means
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.picture.masks import mask_to_box
-from samclip_sdk.results.prompt_masks import Masks
 
-PROMPTS = ("box", "point", "box_best", "point_best")
-"""One tight box and one point, the innermost pixel: the single mask, and the best of three."""
+PROMPTS = ("box", "point", "point_best")
+"""One tight box, or one point, the innermost pixel: the single mask, and the best of three."""
 
 OBJECT_ROW: list[tuple[str, Any]] = [
     ("owner", int),
@@ -43,24 +41,15 @@ def judge_objects(
     """The rows of objects, bool [N,H,W], of one picture."""
     boxes = np.stack([mask_to_box(mask) for mask in masks])
     points = np.array([innermost_pixel(mask) for mask in masks], np.float32)[:, None]
+    questions = (({"boxes": boxes}, False), ({"points": points}, False), ({"points": points}, True))
     ious = []
-    for several in (False, True):
-        for asked in ({"boxes": boxes}, {"points": points}):
-            answer = model.segment(image, **asked, multimask_output=several)
-            ious.append(_best_ious(answer, truth=masks))
+    for asked, several in questions:
+        found = model.segment(image, **asked, multimask_output=several)
+        scores = found.scores.reshape(len(masks), -1)  # the masks of one prompt after another
+        best = scores.argmax(axis=1) + scores.shape[1] * np.arange(len(masks))
+        pairs = zip(best.tolist(), masks, strict=True)
+        ious.append([iou(found.masks[place], truth) for place, truth in pairs])
     yield from zip([owner] * len(masks), masks.mean(axis=(1, 2)), *ious, strict=True)
-
-
-def prompt_figures(
-    table: np.ndarray, bootstrap: Bootstrap, *, groups: np.ndarray | None = None
-) -> dict[str, Estimate | None]:
-    """The mean IoU of each prompt over M objects; with `groups`, int [M], over groups' means."""
-    found: dict[str, Estimate | None] = {}
-    for prompt in PROMPTS if len(table) else ():
-        own = table[prompt]
-        statistic = mean(own) if groups is None else mean_of_means(own, groups=groups)
-        found[prompt] = bootstrap.estimate(statistic, owners=table["owner"])
-    return found
 
 
 def innermost_pixel(mask: np.ndarray) -> tuple[int, int]:
@@ -72,16 +61,6 @@ def innermost_pixel(mask: np.ndarray) -> tuple[int, int]:
     depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
     return int(x), int(y)
-
-
-def _best_ious(result: Masks, *, truth: np.ndarray) -> list[float]:
-    """The IoU of the mask that the model trusts most, for each of N prompts; truth bool [N,H,W]."""
-    ious = []
-    for index, mask in enumerate(truth):
-        answers = np.flatnonzero(result.prompt_index == index)
-        best = answers[result.scores[answers].argmax()]
-        ious.append(iou(result.masks[best], mask))
-    return ious
 
 
 class Confusion:

@@ -11,6 +11,7 @@ from benchmarks.intervals import Bootstrap, Estimate, mean
 Rank = Callable[[np.ndarray], np.ndarray]
 """A picture, uint8 RGB [H,W,3], to a score for each name, float [K]; only the order counts."""
 
+TOP = {"top1": 1, "top5": 5}
 ROWS = 256  # of the score matrix in memory at a time: 25,000 captions by 5,000 pictures is 500 MB
 
 
@@ -27,17 +28,8 @@ def rank_of_truth(
     return int((scores[wrong] >= scores[list(right)].max()).sum())
 
 
-def top_k(ranks: Mapping[int, int], bootstrap: Bootstrap) -> dict[str, Estimate | None]:
-    """Top-1 and top-5: the shares of pictures whose right name is among so many first ones.
-
-    `ranks` are by picture.
-    """
-    found = np.array([*ranks.values()], np.int64)
-    return shares_within(found, bootstrap, names={"top1": 1, "top5": 5}, owners=np.array([*ranks]))
-
-
-def shares_within(
-    ranks: np.ndarray, bootstrap: Bootstrap, *, names: Mapping[str, int], owners: np.ndarray
+def top_k(
+    ranks: np.ndarray, bootstrap: Bootstrap, *, owners: np.ndarray, names: Mapping[str, int] = TOP
 ) -> dict[str, Estimate | None]:
     """The shares of ranks [N] among so many first ones; `owners`, int [N], has each one's picture.
 

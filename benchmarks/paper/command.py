@@ -22,9 +22,6 @@ def paper(
     runs: Annotated[
         Path, typer.Option(help="RUNS/CONFIG: teachers and stages, as training left them")
     ],
-    student: Annotated[
-        str | None, typer.Option(help="the stage that ships; the last if not given")
-    ] = None,
     only: Annotated[
         list[PartName] | None, typer.Option(help="measure this part; may be given again")
     ] = None,
@@ -46,7 +43,7 @@ def paper(
         "probing": probing.measure_probing,
     }
     dataset = ValPhotographs(photographs, pictures=pictures, scenes=scenes, seed=seed)
-    inputs = run.open_inputs(runs, dataset, student=student)
+    inputs = run.open_inputs(runs, dataset)
     told = {"sets": len(dataset.sets), "complete": sum(dataset.sets.values())}
     asked = {**measured.settings, **told, "weights": inputs.weights()}
     for name in [each.value for each in only] if only else PARTS:

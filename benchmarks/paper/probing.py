@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
@@ -34,7 +35,10 @@ from training.teachers.pretrained import OpenClip
 from training.teachers.small import ClipTeacher, SmallClip
 
 STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)
-"""Of the L2 penalty, to choose from."""
+"""Of the L2 penalty, to choose from, the strongest first."""
+
+Probe = Callable[[np.ndarray], np.ndarray]
+"""Features [N,D] to logits of C classes, float64 [N,C]; a class that was not trained is none."""
 
 _ITERATIONS = 200  # of L-BFGS
 _BATCH = 16  # pictures
@@ -116,42 +120,33 @@ def measure_probing(measured: Measuring, inputs: Inputs) -> None:
         segmenter = train_segmenter(backbone, data, seed=seed)
         pictures, scenes = data.pictures[2], data.scenes[2]
         scores = classifier(backbone.pooled(each.read() for each in pictures))
-        ranks = {
-            number: rank_of_truth(own, right=[each.label])
-            for number, (own, each) in enumerate(zip(scores, pictures, strict=True))
-        }
+        ranks = [
+            rank_of_truth(own, right=[each.label])
+            for own, each in zip(scores, pictures, strict=True)
+        ]
         maps = backbone.patches(scene.image for scene in scenes)
         ious = class_ious(segmenter, maps, scenes=scenes, classes=data.classes)
-        who, figures = f"probing: {backbone.name}", top_k(ranks, inputs.bootstrap)
-        measured.add(f"{who}: probed", ALL, n=len(ranks), names=len(data.names), **figures)
-        measured.add(
-            who,
-            classification_px=backbone.classification_px,
-            classification_width=classifier.width,
-            classification_l2=classifier.l2,
-            segmentation_px=backbone.segmentation_px,
-            segmentation_width=segmenter.width,
-            segmentation_l2=segmenter.l2,
-            grid=maps.shape[1],
-            miou=mean_iou(ious),
-            background_iou=ious[-1] or 0.0,
-        )
+        figures = {"miou": mean_iou(ious), "background_iou": ious[-1] or 0.0}
+        measured.add(f"probing: {backbone.name}", grid=maps.shape[1], **figures)
+        top = top_k(np.array(ranks), inputs.bootstrap, owners=np.arange(len(ranks)))
+        who, count = f"probing: {backbone.name}: probed", len(data.names)
+        measured.add(who, ALL, n=len(ranks), names=count, **top)
 
 
-def train_classifier(backbone: Backbone, data: ProbeData) -> LinearProbe:
+def train_classifier(backbone: Backbone, data: ProbeData) -> Probe:
     """A probe of pooled features; the penalty is the best on other pictures."""
     train, validation, _ = data.pictures
     truth, labels = (np.array([each.label for each in own]) for own in (validation, train))
     features = backbone.pooled(each.read() for each in validation)
 
-    def judge(probe: LinearProbe) -> float:
+    def judge(probe: Probe) -> float:
         return float((probe(features).argmax(axis=1) == truth).mean())
 
     seen = backbone.pooled(each.read() for each in train)
     return fit_best(seen, np.eye(len(data.names))[labels], judge=judge)
 
 
-def train_segmenter(backbone: Backbone, data: ProbeData, *, seed: int) -> LinearProbe:
+def train_segmenter(backbone: Backbone, data: ProbeData, *, seed: int) -> Probe:
     """A probe of a patch's features, for the classes of the patch's pixels.
 
     The penalty is the best on other scenes. Of more patches than may be, some are drawn by `seed`.
@@ -165,14 +160,14 @@ def train_segmenter(backbone: Backbone, data: ProbeData, *, seed: int) -> Linear
     features = features.reshape(len(shares), -1)
     chosen = np.random.default_rng(seed).permutation(len(features))[:_PATCHES]
 
-    def judge(probe: LinearProbe) -> float:
+    def judge(probe: Probe) -> float:
         return mean_iou(class_ious(probe, other_maps, scenes=validation, classes=data.classes))
 
     return fit_best(features[chosen], shares[chosen], judge=judge)
 
 
 def class_ious(
-    probe: LinearProbe, maps: np.ndarray, *, scenes: Sequence[Scene], classes: int
+    probe: Probe, maps: np.ndarray, *, scenes: Sequence[Scene], classes: int
 ) -> list[float | None]:
     """IoU of each class over all pixels of N scenes, of a backbone's maps of them, [N,g,g,D].
 
@@ -196,59 +191,39 @@ def label_shares(class_map: np.ndarray, *, classes: int, grid: int) -> np.ndarra
     return F.adaptive_avg_pool2d(each_class, grid).flatten(1).T.numpy()
 
 
-@dataclass(frozen=True)
-class LinearProbe:
-    """Logits of C classes from features of so large a `width`, fitted with the penalty `l2`."""
-
-    scaler: StandardScaler
-    regression: LogisticRegression
-    classes: int
-    l2: float
-
-    @property
-    def width(self) -> int:
-        """D, of the features."""
-        return int(self.scaler.n_features_in_)
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Maps features [N,D] to logits float64 [N,C]; a class that was not trained is none."""
-        found = self.regression.decision_function(self.scaler.transform(features))
-        if found.ndim == 1:  # of two classes, what speaks for the second
-            found = np.stack([np.zeros_like(found), found], axis=1)
-        logits = np.full((len(features), self.classes), _NEVER)
-        logits[:, self.regression.classes_] = found
-        return logits
-
-
-def fit(features: np.ndarray, targets: np.ndarray, *, l2: float) -> LinearProbe:
+def fit(features: np.ndarray, targets: np.ndarray, *, l2: float) -> Probe:
     """Fits one probe of features [N,D]; the same input gives the same probe.
 
     A row of targets [N,C] is a distribution over classes: one-hot, or the shares of a patch's
     pixels, each of which counts as an example of that weight. Half of `l2` is the penalty on the
     squared norm of the weights of standardised features.
     """
-    scaler = StandardScaler().fit(features)
     rows, labels = targets.nonzero()
     if len(set(labels.tolist())) < 2:
         raise ValueError("a probe needs examples of two classes or more")
     regression = LogisticRegression(C=1 / (l2 * len(features)), max_iter=_ITERATIONS)
+    fitted = make_pipeline(StandardScaler(), regression)
+    weights = {f"{name}__sample_weight": targets[rows, labels] for name in fitted.named_steps}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # all probes end after so many steps
-        seen, weights = scaler.transform(features)[rows], targets[rows, labels]
-        regression.fit(seen, labels, sample_weight=weights)
-    return LinearProbe(scaler, regression, targets.shape[1], l2)
+        fitted.fit(features[rows], labels, **weights)
+
+    def probe(asked: np.ndarray) -> np.ndarray:
+        logits = np.full((len(asked), targets.shape[1]), _NEVER)
+        found = fitted.decision_function(asked)
+        if found.ndim == 1:  # of two classes, what speaks for the second
+            found = np.stack([np.zeros_like(found), found], axis=1)
+        logits[:, fitted.classes_] = found
+        return logits
+
+    return probe
 
 
 def fit_best(
-    features: np.ndarray,
-    targets: np.ndarray,
-    *,
-    judge: Callable[[LinearProbe], float],
-    strengths: Sequence[float] = STRENGTHS,
-) -> LinearProbe:
+    features: np.ndarray, targets: np.ndarray, *, judge: Callable[[Probe], float]
+) -> Probe:
     """Fits a probe for each strength and keeps the best; of equals, the one of the strongest.
 
     The judge, the higher the better, takes data that is neither trained nor tested on.
     """
-    probes = [fit(features, targets, l2=l2) for l2 in sorted(strengths, reverse=True)]
-    return max(probes, key=judge)
+    return max([fit(features, targets, l2=l2) for l2 in STRENGTHS], key=judge)

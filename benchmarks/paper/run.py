@@ -7,16 +7,15 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from benchmarks.intervals import Bootstrap
-from benchmarks.quality.dataset import ALL
-from benchmarks.quality.measure import add_costs, add_names, add_prompts, add_texts, ask_masks
-from benchmarks.quality.photographs import ValPhotographs
+from benchmarks.quality.measure import add_names, add_prompts, add_texts, ask_masks
+from benchmarks.quality.photographs import ValPhotographs, tuning_pictures
 from benchmarks.quality.ways import two_heads
 from benchmarks.suite import Measuring
 from benchmarks.teachers import (
     Teachers,
     by_logits,
     find_pair,
-    find_students,
+    find_student,
     give_embeddings,
     open_teachers,
 )
@@ -25,7 +24,6 @@ from samclip_sdk import SamClip
 from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.errors import BundleError
 from training.calibrate import CALIBRATION_NAME
-from training.errors import TrainingError
 from training.teachers.teacher_pair import CLIP_TEACHER, SAM_TEACHER, WEIGHTS_NAME, Pair
 
 
@@ -69,13 +67,10 @@ class Inputs:
         return {name: file_sha256(path)[:16] for name, path in paths.items() if path.is_file()}
 
 
-def open_inputs(run: Path, dataset: ValPhotographs, *, student: str | None = None) -> Inputs:
-    """Finds the student of a run, the last one if nobody says which, and its teachers."""
-    there = find_students(run)
-    if student is not None and student not in there:
-        raise TrainingError(f"{run / student} holds no merged model: there are {', '.join(there)}")
-    chosen = student or there[-1]
-    return Inputs(run / chosen, find_pair(run, student=chosen), dataset)
+def open_inputs(run: Path, dataset: ValPhotographs) -> Inputs:
+    """Finds the last student of a run, and its teachers."""
+    student = find_student(run)
+    return Inputs(student, find_pair(student), dataset)
 
 
 def measure_teachers(measured: Measuring, inputs: Inputs) -> None:
@@ -100,10 +95,9 @@ def measure_text_to_mask(measured: Measuring, inputs: Inputs) -> None:
             f"labels: run `python -m training calibrate --runs {inputs.folder.parent.parent}` first"
         )
     student, dataset = inputs.student, inputs.dataset
-    two = TwoModels(inputs.teachers, dataset.tuning())
+    two = TwoModels(inputs.teachers, tuning_pictures(dataset.root, seed=dataset.seed))
     how = {"ways": two_heads(student), "pipeline": two, "doing": "text-to-mask"}
     found = ask_masks(measured, student, dataset, **how)
     threshold = student.manifest.calibration.presence_threshold
     add_texts(measured, found, inputs.bootstrap, threshold=threshold)
-    add_costs(measured, found, split=ALL)
     measured.settings |= {"everything": two.settings.model_dump(), "tuned_on": two.tuned_on}

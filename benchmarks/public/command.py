@@ -18,9 +18,9 @@ from benchmarks.public.segmentation import (
     load_at,
     measure_segmentation,
 )
+from benchmarks.quality.photographs import tuning_pictures
 from benchmarks.suite import Measuring, ModelName, Runtime
 from benchmarks.two_models import by_two_models
-from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 SETS: dict[str, Any] = {
@@ -46,11 +46,15 @@ _OPTIONS = {
 }
 """Option -> the sets that it is of."""
 
-Heads = Annotated[Literal["clip_head", "both_heads", "all"], typer.Option(help="which to measure")]
+Heads = Annotated[
+    Literal["clip_head", "both_heads"] | None, typer.Option(help="measure these alone")
+]
 Threshold = Annotated[
     float | None, typer.Option(help="below it a label or an object is left out", min=0, max=1)
 ]
-MinScore = Annotated[float, typer.Option(help="of objects: below it one is dropped", min=0, max=1)]
+MinScore = Annotated[
+    float | None, typer.Option(help="of objects: below it one is dropped", min=0, max=1)
+]
 TwoModels = Annotated[
     bool, typer.Option("--two-models", help="photographs: a SAM and a CLIP in a row, too")
 ]
@@ -67,9 +71,9 @@ def evaluate(
     dataset: Annotated[Dataset, typer.Argument(metavar="SET", help=", ".join(SETS))],
     root: Annotated[Path, typer.Argument(help="the set's folder, laid out as published")],
     boxes: Annotated[Path | None, typer.Option(help="a detector's COCO results")] = None,
-    heads: Heads = "all",
+    heads: Heads = None,
     presence_threshold: Threshold = None,
-    min_score: MinScore = 0.0,
+    min_score: MinScore = None,
     two_models: TwoModels = False,
     teachers: Teachers = None,
     model: ModelName = DEFAULT_MODEL,
@@ -84,15 +88,14 @@ def evaluate(
     all are measured. Instances are mAP of what the model finds by the names of the categories, or
     of its masks of a detector's boxes; SA-Co's are cgF1. Thresholds are else the calibrated ones.
     """
-    name, cut = dataset.value, min_score or None
-    given = {"heads": None if heads == "all" else heads, "boxes": boxes, "teachers": teachers}
-    given |= {"presence-threshold": presence_threshold, "two-models": two_models or None}
-    _check(name, {key for key, value in (given | {"min-score": cut}).items() if value is not None})
+    name, given = dataset.value, {"heads": heads, "boxes": boxes, "teachers": teachers}
+    given |= {"presence-threshold": presence_threshold, "min-score": min_score}
+    given |= {"two-models": two_models or None}
+    _check(name, {key for key, value in given.items() if value is not None})
     # The set is read before the model: that fails soonest.
     data = SETS[name](root) if boxes is None else SETS[name](root, boxes=boxes)
     data = take(data, limit=limit, source=root)
-    load = load_at if name in SEMANTIC else _load
-    samclip, head = load(runtime, model=model, precision=precision)
+    samclip, head = load_at(runtime, model=model, precision=precision)
     measured.of(samclip)
     gate = samclip.manifest.calibration.presence_threshold
     gate = gate if presence_threshold is None else presence_threshold
@@ -101,14 +104,14 @@ def evaluate(
     match data:
         case SemanticSet():
             both = {"clip_head": head, "both_heads": samclip}
-            asked = {each: by if heads in ("all", each) else None for each, by in both.items()}
-            measure_segmentation(measured, data, **asked, name=name, threshold=gate)
+            asked = {each: model for each, model in both.items() if heads in (None, each)}
+            measure_segmentation(measured, data, asked, name=name, threshold=gate)
         case whole_pictures.LabelledPictures():
             whole_pictures.measure_accuracy(measured, samclip, data, name=name)
         case whole_pictures.CaptionedPictures():
             whole_pictures.measure_retrieval(measured, samclip, data, name=name)
         case saco.PhrasedPictures():
-            asked = {"threshold": gate, "min_score": min_score}
+            asked = {"threshold": gate, "min_score": min_score or 0.0}
             saco.measure_phrases(measured, samclip, data, name=name, **asked)
         case detection.DetectedPictures(boxes=dict()):
             detection.measure_instances(measured, samclip, data, subject=f"{name}: from boxes")
@@ -117,20 +120,10 @@ def evaluate(
             detect = {"one_model": by_one_model(samclip, names, most=most, threshold=gate)}
             if two_models:
                 asked = {"names": names, "run": teachers, "most": most}
-                detect["two_models"] = by_two_models(samclip, _tuning_pictures(root), **asked)
+                tuning = tuning_pictures(root, seed=0)
+                detect["two_models"] = by_two_models(samclip, tuning, **asked)
             for who, each in detect.items():
                 detection.measure_detection(measured, each, data, subject=f"{name}: {who}")
-
-
-def _load(runtime: str, *, model: str, precision: str | None) -> tuple[SamClip, None]:
-    return SamClip.load(runtime, model=model, precision=precision), None
-
-
-def _tuning_pictures(root: Path) -> Any:
-    # Only here: photographs are read with torch.
-    from benchmarks.quality.photographs import tuning_pictures
-
-    return tuning_pictures(root, seed=0)
 
 
 def _check(dataset: str, given: set[str]) -> None:

@@ -8,8 +8,7 @@ is kept.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,11 @@ from samclip_sdk.picture.masks import mask_to_rle
 from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.result_base import coco_annotation
+from training.data_config import Photographs as Settings
+from training.real.photograph import Photograph
+from training.real.photograph_masks import decode_mask
+from training.real.photographs import Photographs
+from training.real.records import decode_picture
 
 COCO_MOST = 100
 """Objects of a category in a picture that COCO's evaluator looks at."""
@@ -37,13 +41,16 @@ Detection = files.shape(image_id=int, category_id=int, bbox=_XYWH, score=FiniteF
 """A box of a detector, in pixels of the picture, as COCO's results have it."""
 
 
+Things = tuple[dict[str, Any], dict[int, str], tuple[tuple[int, Path, tuple[int, ...]], ...]]
+
+
 @dataclass(frozen=True)
 class DetectedPictures:
     """Pictures by id, path, and the ids of the categories that each is asked for.
 
     `truth` is COCO's or LVIS's annotations, or their file, judged `by` that set's evaluator;
-    `names` are the categories' by id. `boxes` are what a detector found in each, the surest first,
-    if these are to be segmented.
+    `names` are the categories' by id. `boxes` are what a detector found in each, if these are to be
+    segmented.
     """
 
     truth: Path | dict[str, Any]
@@ -60,10 +67,7 @@ class DetectedPictures:
 
 
 def read_coco(root: Path, *, boxes: Path | None = None) -> DetectedPictures:
-    """Reads `instances_val2017.json`; with --boxes, a detector's boxes are segmented instead.
-
-    Of these, 100 of a category in a picture count.
-    """
+    """Reads `instances_val2017.json`; with --boxes, a detector's boxes are segmented instead."""
     path = files.find(root, "annotations/instances_val2017.json", "instances_val2017.json")
     folder = files.find(root, "val2017", "images/val2017")
     coco = files.shape(images=files.IMAGES, categories=files.CATEGORIES)
@@ -73,10 +77,7 @@ def read_coco(root: Path, *, boxes: Path | None = None) -> DetectedPictures:
 
 
 def read_lvis(root: Path, *, boxes: Path | None = None) -> DetectedPictures:
-    """Reads `lvis_v1_val.json`, of val2017 and train2017; with --boxes likewise.
-
-    Of these, 300 in a picture count.
-    """
+    """Reads `lvis_v1_val.json`, of val2017 and train2017; with --boxes likewise."""
     path = files.find(root, "annotations/lvis_v1_val.json", "lvis_v1_val.json")
     images = list[files.shape(id=int, coco_url=str)]
     content = files.read_annotations(path, files.shape(images=images, categories=files.CATEGORIES))
@@ -93,12 +94,61 @@ def read_photographs(root: Path) -> DetectedPictures:
     Sets count that have a name and a mask for every thing; a picture is asked for the names of its
     own set, which names all of them in it.
     """
-    # Only here: training's readers need more than the other sets do.
-    from benchmarks.public.photographs import list_things
-    from training.real.records import decode_picture
+    if not root.is_dir():
+        raise files.DatasetError(f"{root} is not a folder: expected one with sets in COCO's layout")
+    photographs = Photographs(Settings(source="photographs", root=root), split="val")
+    found = things_of(photographs, range(len(photographs)))
+    if not found[0]["annotations"]:
+        raise files.DatasetError(f"no set below {root} has a name and a mask for every thing")
+    return DetectedPictures(*found, read=lambda path: decode_picture(path.read_bytes()))
 
-    read = {"read": lambda path: decode_picture(path.read_bytes())}  # upright, as its masks are
-    return DetectedPictures(*list_things(root), **read)
+
+def things_of(photographs: Photographs, pictures: Iterable[int]) -> Things:
+    """Lists the named things in pictures, of sets that have a name and a mask for every thing.
+
+    Returns:
+        COCO's annotations, names of categories by id, and pictures: id, path, ids of what to ask.
+        Masks of a crowd, or of all of a kind, are crowds: finding them counts neither way.
+    """
+    usable = {
+        each.name
+        for each in photographs.sets
+        if any(category.thing and not category.nameless for category in each.categories)
+        and each.table.promptable.any()
+        and each.table.has_mask.all()
+    }
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    listed = []
+    for picture in pictures:
+        one = photographs[picture]
+        if one.found.name not in usable:
+            continue
+        height, width = one.found.sizes[one.row].tolist()
+        images.append({"id": picture, "height": height, "width": width})
+        for entry in _entries(one, height_px=height, width_px=width):
+            annotations.append({"id": len(annotations) + 1, "image_id": picture, **entry})
+        kinds = zip(one.category_names.tolist(), one.found.categories, strict=True)
+        things = sorted({name + 1 for name, kind in kinds if name >= 0 and kind.thing})
+        listed.append((picture, one.found.path(one.row), tuple(things)))
+    asked = sorted({each for _, _, things in listed for each in things})
+    names = {each: photographs.names[each - 1] for each in asked}
+    categories = [{"id": each, "name": name} for each, name in names.items()]
+    truth = {"images": images, "annotations": annotations, "categories": categories}
+    return truth, names, tuple(listed)
+
+
+def _entries(one: Photograph, *, height_px: int, width_px: int) -> Iterator[dict[str, Any]]:
+    """The annotations of a picture's named things."""
+    for number, concept in zip(one.numbers, one.concepts(one.numbers).tolist(), strict=True):
+        found = one.found.table[int(number)]
+        if concept >= 0 and one.found.categories[found.category].thing:
+            mask = decode_mask(found.segmentation, height_px=height_px, width_px=width_px)
+            yield {
+                "category_id": concept + 1,
+                **coco_annotation(PackedMask.pack(mask), size=mask.shape),
+                "iscrowd": int(not one.found.table.promptable[number]),
+            }
 
 
 DETECTION: dict[str, Callable[..., DetectedPictures]] = {
@@ -124,18 +174,13 @@ def _read_objects(
         if not boxes.is_file():
             raise files.DatasetError(f"{boxes}: no such file; expected a detector's COCO results")
         found = {image_id: [] for image_id in places}
-        most, seen = COCO_MOST if by == "coco" else LVIS_MOST, Counter[tuple[int, int]]()
-        detections = files.read_annotations(boxes, list[Detection])
-        for each in sorted(detections, key=lambda each: -each.score):
+        for each in files.read_annotations(boxes, list[Detection]):
             if each.image_id not in found or each.category_id not in names:
                 raise files.DatasetError(
                     f"{boxes} has a box of image {each.image_id}, category {each.category_id}, "
                     f"which {path} does not have"
                 )
-            counted = (each.image_id, each.category_id if by == "coco" else 0)
-            seen[counted] += 1
-            if seen[counted] <= most:
-                found[each.image_id].append(each)
+            found[each.image_id].append(each)
     return DetectedPictures(path, names, pictures, by=by, boxes=found)
 
 

@@ -21,7 +21,7 @@ from benchmarks.public import files
 from benchmarks.suite import Measuring
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.contract import graph_key
-from samclip_sdk.bundle.manifest import Manifest
+from samclip_sdk.bundle.manifest import Manifest, ModelInfo
 from samclip_sdk.device.opening import open_source
 from samclip_sdk.runtimes.source import ModelSource
 
@@ -194,26 +194,24 @@ HEAD_RESOLUTION_PX = 448
 def measure_segmentation(
     measured: Measuring,
     data: SemanticSet,
+    models: Mapping[str, SamClip],
     *,
     name: str,
-    clip_head: SamClip | None,
-    both_heads: SamClip | None,
     threshold: float,
 ) -> None:
-    """Measures each of the two settings for which a model is given, one after the other.
+    """Measures the models of "clip_head" and "both_heads" that are given.
 
     Below its calibrated threshold the CLIP head says background, in a set that has one. Below
     `threshold`, 0..1, both heads count a label as absent. With 0 every label is drawn and every
     pixel takes the highest, as the paper words it, at the price of a full-size mask for each label.
     """
-    if clip_head is not None:
-        least = clip_head.manifest.calibration.head_only_threshold if data.background else None
-        measured.settings |= {"background_threshold": least}
-        predict = partial(_ask_clip_head, clip_head, data.labels, least)
-        _judge(measured, predict, data, clip_head, subject=f"{name}: clip_head")
-    if both_heads is not None:
-        predict = partial(_ask_both_heads, both_heads, data, threshold)
-        _judge(measured, predict, data, both_heads, subject=f"{name}: both_heads")
+    for heads, model in models.items():
+        predict = partial(_ask_both_heads, model, data, threshold)
+        if heads == "clip_head":
+            least = model.manifest.calibration.head_only_threshold if data.background else None
+            measured.settings |= {"background_threshold": least}
+            predict = partial(_ask_clip_head, model, data.labels, least)
+        _judge(measured, predict, data, model, subject=f"{name}: {heads}")
 
 
 def _ask_both_heads(
@@ -294,16 +292,17 @@ def load_at(
     bundle that has the graphs, or a checkpoint that can.
     """
     source = open_source(runtime, model=model, precision=precision)
-    manifest, head = source.manifest, source
-    if at_most_px < manifest.tasks.segmentation.resolution:
-        if isinstance(manifest, Manifest):
-            parts = ("image_encoder", "clip_head")
-            runs = all(graph_key(part, at_most_px) in manifest.graphs for part in parts)
-        else:
-            runs = False
-            with suppress(ValueError):
-                manifest.model.check_resolution(at_most_px)
-                runs = True
-        if runs:
-            head = source_at(source, resolution_px=at_most_px)
+    larger = at_most_px < source.manifest.tasks.segmentation.resolution
+    runs = larger and _runs_at(source.manifest, at_most_px)
+    head = source_at(source, resolution_px=at_most_px) if runs else source
     return SamClip(source), SamClip(head)
+
+
+def _runs_at(manifest: ModelInfo, resolution_px: int) -> bool:
+    if isinstance(manifest, Manifest):
+        parts = ("image_encoder", "clip_head")
+        return all(graph_key(part, resolution_px) in manifest.graphs for part in parts)
+    with suppress(ValueError):
+        manifest.model.check_resolution(resolution_px)
+        return True
+    return False

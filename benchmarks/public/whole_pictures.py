@@ -7,16 +7,14 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.intervals import Bootstrap
-from benchmarks.metrics.names import rank_of_truth, ranks_of_own, shares_within, top_k
+from benchmarks.metrics.names import rank_of_truth, ranks_of_own, top_k
 from benchmarks.public import files
 from benchmarks.public.files import DatasetError, find, list_lines, list_pictures, read_pixels
 from benchmarks.suite import Measuring
-from benchmarks.teachers import embed_noun
 from samclip_sdk import SamClip
 from samclip_sdk.errors import TextTruncatedWarning
 
@@ -104,19 +102,20 @@ def measure_accuracy(
 
     Of labels that read alike, as some of ImageNet's do, only the first can be right.
     """
-    known = {label: embed_noun(model, label) for label in measured.track(data.labels, "labels")}
-    classes, ranks = np.stack([known[label] for label in data.labels]), {}
+    labels = measured.track(data.labels, "labels")
+    classes, ranks = np.concatenate([model.embed_labels([each]) for each in labels]), []
     alike: dict[str, list[int]] = {}
     for place, label in enumerate(data.labels):
         alike.setdefault(label, []).append(place)
-    for number, (path, truth) in enumerate(measured.track(data.pictures, "pictures")):
+    for path, truth in measured.track(data.pictures, "pictures"):
         scores = classes @ model.embed_image(read_pixels(path))
         later = [place for place in alike[data.labels[truth]] if place > truth]
-        ranks[number] = rank_of_truth(scores, right=[truth], passed_over=later)
+        ranks.append(rank_of_truth(scores, right=[truth], passed_over=later))
     task = model.manifest.tasks.classification
     figures = {"labels": len(data.labels), "resolution_px": task.resolution}
     measured.settings |= {"templates": len(model.manifest.text.templates), "crop": task.crop}
-    measured.add(name, n=len(ranks), **figures, **top_k(ranks, Bootstrap()))
+    shares = top_k(np.array(ranks), Bootstrap(), owners=np.arange(len(ranks)))
+    measured.add(name, n=len(ranks), **figures, **shares)
 
 
 def _labelled(folders: Iterable[tuple[Path, int]]) -> tuple[tuple[Path, int], ...]:
@@ -170,27 +169,9 @@ def read_flickr30k(root: Path) -> CaptionedPictures:
 
 
 def read_coco_captions(root: Path) -> CaptionedPictures:
-    """Reads COCO's captions: the first of these files that is there.
-
-    `dataset_coco.json`, Karpathy's, of which the test split (5,000 pictures of val2014) is what
-    published figures are of; else `annotations/captions_val2017.json`, or that of 2014.
-    """
-    names = ["dataset_coco", "captions_val2017", "captions_val2014"]
-    path = find(root, *(f"{at}{name}.json" for name in names for at in ("annotations/", "")))
-    if path.stem == "dataset_coco":
-        return _read_karpathy(
-            path, place=lambda each: find(root, each.filepath, f"images/{each.filepath}")
-        )
-    rows = list[files.shape(image_id=int, id=int, caption=str)]
-    content = files.read_annotations(path, files.shape(images=files.IMAGES, annotations=rows))
-    year = path.stem.rpartition("_")[2]
-    folder = find(root, year, f"images/{year}")
-    captions: dict[int, list[str]] = {}
-    for each in sorted(content.annotations, key=lambda each: each.id):
-        captions.setdefault(each.image_id, []).append(each.caption)
-    names = {each.id: each.file_name for each in content.images}
-    known = sorted(set(names) & set(captions))
-    return _captioned(((folder / names[each], captions[each]) for each in known), source=path)
+    """Reads the test split of Karpathy's `dataset_coco.json`: 5,000 pictures of val2014."""
+    path = find(root, "dataset_coco.json", "annotations/dataset_coco.json")
+    return _read_karpathy(path, place=lambda each: find(root, each, f"images/{each}"))
 
 
 RETRIEVAL: dict[str, Callable[[Path], CaptionedPictures]] = {
@@ -225,27 +206,20 @@ def measure_retrieval(
         ("text to image", captions, pictures, owners, own),
     ):
         ranks = ranks_of_own(queries, answers, asked=asked, given=given)
-        figures = shares_within(ranks, bootstrap, names=names, owners=asked)
+        figures = top_k(ranks, bootstrap, names=names, owners=asked)
         more = {"resolution_px": task.resolution, "cut": cut}
         measured.add(name, way, n=len(ranks), **figures, **more)
 
 
-def _read_karpathy(path: Path, *, place: Callable[[Any], Path]) -> CaptionedPictures:
-    sentences, text = list[files.shape(raw=str)], (str, "")
-    row = files.shape(filename=str, split=str, sentences=sentences, filepath=text)
-    rows = (
-        (place(entry) / entry.filename, [each.raw for each in entry.sentences])
-        for entry in files.read_annotations(path, files.shape(images=list[row])).images
-        if entry.split == "test"
+def _read_karpathy(path: Path, *, place: Callable[[str], Path]) -> CaptionedPictures:
+    row = files.shape(
+        filename=str, split=str, sentences=list[files.shape(raw=str)], filepath=(str, "")
     )
-    return _captioned(rows, source=path)
-
-
-def _captioned(rows: Iterable[tuple[Path, list[str]]], *, source: Path) -> CaptionedPictures:
-    kept = []
-    for picture, captions in rows:
-        texts = tuple(text for text in captions if text.strip())[:_CAPTIONS]
-        if not texts:
-            raise DatasetError(f"{source} has no caption for {picture.name}")
-        kept.append((picture, texts))
-    return CaptionedPictures(tuple(kept))
+    pictures = []
+    for entry in files.read_annotations(path, files.shape(images=list[row])).images:
+        if entry.split == "test":
+            texts = tuple(each.raw for each in entry.sentences if each.raw.strip())[:_CAPTIONS]
+            if not texts:
+                raise DatasetError(f"{path} has no caption for {entry.filename}")
+            pictures.append((place(entry.filepath) / entry.filename, texts))
+    return CaptionedPictures(tuple(pictures))

@@ -6,24 +6,31 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from benchmarks.charts import draw_curve, encode_figure, new_figure
 from benchmarks.intervals import Bootstrap
 from benchmarks.pages import RECORDS, ROOT
+from benchmarks.quality import held_out
 from benchmarks.quality.dataset import ALL, Dataset
 from benchmarks.quality.drawings import UNSEEN, load_drawings
 from benchmarks.quality.floor import NearestCutout
 from benchmarks.quality.measure import (
     Classify,
-    add_costs,
     add_names,
     add_prompts,
     add_texts,
     ask_masks,
 )
+from benchmarks.quality.photographs import (
+    ValPhotographs,
+    draw_evenly,
+    right_names,
+    tuning_pictures,
+)
+from benchmarks.quality.ways import all_ways
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from benchmarks.table import read_table
 from benchmarks.two_models import TwoModels
@@ -32,9 +39,8 @@ from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.system.atomic_file import atomic_file
 from training.composed.scenes import clean_picture
-
-if TYPE_CHECKING:
-    from benchmarks.quality.photographs import ValPhotographs
+from training.real.photograph_questions import read_photograph
+from training.real.photographs import Photographs
 
 SHEET_PICTURES = 24
 
@@ -94,9 +100,6 @@ def quality(
     if held_out_sets is not None:
         _on_held_out_sets(measured, samclip, root=held_out_sets, limit=limit, seed=seed)
     elif photographs is not None:
-        # Only here: photographs are read with torch, which drawings do not need.
-        from benchmarks.quality.photographs import ValPhotographs
-
         dataset = ValPhotographs(photographs, seed, limit, limit, folder)
         _on_photographs(measured, samclip, dataset, teachers=teachers, sheet=sheet)
     else:
@@ -105,27 +108,14 @@ def quality(
         taught = nouns or int(told.get("checkpoint", told).get("nouns", _NOUNS))
         size = {"nouns": taught, "size_px": _SIZE_PX, "pictures": pictures, "scenes": scenes}
         measured.settings |= size
-        asked = {"openmoji": openmoji, "teachers": teachers, "seed": seed}
-        _on_drawings(measured, samclip, size=size, **asked)
-
-
-def _on_drawings(
-    measured: Measuring,
-    samclip: SamClip,
-    *,
-    size: Mapping[str, int],
-    openmoji: Path | None,
-    teachers: Path | None,
-    seed: int,
-) -> None:
-    splits, corpus = load_drawings(samclip.embed_text, openmoji=openmoji, **size, seed=seed)
-    cutouts = [clean_picture(corpus, i, size_px=_SIZE_PX) for i in range(len(corpus.labels))]
-    floor = NearestCutout(cutouts, labels=corpus.labels, num_nouns=size["nouns"])
-    for drawings in splits:
-        # Beside a floor where the nouns were taught.
-        others = {} if drawings.split == UNSEEN else {"floor": lambda _: floor.scores}
-        more = {"seed": seed, "teachers": teachers, "others": others}
-        measure_dataset(measured, samclip, drawings, **more)
+        splits, corpus = load_drawings(samclip.embed_text, openmoji=openmoji, **size, seed=seed)
+        cutouts = [clean_picture(corpus, i, size_px=_SIZE_PX) for i in range(len(corpus.labels))]
+        floor = NearestCutout(cutouts, labels=corpus.labels, num_nouns=taught)
+        for drawings in splits:
+            # Beside a floor where the nouns were taught.
+            others = {} if drawings.split == UNSEEN else {"floor": lambda _: floor.scores}
+            more = {"seed": seed, "teachers": teachers, "others": others}
+            measure_dataset(measured, samclip, drawings, **more)
 
 
 def measure_dataset(
@@ -139,8 +129,7 @@ def measure_dataset(
     two: TwoModels | None = None,
 ) -> None:
     """All figures of a model, beside those of its teachers, of others that name, of two models."""
-    # Only here: teachers are read with torch.
-    from benchmarks.quality.ways import all_ways
+    # Only here: it takes long to import.
     from benchmarks.teachers import by_logits, open_run
 
     bootstrap, classifiers = Bootstrap(seed=seed), {"model": partial(by_logits, model)}
@@ -149,8 +138,6 @@ def measure_dataset(
     threshold = model.manifest.calibration.presence_threshold
     add_texts(measured, answers, bootstrap, threshold=threshold)
     add_prompts(measured, answers, bootstrap, who="model")
-    if ALL in dict(answers.parts()):
-        add_costs(measured, answers, split=ALL)
     if teachers is not None:
         pair = open_run(teachers)
         classifiers["clip_teacher"] = pair.rank
@@ -177,7 +164,9 @@ def _on_photographs(
     measured.settings |= {"sets": list(dataset.sets), "complete": complete}
     if sheet is not None:
         write_sheet(sheet, model, dataset.photographs, seed=dataset.seed)
-    two = None if teachers is None else TwoModels(open_run(teachers), dataset.tuning())
+    two = None
+    if teachers is not None:
+        two = TwoModels(open_run(teachers), tuning_pictures(dataset.root, seed=dataset.seed))
     measure_dataset(measured, model, dataset, seed=dataset.seed, two=two)
     measured.save()
     if measured.place.parent != ROOT / RECORDS:  # a published curve is on its page
@@ -189,12 +178,11 @@ def _on_held_out_sets(
     measured: Measuring, model: SamClip, *, root: Path, limit: int | None, seed: int
 ) -> None:
     """On the sets of the committed list below `root`."""
-    from benchmarks.quality.held_out import choose_held_out, read_list
-
     source = model.source
     path = source.nouns_path if isinstance(source, BundleSource) else None
     taught = () if path is None else model.load_vocabulary(path)
-    chosen = choose_held_out(root, read_list(), limit=limit, seed=seed, taught=taught)
+    how = {"limit": limit, "seed": seed, "taught": taught}
+    chosen = held_out.choose_held_out(root, held_out.read_list(), **how)
     measured.settings |= {"pictures": chosen.counts()}
     splits = Counter(split for picture in chosen.sets for split in chosen.splits(picture))
     for split in sorted(splits, key=lambda split: split == ALL):
@@ -202,14 +190,11 @@ def _on_held_out_sets(
     measure_dataset(measured, model, chosen, seed=seed)
 
 
-def write_sheet(path: Path, model: SamClip, photographs: Any, *, seed: int) -> None:
+def write_sheet(path: Path, model: SamClip, photographs: Photographs, *, seed: int) -> None:
     """Asks pictures of all sets for their own names, and writes what was found as PNG.
 
     Over each picture stand its set, then the names that were found, then those that were missed.
     """
-    from benchmarks.quality.photographs import draw_evenly, right_names
-    from training.real.photograph_questions import read_photograph
-
     figure = new_figure(3 * _COLUMNS, 4 * SHEET_PICTURES / _COLUMNS)
     panels = figure.subplots(SHEET_PICTURES // _COLUMNS, _COLUMNS).ravel()
     for axes in panels:

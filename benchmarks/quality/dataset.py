@@ -29,14 +29,13 @@ class Naming:
 
 @dataclass(frozen=True)
 class Masked:
-    """A picture by number, and what is where in it.
+    """A picture, and what is where in it.
 
     `objects`, bool [N,H,W], are asked by prompts; `asked` is what is asked by texts, if anything is
     known to be absent, and `absent` are all names that are. Its figures count to each of `splits`;
     `of` is its set.
     """
 
-    picture: int
     image: np.ndarray
     objects: np.ndarray
     asked: AskedPicture | None

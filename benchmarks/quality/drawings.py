@@ -53,8 +53,11 @@ class Drawings:
         They are told apart among themselves, and among the taught ones too.
         """
         nouns, cleans = self.corpus.nouns, len(self.corpus.labels)
+        # The noun of each picture, and others that the photo behind it may show.
         labels = [(int(label), np.empty(0, np.int64)) for label in self.corpus.labels]
-        labels += [self._label(place) for place in range(self.pictures)]
+        for scene in map(self._single, range(self.pictures)):
+            label = int(scene.labels[0])
+            labels.append((label, scene.unlabelled[scene.unlabelled != label]))
         lists = {"": nouns}
         if self.split == UNSEEN:
             lists = {"": nouns[self.taught :], " among all": nouns}
@@ -84,28 +87,20 @@ class Drawings:
         shape = {"size_px": self.size_px, "count": (1, 1), "scale": (0.45, 1.0)}
         return compose_scene(self.corpus, self._rng(_SINGLES, place), **shape)
 
-    def _label(self, place: int) -> tuple[int, np.ndarray]:
-        """The noun, and others that the photo behind it may show."""
-        scene = self._single(place)
-        label = int(scene.labels[0])
-        return label, scene.unlabelled[scene.unlabelled != label]
-
     def masked(self) -> range:
         """The scenes."""
         return range(self.scenes)
 
-    def scene(self, place: int) -> tuple[Scene, np.random.Generator]:
-        """A scene of one to five objects, with the generator of what is asked about it."""
-        rng = self._rng(_SCENES, place)
-        return compose_scene(self.corpus, rng, size_px=self.size_px), rng
-
     def question(self, picture: int) -> Masked:
-        """A scene's own labels and absent ones, of which the first is a near one."""
-        scene, rng = self.scene(picture)
+        """A scene's own labels and absent ones, of which the first is a near one.
+
+        A scene has one to five objects.
+        """
+        rng = self._rng(_SCENES, picture)
+        scene = compose_scene(self.corpus, rng, size_px=self.size_px)
         posed = pose_question(scene, text_embeddings=self._embeddings, rng=rng)
         asked = ask_scene(scene, posed, nouns=self.corpus.nouns)
-        split = (self.split,)
-        return Masked(picture, scene.image, scene.masks, asked, asked.absent, split, self.split)
+        return Masked(scene.image, scene.masks, asked, asked.absent, (self.split,), self.split)
 
     @cached_property
     def _embeddings(self) -> np.ndarray:
@@ -139,20 +134,16 @@ def load_drawings(
     return found, corpus
 
 
-def subset(corpus: Corpus, chosen: np.ndarray) -> Corpus:
-    """The cut-outs of a corpus that are chosen, bool [M]."""
-    cutouts = tuple(corpus.cutouts[index] for index in np.flatnonzero(chosen))
-    return replace(corpus, cutouts=cutouts, labels=corpus.labels[chosen])
-
-
 def without_copies(corpus: Corpus, *, of: Corpus) -> Corpus:
     """Leaves out cut-outs that are, to the eye, the same picture as one of another split.
 
     Some sets hold one drawing under two file names, and a split by file may part the two.
     """
     pictures, others = _thumbnails(corpus), _thumbnails(of)
-    nearest = [np.abs(others - picture).mean(axis=1).min() for picture in pictures]
-    return subset(corpus, np.array(nearest) >= _SAME)
+    nearest = np.array([np.abs(others - picture).mean(axis=1).min() for picture in pictures])
+    kept = np.flatnonzero(nearest >= _SAME)
+    cutouts = tuple(corpus.cutouts[place] for place in kept)
+    return replace(corpus, cutouts=cutouts, labels=corpus.labels[kept])
 
 
 def _thumbnails(corpus: Corpus) -> np.ndarray:

@@ -71,19 +71,21 @@ class HeldOutPictures:
 
         Among ImageNet's classes where all of a set's names are of these.
         """
-        right = {each: self._names(each) for each, own in self.sets.items() if own.named}
         of_set: dict[str, dict[int, frozenset[str]]] = defaultdict(dict)
-        for picture, names in right.items():
-            if names:
-                of_set[self.sets[picture].name][picture] = names
-        classes, found = set(imagenet_names()[0]), []
+        for picture, own in self.sets.items():
+            found = (self.photographs.names[each] for each in self.photographs.labels(picture))
+            asked = (own.aliases.get(each, each) for each in found if each not in own.unasked)
+            if own.named and (names := frozenset(asked)):
+                of_set[own.name][picture] = names
+        classes, namings = set(imagenet_names()[0]), []
         for name, shown in of_set.items():
-            own = set().union(*shown.values())
+            every = set().union(*shown.values())
             neither = {each: frozenset(self.sets[each].unasked) for each in shown}
-            lists = {"own": own, "taught": own.union(self.taught)}
-            for among, names in (lists | ({"imagenet": classes} if own <= classes else {})).items():
-                found.append(Naming(among, name, sorted(names), shown, neither))
-        return found
+            lists = {"own": every, "taught": every.union(self.taught)}
+            lists |= {"imagenet": classes} if every <= classes else {}
+            for among, names in lists.items():
+                namings.append(Naming(among, name, sorted(names), shown, neither))
+        return namings
 
     def read(self, picture: int) -> np.ndarray:
         """Upright."""
@@ -100,9 +102,7 @@ class HeldOutPictures:
         if one.found.complete:
             absent = [self.photographs.names[each] for each in self.photographs.absent(picture)]
         objects, asked = objects_of(self.photographs, picture), self._ask(picture)
-        return Masked(
-            picture, self.read(picture), objects, asked, absent, self.splits(picture), own.name
-        )
+        return Masked(self.read(picture), objects, asked, absent, self.splits(picture), own.name)
 
     def _ask(self, picture: int) -> AskedPicture | None:
         """What a picture is asked for by texts; None if nothing is known to be absent."""
@@ -120,12 +120,6 @@ class HeldOutPictures:
         rng = np.random.default_rng([self.asked.seed, _ABSENT_STREAM, picture])
         absent = [own.absent[each] for each in rng.permutation(len(own.absent))[:ABSENT]]
         return replace(asked, absent=tuple(absent))
-
-    def _names(self, picture: int) -> frozenset[str]:
-        """What a picture shows as a whole, as its set says it: no unasked name, no alias."""
-        own, labels = self.sets[picture], self.photographs.labels(picture)
-        found = (self.photographs.names[each] for each in labels)
-        return frozenset(own.aliases.get(each, each) for each in found if each not in own.unasked)
 
 
 def read_list(path: Path = LIST) -> tuple[HeldOutSet, ...]:

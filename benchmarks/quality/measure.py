@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.intervals import Bootstrap
-from benchmarks.metrics.masks import OBJECT_ROW, SIZES, judge_objects, prompt_figures
+from benchmarks.intervals import Bootstrap, mean, mean_of_means
+from benchmarks.metrics.masks import OBJECT_ROW, PROMPTS, SIZES, judge_objects
 from benchmarks.metrics.names import Rank, rank_of_truth, top_k
 from benchmarks.metrics.texts import (
     PAIR_ROW,
@@ -21,11 +21,11 @@ from benchmarks.metrics.texts import (
     presence_figures,
     text_figures,
 )
-from benchmarks.quality.dataset import ALL, Dataset, Masked
+from benchmarks.quality.dataset import ALL, Dataset
 from benchmarks.quality.ways import Way
 from benchmarks.suite import Measuring, timed
 from benchmarks.two_models import TwoModels
-from samclip_sdk import ImageEmbedding, SamClip
+from samclip_sdk import SamClip
 from samclip_sdk.text.tokenizer import clean_text
 from training.real.records import BrokenRecord
 
@@ -68,48 +68,33 @@ def ask_masks(
     found = Answers()
     for picture in measured.track(dataset.masked(), doing):
         try:
-            asked = dataset.question(picture)
+            shown = dataset.question(picture)
         except BrokenRecord as error:
             found.broken[error.kind] += 1
             continue
-        texts = bool(ways or pipeline) and asked.asked is not None and bool(asked.asked.labels)
-        if not texts and not len(asked.objects):
+        asked = shown.asked if ways or pipeline else None
+        texts = asked is not None and bool(asked.labels)
+        if not texts and not len(shown.objects):
             continue
-        found.splits[picture], found.sets[picture] = asked.splits, asked.of
-        image, encoding = timed(partial(model.encode_image, asked.image))
-        if len(asked.objects):
-            found.objects += judge_objects(picture, model, image, asked.objects)
-        if texts:
-            _ask_texts(found, model, image, asked, ways=ways, pipeline=pipeline, encoding=encoding)
+        found.splits[picture], found.sets[picture] = shown.splits, shown.of
+        image, encoding = timed(partial(model.encode_image, shown.image))
+        if len(shown.objects):
+            found.objects += judge_objects(picture, model, image, shown.objects)
+        if not texts:
+            continue
+        for name, way in ways.items():
+            (masks, presence), ms = timed(partial(way, image, asked.labels))
+            found.texts[name] += judge_texts(picture, asked, masks=masks, presence=presence)
+            found.costs[name].append((0, encoding + ms))
+        for name, masks, passes, ms in pipeline.ask(asked) if pipeline else ():
+            sure = np.ones(len(masks))
+            found.texts[name] += judge_texts(picture, asked, masks=masks, presence=sure)
+            found.costs[name].append((passes, ms))
+        names = [*asked.present, *shown.absent]
+        every = model.segment_text(image, names, threshold=1.0, refine=False).asked
+        for place, (name, presence) in enumerate(zip(names, every.presence, strict=True)):
+            found.pairs.append((picture, name, place < len(asked.present), presence))
     return found
-
-
-def _ask_texts(
-    found: Answers,
-    model: SamClip,
-    image: ImageEmbedding,
-    masked: Masked,
-    *,
-    ways: Mapping[str, Way],
-    pipeline: TwoModels | None,
-    encoding: float,
-) -> None:
-    asked = masked.asked
-    if asked is None:
-        return
-    for name, way in ways.items():
-        (masks, presence), ms = timed(partial(way, image, asked.labels))
-        found.texts[name] += judge_texts(masked.picture, asked, masks=masks, presence=presence)
-        found.costs[name].append((0, encoding + ms))
-    for name, masks, passes, ms in pipeline.ask(asked) if pipeline else ():
-        told = {"masks": masks, "presence": np.ones(len(masks))}
-        found.texts[name] += judge_texts(masked.picture, asked, **told)
-        found.costs[name].append((passes, ms))
-    names = [*asked.present, *masked.absent]
-    every = model.segment_text(image, names, threshold=1.0, refine=False).asked
-    for place, name in enumerate(names):
-        present = place < len(asked.present)
-        found.pairs.append((masked.picture, name, present, every.presence[place]))
 
 
 def add_prompts(measured: Measuring, answers: Answers, bootstrap: Bootstrap, *, who: str) -> None:
@@ -118,43 +103,48 @@ def add_prompts(measured: Measuring, answers: Answers, bootstrap: Bootstrap, *, 
     for split, pictures in answers.parts():
         rows = table[np.isin(table["owner"], pictures)]
         sizes = SIZES.items() if split == ALL else ()
-        parts = {split: np.ones(len(rows), bool)}
-        parts |= {size: (rows["share"] >= low) & (rows["share"] < up) for size, (low, up) in sizes}
-        for of, part in parts.items():
-            own = rows[part]
-            figures = prompt_figures(own, bootstrap)
-            measured.add(f"{who}: prompts", of, n=len(own), **figures)
-            groups = np.unique(
-                [answers.sets[each] for each in own["owner"].tolist()], return_inverse=True
-            )
-            if len(groups[0]) > 1:
-                figures = prompt_figures(own, bootstrap, groups=groups[1])
-                measured.add(f"{who}: prompts, mean over sets", of, n=len(own), **figures)
+        parts = {split: rows}
+        parts |= {
+            of: rows[(rows["share"] >= low) & (rows["share"] < up)] for of, (low, up) in sizes
+        }
+        for of, own in parts.items():
+            names = [answers.sets[each] for each in own["owner"].tolist()]
+            sets, groups = np.unique(names, return_inverse=True)
+            statistics = {f"{who}: prompts": mean}
+            if len(sets) > 1:
+                statistics[f"{who}: prompts, mean over sets"] = partial(
+                    mean_of_means, groups=groups
+                )
+            for subject, statistic in statistics.items() if len(own) else ():
+                figures = {
+                    prompt: bootstrap.estimate(statistic(own[prompt]), owners=own["owner"])
+                    for prompt in PROMPTS
+                }
+                measured.add(subject, of, n=len(own), **figures)
 
 
 def add_texts(
     measured: Measuring, answers: Answers, bootstrap: Bootstrap, *, threshold: float
 ) -> None:
-    """Text-to-mask of each way and presence, by split; and the curve over all thresholds."""
+    """Text-to-mask of each way and presence, by split; and the curve over all thresholds.
+
+    Of all pictures, the mean cost of one too: CLIP's passes, and milliseconds.
+    """
     pairs = np.array(answers.pairs, PAIR_ROW)
     for way, rows in answers.texts.items():
         table = np.array(rows, TEXT_ROW)
         for split, pictures in answers.parts():
             own = table[np.isin(table["owner"], pictures)]
             figures = text_figures(own, bootstrap, threshold=threshold)
+            if split == ALL:
+                passes, ms = np.mean(answers.costs[way], axis=0).tolist()
+                figures |= {"clip_passes": passes, "milliseconds": round(ms, 1)}
             measured.add(way, split, n=len(np.unique(own["owner"])), **figures)
         for point, figures in curve(table) if way in ("clip_head", "both_heads") else ():
             measured.add(f"curve: {way}", str(point), **figures)
     for split, pictures in answers.parts():
         own = pairs[np.isin(pairs["owner"], pictures)]
         measured.add("presence", split, **presence_figures(own, bootstrap))
-
-
-def add_costs(measured: Measuring, answers: Answers, *, split: str) -> None:
-    """The mean cost of a picture by each way: CLIP's passes, and milliseconds."""
-    for way, costs in answers.costs.items():
-        passes, ms = np.mean(costs, axis=0).tolist()
-        measured.add(way, split, n=len(costs), clip_passes=passes, milliseconds=round(ms, 1))
 
 
 def add_names(
@@ -197,10 +187,21 @@ def add_names(
                 told = {"right": [*right & among], "passed_over": [*passed]}
                 ranks[picture] = rank_of_truth(scores[picture], **told)
         pooled[naming.kind].append(ranks)
-        if figures := top_k(ranks, bootstrap):
-            subject, count = f"{who}: {naming.kind}", {"n": len(ranks), "names": len(among)}
-            measured.add(subject, naming.split, **count, **figures)
+        _add_top(measured, ranks, bootstrap, f"{who}: {naming.kind}", naming.split, len(among))
     for kind, several in pooled.items():
         if len(several) > 1:
             every = {picture: rank for ranks in several for picture, rank in ranks.items()}
-            measured.add(f"{who}: {kind}", ALL, n=len(every), **top_k(every, bootstrap))
+            _add_top(measured, every, bootstrap, f"{who}: {kind}", ALL)
+
+
+def _add_top(
+    measured: Measuring,
+    ranks: Mapping[int, int],
+    bootstrap: Bootstrap,
+    subject: str,
+    split: str,
+    names: int | None = None,
+) -> None:
+    figures = top_k(np.array([*ranks.values()]), bootstrap, owners=np.array([*ranks]))
+    if figures:
+        measured.add(subject, split, n=len(ranks), names=names, **figures)

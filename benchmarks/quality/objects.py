@@ -8,8 +8,8 @@ told by default.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -18,16 +18,10 @@ import typer
 
 from benchmarks.intervals import Bootstrap, Statistic, ratio
 from benchmarks.metrics.average_precision import Results, average_precision
-from benchmarks.metrics.cgf1 import Datum, cgf1, judge
-from benchmarks.public.detection import by_one_model
-from benchmarks.public.photographs import things_of
+from benchmarks.metrics.cgf1 import Datum, Rle, cgf1, judge
+from benchmarks.public.detection import by_one_model, things_of
 from benchmarks.quality.dataset import ALL
-from benchmarks.quality.held_out import (
-    HeldOutPictures,
-    HeldOutSet,
-    choose_held_out,
-    read_list,
-)
+from benchmarks.quality.held_out import HeldOutPictures, choose_held_out, read_list
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from benchmarks.two_models import by_two_models
 from samclip_sdk import SamClip
@@ -44,11 +38,8 @@ PRECISION = 0.8
 MOST = 100
 """Objects of a picture that are looked at, as COCO's evaluator does of a category."""
 
-Named = tuple[str, float, np.ndarray]
-"""An object: its name, its score, its mask bool [H,W]."""
-
-_APS = ("ap", "ap50")
-_PICTURE_ROW = [("told", int), ("right", int), ("wanted", int)]
+Named = tuple[str, float, np.ndarray, Rle]
+"""An object: its name, its score, its mask bool [H,W], also as COCO's RLE."""
 
 
 def objects(
@@ -76,26 +67,16 @@ def objects(
     """
     if teachers is not None and not two_models:
         raise ValueError("--teachers is of --two-models")
-    sets = _asked_sets(only)
+    listed = {each.name: each for each in read_list()}
+    if unknown := set(only or ()) - set(listed):
+        raise ValueError(f"--only {', '.join(unknown)}: the list has {', '.join(listed)}")
+    sets = [each for name, each in listed.items() if not only or name in only]
     samclip, bootstrap = SamClip.load(runtime, model=model), Bootstrap(seed=seed)
     measured.of(samclip)
     chosen = choose_held_out(root, sets, limit=limit, seed=seed)
     more = {"two_models": two_models, "teachers": teachers}
     measure_objects(measured, samclip, chosen, bootstrap, **more)
     measured.settings |= {"resamples": bootstrap.resamples}
-
-
-def _asked_sets(only: Sequence[str] | None) -> tuple[HeldOutSet, ...]:
-    """The sets of the list, or those of these names.
-
-    Raises:
-        ValueError: the list has no set of that name.
-    """
-    listed = {each.name: each for each in read_list()}
-    for name in only or ():
-        if name not in listed:
-            raise ValueError(f"--only {name}: the list has {', '.join(listed)}")
-    return tuple(each for name, each in listed.items() if not only or name in only)
 
 
 class Judged(NamedTuple):
@@ -123,7 +104,7 @@ def measure_objects(
 ) -> None:
     """The figures of a model, and of two in a row: its teachers, RUNS/CONFIG, or its own halves."""
     complete = [each for each in chosen.sets if chosen.photographs[each].found.complete]
-    truth, names, asked = things_of(chosen.photographs, complete)
+    truth, names, pictures = things_of(chosen.photographs, complete)
     calibration, spoken = model.manifest.calibration, [*names.values()]
     min_score = default_min_score(calibration, asked=None)
     measured.settings |= {"min_score": min_score}
@@ -134,88 +115,68 @@ def measure_objects(
         detectors["two_models"] = by_two_models(model, (), **told)
     for who, detect in detectors.items():
         judged, results = list[Judged](), Results()
-        for picture, _, categories in measured.track(asked, f"objects: {who}"):
+        for picture, _, categories in measured.track(pictures, f"objects: {who}"):
             try:
-                shown, question = chosen.asked.objects(picture), chosen.question(picture).asked
+                shown, asked = chosen.asked.objects(picture), chosen.question(picture).asked
             except BrokenRecord:
                 continue
-            objects = detect(shown.image, [names[each] for each in categories])
-            for place, score, mask in objects:
-                told = {"image_id": picture, "category_id": categories[place], "score": score}
-                results.append(told | {"segmentation": mask_to_rle(np.asarray(mask))})
-            named = [(names[categories[place]], score, mask) for place, score, mask in objects]
-            absent = () if question is None else question.absent
-            judged.append(_judge(picture, named, shown, absent=absent, min_score=min_score))
-        more = {"truth": truth, "results": results, "min_score": min_score}
-        _add(measured, judged, chosen, bootstrap, who=who, **more)
+            found = list[Named]()
+            for place, score, mask in detect(shown.image, [names[each] for each in categories]):
+                rle, category = mask_to_rle(np.asarray(mask)), categories[place]
+                found.append((names[category], score, mask, rle))
+                told = {"image_id": picture, "category_id": category, "score": score}
+                results.append(told | {"segmentation": rle})
+            absent = () if asked is None else asked.absent
+            judged.append(_judge(picture, found, shown, absent=absent, min_score=min_score))
+        splits = dict.fromkeys(split for each in judged for split in chosen.splits(each.picture))
+        for split in sorted(splits, key=lambda split: split == ALL):
+            own = [each for each in judged if split in chosen.splits(each.picture)]
+            figures = _figures(own, bootstrap, min_score=min_score)
+            aps: dict[str, float | None] = {}
+            if results:
+                ids = [each.picture for each in own]
+                aps = average_precision(truth, results, ids, by="coco", kind="segm")
+            figures |= {name: aps.get(name, 0.0) for name in ("ap", "ap50")}
+            measured.add(f"{who}: objects", split, n=len(own), **figures)
 
 
 def _judge(
     picture: int,
-    named: Sequence[Named],
+    found: Sequence[Named],
     shown: NamedObjects,
     *,
     absent: Sequence[str],
     min_score: float,
 ) -> Judged:
-    own = [each for each in named if each[0] in shown.names]
-    masks = np.array([mask for _, _, mask in own], bool).reshape(-1, *shown.image.shape[:2])
-    scores = np.array([score for _, score, _ in own])
-    right = right_objects([name for name, _, _ in own], masks, shown)
-    sure = [each for each in named if each[1] >= min_score]
-    phrases = [*sorted(set(shown.names)), *absent]
-    data = [_datum(phrase, sure, shown) for phrase in phrases]
+    own = [each for each in found if each[0] in shown.names]
+    masks = np.array([mask for _, _, mask, _ in own], bool).reshape(-1, *shown.image.shape[:2])
+    right = right_objects([name for name, *_ in own], masks, shown)
+    truths = [*zip(shown.names, map(mask_to_rle, shown.masks), strict=True)]
+    data = [
+        judge(
+            [rle for name, score, _, rle in found if name == phrase and score >= min_score],
+            [[rle for name, rle in truths if name == phrase]],
+        )
+        for phrase in (*sorted(set(shown.names)), *absent)
+    ]
+    scores = np.array([score for _, score, *_ in own])
     return Judged(picture, scores, right, len(shown.names), data)
 
 
-def _datum(phrase: str, named: Sequence[Named], shown: NamedObjects) -> Datum:
-    found = [mask_to_rle(np.asarray(mask)) for name, _, mask in named if name == phrase]
-    pairs = zip(shown.names, shown.masks, strict=True)
-    return judge(found, [[mask_to_rle(mask) for name, mask in pairs if name == phrase]])
-
-
-def _add(
-    measured: Measuring,
-    judged: Sequence[Judged],
-    chosen: HeldOutPictures,
-    bootstrap: Bootstrap,
-    *,
-    who: str,
-    truth: dict[str, Any],
-    results: Results,
-    min_score: float,
-) -> None:
-    of_split = defaultdict[str, list[Judged]](list)
-    for each in judged:
-        for split in chosen.splits(each.picture):
-            of_split[split].append(each)
-    for split in sorted(of_split, key=lambda split: split == ALL):
-        ids, scores, right, counts, data = zip(*of_split[split], strict=True)
-        wanted = np.array(counts)
-        table = np.array(
-            [
-                ((score >= min_score).sum(), (own & (score >= min_score)).sum(), count)
-                for score, own, count in zip(scores, right, wanted, strict=True)
-            ],
-            _PICTURE_ROW,
-        )
-        statistics: dict[str, Statistic] = {
-            "precision": ratio(table["right"], table["told"]),
-            "recall": ratio(table["right"], table["wanted"]),
-            "recall_at_80": recall_at(PRECISION, scores=scores, right=right, wanted=wanted),
-        }
-        for name in ("cgf1", "pmf1", "il_mcc"):
-            statistics[name] = _of_names(data, name)
-        owners = np.arange(len(ids))
-        figures = {
-            name: bootstrap.estimate(each, owners=owners) for name, each in statistics.items()
-        }
-        aps: dict[str, float | None] = dict.fromkeys(_APS, 0.0)
-        if results:
-            found = average_precision(truth, results, ids, by="coco", kind="segm")
-            aps = {name: found[name] for name in _APS}
-        told = {"wanted": int(wanted.sum()), "told": int(table["told"].sum())}
-        measured.add(f"{who}: objects", split, n=len(ids), **figures, **aps, **told)
+def _figures(judged: Sequence[Judged], bootstrap: Bootstrap, *, min_score: float) -> dict[str, Any]:
+    _, scores, right, counts, data = zip(*judged, strict=True)
+    wanted = np.array(counts)
+    told = np.array([(each >= min_score).sum() for each in scores])
+    hits = np.array([(own & (s >= min_score)).sum() for s, own in zip(scores, right, strict=True)])
+    statistics: dict[str, Statistic] = {
+        "precision": ratio(hits, told),
+        "recall": ratio(hits, wanted),
+        "recall_at_80": recall_at(PRECISION, scores=scores, right=right, wanted=wanted),
+        **{name: partial(_of_names, data, name) for name in ("cgf1", "pmf1", "il_mcc")},
+    }
+    owners = np.arange(len(judged))
+    figures = {name: bootstrap.estimate(each, owners=owners) for name, each in statistics.items()}
+    return {**figures, "wanted": int(wanted.sum()), "told": int(told.sum())}
 
 
 def recall_at(
@@ -239,13 +200,7 @@ def recall_at(
     return statistic
 
 
-def _of_names(data: Sequence[Sequence[Datum]], name: str) -> Statistic:
-    def statistic(weights: np.ndarray) -> float | None:
-        drawn = [
-            each
-            for own, count in zip(data, weights.astype(int).tolist(), strict=True)
-            for each in own * count
-        ]
-        return cgf1(drawn)[name] if drawn else None
-
-    return statistic
+def _of_names(data: Sequence[Sequence[Datum]], name: str, weights: np.ndarray) -> float | None:
+    counts = weights.astype(int).tolist()
+    drawn = [each for own, count in zip(data, counts, strict=True) for each in own * count]
+    return cgf1(drawn)[name] if drawn else None

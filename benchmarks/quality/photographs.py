@@ -89,36 +89,26 @@ class ValPhotographs:
         return AskedPhotographs(self.photographs, seed=self.seed) if complete else None
 
     @cached_property
-    def _complete(self) -> set[int]:
-        complete = [] if self._asked is None else sorted(self._asked.pictures.tolist())
-        return set(evenly(complete, self.scenes))
-
-    @cached_property
-    def _prompted(self) -> set[int]:
+    def _chosen(self) -> tuple[set[int], set[int]]:
+        """What is asked by prompts, and by texts."""
         every = ((number, self.photographs[number]) for number in range(len(self.photographs)))
-        found = [n for n, one in every if one.found.table.promptable[one.numbers].any()]
-        return set(evenly(found, self.scenes))
+        prompted = [n for n, one in every if one.found.table.promptable[one.numbers].any()]
+        complete = [] if self._asked is None else sorted(self._asked.pictures.tolist())
+        return set(evenly(prompted, self.scenes)), set(evenly(complete, self.scenes))
 
     def masked(self) -> list[int]:
         """Those with masks, and those of complete sets."""
-        return sorted(self._prompted | self._complete)
+        return sorted(set.union(*self._chosen))
 
     def question(self, picture: int) -> Masked:
         """Things of half a percent or more, and of a complete set five names that it lacks."""
-        one = self.photographs[picture]
-        image = read_photograph(self.photographs, picture)
-        objects = objects_of(self.photographs, picture)
-        asked = None
-        if self._asked is not None and picture in self._complete:
+        name, (prompted, complete) = self.photographs[picture].found.name, self._chosen
+        objects, asked = objects_of(self.photographs, picture), None
+        if self._asked is not None and picture in complete:
             asked = self._asked.question(picture)
         absent = [self.photographs.names[each] for each in self.photographs.absent(picture)]
-        splits, name = (ALL, one.found.name), one.found.name
-        shown = objects if picture in self._prompted else objects[:0]
-        return Masked(picture, image, shown, asked, absent, splits, name)
-
-    def tuning(self) -> list[AskedPicture]:
-        """A few pictures that are not measured, to choose thresholds by."""
-        return tuning_pictures(self.root, seed=self.seed)
+        shown = objects if picture in prompted else objects[:0]
+        return Masked(self.read(picture), shown, asked, absent, (ALL, name), name)
 
 
 def tuning_pictures(root: Path, *, seed: int) -> list[AskedPicture]:

@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.teachers import embed_noun
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.picture.masks import binarize
@@ -24,18 +23,18 @@ Way = Callable[[ImageEmbedding, Sequence[str]], Answer]
 
 def two_heads(model: SamClip) -> dict[str, Way]:
     """The CLIP head alone, and both heads."""
-    return {"clip_head": partial(_ask, model, False), "both_heads": partial(_ask, model, True)}
+
+    def ask(refine: bool, image: ImageEmbedding, labels: Sequence[str]) -> Answer:
+        answer = model.segment_text(image, labels, threshold=0.0, refine=refine)
+        return answer.masks, answer.presence
+
+    return {"clip_head": partial(ask, False), "both_heads": partial(ask, True)}
 
 
 def all_ways(model: SamClip) -> dict[str, Way]:
     """Both, and the graph `text_to_mask@S` if the model comes with it."""
     graph = find_one_graph(model)
     return two_heads(model) | ({} if graph is None else {"one_graph": graph})
-
-
-def _ask(model: SamClip, refine: bool, image: ImageEmbedding, labels: Sequence[str]) -> Answer:
-    answer = model.segment_text(image, labels, threshold=0.0, refine=refine)
-    return answer.masks, answer.presence
 
 
 def find_one_graph(model: SamClip) -> Way | None:
@@ -59,7 +58,7 @@ def find_one_graph(model: SamClip) -> Way | None:
                 "image_tokens": image.image_tokens,
                 "image_embeddings": image.image_embeddings,
                 "extent": image.frame.extent(),
-                "text_embeddings": np.stack([embed_noun(model, label) for label in labels]),
+                "text_embeddings": model.embed_labels(labels),
             }
         )
         threshold = manifest.masks.mask_threshold

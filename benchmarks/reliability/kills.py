@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
 
@@ -32,7 +32,7 @@ from samclip_sdk.errors import one_line
 IN_A_ROW = 4
 """A command is killed so many times before it may come to its end."""
 
-Start: TypeAlias = "Callable[[], subprocess.Popen[bytes]]"
+Run = Callable[..., tuple[int | None, str]]
 
 _DATE = re.compile(rb'"date_created": "[^"]*"')
 _PICKLED = ("/data.pkl", "/serialization_id")
@@ -79,19 +79,20 @@ def kill_often(
     victim.make_inputs(inputs)
     generator, faults, early, done, restarts = random.Random(f"{seed} {victim.name}"), [], 0, 0, 0
     with victim.around() as environment:
-        start = partial(_start, victim.arguments(inputs), work, environment)
-        expected, alone_s = _uninterrupted(victim.name, start, work)
-        again, _ = _uninterrupted(victim.name, start, work)
+        run = partial(_run, victim.arguments(inputs), work, environment)
+        expected, alone_s = _uninterrupted(victim.name, run, work)
+        again, _ = _uninterrupted(victim.name, run, work)
         if problem := difference(expected, again):
             raise ValueError(f"{victim.name} does not end twice with the same files: {problem}")
         while done < kills:
             _empty(work)
             for _ in range(min(IN_A_ROW, kills - done)):
-                early += not _killed(start(), after_s=generator.uniform(0, alone_s))
+                code, _ = run(after_s=generator.uniform(0, alone_s))
+                early += code is not None
                 done += 1
                 measured.say(victim.name, done, kills)
             restarts += 1
-            code, said = _ended(start(), work)
+            code, said = run()
             problem = f"exit code {code}: {said}" if code else difference(expected, contents(work))
             if problem:
                 faults.append(f"after {done} kills: {one_line(problem)}")
@@ -137,10 +138,10 @@ def difference(expected: dict[str, str], found: dict[str, str]) -> str:
     )
 
 
-def _uninterrupted(name: str, start: Start, work: Path) -> tuple[dict[str, str], float]:
+def _uninterrupted(name: str, run: Run, work: Path) -> tuple[dict[str, str], float]:
     _empty(work)
     since = time.perf_counter()
-    code, said = _ended(start(), work)
+    code, said = run()
     if code:
         raise ValueError(f"{name} fails without any kill: exit code {code}: {said}")
     return contents(work), time.perf_counter() - since
@@ -152,9 +153,18 @@ def _empty(work: Path) -> None:
         (work / name).mkdir(parents=True)
 
 
-def _start(
-    arguments: Sequence[str], work: Path, environment: dict[str, str]
-) -> subprocess.Popen[bytes]:
+def _run(
+    arguments: Sequence[str],
+    work: Path,
+    environment: dict[str, str],
+    *,
+    after_s: float | None = None,
+) -> tuple[int | None, str]:
+    """Runs a command, and kills it after a while with every process that it has started.
+
+    Returns:
+        Its exit code, None if it was still running then; and the last line that it said.
+    """
     own = {
         "HOME": work / "home",
         "XDG_CACHE_HOME": work / "cache",
@@ -164,41 +174,23 @@ def _start(
         "PYTHONDONTWRITEBYTECODE": 1,  # which Python would leave half written
         "OMP_NUM_THREADS": 1,  # sums in one order
     }
-    with (work / "output.txt").open("wb") as output:
-        return subprocess.Popen(
+    output = work / "output.txt"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=work,
             env={**os.environ, **environment, **{name: str(each) for name, each in own.items()}},
             stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-
-def _killed(process: subprocess.Popen[bytes], *, after_s: float) -> bool:
-    """Kills all of a command after a while; whether it was still running then."""
+    code = None
     try:
-        process.wait(after_s)
-    except subprocess.TimeoutExpired:
-        return True
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(after_s)
     finally:
-        _kill(process)
-    return False
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kills a command, and every process that it has started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _ended(process: subprocess.Popen[bytes], work: Path) -> tuple[int, str]:
-    """Waits for a command: its exit code, and the last line that it said."""
-    try:
-        code = process.wait()
-    finally:
-        _kill(process)
-    said = (work / "output.txt").read_text(errors="replace").strip()
-    return code, said.rpartition("\n")[2]
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return code, output.read_text(errors="replace").strip().rpartition("\n")[2]

@@ -28,7 +28,7 @@ from benchmarks.reliability.questions import (
     make_subjects,
     write_pictures,
 )
-from benchmarks.serve import Request, Server, connected, post, serving, upload
+from benchmarks.serve import Server, connected, post, serving, upload
 from benchmarks.suite import Measuring, Seed
 from samclip_sdk import SamClip
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
@@ -170,12 +170,15 @@ def sample_server(model: str, *, minutes: float, seed: int) -> Iterator[Sample]:
     Raises:
         ValueError: the server does not start, or an answer is an error.
     """
-    numbers, stop = itertools.count(), threading.Event()
+    numbers, stop, asked = itertools.count(), threading.Event(), {"labels": LABELS, "threshold": 0}
 
     def send(server: Server) -> None:
         with connected(server) as connection:
             while not stop.is_set():
-                status, said = post(connection, _request(next(numbers), seed=seed))
+                picture = io.BytesIO()
+                make_picture(next(numbers), seed=seed).save(picture, "PNG")
+                request = upload("/v1/instances", picture.getvalue(), asked)
+                status, said = post(connection, request)
                 if status != 200:
                     raise ValueError(f"the server answered with {status}: {said.decode()}")
 
@@ -194,9 +197,3 @@ def sample_server(model: str, *, minutes: float, seed: int) -> Iterator[Sample]:
             stop.set()
         for client in clients:
             client.result()
-
-
-def _request(index: int, *, seed: int) -> Request:
-    buffer = io.BytesIO()
-    make_picture(index, seed=seed).save(buffer, "PNG")
-    return upload("/v1/instances", buffer.getvalue(), {"labels": LABELS, "threshold": 0})

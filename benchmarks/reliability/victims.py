@@ -90,36 +90,33 @@ def slow_hub() -> Iterator[dict[str, str]]:
         yield {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
 
 
-EXPORT = Victim(
-    "export",
-    # int8: its ranges are measured by way of temporary files.
-    arguments=lambda inputs: ["-m", "export", "random:tiny", "bundle", "--onnx", "int8"],
-)
-ANNOTATE = Victim(
-    "annotate",
-    make_inputs=_pictures,
-    arguments=lambda inputs: _samclip(
-        "annotate", inputs / "pictures", "--output", "annotations.json", inputs=inputs
+VICTIMS = (
+    Victim(
+        "export",
+        # int8: its ranges are measured by way of temporary files.
+        lambda inputs: ["-m", "export", "random:tiny", "bundle", "--onnx", "int8"],
     ),
-)
-TRAIN = Victim(
-    "train",
-    arguments=lambda inputs: [
-        *("-m", "training", "sam_teacher", "--runs", "runs", "--accelerator", "cpu"),
-        *(word for setting in _TRAINING for word in ("--set", setting)),
-    ],
-)
-VIDEO = Victim(
-    "video",
-    make_inputs=_film,
-    arguments=lambda inputs: _samclip(
-        *("video", inputs / "film.mp4", "--output", "out.mp4", "--output", "out.json"),
-        inputs=inputs,
+    Victim(
+        "annotate",
+        lambda inputs: _samclip(
+            *("annotate", inputs / "pictures", "--output", "annotations.json"), inputs=inputs
+        ),
+        make_inputs=_pictures,
     ),
+    Victim(
+        "train",
+        lambda inputs: [
+            *("-m", "training", "sam_teacher", "--runs", "runs", "--accelerator", "cpu"),
+            *(word for setting in _TRAINING for word in ("--set", setting)),
+        ],
+    ),
+    Victim(
+        "video",
+        lambda inputs: _samclip(
+            *("video", inputs / "film.mp4", "--output", "out.mp4", "--output", "out.json"),
+            inputs=inputs,
+        ),
+        make_inputs=_film,
+    ),
+    Victim("download", lambda inputs: ["-c", _LOADS], around=slow_hub),
 )
-DOWNLOAD = Victim(
-    "download",
-    arguments=lambda inputs: ["-c", _LOADS],
-    around=slow_hub,
-)
-VICTIMS = (EXPORT, ANNOTATE, TRAIN, VIDEO, DOWNLOAD)

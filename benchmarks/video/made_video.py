@@ -9,8 +9,8 @@ of it is the same each time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -46,16 +46,11 @@ _OUTLINES = {
 """(x, y) in the pixels of the photographs: the animals in them."""
 
 
-@dataclass(frozen=True)
-class Cutout:
-    """A part of a photograph: `pixels` uint8 [h,w,3], RGB, and `mask` bool [h,w]."""
-
-    pixels: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
+Cutout = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+"""A part of a photograph: pixels [h,w,3], RGB, and their mask [h,w]."""
 
 
-@dataclass(frozen=True)
-class Actor:
+class Actor(NamedTuple):
     """What moves: from one place of its centre, (x, y) in pixels of the frame, to another.
 
     `name` tells it from the others, `label` what it is; "" for what only hides others. `first` and
@@ -70,30 +65,18 @@ class Actor:
     first: int = 0
     last: int = FRAMES - 1
 
-    def centre(self, index: int) -> tuple[float, float]:
-        """Where it is in a frame."""
-        share = np.clip((index - self.first) / (self.last - self.first), 0, 1)
-        x, y = np.array(self.start) + share * (np.array(self.end) - self.start)
-        return float(x), float(y)
 
-
-@dataclass(frozen=True)
-class MadeFrame:
-    """A frame, uint8 RGB [H,W,3], and what is in it, by actors' names.
-
-    `visible` is what can be seen, bool [H,W]; `whole` how many pixels it would have, were nothing
-    before it.
-    """
+class MadeFrame(NamedTuple):
+    """A frame, uint8 RGB [H,W,3], and what can be seen of each actor, by name, bool [H,W]."""
 
     pixels: NDArray[np.uint8]
     visible: dict[str, NDArray[np.bool_]]
-    whole: dict[str, int]
 
 
 def actors() -> tuple[Actor, ...]:
     """The cast, from the back to the front."""
     dog = cut_out("dog", width_px=120)
-    other_dog = Cutout(dog.pixels[:, ::-1], dog.mask[:, ::-1])
+    other_dog = (dog[0][:, ::-1], dog[1][:, ::-1])
     return (
         Actor("second dog", "dog", other_dog, (420, 90), (70, 100)),
         Actor("cat", "cat", cut_out("garden", width_px=150), (515, 285), (500, 285)),
@@ -101,11 +84,6 @@ def actors() -> tuple[Actor, ...]:
         Actor("pillar", "", _bricks(HEIGHT_PX, 140), (225, 180), (225, 180)),
         Actor("board", "", _bricks(180, 170), (505, -90), (505, 460), first=20, last=100),
     )
-
-
-def labels_of(cast: tuple[Actor, ...]) -> dict[str, str]:
-    """Name -> label of those who are looked for."""
-    return {each.name: each.label for each in cast if each.label}
 
 
 def make_frames(cast: tuple[Actor, ...]) -> Iterator[MadeFrame]:
@@ -117,16 +95,13 @@ def make_frames(cast: tuple[Actor, ...]) -> Iterator[MadeFrame]:
         left = round(index * (scenery.shape[1] - WIDTH_PX) / (FRAMES - 1))
         pixels = scenery[:HEIGHT_PX, left : left + WIDTH_PX].copy()
         visible: dict[str, NDArray[np.bool_]] = {}
-        whole: dict[str, int] = {}
         for actor in cast:
-            drawn = _draw(pixels, actor.cutout, centre=actor.centre(index))
+            drawn = _draw(pixels, actor, index)
             for mask in visible.values():
                 mask &= ~drawn
             visible[actor.name] = drawn
-            whole[actor.name] = int(np.count_nonzero(actor.cutout.mask))
         noise = generator.normal(scale=NOISE, size=pixels.shape)
-        noisy = np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
-        yield MadeFrame(noisy, visible, whole)
+        yield MadeFrame(np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8), visible)
 
 
 def cut_out(name: str, *, width_px: int) -> Cutout:
@@ -137,7 +112,7 @@ def cut_out(name: str, *, width_px: int) -> Cutout:
     x, y, width, height = cv2.boundingRect(outline)
     size = (width_px, round(height * width_px / width))
     part = (slice(y, y + height), slice(x, x + width))
-    return Cutout(
+    return (
         cv2.resize(pixels[part], size, interpolation=cv2.INTER_AREA).astype(np.uint8),
         cv2.resize(mask[part], size, interpolation=cv2.INTER_NEAREST).astype(bool),
     )
@@ -151,20 +126,19 @@ def _bricks(height_px: int, width_px: int) -> Cutout:
     shade = 12 * np.sin(2.1 * course + 3.7 * ((x + 20 * (course % 2)) // 40))
     brick = np.array([150, 92, 74]) + shade[..., None]
     pixels = np.where(joint[..., None], 190, brick).astype(np.uint8)
-    return Cutout(pixels, np.ones(pixels.shape[:2], dtype=bool))
+    return pixels, np.ones(pixels.shape[:2], dtype=bool)
 
 
-def _draw(
-    pixels: NDArray[np.uint8], cutout: Cutout, *, centre: tuple[float, float]
-) -> NDArray[np.bool_]:
-    """Puts a cut-out into a frame, and tells which of the frame's pixels [H,W] it has."""
-    height, width = cutout.mask.shape
-    move = np.array(
-        [[1, 0, centre[0] - width / 2], [0, 1, centre[1] - height / 2]], dtype=np.float32
-    )
+def _draw(pixels: NDArray[np.uint8], actor: Actor, index: int) -> NDArray[np.bool_]:
+    """Puts an actor into a frame, and tells which of the frame's pixels [H,W] it has."""
+    own, mask = actor.cutout
+    height, width = mask.shape
+    moved = np.clip((index - actor.first) / (actor.last - actor.first), 0, 1)
+    x, y = np.array(actor.start) + moved * (np.array(actor.end) - actor.start)
+    move = np.array([[1, 0, x - width / 2], [0, 1, y - height / 2]], dtype=np.float32)
     size = (pixels.shape[1], pixels.shape[0])
-    moved = cv2.warpAffine(cutout.pixels, move, size, borderMode=cv2.BORDER_REPLICATE)
-    share = cv2.warpAffine(cutout.mask.astype(np.float32), move, size)[..., None]
-    pixels[:] = np.rint(share * moved + (1 - share) * pixels).astype(np.uint8)
+    placed = cv2.warpAffine(own, move, size, borderMode=cv2.BORDER_REPLICATE)
+    share = cv2.warpAffine(mask.astype(np.float32), move, size)[..., None]
+    pixels[:] = np.rint(share * placed + (1 - share) * pixels).astype(np.uint8)
     drawn: NDArray[np.bool_] = share[..., 0] > 0.5
     return drawn

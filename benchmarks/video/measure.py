@@ -12,7 +12,7 @@ import typer
 from benchmarks.intervals import over_rounds
 from benchmarks.metrics.masks import iou
 from benchmarks.suite import Measuring, ModelName, Rounds, Runtime, Threads
-from benchmarks.video.made_video import LABELS, MadeFrame, actors, labels_of, make_frames
+from benchmarks.video.made_video import LABELS, Actor, MadeFrame, actors, make_frames
 from samclip_sdk import Instances, SamClip, TrackedInstances
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 
@@ -38,9 +38,9 @@ def video(
     them, one after the other. `still_iou` is `mean_iou` where masks stay where the model last saw
     them.
     """
-    cast = actors()
-    made, names = list(make_frames(cast)), labels_of(cast)
-    measured.settings["objects"] = len(names)
+    cast = [each for each in actors() if each.label]
+    made = [*make_frames(actors())]
+    measured.settings["objects"] = len(cast)
     pixels = [each.pixels for each in made]
     took: dict[int, list[float]] = {0: [], **{each: [] for each in every}}
     answers: dict[int, list[Instances]] = {}
@@ -59,8 +59,8 @@ def video(
                 answers[way] = follow(way)
                 seconds.append(time.perf_counter() - start)
     for way, seconds in took.items():
-        score = score_answers(made, answers[way], names=names)
-        still = score_answers(made, _left_still(answers[way]), names=names)
+        score = score_answers(made, answers[way], cast)
+        still = score_answers(made, _left_still(answers[way]), cast)
         ids = [each.ids.max(initial=0) for each in answers[way] if hasattr(each, "ids")]
         measured.add(
             f"stream, encode_every={way}" if way else "segment_text",
@@ -90,7 +90,7 @@ class Score(NamedTuple):
 
 
 def score_answers(
-    frames: Iterable[MadeFrame], answers: Iterable[Instances], *, names: dict[str, str]
+    frames: Iterable[MadeFrame], answers: Iterable[Instances], cast: Sequence[Actor]
 ) -> Score:
     """Compares an answer for each frame with what is true, object by object."""
     ious: list[float] = []
@@ -98,15 +98,15 @@ def score_answers(
     first: dict[str, int] = {}
     for frame, answer in zip(frames, answers, strict=True):
         ids = answer.ids.tolist() if isinstance(answer, TrackedInstances) else [0] * len(answer)
-        for name, label in names.items():
-            visible = frame.visible[name]
-            if np.count_nonzero(visible) < SEEN * frame.whole[name]:
+        for actor in cast:
+            visible = frame.visible[actor.name]
+            if np.count_nonzero(visible) < SEEN * np.count_nonzero(actor.cutout[1]):
                 continue
-            own = [iou(item.mask, visible) * (item.label == label) for item in answer]
+            own = [iou(item.mask, visible) * (item.label == actor.label) for item in answer]
             ious.append(max(own, default=0.0))
             if ious[-1] >= FOUND_IOU:
                 found = ids[int(np.argmax(own))]
-                kept += first.setdefault(name, found) == found
+                kept += first.setdefault(actor.name, found) == found
     found_share = float(np.mean(np.array(ious) >= FOUND_IOU))
     return Score(found_share, float(np.mean(ious)), kept / len(ious))
 

@@ -8,10 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer.testing import CliRunner
 
+from benchmarks.__main__ import app
 from benchmarks.pages import render
 from benchmarks.suite import measuring
 from benchmarks.table import Part, Row, Table, describe_run, read_table
+
+
+def run(*words: object) -> tuple[int, str]:
+    """The exit code of a command, and what it said."""
+    done = CliRunner().invoke(app, [str(each) for each in words])
+    return done.exit_code, done.output
+
+
+def found_by(place: Path, *words: object) -> Part:
+    """The last run of a command that goes well, whose figures go to a place."""
+    code, said = run(*words, "--output", place)
+    assert code == 0, said
+    return read_table(place).parts[-1]
 
 
 def measure(work: Callable[..., Any], *arguments: Any, suite: str = "toy", **options: Any) -> Part:
@@ -31,8 +46,8 @@ def measure(work: Callable[..., Any], *arguments: Any, suite: str = "toy", **opt
 
 def part_of(suite: str, *rows: dict[str, Any], **settings: Any) -> Part:
     """A part as a run of a suite could leave it."""
-    run = describe_run(suite, [suite]).model_copy(update={"settings": settings})
-    return Part.of(run, [Row(**each) for each in rows])
+    run = describe_run(suite).model_copy(update={"settings": settings})
+    return Part.of(run, [Row(suite=suite, **each) for each in rows])
 
 
 def shown(template: str, part: Part) -> str:

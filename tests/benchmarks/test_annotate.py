@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from benchmarks import annotate
-from benchmarks.__main__ import app
-from benchmarks.table import read_table
 from samclip_sdk.annotate.annotator import annotate_pictures
+from tests.benchmarks.measured import found_by, run
 from tests.drawings import TINY_BUNDLE
 
 
@@ -35,34 +33,29 @@ class Here:
             yield picture, answer | ({"annotations": []} if self.spoilt else {})
 
 
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+WORDS = ["annotate", "--pictures", 2, "--labels", 3, "--workers", 2, "--model", TINY_BUNDLE]
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(annotate, "RayWorkers", Here)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    words = ["annotate", "--pictures", "2", "--labels", "3", "--workers", "2"]
-    words += ["--model", str(TINY_BUNDLE), "--output", str(tmp_path / "found.jsonl")]
-    return CliRunner().invoke(app, words)
 
 
-def test_pictures_labels_and_workers_are_timed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    result = run(tmp_path, monkeypatch)
-    assert result.exit_code == 0, result.output
-    (part,) = read_table(tmp_path / "found.jsonl").parts
+def test_pictures_labels_and_workers_are_timed(tmp_path: Path) -> None:
+    part = found_by(tmp_path / "found.jsonl", *WORDS)
     assert part.splits("one process") == [
         "3 labels, 1 pictures",
         "3 labels, 2 pictures",
         "10 labels, 2 pictures",
     ]
     assert part.get("2 workers", "seconds", "10 labels, 2 pictures").n == 2
-    assert "| none: one process |" in result.stdout
 
 
 def test_workers_that_answer_otherwise_are_no_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Here, "spoilt", True)
-    result = run(tmp_path, monkeypatch)
-    assert result.exit_code == 1
-    assert "2 workers write other bytes than one process" in result.output
+    code, said = run(*WORDS, "--output", tmp_path / "found.jsonl")
+    assert (code, "2 workers" in said) == (1, True)
     assert not (tmp_path / "found.jsonl").exists()

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from contextlib import nullcontext
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from benchmarks import growth
-from benchmarks.charts import draw_growth
-from benchmarks.table import Model, Table
-from samclip_sdk import SamClip
-from samclip_sdk.results.prompt_masks import Masks
-from samclip_sdk.results.text_masks import TextMasks
-from tests.benchmarks.measured import cells, measure, shown
+from tests.benchmarks.measured import measure
 from tests.drawings import TINY_BUNDLE
 
 
@@ -26,27 +18,6 @@ def test_sizes_are_timed_in_turn_and_the_first_run_does_not_count() -> None:
     assert order == [1, 10.5] * 3
     assert [*part.splits("labels", "ms")] == ["1", "10.5"]
     assert part.get("labels", "ms", "1").n == 2
-    model = Model(name="m", revision="1", runtime="onnx", precision="fp32")
-    run = part.run.model_copy(update={"settings": {"rounds": 2}, "model": model})
-    part = type(part)(run, part.rows)
-    text = shown("growth", part)
-    assert cells(text, "labels") == ["1", "10.5"]
-    with Image.open(io.BytesIO(draw_growth(lambda _suite: Table((part,))))) as chart:
-        assert chart.format == "PNG"
-
-
-def test_every_size_asks_for_as_much() -> None:
-    model = SamClip.load("onnx")
-    asked = {count: work() for count, work in growth.of_labels(model, (1, 3))}
-    assert [len(found.asked.labels) for found in asked.values()] == [1, 3]  # type: ignore[attr-defined]
-    for count, work in growth.of_prompts(model, (1, 4)):
-        masks = work()
-        assert isinstance(masks, Masks)
-        assert len(masks) == count
-    for size, work in growth.of_megapixels(model, (0.1, 0.5)):
-        found = work()
-        assert isinstance(found, TextMasks)
-        assert np.prod(found.size) == pytest.approx(1e6 * size, rel=0.01)
 
 
 def test_clients_send_as_many_requests_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,24 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from benchmarks.teachers import (
-    Teachers,
-    behind_api,
     find_pair,
-    find_students,
-    give_embeddings,
+    find_student,
     open_teachers,
 )
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.text.tokenizer import Tokenizer, read_templates
 from tests.benchmarks.paper.photograph_run import CLIP
+from tests.refusals import refused
 from tests.tiny_config import STUDENT
-from training.config_file import find_config, load_stage
 from training.errors import TrainingError
 from training.teachers.small import SmallClip, SmallSam
 from training.teachers.teacher_pair import FoundationPair, SmallPair
@@ -31,63 +26,18 @@ from training.teachers.teacher_pair import FoundationPair, SmallPair
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
 
-@pytest.fixture(scope="module")
-def clip(tiny_config: ModelConfig) -> SmallClip:
-    torch.manual_seed(0)
-    return SmallClip(tiny_config, image_tower="resnet10t", resolution=32).eval()
-
-
-@pytest.fixture(scope="module")
-def sam(tiny_config: ModelConfig) -> SmallSam:
-    return SmallSam(build_model(tiny_config, seed=3)).eval()
-
-
-@pytest.fixture(scope="module")
-def teachers(clip: SmallClip, sam: SmallSam, tiny_config: ModelConfig) -> Teachers:
+def test_the_sam_teacher_is_itself_behind_the_api(tiny_config: ModelConfig) -> None:
+    sam = SmallSam(build_model(tiny_config, seed=3)).eval()
     pair: Any = SmallPair(tiny_config, CLIP, runs=Path("runs"))
-    pair.clip, pair.sam = clip, sam  # as if they had been loaded
-    return open_teachers(pair)
-
-
-def test_the_sam_teacher_is_itself_behind_the_api(teachers: Teachers, sam: SmallSam) -> None:
-    found = teachers.sam.segment(PICTURE, boxes=[8, 8, 40, 50], multimask_output=True)
+    pair.sam = sam  # as if they had been loaded
+    pair.clip = SmallClip(tiny_config, image_tower="resnet10t", resolution=32).eval()
+    found = open_teachers(pair).sam.segment(PICTURE, boxes=[8, 8, 40, 50], multimask_output=True)
     with torch.inference_mode():
         embeddings = sam.encode(torch.from_numpy(PICTURE).permute(2, 0, 1)[None])
         corners = torch.tensor([[[8.0, 8.0], [40.0, 50.0]]])
         masks, iou = sam.decode(embeddings, corners, torch.tensor([[2, 3]]), None)
     np.testing.assert_allclose(found.low_res_masks, masks[0, 1:].numpy(), atol=1e-4)
     np.testing.assert_allclose(found.scores, iou[0, 1:].numpy(), atol=1e-4)
-
-
-def test_the_clip_teacher_ranks_by_its_two_towers(
-    teachers: Teachers, clip: SmallClip, tokenizer_path: Path
-) -> None:
-    scores = teachers.rank(["cat", "fire engine"])(PICTURE)
-    tokenize = Tokenizer(tokenizer_path, context_length=77)
-    with torch.inference_mode():
-        image = clip.embed_images(torch.from_numpy(PICTURE).permute(2, 0, 1)[None])[0]
-        for noun, score in zip(["cat", "fire engine"], scores, strict=True):
-            prompts = [template.replace("{}", noun) for template in read_templates()]
-            text = clip.text_encoder(torch.from_numpy(tokenize(prompts))).mean(dim=0)
-            assert score == pytest.approx(float(image @ text / text.norm()), abs=1e-4)
-
-
-def test_nouns_that_were_taught_are_not_embedded_again(tiny_config: ModelConfig) -> None:
-    model = behind_api(build_model(tiny_config, seed=3))
-    embeddings = np.eye(2, tiny_config.embed_dim, dtype=np.float32)
-    give_embeddings(model, ["cat", "dog"], embeddings)
-    logits = model.classify(PICTURE, ["cat", "dog"]).logits
-    expected = model.embed_image(PICTURE)[:2] * model.manifest.text.logit_scale
-    np.testing.assert_allclose(logits, expected, rtol=1e-4)
-
-
-def test_teachers_are_those_that_the_student_names(tmp_path: Path) -> None:
-    told = {"stage": "stage1", "settings": {"teachers": {"kind": "small"}}}
-    save_checkpoint(build_model(STUDENT), tmp_path / "stage1", provenance=told)
-    settings = load_stage(find_config("tiny"), "clip_teacher").model_dump_json()
-    (tmp_path / "clip_teacher").mkdir()
-    (tmp_path / "clip_teacher" / "config.json").write_text(settings, encoding="utf-8")
-    assert isinstance(find_pair(tmp_path, student=find_students(tmp_path)[-1]), SmallPair)
 
 
 def test_a_run_of_foundation_teachers(tmp_path: Path, tiny_config: ModelConfig) -> None:
@@ -100,16 +50,13 @@ def test_a_run_of_foundation_teachers(tmp_path: Path, tiny_config: ModelConfig) 
     told = {"stage": "stage2", "settings": {"teachers": teachers}, "starts_from": told}
     save_checkpoint(model, tmp_path / "vit_b" / "stage2", provenance=told)
     run = tmp_path / "vit_b"
-    assert find_students(run) == ("stage1", "stage2")
-    pair = find_pair(run, student="stage2")
+    assert find_student(run).name == "stage2"
+    pair = find_pair(run / "stage2")
     assert isinstance(pair, FoundationPair)
     assert str(pair.teachers.sam_checkpoint) == sam
 
 
 def test_runs_without_a_student(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=f"no folder in {tmp_path} has a merged model"):
-        find_students(tmp_path)
-    model = build_model(STUDENT)
-    save_checkpoint(model, tmp_path / "stage1", provenance={"stage": "stage1"})
-    with pytest.raises(TrainingError, match="made of no teachers that its provenance names"):
-        find_pair(tmp_path, student="stage1")
+    refused(lambda: find_student(tmp_path), TrainingError, tmp_path)
+    save_checkpoint(build_model(STUDENT), tmp_path / "stage1", provenance={"stage": "stage1"})
+    refused(lambda: find_pair(tmp_path / "stage1"), TrainingError, tmp_path / "stage1")

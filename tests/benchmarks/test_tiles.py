@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
-from benchmarks.suite import Measuring
-from benchmarks.tiles import LargePicture, ask, compose, summarize
-from samclip_sdk.results.text_masks import AskedLabels, TextMasks
-from tests.benchmarks.measured import measure, shown
+from benchmarks.tiles import compose
+from tests.benchmarks.measured import found_by
+from tests.benchmarks.quality.painted_photographs import COLOURS, LEFT, RIGHT, VAL, painted
+from tests.drawings import TINY_BUNDLE
+from tests.training.photograph_files import annotation, write_set
 
 DOG = np.zeros((20, 40), bool)
 DOG[5:15, 10:30] = True
@@ -32,73 +29,18 @@ def test_photographs_lie_side_by_side() -> None:
     assert second[92:108, 102:138].all()
     assert not (first & second).any()
     np.testing.assert_array_equal(large.labels["dog"], first | second)
-    assert large.absent == ["cat"]
 
 
-class FindsDogs:
-    """Finds the first dog, as a label and as an object; in tiles both, and a cat too."""
-
-    def __init__(self, large: LargePicture) -> None:
-        self.objects = [mask for _, mask in large.objects]
-
-    def segment_text(
-        self, image: np.ndarray, labels: list[str], *, tiles: Any = None, **asked: Any
-    ) -> Any:
-        found = self.objects if tiles else self.objects[:1]
-        present = np.array([0, 1] if tiles else [0])
-        masks = np.stack([np.any(found, axis=0), np.ones(image.shape[:2], bool)])[: len(present)]
-        return TextMasks(
-            labels=[labels[place] for place in present],
-            presence=np.ones(len(present)),
-            scores=np.ones(len(present)),
-            masks=masks,  # type: ignore[arg-type]
-            points=[np.zeros((0, 2))] * len(present),
-            label_index=present,
-            asked=AskedLabels(labels, np.ones(2), np.zeros((2, 4, 4))),
-            class_map=np.zeros(image.shape[:2], np.int16),
-        )
-
-    def segment_instances(
-        self, image: np.ndarray, labels: list[str], *, tiles: Any = None, **asked: Any
-    ) -> Any:
-        found = self.objects if tiles else self.objects[:1]
-        rows = ["dog"] * len(found) + ["cat"] * bool(tiles)
-        masks = [*found, np.ones(image.shape[:2], bool)][: len(rows)]
-        return _Rows(rows, masks)
-
-
-class _Rows(SimpleNamespace):
-    def __init__(self, labels: list[str], masks: list[np.ndarray]) -> None:
-        super().__init__(labels=labels, masks=masks)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-def test_what_is_counted() -> None:
-    pixels = np.zeros((20, 40, 3), np.uint8)
-    cells: Any = [(pixels, [("dog", DOG)])] * 2 + [(pixels, [])] * 2
-    large = compose(cells, absent=["cat"], cell_px=80)
-    model: Any = FindsDogs(large)
-
-    def work(measured: Measuring) -> None:
-        for tiles in (None, (2, 2)):
-            summarize(measured, tiles, [ask(model, large, tiles)] * 2)
-
-    part = measure(work, suite="tiles")
-    whole, tiled = part.metrics("whole"), part.metrics("2, 2")
-    assert (whole["found"].value, whole["found"].n, whole["miou"].value) == (1, 2, 0.5)
-    assert (whole["false"].value, whole["false"].n) == (0, 2)
-    assert (whole["objects_found"].value, whole["objects_found"].n) == (0.5, 4)
-    assert tiled["false"].value == tiled["objects_found"].value == tiled["miou"].value == 1
-    assert (whole["rows"].value, tiled["rows"].value) == (2, 6)
-    row = "| whole | 100.0% of 2 | 0.500 | 0.0% of 2 | 50.0% of 4 | 2 |"
-    assert row in shown("tiles", part)
-
-
-@pytest.mark.parametrize("text", ["two", "2x", "2x3x4", "ax2"])
-def test_tiles_that_cannot_be_are_refused(text: str, tmp_path: Path) -> None:
-    asked = ["tiles", str(tmp_path), "--tiles", text, "--output", str(tmp_path / "a.json")]
-    result = CliRunner().invoke(app, asked)
-    assert result.exit_code == 1
-    assert f"--tiles {text!r} is neither rows and columns, such as 2x3, nor a" in result.stderr
+def test_the_command(tmp_path: Path) -> None:
+    """Of five photographs four make a picture: it has two labels of four, and eight objects."""
+    both = [annotation(1, LEFT), annotation(2, RIGHT)]
+    pictures = [(painted(red=LEFT, green=RIGHT), both, VAL)] * 5
+    write_set(tmp_path / "sets/a", pictures, categories=tuple(COLOURS), info={"complete": True})
+    asked = ["--side", "2", "--tiles", "2x2", "--model", TINY_BUNDLE]
+    found = found_by(tmp_path / "a.jsonl", "tiles", tmp_path / "sets", *asked)
+    assert found.subjects == ["whole", "2, 2"]
+    for way in found.subjects:
+        figures = found.metrics(way)
+        counts = [figures[each].n for each in ("found", "miou", "false", "objects_found", "rows")]
+        assert counts == [2, 2, 2, 8, 1]
+        assert figures["instances_ms"].value > 0

@@ -19,36 +19,38 @@ RED, GREEN, BLUE, GREY = (220, 0, 0), (0, 220, 0), (0, 0, 220), (90, 90, 90)
 COLOURS = np.array([RED, GREEN, BLUE, GREY], np.float32)
 CLASSES = COLOURS / np.linalg.norm(COLOURS, axis=1, keepdims=True)
 SETTINGS = Everything(points_per_side=4)
+NO_CHOICE = {"stability_score_offset": 1.0, "box_nms_thresh": 0.7}
 BACKGROUND = -1
 
 
 class ColourSam:
-    """Three masks: the pixels of the point's colour; the same, unstable; all, of little trust."""
+    """Of each colour under the grid a stable mask; an unstable one and all, of little trust."""
 
-    trust = 1.0
+    def __init__(self, trust: float = 1.0) -> None:
+        self.trust, self.encoded = trust, 0
 
-    def __init__(self) -> None:
-        self.encoded = 0
-
-    def encode_image(self, image: np.ndarray) -> np.ndarray:
+    def encode_image(self, image: np.ndarray) -> Any:
         self.encoded += 1
-        return image
+        return SimpleNamespace(pixels=image)
 
-    def segment(self, image: np.ndarray, *, points: np.ndarray, multimask_output: bool) -> Any:
-        assert multimask_output
-        assert points.shape[1:] == (1, 2)
-        logits = np.full((len(points), 3, *image.shape[:2]), -9.0, np.float32)
-        for row, (x, y) in enumerate((points[:, 0] + 0.5).astype(int).tolist()):
-            own = (image == image[y, x]).all(axis=-1)
-            logits[row, 0][own] = 9.0
-            logits[row, 1][own] = 0.5
-            logits[row, 2] = 9.0
-        masks = logits.reshape(-1, *image.shape[:2]) > 0
+    def segment_everything(
+        self, image: Any, *, pred_iou_thresh: float, stability_score_thresh: float, **options: Any
+    ) -> Any:
+        pixels = (image if isinstance(image, SimpleNamespace) else self.encode_image(image)).pixels
+        assert options == {"points_per_side": 4, **NO_CHOICE}
+        colours = np.unique(pixels.reshape(-1, 3), axis=0)
+        own = [(pixels == colour).all(axis=-1) for colour in colours]
+        found = [(mask, 0.95, 1.0) for mask in own] + [(mask, 0.95, 0.1) for mask in own]
+        found += [(np.ones(pixels.shape[:2], bool), 0.2, 1.0)]
+        masks = [
+            (mask, self.trust * iou)
+            for mask, iou, stability in found
+            if self.trust * iou > pred_iou_thresh and stability >= stability_score_thresh
+        ]
         return SimpleNamespace(
-            masks=masks,
-            low_res_masks=logits.reshape(masks.shape),
-            scores=self.trust * np.tile(np.array([0.95, 0.95, 0.2], np.float32), len(points)),
-            boxes=np.stack([mask_to_box(mask) for mask in masks]),
+            masks=np.array([mask for mask, _ in masks], bool).reshape(-1, *pixels.shape[:2]),
+            predicted_ious=np.array([iou for _, iou in masks]),
+            boxes=np.array([mask_to_box(mask) for mask, _ in masks], np.float32).reshape(-1, 4),
         )
 
 
@@ -101,16 +103,17 @@ def two_models(sam: ColourSam, clip: ColourClip, *tuning: AskedPicture) -> TwoMo
 
 def test_segments_are_found_once_each_and_named(picture: np.ndarray) -> None:
     sam, clip = ColourSam(), ColourClip()
-    segments = two_models(sam, clip).look(picture).choose(SETTINGS)
-    # Sixteen points, three colours, of each the stable mask with the high score.
-    assert (sam.encoded, clip.embedded, len(segments[0])) == (1, 3, 3)
-    painted = paint(segments, CLASSES, labels=3)
+    segments = two_models(sam, clip).look(picture, SETTINGS)
+    assert (sam.encoded, clip.embedded, len(segments.masks)) == (1, 3, 3)
+    painted = paint(segments, CLASSES, labels=4)
     assert (painted[:16, :16] == 0).all()
     assert (painted[20:] == 1).all()
-    with_grey = paint(segments, CLASSES, labels=4)
-    assert set(np.unique(with_grey)) == {0, 1, 3}
+    assert set(np.unique(painted)) == {0, 1, 3}
     # As a name for the background, grey paints nothing.
     assert set(np.unique(paint(segments, CLASSES, labels=3))) == {0, 1, BACKGROUND}
+    nothing = two_models(sam, clip).look(picture, Everything(points_per_side=4, predicted_iou=0.99))
+    assert (clip.embedded, nothing.embeddings.shape) == (3, (0, 3))
+    assert (paint(nothing, CLASSES, labels=4) == BACKGROUND).all()
 
 
 def test_both_ways_of_asking_two_models(picture: np.ndarray) -> None:
@@ -122,25 +125,6 @@ def test_both_ways_of_asking_two_models(picture: np.ndarray) -> None:
     assert not free[:, 3:13, 20:].any()
     assert free[0, 3:13, 3:13].all()
     assert not free[2].any()
-
-
-def test_a_picture_in_which_nothing_is_found(picture: np.ndarray) -> None:
-    clip = ColourClip()
-    segments = two_models(ColourSam(), clip).look(picture).choose(Everything(predicted_iou=0.99))
-    assert clip.embedded == 0
-    assert segments[1].shape == (0, 3)
-    assert (paint(segments, CLASSES, labels=4) == BACKGROUND).all()
-
-
-def test_a_picture_of_another_size(picture: np.ndarray) -> None:
-    large = picture.repeat(2, axis=0).repeat(2, axis=1)
-    segments = two_models(ColourSam(), ColourClip()).look(large).choose(SETTINGS)
-    assert segments[0].shape[1:] == (64, 64)
-    wide = two_models(ColourSam(), ColourClip()).look(picture[:16]).choose(SETTINGS)
-    assert wide[0].shape == (2, 16, 32)
-    painted = paint(wide, CLASSES, labels=4)
-    assert (painted[:, :16] == 0).all()
-    assert (painted[:, 16:] == 3).all()
 
 
 def test_small_segments_are_painted_over_large_ones() -> None:
@@ -157,26 +141,14 @@ def test_small_segments_are_painted_over_large_ones() -> None:
     assert free.tolist() == np.where(np.array(expected) == 2, BACKGROUND, expected).tolist()
 
 
-def test_thresholds_are_those_that_answer_best(picture: np.ndarray) -> None:
+@pytest.mark.parametrize(("trust", "least"), [(1.0, 0.2), (0.6, 0.12)])
+def test_thresholds_are_those_that_answer_best(
+    picture: np.ndarray, trust: float, least: float
+) -> None:
     """SAM's own keep the right masks here; a SAM that trusts itself less needs others."""
-
-    class ModestSam(ColourSam):
-        trust = 0.6
-
-    for sam, least in ((ColourSam(), 0.2), (ModestSam(), 0.12)):
-        two = two_models(sam, ColourClip(), asked_of(picture))
-        found = two.settings
-        assert least < found.predicted_iou <= 0.88
-        assert found.points_per_side == SETTINGS.points_per_side
-        segments = two.look(picture).choose(found)
-        assert len(segments[0]) == 3
-        assert sam.encoded == 2  # once to tune, whatever the number of thresholds
-
-
-def test_candidates_are_shown_to_clip_once(picture: np.ndarray) -> None:
-    clip = ColourClip()
-    candidates = two_models(ColourSam(), clip).look(picture)
-    loose = candidates.choose(Everything(predicted_iou=0.0, stability=0.0))
-    seen = clip.embedded
-    strict = candidates.choose(SETTINGS)
-    assert clip.embedded == seen == len(loose[0]) > len(strict[0])
+    sam = ColourSam(trust)
+    two = two_models(sam, ColourClip(), asked_of(picture))
+    assert least < two.settings.predicted_iou <= 0.88
+    assert two.settings.points_per_side == SETTINGS.points_per_side
+    assert len(two.look(picture, two.settings).masks) == 3
+    assert sam.encoded == 2  # once to tune, whatever the number of thresholds

@@ -22,11 +22,11 @@ from samclip_sdk.bundle.contract import contract_app_graphs, contract_graphs, fi
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import ImageError, StorageError
 from samclip_sdk.modeling.checkpoint import load_checkpoint
-from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.text.vocabulary import read_vocabulary
 from tests.half_written import writing
 from tests.refusals import refused
+from tests.tiny_config import TINY
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = (
@@ -40,13 +40,13 @@ GRAPHS = (
 )
 
 
-def test_bundle_holds_the_contract(tiny_bundle: Path, tiny_config: ModelConfig) -> None:
+def test_bundle_holds_the_contract(tiny_bundle: Path) -> None:
     bundle = open_bundle(tiny_bundle)
     bundle.verify()
     manifest = bundle.manifest
-    contract = contract_graphs(tiny_config, resolutions=(32, 64))
+    contract = contract_graphs(TINY, resolutions=(32, 64))
     assert tuple(manifest.model_graphs) == tuple(contract) == GRAPHS
-    apps = contract_app_graphs(tiny_config, resolutions=(32, 64))
+    apps = contract_app_graphs(TINY, resolutions=(32, 64))
     assert manifest.graphs.keys() - set(GRAPHS) == apps.keys()
     assert manifest.random_weights
     assert manifest.provenance["checkpoint"] == {"random_weights": True, "seed": 1}
@@ -110,27 +110,25 @@ def test_the_nouns_of_a_checkpoint_are_embedded(tiny_bundle: Path, tmp_path: Pat
     assert ((own * pack.matrix).sum(axis=1) > 0.999).all()
 
 
-def test_int8_takes_its_ranges_from_the_folder_that_is_given(
-    tiny_config: ModelConfig, tmp_path: Path
-) -> None:
+def test_int8_takes_its_ranges_from_the_folder_that_is_given(tmp_path: Path) -> None:
     """Here one whose picture is cut: nothing is exported."""
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    source = replace(random_source(tiny_config, seed=0), random_weights=False)
+    source = replace(random_source(TINY, seed=0), random_weights=False)
     options = ExportOptions(onnx=("int8",), calibration_set=tmp_path / "set")
     with pytest.raises(ImageError, match=r"cut\.png"):
         write_bundle(source, tmp_path / "out", options=options)
     assert [each.name for each in tmp_path.iterdir()] == ["set"]
 
 
-def begin_export(config: ModelConfig, out: Path, *, then: Callable[[], object]) -> None:
+def begin_export(out: Path, *, then: Callable[[], object]) -> None:
     """Begins an export; `then` is called at its first step, and should not return."""
 
     def on_progress(doing: str, done: int, total: int) -> None:
         tempfile.mkdtemp()  # as measuring ranges does, and coremltools
         then()
 
-    source = random_source(config, seed=0)
+    source = random_source(TINY, seed=0)
     write_bundle(source, out, options=ExportOptions(), on_progress=on_progress)
 
 
@@ -138,10 +136,10 @@ def fail(error: Exception) -> Callable[[], object]:
     return Mock(side_effect=error)
 
 
-def test_full_disk_leaves_nothing(tiny_config: ModelConfig, tmp_path: Path) -> None:
+def test_full_disk_leaves_nothing(tmp_path: Path) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     refused(
-        lambda: begin_export(tiny_config, tmp_path / "bundle", then=fail(full)),
+        lambda: begin_export(tmp_path / "bundle", then=fail(full)),
         StorageError,
         "No space",
     )
@@ -152,18 +150,17 @@ KILLED = """
 import sys
 from pathlib import Path
 from tests.export.test_bundle_writer import begin_export
-from tests.tiny_config import TINY
 
 def wait():
     print("half is written", flush=True)
     sys.stdin.read()
 
-begin_export(TINY, Path(sys.argv[1]), then=wait)
+begin_export(Path(sys.argv[1]), then=wait)
 """
 
 
 def test_what_a_killed_export_left_is_removed_by_the_next_one(
-    tiny_config: ModelConfig, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("temporary")
     with writing(KILLED, tmp_path / "bundle", TMPDIR=str(elsewhere)):
@@ -173,5 +170,5 @@ def test_what_a_killed_export_left_is_removed_by_the_next_one(
     assert len(list((left / "new" / ".temporary").iterdir())) == 1
     assert list(elsewhere.glob("tmp*")) == []
     with pytest.raises(KeyError):
-        begin_export(tiny_config, tmp_path / "b", then=fail(KeyError()))
+        begin_export(tmp_path / "b", then=fail(KeyError()))
     assert not list(tmp_path.iterdir())

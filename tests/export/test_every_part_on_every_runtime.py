@@ -1,7 +1,7 @@
 """Parts that samclip-tiny has not, on every runtime in every precision, with random weights.
 
-An encoder with BatchNorms, of which none may be left, a classifier's head, a decoder with local
-blocks, and the bert kind of text encoder.
+An encoder with BatchNorms, of which none may be left, and with finer features, a classifier's head,
+a decoder with local blocks, and the bert kind of text encoder.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import torch
 from PIL import Image
 from torch.export import ExportedProgram
 
+from export.apps.writer import text_to_mask_graph
 from export.buckets import bucket_example
-from export.bundle_writer import write_bundle
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import to_coreml
+from export.description import describe
 from export.external_weights import halve_weights
 from export.graphs import Graph, build_graphs
 from export.options import ExportOptions
@@ -31,39 +32,24 @@ from export.precision.quantized_layers import insert_pairs
 from export.program import export_program
 from export.source import random_source
 from export.to_onnx import data_dependent_operators, to_onnx
-from samclip_sdk import SamClip
 from samclip_sdk.bundle.files import GraphFile
-from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.config import PRESETS, BertTextConfig, ModelConfig
+from samclip_sdk.modeling.config import PRESETS, ModelConfig
 from samclip_sdk.runtimes.onnx.session import OrtSession
 from samclip_sdk.runtimes.openvino.session import OpenVINOSession
 from samclip_sdk.runtimes.session import Session
 from samclip_sdk.runtimes.tensorrt.engine import build_engine
 from tests.batch_norms import batch_norms, draw_batch_norms
 from tests.coreml_packages import METADATA, error
+from tests.device_bundle import CONFIG
 from tests.graph_feeds import draw_feed
 from tests.processor import openvino_in_int8
 from tests.runtimes.tensorrt.fake_tensorrt import GPU
-from tests.tiny_config import PYRAMID_STUDENT, STUDENT, TINY
+from tests.tiny_config import PYRAMID_STUDENT, STUDENT
 
 SIDE_PX = 64
-AXES = {"num_prompts": 3, "num_points": 5, "num_texts": 5, "num_tokens": 12}
+AXES = {"num_prompts": 3, "num_points": 5, "num_texts": 5, "num_tokens": 24}
 CLIP_START, START = 49406, 101
-BERT = TINY.model_copy(
-    update={
-        "text_encoder": BertTextConfig(
-            context_length=12,
-            width=32,
-            num_heads=4,
-            depth=2,
-            mlp_dim=48,
-            embedding_width=8,
-            hidden_dim=40,
-            templates=("a photo of a {}.",),
-        )
-    }
-)
 
 
 def preset(name: str) -> ModelConfig:
@@ -74,11 +60,11 @@ def preset(name: str) -> ModelConfig:
 
 
 PARTS: dict[str, tuple[ModelConfig, str]] = {
-    "pyramid": (PYRAMID_STUDENT, "image_encoder"),
-    "classifier head": (PYRAMID_STUDENT, "clip_head"),
-    "bert": (BERT, "text_encoder"),
+    "pyramid": (CONFIG, "image_encoder"),
+    "classifier head": (CONFIG, "clip_head"),
+    "bert": (CONFIG, "text_encoder"),
 }
-LOCAL_BLOCKS = {"local blocks": (PYRAMID_STUDENT, "mask_decoder")}
+LOCAL_BLOCKS = {"local blocks": (CONFIG, "mask_decoder")}
 OF_PRESETS = {
     name: (preset(name), "image_encoder")
     for name, each in PRESETS.items()
@@ -193,14 +179,12 @@ def test_in_core_ml(part: str, precision: str, tmp_path: Path) -> None:
     assert error(found, expected=graph.reference(feed)) < bound_of(part, precision)
 
 
-@pytest.mark.slow
-def test_a_whole_bundle_with_bert(tmp_path: Path) -> None:
-    folder = tmp_path / "bundle"
-    write_bundle(random_source(BERT, seed=1), folder, options=ExportOptions(onnx=("fp32", "int8")))
-    verify_bundle(folder, precision="int8").raise_if_failed()
-    with SamClip.load("onnx", model=folder) as samclip:
-        assert samclip.manifest.text.templates == ("a photo of a {}.",)
-        assert samclip.manifest.text.context_length == 12
-        found = samclip.embed_text(["a dog", "A  DOG", "a cat"])
-    assert np.array_equal(found[0], found[1])
-    assert not np.allclose(found[0], found[2], atol=1e-3)
+def test_text_to_mask_in_core_ml(tmp_path: Path) -> None:
+    source = random_source(CONFIG, seed=1)
+    graph = text_to_mask_graph(source.model, describe(source, options=ExportOptions()))
+    feed = draw_feed(graph.inputs, num_texts=2) | {"extent": np.array([41, 64], np.float32)}
+    example = {name: torch.from_numpy(each) for name, each in feed.items()}
+    program = export_program(graph.module, example=example, dynamic_axes={})
+    path = tmp_path / "text_to_mask.mlpackage"
+    to_coreml(program, {path: "as_is"}, graph=graph, axes={"num_texts": 2}, metadata=METADATA)
+    assert error(MilInterpreter(path).predict(feed), expected=graph.reference(feed)) < 1e-3

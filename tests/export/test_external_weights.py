@@ -74,9 +74,7 @@ def run(path: Path) -> np.ndarray:
     return ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"ids": ids})[0]
 
 
-def test_fp16_storage_computes_in_fp32(
-    module: Lookup, program: ExportedProgram, tmp_path: Path
-) -> None:
+def test_factors_and_tables_are_stored_in_fp16(program: ExportedProgram) -> None:
     model = export(program)
     halve_weights(model)
     types = types_of(model)
@@ -84,12 +82,6 @@ def test_fp16_storage_computes_in_fp32(
     assert types[(32, 48)] == ir.DataType.FLOAT16
     assert types[(48, 48)] == ir.DataType.FLOAT  # an addend, such as absolute positions
     assert {output.dtype for output in model.graph.outputs} == {ir.DataType.FLOAT}
-    with WeightFiles(tmp_path, part="half") as store:
-        store.add(model, name="half.onnx", precision="fp32")
-        store.write()
-    expected = module(torch.arange(48, dtype=torch.int32)[None]).numpy()
-    difference = np.abs(run(tmp_path / "half.onnx") - expected).max()
-    assert 0 < difference < 5e-3
 
 
 def test_depthwise_weights_and_biases_stay_in_fp32() -> None:

@@ -14,10 +14,7 @@ from PIL import Image
 from export.buckets import bucket_example
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import to_coreml
-from export.parity import BOUNDS
 from export.precision.mixed_precision import contract_operations, halve
-from export.precision.plan import NumericGate, plan_precision
-from export.probes import Probe
 from export.program import export_program
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.modeling.build import build_model
@@ -25,7 +22,7 @@ from samclip_sdk.modeling.config import VIT_B
 from samclip_sdk.runtimes.onnx.session import OrtSession
 from tests.coreml_packages import METADATA, error
 from tests.disk_cache import ROOT
-from tests.export.tiny_programs import full_size_graphs, full_size_program
+from tests.export.tiny_programs import full_size_graphs
 from tests.full_size import vit_b_bundle
 
 pytestmark = pytest.mark.slow
@@ -67,19 +64,6 @@ def test_int8_takes_less_than_6_gb() -> None:
     layers, peak_kb = map(int, answer.stdout.split())
     assert layers == 12 * 4 + 1 + 2
     assert peak_kb < 6e6
-
-
-def test_fp16_needs_the_contract_only() -> None:
-    graph, program = full_size_graphs()[ENCODER], full_size_program(ENCODER)
-    probes = [Probe({"image": IMAGE}, graph.reference({"image": IMAGE}))]
-    gate = NumericGate(graph, probes=probes, bounds=BOUNDS["fp16"], random_weights=True)
-    pins = plan_precision(program, graph=graph.name, feeds=[{"image": IMAGE}], accept=gate)
-    assert [(pin.operation, pin.reason) for pin in pins] == [(":sub", "contract")]
-    half = halve(program, pinned={":sub"})
-    stored, before = (
-        sum(tensor.nbytes for tensor in each.state_dict.values()) for each in (half, program)
-    )
-    assert stored < 0.52 * before
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("fp16", 2e-2)])

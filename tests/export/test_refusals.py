@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -33,7 +34,6 @@ from export.program import export_program
 from export.source import find_config, find_source, read_source
 from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError, VerificationError
-from samclip_sdk.modeling.config import ModelConfig
 from tests.coreml_packages import METADATA
 from tests.export.coreml.test_mil_interpreter import IMAGE, fp32, save
 from tests.export.precision.test_plan import CHAIN_FEEDS, Chain, small_program
@@ -41,6 +41,7 @@ from tests.export.precision.test_quantize import accept, chain, feed_of, linear
 from tests.export.tiny_programs import tiny_graphs, tiny_program
 from tests.fake_session import FakeSession
 from tests.refusals import refused
+from tests.tiny_config import TINY
 
 
 @pytest.mark.parametrize(
@@ -60,66 +61,40 @@ def test_options(options: dict[str, Any], named: str) -> None:
 
 
 @pytest.mark.parametrize("resolution", [33, 0, -64, 10**30])
-def test_a_resolution(tiny_config: ModelConfig, tmp_path: Path, resolution: int) -> None:
+def test_a_resolution(tmp_path: Path, resolution: int) -> None:
     asked = ExportOptions(resolutions=(64, resolution))
-    refused(
-        lambda: check_export(tiny_config, tmp_path / "out", options=asked), ExportError, resolution
-    )
-
-
-@pytest.mark.parametrize("missing", [["coremltools"], ["onnx", "onnxscript", "onnx_ir"]])
-def test_a_package_that_is_missing(
-    tiny_config: ModelConfig,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    missing: list[str],
-) -> None:
-    for name in missing:
-        monkeypatch.setitem(sys.modules, name, None)
-    if missing != ["coremltools"]:
-        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    asked = ExportOptions(coreml=("fp16",))
-    refused(lambda: check_export(tiny_config, tmp_path / "out", options=asked), RuntimeMissingError)
+    refused(lambda: check_export(TINY, tmp_path / "out", options=asked), ExportError, resolution)
 
 
 @pytest.mark.parametrize(
-    ("missing", "asked", "extra"),
+    ("missing", "asked", "named"),
     [
-        ("litert_torch", {"litert": ("fp32",)}, "[export-litert]"),
-        ("executorch.exir", {"executorch": ("fp32",)}, "[export-executorch]"),
+        (["coremltools"], {"coreml": ("fp16",)}, "coremltools"),
+        (["onnx", "onnxscript", "onnx_ir"], {}, "[export]"),
+        (["litert_torch"], {"onnx": (), "litert": ("fp32",)}, "[export-litert]"),
+        (["executorch.exir"], {"onnx": (), "executorch": ("fp32",)}, "[export-executorch]"),
     ],
 )
-def test_a_converter_with_an_environment_of_its_own(
-    tiny_config: ModelConfig,
+def test_a_package_that_is_missing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    missing: str,
+    missing: list[str],
     asked: dict[str, Any],
-    extra: str,
+    named: str,
 ) -> None:
-    monkeypatch.setitem(sys.modules, missing, None)
-    options = ExportOptions(onnx=(), **asked)
-    refused(
-        lambda: check_export(tiny_config, tmp_path / "out", options=options),
-        RuntimeMissingError,
-        *(extra, "an environment of its own"),
-    )
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)
+    if "onnx" in missing:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    call = partial(check_export, TINY, tmp_path / "out", options=ExportOptions(**asked))
+    refused(call, RuntimeMissingError, named)
 
 
-def take(place: Path, kind: str) -> None:
-    if kind == "file":
-        place.touch()
-    elif kind == "folder":
-        place.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(place)
-    else:
-        place.symlink_to(place)
-
-
-@pytest.mark.parametrize("kind", ["file", "folder", "dangling link", "pipe"])
-def test_a_place_that_is_taken(tmp_path: Path, kind: str) -> None:
-    take(tmp_path / "out", kind)
+@pytest.mark.parametrize(
+    "take", [Path.touch, Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)]
+)
+def test_a_place_that_is_taken(tmp_path: Path, take: Callable[[Path], object]) -> None:
+    take(tmp_path / "out")
     refused(lambda: check_out(tmp_path / "out"), StorageError, tmp_path / "out")
 
 

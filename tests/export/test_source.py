@@ -15,7 +15,7 @@ from export.options import ExportOptions
 from export.source import find_config, read_source, teacher_licences
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.modeling.config import ModelConfig
+from tests.tiny_config import TINY
 
 CALIBRATION = {
     "scale": 40.0,
@@ -77,6 +77,8 @@ REAL = {
 
 SAM = ("weights (SAM teacher)", "Apache-2.0", "vit_b data/sam_vit_b_01ec64.pth")
 CLIP = ("weights (CLIP teacher)", "MIT", "ViT-L-14 datacomp_xl_s13b_b90k")
+HERE = {"clip_teacher": {"nouns": 12}, "sam_teacher": {"optimisation": {"steps": 2}}}
+OURS = [(part, "Apache-2.0", "trained with this package; see NOTICE") for part, *_ in (SAM, CLIP)]
 NOBODY = [(part, "not stated", "not stated") for part, *_ in (SAM, CLIP)]
 
 
@@ -85,6 +87,7 @@ NOBODY = [(part, "not stated", "not stated") for part, *_ in (SAM, CLIP)]
     [
         (REAL, [SAM, CLIP]),
         ({"stage": "stage3", "starts_from": REAL}, [SAM, CLIP]),  # it leaves it to its start
+        ({"stage": "stage3", "starts_from": {"starts_from": HERE}}, OURS),
         ({"stage": "stage3"}, NOBODY),
         ({"stage": "stage3", "licences": {"sam": "", "clip": None}}, NOBODY),
     ],
@@ -95,14 +98,6 @@ def test_the_teachers_own_licences_are_carried(
     """As some stage states them; a licence that nobody stated is not made up."""
     found = teacher_licences(provenance)
     assert [(each.part, each.spdx, each.source) for each in found] == told
-
-
-def test_teachers_that_were_trained_here_are_under_this_repositorys_licence() -> None:
-    teachers = {"clip_teacher": {"nouns": 12}, "sam_teacher": {"optimisation": {"steps": 2}}}
-    provenance = {"stage": "stage3", "starts_from": {"stage": "stage2", "starts_from": teachers}}
-    for licence in teacher_licences(provenance):
-        assert licence.spdx == "Apache-2.0"
-        assert licence.source == "trained with this package; see NOTICE"
 
 
 def test_revision_names_the_weights_and_the_architecture(checkpoint: Path) -> None:
@@ -116,9 +111,9 @@ def test_revision_names_the_weights_and_the_architecture(checkpoint: Path) -> No
     assert read_source(checkpoint).revision != revision
 
 
-def test_a_config_is_read_without_the_weights(checkpoint: Path, tiny_config: ModelConfig) -> None:
+def test_a_config_is_read_without_the_weights(checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").write_bytes(b"none")
-    assert find_config(str(checkpoint)) == tiny_config
+    assert find_config(str(checkpoint)) == TINY
 
 
 def test_card_tells_what_was_measured(tiny_bundle: Path) -> None:

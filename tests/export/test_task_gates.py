@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.pictures import held_out_files, held_out_pictures
 from export.task_gates import TaskGate
 from samclip_sdk.device.goldens.task_metrics import TASK_BOUNDS, TaskPicture
 from samclip_sdk.errors import VerificationError
@@ -67,20 +66,6 @@ def test_others_are_refused_and_the_graph_is_named(tmp_path: Path) -> None:
         VerificationError, match=r"onnx fp16 is not eager torch: task/.*; mask_decoder by itself"
     ):
         gate(tmp_path).check(Broken(tmp_path), precision="fp16", kind="onnx fp16")
-
-
-def test_the_held_out_pictures_ask_something() -> None:
-    pictures, vocabulary = held_out_pictures()
-    assert len(pictures) == len(held_out_files())
-    sizes = {picture.image.shape[:2] for picture in pictures}
-    assert any(height > width for height, width in sizes)
-    assert any(height < width for height, width in sizes)
-    for picture in pictures:
-        height, width = picture.image.shape[:2]
-        assert set(picture.labels) <= set(vocabulary)
-        assert (picture.boxes >= 0).all()
-        assert (picture.boxes <= [width, height, width, height]).all()
-        assert (picture.boxes[:, 2:] - picture.boxes[:, :2] >= 8).all()
 
 
 @pytest.mark.parametrize("folder", OPEN)

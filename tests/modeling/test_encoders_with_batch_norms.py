@@ -6,18 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from samclip_sdk.modeling.config import PyramidConfig, TinyViTConfig
+from samclip_sdk.modeling.config import PyramidConfig
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
 from samclip_sdk.modeling.tiny_vit_encoder import TinyViTEncoder
 from tests.batch_norms import batch_norms, draw_batch_norms
+from tests.tiny_config import SMALL_TINY_VIT
 
-TINY_VIT = TinyViTConfig(
-    image_size_px=64,
-    embed_dims=(8, 16, 24, 32),
-    depths=(1, 2, 1, 1),
-    stage_heads=(1, 2, 2, 4),
-    window_sizes=(3, 3, 5, 3),
-)
 WIDTHS = {
     "test_efficientnet": (32, 48, 64),  # timm's own smallest
     "test_resnet": (48, 192, 96),
@@ -33,7 +27,7 @@ def new_encoder(kind: str, *, seed: int = 0) -> Encoder:
     torch.manual_seed(seed)
     encoder: Encoder
     if kind == "tiny_vit":
-        encoder = TinyViTEncoder(TINY_VIT, out_chans=16).eval()
+        encoder = TinyViTEncoder(SMALL_TINY_VIT, out_chans=16).eval()
         with torch.no_grad():
             for parameter in encoder.parameters():
                 parameter.add_(0.1 * torch.randn(parameter.shape))

@@ -11,13 +11,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from samclip_sdk.errors import BundleError, StorageError
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import from_sam_and_clip, load_checkpoint, save_checkpoint
 from samclip_sdk.modeling.config import ModelConfig, PyramidConfig
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
-from tests.modeling.test_checkpoint import CONFIG, WEIGHTS, FakeClip, sources, square_model
+from tests.modeling.test_checkpoint import CONFIG, WEIGHTS
+from tests.parity.reference import build_clip, build_sam, small_config
 from tests.refusals import refused
 
 VIT = {"kind": "vit_det"}
@@ -126,22 +128,16 @@ def test_a_file_in_the_way(model: SamClipModel, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sam", "clip", "named"),
+    ("spoil", "named"),
     [
-        ({"image_encoder.pos_embed": None}, {}, "pos_embed"),
-        ({"mask_decoder.extra": torch.zeros(1)}, {}, "mask_decoder.extra"),
-        ({}, {"logit_scale": None}, "logit_scale"),
-        ({}, {"token_embedding.weight": torch.zeros(50, 3)}, "token_embedding.weight is (50, 3)"),
+        (lambda sam, clip: sam.pop("image_encoder.pos_embed"), "pos_embed"),
+        (lambda sam, clip: sam.update({"mask_decoder.extra": torch.zeros(1)}), "extra"),
+        (lambda sam, clip: delattr(clip, "logit_scale"), "logit_scale"),
+        (lambda sam, clip: setattr(clip, "token_embedding", nn.Embedding(50, 3)), "(50, 3)"),
     ],
 )
-def test_sources_that_do_not_fit(
-    model: SamClipModel, sam: dict[str, Any], clip: dict[str, Any], named: str
-) -> None:
-    square = square_model(model.config)
-    own = [{**part, **change} for part, change in zip(sources(square), (sam, clip), strict=True)]
-    states = [{name: each for name, each in part.items() if each is not None} for part in own]
-    refused(
-        lambda: from_sam_and_clip(square.config, sam=states[0], clip=FakeClip(states[1])),
-        BundleError,
-        named,
-    )
+def test_sources_that_do_not_fit(spoil: Callable[..., object], named: str) -> None:
+    config = small_config(image_size_px=64)
+    sam, clip = build_sam(config, seed=1).state_dict(), build_clip(config, seed=2)
+    spoil(sam, clip)
+    refused(lambda: from_sam_and_clip(config, sam=sam, clip=clip), BundleError, named)

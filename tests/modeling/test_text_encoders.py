@@ -10,19 +10,8 @@ from torch import Tensor, nn
 
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.config import BertTextConfig, ModelConfig
-from tests.tiny_config import TINY
-
-BERT = BertTextConfig(
-    context_length=12,
-    vocab_size=200,
-    width=32,
-    num_heads=4,
-    depth=2,
-    mlp_dim=48,
-    embedding_width=8,
-    hidden_dim=40,
-)
+from samclip_sdk.modeling.config import ModelConfig
+from tests.tiny_config import TINY, TINY_BERT
 
 
 class Texts(NamedTuple):
@@ -42,7 +31,7 @@ WORDS = [5, 17, 30]
 @pytest.fixture(params=["clip", "bert"])
 def texts(request: pytest.FixtureRequest, config: ModelConfig) -> Texts:
     if request.param == "bert":
-        config = TINY.model_copy(update={"text_encoder": BERT})
+        config = TINY.model_copy(update={"text_encoder": TINY_BERT})
     encoder = build_model(config, seed=2).text_encoder
     return Texts(encoder, 101, 102) if request.param == "bert" else Texts(encoder, 48, 49)
 
@@ -55,10 +44,10 @@ def test_padding_and_neighbours_have_no_influence(texts: Texts) -> None:
 
 
 def test_the_mean_is_taken_off_before_the_map() -> None:
-    encoder = build_model(TINY.model_copy(update={"text_encoder": BERT}), seed=2).text_encoder
+    encoder = build_model(TINY.model_copy(update={"text_encoder": TINY_BERT}), seed=2).text_encoder
     assert isinstance(encoder, BertTextEncoder)
     ids = Texts(encoder, 101, 102).ids(WORDS)
-    moved = BertTextEncoder(BERT, embed_dim=TINY.embed_dim)
+    moved = BertTextEncoder(TINY_BERT, embed_dim=TINY.embed_dim)
     moved.load_state_dict(encoder.state_dict())
     moved.sentence_mean.copy_(0.5 * encoder.sentences(ids)[0])
     # Half a unit vector taken off, and to unit length again: the same direction.

@@ -102,32 +102,6 @@ def test_faults_are_seen(
     assert error(faulty, image, expected) > 3 * BOUND
 
 
-@pytest.mark.slow
-def test_masks_of_a_point_and_a_box(
-    mobile_sam: Any, model: SamClipModel, image: Tensor, expected: tuple[Tensor, Tensor]
-) -> None:
-    points = torch.tensor([[[300.0, 500.0]]]), torch.tensor([[1]])
-    box = torch.tensor([[100.0, 200.0, 700.0, 800.0]])
-    with torch.inference_mode():
-        sparse, dense = mobile_sam.prompt_encoder(points=points, boxes=box, masks=None)
-        masks, iou = mobile_sam.mask_decoder.predict_masks(
-            image_embeddings=expected[1],
-            image_pe=mobile_sam.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-        )
-        coords = torch.cat([points[0], box.reshape(1, 2, 2)], dim=1)
-        prompt = model.prompt_encoder(
-            coords,
-            torch.tensor([[1, 2, 3]], dtype=torch.int32),
-            torch.zeros(1, 1, 256, 256),
-            torch.zeros(1),
-        )
-        found_masks, found_iou = model.mask_decoder(expected[1], *prompt)
-    assert relative_error(found_masks, masks) < BOUND
-    assert relative_error(found_iou, iou) < BOUND
-
-
 def test_a_checkpoint_of_another_encoder_is_refused() -> None:
     model = build_model(TINY_VIT)
     state = {

@@ -1,10 +1,13 @@
-"""Token ids against open_clip's SimpleTokenizer."""
+"""Token ids against open_clip's SimpleTokenizer, and transformers' with MiniLM's vocabulary."""
 
 from __future__ import annotations
 
 import unicodedata
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 from tokenizers import Tokenizer as RawTokenizer
+from transformers import AutoTokenizer
 
 from export.tokenizer import golden_texts, write_tokenizer
 from samclip_sdk.errors import TextTruncatedWarning
-from samclip_sdk.modeling.config import ClipTextConfig
-from samclip_sdk.text.tokenizer import Tokenizer, read_templates
+from samclip_sdk.modeling.config import BertTextConfig, ClipTextConfig
+from samclip_sdk.text.tokenizer import Tokenizer, clean_text, read_templates
+from training.text.sentences import sentence_folder
 
 TEXTS = [
     "",
@@ -67,11 +72,20 @@ def reference() -> SimpleTokenizer:
     return SimpleTokenizer()
 
 
-def differing(texts: list[str], *, tokenizer: Tokenizer, reference: SimpleTokenizer) -> list[str]:
+def ids_of_bert(texts: list[str], *, length: int) -> Any:
+    """Those of transformers, for a length of the context."""
+    bert = AutoTokenizer.from_pretrained(str(sentence_folder()))
+    cleaned = [clean_text(text) for text in texts]
+    return bert(cleaned, truncation=True, max_length=length, padding="max_length")["input_ids"]
+
+
+def differing(
+    texts: list[str], *, tokenizer: Tokenizer, reference: Callable[[list[str]], Any]
+) -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TextTruncatedWarning)
         ids = tokenizer(texts)
-    expected = reference(texts).numpy()
+    expected = np.asarray(reference(texts))
     return [
         text for text, same in zip(texts, (ids == expected).all(axis=1), strict=True) if not same
     ]
@@ -84,6 +98,23 @@ def test_the_package_holds_the_same(path: Path, tokenizer_path: Path) -> None:
 
 def test_texts(tokenizer: Tokenizer, reference: SimpleTokenizer) -> None:
     assert differing(TEXTS, tokenizer=tokenizer, reference=reference) == []
+
+
+def test_texts_of_bert(tmp_path: Path) -> None:
+    tokenizer = write_tokenizer(tmp_path / "tokenizer.json", BertTextConfig())
+    texts = [*TEXTS, "[CLS] a [MASK] dog [SEP] more [PAD] [UNK]"]
+    reference = partial(ids_of_bert, length=24)
+    assert differing(texts, tokenizer=tokenizer, reference=reference) == []
+
+
+@pytest.mark.parametrize("length", [24, 1000])
+def test_the_goldens_of_bert_are_transformers(length: int) -> None:
+    goldens = golden_texts(BertTextConfig(context_length=length))
+    every = ids_of_bert([golden.text for golden in goldens], length=length)
+    for golden, expected in zip(goldens, every, strict=True):
+        count = len(golden.input_ids)
+        assert golden.input_ids == tuple(expected[:count])
+        assert not any(expected[count:])
 
 
 def test_templates(tokenizer: Tokenizer, reference: SimpleTokenizer) -> None:

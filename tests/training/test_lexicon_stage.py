@@ -10,8 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
-from samclip_sdk.modeling.config import BertTextConfig
-from tests.tiny_config import PYRAMID_STUDENT
+from tests.tiny_config import PYRAMID_STUDENT, TINY_BERT
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 from tests.training.text.random_sentences import RandomSentences
 from tests.training.text.things import write_things
@@ -28,12 +27,9 @@ from training.teachers.text_encoder_file import make_tokenizer, save_text_encode
 from training.teachers.text_teacher import ClassifierSpace, TextTeacher, save_text_teacher
 from training.text.class_names import imagenet_lemmas, imagenet_synsets
 from training.text.common_nouns import common_nouns
-from training.text.lexicon_file import LexiconWord, read_lexicon
+from training.text.lexicon_file import LEXICON_FILE, LexiconWord, read_lexicon
 
 WIDTH = 48
-ENCODER = BertTextConfig(
-    context_length=16, width=16, num_heads=2, depth=1, mlp_dim=16, embedding_width=4, hidden_dim=8
-)
 
 
 def _classes() -> Nouns:
@@ -107,9 +103,9 @@ def test_the_command_measures_them(run: Path, tmp_path: Path) -> None:
     assert "40 nouns:" in told.output
     assert "of the others it is 100.0%" in told.output
     encoder = tmp_path / "encoder"
-    make_tokenizer(encoder, ENCODER, texts=())
-    trained = BertTextEncoder(ENCODER, embed_dim=WIDTH)
-    save_text_encoder(trained, encoder, config=ENCODER, provenance={})
+    make_tokenizer(encoder, TINY_BERT, texts=())
+    trained = BertTextEncoder(TINY_BERT, embed_dim=WIDTH)
+    save_text_encoder(trained, encoder, config=TINY_BERT, provenance={})
     told = CliRunner().invoke(words.app, [*arguments, "--encoder", str(encoder)])
     assert "40 nouns:" in told.output
     assert "of the others it is 100.0%" not in told.output, "it was taught nothing"
@@ -117,8 +113,12 @@ def test_the_command_measures_them(run: Path, tmp_path: Path) -> None:
     assert "nowhere is no text encoder" in missing.output
 
 
-def test_the_command_tells_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, "[]", '{"dog": {"of": []}}', "{"])
+def test_the_command_tells_what_is_missing(tmp_path: Path, content: str | None) -> None:
     wordnet = write_things(tmp_path / "wordnet")
+    if content is not None:
+        (tmp_path / "mobile" / "lexicon").mkdir(parents=True)
+        (tmp_path / "mobile" / "lexicon" / LEXICON_FILE).write_text(content, encoding="utf-8")
     told = CliRunner().invoke(words.app, ["--runs", str(tmp_path), "--wordnet", str(wordnet)])
     assert told.exit_code == 1
     assert "run the stage lexicon first" in told.output

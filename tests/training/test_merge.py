@@ -208,12 +208,8 @@ def test_what_does_not_fit_is_refused_before_a_step(recipe: Path) -> None:
     def refused(stage: str, *options: str) -> str:
         return run(recipe, stage, *options, exit_code=1)
 
-    nowhere = 'pictures.sources=[{shards="nowhere/*.tar"}]'
-    assert "there is no embedding cache" in refused("stage1")
-    assert "run the stage stage1 to its end first" in refused("stage2")
     other = CONFIG.model_copy(update={"name": "other"})
     save_checkpoint(build_model(other), recipe.parent / "runs" / "mine" / "stage1", provenance={})
-    assert "error: no shard matches 'nowhere/*.tar'" in refused("stage2", "--set", nowhere)
     assert "stage1 is of another model than small" in refused("stage2")
     PRESETS[CONFIG.name] = CONFIG.model_copy(update={"embed_dim": 32})
     expected = "small embeds in 64 dimensions, the model small in 32"

@@ -8,23 +8,6 @@ import pytest
 from training.thresholds import Answer, choose_head_only, choose_presence, fit_patches
 
 
-def peak(cosine: float, *, present: bool) -> Answer:
-    """A map of 2x2 patches whose maximum is `cosine`."""
-    cosines = np.full((2, 2), cosine - 0.5, np.float32)
-    cosines[0, 0] = cosine
-    return Answer(cosines, (cosines == cosine).astype(np.float32) * present)
-
-
-def presence(answers: list[Answer]) -> float:
-    peaks = np.array([each.cosines.max() for each in answers])
-    present = np.array([each.present for each in answers])
-    return choose_presence(odds(peaks), present)
-
-
-def odds(peaks: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-20.0 * (peaks - 0.2)))
-
-
 @pytest.mark.parametrize("share", [0.5, 0.1])
 def test_fit_recovers_a_known_logistic(share: float) -> None:
     """Two normals of one spread: the odds are logistic in the cosine, and know their shares."""
@@ -38,30 +21,45 @@ def test_fit_recovers_a_known_logistic(share: float) -> None:
 
 
 def test_a_cosine_that_tells_nothing_keeps_a_valid_scale() -> None:
-    backwards = [peak(0.4, present=False), peak(0.1, present=True)]
-    scale, bias = fit_patches(backwards)
+    cosines, coverage = np.array([[0.4, 0.1]], np.float32), np.array([[0.0, 1.0]], np.float32)
+    scale, bias = fit_patches([Answer(cosines, coverage)])
     assert scale > 0
     assert -1 <= bias <= 1
 
 
-@pytest.mark.parametrize("absent", [(0.2, 0.1, 0.05), (0.9,)])
-def test_presence_lets_the_present_in_and_the_absent_not(absent: tuple[float, ...]) -> None:
-    """One absent label that is surer than all is let in: shutting it out would cost the others."""
-    answers = [peak(x, present=True) for x in (0.4, 0.3, 0.25)]
-    threshold = presence([*answers, *(peak(x, present=False) for x in absent)])
-    assert threshold == pytest.approx(1 / (1 + np.exp(-20 * (0.25 - 0.2))))
+FOUR = (0.9, 0.7, 0.5, 0.3)
 
 
 @pytest.mark.parametrize(
-    ("most_false", "cosine"),
-    [(0.0, 0.45), (0.24, 0.45), (0.25, 0.35), (0.5, 0.25), (0.99, 0.15), (1.0, 0.05)],
+    ("present", "absent", "most_false", "threshold"),
+    [
+        ((0.9, 0.8, 0.7), (0.6, 0.3, 0.2), None, 0.7),
+        # One absent label that is surer than all: shutting it out would cost the others.
+        ((0.9, 0.8, 0.7), (0.99,), None, 0.7),
+        # With one absent label of four let in, .7 is the lowest.
+        (FOUR, (0.8, 0.6, 0.4, 0.1), 0.0, 0.9),
+        (FOUR, (0.8, 0.6, 0.4, 0.1), 0.24, 0.9),
+        (FOUR, (0.8, 0.6, 0.4, 0.1), 0.25, 0.7),
+        (FOUR, (0.8, 0.6, 0.4, 0.1), 0.5, 0.5),
+        (FOUR, (0.8, 0.6, 0.4, 0.1), 0.99, 0.3),
+        (FOUR, (0.8, 0.6, 0.4, 0.1), 1.0, 0.1),
+        ((0.3,), (0.4,), 0.1, 1.0),
+    ],
 )
-def test_presence_finds_most_with_at_most_so_many_false(most_false: float, cosine: float) -> None:
-    """Absent labels peak at .40, .30, .20 and .05; with one of four let in, .35 is the lowest."""
-    peaks = np.array([0.45, 0.35, 0.25, 0.15, 0.40, 0.30, 0.20, 0.05])
-    present = np.arange(8) < 4
-    found = choose_presence(odds(peaks), present, most_false=most_false)
-    assert found == pytest.approx(1 / (1 + np.exp(-20 * (cosine - 0.2))))
+def test_presence_lets_the_present_in_and_the_absent_not(
+    present: tuple[float, ...],
+    absent: tuple[float, ...],
+    most_false: float | None,
+    threshold: float,
+) -> None:
+    """And `most_false` is a share of all absent labels, whatever set they are of: a promise."""
+    likely, shown = np.array([*present, *absent]), np.arange(9)[: len(present + absent)]
+    found = choose_presence(likely, shown < len(present), most_false=most_false)
+    assert found == pytest.approx(threshold)
+    if most_false is not None:
+        sets = ["a", *["b"] * (len(likely) - 1)]
+        again = choose_presence(likely, shown < len(present), sets=sets, most_false=most_false)
+        assert again == found
 
 
 def test_each_set_weighs_alike_in_the_fit_of_patches() -> None:
@@ -104,27 +102,6 @@ def test_each_set_weighs_alike_in_the_choice_of_presence() -> None:
     likely, present = np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
     assert choose_presence(likely, present) == pytest.approx(0.8)
     assert choose_presence(likely, present, sets=sets) == pytest.approx(0.4)
-    once = rows[:12]
-    assert choose_presence(
-        np.array([row[1] for row in once]),
-        np.array([row[2] for row in once]),
-        sets=[row[0] for row in once],
-    ) == pytest.approx(0.4)
-
-
-def test_most_false_is_a_share_of_all_absent_labels() -> None:
-    """Whatever set they are of: it is a promise to who asks, and no trade."""
-    likely = np.array([0.9, 0.2, 0.8, 0.7, 0.6, 0.1])
-    present = np.array([True, True, False, False, False, False])
-    sets = ["a", "b", "a", "b", "b", "b"]
-    for most_false in (0.0, 0.5, 0.75, 1.0):
-        found = choose_presence(likely, present, sets=sets, most_false=most_false)
-        assert found == choose_presence(likely, present, most_false=most_false)
-
-
-def test_presence_finds_nothing_where_an_absent_label_is_surest() -> None:
-    peaks, present = np.array([0.3, 0.4]), np.array([True, False])
-    assert choose_presence(odds(peaks), present, most_false=0.1) == 1.0
 
 
 def test_head_only_cuts_a_halo_off() -> None:

@@ -58,14 +58,9 @@ task = DistillTask(
     validation=OnePictureOneScene(),
     classes=None,
 )
-before = {name: part.state_dict() for name, part in student.named_children()}
-before = {part: {k: v.clone() for k, v in state.items()} for part, state in before.items()}
 changes = {"steps": 1, "epochs": 0.0, "validation": None, "workers": 0}
 optimisation = settings.optimisation.model_copy(update=changes)
 train(task, optimisation, Path(sys.argv[1]), fabric=build_fabric("bf16", accelerator="cpu"))
-for name, part in student.named_children():
-    moved = any(not torch.equal(v, before[name][k]) for k, v in part.state_dict().items())
-    assert moved == (name in optimisation.multipliers), name
 # Linux counts this since exec; the peak of getrusage survives it.
 status = Path("/proc/self/status").read_text()
 print(int(status.split("VmHWM:")[1].split()[0]) * 1024)

@@ -29,14 +29,10 @@ _STD = np.array([0.229, 0.224, 0.225], np.float32)
 class ClipSeg(ExportedPeer):
     """CLIPSeg rd64 in two graphs: its image encoder, and its decoder of any number of labels."""
 
+    stem = "clipseg-rd64"
     packages = ("transformers", "torch")
 
     threads: int = 0
-
-    @property
-    def key(self) -> str:
-        """Names the runtime."""
-        return f"clipseg-rd64-{self.runtime}"
 
     def open(self) -> Opened:
         """Opens both graphs."""

@@ -120,8 +120,9 @@ def stored_bytes(place: Path) -> int:
 
 @dataclass(frozen=True)
 class ExportedPeer:
-    """A peer that was exported for a runtime."""
+    """A peer that was exported for a runtime; its `key` is a stem, and the runtime."""
 
+    stem: ClassVar[str] = ""
     packages: ClassVar[tuple[str, ...]]
 
     runtime: str = "openvino"
@@ -130,6 +131,11 @@ class ExportedPeer:
         if self.runtime not in RUNTIMES:
             known = ", ".join(RUNTIMES)
             raise ValueError(f"runtime is {self.runtime!r}; it must be one of {known}")
+
+    @property
+    def key(self) -> str:
+        """Names the runtime."""
+        return f"{self.stem}-{self.runtime}"
 
     def opened(
         self, name: str, *, notes: str, files: Path, workloads: Mapping[str, Workload]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -33,12 +31,17 @@ RANDOM_WEIGHTS = "random weights (seed 0); text embeddings are drawn, not comput
 
 
 @dataclass
-class TwoModels(ABC):
+class TwoModels:
     """SAM and CLIP as two models, and the paper's text-to-mask of the two (appendix C.1).
 
     SAM, of segment-anything's registry, makes `proposals` masks in everything-mode, over a grid of
     points (32 a side by default). CLIP, an architecture of open_clip, sees each proposal's box. The
     picture is encoded once by each model, and what it is asked for shares that.
+
+    A subclass has `_load`, which loads both and returns notes, the bytes of artifacts and the width
+    of CLIP's embeddings; `_encode_for_sam`; `_point`, the mask of one point, [1,H,W]; `_propose`,
+    the kept masks of everything-mode [K,H,W] and the box XYXY of each; and `_embed`, the unit
+    embeddings [K,E] of pictures, in one batch.
     """
 
     engine: ClassVar[str]
@@ -55,26 +58,6 @@ class TwoModels(ABC):
         # Those of everything-mode's masks that pass its filters, by force.
         self._kept = kept_proposals(self.proposals, of=MASKS_A_POINT * self.points_per_side**2)
         self._picture = noise_picture()
-
-    @abstractmethod
-    def _load(self) -> tuple[str, int, int]:
-        """Loads both; returns notes, bytes of artifacts, and the width of CLIP's embeddings."""
-
-    @abstractmethod
-    def _encode_for_sam(self) -> None:
-        """Preprocesses the picture and runs SAM's image encoder."""
-
-    @abstractmethod
-    def _point(self) -> NDArray[np.bool_]:
-        """The mask of one point, [1,H,W], of the picture that SAM has encoded."""
-
-    @abstractmethod
-    def _propose(self) -> tuple[NDArray[np.bool_], list[tuple[float, float, float, float]]]:
-        """The kept masks of everything-mode [K,H,W], and the box XYXY of each."""
-
-    @abstractmethod
-    def _embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Unit embeddings [K,E] of pictures, in one batch."""
 
     def open(self) -> Opened:
         """Loads both models."""

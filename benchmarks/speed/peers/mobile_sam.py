@@ -21,14 +21,10 @@ _SIDE_PX = 1024
 class MobileSam(ExportedPeer):
     """Its two graphs, exported as SAM's are; 0 threads leave the runtime the choice."""
 
+    stem = "mobile-sam"
     packages = ("mobilesam-mirror", "timm", "torch")
 
     threads: int = 0
-
-    @property
-    def key(self) -> str:
-        """Names the runtime."""
-        return f"mobile-sam-{self.runtime}"
 
     def open(self) -> Opened:
         """Opens both graphs."""

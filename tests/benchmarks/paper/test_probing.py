@@ -15,8 +15,6 @@ from benchmarks.paper.probing import (
     Backbone,
     class_ious,
     fit,
-    fit_best,
-    label_shares,
     last_map,
     train_classifier,
     train_segmenter,
@@ -44,34 +42,6 @@ def test_classes_without_an_example_are_never_the_answer() -> None:
         assert set(logits.argmax(axis=1)) == set(range(known))
     with pytest.raises(ValueError, match="examples of two classes or more"):
         fit(features[labels < 1], np.eye(3)[labels[labels < 1]], l2=1e-4)
-
-
-def test_a_probe_of_nothing_says_how_common_each_class_is() -> None:
-    """Shares of a patch count as examples of that weight."""
-    shares = np.array([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]])
-    logits = torch.from_numpy(fit(np.ones((2, 4)), shares, l2=1e-2)(np.ones((1, 4))))
-    assert logits.softmax(dim=1)[0].tolist() == pytest.approx([0.5, 0.25, 0.25], abs=1e-3)
-
-
-def test_the_penalty_is_chosen_by_the_judge() -> None:
-    features, labels = clusters(30, seed=0)
-    targets, strengths = np.eye(3)[labels], (1e-3, 1.0, 10.0)
-    weakest = fit_best(features, targets, judge=lambda probe: -probe.l2, strengths=strengths)
-    assert weakest.l2 == 1e-3
-    undecided = fit_best(features, targets, judge=lambda _: 0.0, strengths=strengths)
-    assert undecided.l2 == 10.0
-    norms = [np.linalg.norm(each.regression.coef_) for each in (undecided, weakest)]
-    assert norms[0] < norms[1]
-
-
-def test_shares_of_a_cell() -> None:
-    named = np.full((4, 4), 2)
-    named[0, 0] = named[0, 1] = 0
-    named[2:, 2:] = 1
-    shares = label_shares(named, classes=3, grid=2)
-    assert shares.tolist() == [[0.5, 0, 0.5], [0, 0, 1], [0, 0, 1], [0, 1, 0]]
-    uneven = label_shares(np.arange(9).reshape(3, 3) % 2, classes=2, grid=2)
-    np.testing.assert_allclose(uneven.sum(axis=-1), 1)
 
 
 def scene_of(class_map: np.ndarray, *unsure: int) -> Scene:

@@ -75,6 +75,23 @@ def ade(root: Path, truth: Any, *, names: tuple[str, ...] = ("wall", "dog, hound
     return root
 
 
+def voc(root: Path, truth: Any, *, year: str = "VOC2012", context: bool = False) -> Path:
+    """One picture, with red at the top left and black elsewhere."""
+    folder = root / "VOCdevkit" / year
+    listing = "SegmentationContext" if context else "Segmentation"
+    masks = "SegmentationClassContext" if context else "SegmentationClass"
+    write_lines(folder / "ImageSets" / listing / "val.txt", "2007_000033")
+    paint(folder / "JPEGImages" / "2007_000033.jpg", RED, BLACK, BLACK, BLACK)
+    paint_indices(folder / masks / "2007_000033.png", truth, palette=not context)
+    return root
+
+
+def stuff(root: Path, truth: Any) -> Path:
+    paint(root / "val2017" / "000000000139.jpg", RED, BLUE, BLACK, BLACK)
+    paint_indices(root / "stuffthingmaps" / "val2017" / "000000000139.png", truth)
+    return root
+
+
 def coco(root: Path, *, name: str = "instances_val2017.json", **category: Any) -> Path:
     """Two pictures of one dog each, in a box at (2, 2) of 40 x 40 pixels."""
     images, annotations = [], []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,11 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.public import detection
 from benchmarks.public.detection import (
     DetectedPictures,
-    by_one_model,
-    clip_box,
     measure_detection,
     measure_instances,
     read_coco,
@@ -27,9 +23,10 @@ from benchmarks.quality.photographs import tuning_pictures
 from benchmarks.table import Part
 from benchmarks.two_models import Detect, Found, OwnClip, by_two_models
 from tests.benchmarks.measured import measure as measured
-from tests.benchmarks.public.miniatures import CAT, DETECTIONS, DOG, coco, detected
+from tests.benchmarks.public.miniatures import DETECTIONS, coco, detected
 from tests.benchmarks.public.painted import Painted
 from tests.fake_source import fake_client
+from tests.refusals import refused
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 
 VAL = {"split": "val"}
@@ -79,13 +76,8 @@ def test_masks_boxes_and_names_are_judged_apart(tmp_path: Path) -> None:
 
     found = found_by(data, detect)
     assert (found.value("s", "ap50", "masks"), found.value("s", "ap", "boxes")) == (0, 1)
-    found = found_by(data, lambda pixels, asked: [(0, 0.9, dog_of(pixels))])
-    assert found.value("s", "ap", "masks") == 0
-    first = take(data, limit=1, source=tmp_path)
-    found = found_by(first, lambda pixels, asked: [(1, 0.9, dog_of(pixels))])
-    assert found.value("s", "ap", "masks") == pytest.approx(1)
-    with pytest.raises(DatasetError, match="s found nothing in 2 pictures: try a lower"):
-        found_by(data, lambda pixels, asked: [])
+    nothing: Any = lambda pixels, asked: []  # noqa: E731
+    refused(lambda: found_by(data, nothing), DatasetError, "--presence-threshold")
 
 
 def test_lvis(tmp_path: Path) -> None:
@@ -101,92 +93,31 @@ def test_lvis(tmp_path: Path) -> None:
         assert found.value("s", name) == pytest.approx(51 / 101), name
 
 
-def test_two_categories_of_one_name_are_refused(tmp_path: Path) -> None:
-    path = coco(tmp_path) / "annotations" / "instances_val2017.json"
-    path.write_text(path.read_text().replace('"dog"', '"cat"'))
-    with pytest.raises(DatasetError, match="no labels, an empty one, or one twice"):
-        read_coco(tmp_path)
-
-
 def segmented(data: DetectedPictures) -> Part:
-    return measured(measure_instances, Painted(), data, subject="s")
+    model = Painted()
+    found = measured(measure_instances, model, data, subject="s")
+    assert model.refined == found.value("s", "boxes"), "the surest mask came back with each box"
+    return found
 
 
 def test_boxes_of_a_detector_by_hand(tmp_path: Path) -> None:
     """Of two dogs the surer box is exact, the other one beside the dog.
 
-    The wrong box before the right one: precision is half up to a recall of a half. A box outside
-    of the picture is left out and told.
+    A box outside of the picture is left out and told.
     """
     read = partial(read_coco, coco(tmp_path))
     data = read(boxes=detected(tmp_path))
     found = segmented(data)
     assert found.value("s", "ap") == found.value("s", "ap_medium") == pytest.approx(51 / 101)
     assert segmented(take(data, limit=1, source=tmp_path)).value("s", "ap") == pytest.approx(1)
-    swapped = [DETECTIONS[0] | {"score": 0.7}, DETECTIONS[1]]
-    found = segmented(read(boxes=detected(tmp_path, swapped)))
-    assert found.value("s", "ap") == pytest.approx(0.5 * 51 / 101)
-    cats = [each | {"category_id": CAT} for each in DETECTIONS]
-    assert segmented(read(boxes=detected(tmp_path, cats))).value("s", "ap") == 0
-    outside = [*DETECTIONS, DETECTIONS[0] | {"bbox": [64, 0, 9, 9]}]
-    found = segmented(read(boxes=detected(tmp_path, outside)))
-    assert (found.value("s", "boxes"), found.value("s", "left_out")) == (2, 1)
-
-
-def test_evaluators_differ_in_how_many_boxes_they_look_at(tmp_path: Path) -> None:
-    """COCO's takes 100 of each category, LVIS's 300 of a picture; the surest of them."""
-    boxes = detected(
-        tmp_path,
-        [
-            DETECTIONS[0] | {"category_id": each, "score": i / 200}
-            for each in (CAT, DOG)
-            for i in range(160)
-        ],
-    )
-    own = (read_coco(coco(tmp_path), boxes=boxes).boxes or {})[1]
-    scores = [each.score for each in own]
-    assert (len(scores), scores[0], scores[-1]) == (200, 159 / 200, 60 / 200)
-    assert scores == sorted(scores, reverse=True)
-    own = (read_lvis(coco(tmp_path, **LVIS), boxes=boxes).boxes or {})[1]
-    assert len(own) == 300
-
-
-def test_boxes_are_cut_at_the_border() -> None:
-    box = clip_box((-3, 5, 100, 10), width_px=64, height_px=12)
-    assert box is not None
-    assert box.tolist() == [0, 5, 64, 12]
-    assert clip_box((70, 5, 10, 10), width_px=64, height_px=12) is None
-    assert clip_box((5, 5, 0, 10), width_px=64, height_px=12) is None
-
-
-def test_more_boxes_than_are_asked_at_once(tmp_path: Path) -> None:
-    """The model itself checks that the surest mask of each box comes back with it."""
-    boxes = np.tile(np.array([[0, 0, 4, 4]], np.float32), (70, 1))
-    model: Any = Painted()
-    rles = [*detection.segment_boxes(model, np.zeros((8, 8, 3), np.uint8), boxes=boxes)]
-    assert len(rles) == 70
-    assert json.loads(json.dumps(rles[-1])) == rles[0]
-
-
-@pytest.mark.parametrize(
-    ("boxes", "message"),
-    [
-        ({"annotations": []}, "is another file: "),
-        ([DETECTIONS[0] | {"bbox": [1, 2, 3]}], "0.bbox.3: "),
-        ([DETECTIONS[0] | {"image_id": 9}], "a box of image 9, category 18"),
-        ([DETECTIONS[0] | {"category_id": 1}], "a box of image 1, category 1"),
-    ],
-)
-def test_other_boxes_are_refused(tmp_path: Path, boxes: Any, message: str) -> None:
-    with pytest.raises(DatasetError, match=r"boxes\.json") as caught:
-        read_coco(coco(tmp_path), boxes=detected(tmp_path, boxes))
-    assert message in str(caught.value)
-
-
-def test_no_box_at_all(tmp_path: Path) -> None:
-    data = read_coco(coco(tmp_path), boxes=detected(tmp_path, []))
-    with pytest.raises(DatasetError, match="no usable box"):
-        segmented(data)
+    gone = [DETECTIONS[0] | {"bbox": each} for each in ([64, 0, 9, 9], [5, 5, 0, 9])]
+    cut = DETECTIONS[0] | {"bbox": [-3, 5, 100, 10], "score": 0.1}
+    found = segmented(read(boxes=detected(tmp_path, [*DETECTIONS, *gone, cut])))
+    assert (found.value("s", "boxes"), found.value("s", "left_out")) == (3, 2)
+    refused(lambda: segmented(read(boxes=detected(tmp_path, gone))), DatasetError, "no usable box")
+    # More than are asked at once.
+    found = segmented(read(boxes=detected(tmp_path, [DETECTIONS[0]] * 70)))
+    assert found.value("s", "boxes") == 70
 
 
 def sets(root: Path) -> Path:
@@ -219,20 +150,6 @@ def test_the_things_of_photographs(tmp_path: Path) -> None:
     found = found_by(data, detect)
     for kind in ("masks", "boxes"):
         assert found.value("s", "ap", kind) == pytest.approx(1)
-
-
-def test_a_model_is_asked_for_its_objects(tmp_path: Path) -> None:
-    """The fake's dog is in the first two of four rows and columns of every picture."""
-    model, source = fake_client(tmp_path)
-    detect = by_one_model(model, ["zebra", "dog", "cat"], most=5, threshold=0.5)
-    texts = source.runs("text_encoder")
-    pixels = np.zeros((96, 128, 3), np.uint8)
-    expected = model.segment_instances(pixels, ["dog", "cat"], max_instances=5)
-    found = detect(pixels, ["dog", "cat"])
-    assert [place for place, _, _ in found] == expected.label_index.tolist()
-    assert [score for _, score, _ in found] == expected.scores.tolist()
-    np.testing.assert_array_equal([mask for _, _, mask in found], expected.masks)
-    assert source.runs("text_encoder") == texts
 
 
 def test_two_models_in_a_row(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from tests.benchmarks.public.painted import (
     write_json,
     write_lines,
 )
+from tests.refusals import refused
 
 TO_TEXT, TO_IMAGE = "image to text", "text to image"
 
@@ -57,9 +58,6 @@ def test_imagenet(tmp_path: Path) -> None:
     assert accuracy(read(imagenet(tmp_path, names=["green", "red", *[*COLOURS][2:]])))[0] == 0.25
     data = take(read(tmp_path), limit=2, source=tmp_path)
     assert [label for _, label in data.pictures] == [0, 1]  # of all classes
-    (tmp_path / "val" / "n00000099").mkdir()
-    with pytest.raises(DatasetError, match=r"classnames\.txt has no name for .*n00000099"):
-        read(tmp_path)
 
 
 def test_of_labels_that_read_alike_the_first_wins(tmp_path: Path) -> None:
@@ -78,11 +76,9 @@ def test_imagenet_without_names_of_its_own_takes_open_clips(
     assert data.labels == tuple(open_clip.IMAGENET_CLASSNAMES)
     assert [label for _, label in data.pictures] == [1]
     (tmp_path / "n00000000").rmdir()
-    with pytest.raises(DatasetError, match=r"has 999 classes, expected 1000.*classnames\.txt"):
-        read(tmp_path)
+    refused(lambda: read(tmp_path), DatasetError, "999", "classnames.txt")
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(DatasetError, match="pip install open_clip_torch"):
-        CLASSIFICATION["imagenet-v2"](tmp_path)
+    refused(lambda: CLASSIFICATION["imagenet-v2"](tmp_path), DatasetError, "open_clip_torch")
 
 
 def test_imagenet_v2_counts_its_folders(tmp_path: Path) -> None:
@@ -91,11 +87,7 @@ def test_imagenet_v2_counts_its_folders(tmp_path: Path) -> None:
     write_lines(tmp_path / "classnames.txt", *(f"n{i:08} {name}" for i, name in enumerate(names)))
     for index, colour in ((0, RED), (2, GREEN), (10, BLUE)):
         paint(tmp_path / str(index) / "a.jpeg", colour)
-    read = CLASSIFICATION["imagenet-v2"]
-    assert accuracy(read(tmp_path))[0] == 1
-    paint(tmp_path / "11" / "a.jpeg", BLUE)
-    with pytest.raises(DatasetError, match="does not hold the folders 0 to 10"):
-        read(tmp_path)
+    assert accuracy(CLASSIFICATION["imagenet-v2"](tmp_path))[0] == 1
 
 
 def test_places365(tmp_path: Path) -> None:
@@ -109,9 +101,6 @@ def test_places365(tmp_path: Path) -> None:
     data = CLASSIFICATION["places365"](tmp_path)
     assert data.labels == ("red room outdoor", "green", "blue lake")
     assert accuracy(data)[0] == pytest.approx(2 / 3, abs=1e-4)
-    write_lines(tmp_path / "places365_val.txt", "Places365_val_00000001.jpg 3")
-    with pytest.raises(DatasetError, match="the category 3, which has no name"):
-        CLASSIFICATION["places365"](tmp_path)
 
 
 def retrieval(data: CaptionedPictures, model: Any = None) -> dict[tuple[str, str], float]:
@@ -134,27 +123,16 @@ def test_flickr30k(tmp_path: Path) -> None:
     swapped = CAPTIONS | {"r.jpg": CAPTIONS["g.jpg"], "g.jpg": CAPTIONS["r.jpg"]}
     found = retrieval(read(flickr(tmp_path, swapped)))
     assert found[TO_TEXT, "r1"] == found[TO_IMAGE, "r1"] == 0
-    write_json(tmp_path / "dataset_flickr30k.json", {"images": [{"filename": "r.jpg"}]})
-    with pytest.raises(DatasetError, match=r"30k\.json is another file: images\.0\.split"):
-        read(tmp_path)
 
 
 def test_coco_of_karpathy(tmp_path: Path) -> None:
-    content = karpathy({"a.jpg": ["red"]}, filepath="val2014")
+    """Of six captions the first five count."""
+    content = karpathy({"a.jpg": [f"red {i}" for i in range(6)]}, filepath="val2014")
     write_json(tmp_path / "dataset_coco.json", content)
-    paint(tmp_path / "val2014" / "a.jpg", RED)
-    assert retrieval(RETRIEVAL["coco-captions"](tmp_path))[TO_IMAGE, "r1"] == 1
-
-
-@pytest.mark.parametrize("year", ["2014", "2017"])
-def test_coco_takes_five_captions_of_each_picture(tmp_path: Path, year: str) -> None:
-    captions = [{"image_id": 7, "id": 10 - i, "caption": f"red {i}"} for i in range(6)]
-    images = [{"id": 7, "file_name": "7.jpg"}]
-    path = tmp_path / "annotations" / f"captions_val{year}.json"
-    write_json(path, {"images": images, "annotations": captions})
-    picture = paint(tmp_path / f"val{year}" / "7.jpg", RED)
+    picture = paint(tmp_path / "val2014" / "a.jpg", RED)
     data = RETRIEVAL["coco-captions"](tmp_path)
-    assert data.pictures == ((picture, ("red 5", "red 4", "red 3", "red 2", "red 1")),)
+    assert data.pictures == ((picture, tuple(f"red {i}" for i in range(5))),)
+    assert retrieval(data)[TO_IMAGE, "r1"] == 1
 
 
 def test_captions_that_were_cut_are_counted(tmp_path: Path) -> None:

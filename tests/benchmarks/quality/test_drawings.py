@@ -7,17 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
 from benchmarks.quality.command import measure_dataset
 from benchmarks.quality.drawings import HELDOUT, UNSEEN, Drawings, load_drawings, without_copies
-from benchmarks.quality.floor import NearestCutout, hog
-from benchmarks.table import read_table
-from tests.benchmarks.measured import measure
+from benchmarks.quality.floor import NearestCutout
+from tests.benchmarks.measured import found_by, measure
+from tests.benchmarks.public.painted import Painted
 from tests.benchmarks.quality.painted_photographs import (
     COLOURS,
-    FakeSamClip,
 )
 from tests.drawings import TINY_BUNDLE
 from training.composed.corpus import Corpus
@@ -26,7 +23,7 @@ from training.composed.scenes import clean_picture
 NAMES = tuple(COLOURS)[:3]
 
 
-class SeesHues(FakeSamClip):
+class SeesHues(Painted):
     """Colours of drawings are blurred and shaded."""
 
     def _mask(self, image: np.ndarray, label: str) -> np.ndarray:
@@ -47,7 +44,7 @@ def corpus_of(*labels: int) -> Corpus:
 
 def drawings(split: str, *labels: int, scenes: int = 5) -> Drawings:
     size = {"pictures": 6, "scenes": scenes, "size_px": 64, "seed": 1}
-    return Drawings(split, corpus_of(*labels), 2, **size, embed_text=FakeSamClip().embed_text)
+    return Drawings(split, corpus_of(*labels), 2, **size, embed_text=Painted().embed_text)
 
 
 def test_every_figure_is_there() -> None:
@@ -74,16 +71,16 @@ def test_a_run_can_be_repeated() -> None:
     """More scenes leave the first ones as they are."""
     first, second = drawings(HELDOUT, 0, 1), drawings(HELDOUT, 0, 1, scenes=9)
     for place in first.masked():
-        (one, a), (other, b) = first.scene(place), second.scene(place)
+        one, other = first.question(place), second.question(place)
         np.testing.assert_array_equal(one.image, other.image)
-        assert a.random() == b.random()
+        assert one.absent == other.absent
     for picture in range(8):
         np.testing.assert_array_equal(first.read(picture), second.read(picture))
 
 
 def test_nothing_is_measured_on_training_drawings() -> None:
     size = {"nouns": 40, "pictures": 1, "scenes": 1, "size_px": 48, "seed": 0}
-    (heldout, unseen), train = load_drawings(FakeSamClip().embed_text, **size)
+    (heldout, unseen), train = load_drawings(Painted().embed_text, **size)
     assert unseen.corpus.labels.min() >= 40 > heldout.corpus.labels.max()
     trained = {clean_picture(train, i, size_px=48).tobytes() for i in range(len(train.labels))}
     for split in (heldout, unseen):
@@ -112,25 +109,11 @@ def test_the_floor_finds_the_same_shape_and_colour() -> None:
     assert scores[0] > scores[1] + 0.2
 
 
-def test_hog_ignores_which_side_is_dark() -> None:
-    step = np.zeros((64, 64, 3), np.uint8)
-    step[:, 32:] = 200
-    np.testing.assert_allclose(hog(step), hog(200 - step), atol=1e-6)
-    assert not np.allclose(hog(step), hog(step.transpose(1, 0, 2)), atol=1e-2)
-    assert not hog(np.full((64, 64, 3), 7, np.uint8)).any()
-
-
 @pytest.mark.slow
 def test_a_bundle_is_measured_from_the_command_line(tmp_path: Path) -> None:
     """The real client, so that what the fake promises is true."""
-    output = tmp_path / "quality.jsonl"
-    arguments = ["quality", "--model", str(TINY_BUNDLE), "--output", str(output)]
     few = ["--nouns", "12", "--pictures", "2", "--scenes", "1"]
-    done = CliRunner().invoke(app, [*arguments, *few], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    found = read_table(output).parts[-1]
-    assert found.run.model is not None
+    found = found_by(tmp_path / "quality.jsonl", "quality", "--model", TINY_BUNDLE, *few)
     assert found.run.model.name == TINY_BUNDLE.name
     assert found.splits("floor: clean") == [HELDOUT]
     assert found.splits("both_heads", "miou") == [HELDOUT, UNSEEN]
-    assert "| mIoU, box prompt |" in done.output

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
 from benchmarks.intervals import Bootstrap
 from benchmarks.quality import objects
 from benchmarks.quality.held_out import HeldOutPictures, HeldOutSet, choose_held_out
-from benchmarks.quality.objects import measure_objects, recall_at
+from benchmarks.quality.objects import measure_objects
 from benchmarks.table import Part
-from tests.benchmarks.measured import measure
-from tests.benchmarks.quality.painted_photographs import FakeSamClip, write_rooms
+from tests.benchmarks.measured import found_by, measure
+from tests.benchmarks.public.painted import Painted
+from tests.benchmarks.quality.painted_photographs import write_rooms
 
 ROOMS = HeldOutSet(name="rooms", group="everyday", files=("1.jpg", "2.jpg"))
 
@@ -26,12 +24,12 @@ def chosen(tmp_path: Path) -> HeldOutPictures:
     return choose_held_out(tmp_path, (ROOMS,))
 
 
-def measured(model: FakeSamClip, chosen: HeldOutPictures) -> Part:
+def measured(model: Painted, chosen: HeldOutPictures) -> Part:
     return measure(measure_objects, model, chosen, Bootstrap(resamples=20), suite="objects")
 
 
 def test_figures(chosen: HeldOutPictures) -> None:
-    found = measured(FakeSamClip(), chosen).metrics("model: objects", "everyday")
+    found = measured(Painted(), chosen).metrics("model: objects", "everyday")
     counts = {name: found[name].value for name in ("wanted", "told")}
     assert counts == {"wanted": 3, "told": 2}
     expected = {
@@ -50,38 +48,15 @@ def test_figures(chosen: HeldOutPictures) -> None:
 
 
 def test_only_what_is_told_by_default_counts(chosen: HeldOutPictures) -> None:
-    found = measured(FakeSamClip(min_score=0.9), chosen).metrics("model: objects", "everyday")
+    found = measured(Painted(min_score=0.9), chosen).metrics("model: objects", "everyday")
     assert (found["told"].value, found["recall"].value, found["cgf1"].value) == (0, 0, 0)
     assert "precision" not in found, "nothing was told"
     assert found["ap"].value == pytest.approx(2 / 3, abs=1e-3), "whatever the score"
 
 
-def test_the_best_recall_at_a_precision() -> None:
-    scores = [np.array([0.9, 0.5]), np.array([0.8, 0.7, 0.6])]
-    right = [np.array([True, True]), np.array([True, False, True])]
-    asked = {"scores": scores, "right": right, "wanted": np.array([2, 4])}
-    # From the best on: right, right, wrong, right, right.
-    for precision, recall in ((0.8, 4 / 6), (0.9, 2 / 6), (0.1, 4 / 6)):
-        assert recall_at(precision, **asked)(np.ones(2)) == pytest.approx(recall)
-    assert recall_at(0.8, **asked)(np.array([0.0, 1.0])) == pytest.approx(1 / 4)
-    nothing = {"scores": [np.zeros(0)], "right": [np.zeros(0, bool)], "wanted": np.array([3])}
-    assert recall_at(0.8, **nothing)(np.ones(1)) == 0
-
-
-def test_the_command_prints_the_table(
+def test_the_command(
     chosen: HeldOutPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objects, "read_list", lambda: (ROOMS,))
-    words = ["objects", str(tmp_path), "--output", str(tmp_path / "found.jsonl")]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0, done.output
-    for row in ("AP at IoU .5", "recall at a precision of 80 %", "cgF1", "objects, there / told"):
-        assert f"| {row}" in done.output
-
-
-def test_sets_and_teachers_that_cannot_be_asked_are_refused(tmp_path: Path) -> None:
-    words = ["objects", str(tmp_path), "--output", str(tmp_path / "found.jsonl")]
-    for more, named in ((["--only", "nowhere"], "nowhere"), (["--teachers", "."], "--two-models")):
-        done = CliRunner().invoke(app, [*words, *more])
-        assert done.exit_code == 1
-        assert named in done.output
+    found = found_by(tmp_path / "found.jsonl", "objects", tmp_path)
+    assert {"ap50", "recall_at_80", "cgf1"} <= set(found.metrics("model: objects", "all"))

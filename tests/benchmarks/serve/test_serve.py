@@ -13,14 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
 from benchmarks.distinct_pictures import LONG_SIDE_PX, distinct_pictures
-from benchmarks.serve import as_new, boxes_of, compare, send_all, upload
-from benchmarks.table import read_table
+from benchmarks.serve import as_new, compare, send_all, upload
 from samclip_sdk.picture.image import load_image
-from tests.benchmarks.measured import measure
+from tests.benchmarks.measured import found_by, measure
 from tests.drawings import TINY_BUNDLE
 
 
@@ -87,25 +84,12 @@ def test_pictures_are_new_to_a_server_each_time() -> None:
     assert first in upload("/", first, {})[2]
 
 
-def test_boxes_lie_in_the_pictures() -> None:
-    boxes = np.array(boxes_of(50))
-    least = min(min(load_image(each).shape[:2]) for each in distinct_pictures(12))
-    assert len(np.unique(boxes, axis=0)) == 50
-    assert (boxes[:, 2:] > boxes[:, :2]).all()
-    assert boxes.min() >= 0
-    assert boxes.max() <= 1.2 * least
-
-
 @pytest.mark.slow
 def test_the_command_measures_and_loses_nothing(tmp_path: Path) -> None:
-    place = tmp_path / "serve.jsonl"
-    arguments = ["serve", "--model", str(TINY_BUNDLE), "--pictures", "12", "--boxes", "6"]
-    done = CliRunner().invoke(app, [*arguments, "--rounds", "1", "--output", str(place)])
-    assert done.exit_code == 0, done.output
-    (part,) = read_table(place).parts
+    few = ["--pictures", 12, "--boxes", 6, "--rounds", 1]
+    part = found_by(tmp_path / "serve.jsonl", "serve", "--model", TINY_BUNDLE, *few)
     answered = part.get("one of two workers is killed", "answered")
     assert (answered.value, answered.n) == (12, 12)
     failed = [row for row in part.rows.values() if row.metric == "failed"]
     assert [row.split for row in failed] == ["1", "4", "16"] * 2
     assert not any(row.value for row in failed)
-    assert "12 were answered" in done.output

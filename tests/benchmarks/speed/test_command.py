@@ -5,93 +5,50 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from benchmarks.__main__ import app
 from benchmarks.speed import published
 from benchmarks.speed.subject import WORKLOADS
 from benchmarks.table import read_table
-from samclip_sdk.bundle.open import DEFAULT_MODEL
+from tests.benchmarks.measured import found_by, run
 
 FAKE = "tests.benchmarks.speed.fake_subject:Fake"
 QUICK = ("--rounds", "1", "--seconds", "0", "--at-least", "1")
 
 
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(each) for each in arguments])
-
-
 def test_measured_shown_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     specs = (f"{FAKE},sleep_ms=1", f"{FAKE},key=gone,fails=open")
-    done = run("speed", *(part for spec in specs for part in ("--subject", spec)), *QUICK)
-    assert done.exit_code == 0, done.output
-    assert "The figures are in runs/speed.jsonl" in done.stderr
+    code, said = run("speed", *(part for spec in specs for part in ("--subject", spec)), *QUICK)
+    assert code == 0, said
+    assert "| text-to-mask, ms |" in said
     (part,) = read_table(Path("runs/speed.jsonl")).parts
-    assert part.run.settings["baseline"] == "fake"
-    assert part.subjects == ["fake"]
-    assert [failure["at"] for failure in part.run.settings["failures"]] == ["open"]
-    assert "| text-to-mask, ms |" in done.stdout
+    assert (part.run.settings["baseline"], part.subjects) == ("fake", ["fake"])
     # Nothing else was written.
     assert [each.as_posix() for each in Path().rglob("*")] == ["runs", "runs/speed.jsonl"]
-
-    compared = run("compare", "runs/speed.jsonl", "runs/speed.jsonl")
-    assert compared.exit_code == 0, compared.output
-    assert compared.stdout.count("| 1.00×") >= len(WORKLOADS)
+    code, said = run("compare", "runs/speed.jsonl", "runs/speed.jsonl")
+    assert code == 0, said
+    assert said.count("| 1.00×") >= len(WORKLOADS)
 
 
 def test_the_default_model_beside_its_peers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = f"{FAKE},skills=picture_to_masks,sleep_ms="
-    specs = (
-        f"{own}20,key={published.DEFAULT_ONNX}",
-        f"{own}60,key=yoloe-11s-seg-onnx-k10",
-        "not_installed:Peer",
-    )
-    also = f"{own}1,key={DEFAULT_MODEL}-litert-int8"
-    monkeypatch.setattr(published, "default_specs", lambda _runs: specs)
+    own = f"{FAKE},skills=picture_to_masks,key={published.DEFAULT_ONNX}"
+    monkeypatch.setattr(published, "default_specs", lambda _runs: (own, "not_installed:Peer"))
     monkeypatch.setattr(published, "verify_sets", lambda *_arguments: {})
     monkeypatch.setattr(published, "measure_startup", lambda *_: None)
-    output = tmp_path / "speed.jsonl"
-    done = run("speed", *QUICK, "--also", also, "--output", output)
-    assert done.exit_code == 0, done.output
-    # A peer whose package is missing is told once, in one line, and the others are measured.
-    missing = [line for line in done.stderr.splitlines() if "not_installed" in line]
-    assert missing == [
-        "not_installed:Peer, open: failed, ModuleNotFoundError: No module named 'not_installed'; "
-        "peers need pip install -e '.[peers]'"
-    ]
-    (part,) = read_table(output).parts
-    assert part.run.settings["baseline"] == published.DEFAULT_ONNX
-    assert len(part.subjects) == 3
-    # A verdict would depend on how busy the machine is: `test_tables` has them.
-    assert ", litert int8 | " in done.stdout
-    assert "| not measured |" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        (("--subject", FAKE, "--subject", FAKE), "is there twice"),
-        (("--subject", FAKE, "--vit-b"), "--vit-b says what to measure"),
-        (("--subject", FAKE, "--also", f"{FAKE},key=b"), "--also is beside the usual subjects"),
-        (("--subject", FAKE, "--write"), "leave --subject out"),
-    ],
-)
-def test_what_cannot_be_is_refused_before_any_work(
-    arguments: tuple[str, ...], problem: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("benchmarks.speed.command.measure_subjects", None)
-    failed = run("speed", *arguments)
-    assert failed.exit_code == 1
-    assert problem in failed.stderr
+    also = ("--also", f"{FAKE},key=another")
+    part = found_by(tmp_path / "speed.jsonl", "speed", *QUICK, *also)
+    assert part.subjects == [published.DEFAULT_ONNX, "another"]
+    settings = part.run.settings
+    assert settings["baseline"] == published.DEFAULT_ONNX
+    (failure,) = settings["failures"]
+    assert (failure["at"], "pip install -e '.[peers]'" in failure["reason"]) == ("open", True)
 
 
 def test_where_nothing_was_measured_it_is_told_why(tmp_path: Path) -> None:
     output = tmp_path / "speed.jsonl"
-    failed = run("speed", "--subject", f"{FAKE},fails=open", *QUICK, "--output", output)
-    assert failed.exit_code == 1
-    assert "open: failed, RuntimeError: the weights" in failed.stderr
-    assert "nothing was measured" in failed.stderr
+    code, said = run("speed", "--subject", f"{FAKE},fails=open", *QUICK, "--output", output)
+    assert code == 1
+    assert "open: failed, RuntimeError: the weights" in said
     assert not output.exists()

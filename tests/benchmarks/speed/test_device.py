@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 from pathlib import Path
 
@@ -11,10 +10,6 @@ import pytest
 from benchmarks.speed import machine as device
 
 GPUS = "NVIDIA H100 80GB HBM3, 550.54.15, 81559 MiB, 1980 MHz, 700.00 W"
-TEGRASTATS = (
-    "RAM 2161/7620MB cpu@55.093C VDD_IN 7256mW/7100mW\\n"
-    "RAM 2162/7620MB cpu@55.093C VDD_IN 7256mW/7100mW\\n"
-)
 
 
 @pytest.fixture
@@ -43,21 +38,6 @@ def test_what_programs_tell_is_kept_in_their_words(programs: Path) -> None:
     assert state == {"gpus": "345 MHz, 68.17 W"}
 
 
-def test_a_program_that_goes_on_is_ended(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_PATIENCE_S", 0.3)
-    add(programs, "tegrastats", f"printf '{TEGRASTATS}'; exec /bin/sleep 20")
-    line = "RAM 2161/7620MB cpu@55.093C VDD_IN 7256mW/7100mW"
-    assert device.describe_state()["power"] == line
-
-
-def test_this_machine(programs: Path) -> None:
-    found = device.describe_device()
-    assert found["memory_bytes"] > 2**28
-    assert found["usable_cores"] >= 1
-    assert found["cpu_flags"] or platform.system() != "Linux"
-    # Nothing is made up where no program answers.
+def test_nothing_is_made_up(programs: Path) -> None:
     assert list(device.describe_state()) == ["load_average"]
-
-
-def test_the_most_that_the_machine_computes_is_measured() -> None:
     assert device.fp32_gflops([16], runs=1) > 0

@@ -12,10 +12,10 @@ import pytest
 from benchmarks.pages import ROOT
 from benchmarks.speed import published
 from benchmarks.speed.peers.exports import RUNTIMES
-from benchmarks.speed.published import default_specs, find_runs, kept_mask_iou, measure_startup
+from benchmarks.speed.published import default_specs, kept_mask_iou, measure_startup
 from benchmarks.speed.subject import make_subject
 from benchmarks.suite import Measuring
-from samclip_sdk.errors import RuntimeMissingError, VerificationError
+from samclip_sdk.errors import VerificationError
 from tests.benchmarks.measured import measure
 
 RUNS = (("onnx", "fp32"), ("openvino", "bf16"), ("openvino", "int8"))
@@ -46,51 +46,27 @@ def test_every_subject_has_the_key_by_which_pages_find_it(tmp_path: Path) -> Non
     assert sizes == {"1,resolutions=1024", "2,resolutions=224+336+448+672+1024"}
 
 
-@pytest.mark.parametrize(("bf16", "floats"), [(True, "bf16"), (False, "fp32"), (None, "fp32")])
-def test_openvino_runs_in_bf16_where_it_can(
-    bf16: bool | None, floats: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def asked() -> bool:
-        if bf16 is None:
-            raise RuntimeMissingError("no OpenVINO")
-        return bf16
-
-    monkeypatch.setattr(published, "computes_bf16", asked)
-    runs = (("onnx", "fp32"), ("onnx", "int8"), ("openvino", floats), ("openvino", "int8"))
-    assert find_runs() == runs
-
-
-def report(**errors: float) -> Any:
-    signed: list[bool] = []
-    checks = [SimpleNamespace(name=name, error=error) for name, error in errors.items()]
-    return SimpleNamespace(checks=checks, sign_off=lambda: signed.append(True), signed=signed)
-
-
 def test_what_is_right_here_is_signed_off_and_the_rest_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = report(box_mask_iou=0.01, text_mask_iou=0.03, image_encoder=0.5)
-    assert kept_mask_iou(made) == pytest.approx(0.97)
+    signed: list[bool] = []
+    checks = [SimpleNamespace(name=name, error=0.03) for name in ("box_mask_iou", "text_mask_iou")]
+    made = SimpleNamespace(checks=checks, sign_off=lambda: signed.append(True))
+    assert kept_mask_iou(made) == pytest.approx(0.97)  # type: ignore[arg-type]
 
     def verify(model: str, *, runtime: str, precision: str) -> Any:
-        if precision == "bf16":
-            raise RuntimeMissingError("no OpenVINO")
-        if precision == "int8":
+        if runtime == "openvino":
             raise VerificationError("masks\ndiffer")
         return made
 
     def work(measured: Measuring) -> None:
-        assert published.verify_sets(measured, Path("a/model"), RUNS) == {RUNS[0]: made}
+        assert published.verify_sets(measured, Path("a/model"), RUNS[:2]) == {RUNS[0]: made}
         measured.add("test", done=1)
 
     monkeypatch.setattr(published, "verify_bundle", verify)
-    part = measure(work)
-    assert made.signed == [True]
-    assert part.run.settings["failures"] == [
-        {"subject": "model-openvino-bf16", "at": "verify", "reason": "no OpenVINO"},
-        {"subject": "model-openvino-int8", "at": "verify", "reason": "masks differ"},
-    ]
-    assert "model-openvino-int8, verify: failed, masks differ\n" in capsys.readouterr().err
+    failure = {"subject": "model-openvino-bf16", "at": "verify", "reason": "masks differ"}
+    assert measure(work).run.settings["failures"] == [failure]
+    assert signed == [True]
 
 
 def test_a_start_is_timed_in_processes_of_its_own(tmp_path: Path) -> None:

@@ -51,15 +51,3 @@ def test_sides_are_rounded_as_python_rounds_them(session: ort.InferenceSession) 
         picture = np.zeros((height, 256, 3), dtype=np.uint8)
         (extent,) = session.run(["extent"], {"picture": picture})
         assert extent[0] == max(1, int(height * SIDE / 256 + 0.5))
-
-
-def test_without_antialiasing_the_formula_is_far_off() -> None:
-    """Or the goldens would pass a reader that only interpolates."""
-    picture = formula_picture(1021, 1533)
-    expected, frame = letterbox(picture, resolution=SIDE, pad_colour=PAD_COLOUR)
-    step = 1533 / SIDE
-    rows = (np.arange(frame.resized_height_px) * step).astype(int)
-    columns = (np.arange(SIDE) * step).astype(int)
-    nearest = picture[rows][:, columns].transpose(2, 0, 1)
-    inside = expected[0, :, : frame.resized_height_px]
-    assert np.abs(nearest.astype(int) - inside.astype(int)).mean() > 30

@@ -22,8 +22,8 @@ from samclip_sdk.engine.label_points import best_points, part_corners
 from samclip_sdk.engine.label_prompts import mask_prompt
 from samclip_sdk.engine.label_search import find_parts, presence_of
 from samclip_sdk.modeling.checkpoint import load_checkpoint
-from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.picture.frame import Frame
+from tests.tiny_config import TINY
 
 SIDE, CELLS, MASK_SIDE = 64, 8, 32
 CALIBRATION = {
@@ -38,8 +38,8 @@ CALIBRATION = {
 
 
 @pytest.fixture(scope="module")
-def info(tiny_config: ModelConfig) -> ModelInfo:
-    info = describe(random_source(tiny_config, seed=1), options=ExportOptions())
+def info() -> ModelInfo:
+    info = describe(random_source(TINY, seed=1), options=ExportOptions())
     return info.model_copy(update={"calibration": info.calibration.model_copy(update=CALIBRATION)})
 
 
@@ -99,7 +99,7 @@ def test_of_equal_cells_the_first_are_asked_for(info: ModelInfo) -> None:
 
 
 def test_the_file_computes_what_the_module_computes(
-    tiny_bundle: Path, tiny_checkpoint: Path, tiny_config: ModelConfig
+    tiny_bundle: Path, tiny_checkpoint: Path
 ) -> None:
     bundle = open_bundle(tiny_bundle)
     name = graph_key("text_to_mask", SIDE)
@@ -107,7 +107,7 @@ def test_the_file_computes_what_the_module_computes(
     (file,) = bundle.graph_files(name, runtime="onnx")
     session = ort.InferenceSession(file.path, providers=["CPUExecutionProvider"])
     module = TextToMask(load_checkpoint(tiny_checkpoint), bundle.manifest).eval()
-    spec = contract_app_graphs(tiny_config, resolutions=[])[name]
+    spec = contract_app_graphs(TINY, resolutions=[])[name]
     assert [each.name for each in session.get_inputs()] == [each.name for each in spec.inputs]
     generator = torch.Generator().manual_seed(3)
     for texts in (1, 4):

@@ -17,8 +17,7 @@ from export.coreml.to_coreml import (
     to_coreml,
 )
 from export.program import export_program
-from samclip_sdk.bundle.contract import contract_app_graphs, contract_graphs
-from samclip_sdk.runtimes.coreml.package import import_coremltools, read_tensors
+from samclip_sdk.runtimes.coreml.package import import_coremltools
 from tests.coreml_packages import (
     METADATA,
     error,
@@ -27,9 +26,7 @@ from tests.coreml_packages import (
     package,
     probes,
 )
-from tests.tiny_config import ONE_RESOLUTION
 
-KINDS: tuple[Weights, ...] = ("as_is", "int8", "palette6")
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 PARTS = ["image_encoder", "clip_head", "text_encoder", "prompt_encoder", "mask_decoder"]
 
@@ -60,26 +57,13 @@ def test_packed_weights(weights: Weights, bound: float, size: float) -> None:
     assert 0 < max(errors) < bound
     plain, packed = (
         package("text_encoder", bucket=0, precision="fp16", weights=kind)
-        for kind in KINDS
-        if kind in ("as_is", weights)
+        for kind in ("as_is", weights)
     )
     assert _size(packed) < size * _size(plain)
 
 
-def test_keeps_the_contract_and_says_what_it_takes() -> None:
-    found, _ = read_tensors(package("image_encoder", bucket=0, precision="fp16", weights="as_is"))
-    assert [(each.name, each.dtype, each.shape) for each in found] == [
-        ("image", "image", (1, 3, 64, 64))
-    ]
+def test_says_what_it_takes() -> None:
     path = package("prompt_encoder", bucket=1, precision="fp32", weights="as_is")
-    inputs, outputs = read_tensors(path)
-    assert {each.name: (each.dtype, each.shape) for each in inputs} == {
-        "point_coords": ("float32", (4, 16, 2)),
-        "point_labels": ("int32", (4, 16)),
-        "mask_input": ("float32", (4, 1, 32, 32)),
-        "has_mask_input": ("float32", (4,)),
-    }
-    assert {each.dtype for each in outputs} == {"float32"}
     spec = import_coremltools().utils.load_spec(str(path))
     assert spec.specificationVersion == 8  # iOS 17
     assert "Fixed lengths: num_points = 16, num_prompts = 4" in (
@@ -90,13 +74,6 @@ def test_keeps_the_contract_and_says_what_it_takes() -> None:
     assert spec.description.metadata.versionString == "seed 1"
     for feature in (*spec.description.input, *spec.description.output):
         assert feature.shortDescription == TENSORS[feature.name]
-
-
-def test_every_tensor_of_the_contract_is_described() -> None:
-    apps = contract_app_graphs(ONE_RESOLUTION, resolutions=[])  # no letterbox: it is of ONNX
-    specs = [*contract_graphs(ONE_RESOLUTION, resolutions=[64]).values(), *apps.values()]
-    names = {tensor.name for spec in specs for tensor in (*spec.inputs, *spec.outputs)}
-    assert names == set(TENSORS)
 
 
 def test_half_precision_survives_without_an_fp32_copy() -> None:

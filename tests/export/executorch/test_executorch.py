@@ -12,25 +12,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.bundle_writer import write_bundle
 from export.executorch.artifacts import LEAST_DELEGATED, read_delegated
 from export.executorch.to_executorch import Lowered, lower, trace_buckets
 from export.graphs import Graph, build_graphs
-from export.options import ExportError, ExportOptions
+from export.options import ExportError
 from export.program import export_program
 from export.source import Source, random_source
-from samclip_sdk import SamClip
 from samclip_sdk.bundle.files import GraphFile
-from samclip_sdk.bundle.open import Bundle, open_bundle
+from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.runtimes.executorch.session import ExecuTorchSession
 from tests.arithmetic_graph import SPEC, feed
-from tests.device_bundle import (
-    CONFIG,
-    answers_alike_in_every_bucket,
-    holds_one_runtime,
-    verifies_and_answers,
-)
+from tests.device_bundle import CONFIG, export_alone, verifies_and_answers
 from tests.executorch_files import STORED, needs_executorch
 from tests.refusals import refused
 
@@ -50,36 +43,14 @@ def drawn_source() -> Source:
 
 
 @pytest.fixture(scope="module")
-def told() -> list[tuple[int, int]]:
-    return []
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory, told: list[tuple[int, int]]) -> Bundle:
-    """The export holds every graph to its bounds, and each set to its goldens."""
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("executorch") / "bundle"
-    write_bundle(
-        drawn_source(),
-        folder,
-        options=ExportOptions(onnx=(), executorch=PRECISIONS),
-        on_progress=lambda _, done, total: told.append((done, total)),
-    )
-    return open_bundle(folder)
-
-
-def test_a_bundle_of_executorch_alone(bundle: Bundle, told: list[tuple[int, int]]) -> None:
-    holds_one_runtime(bundle, runtime="executorch", precisions=PRECISIONS, told=told)
+    return export_alone(drawn_source(), folder, runtime="executorch", precisions=PRECISIONS)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_verify_passes_and_loading_does_not_warn(bundle: Bundle, precision: str) -> None:
     verifies_and_answers(bundle, runtime="executorch", precision=precision)
-
-
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_an_answer_does_not_depend_on_the_bucket(bundle: Bundle, precision: str) -> None:
-    with SamClip.load("executorch", model=bundle.root, precision=precision) as model:
-        answers_alike_in_every_bucket(model)
 
 
 def test_an_array_in_another_layout(bundle: Bundle) -> None:

@@ -15,21 +15,14 @@ import numpy as np
 import pytest
 
 from export.buckets import BATCH_BUCKETS
-from export.bundle_writer import write_bundle
 from export.graphs import build_graphs
 from export.litert.layers import find_layers, many_axes
 from export.litert.to_litert import to_litert
-from export.options import ExportOptions
 from export.source import random_source
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.open import Bundle, open_bundle
+from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.runtimes.litert.interpreter import import_interpreter
-from tests.device_bundle import (
-    CONFIG,
-    answers_alike_in_every_bucket,
-    holds_one_runtime,
-    verifies_and_answers,
-)
+from tests.device_bundle import CONFIG, export_alone, verifies_and_answers
 from tests.source_tree import ROOT
 
 pytestmark = pytest.mark.skipif(
@@ -41,30 +34,14 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 
 @pytest.fixture(scope="module")
-def told() -> list[tuple[int, int]]:
-    return []
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory, told: list[tuple[int, int]]) -> Bundle:
-    """The export holds every graph to its bounds, and each set to its goldens."""
-    folder = tmp_path_factory.mktemp("litert") / "bundle"
-    write_bundle(
-        random_source(CONFIG, seed=1),
-        folder,
-        options=ExportOptions(onnx=(), litert=PRECISIONS),
-        on_progress=lambda _, done, total: told.append((done, total)),
-    )
-    return open_bundle(folder)
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    source, folder = random_source(CONFIG, seed=1), tmp_path_factory.mktemp("litert") / "bundle"
+    return export_alone(source, folder, runtime="litert", precisions=PRECISIONS)
 
 
 def content(bundle: Bundle, graph: str, precision: str) -> bytes:
     (file,) = bundle.graph_files(graph, runtime="litert", precision=precision)
     return file.path.read_bytes()
-
-
-def test_a_bundle_of_litert_alone(bundle: Bundle, told: list[tuple[int, int]]) -> None:
-    holds_one_runtime(bundle, runtime="litert", precisions=PRECISIONS, told=told)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -73,9 +50,8 @@ def test_verify_passes_and_loading_does_not_warn(bundle: Bundle, precision: str)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_an_answer_does_not_depend_on_the_bucket(bundle: Bundle, precision: str) -> None:
+def test_an_embedding_does_not_depend_on_the_bucket(bundle: Bundle, precision: str) -> None:
     with SamClip.load("litert", model=bundle.root, precision=precision) as model:
-        answers_alike_in_every_bucket(model)
         session = model.source.session("text_encoder")
         ids = np.zeros((3, CONFIG.text_encoder.context_length), dtype=np.int32)
         ids[:, :3] = [[101, 5, 102], [101, 6, 102], [101, 7, 102]]

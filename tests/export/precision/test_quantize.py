@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 
 from export.graphs import Graph
 from export.precision.quantize import KeptInFloat, quantize
@@ -27,35 +26,22 @@ BIAS = np.array([0.25, 1e-3, -3], dtype=np.float32)
 RNG = np.random.default_rng(0)
 
 
-def model_of(
-    nodes: Sequence[onnx.NodeProto],
-    *,
-    inputs: dict[str, list[int | str]],
-    outputs: dict[str, list[int | str]],
-    constants: dict[str, NDArray[np.generic]],
-) -> ir.Model:
-    graph = helper.make_graph(
-        list(nodes),
-        "graph",
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in outputs.items()],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    opset = [helper.make_opsetid("", 18)]
-    proto = helper.make_model(graph, opset_imports=opset, ir_version=8)
+def model_of(graph: str, constants: dict[str, NDArray[np.generic]]) -> ir.Model:
+    """A graph in ONNX's own textual form."""
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> graph {graph}')
+    for name, array in constants.items():
+        proto.graph.initializer.append(numpy_helper.from_array(array, name))
     return ir.from_proto(onnx.shape_inference.infer_shapes(proto, strict_mode=True))
 
 
 def linear() -> ir.Model:
     """One product and its bias."""
     return model_of(
-        [
-            helper.make_node("MatMul", ["x", "lin.weight"], ["product"], name="MatMul_0"),
-            helper.make_node("Add", ["product", "lin.bias"], ["y"]),
-        ],
-        inputs={"x": ["n", 4, 2]},
-        outputs={"y": ["n", 4, 3]},
-        constants={"lin.weight": WEIGHT, "lin.bias": BIAS},
+        """(float[n, 4, 2] x) => (float[n, 4, 3] y) {
+            [MatMul_0] product = MatMul(x, "lin.weight")
+            y = Add(product, "lin.bias")
+        }""",
+        {"lin.weight": WEIGHT, "lin.bias": BIAS},
     )
 
 
@@ -63,24 +49,17 @@ def chain(scale: float) -> ir.Model:
     """Three layers; `scale` stretches one channel of what goes into the second one."""
     stretch = np.ones(8, dtype=np.float32)
     stretch[3] = scale
-    second = normal(8, 8)
+    first, second, third = (normal(8, 8) for _ in range(3))
     second[3] /= scale
     return model_of(
-        [
-            helper.make_node("MatMul", ["x", "a.weight"], ["a"], name="a"),
-            helper.make_node("Mul", ["a", "stretch"], ["wide"]),
-            helper.make_node("MatMul", ["wide", "b.weight"], ["b"], name="b"),
-            helper.make_node("Relu", ["b"], ["positive"]),
-            helper.make_node("MatMul", ["positive", "c.weight"], ["y"], name="c"),
-        ],
-        inputs={"x": [16, 8]},
-        outputs={"y": [16, 8]},
-        constants={
-            "a.weight": normal(8, 8),
-            "stretch": stretch,
-            "b.weight": second,
-            "c.weight": normal(8, 8),
-        },
+        """(float[16, 8] x) => (float[16, 8] y) {
+            [a] a = MatMul(x, "a.weight")
+            wide = Mul(a, stretch)
+            [b] b = MatMul(wide, "b.weight")
+            positive = Relu(b)
+            [c] y = MatMul(positive, "c.weight")
+        }""",
+        {"a.weight": first, "stretch": stretch, "b.weight": second, "c.weight": third},
     )
 
 
@@ -187,14 +166,12 @@ def test_bias_stays_float_and_the_product_is_int8_in_onnxruntime(tmp_path: Path)
 def test_layers_that_share_a_weight_load_on_every_processor() -> None:
     """Without VNNI onnxruntime rewrites each layer's weight, and once found the second one gone."""
     model = model_of(
-        [
-            helper.make_node("MatMul", ["x", "lin.weight"], ["first"], name="first"),
-            helper.make_node("Relu", ["x"], ["positive"]),
-            helper.make_node("MatMul", ["positive", "lin.weight"], ["second"], name="second"),
-        ],
-        inputs={"x": ["n", 4, 2]},
-        outputs={"first": ["n", 4, 3], "second": ["n", 4, 3]},
-        constants={"lin.weight": WEIGHT},
+        """(float[n, 4, 2] x) => (float[n, 4, 3] first, float[n, 4, 3] second) {
+            [first] first = MatMul(x, "lin.weight")
+            positive = Relu(x)
+            [second] second = MatMul(positive, "lin.weight")
+        }""",
+        {"lin.weight": WEIGHT},
     )
     quantized = insert_pairs(
         model, layers=["lin", "lin:second"], ranges={"lin": 1.0, "lin:second": 1.0}

@@ -7,7 +7,6 @@ import torch
 
 from tests.training.toy_task import Toy, run, settings, weights
 from training.loop.averaging import average_of, averaged
-from training.loop.optimizer import set_learning_rate
 
 
 def test_weights_are_averaged_over_the_steps() -> None:
@@ -48,12 +47,3 @@ def test_the_result_is_the_average_and_a_resumed_run_has_the_same(tmp_path: Path
     resumed = Toy()
     run(resumed, again, tmp_path / "cut")
     assert all(torch.equal(weights(resumed)[k], v) for k, v in weights(whole).items())
-
-
-def test_a_rate_is_constant_before_it_falls() -> None:
-    config = settings(steps=100, warmup_steps=10, constant=0.8)
-    optimizer = torch.optim.AdamW([{"params": [torch.zeros(1)], "factor": 1.0}])
-    rates = [set_learning_rate(optimizer, config, step=step) for step in range(100)]
-    assert rates[10:81] == pytest.approx([config.learning_rate] * 71)
-    assert rates[90] == pytest.approx(config.learning_rate / 2)
-    assert rates[99] < 0.01 * config.learning_rate

@@ -127,5 +127,10 @@ def test_rates_warm_up_then_fall_and_keep_their_ratio() -> None:
     assert max(rates) == pytest.approx(1e-2, rel=0.03)
     assert rates[50] == pytest.approx(0.5e-2)
     assert 0 < rates[99] < 1e-5
+    later = settings(constant=0.8)
+    held = [set_learning_rate(optimizer, later, step=step) for step in range(100)]
+    assert held[10:81] == pytest.approx([1e-2] * 71)
+    assert held[90] == pytest.approx(0.5e-2)
+    set_learning_rate(optimizer, config, step=99)
     found = {group["factor"]: group["lr"] for group in optimizer.param_groups}
     assert found == pytest.approx({1.0: rates[99], 0.1: 0.1 * rates[99]})

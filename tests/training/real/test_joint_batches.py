@@ -132,11 +132,3 @@ def test_a_pasted_thing_is_there_with_its_name(tmp_path: Path) -> None:
             assert covered[cells[row]].all(), "what is red is the cat"
             assert batch["exhaustive"][row, 0], "its set promised that there is no other"
     assert pasted > 12
-
-
-def test_the_same_index_gives_the_same_batch(tmp_path: Path) -> None:
-    two_things(tmp_path)
-    dataset = batches(tmp_path, augment=True, batch=4, paste=0.5)
-    one, again, other = dataset[3], dataset[3], dataset[4]
-    assert all(torch.equal(value, again[key]) for key, value in one.items())
-    assert not torch.equal(one["images"], other["images"])

@@ -9,9 +9,7 @@ from PIL import Image
 
 from training.errors import TrainingError
 from training.real.records import (
-    KINDS,
     BrokenRecord,
-    count_tensor,
     decode_picture,
     in_split,
     key_hash,
@@ -31,32 +29,6 @@ def test_one_in_a_hundred_is_held_out_and_the_split_never_changes() -> None:
     assert 150 < validation.sum() < 250
 
 
-def test_broken_ones_are_replaced_and_counted() -> None:
-    def read(sample: int) -> str:
-        if sample % 3:
-            raise BrokenRecord("picture" if sample % 3 == 1 else "record", "as planned")
-        return f"sample {sample}"
-
-    def read_all(seed: int) -> tuple[list[tuple[int, str]], Counter[str]]:
-        broken: Counter[str] = Counter()
-        rng = np.random.default_rng(seed)
-        found = [
-            read_or_replace(sample, read, among=range(90, 120), rng=rng, broken=broken)
-            for sample in range(30)
-        ]
-        return found, broken
-
-    found, broken = read_all(0)
-    assert (found, broken) == read_all(0)
-    for sample, (read_instead, text) in enumerate(found):
-        assert text == f"sample {read_instead}"
-        assert read_instead == sample if sample % 3 == 0 else 90 <= read_instead < 120
-    assert broken["picture"] >= 10
-    assert broken["record"] >= 10
-    counts = count_tensor(broken).tolist()
-    assert dict(zip(KINDS, counts, strict=True)) == {kind: broken[kind] for kind in KINDS}
-
-
 def test_nothing_readable_is_an_error() -> None:
     def read(sample: int) -> int:
         raise BrokenRecord("picture", f"sample {sample} is noise")
@@ -72,13 +44,3 @@ def test_every_mode_becomes_rgb(mode: str) -> None:
     file = io.BytesIO()
     Image.new(mode, (5, 3)).save(file, "tiff")
     assert decode_picture(file.getvalue()).shape == (3, 5, 3)
-
-
-def test_a_damaged_picture_is_a_broken_record() -> None:
-    file = io.BytesIO()
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    Image.fromarray(noise).save(file, "jpeg")
-    for data in (b"", b"not a picture", file.getvalue()[:1000]):
-        with pytest.raises(BrokenRecord) as error:
-            decode_picture(data)
-        assert error.value.kind == "picture"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
@@ -68,23 +67,16 @@ def test_a_class_leaves_names_that_mean_something_else_first(tmp_path: Path) -> 
     assert all(name in every for name, every in zip(names, lemmas, strict=True))
 
 
-@pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
-    """Of the command: hounds and whelps by their tags, cats and puppies by their masks."""
+def test_the_command_lists_each_taught_word_once(tmp_path: Path) -> None:
+    """Hounds and whelps by their tags, cats and puppies by their masks."""
     labels = {"split": "train", "labels": ["hound"]}
     masks = [annotation(1, BOX), annotation(2, BOX)]
-    write_set(
-        tmp_path / "sets" / "a", [(picture(), masks, labels)] * 5, categories=["cat", "whelp"]
-    )
+    sets, target = tmp_path / "sets", tmp_path / "nouns.txt"
+    write_set(sets / "a", [(picture(), masks, labels)] * 5, categories=["cat", "whelp"])
     wordnet = write_wordnet(tmp_path / "wordnet")
-    target = tmp_path / "nouns.txt"
-    return ["nouns", str(tmp_path / "sets"), str(target), "--wordnet", str(wordnet)]
-
-
-def test_the_list_has_each_taught_word_once(arguments: list[str]) -> None:
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(app, ["nouns", str(sets), str(target), "--wordnet", str(wordnet)])
     assert result.exit_code == 0, result.output
-    found = Path(arguments[2]).read_text(encoding="utf-8").splitlines()
+    found = target.read_text(encoding="utf-8").splitlines()
     classes = {lemma for lemmas in imagenet_lemmas() for lemma in lemmas}
     assert {*found} - classes == {"hound", "cat", "whelp"}
     assert found == sorted({*found})

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.config import ModelConfig
 from tests.tiny_config import PYRAMID_STUDENT
 from tests.training.photograph_files import annotation, encode, rectangle, write_set
 from training.data_config import JointPhotographs
@@ -20,14 +19,17 @@ from training.loop_config import Optimisation
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
 from training.tasks.joint import JointTask, absent_names, cell_names, draw_cells, unmasked_names
+from training.tasks.prompts import PromptsTask
 
 SIZE = 64
-MULTIPLIERS = {"image_encoder": 1.0, "clip_head": 1.0, "mask_decoder": 1.0, "presence": 1.0}
-
-
-def joint_student() -> ModelConfig:
-    decoder = PYRAMID_STUDENT.mask_decoder.model_copy(update={"high_resolution": True})
-    return PYRAMID_STUDENT.model_copy(update={"mask_decoder": decoder})
+STUDENT = PYRAMID_STUDENT.model_copy(
+    update={
+        "mask_decoder": PYRAMID_STUDENT.mask_decoder.model_copy(update={"high_resolution": True})
+    }
+)
+NAMES = F.normalize(torch.randn(5, 16, generator=torch.Generator().manual_seed(1)), dim=1)
+ALONE = torch.eye(5, dtype=torch.bool)
+PARTS = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder", "presence")
 
 
 class Certain(nn.Module):
@@ -52,9 +54,7 @@ def photographs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def joint(
-    root: Path, *, kin: Tensor | None = None, labels_after: int = 0, size: int = SIZE
-) -> JointTask:
+def batches(root: Path, *, size: int = SIZE) -> JointBatches:
     config = JointPhotographs(
         source="photographs",
         root=root,
@@ -64,16 +64,18 @@ def joint(
         prompts=2,
         labels=1,
     )
-    data = JointBatches(Photographs(config, split="train"), config, seed=0, late_from=99)
-    student = build_model(joint_student(), seed=1)
-    names = F.normalize(torch.randn(5, 16, generator=torch.Generator().manual_seed(1)), dim=1)
+    return JointBatches(Photographs(config, split="train"), config, seed=0, late_from=99)
+
+
+def joint(root: Path, *, labels_after: int = 0, size: int = SIZE) -> JointTask:
+    data = batches(root, size=size)
     return JointTask(
-        student,
+        build_model(STUDENT, seed=1),
         data,
         classifier=Certain(),  # type: ignore[arg-type]
-        names=names,
+        names=NAMES,
         classes=torch.tensor([2, 3, 4]),
-        kin=torch.eye(5, dtype=torch.bool) if kin is None else kin,
+        kin=ALONE,
         labels_after=labels_after,
         validation=data,
     )
@@ -89,9 +91,30 @@ def test_every_loss_is_told_and_reaches_every_part(photographs: Path) -> None:
         "classes", "pictures", "cells", "presence", "somewhere", "prompts", "labels",
     }  # fmt: skip
     assert all(np.isfinite(value) for value in told.values())
-    for name in ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder", "presence"):
-        assert any(p.grad is not None and p.grad.any() for p in task.parts[name].parameters()), name
+    assert {*task.parts} == {*PARTS}
+    assert all(learns(part) for part in task.parts.values())
     assert task.student.image_encoder.high_resolution.stride_4.weight.grad.any()  # type: ignore[union-attr]
+
+
+def learns(part: nn.Module) -> bool:
+    return any(p.grad is not None and p.grad.any() for p in part.parameters())
+
+
+def test_what_answers_prompts_learns_alone(photographs: Path) -> None:
+    """And the result is a mean of before and after."""
+    task = PromptsTask(
+        build_model(STUDENT, seed=1), batches(photographs), names=NAMES, kin=ALONE, validation=None
+    )
+    task(task.dataset[0], loss="prompts", step=0).backward()
+    assert {*task.details()} == {"joint/presence", "joint/prompts", "joint/labels"}
+    trained = {name for name, part in task.parts.items() if learns(part)}
+    assert trained == {"prompt_encoder", "mask_decoder", "presence"}
+    weight = task.student.mask_decoder.iou_token.weight
+    before = weight.detach().clone()
+    with torch.no_grad():
+        weight.add_(1.0)
+    task.mix(0.25)
+    torch.testing.assert_close(weight, before + 0.25)
 
 
 def test_labels_are_asked_later(photographs: Path) -> None:
@@ -109,7 +132,7 @@ def test_fifty_steps_teach_colours_and_masks(photographs: Path) -> None:
         steps=50,
         learning_rate=3e-3,
         warmup_steps=5,
-        multipliers={**MULTIPLIERS, "prompt_encoder": 1.0},
+        multipliers=dict.fromkeys(PARTS, 1.0),
     )
     parts = dict(task.parts.items())
     choose_trained(parts, settings)

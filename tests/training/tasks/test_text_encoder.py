@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig
+from tests.training.equal_batches import check_reproducible
 from training.tasks.text_encoder import (
     HeldOutTexts,
     TaughtTexts,
@@ -63,26 +64,15 @@ def new_task(texts: TaughtTexts) -> TextEncoderTask:
     )
 
 
-def test_a_batch_depends_on_its_index_alone(texts: TaughtTexts) -> None:
-    one, other = (TextBatches(texts, batch=4, seed=seed)[11] for seed in (0, 0))
-    assert all(torch.equal(one[key], other[key]) for key in ("ids", "sentences"))
-    different = TextBatches(texts, batch=4, seed=1)[11]
-    assert not torch.equal(one["sentences"], different["sentences"])
-
-
 def test_eight_batches_hold_what_was_drawn_together_once(texts: TaughtTexts) -> None:
+    check_reproducible(lambda seed: TextBatches(texts, batch=4, seed=seed), index=11)
     batches = TextBatches(texts, batch=4, seed=0)
-    rng = np.random.default_rng([0, 1])
-    drawn = texts.sentences[rng.integers(TEXTS, size=32)].float()
+    drawn = texts.sentences[np.random.default_rng([0, 1]).integers(TEXTS, size=32)].float()
     found = torch.cat([batches[index]["sentences"] for index in range(8, 16)])
     assert sorted(found[:, 0].tolist()) == sorted(drawn[:, 0].tolist())
-
-
-def test_held_out_texts_come_in_order_and_round_again(texts: TaughtTexts) -> None:
-    held_out = HeldOutTexts(texts, batch=40)
+    held_out = HeldOutTexts(texts, batch=40)  # in order, and round again
     found = torch.cat([held_out[index]["sentences"] for index in range(3)])
-    expected = torch.cat([texts.sentences, texts.sentences[:24]]).float()
-    assert torch.equal(found, expected)
+    assert torch.equal(found, torch.cat([texts.sentences, texts.sentences[:24]]).float())
 
 
 def test_it_learns_the_teachers_embeddings(texts: TaughtTexts) -> None:

@@ -16,7 +16,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_text_encoder
-from samclip_sdk.modeling.config import ClipTextConfig, MaskDecoderConfig, TinyViTConfig
+from samclip_sdk.modeling.config import ClipTextConfig, MaskDecoderConfig
 from tests.parity.reference import (
     build_clip,
     build_sam,
@@ -25,7 +25,7 @@ from tests.parity.reference import (
     relative_error,
     small_config,
 )
-from tests.tiny_config import STUDENT
+from tests.tiny_config import SMALL_TINY_VIT, STUDENT
 from training.errors import TrainingError
 from training.teacher_config import FoundationTeachers
 from training.teachers.pretrained import (
@@ -43,12 +43,7 @@ CONFIG = small_config(
 )
 MOBILE_SAM_CONFIG = STUDENT.model_copy(
     update={
-        "image_encoder": TinyViTConfig(
-            image_size_px=64,
-            embed_dims=(8, 16, 24, 32),
-            depths=(1, 1, 1, 1),
-            stage_heads=(1, 2, 2, 4),
-        ),
+        "image_encoder": SMALL_TINY_VIT,
         "text_encoder": STUDENT.text_encoder.model_copy(update={"embedding_width": 32}),
     }
 )

@@ -21,8 +21,6 @@ from training.teachers.text_fit import Lessons, collect_lessons, fit, measure_na
 from training.teachers.text_teacher import (
     ClassifierSpace,
     TextTeacher,
-    load_text_teacher,
-    save_text_teacher,
 )
 from training.text.class_names import ClassNames, read_class_names
 from training.text.wordnet import WordNet
@@ -79,17 +77,6 @@ def test_the_mean_is_taken_off(tmp_path: Path) -> None:
     lessons(teacher, found)
     every = [t.format(n) for t in ("{}", "a {}") for n in found.names] + ["joy", "a thing"]
     torch.testing.assert_close(teacher.sentence_mean, RandomSentences()(every).mean(dim=0))
-
-
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    teacher = new_teacher()
-    save_text_teacher(teacher, tmp_path / "teacher", provenance={"stage": "text_teacher"})
-    again = load_text_teacher(tmp_path / "teacher")
-    again.__dict__["sentences"] = RandomSentences()
-    assert torch.equal(again.embed(["dog", "cat"]), teacher.embed(["dog", "cat"]))
-    torch.testing.assert_close(again.embed(["dog"]).norm(dim=1), torch.ones(1))
-    content = json.loads((tmp_path / "teacher" / "config.json").read_text(encoding="utf-8"))
-    assert content["provenance"] == {"stage": "text_teacher"}
 
 
 @pytest.mark.slow

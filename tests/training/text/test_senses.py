@@ -32,6 +32,10 @@ def test_proper_names_count_where_there_is_nothing_else(senses: Senses) -> None:
 
 def test_a_file_that_is_missing_or_damaged(tmp_path: Path) -> None:
     folder = write_things(tmp_path)
+    nouns = (folder / "data.noun").read_text(encoding="utf-8")
+    (folder / "data.noun").write_text("00000001 03 n zz\n", encoding="utf-8")
+    refused(lambda: WordNet(folder), TrainingError, "data.noun is not WordNet's")
+    (folder / "data.noun").write_text(nouns, encoding="utf-8")
     (folder / "index.noun").write_text("dog n many\n", encoding="utf-8")
     refused(lambda: Senses(WordNet(folder)), TrainingError, "index.noun is not WordNet's")
     (folder / "index.noun").unlink()

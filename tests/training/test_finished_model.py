@@ -1,0 +1,117 @@
+"""Stages that go on from a finished model, as a person would run them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from samclip_sdk.modeling.build import build_model
+from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
+from tests.own_things import write_things
+from tests.refusals import refused
+from tests.tiny_config import PYRAMID_STUDENT, STUDENT
+from tests.training.photograph_files import annotation, picture, rectangle, write_set
+from training.__main__ import app
+from training.errors import TrainingError
+from training.stages.joint import give_trained_parts
+
+_CONFIG = """
+model = "mobile"
+
+[prompts]
+task = "prompts"
+starts_from = "{start}"
+
+[prompts.photographs]
+source = "photographs"
+root = "{root}"
+resolution = 64
+late_resolution = 64
+batch = 2
+prompts = 1
+prompts_each = 4
+labels = 1
+
+[prompts.optimisation]
+steps = 2
+learning_rate = 1e-3
+workers = 0
+threads = 1
+multipliers = {{ mask_decoder = 1.0 }}
+"""
+
+
+def changed(before: Path, after: Path) -> set[str]:
+    """The weights that differ."""
+    old, new = (load_checkpoint(folder).state_dict() for folder in (before, after))
+    return {name for name, tensor in old.items() if not torch.equal(tensor, new[name])}
+
+
+def test_all_but_the_text_encoder_is_taken(finished: Path) -> None:
+    student = build_model(PYRAMID_STUDENT, seed=2)
+    own = {key: x.clone() for key, x in student.text_encoder.state_dict().items()}
+    give_trained_parts(student, finished)
+    theirs = load_checkpoint(finished).state_dict()
+    for key, x in student.state_dict().items():
+        name = key.removeprefix("text_encoder.")
+        assert torch.equal(x, theirs[key] if name == key else own[name]), key
+    other = build_model(STUDENT, seed=2)
+    refused(lambda: give_trained_parts(other, finished), TrainingError, "model.safetensors")
+
+
+def test_only_what_answers_prompts_learns(finished: Path, tmp_path: Path) -> None:
+    things = [annotation(1, rectangle(20, 20, 80, 70))]
+    write_set(tmp_path / "sets" / "toys", [(picture(), things, {})], info={"terms": "ours"})
+    config = tmp_path / "own.toml"
+    config.write_text(_CONFIG.format(start=finished, root=tmp_path / "sets"))
+    command = ["prompts", "--config", str(config), "--runs", str(tmp_path / "runs")]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    run = tmp_path / "runs" / "own" / "prompts"
+    moved = changed(finished, run)
+    assert moved
+    assert all(name.startswith("mask_decoder.") for name in moved)
+    provenance = read_provenance(run)
+    assert provenance["starts_from"] == {"stage": "joint"}
+    assert provenance["photographs"] == {"toys": "ours"}
+
+
+def test_of_own_things_the_heads_learn(finished: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "own"
+    pictures.mkdir()
+    write_things(pictures, pictures=10)
+    options = ("--coco", str(pictures / "own.json"), "--images", str(pictures))
+    options += ("--runs", str(tmp_path / "runs"), "--set", f'checkpoint="{finished}"')
+    command = ["finetune", *options, "--set", "optimisation.steps=2", "--set", "batch=2"]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "item 17" in done.stdout
+    run = tmp_path / "runs" / "finetune" / "finetune"
+    assert f"python -m export {run}" in done.stdout
+    moved = changed(finished, run)
+    assert any(name.startswith("clip_head.cells.") for name in moved)
+    assert all(name.startswith(("clip_head.cells.", "mask_decoder.")) for name in moved)
+    assert (run / "nouns.txt").read_text() == "dog\ncat\nitem 17\n"
+    assert (run / "calibration.json").read_text() == (finished / "calibration.json").read_text()
+    assert read_provenance(run)["starts_from"] == {"stage": "joint"}
+    report = json.loads((run / "report.json").read_text())
+    assert report["before"]["item 17"]["pictures"] == report["after"]["item 17"]["pictures"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["finetune"], "--coco"),
+        (["finetune", "--coco", "none.json", "--images", "."], "none.json"),
+        (["stage1", "--coco", "none.json"], "finetune"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, arguments: list[str], word: str) -> None:
+    done = CliRunner().invoke(app, [*arguments, "--runs", str(tmp_path / "runs")])
+    assert done.exit_code == 1
+    assert word in done.output
+    assert not (tmp_path / "runs").exists()
