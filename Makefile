@@ -161,10 +161,10 @@ $(LITERT): pyproject.toml | $(LITERT_VENV)/bin/python
 $(EXECUTORCH_VENV)/bin/python:
 	$(PYTHON) -m venv $(EXECUTORCH_VENV)
 
-# With the other runtimes that the contract of sessions is tested on.
+# With the other runtimes that the contract of sessions is tested on; httpx asks servers in tests/fuzz.
 $(EXECUTORCH): pyproject.toml | $(EXECUTORCH_VENV)/bin/python
 	$(EXECUTORCH_VENV)/bin/python -m pip install --quiet --editable \
-		'.[export-executorch,openvino,litert,serve,test]'
+		'.[export-executorch,openvino,litert,serve,test]' 'httpx>=0.27'
 	@touch $@
 
 $(DEV): pyproject.toml | $(VENV)/bin/python
