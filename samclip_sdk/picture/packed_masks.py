@@ -10,6 +10,7 @@ import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import EllipsisType
 from typing import Any, overload
 
 import numpy as np
@@ -216,14 +217,27 @@ class PackedMasks(NDArrayOperatorsMixin):
     @overload
     def __getitem__(self, index: slice | list[int] | NDArray[np.generic]) -> PackedMasks: ...
     @overload
-    def __getitem__(self, index: tuple[Any, ...]) -> Any: ...
+    def __getitem__(self, index: tuple[Any, ...] | EllipsisType | None) -> Any: ...
     @overload
     def __getitem__(self, index: int | np.integer[Any]) -> NDArray[np.bool_]: ...
     def __getitem__(
         self,
-        index: int | np.integer[Any] | slice | list[int] | NDArray[np.generic] | tuple[Any, ...],
+        index: int
+        | np.integer[Any]
+        | slice
+        | list[int]
+        | NDArray[np.generic]
+        | tuple[Any, ...]
+        | EllipsisType
+        | None,
     ) -> Any:
+        if index is None or index is Ellipsis:
+            return np.asarray(self)[index]
+        if isinstance(index, np.ndarray) and index.ndim > 1:
+            return np.asarray(self)[index]
         if isinstance(index, tuple):
+            if index[0] is Ellipsis or index[0] is None:
+                return np.asarray(self)[index]
             part = self[index[0]]
             some = (slice(None),) if isinstance(part, PackedMasks) else ()
             return np.asarray(part)[some + index[1:]]

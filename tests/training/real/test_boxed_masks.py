@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from samclip_sdk.picture.masks import rle_to_mask
+from samclip_sdk.picture.packed_masks import PackedMasks
 from tests.training.photograph_files import annotation, encode, rectangle, write_set
 from training.errors import TrainingError
 from training.real.boxed_masks import MADE, Bars, draw_boxed, mask_set
@@ -40,7 +41,8 @@ class RedThings:
             masks.append((image[..., 0] > 200) & (image[..., 1] < 100) & inside)
         if image.shape[1] == self.blind_at:
             masks = [np.zeros_like(mask) for mask in masks]
-        return SimpleNamespace(masks=np.stack(masks), scores=np.full(len(boxes), self.score))
+        packed = PackedMasks.of(np.stack(masks))
+        return SimpleNamespace(masks=packed, scores=np.full(len(boxes), self.score))
 
 
 def red_cat() -> NDArray[np.uint8]:
