@@ -12,7 +12,7 @@ from training.stages.embeddings import EmbeddingsConfig
 from training.stages.finetune import FinetuneConfig
 from training.stages.joint import JointConfig
 from training.stages.lexicon import LexiconConfig
-from training.stages.prompts import PromptsConfig
+from training.stages.part import PartConfig
 from training.stages.publish import PublishConfig
 from training.stages.small_teachers import ClipTeacherConfig, SamTeacherConfig
 from training.stages.text_encoder import TextEncoderTrainingConfig
@@ -28,7 +28,7 @@ AnyStage = Annotated[
     | DistillConfig
     | JointConfig
     | FinetuneConfig
-    | PromptsConfig
+    | PartConfig
     | PublishConfig
     | CalibrateConfig,
     Field(discriminator="task"),

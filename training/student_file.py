@@ -20,6 +20,9 @@ from training.inputs import versions_of
 from training.teachers.captions import tokenize
 from training.teachers.text_encoder_file import copy_tokenizer
 
+NOUNS_NAME = "nouns.txt"
+"""Beside a checkpoint, what it can name: a noun in each line."""
+
 _BATCH = 64
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
 
@@ -69,6 +72,13 @@ def student_provenance(
         "versions": versions_of(*_PACKAGES),
         "starts_from": starts_from,
     }
+
+
+def read_nouns(folder: Path) -> list[str]:
+    """Returns the nouns beside a checkpoint; empty if there is no file."""
+    path = folder / NOUNS_NAME
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [line for line in lines if line]
 
 
 @torch.no_grad()

@@ -49,6 +49,11 @@ class ClassifierHead(nn.Module):
         pooled = self.embed(pool_unpadded(features, token_mask))
         return self.cells(image_tokens, self.project(features)), pooled
 
+    def classified(self, image_tokens: Tensor) -> Tensor:
+        """Maps tokens [B,C,g,g] to the classifier's own answer for each place, [B,E,g/2,g/2]."""
+        coarse: Tensor = self.project(self.features(image_tokens))
+        return coarse
+
     def features(self, image_tokens: Tensor) -> Tensor:
         """Maps tokens [B,C,g,g] to the features [B,F,g/2,g/2] that the classifier pools."""
         coarse = F.avg_pool2d(image_tokens[:, -self.widths[-1] :], 2)  # undoes the repetition

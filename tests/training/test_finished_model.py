@@ -15,6 +15,7 @@ from tests.own_things import write_things
 from tests.refusals import refused
 from tests.tiny_config import PYRAMID_STUDENT, STUDENT
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
+from tests.training.text.wordnet_files import write_wordnet
 from training.__main__ import app
 from training.errors import TrainingError
 from training.stages.joint import give_trained_parts
@@ -22,11 +23,13 @@ from training.stages.joint import give_trained_parts
 _CONFIG = """
 model = "mobile"
 
-[prompts]
-task = "prompts"
+[more]
+task = "part"
+part = "{part}"
 starts_from = "{start}"
+wordnet = "{wordnet}"
 
-[prompts.photographs]
+[more.photographs]
 source = "photographs"
 root = "{root}"
 resolution = 64
@@ -36,12 +39,12 @@ prompts = 1
 prompts_each = 4
 labels = 1
 
-[prompts.optimisation]
+[more.optimisation]
 steps = 2
 learning_rate = 1e-3
 workers = 0
 threads = 1
-multipliers = {{ mask_decoder = 1.0 }}
+multipliers = {{ "{module}" = 1.0 }}
 """
 
 
@@ -63,18 +66,24 @@ def test_all_but_the_text_encoder_is_taken(finished: Path) -> None:
     refused(lambda: give_trained_parts(other, finished), TrainingError, "model.safetensors")
 
 
-def test_only_what_answers_prompts_learns(finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "module"), [("prompts", "mask_decoder"), ("cells", "clip_head.cells")]
+)
+def test_one_part_learns(finished: Path, tmp_path: Path, part: str, module: str) -> None:
     things = [annotation(1, rectangle(20, 20, 80, 70))]
     write_set(tmp_path / "sets" / "toys", [(picture(), things, {})], info={"terms": "ours"})
-    config = tmp_path / "own.toml"
-    config.write_text(_CONFIG.format(start=finished, root=tmp_path / "sets"))
-    command = ["prompts", "--config", str(config), "--runs", str(tmp_path / "runs")]
+    config, wordnet = tmp_path / "own.toml", write_wordnet(tmp_path / "wordnet")
+    told = _CONFIG.format(
+        start=finished, root=tmp_path / "sets", part=part, module=module, wordnet=wordnet
+    )
+    config.write_text(told)
+    command = ["more", "--config", str(config), "--runs", str(tmp_path / "runs")]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    run = tmp_path / "runs" / "own" / "prompts"
+    run = tmp_path / "runs" / "own" / "more"
     moved = changed(finished, run)
     assert moved
-    assert all(name.startswith("mask_decoder.") for name in moved)
+    assert all(name.startswith(f"{module}.") for name in moved)
     provenance = read_provenance(run)
     assert provenance["starts_from"] == {"stage": "joint"}
     assert provenance["photographs"] == {"toys": "ours"}

@@ -15,6 +15,7 @@ from tests.refusals import refused
 from tests.tiny_config import PYRAMID_STUDENT, TINY, TINY_BERT
 from training.errors import TrainingError
 from training.stages.publish import publish
+from training.tasks.part import MODULES
 from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
 
 DEEPER = TINY_BERT.model_copy(update={"depth": 2})
@@ -29,39 +30,50 @@ def write_text_encoder(folder: Path, *, embed_dim: int = STUDENT.embed_dim) -> N
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """With a student, and what was trained after it: a text encoder, and another's prompts."""
+    """With a student, and what was trained after it: a text encoder, and two parts."""
     told = {"stage": "joint"}
     save_checkpoint(build_model(STUDENT, seed=0), tmp_path / "student", provenance=told)
     make_tokenizer(tmp_path / "student", TINY_BERT, texts=["a dog"])
     write_text_encoder(tmp_path / "text_encoder")
-    told = {"stage": "prompts", "starts_from": told}
-    save_checkpoint(build_model(STUDENT, seed=2), tmp_path / "prompts", provenance=told)
+    for seed, part in enumerate(MODULES, start=2):
+        told = {"stage": "more", "settings": {"part": part}, "starts_from": {"stage": "joint"}}
+        save_checkpoint(build_model(STUDENT, seed=seed), tmp_path / part, provenance=told)
     return tmp_path
 
 
-@pytest.mark.parametrize("named", [(), ("text_encoder", "prompts")])
-def test_a_copy_has_the_parts_that_are_named(folder: Path, named: tuple[str, ...]) -> None:
-    expected, prompts = (
-        load_checkpoint(folder / each).state_dict() for each in ("student", "prompts")
-    )
+@pytest.mark.parametrize("named", [False, True], ids=["alone", "named"])
+def test_a_copy_has_the_parts_that_are_named(folder: Path, *, named: bool) -> None:
+    expected = load_checkpoint(folder / "student").state_dict()
     if named:
         texts = load_file(folder / "text_encoder" / "model.safetensors")
+        expected |= {f"text_encoder.{key}": x for key, x in texts.items()}
         expected = {
-            key: prompts[key] if key.startswith(("prompt_encoder.", "mask_decoder.")) else x
+            key: x
             for key, x in expected.items()
-            if not key.startswith("text_encoder.")
-        } | {f"text_encoder.{key}": x for key, x in texts.items()}
+            if not key.startswith("text_encoder.") or key.removeprefix("text_encoder.") in texts
+        }
+        for part, modules in MODULES.items():
+            state = load_checkpoint(folder / part).state_dict()
+            prefixes = tuple(f"{module}." for module in modules)
+            expected |= {key: x for key, x in state.items() if key.startswith(prefixes)}
     out = folder / "out"
     out.mkdir()
     (out / "calibration.json").write_text("{}")
-    publish(folder / "student", out, **{each: folder / each for each in named})
+    publish(
+        folder / "student",
+        out,
+        text_encoder=folder / "text_encoder" if named else None,
+        parts=[folder / part for part in MODULES] if named else (),
+    )
     assert not (out / "calibration.json").exists(), "it was of other weights"
     found = load_checkpoint(out).state_dict()
     assert found.keys() == expected.keys()
     for key, x in expected.items():
         wanted = x.half().float() if x.is_floating_point() else x
         assert torch.equal(found[key], wanted), key
-    assert read_provenance(out) == {"stage": "joint"} | {each: {"stage": each} for each in named}
+    told = {part: {"stage": "more", "settings": {"part": part}} for part in MODULES}
+    told["text_encoder"] = {"stage": "text_encoder"}
+    assert read_provenance(out) == {"stage": "joint"} | (told if named else {})
     sizes = [(folder / each / "model.safetensors").stat().st_size for each in ("out", "student")]
     assert named or sizes[0] < 0.6 * sizes[1]
     own = folder / ("text_encoder" if named else "student") / "tokenizer.json"
@@ -70,8 +82,13 @@ def test_a_copy_has_the_parts_that_are_named(folder: Path, named: tuple[str, ...
 
 def test_parts_that_do_not_fit_are_refused(folder: Path) -> None:
     def ask(part: str, *told: object) -> None:
-        named = {part: folder / part}
-        refused(lambda: publish(folder / "student", folder / "out", **named), TrainingError, *told)
+        named = {"text_encoder": folder / part} if part == "text_encoder" else {}
+        parts = [] if named else [folder / part]
+        refused(
+            lambda: publish(folder / "student", folder / "out", parts=parts, **named),
+            TrainingError,
+            *told,
+        )
 
     narrow = STUDENT.embed_dim // 2
     write_text_encoder(folder / "text_encoder", embed_dim=narrow)
@@ -80,6 +97,8 @@ def test_parts_that_do_not_fit_are_refused(folder: Path) -> None:
     ask("text_encoder", "text_encoder, embed_dim")
     (folder / "text_encoder" / "config.json").write_text("{")
     ask("text_encoder", folder / "text_encoder" / "config.json")
-    save_checkpoint(build_model(TINY), folder / "prompts", provenance={})
+    told = read_provenance(folder / "prompts")
+    save_checkpoint(build_model(TINY), folder / "prompts", provenance=told)
     ask("prompts", folder / "prompts")
+    ask("student", folder / "student", "joint")
     assert not (folder / "out").exists()

@@ -37,10 +37,16 @@ from training.real.coco_layout import INSTANCES_NAME, PICTURES_FOLDER, clean_nam
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
 from training.stage import Job, Stage, TrainedSettings
-from training.student_file import embed_names, student_provenance, write_student
+from training.student_file import (
+    NOUNS_NAME,
+    embed_names,
+    read_nouns,
+    student_provenance,
+    write_student,
+)
 from training.tasks.finetune import FinetuneTask
 
-_NOUNS, _REPORT = "nouns.txt", "report.json"
+_REPORT = "report.json"
 
 
 class FinetuneConfig(TrainedSettings):
@@ -97,7 +103,7 @@ class FinetuneConfig(TrainedSettings):
             )
             photographs = Photographs(settings, split="train")
         dataset = JointBatches(photographs, settings, seed=self.optimisation.seed, augment=False)
-        nouns = [each for each in self._nouns() if each not in dataset.names]
+        nouns = [each for each in read_nouns(self.checkpoint) if each not in dataset.names]
         names = embed_names(student, [*dataset.names, *nouns], folder=self.checkpoint)
         task = FinetuneTask(
             student,
@@ -159,18 +165,14 @@ class FinetuneConfig(TrainedSettings):
     def _labelled(self) -> LabelledPictures:
         return read_coco(self.coco, images=self.images)
 
-    def _nouns(self) -> list[str]:
-        path = self.checkpoint / _NOUNS
-        return path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
-
     def _write_beside(self, run: Path, names: tuple[str, ...]) -> None:
         """Writes the calibration, which still holds, and the nouns with those that are new."""
         if (self.checkpoint / CALIBRATION_NAME).is_file():
             shutil.copyfile(self.checkpoint / CALIBRATION_NAME, run / CALIBRATION_NAME)
-        nouns = [each for each in self._nouns() if each]
+        nouns = read_nouns(self.checkpoint)
         if nouns:
             nouns += [name for name in names if name not in nouns]
-            with atomic_file(run / _NOUNS) as file:
+            with atomic_file(run / NOUNS_NAME) as file:
                 file.write("".join(f"{noun}\n" for noun in nouns).encode())
 
 

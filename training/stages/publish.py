@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +15,12 @@ from training.calibrate import CALIBRATION_NAME
 from training.errors import TrainingError
 from training.inputs import check_trained
 from training.stage import Stage, StageSettings
+from training.tasks.part import MODULES
 from training.teachers.text_encoder_file import copy_tokenizer
 from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, read_weights, save_weights
 
 _PREFIX = "text_encoder."
 _SETTINGS = ("text_encoder", "embed_dim", "provenance")  # as `save_text_encoder` writes them
-_PROMPTS = ("prompt_encoder.", "mask_decoder.")
 
 
 class PublishConfig(StageSettings):
@@ -30,7 +31,7 @@ class PublishConfig(StageSettings):
         results: the stages whose results are copied.
         text_encoder: the stage whose text encoder a merged checkpoint gets; None keeps its own. A
             text encoder needs no picture, and may be trained after the merge.
-        prompts: likewise, the stage whose prompt encoder and mask decoder it gets.
+        parts: likewise, the stages of the task `part` whose parts it gets.
     """
 
     one_process = True
@@ -38,11 +39,11 @@ class PublishConfig(StageSettings):
     task: Literal["publish"]
     results: tuple[str, ...] = Field(min_length=1)
     text_encoder: str | None = None
-    prompts: str | None = None
+    parts: tuple[str, ...] = ()
 
     def check(self, *, runs: Path) -> None:
         """Raises TrainingError if a stage has no result yet."""
-        for name in (*self.results, *filter(None, [self.text_encoder, self.prompts])):
+        for name in (*self.results, *filter(None, [self.text_encoder]), *self.parts):
             check_trained(runs / name)
 
     def run(self, stage: Stage) -> Path:
@@ -51,18 +52,20 @@ class PublishConfig(StageSettings):
         Returns:
             The folder with the copies.
         """
-        text_encoder, prompts = (
-            None if name is None else stage.runs / name
-            for name in (self.text_encoder, self.prompts)
-        )
+        text_encoder = None if self.text_encoder is None else stage.runs / self.text_encoder
+        parts = tuple(stage.runs / name for name in self.parts)
         for name in self.results:
             target = stage.published / name
-            publish(stage.runs / name, target, text_encoder=text_encoder, prompts=prompts)
+            publish(stage.runs / name, target, text_encoder=text_encoder, parts=parts)
         return stage.published
 
 
 def publish(
-    result: Path, target: Path, *, text_encoder: Path | None = None, prompts: Path | None = None
+    result: Path,
+    target: Path,
+    *,
+    text_encoder: Path | None = None,
+    parts: Sequence[Path] = (),
 ) -> None:
     """Copies a teacher or a checkpoint with its weights in fp16, without its calibration.
 
@@ -70,7 +73,7 @@ def publish(
         result: its folder.
         target: the folder of the copy.
         text_encoder: the folder of another text encoder for a checkpoint that has one.
-        prompts: the folder of a checkpoint with another prompt encoder and mask decoder for it.
+        parts: the folders of checkpoints of which one part was trained further, for it.
 
     Raises:
         TrainingError: a file is missing or damaged, the text encoder's folder is no text encoder's,
@@ -82,8 +85,9 @@ def publish(
         _replace_text_encoder(state, content, text_encoder)
     else:
         text_encoder = None
-    if prompts is not None and any(key.startswith(_PROMPTS) for key in state):
-        _replace_prompts(state, content, prompts)
+    if "model" in content:  # else it is a teacher
+        for folder in parts:
+            _replace_part(state, content, folder)
     target.mkdir(parents=True, exist_ok=True)
     halves = {key: x.half() if x.is_floating_point() else x for key, x in state.items()}
     save_weights(halves, target / WEIGHTS_NAME)
@@ -123,14 +127,18 @@ def _read_text_encoder(path: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def _replace_prompts(state: dict[str, Tensor], content: dict[str, Any], folder: Path) -> None:
-    """Replaces what answers prompts in a checkpoint's weights, and tells so in its config.json."""
+def _replace_part(state: dict[str, Tensor], content: dict[str, Any], folder: Path) -> None:
+    """Replaces one part in a checkpoint's weights, and tells so in its config.json."""
     trained, path = json.loads((folder / SETTINGS_NAME).read_bytes()), folder / WEIGHTS_NAME
-    parts = {key: x for key, x in read_weights(path).items() if key.startswith(_PROMPTS)}
-    own = {key: x.shape for key, x in state.items() if key.startswith(_PROMPTS)}
-    if {key: x.shape for key, x in parts.items()} != own:
-        raise TrainingError(f"{path} is of another model: train its prompts from the checkpoint")
-    state |= parts
     provenance = trained["provenance"]
+    part = provenance.get("settings", {}).get("part")
+    if part not in MODULES:
+        raise TrainingError(f"{folder} is of the stage {provenance['stage']}, which trains no part")
+    prefixes = tuple(f"{module}." for module in MODULES[part])
+    weights = {key: x for key, x in read_weights(path).items() if key.startswith(prefixes)}
+    own = {key: x.shape for key, x in state.items() if key.startswith(prefixes)}
+    if {key: x.shape for key, x in weights.items()} != own:
+        raise TrainingError(f"{path} is of another model: train its {part} from the checkpoint")
+    state |= weights
     provenance.pop("starts_from", None)  # it is the checkpoint itself
-    content["provenance"]["prompts"] = provenance
+    content["provenance"][part] = provenance

@@ -52,7 +52,8 @@ class JointTask(Task):
     * `pictures`: the picture is nearest to its names;
     * `cells`: a cell that a mask covers by half is nearest to the mask's name, of all names;
     * `presence`: it shows that name, yes or no, and none that its set promises to be absent;
-    * `somewhere`: a name that is known without a mask is to be found, in its box if it has one;
+    * `somewhere`: a name that is known without a mask is to be found where the classifier sees it,
+      in its box if it has one;
     * `prompts`: SAM's training, by points, boxes and coarse masks, and asked again;
     * `labels`: what text-to-mask asks, by the student's own score maps, from `labels_after` on.
 
@@ -117,7 +118,7 @@ class JointTask(Task):
         """
         tokens, embeddings = self.student.image_encoder(batch["images"])
         patches, pooled = self._head()(tokens, batch["token_mask"])
-        losses = self._names(batch, patches, pooled)
+        losses = self._names(batch, tokens, patches, pooled)
         losses["prompts"] = self._prompts(batch, embeddings)
         if step >= self.labels_after:
             losses["labels"] = self._labels(batch, embeddings, patches)
@@ -187,7 +188,7 @@ class JointTask(Task):
         return head
 
     def _names(
-        self, batch: dict[str, Tensor], patches: Tensor, pooled: Tensor
+        self, batch: dict[str, Tensor], tokens: Tensor, patches: Tensor, pooled: Tensor
     ) -> dict[str, Tensor]:
         """Computes the losses of the names of pictures and of cells."""
         assert self.classifier is not None
@@ -198,7 +199,7 @@ class JointTask(Task):
                 "classes": F.cross_entropy(pictures[:, self.classes], told),
                 "pictures": self.named_pictures(pictures, batch["present"], self.kin),
                 **self._cells(batch, patches),
-                "somewhere": self._somewhere(batch, patches),
+                "somewhere": self._somewhere(batch, patches, self._head().classified(tokens)),
             }
 
     def _cells(self, batch: dict[str, Tensor], patches: Tensor) -> dict[str, Tensor]:
@@ -215,14 +216,22 @@ class JointTask(Task):
             "presence": self.presence(cosines[:, :known], taught, absent),
         }
 
-    def _somewhere(self, batch: dict[str, Tensor], patches: Tensor) -> Tensor:
-        """Names that are there without a mask: what looks most like one is nearest to it."""
+    def _somewhere(self, batch: dict[str, Tensor], patches: Tensor, coarse: Tensor) -> Tensor:
+        """Names that are there without a mask: where the classifier sees one, cells are like it.
+
+        Where the cells themselves are most like it would teach the ground around the thing, which
+        no other name claims.
+
+        Args:
+            batch: of `JointBatches`.
+            patches: unit vectors [B,n,E].
+            coarse: of `ClassifierHead.classified`.
+        """
         picture, name, places = unmasked_names(batch)
         if not len(picture):
             return patches.sum() * 0
         vectors = self.names[name]
-        cosines = torch.einsum("pne,pe->pn", patches[picture], vectors)
-        shares = (_LOGIT_SCALE * cosines).masked_fill(~places, -torch.inf).softmax(dim=1)
+        shares = seen_places(coarse.detach()[picture], vectors, places)
         seen = torch.einsum("pn,pne->pe", shares, patches[picture])
         logits = _LOGIT_SCALE * seen @ self.names.T
         rivals = batch["present"][picture].float() @ self.kin[: batch["present"].shape[1]].float()
@@ -370,6 +379,19 @@ def absent_names(batch: dict[str, Tensor], picture: Tensor, cell: Tensor, kin: T
     absent = absent.scatter(1, torch.where(names >= 0, names, absent.shape[1] - 1), outside)
     absent = absent[:, :-1] & judged_cells(batch)[picture, cell].unsqueeze(1)
     return absent & ~(kin[own.clamp(min=0)] & (own >= 0).unsqueeze(1))
+
+
+def seen_places(coarse: Tensor, vectors: Tensor, places: Tensor) -> Tensor:
+    """Returns where the classifier sees names: weights [p,n] of cells, which sum to 1.
+
+    Args:
+        coarse: its answers [p,E,g/2,g/2], of any length.
+        vectors: of a name each, unit vectors [p,E].
+        places: bool [p,n], where the name may be; all other weights are 0.
+    """
+    cosines = torch.einsum("pehw,pe->phw", F.normalize(coarse.float(), dim=1), vectors)
+    finer = F.interpolate(cosines.unsqueeze(1), scale_factor=2.0, mode="bilinear").flatten(1)
+    return (_LOGIT_SCALE * finer).masked_fill(~places, -torch.inf).softmax(dim=1)
 
 
 def unmasked_names(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

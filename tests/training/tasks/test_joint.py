@@ -18,8 +18,15 @@ from training.loop.optimizer import build_optimizer, choose_trained
 from training.loop_config import Optimisation
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
-from training.tasks.joint import JointTask, absent_names, cell_names, draw_cells, unmasked_names
-from training.tasks.prompts import PromptsTask
+from training.tasks.joint import (
+    JointTask,
+    absent_names,
+    cell_names,
+    draw_cells,
+    seen_places,
+    unmasked_names,
+)
+from training.tasks.part import MODULES, TASKS, Part
 
 SIZE = 64
 STUDENT = PYRAMID_STUDENT.model_copy(
@@ -100,16 +107,30 @@ def learns(part: nn.Module) -> bool:
     return any(p.grad is not None and p.grad.any() for p in part.parameters())
 
 
-def test_what_answers_prompts_learns_alone(photographs: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "losses", "learning"),
+    [
+        ("prompts", {"presence", "prompts", "labels"}, {"prompt_encoder", "mask_decoder"}),
+        ("cells", {"cells", "presence", "somewhere", "kept"}, {"clip_head"}),
+    ],
+)
+def test_a_part_learns_alone(
+    photographs: Path, part: Part, losses: set[str], learning: set[str]
+) -> None:
     """And the result is a mean of before and after."""
-    task = PromptsTask(
-        build_model(STUDENT, seed=1), batches(photographs), names=NAMES, kin=ALONE, validation=None
+    task = TASKS[part](
+        build_model(STUDENT, seed=1),
+        batches(photographs),
+        modules=MODULES[part],
+        names=NAMES,
+        kin=ALONE,
+        validation=None,
     )
-    task(task.dataset[0], loss="prompts", step=0).backward()
-    assert {*task.details()} == {"joint/presence", "joint/prompts", "joint/labels"}
-    trained = {name for name, part in task.parts.items() if learns(part)}
-    assert trained == {"prompt_encoder", "mask_decoder", "presence"}
-    weight = task.student.mask_decoder.iou_token.weight
+    task(task.dataset[0], loss=part, step=0).backward()
+    assert {name.removeprefix("joint/") for name in task.details()} == losses
+    trained = {name for name, module in task.parts.items() if learns(module)}
+    assert trained == {*learning, "presence"}
+    weight = next(task.student.get_submodule(MODULES[part][0]).parameters())
     before = weight.detach().clone()
     with torch.no_grad():
         weight.add_(1.0)
@@ -271,3 +292,20 @@ def test_a_name_without_a_mask_is_looked_for_in_its_box_or_anywhere() -> None:
     assert picture.tolist() == [0, 0]
     assert found == {0: [True, True, False, False], 1: [True] * 4}
     assert not len(unmasked_names(known())[0])
+
+
+def test_a_name_is_looked_for_where_the_classifier_sees_it() -> None:
+    """And within its box, whatever the cells around it are like by now."""
+    vector = NAMES[:1]
+    coarse = torch.zeros(1, 16, 4, 4)
+    coarse[0, :, 1, 1] = 7 * vector[0]
+    coarse[0, :, 3, 3] = 9 * vector[0]
+    anywhere = torch.ones(1, 8, 8, dtype=torch.bool)
+    shares = seen_places(coarse, vector, anywhere.flatten(1)).view(8, 8)
+    assert shares.sum() == pytest.approx(1)
+    assert shares[2:4, 2:4].sum() + shares[6:, 6:].sum() > 0.9
+    box = anywhere.clone()
+    box[:, 5:] = False
+    shares = seen_places(coarse, vector, box.flatten(1)).view(8, 8)
+    assert shares[2:4, 2:4].sum() > 0.9
+    assert not shares[5:].any()

@@ -1,41 +1,49 @@
-"""The stage that trains a finished model's prompt encoder and mask decoder alone."""
+"""The stage that trains one part of a finished model alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import Field
 
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
-from samclip_sdk.text.known_words import KNOWN_COSINE
+from samclip_sdk.text.tokenizer import clean_text
 from training.batches import VALIDATION_SEED
 from training.data_config import JointPhotographs
 from training.inputs import check_trained
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs, find_sets
 from training.stage import Job, Stage, TrainedSettings
-from training.student_file import embed_names, student_provenance, write_student
-from training.tasks.prompts import PromptsTask
+from training.student_file import embed_names, read_nouns, student_provenance, write_student
+from training.tasks.part import MODULES, TASKS, Part
+from training.text.relations import Relations
+from training.text.wordnet import WORDNET, WordNet, check_wordnet
 
 
-class PromptsConfig(TrainedSettings):
-    """More of SAM's training on the features of a finished model, which stay as they are.
+class PartConfig(TrainedSettings):
+    """More of the joint training for one part of a finished model, whose features stay as they are.
 
     Args:
-        task: `prompts`.
+        task: `part`.
+        part: `prompts` (the prompt encoder and the mask decoder) or `cells` (the layers of the CLIP
+            head that correct each cell).
         starts_from: the model, a folder.
         photographs: the pictures.
         optimisation: how the loop steps.
         share: of what was learned in the weights of the result. The rest are the weights before:
-            their mean answers new prompts nearly as well, and old ones nearly as before (WiSE-FT,
+            their mean answers what is new nearly as well, and all else nearly as before (WiSE-FT,
             arXiv:2109.01903).
+        wordnet: WordNet's folder. Names of one thing never compete.
     """
 
-    task: Literal["prompts"]
+    task: Literal["part"]
+    part: Part
     starts_from: Path
     photographs: JointPhotographs
     share: float = Field(default=1.0, gt=0, le=1)
+    wordnet: Path = WORDNET
 
     @property
     def pictures_in_batch(self) -> int:
@@ -45,6 +53,7 @@ class PromptsConfig(TrainedSettings):
     def check(self, *, runs: Path) -> None:
         """Looks for the model and the data; raises TrainingError if one is missing."""
         check_trained(self.starts_from)
+        check_wordnet(self.wordnet)
         find_sets(self.photographs)
 
     def prepare(self, stage: Stage) -> Job:
@@ -58,12 +67,16 @@ class PromptsConfig(TrainedSettings):
             validation = JointBatches(
                 held_out, self.photographs, seed=VALIDATION_SEED, augment=False
             )
-        names = embed_names(student, dataset.names, folder=self.starts_from)
-        task = PromptsTask(
+        stage.tell("relating names", 0, 1)
+        relations = Relations(WordNet(self.wordnet))
+        taught = [clean_text(name) for name in dataset.names]
+        names = [*taught, *sorted(set(read_nouns(self.starts_from)) - set(taught))]
+        task = TASKS[self.part](
             student,
             dataset,
-            names=names,
-            kin=names @ names.T >= KNOWN_COSINE,
+            modules=MODULES[self.part],
+            names=embed_names(student, names, folder=self.starts_from),
+            kin=torch.from_numpy(relations.kin(names)),
             validation=validation,
         )
         provenance = student_provenance(

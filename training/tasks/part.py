@@ -1,0 +1,118 @@
+"""The joint training of one part of a finished model alone: all else stays as it is."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from samclip_sdk.modeling.build import SamClipModel
+from training.tasks.joint import JointTask, cell_names, unmasked_names
+
+Part = Literal["prompts", "cells"]
+
+MODULES: dict[Part, tuple[str, ...]] = {
+    "prompts": ("prompt_encoder", "mask_decoder"),
+    "cells": ("clip_head.cells",),
+}
+"""The modules of each part, by their paths in the model."""
+
+_KEPT = 2.0  # weight of the cells that nothing is known of
+
+
+class PartTask(JointTask):
+    """Teaches a part of a finished model some of the losses of the joint training.
+
+    Args:
+        student: a merged model with a `ClassifierHead`.
+        dataset: of `JointBatches`.
+        modules: what learns, by paths in the model.
+        names: float32 [N,E], as in `JointTask`; the student's own embeddings.
+        kin: bool [N,N], as in `JointTask`.
+        validation: as in `JointTask`.
+    """
+
+    def __init__(
+        self,
+        student: SamClipModel,
+        dataset: Dataset[Any],
+        *,
+        modules: tuple[str, ...],
+        names: Tensor,
+        kin: Tensor,
+        validation: Dataset[Any] | None,
+    ) -> None:
+        super().__init__(student, dataset, names=names, kin=kin, validation=validation)
+        self._learned = nn.ModuleList(student.get_submodule(path) for path in modules)
+        self._before = copy.deepcopy(self._learned).requires_grad_(False)
+
+    def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
+        """Computes the sum of all losses; see `JointTask.forward`."""
+        losses = self._part_losses(batch)
+        self._told = {name: value.detach() for name, value in losses.items()}
+        return torch.stack([*losses.values()]).sum()
+
+    @torch.no_grad()
+    def mix(self, share: float) -> None:
+        """Gives the student the mean of its weights before and of what it learned, by a share."""
+        for mine, before in zip(self._learned.parameters(), self._before.parameters(), strict=True):
+            mine.lerp_(before, 1 - share)
+
+    def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+class PromptsTask(PartTask):
+    """Teaches the prompt encoder and the mask decoder the masks of prompts and of labels.
+
+    * `prompts` and `labels`: as in the joint training;
+    * `presence`: likewise. It teaches nothing that is kept but the scale of the score maps that
+      labels are asked by.
+    """
+
+    losses = ("prompts",)
+
+    def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        with torch.no_grad():
+            tokens, embeddings = self.student.image_encoder(batch["images"])
+            patches, _ = self._head()(tokens, batch["token_mask"])
+        return {
+            "presence": self._cells(batch, patches)["presence"],
+            "prompts": self._prompts(batch, embeddings),
+            "labels": self._labels(batch, embeddings, patches),
+        }
+
+
+class CellsTask(PartTask):
+    """Teaches the layers that correct each cell where the names of things are.
+
+    * `cells`, `presence` and `somewhere`: as in the joint training;
+    * `kept`: a cell that no label tells anything of stays as it was. Of the pictures with a name
+      that has no mask, no such cell is known.
+    """
+
+    losses = ("cells",)
+
+    def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        (before,) = self._before
+        with torch.no_grad():
+            tokens, _ = self.student.image_encoder(batch["images"])
+            coarse = self._head().classified(tokens)
+            kept = before(tokens, coarse)
+        patches = self._head().cells(tokens, coarse)
+        silent = (cell_names(batch) < 0) & (batch["token_mask"].flatten(1) > 0)
+        silent[unmasked_names(batch)[0]] = False
+        moved = 1 - F.cosine_similarity(patches, kept, dim=2)
+        return {
+            **self._cells(batch, patches),
+            "somewhere": self._somewhere(batch, patches, coarse),
+            "kept": _KEPT * (moved * silent).sum() / silent.sum().clamp(min=1),
+        }
+
+
+TASKS: dict[Part, type[PartTask]] = {"prompts": PromptsTask, "cells": CellsTask}
+"""The task of each part."""
