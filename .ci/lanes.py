@@ -65,9 +65,10 @@ TOOLS = {
     "test-web": ("chromium", "node"),
     "test-swift": ("swift",),
     "test-integrations": (),
+    "test-slow-training": (),
 }
 """Target -> the programs without which it is not run. They and their libraries are installed by
-.ci/install_tools, if that is possible."""
+.ci/install_tools, if that is possible; of WordNet, one test is not run without it."""
 
 LESS = frozenset({"CASES", "SEED", "PYTEST_ADDOPTS", "SAMCLIP_BUNDLE"})
 """Of the environment. With them a target tries less, or something else: it never sees them."""
