@@ -25,6 +25,16 @@ _MANY_KINDS = 100  # below a sense that counts, however seldom a text means it: 
 
 _PEOPLE = {"people": ("person",)}
 """A plural that WordNet knows as a word of its own alone, a group."""
+
+_MEANT = {
+    "human": "person",
+    "humans": "person",
+    "bunny": "rabbit",
+    "speaker": "loudspeaker",
+    **dict.fromkeys(("head", "flag", "napkin", "ladder", "cable", "socket"), ""),
+}
+"""Of whom speaks of pictures, what some nouns mean; nothing, where no sense of WordNet's is it."""
+
 _ENDINGS = {
     "ies": "y",
     "ches": "ch",
@@ -150,7 +160,8 @@ class Senses:
 
     def _spellings(self, name: str) -> Iterator[str]:
         """Yields under which names to look for one, the likeliest first."""
-        for each in (name, *self.lemmas(name)):
+        for spelled in (name, *self.lemmas(name)):
+            each = _MEANT.get(spelled, spelled)
             yield from (each, each.replace(" ", "-"), each.replace("-", " "))
             yield each.replace(" ", "").replace("-", "")
 

@@ -25,6 +25,11 @@ def test_what_a_photograph_can_show_comes_before_the_rest(senses: Senses) -> Non
     assert not senses.is_visible(6)
 
 
+def test_what_people_mean_is_told_where_wordnet_misleads(senses: Senses) -> None:
+    assert senses.of("human") == senses.of("humans") == senses.of("person") != ()
+    assert senses.of("flag") == ()
+
+
 def test_proper_names_count_where_there_is_nothing_else(senses: Senses) -> None:
     assert 210 not in senses.of("crane")
     assert senses.of("chihuahua") == (107,)

@@ -46,6 +46,7 @@ _NOUNS: Nouns = {
     504: (6, ("mug",), (5,), ""),
     507: (6, ("crane", "lifting_machine"), (5,), ""),
     510: (10, ("sign",), (6,), ""),
+    512: (6, ("flag", "flagstone"), (5,), ""),
     511: (10, ("street_sign",), (510,), ""),
     600: (3, ("food", "nutrient"), (2,), ""),
     601: (13, ("hot_dog", "frankfurter"), (600,), ""),
