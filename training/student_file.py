@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samclip_sdk.bundle.manifest import TOKENIZER_NAME
+from samclip_sdk.bundle.manifest import TOKENIZER_NAME, Calibration
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import BertTextConfig
@@ -79,6 +79,12 @@ def read_nouns(folder: Path) -> list[str]:
     path = folder / NOUNS_NAME
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return [line for line in lines if line]
+
+
+def read_calibration(folder: Path) -> Calibration | None:
+    """Returns the calibration beside a checkpoint, if there is one."""
+    path = folder / CALIBRATION_NAME
+    return Calibration.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
 @torch.no_grad()

@@ -16,7 +16,13 @@ from training.inputs import check_trained
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs, find_sets
 from training.stage import Job, Stage, TrainedSettings
-from training.student_file import embed_names, read_nouns, student_provenance, write_student
+from training.student_file import (
+    embed_names,
+    read_calibration,
+    read_nouns,
+    student_provenance,
+    write_student,
+)
 from training.tasks.part import MODULES, TASKS, Part
 from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet, check_wordnet
@@ -79,6 +85,8 @@ class PartConfig(TrainedSettings):
             kin=torch.from_numpy(relations.kin(names)),
             validation=validation,
         )
+        if (found := read_calibration(self.starts_from)) is not None:
+            task.presence.start(scale=found.scale, bias=found.bias)
         provenance = student_provenance(
             self,
             stage=stage.run.name,

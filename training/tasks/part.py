@@ -21,7 +21,7 @@ MODULES: dict[Part, tuple[str, ...]] = {
 }
 """The modules of each part, by their paths in the model."""
 
-_KEPT = 2.0  # weight of the cells that nothing is known of
+_KEPT = 10.0  # weight of the cells that there is nothing to teach
 
 
 class PartTask(JointTask):
@@ -91,8 +91,8 @@ class CellsTask(PartTask):
     """Teaches the layers that correct each cell where the names of things are.
 
     * `cells`, `presence` and `somewhere`: as in the joint training;
-    * `kept`: a cell that no label tells anything of stays as it was. Of the pictures with a name
-      that has no mask, no such cell is known.
+    * `kept`: a cell that no label tells anything of stays as it was, and one whose name was right.
+      Of the pictures with a name that has no mask, no such cell is known.
     """
 
     losses = ("cells",)
@@ -104,13 +104,15 @@ class CellsTask(PartTask):
             coarse = self._head().classified(tokens)
             kept = before(tokens, coarse)
         patches = self._head().cells(tokens, coarse)
-        silent = (cell_names(batch) < 0) & (batch["token_mask"].flatten(1) > 0)
-        silent[unmasked_names(batch)[0]] = False
+        targets = cell_names(batch)
+        right = self.kin[(kept @ self.names.T).argmax(dim=2), targets.clamp(min=0)]
+        stay = (right | (targets < 0)) & (batch["token_mask"].flatten(1) > 0)
+        stay[unmasked_names(batch)[0]] = False
         moved = 1 - F.cosine_similarity(patches, kept, dim=2)
         return {
             **self._cells(batch, patches),
             "somewhere": self._somewhere(batch, patches, coarse),
-            "kept": _KEPT * (moved * silent).sum() / silent.sum().clamp(min=1),
+            "kept": _KEPT * (moved * stay).sum() / stay.sum().clamp(min=1),
         }
 
 
