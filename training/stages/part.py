@@ -15,6 +15,7 @@ from training.data_config import JointPhotographs
 from training.inputs import check_trained
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs, find_sets
+from training.real.taught_nouns import class_names
 from training.stage import Job, Stage, TrainedSettings
 from training.student_file import (
     embed_names,
@@ -23,6 +24,7 @@ from training.student_file import (
     student_provenance,
     write_student,
 )
+from training.teachers.imagenet_classifier import ImageNetClassifier
 from training.tasks.part import MODULES, TASKS, Part
 from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet, check_wordnet
@@ -33,8 +35,8 @@ class PartConfig(TrainedSettings):
 
     Args:
         task: `part`.
-        part: `prompts` (the prompt encoder and the mask decoder) or `cells` (the layers of the CLIP
-            head that correct each cell).
+        part: `pictures` (all but the text encoder), `prompts` (the prompt encoder and the mask
+            decoder) or `cells` (the layers of the CLIP head that correct each cell).
         starts_from: the model, a folder.
         photographs: the pictures.
         optimisation: how the loop steps.
@@ -76,12 +78,16 @@ class PartConfig(TrainedSettings):
         stage.tell("relating names", 0, 1)
         relations = Relations(WordNet(self.wordnet))
         taught = [clean_text(name) for name in dataset.names]
-        names = [*taught, *sorted(set(read_nouns(self.starts_from)) - set(taught))]
+        classes = class_names(relations.senses)
+        others = {*read_nouns(self.starts_from), *classes} - set(taught)
+        names = [*taught, *sorted(others)]
         task = TASKS[self.part](
             student,
             dataset,
             modules=MODULES[self.part],
             names=embed_names(student, names, folder=self.starts_from),
+            classifier=ImageNetClassifier(),
+            classes=torch.tensor([names.index(name) for name in classes]),
             kin=torch.from_numpy(relations.kin(names)),
             validation=validation,
         )

@@ -193,13 +193,14 @@ class JointTask(Task):
         """Computes the losses of the names of pictures and of cells."""
         assert self.classifier is not None
         told = self.classifier(batch["images"], batch["token_mask"])
+        coarse = self._head().classified(tokens)
         with torch.autocast(pooled.device.type, enabled=False):  # bf16 has steps of .004
             pictures = _LOGIT_SCALE * pooled @ self.names.T
             return {
                 "classes": F.cross_entropy(pictures[:, self.classes], told),
                 "pictures": self.named_pictures(pictures, batch["present"], self.kin),
                 **self._cells(batch, patches),
-                "somewhere": self._somewhere(batch, patches, self._head().classified(tokens)),
+                "somewhere": self._somewhere(batch, patches, coarse),
             }
 
     def _cells(self, batch: dict[str, Tensor], patches: Tensor) -> dict[str, Tensor]:

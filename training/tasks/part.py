@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 from samclip_sdk.modeling.build import SamClipModel
 from training.tasks.joint import JointTask, cell_names, unmasked_names
 
-Part = Literal["prompts", "cells"]
+Part = Literal["pictures", "prompts", "cells"]
 
 MODULES: dict[Part, tuple[str, ...]] = {
+    "pictures": ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder"),
     "prompts": ("prompt_encoder", "mask_decoder"),
     "cells": ("clip_head.cells",),
 }
@@ -32,8 +33,7 @@ class PartTask(JointTask):
         dataset: of `JointBatches`.
         modules: what learns, by paths in the model.
         names: float32 [N,E], as in `JointTask`; the student's own embeddings.
-        kin: bool [N,N], as in `JointTask`.
-        validation: as in `JointTask`.
+        others: of `JointTask`, likewise.
     """
 
     def __init__(
@@ -43,10 +43,9 @@ class PartTask(JointTask):
         *,
         modules: tuple[str, ...],
         names: Tensor,
-        kin: Tensor,
-        validation: Dataset[Any] | None,
+        **others: Any,
     ) -> None:
-        super().__init__(student, dataset, names=names, kin=kin, validation=validation)
+        super().__init__(student, dataset, names=names, **others)
         self._learned = nn.ModuleList(student.get_submodule(path) for path in modules)
         self._before = copy.deepcopy(self._learned).requires_grad_(False)
 
@@ -64,6 +63,14 @@ class PartTask(JointTask):
 
     def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         raise NotImplementedError
+
+
+class PicturesTask(PartTask):
+    """Teaches all that sees pictures all losses of the joint training; texts stay as they are."""
+
+    def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
+        """Computes the weighted sum of all losses; see `JointTask.forward`."""
+        return JointTask.forward(self, batch, loss=loss, step=step)
 
 
 class PromptsTask(PartTask):
@@ -116,5 +123,9 @@ class CellsTask(PartTask):
         }
 
 
-TASKS: dict[Part, type[PartTask]] = {"prompts": PromptsTask, "cells": CellsTask}
+TASKS: dict[Part, type[PartTask]] = {
+    "pictures": PicturesTask,
+    "prompts": PromptsTask,
+    "cells": CellsTask,
+}
 """The task of each part."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ STUDENT = PYRAMID_STUDENT.model_copy(
 NAMES = F.normalize(torch.randn(5, 16, generator=torch.Generator().manual_seed(1)), dim=1)
 ALONE = torch.eye(5, dtype=torch.bool)
 PARTS = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder", "presence")
+LOSSES = {"classes", "pictures", "cells", "presence", "somewhere", "prompts", "labels"}
 
 
 class Certain(nn.Module):
@@ -79,24 +81,29 @@ def joint(root: Path, *, labels_after: int = 0, size: int = SIZE) -> JointTask:
     return JointTask(
         build_model(STUDENT, seed=1),
         data,
-        classifier=Certain(),  # type: ignore[arg-type]
-        names=NAMES,
-        classes=torch.tensor([2, 3, 4]),
-        kin=ALONE,
         labels_after=labels_after,
         validation=data,
+        **taught(),
     )
 
 
-def test_every_loss_is_told_and_reaches_every_part(photographs: Path) -> None:
+def taught() -> dict[str, Any]:
+    """The names, and the classifier."""
+    classes = torch.tensor([2, 3, 4])
+    return {"classifier": Certain(), "names": NAMES, "classes": classes, "kin": ALONE}
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_every_loss_is_told_and_reaches_every_part(
+    photographs: Path, precision: torch.dtype
+) -> None:
     task = joint(photographs)
     task.requires_grad_(True)
-    loss = task(task.dataset[0], loss="joint", step=0)
+    with torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
+        loss = task(task.dataset[0], loss="joint", step=0)
     loss.backward()
     told = task.details()
-    assert {name.removeprefix("joint/") for name in told} == {
-        "classes", "pictures", "cells", "presence", "somewhere", "prompts", "labels",
-    }  # fmt: skip
+    assert {name.removeprefix("joint/") for name in told} == LOSSES
     assert all(np.isfinite(value) for value in told.values())
     assert {*task.parts} == {*PARTS}
     assert all(learns(part) for part in task.parts.values())
@@ -110,6 +117,7 @@ def learns(part: nn.Module) -> bool:
 @pytest.mark.parametrize(
     ("part", "losses", "learning"),
     [
+        ("pictures", LOSSES, {*PARTS}),
         ("prompts", {"presence", "prompts", "labels"}, {"prompt_encoder", "mask_decoder"}),
         ("cells", {"cells", "presence", "somewhere", "kept"}, {"clip_head"}),
     ],
@@ -122,15 +130,14 @@ def test_a_part_learns_alone(
         build_model(STUDENT, seed=1),
         batches(photographs),
         modules=MODULES[part],
-        names=NAMES,
-        kin=ALONE,
         validation=None,
+        **taught(),
     )
     task(task.dataset[0], loss=part, step=0).backward()
     assert {name.removeprefix("joint/") for name in task.details()} == losses
     trained = {name for name, module in task.parts.items() if learns(module)}
     assert trained == {*learning, "presence"}
-    weight = next(task.student.get_submodule(MODULES[part][0]).parameters())
+    weight = next(task.student.get_submodule(MODULES[part][-1]).parameters())
     before = weight.detach().clone()
     with torch.no_grad():
         weight.add_(1.0)
