@@ -24,8 +24,9 @@ from training.student_file import (
     student_provenance,
     write_student,
 )
-from training.teachers.imagenet_classifier import ImageNetClassifier
 from training.tasks.part import MODULES, TASKS, Part
+from training.teachers.efficientnet_lite import lite2_file
+from training.teachers.imagenet_classifier import ImageNetClassifier
 from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet, check_wordnet
 
@@ -61,6 +62,7 @@ class PartConfig(TrainedSettings):
     def check(self, *, runs: Path) -> None:
         """Looks for the model and the data; raises TrainingError if one is missing."""
         check_trained(self.starts_from)
+        lite2_file()
         check_wordnet(self.wordnet)
         find_sets(self.photographs)
 
