@@ -85,7 +85,7 @@ CASES_ASKED: list[tuple[str, tuple[int, int], float, list[Blob], list[list[Drawn
         (100, 100),
         0.0,
         RING,
-        [[([*RING, [30, 1, 1.1, 1.1, 5]], 0.9)] * 4],
+        [[([*RING, [30, 1, 0.9, 0.9, 5]], 0.9)] * 4],
     ),
 ]
 
@@ -96,11 +96,12 @@ def logits_of(blobs: list[Blob]) -> NDArray[np.float32]:
     values = [np.full((SIDE, SIDE), LOWEST)]
     for left, top, across, down, peak in blobs:
         values.append(peak * (1 - ((x - left) / across) ** 2 - ((y - top) / down) ** 2))
-    return np.max(values, axis=0).astype(np.float32)
+    logits: NDArray[np.float32] = np.max(values, axis=0).astype(np.float32)
+    return logits
 
 
 def patches() -> NDArray[np.float32]:
-    """Unit vectors [1,GRID*GRID,2] that turn by an eighth of a radian from one column to the next."""
+    """Unit vectors [1,GRID*GRID,2] that turn by 1/8 radian from one column to the next."""
     angles = np.tile(np.arange(GRID) / 8, GRID)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)[None].astype(np.float32)
 
