@@ -89,32 +89,42 @@ class MaskDecoder(nn.Module):
         if self.dynamic_multimask and not self.training:
             hyper, ious = _best_first(hyper, ious)
         upscaled = self._upscale(self.local_blocks(keys), finer).transpose(1, 2)
-        masks = (hyper @ upscaled).reshape(prompts, NUM_MASK_TOKENS, 4 * grid, 4 * grid)
-        return masks, ious
+        masks = _in_rows(hyper @ upscaled, grid=grid)
+        return masks.reshape(prompts, NUM_MASK_TOKENS, 4 * grid, 4 * grid), ious
 
     def _upscale(self, x: Tensor, finer: Tensor | None) -> Tensor:
-        """Applies `output_upscaling` to tokens [K,g*g,D]; returns [K,4g*4g,D/8], row by row.
+        """Applies `output_upscaling` to tokens [K,g*g,D].
 
         A transposed convolution whose stride equals its kernel is a matrix product. With tokens,
-        the norm and the product with the hypernetworks' outputs need no transposition.
+        the norm and the product with the hypernetworks' outputs need no transposition. Each token
+        becomes the 4 in its place, and each of these 4 more.
 
         Args:
             x: the tokens.
             finer: [1,3D,g,g] or [K,3D,g,g], from `HighResolution`. The first D channels are added
                 to the output of the first layer, the others to that of the second.
+
+        Returns:
+            [K,g*g*4*4,D/8]: of each token the 16 in its place, see `_in_rows`.
         """
         first, norm, _, second, _ = self.output_upscaling
         assert isinstance(first, nn.ConvTranspose2d)
         assert isinstance(second, nn.ConvTranspose2d)
         assert isinstance(norm, LayerNorm2d)
-        stride_8, stride_4 = None, None
+        x, y = _spread(x, first), None
         if finer is not None:
             dim = 4 * first.out_channels
-            stride_8 = finer[:, :dim].flatten(2).transpose(1, 2)
-            stride_4 = F.pixel_shuffle(finer[:, dim:], 2).flatten(2).transpose(1, 2)
-        x = _spread(x, first, stride_8)
+            flat = finer.flatten(2)
+            x = x + flat[:, :dim].transpose(1, 2)
+            # Pixel unshuffle left the four cells of a square in the last place of its channels.
+            cells = flat[:, dim:].reshape(flat.shape[0], 4 * second.out_channels, 4, -1)
+            y = cells.transpose(1, 2).flatten(1, 2).transpose(1, 2)  # faster than one permutation
+        x = x.reshape(x.shape[0], -1, first.out_channels)
         x = F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, 1e-6)
-        return F.gelu(_spread(F.gelu(x), second, stride_4))
+        x = _spread(F.gelu(x), second)
+        if y is not None:
+            x = x + y.reshape(y.shape[0], -1, 4 * second.out_channels)
+        return F.gelu(x).reshape(x.shape[0], -1, second.out_channels)
 
 
 def _best_first(hyper: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,20 +138,25 @@ def _best_first(hyper: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([best[0], hyper[:, 1:]], dim=1), torch.cat([best[1], ious[:, 1:]], dim=1)
 
 
-def _spread(x: Tensor, layer: nn.ConvTranspose2d, finer: Tensor | None) -> Tensor:
-    """Applies a layer of kernel and stride 2 to tokens [K,s*s,C]; returns [K,2s*2s,c], row by row.
+def _spread(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+    """Applies a layer of kernel and stride 2 to tokens [K,n,C]; returns [K,n,4c].
 
-    `finer` [K,s*s,4c] or [1,s*s,4c] is added. It has each token's upper two cells, then the lower
-    two.
+    Each token has its upper two cells, then the lower two.
     """
     assert layer.bias is not None
-    side, width = math.isqrt(x.shape[1]), layer.out_channels
-    four = x @ layer.weight.permute(0, 2, 3, 1).flatten(1) + layer.bias.repeat(4)
-    if finer is not None:
-        four = four + finer
-    # Each token has its upper two cells, then the lower two: a row of tokens becomes two rows.
-    rows = four.reshape(-1, side, 2, 2 * width).transpose(1, 2)
-    return rows.reshape(x.shape[0], -1, width)
+    return x @ layer.weight.permute(0, 2, 3, 1).flatten(1) + layer.bias.repeat(4)
+
+
+def _in_rows(masks: Tensor, *, grid: int) -> Tensor:
+    """Brings the pixels of masks [K,N,g*g*4*4] into rows: [K*N*4g,4g].
+
+    Each of g x g squares has 2 x 2 smaller ones in consecutive places, and each of these 2 x 2
+    pixels.
+    """
+    # A square's upper half becomes a row of its own, then the lower one; and once more.
+    for squares, half in ((grid, 8), (2 * grid, 2)):
+        masks = masks.reshape(-1, squares, 2, half).transpose(1, 2)
+    return masks.reshape(-1, 4 * grid)
 
 
 class LocalBlock(nn.Module):
