@@ -50,6 +50,17 @@ public struct Manifest: Decodable, Sendable {
         public let mapWeight: Float?
         /// What else is added to them; 0 where there is none.
         public let maskBias: Float?
+        /// Of the objects of labels; without it, their score is a product of three.
+        public let objects: ObjectScore?
+    }
+
+    /// The weights of an object's score, and the least score that is told.
+    public struct ObjectScore: Decodable, Sendable {
+        public let labelScore: Float
+        public let predictedIou: Float
+        public let stabilityScore: Float
+        public let bias: Float
+        public let minScore: Float
     }
 
     public struct Masks: Decodable, Sendable {

@@ -21,7 +21,7 @@ public struct Mask: Sendable, Equatable {
     public subscript(row: Int, column: Int) -> Bool { pixels[row * width + column] }
 
     /// How many pixels it has.
-    public var area: Int { pixels.reduce(0) { $1 ? $0 + 1 : $0 } }
+    public var area: Int { count(pixels) }
 
     /// The tight box around its pixels; none for an empty mask.
     public var box: Box? {
@@ -42,30 +42,39 @@ public struct Mask: Sendable, Equatable {
 
     /// Brings logits [S,S] of the model's frame to the picture, and thresholds them there.
     package init(logits: ArraySlice<Float>, frame: Frame, threshold: Float) {
-        let (height, width) = (frame.height, frame.width)
-        let rows = Taps(from: frame.rows, to: height)
-        let columns = Taps(from: frame.columns, to: width)
-        var pixels = [Bool](repeating: false, count: height * width)
-        var line = [Float](repeating: 0, count: frame.columns)
-        let start = logits.startIndex
-        for row in 0..<height {
-            let low = start + rows.low[row] * frame.resolution
-            let high = start + rows.high[row] * frame.resolution
-            let weight = rows.weight[row]
-            var highest = -Float.infinity
-            for column in 0..<frame.columns {
-                let value = logits[low + column]
-                line[column] = value + weight * (logits[high + column] - value)
-                highest = max(highest, line[column])
-            }
-            if highest <= threshold { continue }
-            for column in 0..<width {
-                let value = line[columns.low[column]]
-                let step = columns.weight[column] * (line[columns.high[column]] - value)
-                pixels[row * width + column] = value + step > threshold
-            }
+        var pixels = [Bool](repeating: false, count: frame.height * frame.width)
+        upscale(logits, to: frame, above: threshold) { pixels[$0] = $1 > threshold }
+        self.init(pixels: pixels, height: frame.height, width: frame.width)
+    }
+}
+
+/// Brings logits [S,S] of the model's frame to the picture: `visit` is given the place and logit of
+/// every pixel, but for rows without one above a threshold.
+@inline(__always)
+func upscale(
+    _ logits: ArraySlice<Float>, to frame: Frame, above threshold: Float,
+    visit: (Int, Float) -> Void
+) {
+    let rows = Taps(from: frame.rows, to: frame.height)
+    let columns = Taps(from: frame.columns, to: frame.width)
+    var line = [Float](repeating: 0, count: frame.columns)
+    let start = logits.startIndex
+    for row in 0..<frame.height {
+        let low = start + rows.low[row] * frame.resolution
+        let high = start + rows.high[row] * frame.resolution
+        let weight = rows.weight[row]
+        var highest = -Float.infinity
+        for column in 0..<frame.columns {
+            let value = logits[low + column]
+            line[column] = value + weight * (logits[high + column] - value)
+            highest = max(highest, line[column])
         }
-        self.init(pixels: pixels, height: height, width: width)
+        if highest <= threshold { continue }
+        for column in 0..<frame.width {
+            let value = line[columns.low[column]]
+            let step = columns.weight[column] * (line[columns.high[column]] - value)
+            visit(row * frame.width + column, value + step)
+        }
     }
 }
 

@@ -15,6 +15,14 @@ struct Prompts: Sendable {
         masks = map
     }
 
+    /// A prompt for each candidate of a label.
+    init(_ candidates: [Candidate]) {
+        coords = candidates.flatMap { ([$0.point] + $0.corners).flatMap { $0 } }
+        labels = candidates.flatMap { _ in [1, 2, 3] }
+        count = candidates.count
+        masks = candidates.flatMap(\.map)
+    }
+
     /// One prompt of points, one for each box, or one of points and a box.
     ///
     /// SAM adds exactly one padding token where points come without a box.

@@ -61,12 +61,15 @@ package struct ScoreMap: Sendable {
     /// Their centres (x, y) in pixels of the model's input, no further than the picture's last one.
     /// The rule is `points_and_box` of `samclip_sdk/engine/label_points.py`.
     package func points(of cells: [Int]) -> [[Float]] {
+        highest(3, of: cells).map(centre)
+    }
+
+    /// The centre (x, y) of a cell, inside the picture.
+    func centre(of cell: Int) -> [Float] {
         let step = Float(frame.resolution) / Float(side)
-        return highest(3, of: cells).map { cell in
-            let x = (Float(cell % side) + 0.5) * step - 0.5
-            let y = (Float(cell / side) + 0.5) * step - 0.5
-            return [min(x, Float(frame.columns - 1)), min(y, Float(frame.rows - 1))]
-        }
+        let x = (Float(cell % side) + 0.5) * step - 0.5
+        let y = (Float(cell / side) + 0.5) * step - 0.5
+        return [min(x, Float(frame.columns - 1)), min(y, Float(frame.rows - 1))]
     }
 
     /// The corners (x, y) of the box around some cells, inside the picture.

@@ -22,6 +22,29 @@ public struct LabelMask: Sendable {
     public let mask: Mask
 }
 
+/// An object of a label.
+public struct ObjectMask: Sendable {
+    public let label: String
+    /// The probability that the object is right, 0 to 1.
+    public let score: Float
+    /// How well the label fits what is inside the mask, 0 to 1.
+    public let labelScore: Float
+    /// The IoU that the model expects of the mask, 1 at most.
+    public let predictedIoU: Float
+    /// How little the mask depends on the threshold, 0 to 1.
+    public let stabilityScore: Float
+    public let mask: Mask
+
+    init(_ found: FoundObject, label: String, mask: Mask) {
+        self.label = label
+        self.mask = mask
+        score = found.score
+        labelScore = found.labelScore
+        predictedIoU = min(found.drawn.predictedIoU, 1)
+        stabilityScore = found.stability
+    }
+}
+
 /// What the model says of a label: logits [S,S] in its own frame.
 struct LabelAnswer: Sendable {
     let presence: Float
@@ -43,10 +66,10 @@ extension SamClip {
         let tokens = multimask ? 1...3 : 0...0
         return (0..<lowRes.shape[0]).flatMap { prompt in
             tokens.map { token in
-                let logits = upscaled(lowRes, prompt: prompt, token: token, frame: image.frame)
-                return PromptMask(
-                    mask: mask(logits[...], image.frame),
-                    score: scores.floats[prompt * scores.shape[1] + token], prompt: prompt)
+                let drawn = DrawnMask(
+                    lowRes, scores, prompt: prompt, token: token, frame: image.frame,
+                    threshold: bundle.manifest.masks.maskThreshold)
+                return PromptMask(mask: drawn.mask, score: drawn.predictedIoU, prompt: prompt)
             }
         }
     }
@@ -82,13 +105,107 @@ extension SamClip {
         let present = answers.indices.filter { answers[$0].presence >= thresholds[$0] }
         let alone = present.map { mask(answers[$0].logits, image.frame) }
         let masks =
-            exclusive ? settled(alone, likelihoods: present.map { answers[$0].presence }) : alone
+            exclusive
+            ? settled(
+                alone, labels: present, likelihoods: present.map { answers[$0].presence })
+            : alone
         let found = Dictionary(uniqueKeysWithValues: zip(present, masks))
         return answers.indices.map { place in
             let mask = found[place] ?? nil
             return LabelMask(
                 label: labels[place], presence: answers[place].presence, isPresent: mask != nil,
                 score: mask == nil ? 0 : answers[place].score, mask: mask ?? .empty(image.frame))
+        }
+    }
+
+    /// The objects of labels, the best first.
+    ///
+    /// Each part of a label's mask is an object: the mask decoder draws it once more, by the box
+    /// around it. So objects that touch may be one. Only the cut at `maxInstances` and `exclusive`
+    /// depend on which other labels are asked.
+    ///
+    /// - Parameters:
+    ///   - threshold: 0 to 1, the presence below which a label is absent and has no objects; by
+    ///     default the label's own, or else the bundle's.
+    ///   - maskThreshold: the logit that a mask's pixels exceed; by default the bundle's.
+    ///   - minScore: 0 to 1, the score below which an object is left out; by default the bundle's.
+    ///   - maxInstances: the most objects; the best ones stay.
+    ///   - exclusive: no pixel and no object has two labels; the likelier one keeps it.
+    /// - Throws: `SamClipError.text` as `segment`; `.prompt` if a threshold, a score or
+    ///   `maxInstances` is out of its range.
+    public func segmentInstances(
+        _ image: EncodedImage, labels: [String], threshold: Float? = nil,
+        maskThreshold: Float? = nil, minScore: Float? = nil, maxInstances: Int = 50,
+        exclusive: Bool = false
+    ) async throws -> [ObjectMask] {
+        try check(image)
+        try Self.check(threshold, "threshold")
+        try Self.check(minScore, "minScore")
+        guard maskThreshold?.isFinite ?? true else {
+            throw SamClipError.prompt("maskThreshold is \(maskThreshold!); it must be finite")
+        }
+        guard maxInstances > 0 else {
+            throw SamClipError.prompt("maxInstances is \(maxInstances); it must be 1 or more")
+        }
+        let manifest = bundle.manifest
+        let embeddings = try await texts.embeddings(ofLabels: labels)
+        let thresholds = await texts.thresholds(ofLabels: labels).map { threshold ?? $0 }
+        let best = try await objects(
+            image, embeddings: embeddings, thresholds: thresholds,
+            maskThreshold: maskThreshold ?? manifest.masks.maskThreshold, atMost: maxInstances)
+        let least = minScore ?? manifest.calibration.objects?.minScore ?? 0
+        let sure = best.filter { $0.score >= least }
+        let alone = sure.map(\.drawn.mask)
+        let masks =
+            exclusive
+            ? settled(alone, labels: sure.map(\.label), likelihoods: sure.map(\.score)) : alone
+        return zip(sure, masks).compactMap { object, mask in
+            mask.map { ObjectMask(object, label: labels[object.label], mask: $0) }
+        }
+    }
+
+    private static func check(_ share: Float?, _ name: String) throws {
+        guard let share, !(0...1).contains(share) else { return }
+        throw SamClipError.prompt("\(name) is \(share); it must be from 0 to 1")
+    }
+
+    /// The best objects of all labels, the best first; among equals, the first label's first.
+    private func objects(
+        _ image: EncodedImage, embeddings: [[Float]], thresholds: [Float], maskThreshold: Float,
+        atMost count: Int
+    ) async throws -> [FoundObject] {
+        let calibration = bundle.manifest.calibration
+        let patches = try await clipHead(image).tensor("patch_embeddings")
+        var best: [FoundObject] = []
+        for (label, embedding) in embeddings.enumerated() {
+            let map = ScoreMap(
+                patches: patches, label: embedding, frame: image.frame, calibration: calibration)
+            if map.presence < thresholds[label] { continue }
+            let masks = try await candidates(image, map, maskThreshold: maskThreshold)
+            best += distinctObjects(
+                masks, patches: patches, embedding: embedding, label: label,
+                calibration: calibration)
+            best = Array(best.sorted { $0.score > $1.score }.prefix(count))
+        }
+        return best
+    }
+
+    /// The masks that may be a present label's objects: one for each part of its mask, or the mask
+    /// itself if that has one part or none.
+    private func candidates(
+        _ image: EncodedImage, _ map: ScoreMap, maskThreshold: Float
+    ) async throws -> [DrawnMask] {
+        let whole = try await drawn(image, map, threshold: maskThreshold).withoutSpecks()
+        let candidates = whole.candidates()
+        if candidates.count < 2 { return [whole] }
+        let (lowRes, scores) = try await decode(image, Prompts(candidates))
+        return candidates.enumerated().compactMap { place, candidate in
+            candidate.best(
+                of: (0..<lowRes.shape[1]).map { token in
+                    DrawnMask(
+                        lowRes, scores, prompt: place, token: token, frame: image.frame,
+                        threshold: maskThreshold)
+                })
         }
     }
 
@@ -135,7 +252,6 @@ extension SamClip {
         _ image: EncodedImage, _ embeddings: [[Float]], _ thresholds: [Float]
     ) async throws -> [LabelAnswer] {
         let calibration = bundle.manifest.calibration
-        let side = 4 * image.embeddings.shape[2]
         let patches = try await clipHead(image).tensor("patch_embeddings")
         var answers: [LabelAnswer] = []
         for (label, threshold) in zip(embeddings, thresholds) {
@@ -145,19 +261,32 @@ extension SamClip {
                 answers.append(LabelAnswer(presence: map.presence, score: 0, logits: []))
                 continue
             }
-            let parts = map.parts(calibration)
-            let prompts = Prompts(
-                points: map.points(of: parts), corners: map.corners(of: parts),
-                map: map.maskPrompt(side: side, scale: calibration.promptScale ?? 1))
-            let (lowRes, scores) = try await decode(image, prompts)
-            let added = map.maskPrompt(side: side)
-            let (weight, bias) = (calibration.mapWeight ?? 0, calibration.maskBias ?? 0)
-            let sum = zip(lowRes.floats.prefix(side * side), added).map { $0 + weight * $1 + bias }
-            let logits = scaled(sum, side: side, to: image.frame.resolution)
+            let drawn = try await drawn(
+                image, map, threshold: bundle.manifest.masks.maskThreshold)
             answers.append(
-                LabelAnswer(presence: map.presence, score: scores.floats[0], logits: logits[...]))
+                LabelAnswer(
+                    presence: map.presence, score: drawn.predictedIoU, logits: drawn.inModel))
         }
         return answers
+    }
+
+    /// The mask of a present label, by its score map.
+    private func drawn(
+        _ image: EncodedImage, _ map: ScoreMap, threshold: Float
+    ) async throws -> DrawnMask {
+        let calibration = bundle.manifest.calibration
+        let side = 4 * image.embeddings.shape[2]
+        let parts = map.parts(calibration)
+        let prompts = Prompts(
+            points: map.points(of: parts), corners: map.corners(of: parts),
+            map: map.maskPrompt(side: side, scale: calibration.promptScale ?? 1))
+        let (lowRes, scores) = try await decode(image, prompts)
+        let added = map.maskPrompt(side: side)
+        let (weight, bias) = (calibration.mapWeight ?? 0, calibration.maskBias ?? 0)
+        let sum = zip(lowRes.floats.prefix(side * side), added).map { $0 + weight * $1 + bias }
+        return DrawnMask(
+            logits: sum, side: side, frame: image.frame, threshold: threshold,
+            predictedIoU: scores.floats[0])
     }
 
     private func decode(
@@ -174,13 +303,6 @@ extension SamClip {
             scores.append(try decoded.tensor("iou_predictions"))
         }
         return (.joined(masks), .joined(scores))
-    }
-
-    private func upscaled(_ lowRes: Tensor, prompt: Int, token: Int, frame: Frame) -> [Float] {
-        let side = lowRes.shape[3]
-        let first = (prompt * lowRes.shape[1] + token) * side * side
-        let logits = Array(lowRes.floats[first..<(first + side * side)])
-        return scaled(logits, side: side, to: frame.resolution)
     }
 
     private func mask(_ logits: ArraySlice<Float>, _ frame: Frame) -> Mask {

@@ -35,11 +35,17 @@ import SamClipOnnx
         }
         // end
         #expect(found.count == 2)
+        // begin
+        for object in try await model.segmentInstances(image, labels: ["dog", "cat"]) {
+            print(object.label, object.score, object.mask.area)
+        }
+        // end
         #endif
         let source = try String(contentsOfFile: #filePath, encoding: .utf8)
-        let lines = source.components(separatedBy: "// begin\n")[1]
-            .components(separatedBy: "        // end")[0]
-        let code = lines.replacingOccurrences(of: "\n        ", with: "\n").dropFirst(8)
-        #expect(try page().contains("```swift\n\(code)```"))
+        for part in source.components(separatedBy: "// begin\n").dropFirst() {
+            let lines = part.components(separatedBy: "        // end")[0]
+            let code = lines.replacingOccurrences(of: "\n        ", with: "\n").dropFirst(8)
+            #expect(try page().contains("```swift\n\(code)```"))
+        }
     }
 }

@@ -70,7 +70,7 @@ import Testing
                 }
                 return Mask(pixels: pixels, height: height, width: width)
             }
-            let left = settled(masks, likelihoods: each.presence)
+            let left = settled(masks, labels: Array(masks.indices), likelihoods: each.presence)
             #expect(left.indices.filter { left[$0] != nil } == each.kept, "\(each.name)")
             let owners = each.owners.joined()
             for place in each.kept {
@@ -178,15 +178,10 @@ import Testing
         #expect(warnings.all.isEmpty)
     }
 
-    /// A bundle that calibrates objects, which this package does not tell, is read as any other.
     @Test func labelsThatCompeteShareNoPixel() async throws {
         let copy = try EditedBundle { manifest in
             var calibration = manifest["calibration"] as? [String: Any] ?? [:]
             calibration["presence_threshold"] = 0.001
-            calibration["objects"] = [
-                "label_score": 1, "predicted_iou": 2, "stability_score": 1, "bias": -3,
-                "min_score": 0.5,
-            ]
             manifest["calibration"] = calibration
         }
         let model = try await SamClip.load(from: copy.folder, backend: backend())
