@@ -1,5 +1,6 @@
 package samclip
 
+import java.util.BitSet
 import kotlin.math.exp
 import kotlin.math.min
 
@@ -27,8 +28,11 @@ class ScoreMap internal constructor(val logits: FloatArray, val side: Int, val f
     private fun points(count: Int, threshold: Float, cells: List<Int>): List<Point> {
         val best = cells.sortedByDescending { logits[it] }.take(count)
         val kept = best.filterIndexed { place, cell -> place == 0 || sigmoid(logits[cell]) > threshold }
-        return kept.map { Point(centre(it % side, frame.columns), centre(it / side, frame.rows)) }
+        return kept.map(::centre)
     }
+
+    /** The middle of a cell in model pixels, as `cell_points` of `label_points.py` has it. */
+    internal fun centre(cell: Int): Point = Point(centre(cell % side, frame.columns), centre(cell / side, frame.rows))
 
     /**
      * What the decoder is asked for a label: its best cells, and the box around all of its parts.
@@ -38,28 +42,27 @@ class ScoreMap internal constructor(val logits: FloatArray, val side: Int, val f
     internal fun tokens(count: Int, calibration: Calibration): List<Token> {
         val parts = parts(calibration)
         val points = points(count, calibration.maskThresholdScore, parts).map { Token(Token.FOREGROUND, it.x, it.y) }
-        val across = parts.map { it % side }
-        val down = parts.map { it / side }
-        return points +
-            Token(Token.TOP_LEFT, edge(across.min(), frame.columns), edge(down.min(), frame.rows)) +
-            Token(Token.BOTTOM_RIGHT, edge(across.max() + 1, frame.columns), edge(down.max() + 1, frame.rows))
+        return points + corners(parts)
     }
 
-    /** The cells of the parts: they grow from where the label is present, over all neighbours above a threshold. */
+    /** The box around cells, as `part_corners` of `label_points.py` draws it. */
+    internal fun corners(cells: List<Int>): List<Token> {
+        val across = cells.map { it % side }
+        val down = cells.map { it / side }
+        return listOf(
+            Token(Token.TOP_LEFT, edge(across.min(), frame.columns), edge(down.min(), frame.rows)),
+            Token(Token.BOTTOM_RIGHT, edge(across.max() + 1, frame.columns), edge(down.max() + 1, frame.rows)),
+        )
+    }
+
+    /** The cells of the parts: those connected, above a threshold, to a cell where the label is present. */
     private fun parts(calibration: Calibration): List<Int> {
         val best = cells.maxBy { logits[it] }
-        val enough = cells.filterTo(HashSet()) { sigmoid(logits[it]) > calibration.maskThresholdScore } + best
-        val next = ArrayDeque(enough.filter { it == best || sigmoid(logits[it]) >= calibration.presenceThreshold })
-        val parts = BooleanArray(side * side)
-        while (next.isNotEmpty()) {
-            val cell = next.removeLast()
-            if (parts[cell]) continue
-            parts[cell] = true
-            for (y in cell / side - 1..cell / side + 1) for (x in cell % side - 1..cell % side + 1) {
-                if (x in 0 until columns && y in 0 until rows && y * side + x in enough) next += y * side + x
-            }
-        }
-        return cells.filter { parts[it] }
+        val enough = cells.filter { it == best || sigmoid(logits[it]) > calibration.maskThresholdScore }
+        val pieces = Pieces(BitSet().apply { enough.forEach(::set) }, side, diagonal = true)
+        val there = enough.filter { it == best || sigmoid(logits[it]) >= calibration.presenceThreshold }
+            .mapTo(HashSet()) { pieces[it] }
+        return enough.filter { pieces[it] in there }
     }
 
     /** The mask prompt [size,size]: scores clipped to +-10, scaled bilinearly, -10 in the padding. */
@@ -80,9 +83,13 @@ class ScoreMap internal constructor(val logits: FloatArray, val side: Int, val f
     private fun centre(cell: Int, filled: Int): Float =
         min((cell + 0.5) * frame.resolution / side - 0.5, filled - 1.0).toFloat()
 
-    private companion object {
+    internal companion object {
+        /** The bound of a mask prompt's logits. */
         const val LIMIT = 10f
     }
 }
 
 internal fun sigmoid(x: Float): Float = (1 / (1 + exp(-x.toDouble()))).toFloat()
+
+/** The side of the square of a picture's patches. */
+internal fun gridSide(patches: List<FloatArray>): Int = generateSequence(1) { it + 1 }.first { it * it >= patches.size }
