@@ -53,6 +53,7 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
             texts(model)
             packs(model)
             prompts(model)
+            objects(model)
         }
     }
 
@@ -139,6 +140,23 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
             val (file, content) = edited(Regex("\\s*$"), "\n\n")
             val prompt = Prompt(listOf(Point(1f, 1f)))
             SamClip.load(copyWith(file, content), JniBackend).use { it.segment(image, listOf(prompt)) }
+        }
+    }
+
+    private fun objects(model: SamClip) {
+        val image = model.encode(picture)
+        val dog = listOf("dog")
+        checks.refuses<PromptException>("a score that cannot be", "minScore is 1.5", "0 to 1") {
+            model.segmentInstances(image, dog, minScore = 1.5f)
+        }
+        checks.refuses<PromptException>("a presence that is no number", "threshold is NaN") {
+            model.segmentInstances(image, dog, threshold = Float.NaN)
+        }
+        checks.refuses<PromptException>("an endless logit", "maskThreshold is Infinity") {
+            model.segmentInstances(image, dog, maskThreshold = Float.POSITIVE_INFINITY)
+        }
+        checks.refuses<PromptException>("a number of objects that cannot be", "maxInstances is 0") {
+            model.segmentInstances(image, dog, maxInstances = 0)
         }
     }
 

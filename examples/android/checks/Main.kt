@@ -19,6 +19,7 @@ fun main(arguments: Array<String>) {
     goldens.run(lower = listOf("fp16", "int8"))
     goldens.textToMaskByParts()
     LabelChecks(folder, File(System.getProperty("samclip.labelCases")), checks).run()
+    ObjectChecks(folder, File(System.getProperty("samclip.objectCases")), checks).run()
     ErrorChecks(folder, checks).run()
     pageChecks(folder, share, checks)
     System.getProperty("samclip.litertBundle")?.let { litertChecks(File(it), checks) }

@@ -9,19 +9,22 @@ private const val SAME_IOU = 0.5
 /**
  * Lets the masks of one picture compete, the likeliest first: no pixel stays in two of them.
  *
- * Among equals, the first one is likelier. The answer is what is left of each mask; null if a likelier one is the
- * same, or if likelier ones cover nearly all of it.
+ * Masks that share one of the [labels] do not compete; by default, each has its own. Among equals, the first one is
+ * likelier. The answer is what is left of each mask; null if a likelier one is the same, or if likelier ones cover
+ * nearly all of it.
  */
-internal fun settled(masks: List<Mask>, likelihoods: List<Float>): List<Mask?> {
+internal fun settled(
+    masks: List<Mask>,
+    likelihoods: List<Float>,
+    labels: List<Any> = masks.indices.toList(),
+): List<Mask?> {
     val result = arrayOfNulls<Mask>(masks.size)
-    val kept = ArrayList<Mask>()
     for (place in masks.indices.sortedByDescending { likelihoods[it] }) {
         val mask = masks[place]
-        val left = result.filterNotNull().fold(mask) { rest, owner -> rest.without(owner) }
+        val rivals = masks.indices.filter { result[it] != null && labels[it] != labels[place] }
+        val left = rivals.fold(mask) { rest, rival -> rest.without(result[rival]!!) }
         val covered = mask.area - left.area >= CONTAINED_SHARE * maxOf(mask.area, 1)
-        if (covered || kept.any { isSame(it, mask) }) continue
-        kept += mask
-        result[place] = left
+        if (!covered && rivals.none { isSame(masks[it], mask) }) result[place] = left
     }
     return result.asList()
 }

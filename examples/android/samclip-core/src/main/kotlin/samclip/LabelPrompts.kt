@@ -1,7 +1,7 @@
 package samclip
 
 /**
- * The mask decoder's prompts for labels, and the masks that come of them, in bundles without the graph text_to_mask@S.
+ * The mask decoder's prompts for labels, and the masks that come of them, without the graph text_to_mask@S.
  *
  * The steps are those of that graph, see `export/apps/text_to_mask.py`.
  */
@@ -15,32 +15,37 @@ internal class LabelPrompts(private val maps: List<ScoreMap>, private val manife
         side,
     )
 
-    /** The outputs of text_to_mask@S, of those of the mask decoder: the scores are added to its logits. */
+    /** The labels' masks, of the mask decoder's outputs: the scores are added to its logits. */
+    fun masks(decoded: Map<String, Tensor>): List<DrawnMask> {
+        val first = DrawnMask.all(decoded).chunked(DrawnMask.EACH) { it.first() }
+        return maps.zip(first) { map, drawn ->
+            val scores = map.maskPrompt(side, 1f)
+            val joined = FloatArray(side * side) {
+                drawn.logits[it] + manifest.calibration.mapWeight * scores[it] + manifest.calibration.maskBias
+            }
+            DrawnMask(joined, drawn.predictedIou)
+        }
+    }
+
+    /** The outputs of text_to_mask@S, of those of the mask decoder. */
     fun drawn(decoded: Map<String, Tensor>): Map<String, Tensor> {
         val count = maps.size.toLong()
         val size = manifest.segmentation
-        val lowResolution = decoded.floats("low_res_masks").data
-        val predicted = decoded.floats("iou_predictions").data
+        val masks = masks(decoded)
         val logits = FloatArray(maps.size * size * size)
-        maps.forEachIndexed { place, map ->
-            val scores = map.maskPrompt(side, 1f)
-            val joined = FloatArray(side * side) {
-                lowResolution[TOKENS * place * side * side + it] +
-                    manifest.calibration.mapWeight * scores[it] + manifest.calibration.maskBias
-            }
-            Resize(joined, side, rows = side, columns = side).to(size, size) { y, row ->
+        masks.forEachIndexed { place, mask ->
+            Resize(mask.logits, side, rows = side, columns = side).to(size, size) { y, row ->
                 row.copyInto(logits, (place * size + y) * size)
             }
         }
         return mapOf(
             "mask_logits" to Tensor.F32(logits, count, size.toLong(), size.toLong()),
-            "scores" to Tensor.F32(FloatArray(maps.size) { predicted[TOKENS * it] }, count),
+            "scores" to Tensor.F32(FloatArray(maps.size) { masks[it].predictedIou }, count),
             "presence" to Tensor.F32(FloatArray(maps.size) { maps[it].presence }, count),
         )
     }
 
     private companion object {
         const val POINTS = 3
-        const val TOKENS = 4 // masks of each prompt, the first of which is of an unambiguous one
     }
 }

@@ -52,8 +52,21 @@ class Calibration internal constructor(field: Json) {
     val presenceThreshold: Float = field["presence_threshold"].number.toFloat()
     val maskThresholdScore: Float = field["mask_threshold_score"].number.toFloat()
     val promptScale: Float = field.find("prompt_scale")?.number?.toFloat() ?: 1f
+    val objects: ObjectScore? = field.find("objects")?.takeUnless { it.isNull }?.let(::ObjectScore)
     internal val mapWeight: Float = field.find("map_weight")?.number?.toFloat() ?: 0f
     internal val maskBias: Float = field.find("mask_bias")?.number?.toFloat() ?: 0f
+
+    /** A label's score, a logit, by the cosine with its embedding. */
+    internal fun logit(cosine: Float): Float = scale * (cosine - bias)
+}
+
+/** How likely an object of a label is right, by a weighted sum, and from which score on it is told. */
+class ObjectScore internal constructor(field: Json) {
+    val minScore: Float = field["min_score"].number.toFloat()
+    internal val labelScore: Double = field["label_score"].number
+    internal val predictedIou: Double = field["predicted_iou"].number
+    internal val stabilityScore: Double = field["stability_score"].number
+    internal val bias: Double = field["bias"].number
 }
 
 /** A graph: its inputs and outputs, and the files that hold it for each runtime. */

@@ -21,20 +21,45 @@ class Mask internal constructor(val width: Int, val height: Int, private val bit
         fun empty(frame: Frame) = Mask(frame.width, frame.height, BitSet())
 
         /** Logits [side,side] of the decoder -> a mask: to the input's size, the padding cut, to the picture's. */
-        fun ofLowResolution(logits: FloatArray, side: Int, frame: Frame, threshold: Float): Mask {
+        fun ofLowResolution(logits: FloatArray, side: Int, frame: Frame, threshold: Float): Mask =
+            ofLowResolution(logits, side, frame, listOf(threshold)).single()
+
+        /** A mask for each threshold. */
+        fun ofLowResolution(logits: FloatArray, side: Int, frame: Frame, thresholds: List<Float>): List<Mask> {
             val size = frame.resolution
             val model = FloatArray(size * size)
             Resize(logits, side, rows = side, columns = side).to(size, size) { y, row -> row.copyInto(model, y * size) }
-            return ofModel(model, frame, threshold)
+            return ofModel(model, frame, thresholds)
         }
 
         /** Logits [S,S] in the model's frame -> a mask: the padding cut, to the picture's size. */
-        fun ofModel(logits: FloatArray, frame: Frame, threshold: Float): Mask {
-            val bits = BitSet(frame.width * frame.height)
+        fun ofModel(logits: FloatArray, frame: Frame, threshold: Float): Mask =
+            ofModel(logits, frame, listOf(threshold)).single()
+
+        private fun ofModel(logits: FloatArray, frame: Frame, thresholds: List<Float>): List<Mask> {
+            val masks = thresholds.map { it to BitSet(frame.width * frame.height) }
             Resize(logits, frame.resolution, frame.rows, frame.columns).to(frame.height, frame.width) { y, row ->
-                for (x in row.indices) if (row[x] > threshold) bits.set(y * frame.width + x)
+                for ((threshold, bits) in masks) {
+                    for (x in row.indices) if (row[x] > threshold) bits.set(y * frame.width + x)
+                }
             }
-            return Mask(frame.width, frame.height, bits)
+            return masks.map { (_, bits) -> Mask(frame.width, frame.height, bits) }
+        }
+    }
+}
+
+/** A mask of the decoder: its logits [side,side], and its IoU as the model expects it. */
+internal class DrawnMask(val logits: FloatArray, val predictedIou: Float) {
+    companion object {
+        /** How many masks the decoder draws for each prompt; the first one is of a prompt that is not ambiguous. */
+        const val EACH = 4
+
+        /** All masks of the decoder's outputs, prompt by prompt. */
+        fun all(decoded: Map<String, Tensor>): List<DrawnMask> {
+            val logits = decoded.floats("low_res_masks").data
+            val predicted = decoded.floats("iou_predictions").data
+            val size = logits.size / predicted.size
+            return predicted.indices.map { DrawnMask(logits.copyOfRange(it * size, (it + 1) * size), predicted[it]) }
         }
     }
 }

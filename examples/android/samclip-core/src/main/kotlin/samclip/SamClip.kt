@@ -95,17 +95,78 @@ class SamClip private constructor(
         check(image)
         if (prompts.isEmpty()) throw PromptException("nothing to segment: give at least one prompt")
         return prompts.withIndex().chunked(manifest.maxPrompts).flatMap { part ->
-            val found = decode(image, part.map { it.value })
-            val scores = found.floats("iou_predictions").data
-            part.flatMapIndexed { row, (place, prompt) ->
-                val three = (4 * row + 1)..(4 * row + 3)
+            val found = DrawnMask.all(decode(image, part.map { it.value })).chunked(DrawnMask.EACH)
+            part.zip(found).flatMap { (asked, drawn) ->
+                val (place, prompt) = asked
+                val three = drawn.drop(1)
                 val chosen = when {
                     multimask ?: prompt.ambiguous -> three
-                    multimask == null && prompt.combined -> listOf(three.maxBy { scores[it] })
-                    else -> listOf(4 * row)
+                    multimask == null && prompt.combined -> listOf(three.maxBy { it.predictedIou })
+                    else -> drawn.take(1)
                 }
-                chosen.map { promptMask(found, scores, it, place, image.frame) }
+                chosen.map { promptMask(it, place, image.frame) }
             }
+        }
+    }
+
+    /**
+     * Finds the objects of labels in a picture and draws the mask of each, the best first.
+     *
+     * Each part of a label's mask is an object: the mask decoder draws it once more, by the box around it. So objects
+     * that touch may be one. With [exclusive], no pixel and no object has two labels: the likelier one keeps it.
+     *
+     * @param threshold 0..1, the presence below which a label has no objects; by default the label's own, or else the
+     *     bundle's.
+     * @param maskThreshold the logit that a pixel must exceed; by default the bundle's.
+     * @param minScore 0..1, the score below which an object is left out; by default the bundle's, or 0 if it does not
+     *     calibrate objects.
+     * @param maxInstances the most objects; the best ones stay.
+     */
+    @Synchronized
+    fun segmentInstances(
+        image: EncodedImage,
+        labels: List<String>,
+        threshold: Float? = null,
+        maskThreshold: Float? = null,
+        minScore: Float? = null,
+        maxInstances: Int = 50,
+        exclusive: Boolean = false,
+    ): List<ObjectMask> {
+        check(image)
+        checkShare("threshold", threshold)
+        checkShare("minScore", minScore)
+        if (maskThreshold?.isFinite() == false) {
+            throw PromptException("maskThreshold is $maskThreshold; it must be finite")
+        }
+        if (maxInstances < 1) throw PromptException("maxInstances is $maxInstances; it must be 1 or more")
+        val texts = embedLabels(labels)
+        val patches = patches(image)
+        val objects = Objects(image.frame, manifest.maskSide, maskThreshold ?: manifest.maskThreshold)
+        var best = emptyList<ObjectMask>()
+        for ((label, text) in labels.zip(texts)) {
+            val map = map(image, patches, text)
+            if (map.presence < (threshold ?: presenceThreshold(label))) continue
+            val seen = SeenLabel(label, text, patches, manifest.calibration)
+            val found = objects.distinct(drawnObjects(image, map, objects), seen)
+            best = (best + found).sortedByDescending { it.score }.take(maxInstances)
+        }
+        val sure = best.filter { it.score >= (minScore ?: manifest.calibration.objects?.minScore ?: 0f) }
+        if (!exclusive) return sure
+        val left = settled(sure.map { it.mask }, sure.map { it.score }, sure.map { it.label })
+        return sure.zip(left).mapNotNull { (found, mask) -> mask?.let(found::with) }
+    }
+
+    /** The masks that may be a label's objects: one of each part of the label's mask, or that mask itself. */
+    private fun drawnObjects(image: EncodedImage, map: ScoreMap, objects: Objects): List<DrawnMask> {
+        val prompts = LabelPrompts(listOf(map), manifest)
+        val whole = prompts.masks(decode(image, prompts.feed)).single()
+        val clean = DrawnMask(objects.withoutSpecks(whole.logits), whole.predictedIou)
+        val candidates = objects.candidates(clean.logits)
+        if (candidates.size < 2) return listOf(clean)
+        return candidates.chunked(manifest.maxPrompts).flatMap { part ->
+            val feed = promptFeed(part.map { it.tokens }, part.map { it.map }, manifest.maskSide)
+            val drawn = DrawnMask.all(decode(image, feed)).chunked(DrawnMask.EACH)
+            part.zip(drawn) { candidate, masks -> objects.best(masks, candidate) }
         }
     }
 
@@ -127,15 +188,19 @@ class SamClip private constructor(
     }
 
     private fun maps(image: EncodedImage, texts: List<FloatArray>): List<ScoreMap> {
-        val patches = head(image, "patch_embeddings")
+        val patches = patches(image)
+        return texts.map { map(image, patches, it) }
+    }
+
+    private fun map(image: EncodedImage, patches: List<FloatArray>, text: FloatArray): ScoreMap {
+        val logits = FloatArray(patches.size) { manifest.calibration.logit(dot(patches[it], text)) }
+        return ScoreMap(logits, gridSide(patches), image.frame)
+    }
+
+    private fun patches(image: EncodedImage): List<FloatArray> {
+        val flat = head(image, "patch_embeddings")
         val width = manifest.embedDim
-        val cells = List(patches.size / width) { patches.copyOfRange(it * width, (it + 1) * width) }
-        val side = generateSequence(1) { it + 1 }.first { it * it >= cells.size }
-        val calibration = manifest.calibration
-        return texts.map { text ->
-            val logits = FloatArray(cells.size) { calibration.scale * (dot(cells[it], text) - calibration.bias) }
-            ScoreMap(logits, side, image.frame)
-        }
+        return List(flat.size / width) { flat.copyOfRange(it * width, (it + 1) * width) }
     }
 
     /** Embeds a picture in the space that it shares with texts: a vector of unit length. */
@@ -236,7 +301,7 @@ class SamClip private constructor(
 
     private fun textMask(label: String, row: Int, found: Map<String, Tensor>, frame: Frame): TextMask {
         val presence = found.floats("presence").data[row]
-        val present = presence >= (labelThresholds[cleanText(label)] ?: manifest.calibration.presenceThreshold)
+        val present = presence >= presenceThreshold(label)
         val mask = if (present) {
             val pixels = frame.resolution * frame.resolution
             val logits = found.floats("mask_logits").data.copyOfRange(row * pixels, (row + 1) * pixels)
@@ -247,17 +312,12 @@ class SamClip private constructor(
         return TextMask(label, present, presence, found.floats("scores").data[row], mask)
     }
 
-    private fun promptMask(
-        found: Map<String, Tensor>,
-        scores: FloatArray,
-        at: Int,
-        prompt: Int,
-        frame: Frame,
-    ): PromptMask {
-        val side = manifest.maskSide
-        val logits = found.floats("low_res_masks").data.copyOfRange(at * side * side, (at + 1) * side * side)
-        val mask = Mask.ofLowResolution(logits, side, frame, manifest.maskThreshold)
-        return PromptMask(prompt, scores[at], mask, logits)
+    private fun presenceThreshold(label: String): Float =
+        labelThresholds[cleanText(label)] ?: manifest.calibration.presenceThreshold
+
+    private fun promptMask(drawn: DrawnMask, prompt: Int, frame: Frame): PromptMask {
+        val mask = Mask.ofLowResolution(drawn.logits, manifest.maskSide, frame, manifest.maskThreshold)
+        return PromptMask(prompt, drawn.predictedIou, mask, drawn.logits)
     }
 
     private fun rows(vectors: List<FloatArray>): Tensor.F32 {
@@ -272,6 +332,10 @@ class SamClip private constructor(
         if (image.bundleId != bundle.id) {
             throw EmbeddingMismatchException("the picture was encoded by another model: encode it again with this one")
         }
+    }
+
+    private fun checkShare(name: String, value: Float?) {
+        if (value != null && value !in 0f..1f) throw PromptException("$name is $value; it must be from 0 to 1")
     }
 
     /** The texts as CLIP cleans them. */
