@@ -28,7 +28,7 @@ LOWEST = -12.0
 CALIBRATION = UNCALIBRATED.model_copy(
     update={
         "scale": 8.0,
-        "bias": 0.5,
+        "bias": 0.9,
         "objects": ObjectScore(
             label_score=0.6, predicted_iou=3.4, stability_score=0.6, bias=-2.7, min_score=0.75
         ),
@@ -44,6 +44,8 @@ Drawn = tuple[list[Blob], float]
 LEFT: Blob = [8, 10, 5, 6, 6]
 RIGHT: Blob = [23, 11, 5, 5, 5]
 SPECK: Blob = [15, 20, 1.2, 1.2, 4]
+PADDED: Blob = [10, 20.5, 6, 5.45, 6]
+RAGGED: list[Blob] = [[11, 11, 5, 8, 6], [8, 11, 3, 5, 6], [19, 13, 5, 8, 6]]
 RING: list[Blob] = [[x, y, 5.9, 5.9, 6] for x, y in ((10, 16), (22, 16), (16, 10), (16, 22))]
 
 CASES_ASKED: list[tuple[str, tuple[int, int], float, list[Blob], list[list[Drawn]]]] = [
@@ -70,15 +72,36 @@ CASES_ASKED: list[tuple[str, tuple[int, int], float, list[Blob], list[list[Drawn
         ],
     ),
     (
-        "a mask in the padding alone, one without a pixel, and one that is unlikely",
+        "a mask in the padding",
+        (64, 128),
+        0.0,
+        [[6, 6, 4, 4, 6]],
+        [[([PADDED], 0.9)] * 4],
+    ),
+    (
+        "a mask in the padding, one without a pixel, and one that is unlikely",
         (64, 128),
         0.0,
         [[6, 6, 4, 4, 6], [16, 6, 4, 4, 6], [26, 6, 4, 4, 6]],
         [
-            [([[10, 26, 6, 5, 6]], 0.9)] * 4,
+            [([PADDED], 0.9)] * 4,
             [([], 0.9)] * 4,
             [([[26, 6, 4, 4, 6]], 0.2)] * 4,
         ],
+    ),
+    (
+        "a fragment of a much likelier object",
+        (128, 128),
+        0.0,
+        [[6, 8, 4, 4, 6], [27, 8, 4, 4, 6]],
+        [[([[6, 8, 4, 4, 6]], 0.9)] * 4, [([[27, 8, 4, 4, 6]], 0.0)] * 4],
+    ),
+    (
+        "the pixel deepest inside a ragged part",
+        (128, 128),
+        0.0,
+        RAGGED,
+        [[(RAGGED, 0.9)] * 4],
     ),
     (
         "holes are filled and specks go",
