@@ -150,7 +150,7 @@ class _Writer:
         manifest = self._write_graphs(probes, tokenizer=tokenizer, files=tuple(files))
         if gate is not None:
             manifest = self._accept(manifest, gate=gate)
-        return write_descriptions(self._folder, manifest=manifest, source=self._source)
+        return write_descriptions(self._folder, manifest=manifest, card=self._source.card)
 
     def _write_graphs(
         self, probes: Mapping[str, Sequence[Probe]], *, tokenizer: Tokenizer, files: Sequence[str]

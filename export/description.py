@@ -47,10 +47,17 @@ def package_metadata(source: Source) -> PackageMetadata:
     )
 
 
-def write_descriptions(folder: Path, *, manifest: Manifest, source: Source) -> Manifest:
-    """Writes the model card, and the manifest, which also lists the card."""
-    card = store(folder, MODEL_CARD, model_card(manifest, card=source.card).encode())
-    complete = manifest.model_copy(update={"files": (*manifest.files, card)})
+def write_descriptions(folder: Path, *, manifest: Manifest, card: str) -> Manifest:
+    """Writes the model card, and the manifest, which also lists the card.
+
+    Args:
+        folder: the bundle's folder.
+        manifest: an earlier card in it is replaced.
+        card: the prose and the figures of the model's maker.
+    """
+    stored = store(folder, MODEL_CARD, model_card(manifest, card=card).encode())
+    others = (each for each in manifest.files if each.path != MODEL_CARD)
+    complete = manifest.model_copy(update={"files": (*others, stored)})
     store(folder, MANIFEST_NAME, complete.model_dump_json(indent=1).encode())
     return complete
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.pages import (
+    BUNDLE,
     CARD,
     CARD_SOURCE,
     CHARTS,
@@ -19,6 +20,8 @@ from benchmarks.pages import (
     stale_pages,
 )
 from benchmarks.table import read_table
+from samclip_sdk.bundle.files import file_sha256
+from samclip_sdk.bundle.manifest import MANIFEST_NAME, Manifest
 from samclip_sdk.bundle.open import DEFAULT_MODEL, EMBEDDED
 from tests.benchmarks.measured import run
 from tests.drawings import TINY_BUNDLE
@@ -33,6 +36,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for page in render_pages(ROOT):
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / page, tmp_path / page)
+    shutil.copy(ROOT / BUNDLE / MANIFEST_NAME, tmp_path / BUNDLE)
     for record in (ROOT / RECORDS).glob("*.jsonl"):
         shutil.copy(record, tmp_path / RECORDS)
     (tmp_path / RECORDS / "images").mkdir()
@@ -41,10 +45,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_pages_show_what_was_measured() -> None:
-    """`python -m benchmarks pages --write` brings them up to date.
-
-    The embedded bundle's model card is hashed by the bundle: its checkpoint is exported again.
-    """
+    """`python -m benchmarks pages --write` brings them up to date."""
     assert stale_pages(ROOT) == []
     assert all((ROOT / RECORDS / "images" / name).is_file() for name in CHARTS)
 
@@ -77,14 +78,23 @@ def test_a_stale_page_is_named_and_written_again(copy: Path) -> None:
     assert run("pages") == (0, "")
 
 
-def test_a_shipped_card_is_not_written(copy: Path) -> None:
-    card = copy / CARD
-    card.write_text(card.read_text(encoding="utf-8").replace("mIoU", "mIoUs"), encoding="utf-8")
-    shown = card.read_bytes()
-    code, said = run("pages", "--write")
-    assert code == 1
-    assert f"export {Path(CARD_SOURCE).parent} again" in said
-    assert card.read_bytes() == shown
+def manifest_in(root: Path) -> Manifest:
+    return Manifest.model_validate_json((root / BUNDLE / MANIFEST_NAME).read_bytes())
+
+
+def test_the_shipped_card_is_written_and_the_manifest_has_its_checksum(copy: Path) -> None:
+    source, card = copy / CARD_SOURCE, copy / CARD
+    shown, said = source.read_text(encoding="utf-8"), "**It is trained.**"
+    source.write_text(shown.replace("**It is under-trained.**", said), encoding="utf-8")
+    assert run("pages")[0] == 1
+    assert f"Written: {CARD}" in run("pages", "--write")[1].splitlines()
+    assert said in card.read_text(encoding="utf-8")
+    before, after = map(manifest_in, (ROOT, copy))
+    others = {each.path: each for each in before.files}
+    (listed,) = (each for each in after.files if each != others[each.path])
+    assert (listed.path, listed.sha256) == (card.name, file_sha256(card))
+    assert after.model_copy(update={"files": before.files}) == before
+    assert run("pages") == (0, "")
 
 
 def test_nothing_is_written_if_a_table_is_damaged(copy: Path) -> None:
