@@ -19,6 +19,25 @@ export interface Task {
   readonly crop: string;
 }
 
+/** The weights of what an object's score is made of. */
+export interface ObjectScore {
+  readonly label_score: number;
+  readonly predicted_iou: number;
+  readonly stability_score: number;
+  readonly bias: number;
+  /** By default, objects below it are not told. */
+  readonly min_score: number;
+}
+
+/** A label's score is the sigmoid of scale * (cosine - bias). */
+export interface Calibration {
+  readonly scale: number;
+  readonly bias: number;
+  readonly presence_threshold: number;
+  /** Not there in a bundle whose objects are not calibrated. */
+  readonly objects?: ObjectScore | null;
+}
+
 /** What this package reads of a bundle's manifest.json. */
 export interface Manifest {
   readonly schema_version: number;
@@ -32,7 +51,7 @@ export interface Manifest {
     readonly templates: readonly string[];
     readonly logit_scale: number;
   };
-  readonly calibration: { readonly presence_threshold: number };
+  readonly calibration: Calibration;
   readonly masks: { readonly mask_threshold: number; readonly max_prompts: number };
   readonly graphs: Readonly<Record<string, { readonly artifacts: readonly Artifact[] }>>;
   readonly files: readonly BundleFile[];

@@ -21,19 +21,32 @@ export interface Frame {
   readonly extent: readonly [number, number];
 }
 
-/** Scales logits [side,side] to the model's input, cuts the padding off, scales to the picture. */
+/** The pixels of the picture whose logit exceeds the threshold; logits are [side,side]. */
 export function toMask(logits: Float32Array, side: number, frame: Frame, threshold: number): Mask {
-  const { resolution, width, height, extent } = frame;
+  const { width, height } = frame;
+  const data = new Uint8Array(width * height);
+  upscale(logits, side, frame, (row, y) => {
+    for (let x = 0; x < width; x++) if (row[x] > threshold) data[y * width + x] = 1;
+  });
+  return maskOf(data, width, height);
+}
+
+/**
+ * Scales logits [side,side] to the model's input, cuts the padding off, scales to the picture. `onRow`
+ * is given each row of it, and must not keep it.
+ */
+export function upscale(
+  logits: Float32Array,
+  side: number,
+  { resolution, width, height, extent }: Frame,
+  onRow: (row: Float32Array, y: number) => void,
+): void {
   let model = logits;
   if (side !== resolution) {
     model = new Float32Array(resolution * resolution);
     resize(logits, [side, side], side, [resolution, resolution], (row, y) => model.set(row, y * resolution));
   }
-  const data = new Uint8Array(width * height);
-  resize(model, extent, resolution, [height, width], (row, y) => {
-    for (let x = 0; x < width; x++) if (row[x] > threshold) data[y * width + x] = 1;
-  });
-  return maskOf(data, width, height);
+  resize(model, extent, resolution, [height, width], onRow);
 }
 
 /** The mask of a byte a pixel. */

@@ -28,8 +28,9 @@ export interface Prompts {
 
 type Token = readonly [x: number, y: number, label: number];
 
-const TOP_LEFT = 2;
-const BOTTOM_RIGHT = 3;
+export const FOREGROUND = 1;
+export const TOP_LEFT = 2;
+export const BOTTOM_RIGHT = 3;
 const NOT_A_POINT: Token = [0, 0, -1];
 const FILLER: Token = [0, 0, -2];
 
@@ -58,7 +59,7 @@ export function readPrompts(asked: Prompts, frame: Frame, side: number): Prompt[
     throw new PromptError("pointLabels must be as many as points, one for each");
   }
   return Array.from({ length: count }, (_, k) => {
-    const kinds = points && (labels?.[k] ?? points[k].map(() => 1));
+    const kinds = points && (labels?.[k] ?? points[k].map(() => FOREGROUND));
     const tokens = points?.[k].map((point, n) => pointToken(point, kinds![n], frame)) ?? [];
     checkCorners(tokens, boxes !== undefined);
     const used = tokens.filter(([, , label]) => label >= 0);

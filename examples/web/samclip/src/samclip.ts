@@ -5,13 +5,17 @@ import {
 } from "./errors.js";
 import { BundleFiles, sha256, type FileCache, type OnProgress, type Source } from "./files.js";
 import { artifactOf, parseManifest, precisionsOf, type Manifest, type Precision } from "./manifest.js";
-import { exclusive } from "./exclusive.js";
+import { exclusive, exclusiveObjects } from "./exclusive.js";
 import { emptyMask, toMask, type Frame, type Mask } from "./masks.js";
+import {
+  chosenMask, distinctObjects, findCandidates, unscaled, type Drawn, type FoundObject,
+} from "./objects.js";
 import {
   toOrt, type ExecutionProvider, type Ort, type OrtSession, type Tensor, type TensorData,
 } from "./ort.js";
 import { toRgb, type Picture } from "./picture.js";
-import { promptTensors, readPrompts, type Prompts } from "./prompts.js";
+import { withoutSpecks } from "./pieces.js";
+import { promptTensors, readPrompts, type Prompt, type Prompts } from "./prompts.js";
 import { readLabels } from "./labels.js";
 import { checkLabels, checkTexts, cleanText, normalize, openTokenizer, type Tokenize } from "./text.js";
 import { dot, KnownWords, type NearWord } from "./words.js";
@@ -72,13 +76,45 @@ export interface TextMask {
   readonly mask: Mask;
 }
 
+export interface SegmentInstancesOptions extends SegmentTextOptions {
+  /** 0 to 1: an object with a lower score is left out; the bundle's if not given. */
+  readonly minScore?: number;
+  /** The most objects in the answer, 50 if not given; the best ones stay. */
+  readonly maxInstances?: number;
+}
+
+/** An object of a label. */
+export interface Instance {
+  readonly label: string;
+  /** 0 to 1: how likely the object is right. */
+  readonly score: number;
+  /** 0 to 1: how well the label fits what is inside the mask. */
+  readonly labelScore: number;
+  /** 0 to 1: the IoU that the mask decoder predicts. */
+  readonly predictedIou: number;
+  /** 0 to 1: how little the mask changes with its threshold. */
+  readonly stabilityScore: number;
+  readonly mask: Mask;
+}
+
 export interface ClassScore {
   readonly label: string;
   readonly prob: number;
   readonly logit: number;
 }
 
-export type Verb = "encodeImage" | "segment" | "segmentText" | "classify" | "embedText";
+export type Verb = "encodeImage" | "segment" | "segmentText" | "segmentInstances" | "classify" | "embedText";
+
+/** The default of `maxInstances`. */
+const MAX_INSTANCES = 50;
+
+interface DrawnLabel {
+  readonly answer: Omit<TextMask, "mask">;
+  /** The label's embedding. */
+  readonly text: Float32Array;
+  /** The logits of its mask, at the size of the model's input; without a meaning for an absent label. */
+  readonly logits: Float32Array;
+}
 
 /** The pack of the words that the model was taught. */
 const NOUNS = "nouns.safetensors";
@@ -126,10 +162,13 @@ export class SamClip {
   /** Fetches and opens what some verbs need, so that their first call does not wait for it. */
   async prepare(...verbs: Verb[]): Promise<void> {
     const { segmentation, classification } = this.manifest.tasks;
+    const segment = ["prompt_encoder", "mask_decoder"];
+    const segmentText = [`text_to_mask@${segmentation.resolution}`];
     const graphs: Record<Verb, string[]> = {
       encodeImage: encoderGraphs(segmentation.resolution),
-      segment: ["prompt_encoder", "mask_decoder"],
-      segmentText: [`text_to_mask@${segmentation.resolution}`],
+      segment,
+      segmentText,
+      segmentInstances: [...segmentText, `clip_head@${segmentation.resolution}`, ...segment],
       classify: [...encoderGraphs(classification.resolution), `clip_head@${classification.resolution}`],
       embedText: ["text_encoder"],
     };
@@ -147,23 +186,17 @@ export class SamClip {
     const { multimaskOutput = true, maskThreshold = this.manifest.masks.mask_threshold } = options;
     checkFinite("maskThreshold", maskThreshold);
     const embedding = await this.admit(image, this.manifest.tasks.segmentation.resolution);
-    const side = (4 * embedding.resolution) / this.manifest.image.patch_size;
+    const side = this.maskSide(embedding);
     const prompts = readPrompts(options, embedding, side);
     const found: PromptMask[] = [];
-    for (const [start, part] of this.batches(prompts)) {
-      const encoded = await this.run("prompt_encoder", promptTensors(part, side));
-      const { low_res_masks: masks, iou_predictions: scores } = await this.run("mask_decoder", {
-        image_embeddings: embedding.imageEmbeddings,
-        ...encoded,
-      });
-      part.forEach((_, k) => {
-        for (const token of multimaskOutput ? [1, 2, 3] : [0]) {
-          const at = 4 * k + token;
-          const lowResMask = masks.data.slice(at * side * side, (at + 1) * side * side);
-          const mask = toMask(lowResMask, side, embedding, maskThreshold);
-          found.push({ mask, score: scores.data[at], promptIndex: start + k, lowResMask });
-        }
-      });
+    let promptIndex = 0;
+    for await (const drawn of this.decode(embedding, prompts, side)) {
+      for (const token of multimaskOutput ? [1, 2, 3] : [0]) {
+        const lowResMask = drawn[token].logits.slice();
+        const mask = toMask(lowResMask, side, embedding, maskThreshold);
+        found.push({ mask, score: drawn[token].predictedIou, promptIndex, lowResMask });
+      }
+      promptIndex += 1;
     }
     return found;
   }
@@ -176,35 +209,63 @@ export class SamClip {
   ): Promise<TextMask[]> {
     const { threshold, maskThreshold = this.manifest.masks.mask_threshold } = options;
     checkFinite("maskThreshold", maskThreshold);
-    if (threshold !== undefined && !(threshold >= 0 && threshold <= 1)) {
-      throw new PromptError(`threshold is ${threshold}; it must be from 0 to 1`);
+    checkShare("threshold", threshold);
+    const names = checkLabels(labels);
+    const rows = await this.embedLabels(names);
+    const embedding = await this.admit(image, this.manifest.tasks.segmentation.resolution);
+    const found: TextMask[] = [];
+    for await (const { answer, logits } of this.drawLabels(embedding, names, rows, threshold)) {
+      const mask = answer.present
+        ? toMask(logits, embedding.resolution, embedding, maskThreshold)
+        : emptyMask(embedding);
+      found.push({ ...answer, mask });
+    }
+    return options.exclusive ? exclusive(found) : found;
+  }
+
+  /**
+   * Finds the objects of labels in the picture, the best first.
+   *
+   * Each part of a label's mask is an object, so that objects that touch may be one. Only the cut at
+   * `maxInstances` and `exclusive` depend on which other labels are asked.
+   */
+  async segmentInstances(
+    image: Picture | ImageEmbedding,
+    labels: string | readonly string[],
+    options: SegmentInstancesOptions = {},
+  ): Promise<Instance[]> {
+    const { calibration, masks, tasks } = this.manifest;
+    const { threshold, maskThreshold = masks.mask_threshold, maxInstances = MAX_INSTANCES } = options;
+    const { minScore = calibration.objects?.min_score ?? 0 } = options;
+    checkFinite("maskThreshold", maskThreshold);
+    checkShare("threshold", threshold);
+    checkShare("minScore", minScore);
+    if (!(Number.isInteger(maxInstances) && maxInstances > 0)) {
+      throw new PromptError(`maxInstances is ${maxInstances}; it must be a whole number from 1 on`);
     }
     const names = checkLabels(labels);
     const rows = await this.embedLabels(names);
-    const least = names.map((name) => threshold ?? this.ownThreshold(name));
-    const embedding = await this.admit(image, this.manifest.tasks.segmentation.resolution);
-    const side = embedding.resolution;
-    const found: TextMask[] = [];
-    for (const [start, part] of this.batches(rows)) {
-      const { mask_logits, scores, presence } = await this.run(`text_to_mask@${side}`, {
-        image_tokens: embedding.imageTokens,
-        image_embeddings: embedding.imageEmbeddings,
-        extent: { data: Float32Array.from(embedding.extent), dims: [2] },
-        text_embeddings: { data: joined(part), dims: [part.length, part[0].length] },
-      });
-      part.forEach((_, k) => {
-        const present = presence.data[k] >= Math.fround(least[start + k]);
-        const logits = mask_logits.data.subarray(k * side * side, (k + 1) * side * side);
-        found.push({
-          label: names[start + k],
-          presence: presence.data[k],
-          present,
-          score: present ? scores.data[k] : 0,
-          mask: present ? toMask(logits, side, embedding, maskThreshold) : emptyMask(embedding),
-        });
-      });
+    const embedding = await this.admit(image, tasks.segmentation.resolution);
+    const side = this.maskSide(embedding);
+    const { patch_embeddings: patches } = await this.clipHead(embedding);
+    const judge = { frame: embedding, maskThreshold, patches: patches.data, calibration };
+    const found: (FoundObject & { readonly label: string })[] = [];
+    for await (const { answer, text, logits } of this.drawLabels(embedding, names, rows, threshold)) {
+      if (!answer.present) continue;
+      const mask = withoutSpecks(unscaled(logits, embedding.resolution, side), side, maskThreshold);
+      const whole = { logits: mask, predictedIou: answer.score };
+      const drawn = await this.drawParts(embedding, whole, side, maskThreshold);
+      const objects = distinctObjects(drawn, side, { ...judge, text });
+      found.push(...objects.map((each) => ({ ...each, label: answer.label })));
     }
-    return options.exclusive ? exclusive(found) : found;
+    found.sort((first, second) => second.score - first.score);
+    const best = found.slice(0, maxInstances).filter(({ score }) => score >= minScore);
+    const objects = best.map(({ logits, predictedIou, ...each }) => ({
+      ...each,
+      predictedIou: Math.min(predictedIou, 1),
+      mask: toMask(logits, side, embedding, maskThreshold),
+    }));
+    return options.exclusive ? exclusiveObjects(objects) : objects;
   }
 
   /** Tells how well each label describes the picture, in the order of the labels. */
@@ -219,10 +280,7 @@ export class SamClip {
       throw new BundleError(`this bundle classifies by ${crop}, which is not there: encode the picture first`);
     }
     const embedding = await this.admit(image, resolution);
-    const { image_embedding: seen } = await this.run(`clip_head@${embedding.resolution}`, {
-      image_tokens: embedding.imageTokens,
-      token_mask: this.tokenMask(embedding),
-    });
+    const { image_embedding: seen } = await this.clipHead(embedding);
     const logits = rows.map((row) => this.manifest.text.logit_scale * dot(row, seen.data));
     const highest = Math.max(...logits);
     const odds = logits.map((logit) => Math.exp(logit - highest));
@@ -348,6 +406,74 @@ export class SamClip {
     return image;
   }
 
+  private clipHead(embedding: ImageEmbedding): Promise<Record<string, Tensor<any>>> {
+    const feed = { image_tokens: embedding.imageTokens, token_mask: this.tokenMask(embedding) };
+    return this.run(`clip_head@${embedding.resolution}`, feed);
+  }
+
+  /** Yields the decoder's four masks [side,side] of each prompt. */
+  private async *decode(
+    embedding: ImageEmbedding,
+    prompts: readonly Prompt[],
+    side: number,
+  ): AsyncGenerator<Drawn[]> {
+    for (const [, part] of this.batches(prompts)) {
+      const encoded = await this.run("prompt_encoder", promptTensors(part, side));
+      const { low_res_masks: masks, iou_predictions: scores } = await this.run("mask_decoder", {
+        image_embeddings: embedding.imageEmbeddings,
+        ...encoded,
+      });
+      for (const k of part.keys()) {
+        yield [0, 1, 2, 3].map((token) => {
+          const at = 4 * k + token;
+          const logits = masks.data.subarray(at * side * side, (at + 1) * side * side);
+          return { logits, predictedIou: scores.data[at] };
+        });
+      }
+    }
+  }
+
+  /** Yields what the picture has of each label. */
+  private async *drawLabels(
+    embedding: ImageEmbedding,
+    labels: readonly string[],
+    rows: readonly Float32Array[],
+    threshold: number | undefined,
+  ): AsyncGenerator<DrawnLabel> {
+    const side = embedding.resolution;
+    for (const [start, part] of this.batches(rows)) {
+      const { mask_logits, scores, presence } = await this.run(`text_to_mask@${side}`, {
+        image_tokens: embedding.imageTokens,
+        image_embeddings: embedding.imageEmbeddings,
+        extent: { data: Float32Array.from(embedding.extent), dims: [2] },
+        text_embeddings: { data: joined(part), dims: [part.length, part[0].length] },
+      });
+      for (const k of part.keys()) {
+        const label = labels[start + k];
+        const present = presence.data[k] >= Math.fround(threshold ?? this.ownThreshold(label));
+        const score = present ? scores.data[k] : 0;
+        const logits = mask_logits.data.subarray(k * side * side, (k + 1) * side * side);
+        yield { answer: { label, presence: presence.data[k], present, score }, text: part[k], logits };
+      }
+    }
+  }
+
+  /** Draws each part of a label's mask once more, by the box around it; a mask of one part stays. */
+  private async drawParts(
+    embedding: ImageEmbedding,
+    mask: Drawn,
+    side: number,
+    maskThreshold: number,
+  ): Promise<Drawn[]> {
+    const candidates = findCandidates(mask.logits, side, embedding, maskThreshold);
+    if (candidates.length < 2) return [mask];
+    const drawn: Drawn[] = [];
+    for await (const decoded of this.decode(embedding, candidates, side)) {
+      drawn.push(chosenMask(decoded, candidates[drawn.length], side, embedding));
+    }
+    return drawn;
+  }
+
   private async encodeTexts(texts: readonly string[]): Promise<Float32Array[]> {
     await this.open("text_encoder"); // First, so that a bundle without one is told as that.
     const { context_length: length } = this.manifest.text;
@@ -425,6 +551,11 @@ export class SamClip {
     return done;
   }
 
+  /** The side of mask prompts and of the decoder's masks. */
+  private maskSide({ resolution }: Frame): number {
+    return (4 * resolution) / this.manifest.image.patch_size;
+  }
+
   private tokenMask({ resolution, extent }: Frame): Tensor {
     const { patch_size: patch } = this.manifest.image;
     const grid = resolution / patch;
@@ -455,6 +586,12 @@ function isWebGpu(provider: ExecutionProvider): boolean {
 
 function checkFinite(name: string, value: number): void {
   if (!Number.isFinite(value)) throw new PromptError(`${name} is ${value}; it must be a finite number`);
+}
+
+function checkShare(name: string, value: number | undefined): void {
+  if (value !== undefined && !(value >= 0 && value <= 1)) {
+    throw new PromptError(`${name} is ${value}; it must be from 0 to 1`);
+  }
 }
 
 function joined(rows: readonly Float32Array[]): Float32Array {

@@ -12,8 +12,8 @@ import { SamClip, type LoadOptions } from "./samclip.js";
 import { verify, type Check, type Part } from "./verify.js";
 
 const VERBS = [
-  "prepare", "encodeImage", "segment", "segmentText", "classify", "embedText", "embedLabels",
-  "loadLabels", "words", "nearestWords", "close",
+  "prepare", "encodeImage", "segment", "segmentText", "segmentInstances", "classify", "embedText",
+  "embedLabels", "loadLabels", "words", "nearestWords", "close",
 ] as const;
 type WorkerVerb = (typeof VERBS)[number];
 

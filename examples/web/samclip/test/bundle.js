@@ -11,7 +11,7 @@ ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
 
 const DEFAULT = new URL("../../../../samclip_sdk/bundle/embedded/samclip-mobile", import.meta.url);
-const folder = process.env.SAMCLIP_BUNDLE ?? fileURLToPath(DEFAULT);
+export const folder = process.env.SAMCLIP_BUNDLE ?? fileURLToPath(DEFAULT);
 if (!existsSync(join(folder, "golden/tensors.safetensors"))) {
   throw new Error(`${folder} has no golden/tensors.safetensors: set SAMCLIP_BUNDLE to a bundle that has it`);
 }

@@ -58,6 +58,13 @@ for (const name of ["letterbox@512", "text_to_mask@512"]) {
   });
 }
 
+test("objects, where there is no head at the resolution of masks", async () => {
+  const older = await load(withManifest((each) => delete each.graphs["clip_head@512"]));
+  const missing = fails("GraphMissingError", /has no ONNX file of clip_head@512/);
+  await assert.rejects(older.segmentInstances(picture(), "dog"), missing);
+  await assert.rejects(older.prepare("segmentInstances"), missing);
+});
+
 test("a label that is in no pack, where there is no text encoder", async () => {
   const smaller = await load(withManifest((each) => delete each.graphs.text_encoder));
   await smaller.loadLabels(PACK);
@@ -125,6 +132,18 @@ for (const [name, options, pattern] of [
 
 test("a presence threshold above 1", () =>
   assert.rejects(model.segmentText(embedding, "dog", { threshold: 2 }), fails("PromptError", /threshold is 2/)));
+
+for (const [options, pattern] of [
+  [{ threshold: -1 }, /threshold is -1/],
+  [{ maskThreshold: NaN }, /maskThreshold is NaN/],
+  [{ minScore: 1.1 }, /minScore is 1.1; it must be from 0 to 1/],
+  [{ minScore: NaN }, /minScore is NaN/],
+  [{ maxInstances: 0 }, /maxInstances is 0; it must be a whole number from 1 on/],
+  [{ maxInstances: 2.5 }, /maxInstances is 2.5/],
+]) {
+  test(`objects with ${Object.keys(options)} ${Object.values(options)}`, () =>
+    assert.rejects(model.segmentInstances(embedding, "dog", options), fails("PromptError", pattern)));
+}
 
 test("a number of words that cannot be", () =>
   assert.rejects(model.nearestWords("dog", { count: 0 }), fails("OptionError", /count is 0/)));

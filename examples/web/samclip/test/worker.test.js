@@ -33,14 +33,16 @@ test("a worker answers in order, tells progress, and its errors keep their class
     model.segmentText(embedding, label).then(note("text")),
     model.segment(embedding, { points: [[500, 3]] }).catch(note("error")),
     model.segment(embedding, { points: [[40, 30]] }).then(note("points")),
+    model.segmentInstances(embedding, "sky", { threshold: 0, minScore: 0 }).then(note("objects")),
     model.classify(embedding, [label]).then(note("class")),
   ];
-  const [texts, error, masks, classes] = await Promise.all(calls);
-  assert.deepEqual(order, ["text", "error", "points", "class"]);
+  const [texts, error, masks, objects, classes] = await Promise.all(calls);
+  assert.deepEqual(order, ["text", "error", "points", "objects", "class"]);
   assert.ok(error instanceof PromptError);
   assert.match(error.message, /outside the picture/);
   assert.equal(texts[0].label, label);
   assert.equal(masks.length, 3);
+  assert.ok(objects.length && objects.every((each) => each.label === "sky" && each.mask.area > 0));
   assert.equal(classes[0].prob, 1);
   assert.ok(seen.at(-1) > 1e6);
 });

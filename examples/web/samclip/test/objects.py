@@ -1,0 +1,48 @@
+"""The objects that the Python package tells.
+
+    python objects.py BUNDLE PICTURE LABEL...
+
+prints, as JSON, the pixels of the picture and every object of the labels, each mask as packed bits;
+pixels and bits in base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk import SamClip
+from samclip_sdk.picture import load_image
+
+
+def main(folder: str, picture: str, *labels: str) -> None:
+    """Prints what `segment_instances` answers, by the bundle's fp32 files."""
+    model = SamClip.load("onnx", model=folder, precision="fp32")
+    pixels = load_image(picture)
+    found = model.segment_instances(pixels, labels, min_score=0)
+    objects = [
+        {
+            "label": each.label,
+            "score": each.score,
+            "labelScore": each.label_score,
+            "predictedIou": each.predicted_iou,
+            "stabilityScore": each.stability_score,
+            "mask": _base64(np.packbits(each.mask)),
+        }
+        for each in found
+    ]
+    height, width = pixels.shape[:2]
+    image = {"data": _base64(pixels), "width": width, "height": height}
+    print(json.dumps({"image": image, "objects": objects}))
+
+
+def _base64(values: NDArray[np.uint8]) -> str:
+    return base64.b64encode(np.ascontiguousarray(values)).decode("ascii")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
