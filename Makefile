@@ -32,7 +32,7 @@ PYTHON_313 ?= $(call find_python,3.13)
 .PHONY: install help demo test test-lowest test-py313 check docs format bench clean
 .PHONY: test-slow test-slow-export test-slow-training test-slow-rest
 .PHONY: test-c test-kotlin test-swift test-web test-integrations test-litert test-executorch
-.PHONY: fuzz fuzz-parsers audit sbom licences
+.PHONY: fuzz fuzz-parsers audit sbom licences ship ship-phones
 .DELETE_ON_ERROR:
 
 install: $(DEV)  ## the development environment, .venv
@@ -129,6 +129,34 @@ sbom: dist/sbom.json  ## what the wheel installs, as CycloneDX JSON: dist/sbom.j
 
 licences: $(DEV)  ## the table of licences in docs/security.md
 	$(VENV)/bin/python -m docs.licences
+
+# The photographs are not in the repository: docs/training.md tells what these folders hold.
+RANGES ?= data/ranges
+HELD_OUT ?= data/held_out
+CHECKPOINT := training/checkpoints/mobile/refinement
+EMBEDDED := samclip_sdk/bundle/embedded/samclip-mobile
+EXPORT := -W ignore -m export $(CHECKPOINT)
+INT8 := --weights int8 --calibration-set $(RANGES)
+
+ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figures, pages, card, pictures
+	rm -rf dist/samclip-mobile
+	$(VENV)/bin/python $(EXPORT) dist/samclip-mobile --onnx fp32 --onnx fp16 --onnx int8 $(INT8)
+	rm -rf $(EMBEDDED)
+	mv dist/samclip-mobile $(EMBEDDED)
+	rm -f docs/benchmarks/held_out_sets.jsonl
+	$(VENV)/bin/python -m benchmarks quality --held-out-sets $(HELD_OUT) --write
+	$(VENV)/bin/python -m benchmarks objects $(HELD_OUT) --write
+	$(VENV)/bin/python examples/demo.py --output dist/demo
+	cp dist/demo/contact_sheet.jpg docs/images/demo.jpg
+	cp dist/demo/failures.jpg docs/images/failures.jpg
+	node examples/web/sizes.js $(EMBEDDED) --write
+
+ship-phones: $(LITERT) $(EXECUTORCH)  ## its bundles for LiteRT and ExecuTorch, in dist/, verified
+	rm -rf dist/litert dist/executorch
+	$(LITERT_VENV)/bin/python $(EXPORT) dist/litert --litert fp32 --litert fp16 --litert int8 $(INT8)
+	$(LITERT_VENV)/bin/python -m samclip_sdk verify dist/litert
+	$(EXECUTORCH_VENV)/bin/python $(EXPORT) dist/executorch --executorch fp32 --executorch int8 $(INT8)
+	$(EXECUTORCH_VENV)/bin/python -m samclip_sdk verify dist/executorch
 
 bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs/performance.md
 	$(VENV)/bin/python -m benchmarks speed

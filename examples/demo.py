@@ -29,6 +29,7 @@ IMAGES = Path(__file__).with_name("images")
 TILE_PX = 320  # longest side of a picture in the contact sheet
 COLUMNS = 4  # of overlays: a picture has two beside each other
 MOST_OBJECTS = 12
+JPEG_QUALITY = 74
 STEPS = ("encode", "classify", "masks", "objects")
 CAPTION = (
     "A number from 0 to 1 is the presence of the label, or how likely the likeliest label is; a "
@@ -100,8 +101,8 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
         answers.append(answer)
     answers.sort(key=faults)
     wrong = [each for each in answers if faults(each)]
-    for sheet, shown in (("contact_sheet.png", answers), ("failures.png", wrong)):
-        contact_sheet(shown, folder=output).save(output / sheet)
+    for sheet, shown in (("contact_sheet.jpg", answers), ("failures.jpg", wrong)):
+        contact_sheet(shown, folder=output).save(output / sheet, quality=JPEG_QUALITY)
     console.print(table(answers))
     console.print(summary(answers))
     console.print(
@@ -109,7 +110,7 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
         f"labels, took {cold_ms:.0f} ms."
     )
     console.print(
-        f"Overlays, contact_sheet.png, with the best answers first, and failures.png, the pictures "
+        f"Overlays, contact_sheet.jpg, with the best answers first, and failures.jpg, the pictures "
         f"with a wrong answer, are in {output}/"
     )
 
