@@ -67,7 +67,12 @@ def test_all_but_the_text_encoder_is_taken(finished: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "module"), [("prompts", "mask_decoder"), ("cells", "clip_head.cells")]
+    ("part", "module"),
+    [
+        ("pictures", "image_encoder.neck"),
+        ("prompts", "mask_decoder"),
+        ("cells", "clip_head.cells"),
+    ],
 )
 def test_one_part_learns(finished: Path, tmp_path: Path, part: str, module: str) -> None:
     things = [annotation(1, rectangle(20, 20, 80, 70))]
