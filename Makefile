@@ -154,9 +154,9 @@ ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figur
 ship-phones: $(LITERT) $(EXECUTORCH)  ## its bundles for LiteRT and ExecuTorch, in dist/, verified
 	rm -rf dist/litert dist/executorch
 	$(LITERT_VENV)/bin/python $(EXPORT) dist/litert --litert fp32 --litert fp16 --litert int8 $(INT8)
-	$(LITERT_VENV)/bin/python -m samclip_sdk verify dist/litert
+	$(LITERT_VENV)/bin/python -m samclip_sdk verify --model dist/litert --runtime litert
 	$(EXECUTORCH_VENV)/bin/python $(EXPORT) dist/executorch --executorch fp32 --executorch int8 $(INT8)
-	$(EXECUTORCH_VENV)/bin/python -m samclip_sdk verify dist/executorch
+	$(EXECUTORCH_VENV)/bin/python -m samclip_sdk verify --model dist/executorch --runtime executorch
 
 bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs/performance.md
 	$(VENV)/bin/python -m benchmarks speed
