@@ -9,7 +9,6 @@ from samclip_sdk.bundle.hub.options import DEFAULT_HUB, HubOptions
 from samclip_sdk.bundle.hub.repository import is_repository_name
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
 from samclip_sdk.bundle.open import DEFAULT_MODEL, embedded_bundles, is_embedded
-from samclip_sdk.device.auto import select
 from samclip_sdk.device.auto_records import AUTO
 from samclip_sdk.errors import BundleError, OptionError, RuntimeMissingError, one_line
 from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
@@ -114,6 +113,8 @@ def open_source(
         True,
     )
     if AUTO in (runtime, precision):
+        from samclip_sdk.device.auto import select  # with the goldens, by which it tries all
+
         chosen, compared = select(bundle, runtime=runtime, precision=precision, options=options)
         runtime, precision, warn = chosen.runtime, chosen.precision, not compared
     check_openable(runtime, precision=precision, options=options)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 COLOURS: tuple[tuple[int, int, int], ...] = (
     (255, 77, 77), (51, 145, 255), (255, 200, 33), (56, 193, 114), (186, 104, 240),
@@ -80,6 +84,8 @@ def draw_captions(
     Returns:
         uint8 [H,W,3], a new image.
     """
+    from PIL import ImageDraw  # a program that draws nothing does without fonts
+
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
     size = max(11, round(max(picture.size) / 48))
@@ -103,6 +109,8 @@ def draw_captions(
 
 def _font(text: str, *, size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
     """Pillow's own font, the same everywhere. It has ASCII only; other texts need the system's."""
+    from PIL import ImageFont
+
     if not text.isascii():
         with suppress(OSError):
             return ImageFont.truetype("DejaVuSans.ttf", size)

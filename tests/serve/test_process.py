@@ -145,7 +145,7 @@ def test_workers_share_the_cores(
 
     monkeypatch.setattr(cli_serve, "run_server", lambda choice, **_: choices.append(choice))
     monkeypatch.setattr("os.cpu_count", lambda: 6)
-    monkeypatch.setattr("samclip_sdk.device.opening.select", first)
+    monkeypatch.setattr("samclip_sdk.device.auto.select", first)
     ran = CliRunner().invoke(app, ["serve", str(TINY_BUNDLE), "--runtime", runtime, *options])
     assert ran.exit_code == 0, ran.output
     monkeypatch.setattr("samclip_sdk.runtimes.source.open_session", opened)
