@@ -27,8 +27,7 @@ from benchmarks.figures import (
 from benchmarks.intervals import exact, judge, quotient
 from benchmarks.paper import words
 from benchmarks.table import Table, read_table
-from export.description import MODEL_CARD, write_descriptions
-from export.model_card import model_card
+from export.model_card import MODEL_CARD, model_card, write_descriptions
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, Manifest
 from samclip_sdk.system.atomic_file import atomic_file
 

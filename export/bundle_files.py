@@ -1,67 +1,11 @@
-"""Writes, hashes and lists the files of a new bundle, and holds what its writers share."""
+"""Writes, hashes and lists the files of a bundle."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from export.graphs import Graph
-from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
-from export.probes import Probe
-from export.steps import Steps
 from samclip_sdk.bundle.files import file_sha256
-from samclip_sdk.bundle.graph_spec import Parity, Pin, Precision, StoredFile
-from samclip_sdk.errors import VerificationError
-from samclip_sdk.runtimes.session import Session
-
-
-@dataclass(frozen=True)
-class Draft:
-    """The data of a new bundle that the writers of all kinds of artifacts share.
-
-    Attributes:
-        folder: the bundle's folder.
-        probes: graph -> probes, by which its artifacts are checked.
-        plan: graph -> the operations that stay in fp32 if the others are in fp16.
-        random_weights: if True, only numeric gates are checked.
-        steps: told each step as it begins.
-    """
-
-    folder: Path
-    probes: Mapping[str, Sequence[Probe]]
-    plan: Mapping[str, Sequence[Pin]]
-    random_weights: bool
-    steps: Steps
-
-    def check(
-        self, session: Session, *, graph: Graph, precision: Precision, kind: str, runs_on: str
-    ) -> Parity:
-        """Compares an artifact with eager torch, and closes its session.
-
-        Args:
-            session: the artifact's session.
-            graph: the graph that it was made from.
-            precision: the artifact's precision; decides the bounds.
-            kind: the name of the artifact's format, for messages.
-            runs_on: the runtime and device of the session, for the record.
-
-        Raises:
-            VerificationError: the artifact does not run, or its outputs differ too much.
-        """
-        try:
-            return check_parity(
-                session,
-                graph=graph,
-                probes=self.probes[graph.name],
-                bounds=BOUNDS.get(precision, STORAGE_BOUNDS["fp32"]),
-                random_weights=self.random_weights,
-                runs_on=runs_on,
-            )
-        except VerificationError as error:
-            raise VerificationError(f"{kind} {precision}: {error}") from error
-        finally:
-            session.close()
+from samclip_sdk.bundle.graph_spec import StoredFile
 
 
 def store(folder: Path, path: str, data: bytes) -> StoredFile:

@@ -17,12 +17,14 @@ from export.apps.writer import (
     text_to_mask_plan,
     text_to_mask_probes,
 )
-from export.bundle_files import Draft, store, stored_file
+from export.bundle_files import store, stored_file
 from export.coreml.artifacts import InterpretedSource
-from export.description import describe, package_metadata, write_descriptions
+from export.description import describe, package_metadata
 from export.device_writers import DeviceWriters
+from export.draft import Draft
 from export.goldens import build_goldens
 from export.graphs import Arrays, Graph, build_graphs
+from export.model_card import write_descriptions
 from export.onnx_artifacts import OnnxWriter
 from export.options import ExportOptions, check_export, check_out, check_space
 from export.parity import BOUNDS

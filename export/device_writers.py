@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from export.bundle_files import Draft
 from export.coreml.artifacts import CoreMLWriter
 from export.coreml.to_coreml import PackageMetadata
+from export.draft import Draft
 from export.executorch.artifacts import ExecuTorchWriter
 from export.graphs import Arrays, Graph
 from export.litert.artifacts import LiteRTWriter

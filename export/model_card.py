@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from samclip_sdk.bundle.manifest import NOT_STATED, Manifest
+from export.bundle_files import store
+from samclip_sdk.bundle.manifest import MANIFEST_NAME, NOT_STATED, Manifest
+
+MODEL_CARD = "README.md"
+
+
+def write_descriptions(folder: Path, *, manifest: Manifest, card: str) -> Manifest:
+    """Writes the model card, and the manifest, which also lists the card.
+
+    Args:
+        folder: the bundle's folder.
+        manifest: an earlier card in it is replaced.
+        card: the prose and the figures of the model's maker.
+    """
+    stored = store(folder, MODEL_CARD, model_card(manifest, card=card).encode())
+    others = (each for each in manifest.files if each.path != MODEL_CARD)
+    complete = manifest.model_copy(update={"files": (*others, stored)})
+    store(folder, MANIFEST_NAME, complete.model_dump_json(indent=1).encode())
+    return complete
 
 
 def model_card(manifest: Manifest, *, card: str) -> str:

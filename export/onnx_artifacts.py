@@ -9,7 +9,8 @@ from pathlib import Path
 import onnx_ir as ir
 from torch.export import ExportedProgram
 
-from export.bundle_files import Draft, stored_file
+from export.bundle_files import stored_file
+from export.draft import Draft
 from export.external_weights import WeightFiles, shrink_weights
 from export.graphs import Arrays, Graph
 from export.options import WeightPrecision

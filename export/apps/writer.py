@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from export.apps.joined import Glue, join_graphs, trace_glue
 from export.apps.letterbox import letterbox_graph
 from export.apps.text_to_mask import TextToMask
-from export.bundle_files import Draft, stored_file
+from export.bundle_files import stored_file
 from export.coreml.artifacts import CoreMLWriter
+from export.draft import Draft
 from export.graphs import Graph
 from export.onnx_artifacts import file_name
 from export.options import ExportOptions

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from export.buckets import bucket_axes, bucket_example
-from export.bundle_files import Draft, stored_file
+from export.bundle_files import stored_file
 from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import (
     TARGET,
@@ -16,6 +16,7 @@ from export.coreml.to_coreml import (
     Weights,
     to_coreml,
 )
+from export.draft import Draft
 from export.graphs import Graph
 from export.precision.mixed_precision import halve
 from export.program import export_program

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch.export import ExportedProgram
 
-from export.bundle_files import Draft, store
+from export.bundle_files import store
+from export.draft import Draft
 from export.executorch.quantize import quantize
 from export.executorch.rewriting import Int8Layer
 from export.executorch.to_executorch import Lowered, lower, trace_buckets

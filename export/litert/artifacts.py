@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from export.bundle_files import Draft, store
+from export.bundle_files import store
+from export.draft import Draft
 from export.graphs import Arrays, Graph
 from export.litert.quantize import quantize, store_half
 from export.litert.to_litert import to_litert

@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx_ir as ir
 import pytest
 
-from export.bundle_files import Draft
+from export.draft import Draft
 from export.external_weights import WeightFiles
 from export.onnx_artifacts import OnnxWriter
 from export.options import WeightPrecision
