@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,13 @@ def test_a_stale_page_is_named_and_written_again(copy: Path) -> None:
     assert page.read_text(encoding="utf-8") == before
     assert {each.name for each in (copy / RECORDS / "images").iterdir()} == set(CHARTS)
     assert run("pages") == (0, "")
+
+
+def test_pages_need_no_package_of_an_export() -> None:
+    """`benchmarks speed` runs beside peers in an environment without them."""
+    code = "import sys, benchmarks.pages; print({'torch', 'onnx_ir'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert found.stdout == "set()\n", found.stderr
 
 
 def manifest_in(root: Path) -> Manifest:
