@@ -139,6 +139,7 @@ EXPORT := -W ignore -m export $(CHECKPOINT)
 INT8 := --weights int8 --calibration-set $(RANGES)
 
 ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figures, pages, card, pictures
+	ls -d $(RANGES) $(HELD_OUT) >/dev/null  # before anything is replaced
 	rm -rf dist/samclip-mobile
 	$(VENV)/bin/python $(EXPORT) dist/samclip-mobile --onnx fp32 --onnx fp16 --onnx int8 $(INT8)
 	rm -rf $(EMBEDDED)

@@ -91,7 +91,7 @@ class ImageTokenNorm(nn.LayerNorm):
     """LayerNorm of an image's tokens [K,N,D].
 
     onnxruntime joins a sum and the LayerNorm after it into one operator, if they have three
-    dimensions. For many tokens that takes four times as long as the two, so here they have four.
+    dimensions. For many tokens that takes longer than the two do, so here they have four.
     """
 
     def forward(self, x: Tensor) -> Tensor:
