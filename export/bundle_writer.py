@@ -140,7 +140,9 @@ class _Writer:
             texts=texts,
             templates=self._info.text.templates,
             tokenize=tokenizer,
-            image_embedding=embed_image(Engine(self._eager()), PICTURES[0], clock=Stopwatch()),
+            image_embedding=embed_image(
+                Engine(self._eager()).whole_squares(), PICTURES[0], clock=Stopwatch()
+            ),
             tasks=gate,
             asked=asked,
         )

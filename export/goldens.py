@@ -25,6 +25,7 @@ from samclip_sdk.device.goldens.schema import (
     GoldenSegment,
     GoldenText,
 )
+from samclip_sdk.device.goldens.task_metrics import TaskAnswers
 from samclip_sdk.device.goldens.tasks import GoldenPicture, GoldenTasks
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image_prompts import image_prompts
@@ -95,7 +96,12 @@ def build_goldens(
         ),
         class_embeddings=(recorder.class_embeddings(templates, tokenize=tokenize),),
         image_embeddings=(recorder.image_embedding(image_embedding),),
-        tasks=None if tasks is None else recorder.tasks(tasks),
+        tasks=None if tasks is None else recorder.tasks(tasks, answers=tasks.reference),
+        rectangular_tasks=(
+            None
+            if tasks is None or tasks.rectangular is None
+            else recorder.tasks(tasks, answers=tasks.rectangular, kind="rectangular")
+        ),
         **app_goldens(tensors, info=info, asked=asked),
     )
     return {
@@ -181,9 +187,9 @@ class _Recorder:
         expected = self._tensors.expect(embedding, key="image_embedding", max_error=error)
         return GoldenImageEmbedding(image=PICTURE, expected=expected)
 
-    def tasks(self, gate: TaskGate) -> GoldenTasks:
+    def tasks(self, gate: TaskGate, *, answers: TaskAnswers, kind: str = "tasks") -> GoldenTasks:
         """Records eager torch's answers about the held-out images."""
-        answers = gate.reference
+        keep = self._tensors.keep
         return GoldenTasks(
             vocabulary=tuple(gate.vocabulary),
             pictures=tuple(
@@ -191,8 +197,8 @@ class _Recorder:
                     path=path,
                     boxes=tuple(tuple(box) for box in picture.boxes.tolist()),
                     labels=picture.labels,
-                    box_masks=self._tensors.keep(np.packbits(boxes), key=f"{path}.box_masks"),
-                    text_masks=self._tensors.keep(np.packbits(texts), key=f"{path}.text_masks"),
+                    box_masks=keep(np.packbits(boxes), key=f"{kind}.{path}.box_masks"),
+                    text_masks=keep(np.packbits(texts), key=f"{kind}.{path}.text_masks"),
                 )
                 for path, picture, boxes, texts in zip(
                     held_out_files(),
@@ -202,8 +208,8 @@ class _Recorder:
                     strict=True,
                 )
             ),
-            embeddings=self._tensors.keep(storable(answers.embeddings), key="tasks.embeddings"),
-            logits=self._tensors.keep(answers.logits, key="tasks.logits"),
+            embeddings=keep(storable(answers.embeddings), key=f"{kind}.embeddings"),
+            logits=keep(answers.logits, key=f"{kind}.logits"),
         )
 
     def _run(self, name: str, feed: Arrays) -> dict[str, NDArray[np.generic]]:

@@ -13,11 +13,17 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from export.program import export_program
-from samclip_sdk.bundle.contract import contract_graphs, take_short_texts
+from samclip_sdk.bundle.contract import contract_graphs, take_rectangles, take_short_texts
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.modeling.build import SamClipModel
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
+
+MULTIPLES = {"height": 32, "width": 32, "rows": 2, "columns": 2}
+"""What divides the sides of pictures, in pixels, and of maps of cells: the coarsest stride is 32, a
+cell has 16 pixels."""
+
+_OF_PICTURES = ("image_encoder", "clip_head", "mask_decoder")
 
 _EXAMPLE_AXES = {"num_texts": 3, "num_prompts": 3, "num_points": 2}
 """Lengths of the dynamic axes in the export; above 1, which torch.export takes for a constant."""
@@ -35,6 +41,7 @@ class Graph:
         eager: the model's own part, the reference.
         inputs: in the order of `module.forward`; axes named by a string are dynamic.
         outputs: in the order of the outputs of `module.forward`; dynamic axes as in `inputs`.
+        rectangular: whether it also takes the upper left of a square, see `take_rectangles`.
     """
 
     name: str
@@ -44,6 +51,7 @@ class Graph:
     eager: nn.Module
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    rectangular: bool = False
 
     def contract(self) -> GraphSpec:
         """The graph's inputs and outputs, without artifacts."""
@@ -62,11 +70,13 @@ class Graph:
     def traced_inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs, with a name for every axis that may vary in an ONNX file.
 
-        These are the contract's named axes and the length of texts, which may be shorter than the
-        context.
+        These are the contract's named axes; the length of texts, which may be shorter than the
+        context; and if the model is convolutional the sides of pictures and of maps of cells.
         """
         if self.part == "text_encoder":
             return take_short_texts(self.contract()).inputs
+        if self.rectangular:
+            return take_rectangles(self.contract()).inputs
         return self.inputs
 
     def trace(self) -> ExportedProgram:
@@ -83,7 +93,11 @@ class Graph:
             for name, shape in traced.items()
         }
         return export_program(
-            self.module, example=self.example(), dynamic_axes=axes, longest=longest
+            self.module,
+            example=self.example(),
+            dynamic_axes=axes,
+            longest=longest,
+            multiples=MULTIPLES,
         )
 
     def reference(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
@@ -112,6 +126,7 @@ def build_graphs(model: SamClipModel, *, resolutions: Sequence[int]) -> list[Gra
             resolution=int(at) if at else None,
             module=_module(model, part=part, resolution=int(at) if at else None),
             eager=getattr(model, part),
+            rectangular=model.config.takes_rectangles and part in _OF_PICTURES,
             inputs=spec.inputs,
             outputs=spec.outputs,
         )
@@ -128,5 +143,7 @@ def _module(model: SamClipModel, *, part: str, resolution: int | None) -> nn.Mod
     elif resolution is not None:
         patch_size = model.config.image_encoder.patch_size
         module = model.clip_head.at_resolution(resolution, patch_size=patch_size)
+    elif part == "mask_decoder":
+        module = model.mask_decoder.at_grid(model.config.grid)
     # Otherwise torch.export traces for gradients too, which takes half as long again.
     return module.requires_grad_(False)

@@ -18,7 +18,7 @@ from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_out
 from export.precision.activation_ranges import find_layers
 from export.precision.mixed_precision import halve
 from export.precision.quantize import quantize
-from export.probes import without_padding
+from export.probes import in_rectangle, without_padding
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.bundle.contract import file_stem
 from samclip_sdk.bundle.graph_spec import Artifact, Precision, StoredFile
@@ -165,6 +165,8 @@ class OnnxWriter:
         probes = list(self._draft.probes[graph.name])
         if graph.part == "text_encoder":
             probes += [without_padding(probe) for probe in probes]
+        if graph.rectangular:
+            probes += [in_rectangle(probe, graph=graph) for probe in probes]
         try:
             parity = check_parity(
                 session,

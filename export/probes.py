@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from export.graphs import Arrays, Graph
+from export.graphs import MULTIPLES, Arrays, Graph
 from export.pictures import draw_picture
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import ImageSpec
@@ -85,6 +85,21 @@ def without_padding(probe: Probe) -> Probe:
     ids = probe.feed["input_ids"]
     longest = int(np.flatnonzero(ids.any(axis=0)).max()) + 1
     return Probe({"input_ids": np.ascontiguousarray(ids[:, :longest])}, probe.expected)
+
+
+def in_rectangle(probe: Probe, *, graph: Graph) -> Probe:
+    """A probe of the upper two thirds of its maps, as of a wide picture.
+
+    Args:
+        probe: of whole squares.
+        graph: one that also takes rectangles.
+    """
+    feed = dict(probe.feed)
+    for spec in graph.traced_inputs():
+        if (step := MULTIPLES.get(str(spec.shape[-2:][0]))) is not None:
+            rows = feed[spec.name].shape[-2] * 2 // 3 // step * step
+            feed[spec.name] = np.ascontiguousarray(feed[spec.name][..., :rows, :])
+    return Probe(feed, graph.reference(feed))
 
 
 def prompt_feeds(frame: Frame, *, mask_side: int) -> list[Arrays]:

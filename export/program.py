@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ def export_program(
     example: Mapping[str, Tensor],
     dynamic_axes: Mapping[str, Mapping[int, str]],
     longest: Mapping[str, int] = MappingProxyType({}),
+    multiples: Mapping[str, int] = MappingProxyType({}),
 ) -> ExportedProgram:
     """Traces `module` and decomposes it into functional operators.
 
@@ -26,12 +28,15 @@ def export_program(
             dynamic axes must be longer than 1, because torch.export takes a 1 for a constant.
         dynamic_axes: input -> axis -> symbolic name; all other axes are static, as in `example`.
         longest: symbolic name -> the greatest length; any length if it is absent.
+        multiples: symbolic name -> what divides its length; 1 if it is absent.
 
     Returns:
         The program. Its nodes have the path of their submodule.
     """
     names = {name for axes in dynamic_axes.values() for name in axes.values()}
-    dims = {name: torch.export.Dim(name, max=longest.get(name)) for name in names}
+    dims = {
+        name: _dim(name, longest=longest.get(name), step=multiples.get(name, 1)) for name in names
+    }
     shapes = tuple(
         {axis: dims[name] for axis, name in dynamic_axes.get(tensor, {}).items()}
         for tensor in example
@@ -44,6 +49,13 @@ def export_program(
         program = program.run_decompositions({})
     _drop_aliases(program)
     return program
+
+
+def _dim(name: str, *, longest: int | None, step: int) -> Any:
+    """A dimension of torch.export; of a multiple, its number of steps is the symbol."""
+    if step == 1:
+        return torch.export.Dim(name, max=longest)
+    return step * torch.export.Dim(f"{name}_steps", max=longest and longest // step)
 
 
 def _drop_aliases(program: ExportedProgram) -> None:

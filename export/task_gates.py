@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.graphs import Graph
+from samclip_sdk.bundle.contract import graph_key, take_rectangles
 from samclip_sdk.bundle.graph_spec import Artifact, Measurement
 from samclip_sdk.bundle.manifest import Manifest, ModelInfo
 from samclip_sdk.device.golden_checks import answer_tasks
@@ -43,7 +44,8 @@ class EagerSource:
     def session(self, graph: str) -> Session:
         """Opens a graph by its key."""
         (found,) = (each for each in self.graphs if each.name == graph)
-        return TorchSession(found.eager, spec=found.contract(), device="cpu")
+        spec = take_rectangles(found.contract()) if found.rectangular else found.contract()
+        return TorchSession(found.eager, spec=spec, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class TaskGate:
         pictures: as given.
         vocabulary: as given.
         reference: eager torch's answers.
+        rectangular: its answers about the same images without their padding to a square; None if
+            the model needs squares.
     """
 
     def __init__(
@@ -99,7 +103,10 @@ class TaskGate:
         self.pictures = pictures
         self.vocabulary = vocabulary
         self._eager = eager
-        self.reference: TaskAnswers = self._answer(eager)
+        self.reference: TaskAnswers = self._answer(eager, squares=True)
+        self.rectangular: TaskAnswers | None = None
+        if eager.manifest.model.takes_rectangles:
+            self.rectangular = self._answer(eager, squares=False)
 
     def check(
         self, candidate: ModelSource, *, precision: str, kind: str
@@ -119,11 +126,14 @@ class TaskGate:
                 lowers it most.
         """
         bounds = TASK_BOUNDS[precision]
-        metrics = self._compare(candidate)
+        with closing(Engine(candidate)) as engine:
+            resolution = candidate.manifest.tasks.segmentation.resolution
+            squares = not engine.takes_rectangles(graph_key("image_encoder", resolution))
+        metrics = self._compare(candidate, squares=squares)
         broken = {name: value for name, value in metrics.items() if value < bounds[name]}
         if broken:
             worst = max(broken, key=lambda name: bounds[name] - broken[name])
-            graph, alone = self._blame(candidate, metric=worst)
+            graph, alone = self._blame(candidate, metric=worst, squares=squares)
             raise VerificationError(
                 f"{kind} is not eager torch: {worst} is {broken[worst]:.4f}, its bound "
                 f"{bounds[worst]:g}; {graph} by itself brings it to {alone:.4f}"
@@ -133,22 +143,25 @@ class TaskGate:
             for name, value in metrics.items()
         )
 
-    def _blame(self, candidate: ModelSource, *, metric: str) -> tuple[str, float]:
+    def _blame(self, candidate: ModelSource, *, metric: str, squares: bool) -> tuple[str, float]:
         """The graph that lowers a metric most while all others run in eager torch."""
-        alone = {
-            graph.name: self._compare(_OneGraph(self._eager, candidate, graph.name))[metric]
-            for graph in self._eager.graphs
-        }
+        alone = {}
+        for graph in self._eager.graphs:
+            mixed = _OneGraph(self._eager, candidate, graph.name)
+            alone[graph.name] = self._compare(mixed, squares=squares)[metric]
         worst = min(alone, key=alone.__getitem__)
         return worst, alone[worst]
 
-    def _compare(self, source: ModelSource) -> dict[str, float]:
-        return compare_answers(self._answer(source), reference=self.reference)
+    def _compare(self, source: ModelSource, *, squares: bool) -> dict[str, float]:
+        reference = self.reference if squares else self.rectangular
+        assert reference is not None
+        return compare_answers(self._answer(source, squares=squares), reference=reference)
 
-    def _answer(self, source: ModelSource) -> TaskAnswers:
+    def _answer(self, source: ModelSource, *, squares: bool) -> TaskAnswers:
         with closing(Engine(source)) as engine, warnings.catch_warnings():
             warnings.simplefilter("ignore", UnknownWordWarning)  # no user asks for these labels
-            return answer_tasks(engine, self.pictures, vocabulary=self.vocabulary)
+            asked = engine.whole_squares() if squares else engine
+            return answer_tasks(asked, self.pictures, vocabulary=self.vocabulary)
 
 
 def add_measurements(

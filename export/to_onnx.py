@@ -53,7 +53,6 @@ def to_onnx(
     _name_axes(model, inputs=inputs)
     _name_layers(model)
     _order_gelu(model)
-    _add_up_lengths(model)
     _forget_origin(model)
     return model
 
@@ -79,31 +78,6 @@ def _order_gelu(model: ir.Model) -> None:
         product.replace_input_with(0, half)
 
 
-def _add_up_lengths(model: ir.Model) -> None:
-    """Computes the L2 norm over the channels of a map by a matrix product of squares and ones.
-
-    In onnxruntime a matrix product is twenty times faster than a reduction over an axis that is not
-    the last.
-    """
-    for node in tuple(model.graph):
-        x = node.inputs[0]
-        if node.op_type != "ReduceL2" or x is None or x.shape is None or len(x.shape) != 4:
-            continue
-        channels, rows, columns = x.shape.numpy()[1:]
-        tape = ir.tape.Tape()
-        flat, one, square = (
-            tape.op("Constant", [], attributes={"value_ints": shape})
-            for shape in ([0, channels, -1], [1, channels], [0, 1, rows, columns])
-        )
-        ones = tape.op("ConstantOfShape", [one], attributes={"value": ir.tensor([1.0])})
-        squares = tape.op("Reshape", [tape.op("Mul", [x, x]), flat])
-        sums = tape.op("Reshape", [tape.op("MatMul", [ones, squares]), square])
-        lengths = tape.op("Sqrt", [sums])
-        ir.convenience.replace_nodes_and_values(
-            model.graph, node, [node], tape.nodes, node.outputs, [lengths]
-        )
-
-
 def _name_layers(model: ir.Model) -> None:
     """Puts the path of a node's submodule before its name, so that a person can find it."""
     for node in model.graph:
@@ -113,16 +87,22 @@ def _name_layers(model: ir.Model) -> None:
 
 
 def _name_axes(model: ir.Model, *, inputs: Sequence[TensorSpec]) -> None:
-    """Renames torch's symbols (s13, or s13 + 5 in later values) to the contract's names."""
+    """Renames torch's symbols (s13, or s13 + 5 in later values) to the contract's names.
+
+    An axis of steps (32*s13) has the contract's name in inputs, and its symbol a name after it.
+    """
     names: dict[str, str] = {}
     for value, spec in zip(model.graph.inputs, inputs, strict=True):
         assert value.shape is not None
         for size, axis in zip(value.shape, spec.shape, strict=True):
             if isinstance(axis, str) and isinstance(size, ir.SymbolicDim):
-                names[str(size.value)] = axis
+                symbol = str(size.value).rpartition("*")[2]
+                names[symbol] = axis if symbol == size.value else f"{axis}_steps"
     for value in _values(model.graph):
         if value.shape is not None:
             value.shape = ir.Shape([_rename(size, names=names) for size in value.shape])
+    for value, spec in zip(model.graph.inputs, inputs, strict=True):
+        value.shape = ir.Shape(spec.shape)
 
 
 def _rename(size: int | ir.SymbolicDim, *, names: Mapping[str, str]) -> int | ir.SymbolicDim:

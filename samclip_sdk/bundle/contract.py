@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from samclip_sdk.bundle.graph_spec import DType, GraphSpec, TensorSpec
 from samclip_sdk.modeling.config import ModelConfig
@@ -14,6 +14,17 @@ PER_RESOLUTION = ("image_encoder", "clip_head")
 PADDING = {"point_labels": FILLER}
 """What an input is padded with where a graph has fixed lengths; zero where it is not named. Filler
 makes every padded token one that the model masks out, and a padded prompt one without a point."""
+
+_OPEN: dict[str, Callable[[tuple[int | str, ...]], tuple[int | str, ...]]] = {
+    "image": lambda shape: (*shape[:2], "height", "width"),
+    "patch_embeddings": lambda shape: (shape[0], "patches", shape[2]),
+    "low_res_masks": lambda shape: (*shape[:2], "mask_rows", "mask_columns"),
+    **dict.fromkeys(
+        ("image_tokens", "token_mask", "image_embeddings", "dense_embeddings"),
+        lambda shape: (*shape[:-2], "rows", "columns"),
+    ),
+}
+"""The shapes of `take_rectangles`, by tensor."""
 
 APP_GRAPHS = ("letterbox", "text_to_mask")
 """The graphs that spare apps the steps between the others; a bundle may lack them."""
@@ -125,6 +136,30 @@ def take_short_texts(text_encoder: GraphSpec) -> GraphSpec:
     return text_encoder.model_copy(update={"inputs": (short,)})
 
 
+def take_rectangles(graph: GraphSpec) -> GraphSpec:
+    """A graph of pictures that also takes the upper left of its square, without the padding.
+
+    The contract fixes the square, because some runtimes must, as with `take_short_texts`. The
+    model's config says whether it `takes_rectangles`.
+
+    Args:
+        graph: of the contract: image_encoder, clip_head or mask_decoder.
+
+    Returns:
+        The same with named axes: `height` and `width` of pixels, `rows` and `columns` of cells.
+    """
+    inputs, outputs = (
+        tuple(
+            each.model_copy(update={"shape": _OPEN[each.name](each.shape)})
+            if each.name in _OPEN
+            else each
+            for each in tensors
+        )
+        for tensors in (graph.inputs, graph.outputs)
+    )
+    return graph.model_copy(update={"inputs": inputs, "outputs": outputs})
+
+
 def _image_graphs(model: ModelConfig, resolution: int) -> tuple[GraphSpec, GraphSpec]:
     grid = resolution // model.image_encoder.patch_size
     patches = (grid // model.token_pooling(resolution)) ** 2
@@ -145,7 +180,7 @@ def _image_graphs(model: ModelConfig, resolution: int) -> tuple[GraphSpec, Graph
 
 
 def _mask_graphs(model: ModelConfig) -> dict[str, GraphSpec]:
-    grid = model.segmentation_resolution // model.image_encoder.patch_size
+    grid = model.grid
     dim, side = model.mask_decoder.embed_dim, 4 * grid
     many, points = "num_prompts", "num_points"
     sparse = _tensor("sparse_embeddings", many, points, dim)

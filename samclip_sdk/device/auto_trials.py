@@ -74,7 +74,8 @@ def _try(
             warn=False,
         )
         with closing(Engine(source)) as engine:
-            checks += graph_checks(bundle, engine=engine, precision=candidate.precision)
+            squares = engine.whole_squares()
+            checks += graph_checks(bundle, engine=squares, precision=candidate.precision)
             refused = describe_failures(checks, subject=str(candidate))
             median_ms = None if refused else _median_ms(engine, seconds=seconds)
     except Exception as error:  # a runtime that cannot load may raise any exception

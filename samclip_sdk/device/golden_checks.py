@@ -8,6 +8,7 @@ from contextlib import closing
 
 import numpy as np
 
+from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.device.goldens.app_checks import app_checks
 from samclip_sdk.device.goldens.check import Check, Tensors
@@ -45,24 +46,26 @@ def golden_checks(bundle: Bundle, *, source: ModelSource, precision: str) -> Ite
     Raises:
         BundleError: the bundle has no goldens, or they are damaged.
     """
-    engine = Engine(source)
-    try:
-        yield from graph_checks(bundle, engine=engine, precision=precision)
+    with closing(Engine(source)) as engine:
+        squares = engine.whole_squares()
+        yield from graph_checks(bundle, engine=squares, precision=precision)
         index, tensors = read_verified_goldens(bundle)
-        yield from app_checks(bundle, index, tensors=tensors, engine=engine)
-    finally:
-        engine.close()
-    if index.tasks is not None and "text_encoder" in bundle.manifest.graphs:
-        yield from _tasks(
-            index.tasks, bundle=bundle, source=source, tensors=tensors, precision=precision
-        )
+        yield from app_checks(bundle, index, tensors=tensors, engine=squares)
+        golden = index.tasks
+        encoder = graph_key("image_encoder", source.manifest.tasks.segmentation.resolution)
+        if engine.takes_rectangles(encoder):
+            golden = index.rectangular_tasks
+        if golden is not None and "text_encoder" in bundle.manifest.graphs:
+            yield from _tasks(
+                golden, bundle=bundle, engine=engine, tensors=tensors, precision=precision
+            )
 
 
 def _tasks(
     golden: GoldenTasks,
     *,
     bundle: Bundle,
-    source: ModelSource,
+    engine: Engine,
     tensors: Tensors,
     precision: str,
 ) -> Iterator[Check]:
@@ -71,7 +74,7 @@ def _tasks(
         bundle.file(picture.path)
     questions = golden.questions(bundle.root)
     reference = golden.answers(questions, tensors=tensors)
-    with closing(Engine(source)) as engine, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # The questions are the bundle's own.
         warnings.simplefilter("ignore", UnknownWordWarning)
         answers = answer_tasks(engine, questions, vocabulary=golden.vocabulary)

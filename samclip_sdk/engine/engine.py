@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
@@ -13,6 +14,12 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.contract import contract_graphs, graph_key
 from samclip_sdk.bundle.manifest import Task
 from samclip_sdk.engine.graphs import OpenGraphs
+from samclip_sdk.engine.rectangles import (
+    covered_pixels,
+    restore_masks,
+    restore_patches,
+    takes_rectangles,
+)
 from samclip_sdk.engine.texts import TextEmbedder
 from samclip_sdk.errors import EmbeddingMismatchError, PromptError
 from samclip_sdk.picture.frame import Frame, center_crop, letterbox
@@ -49,12 +56,13 @@ class Engine:
         source: where the graphs come from.
         stored_labels: the class embeddings of labels on disk, for later processes. If None, the
             text encoder runs once for each label in each process.
+        bgr: whether images that are arrays are in BGR.
 
     Attributes:
         source: where the graphs come from.
         manifest: the model's sizes, tasks, templates and thresholds.
         texts: embeds texts and labels.
-        bgr: whether images that are arrays are in BGR.
+        bgr: as given.
     """
 
     def __init__(
@@ -62,6 +70,7 @@ class Engine:
     ) -> None:
         self.source = source
         self.bgr = bgr
+        self._squares = False
         self.manifest = source.manifest
         resolution = self.manifest.tasks.segmentation.resolution
         graphs = contract_graphs(self.manifest.model, resolutions=[resolution])
@@ -147,12 +156,17 @@ class Engine:
         prepared = self.to_prepared(image, task=task, clock=clock)
         if isinstance(prepared, ImageEmbedding):
             return prepared
-        graph = graph_key("image_encoder", prepared.frame.resolution)
-        encoded = self.run(graph, {"image": prepared.square}, clock=clock)
+        frame, square = prepared.frame, prepared.square
+        graph = graph_key("image_encoder", frame.resolution)
+        if self.takes_rectangles(graph):
+            step = self.manifest.model.image_encoder.resolution_step
+            rows, columns = covered_pixels(frame, step=step)
+            square = square[:, :, :rows, :columns]
+        encoded = self.run(graph, {"image": square}, clock=clock)
         return ImageEmbedding(
             image_tokens=encoded["image_tokens"],
             image_embeddings=encoded["image_embeddings"],
-            frame=prepared.frame,
+            frame=frame,
             bundle_id=self.source.id,
             speed=dict(clock.ms),
             origin=prepared.origin,
@@ -167,14 +181,17 @@ class Engine:
         last = self._last_head  # read once: another thread may replace it at any moment
         if last is not None and last[0]() is embedding:
             return last[1]
-        frame = embedding.frame
+        frame, (rows, columns) = embedding.frame, embedding.cells
         token_mask = frame.token_mask(patch_size=self.manifest.image.patch_size)
-        head = self.run(
-            graph_key("clip_head", frame.resolution),
-            {"image_tokens": embedding.image_tokens, "token_mask": token_mask},
-            clock=clock,
-        )
-        outputs = HeadOutputs(head["patch_embeddings"], head["image_embedding"])
+        feed = {
+            "image_tokens": embedding.image_tokens,
+            "token_mask": token_mask[:, :rows, :columns],
+        }
+        head = self._run_on(embedding, graph_key("clip_head", frame.resolution), feed, clock=clock)
+        patches = head["patch_embeddings"]
+        if rows != columns:
+            patches = restore_patches(patches, cells=embedding.cells, grid=token_mask.shape[-1])
+        outputs = HeadOutputs(patches, head["image_embedding"])
         self._last_head = (weakref.ref(embedding, self._forget_head), outputs)
         return outputs
 
@@ -219,11 +236,23 @@ class Engine:
         self, embedding: ImageEmbedding, prompts: Prompts, *, clock: Stopwatch
     ) -> Iterator[tuple[Array, Array]]:
         """Decodes `max_prompts` at a time: low_res_masks [k,4,4g,4g], iou_predictions [k,4]."""
-        image = {"image_embeddings": embedding.image_embeddings}
         for feed in prompts.batches(self.manifest.masks.max_prompts):
             encoded = self.run("prompt_encoder", feed, clock=clock)
-            decoded = self.run("mask_decoder", {**image, **encoded}, clock=clock)
-            yield decoded["low_res_masks"], decoded["iou_predictions"]
+            yield self.decode_encoded(embedding, encoded, clock=clock)
+
+    def decode_encoded(
+        self, embedding: ImageEmbedding, encoded: Mapping[str, Array], *, clock: Stopwatch
+    ) -> tuple[Array, Array]:
+        """Decodes k prompts from the prompt encoder's outputs: see `decode_in_turn`."""
+        rows, columns = embedding.cells
+        feed = {
+            "image_embeddings": embedding.image_embeddings,
+            **encoded,
+            "dense_embeddings": encoded["dense_embeddings"][:, :, :rows, :columns],
+        }
+        decoded = self._run_on(embedding, "mask_decoder", feed, clock=clock)
+        low_res = restore_masks(decoded["low_res_masks"], side=self.mask_side(embedding.frame))
+        return low_res, decoded["iou_predictions"]
 
     def mask_side(self, frame: Frame) -> int:
         """4g, the side of mask prompts and of low-resolution masks."""
@@ -243,10 +272,35 @@ class Engine:
         pack = read_vocabulary(path, manifest=self.manifest)
         return KnownWords(pack.labels, pack.matrix)
 
+    def takes_rectangles(self, graph: str) -> bool:
+        """Whether images go through image_encoder, by its key, without their padding."""
+        return not self._squares and takes_rectangles(self._graphs.session(graph))
+
+    def whole_squares(self) -> Engine:
+        """The same engine, with the same graphs, for images with their padding.
+
+        The goldens of the steps are of whole squares, which every runtime takes.
+        """
+        other = copy.copy(self)
+        other._squares, other._last_head = True, None
+        return other
+
     def close(self) -> None:
         """Frees the graphs. A later call opens them again when it needs them."""
         self._graphs.close()
         self._last_head = None
+
+    def _run_on(
+        self, embedding: ImageEmbedding, graph: str, feed: Arrays, *, clock: Stopwatch
+    ) -> dict[str, Array]:
+        """Runs a head; refuses an embedding without padding if it is for whole squares."""
+        rows, columns = embedding.cells
+        if rows != columns and not takes_rectangles(self._graphs.session(graph)):
+            raise EmbeddingMismatchError(
+                f"the image embedding has {rows} x {columns} cells, without padding, and "
+                f"{self.source.runtime} takes whole squares only: encode the image again"
+            )
+        return self.run(graph, feed, clock=clock)
 
     def _forget_head(self, gone: weakref.ref[ImageEmbedding]) -> None:
         last = self._last_head

@@ -120,14 +120,12 @@ class PointPrompts:
         """The masks of some points: low_res_masks [k,4,4g,4g] and iou_predictions [k,4]."""
         count = len(places)
         sparse = np.stack([self.points[places], np.tile(self.padding, (count, 1))], axis=1)
-        feed = {
-            "image_embeddings": embedding.image_embeddings,
+        encoded = {
             "sparse_embeddings": sparse,
             "sparse_mask": np.ones((count, 2), dtype=np.float32),
             "dense_embeddings": self.dense_embeddings.repeat(count, axis=0),
         }
-        decoded = engine.run("mask_decoder", feed, clock=clock)
-        return decoded["low_res_masks"], decoded["iou_predictions"]
+        return engine.decode_encoded(embedding, encoded, clock=clock)
 
 
 def encode_grid(

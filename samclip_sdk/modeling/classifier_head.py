@@ -7,7 +7,6 @@ its own last layers, which are a better start than random ones: this head starts
 from __future__ import annotations
 
 import copy
-import math
 
 import torch
 from torch import Tensor, nn
@@ -39,11 +38,12 @@ class ClassifierHead(nn.Module):
         """Embeds the image and each of its patches in CLIP's joint space.
 
         Args:
-            image_tokens: [B,C,g,g], the backbone's features of strides 8, 16 and 32 at stride 16.
-            token_mask: float [B,g,g], 1 where the patch holds any image pixel.
+            image_tokens: [B,C,h,w], the backbone's features of strides 8, 16 and 32 at stride 16;
+                h and w are even.
+            token_mask: float [B,h,w], 1 where the patch holds any image pixel.
 
         Returns:
-            patch_embeddings [B,g*g,E] and image_embedding [B,E], L2-normalised.
+            patch_embeddings [B,h*w,E] and image_embedding [B,E], L2-normalised.
         """
         features = self.features(image_tokens)
         pooled = self.embed(pool_unpadded(features, token_mask))
@@ -142,21 +142,23 @@ class TokenCellHead(nn.Module):
         self.inward = _linear(cells.inward, inputs=token_dim)
         self.inward_coarse = nn.Conv2d(embed_dim, width, kernel_size=1, bias=False)
         self.inward_coarse.weight = nn.Parameter(weight[:, token_dim:] * embed_dim**0.5)
-        self.blocks = nn.Sequential(*map(TokenContextBlock, cells.blocks))
+        self.blocks = nn.ModuleList(map(TokenContextBlock, cells.blocks))
         self.outward = _linear(cells.outward)
 
     def forward(self, tokens: Tensor, coarse: Tensor) -> Tensor:
         """Corrects the classifier's answer for each patch; see `CellHead.forward`."""
-        plain = _twice(coarse)
-        length = _length(plain)
-        seen = _to_tokens(_twice(self.inward_coarse(coarse)) / length)
-        x = self.blocks(F.gelu(self.inward(self.norm(_to_tokens(tokens))) + seen))
-        moved = _to_tokens(plain / length) + self.outward(x)
+        plain = _to_tokens(_twice(coarse)).float()
+        length = torch.linalg.vector_norm(plain, dim=-1, keepdim=True).clamp(min=1e-6)
+        seen = _to_tokens(_twice(self.inward_coarse(coarse))) / length
+        x = F.gelu(self.inward(self.norm(_to_tokens(tokens))) + seen)
+        for block in self.blocks:
+            x = block(x, size=tokens.shape[-2:])
+        moved = plain / length + self.outward(x)
         return F.normalize(moved.float(), dim=-1, eps=1e-6)
 
 
 class TokenContextBlock(nn.Module):
-    """A ContextBlock for tokens [B,N,C] of a square map; see `TokenCellHead`."""
+    """A ContextBlock for tokens [B,N,C]; see `TokenCellHead`."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
@@ -166,10 +168,9 @@ class TokenContextBlock(nn.Module):
         self.norm = _layer_norm(block.norm)
         self.mlp = nn.Sequential(_linear(first), activation, _linear(last))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps [B,N,C] to [B,N,C]."""
-        side = math.isqrt(x.shape[1])
-        around = self.around(x.transpose(1, 2).reshape(*x.shape[::2], side, side))
+    def forward(self, x: Tensor, *, size: torch.Size) -> Tensor:
+        """Maps [B,h*w,C], row by row of a map of `size` (h, w), to the same shape."""
+        around = self.around(x.transpose(1, 2).reshape(*x.shape[::2], *size))
         y: Tensor = x + self.mlp(self.norm(_to_tokens(around)))
         return y
 
@@ -208,9 +209,6 @@ def _twice(x: Tensor) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
-    return x.float() / _length(x)
-
-
-def _length(x: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(x.float(), dim=1, keepdim=True)
-    return length.clamp(min=1e-6)
+    length = torch.linalg.vector_norm(x.float(), dim=1, keepdim=True)
+    unit: Tensor = x.float() / length.clamp(min=1e-6)
+    return unit

@@ -281,6 +281,20 @@ class ModelConfig(_Config):
             self.check_resolution(resolution)
         return self
 
+    @property
+    def grid(self) -> int:
+        """g, the side of the map of cells in which masks are decoded."""
+        return self.segmentation_resolution // self.image_encoder.patch_size
+
+    @property
+    def takes_rectangles(self) -> bool:
+        """Whether a picture needs no padding to a square; its sides are padded to whole steps.
+
+        A convolutional encoder runs at any height and width. Tables of positions and windows of
+        attention are for squares.
+        """
+        return isinstance(self.image_encoder, PyramidConfig)
+
     def check_resolution(self, resolution: int) -> None:
         """Raises ValueError unless the model runs at `resolution` pixels."""
         encoder = self.image_encoder

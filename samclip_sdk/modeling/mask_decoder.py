@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import copy
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,13 @@ SHARPNESS = 100.0
 
 
 class MaskDecoder(nn.Module):
-    """Maps image and prompt embeddings to mask logits and predicted IoUs."""
+    """Maps image and prompt embeddings to mask logits and predicted IoUs.
+
+    Attributes:
+        positions: the features of the places of a square's cells, see `at_grid`.
+    """
+
+    positions: Tensor | None
 
     def __init__(self, config: MaskDecoderConfig) -> None:
         super().__init__()
@@ -29,10 +35,11 @@ class MaskDecoder(nn.Module):
         self.high_resolution = config.high_resolution
         self.dynamic_multimask = config.dynamic_multimask
         self.pe_layer = PositionEmbeddingRandom(dim // 2)
+        self.register_buffer("positions", None, persistent=False)
         self.transformer = TwoWayTransformer(
             dim, depth=config.depth, num_heads=config.num_heads, mlp_dim=config.mlp_dim
         )
-        self.local_blocks = nn.Sequential(*(LocalBlock(dim) for _ in range(config.local_blocks)))
+        self.local_blocks = nn.ModuleList(LocalBlock(dim) for _ in range(config.local_blocks))
         self.iou_token = nn.Embedding(1, dim)
         self.mask_tokens = nn.Embedding(NUM_MASK_TOKENS, dim)
         self.output_upscaling = nn.Sequential(
@@ -59,18 +66,19 @@ class MaskDecoder(nn.Module):
         """Decodes K prompts.
 
         Args:
-            image_embeddings: [1,D,g,g], or [K,D,g,g] if each prompt has its own image. With high
-                resolution there are 4 D channels, and the last 3 D enter the upscaling.
+            image_embeddings: [1,D,h,w], or [K,D,h,w] if each prompt has its own image: the upper
+                left of a square. With high resolution there are 4 D channels, and the last 3 D
+                enter the upscaling.
             sparse_embeddings: [K,P,D].
             sparse_mask: float [K,P], 0 hides filler.
-            dense_embeddings: [K,D,g,g].
+            dense_embeddings: [K,D,h,w].
 
         Returns:
-            low_res_masks [K,4,4g,4g] (logits) and iou_predictions [K,4]. With dynamic multimask
+            low_res_masks [K,4,4h,4w] (logits) and iou_predictions [K,4]. With dynamic multimask
             the first mask is the best of the other three, except in training.
         """
         prompts = dense_embeddings.shape[0]
-        grid = image_embeddings.shape[-1]
+        rows, columns = image_embeddings.shape[-2:]
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         output_tokens = output_tokens.unsqueeze(0).expand(prompts, -1, -1)
         tokens = torch.cat([output_tokens, sparse_embeddings], dim=1)
@@ -80,7 +88,7 @@ class MaskDecoder(nn.Module):
             width = dense_embeddings.shape[1]
             coarse, finer = image_embeddings[:, :width], image_embeddings[:, width:]
         queries, keys = self.transformer(
-            coarse + dense_embeddings, self.pe_layer.dense(grid), tokens, token_mask
+            coarse + dense_embeddings, self._positions(rows, columns), tokens, token_mask
         )
         hyper = torch.stack(
             [mlp(queries[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
@@ -88,12 +96,28 @@ class MaskDecoder(nn.Module):
         ious = self.iou_prediction_head(queries[:, 0])
         if self.dynamic_multimask and not self.training:
             hyper, ious = _best_first(hyper, ious)
-        upscaled = self._upscale(self.local_blocks(keys), finer).transpose(1, 2)
-        masks = _in_rows(hyper @ upscaled, grid=grid)
-        return masks.reshape(prompts, NUM_MASK_TOKENS, 4 * grid, 4 * grid), ious
+        for block in self.local_blocks:
+            keys = block(keys, size=image_embeddings.shape[-2:])
+        upscaled = self._upscale(keys, finer).transpose(1, 2)
+        masks = _in_rows(hyper @ upscaled, columns=columns)
+        return masks.reshape(prompts, NUM_MASK_TOKENS, 4 * rows, 4 * columns), ious
+
+    def at_grid(self, grid: int) -> MaskDecoder:
+        """A copy for export, for images in squares of grid x grid cells."""
+        baked = copy.deepcopy(self)
+        # With a row and a column that no image has: torch.export cannot take what may be the whole.
+        baked.positions = F.pad(self.pe_layer.dense(grid), (0, 1, 0, 1))
+        return baked
+
+    def _positions(self, rows: int, columns: int) -> Tensor:
+        """The features [1,D,h,w] of the places of cells; the longer side is the square's."""
+        positions = self.positions
+        if positions is None:
+            positions = self.pe_layer.dense(max(rows, columns))
+        return positions[..., :rows, :columns]
 
     def _upscale(self, x: Tensor, finer: Tensor | None) -> Tensor:
-        """Applies `output_upscaling` to tokens [K,g*g,D].
+        """Applies `output_upscaling` to tokens [K,h*w,D].
 
         A transposed convolution whose stride equals its kernel is a matrix product. With tokens,
         the norm and the product with the hypernetworks' outputs need no transposition. Each token
@@ -101,11 +125,11 @@ class MaskDecoder(nn.Module):
 
         Args:
             x: the tokens.
-            finer: [1,3D,g,g] or [K,3D,g,g], from `HighResolution`. The first D channels are added
+            finer: [1,3D,h,w] or [K,3D,h,w], from `HighResolution`. The first D channels are added
                 to the output of the first layer, the others to that of the second.
 
         Returns:
-            [K,g*g*4*4,D/8]: of each token the 16 in its place, see `_in_rows`.
+            [K,h*w*4*4,D/8]: of each token the 16 in its place, see `_in_rows`.
         """
         first, norm, _, second, _ = self.output_upscaling
         assert isinstance(first, nn.ConvTranspose2d)
@@ -147,16 +171,16 @@ def _spread(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
     return x @ layer.weight.permute(0, 2, 3, 1).flatten(1) + layer.bias.repeat(4)
 
 
-def _in_rows(masks: Tensor, *, grid: int) -> Tensor:
-    """Brings the pixels of masks [K,N,g*g*4*4] into rows: [K*N*4g,4g].
+def _in_rows(masks: Tensor, *, columns: int) -> Tensor:
+    """Brings the pixels of masks [K,N,h*w*4*4] into rows: [K*N*4h,4w], w being `columns`.
 
-    Each of g x g squares has 2 x 2 smaller ones in consecutive places, and each of these 2 x 2
+    Each of h x w squares has 2 x 2 smaller ones in consecutive places, and each of these 2 x 2
     pixels.
     """
     # A square's upper half becomes a row of its own, then the lower one; and once more.
-    for squares, half in ((grid, 8), (2 * grid, 2)):
+    for squares, half in ((columns, 8), (2 * columns, 2)):
         masks = masks.reshape(-1, squares, 2, half).transpose(1, 2)
-    return masks.reshape(-1, 4 * grid)
+    return masks.reshape(-1, 4 * columns)
 
 
 class LocalBlock(nn.Module):
@@ -180,10 +204,9 @@ class LocalBlock(nn.Module):
         for parameter in self.lin2.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps tokens [K,g*g,D], row by row, to the same shape."""
-        side = math.isqrt(x.shape[1])
-        around = self.around(x.transpose(1, 2).reshape(*x.shape[::2], side, side))
+    def forward(self, x: Tensor, *, size: torch.Size) -> Tensor:
+        """Maps tokens [K,h*w,D], row by row of a map of `size` (h, w), to the same shape."""
+        around = self.around(x.transpose(1, 2).reshape(*x.shape[::2], *size))
         y: Tensor = x + self.lin2(F.gelu(self.lin1(self.norm(around.flatten(2).transpose(1, 2)))))
         return y
 

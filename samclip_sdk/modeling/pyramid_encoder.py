@@ -121,6 +121,7 @@ class PyramidEncoder(nn.Module):
         folded = copy.deepcopy(self).eval()
         folded.backbone = reparameterize_model(folded.backbone, inplace=True)
         fold_batch_norm(folded.backbone, example=self.pixel_mean.new_zeros(1, 3, 64, 64))
+        _fix_padding(folded.backbone)
         return folded
 
 
@@ -149,6 +150,29 @@ class HighResolution(nn.Module):
         The first `out_chans` channels are the features of stride 8.
         """
         return torch.cat([self.stride_8(fine), F.pixel_unshuffle(self.stride_4(finest), 2)], dim=1)
+
+
+class _HalvingConv(nn.Conv2d):
+    """A convolution of stride 2 with TensorFlow's padding "same", a constant for even sizes.
+
+    timm's own computes it from the size, which torch.export cannot do for an open one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [B,C,H,W] to [B,c,H/2,W/2]."""
+        around = self.kernel_size[0] - 2
+        x = F.pad(x, (around // 2, around - around // 2) * 2)
+        y: Tensor = self._conv_forward(x, self.weight, self.bias)
+        return y
+
+
+def _fix_padding(backbone: nn.Module) -> None:
+    """Makes the padding of convolutions a constant."""
+    from timm.layers.conv2d_same import Conv2dSame
+
+    for layer in backbone.modules():
+        if isinstance(layer, Conv2dSame):
+            layer.__class__ = _HalvingConv  # type: ignore[assignment]  # both are nn.Conv2d
 
 
 def join_strides(fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import EmbeddingMismatchError, StorageError, one_line
-from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.image import ImageOrigin
 from samclip_sdk.picture.limits import MAX_PIXELS
 from samclip_sdk.results.frozen import Frozen, freeze_array
@@ -50,8 +50,9 @@ class ImageEmbedding(Frozen):
     """One image after the backbone: every skill continues from here, any number of times.
 
     Attributes:
-        image_tokens: float32 [1,C,g,g], the input of the CLIP head.
-        image_embeddings: float32 [1,D,g,g], after the neck; D is 256 in SAM.
+        image_tokens: float32 [1,C,h,w], the input of the CLIP head: the upper left of the g x g
+            cells of the model's input, without padding if the model's graphs need none.
+        image_embeddings: float32 [1,D,h,w], after the neck; D is 256 in SAM.
         frame: where the image lies in the model's input.
         bundle_id: the id of the bundle that made it; no other bundle can read it.
         speed: milliseconds by step; not saved.
@@ -67,15 +68,23 @@ class ImageEmbedding(Frozen):
 
     def __post_init__(self) -> None:
         shape = freeze_array(self, "image_tokens", dtype="float32", shape=(1, None, None, None))
-        grid = shape[2]
-        freeze_array(self, "image_tokens", dtype="float32", shape=(1, None, grid, grid))
-        freeze_array(self, "image_embeddings", dtype="float32", shape=(1, None, grid, grid))
+        freeze_array(self, "image_embeddings", dtype="float32", shape=(1, None, *shape[2:]))
+        grid = max(shape[2:])
         if not grid or self.frame.resolution % grid:
             raise ValueError(f"{self.frame.resolution} px have no grid of {grid} x {grid} patches")
+        covered = covered_cells(self.frame, side=grid)
+        if shape[2] < covered[0] or shape[3] < covered[1]:
+            raise ValueError(f"the image covers {covered} cells, there are {shape[2:]}")
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """H and w, the rows and columns of cells."""
+        _, _, rows, columns = self.image_tokens.shape
+        return rows, columns
 
     def __repr__(self) -> str:
-        grid = self.image_tokens.shape[-1]
-        said = f"{_size(self.frame)}, grid {grid} x {grid}"
+        rows, columns = self.cells
+        said = f"{_size(self.frame)}, grid {rows} x {columns}"
         return described("ImageEmbedding", said, one_line(self.bundle_id), speed=self.speed)
 
     def check_model(self, model_id: str, *, encoder: GraphSpec) -> None:
@@ -96,7 +105,8 @@ class ImageEmbedding(Frozen):
         resolution = encoder.inputs[0].shape[-1]
         shapes = {each.name: each.shape for each in encoder.outputs}
         own = {name: getattr(self, name).shape for name in shapes}
-        if (self.frame.resolution, own) != (resolution, shapes):
+        whole = {name: (*shape[:2], *[max(self.cells)] * 2) for name, shape in own.items()}
+        if (self.frame.resolution, whole) != (resolution, shapes):
             raise EmbeddingMismatchError(
                 f"the image embedding is of {self.frame.resolution} px with {own}, this model has "
                 f"{resolution} px with {shapes}: encode the image again"

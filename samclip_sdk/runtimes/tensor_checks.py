@@ -47,7 +47,8 @@ def check_tensors(
         where: the file or engine that has them, for messages.
         stands_for: dtype of the artifact -> the dtype of the contract that it may replace.
         open_axes: whether an axis with a fixed length in the contract may be open in the artifact.
-            A text encoder that takes texts shorter than its context has a fraction of the work.
+            A text encoder that takes texts shorter than its context has a fraction of the work,
+            and so have graphs that take pictures without the padding to a square.
 
     Returns:
         The tensors in the contract's order, with a name for each axis that is open in the artifact

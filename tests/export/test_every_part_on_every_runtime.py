@@ -7,7 +7,7 @@ a decoder with local blocks, and the bert kind of text encoder.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from export.program import export_program
 from export.source import random_source
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.bundle.files import GraphFile
+from samclip_sdk.bundle.graph_spec import TensorSpec
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
 from samclip_sdk.runtimes.onnx.session import OrtSession
@@ -48,7 +49,13 @@ from tests.runtimes.tensorrt.fake_tensorrt import GPU
 from tests.tiny_config import PYRAMID_STUDENT, STUDENT
 
 SIDE_PX = 64
-AXES = {"num_prompts": 3, "num_points": 5, "num_texts": 5, "num_tokens": 24}
+AXES = {"num_prompts": 3, "num_points": 5, "num_texts": 5, "num_tokens": 24} | {
+    # Of a picture without the padding to a square.
+    "height": 32,
+    "width": 64,
+    "rows": 2,
+    "columns": 4,
+}
 CLIP_START, START = 49406, 101
 
 
@@ -97,8 +104,9 @@ def traced(part: str) -> ExportedProgram:
     return graph_of(part).trace()
 
 
-def feed_of(graph: Graph) -> dict[str, np.ndarray]:
-    feed = draw_feed(graph.traced_inputs(), **AXES)
+def feed_of(graph: Graph, inputs: Sequence[TensorSpec] | None = None) -> dict[str, np.ndarray]:
+    """Of the shortest inputs that an ONNX file takes, or of others."""
+    feed = draw_feed(graph.traced_inputs() if inputs is None else inputs, **AXES)
     if graph.part == "text_encoder":
         ids = feed["input_ids"]
         feed["input_ids"] = np.where(ids >= CLIP_START, ids - CLIP_START + START, ids)
@@ -170,7 +178,7 @@ def test_in_core_ml(part: str, precision: str, tmp_path: Path) -> None:
         program = halve(program, pinned=contract_operations(program))
     path = tmp_path / "part.mlpackage"
     to_coreml(program, {path: "as_is"}, graph=graph, axes=axes, metadata=METADATA)
-    feed: Mapping[str, Any] = feed_of(graph)
+    feed: Mapping[str, Any] = feed_of(graph, graph.inputs)
     if "image" in feed:
         given = {"image": Image.fromarray(feed["image"][0].transpose(1, 2, 0))}
     else:

@@ -10,14 +10,11 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
-import torch
 from torch.export import ExportedProgram
 
 from export.precision.mixed_precision import contract_operations, halve
 from export.precision.program_interpreter import run_program
-from export.program import export_program
 from export.to_onnx import to_onnx
-from samclip_sdk.bundle.graph_spec import TensorSpec
 from tests.export.tiny_programs import tiny_graphs, tiny_program
 
 RNG = np.random.default_rng(11)
@@ -90,23 +87,3 @@ def test_onnxruntime_knows_gelu(tmp_path: Path, name: str) -> None:
     found = operators(ir.load(optimized))
     assert "Erf" not in found
     assert found["Gelu"] + found["BiasGelu"] == operators(model)["Erf"] > 0
-
-
-class Lengths(torch.nn.Module):
-    """Of a map's channels."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.linalg.vector_norm(x, dim=1, keepdim=True)
-
-
-def test_lengths_of_channels_are_products(tmp_path: Path) -> None:
-    program = export_program(Lengths(), example={"x": torch.zeros(2, 5, 3, 4)}, dynamic_axes={})
-    specs = (TensorSpec(name="x", dtype="float32", shape=(2, 5, 3, 4)),)
-    found = (TensorSpec(name="y", dtype="float32", shape=(2, 1, 3, 4)),)
-    model = to_onnx(program, inputs=specs, outputs=found)
-    assert "ReduceL2" not in operators(model)
-    ir.save(model, tmp_path / "graph.onnx")
-    session = ort.InferenceSession(tmp_path / "graph.onnx", providers=["CPUExecutionProvider"])
-    x = RNG.normal(size=(2, 5, 3, 4)).astype(np.float32)
-    (lengths,) = session.run(["y"], {"x": x})
-    np.testing.assert_allclose(lengths, np.linalg.norm(x, axis=1, keepdims=True), rtol=1e-6)

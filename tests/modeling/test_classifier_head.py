@@ -18,11 +18,12 @@ def head() -> ClassifierHead:
     return head
 
 
-def tokens(side: int, *, seed: int = 0) -> torch.Tensor:
+def tokens(rows: int, columns: int | None = None, *, seed: int = 0) -> torch.Tensor:
     """As an encoder joins them: the coarse ones are repeated."""
+    columns = columns or rows
     generator = torch.Generator().manual_seed(seed)
-    fine = torch.randn(2, WIDTHS[0] + WIDTHS[1], side, side, generator=generator)
-    coarse = torch.randn(2, WIDTHS[2], side // 2, side // 2, generator=generator)
+    fine = torch.randn(2, WIDTHS[0] + WIDTHS[1], rows, columns, generator=generator)
+    coarse = torch.randn(2, WIDTHS[2], rows // 2, columns // 2, generator=generator)
     return torch.cat([fine, F.interpolate(coarse, scale_factor=2.0, mode="nearest")], dim=1)
 
 
@@ -52,12 +53,13 @@ def test_a_correction_hears_what_is_around(head: ClassifierHead) -> None:
 
 
 @torch.no_grad()
-def test_what_is_exported_says_the_same(head: ClassifierHead) -> None:
+@pytest.mark.parametrize("size", [(8, 8), (4, 8), (8, 6)])
+def test_what_is_exported_says_the_same(head: ClassifierHead, size: tuple[int, int]) -> None:
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     baked = head.at_resolution(128, patch_size=16)
     assert isinstance(baked.cells, TokenCellHead)
-    x, mask = tokens(8), torch.ones(2, 8, 8)
+    x, mask = tokens(*size), torch.ones(2, *size)
     torch.testing.assert_close(baked(x, mask), head(x, mask))
     baked.cells.outward.bias += 1  # a copy's own answer is seen
     assert not torch.allclose(baked(x, mask)[0], head(x, mask)[0])

@@ -72,17 +72,18 @@ def test_an_image_for_each_prompt(model: SamClipModel, generator: torch.Generato
 
 def test_a_local_block_starts_as_no_change() -> None:
     x = torch.randn(2, GRID * GRID, 32)
-    assert torch.equal(LocalBlock(32)(x), x)
+    assert torch.equal(LocalBlock(32)(x, size=torch.Size([GRID, GRID])), x)
 
 
 def test_a_token_looks_at_those_around_it_in_its_own_map() -> None:
     block = LocalBlock(16)
     torch.nn.init.normal_(block.lin2.weight)
-    x = torch.randn(2, GRID * GRID, 16)
+    size = torch.Size([GRID, GRID + 1])
+    x = torch.randn(2, size.numel(), 16)
     moved = x.clone()
-    moved[1, 2 * GRID + 5] += 1  # the cell in row 2, column 5, of the second
-    changed = (block(moved) != block(x)).any(dim=2).view(2, GRID, GRID)
-    expected = torch.zeros(2, GRID, GRID, dtype=torch.bool)
+    moved[1, 2 * (GRID + 1) + 5] += 1  # the cell in row 2, column 5, of the second
+    changed = (block(moved, size=size) != block(x, size=size)).any(dim=2).view(2, *size)
+    expected = torch.zeros(2, *size, dtype=torch.bool)
     expected[1, :6, 2:] = True
     assert torch.equal(changed, expected)
 
@@ -98,7 +99,7 @@ def test_finer_features_enter_the_upscaling_as_in_sam_2() -> None:
     first, norm, activation, second, last = decoder.output_upscaling
     x = keys.transpose(1, 2).reshape(3, 32, GRID, GRID)
     x = last(second(activation(norm(first(x) + stride_8))) + stride_4)
-    upscaled = _in_rows(decoder._upscale(keys, finer).transpose(1, 2), grid=GRID)
+    upscaled = _in_rows(decoder._upscale(keys, finer).transpose(1, 2), columns=GRID)
     torch.testing.assert_close(upscaled.view_as(x), x, atol=1e-5, rtol=1e-5)
 
 

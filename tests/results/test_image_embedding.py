@@ -46,7 +46,8 @@ def embedding() -> ImageEmbedding:
     ("make", "name", "value", "word"),
     [
         (prepared, "square", np.zeros((1, 3, 64, 63), np.uint8), "[1, 3, 64, 64]"),
-        (embedding, "image_tokens", np.zeros((1, 3, 4, 5), np.float32), "[1, any, 4, 4]"),
+        (embedding, "image_tokens", np.zeros((1, 3, 4, 5), np.float32), "[1, any, 4, 5]"),
+        (embedding, "image_tokens", np.zeros((1, 3, 2, 4), np.float32), "[1, any, 2, 4]"),
         (embedding, "image_embeddings", np.zeros((1, 3, 5, 5), np.float32), "[1, any, 4, 4]"),
         (embedding, "frame", Frame.fit(HEIGHT, WIDTH, resolution=63), "63 px"),
     ],
@@ -74,6 +75,18 @@ def test_an_embedding_comes_back_from_its_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.image_tokens, saved.image_tokens)
     np.testing.assert_array_equal(loaded.image_embeddings, saved.image_embeddings)
     assert (loaded.frame, loaded.bundle_id) == (saved.frame, saved.bundle_id)
+
+
+def test_an_embedding_needs_no_padding_but_the_whole_image() -> None:
+    """The image is three quarters as high as it is wide."""
+    whole = embedding()
+
+    def upper(rows: int) -> ImageEmbedding:
+        return replace(whole, **{name: getattr(whole, name)[:, :, :rows] for name in BOTH})
+
+    assert upper(3).cells == (3, 4)
+    assert "grid 3 x 4" in repr(upper(3))
+    refused(lambda: upper(2), ValueError, "(3, 4)")
 
 
 def damaged_lzma(path: Path) -> bytes:

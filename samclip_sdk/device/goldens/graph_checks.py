@@ -43,7 +43,7 @@ def graph_checks(bundle: Bundle, *, engine: Engine, precision: str) -> Iterator[
 
     Args:
         bundle: the bundle with the goldens.
-        engine: runs the graphs to be checked; it stays open.
+        engine: runs the graphs to be checked, on whole squares; it stays open.
         precision: the graphs' precision; decides the metric and the bounds.
 
     Yields:

@@ -161,6 +161,10 @@ class GoldenIndex(Record):
     tasks: GoldenTasks | None = Field(
         default=None, description="None for random weights, whose answers have no meaning"
     )
+    rectangular_tasks: GoldenTasks | None = Field(
+        default=None,
+        description="the same, for graphs that take pictures without their padding to a square",
+    )
 
     def tensors(self) -> Iterator[str]:
         """The keys of all tensors that the index refers to; some occur twice."""
@@ -182,8 +186,8 @@ class GoldenIndex(Record):
             yield from (mask.low_res, mask.mask)
         for whole in self.text_to_mask:
             yield from (whole.image, whole.masks)
-        if self.tasks is not None:
-            yield from self.tasks.tensors()
+        for tasks in filter(None, (self.tasks, self.rectangular_tasks)):
+            yield from tasks.tensors()
 
 
 def golden_error(output: NDArray[np.generic], *, expected: NDArray[np.generic], step: int) -> float:

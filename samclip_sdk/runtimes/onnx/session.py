@@ -74,7 +74,10 @@ class OrtSession:
         own = _file_tensors(session.get_inputs())
         self.inputs = check_tensors(own, specs=spec.inputs, where=path.name, open_axes=True)
         self.outputs = check_tensors(
-            _file_tensors(session.get_outputs()), specs=spec.outputs, where=path.name
+            _file_tensors(session.get_outputs()),
+            specs=spec.outputs,
+            where=path.name,
+            open_axes=True,
         )
         self._dtypes = {tensor.name: np.dtype(tensor.dtype) for tensor in own}
         self._session: Any = session

@@ -70,7 +70,7 @@ class OpenVINOSession:
             inputs, specs=spec.inputs, where=file.path.name, stands_for={}, open_axes=True
         )
         self.outputs = check_tensors(
-            outputs, specs=spec.outputs, where=file.path.name, stands_for={}
+            outputs, specs=spec.outputs, where=file.path.name, stands_for={}, open_axes=True
         )
         self._ports = {name: port for port in model.outputs for name in port.get_names()}
         self._request: Any = model.create_infer_request()

@@ -213,7 +213,9 @@ def builder_config(parsed: ParsedNetwork, *, spec: GraphSpec, profile: Profile, 
     # is off by half a pixel. For more speed there are verified graphs of lower precision.
     config.clear_flag(trt.BuilderFlag.TF32)
     lengths = axis_lengths(spec, profile=profile)
-    if lengths:
+    network = parsed.network
+    sizes = [size for at in range(network.num_inputs) for size in network.get_input(at).shape]
+    if min(sizes) < 0:
         ranges = parsed.builder.create_optimization_profile()
         for tensor in spec.inputs:
             shapes = [

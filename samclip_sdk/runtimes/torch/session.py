@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from samclip_sdk.bundle.contract import contract_graphs, take_short_texts
+from samclip_sdk.bundle.contract import contract_graphs, take_rectangles, take_short_texts
 from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME, Calibration, ModelInfo
@@ -99,6 +99,8 @@ class Checkpoint:
             raise BundleError(f"the checkpoint has no graph {graph}: {error}") from error
         if part == "text_encoder":
             spec = take_short_texts(spec)
+        elif self.manifest.model.takes_rectangles:
+            spec = take_rectangles(spec)
         return TorchSession(getattr(self._model, part), spec=spec, device=self._device)
 
 

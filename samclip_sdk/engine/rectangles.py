@@ -1,0 +1,39 @@
+"""A picture in the model's square without the padding, where the graphs allow it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.picture.frame import Frame, covered_cells
+from samclip_sdk.runtimes.session import Session
+
+Array = NDArray[np.float32]
+
+
+def takes_rectangles(session: Session) -> bool:
+    """Whether the graph of image_encoder, clip_head or mask_decoder has open sides."""
+    return not isinstance(session.inputs[0].shape[-1], int)
+
+
+def covered_pixels(frame: Frame, *, step: int) -> tuple[int, int]:
+    """The rows and columns of the model's input that hold the image, in whole steps."""
+    rows, columns = covered_cells(frame, side=frame.resolution // step)
+    return rows * step, columns * step
+
+
+def restore_patches(patches: Array, *, cells: tuple[int, int], grid: int) -> Array:
+    """Puts patch embeddings [1,h*w,E] of h x w cells into the square: [1,g*g,E], 0 in padding."""
+    rows, columns = cells
+    square = np.zeros((1, grid, grid, patches.shape[-1]), dtype=np.float32)
+    square[:, :rows, :columns] = patches.reshape(1, rows, columns, -1)
+    return square.reshape(1, grid * grid, -1)
+
+
+def restore_masks(low_res: Array, *, side: int) -> Array:
+    """Repeats the last row and column of masks [K,T,4h,4w] in the padding: [K,T,side,side]."""
+    rows, columns = low_res.shape[-2:]
+    if (rows, columns) == (side, side):
+        return low_res
+    around = ((0, 0), (0, 0), (0, side - rows), (0, side - columns))
+    return np.pad(low_res, around, mode="edge")
