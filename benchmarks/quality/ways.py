@@ -49,7 +49,8 @@ def all_ways(model: SamClip) -> dict[str, Way]:
 def find_one_graph(model: SamClip) -> Way | None:
     """Text-to-mask as apps have it: one prompt a label, in the graph `text_to_mask@S`.
 
-    It takes whole squares. None if the model does not come with the graph for its runtime and precision.
+    It takes whole squares. None if the model does not come with the graph for its runtime and
+    precision.
     """
     source, manifest = model.source, model.manifest
     if not isinstance(source, BundleSource) or source.runtime not in ("onnx", "coreml"):
