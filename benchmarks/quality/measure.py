@@ -83,9 +83,9 @@ def ask_masks(
         if not texts:
             continue
         for name, way in ways.items():
-            (masks, presence), ms = timed(partial(way.ask, image, asked.labels))
+            (masks, presence), ms = timed(partial(way, image, asked.labels))
             found.texts[name] += judge_texts(picture, asked, masks=masks, presence=presence)
-            found.costs[name].append((0, ms if way.encodes else encoding + ms))
+            found.costs[name].append((0, encoding + ms))
         for name, masks, passes, ms in pipeline.ask(asked) if pipeline else ():
             sure = np.ones(len(masks))
             found.texts[name] += judge_texts(picture, asked, masks=masks, presence=sure)

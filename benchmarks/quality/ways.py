@@ -9,25 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.contract import graph_key
-from samclip_sdk.engine.engine import Engine
 from samclip_sdk.picture.masks import binarize
 from samclip_sdk.runtimes.source import BundleSource
-from samclip_sdk.system.timing import Stopwatch
 
 Answer = tuple[Sequence[np.ndarray], np.ndarray]
-
-
-class Way(NamedTuple):
-    """Asks for labels in an encoded picture; `encodes` if it has to encode the picture again."""
-
-    ask: Callable[[ImageEmbedding, Sequence[str]], Answer]
-    encodes: bool = False
+Way = Callable[[ImageEmbedding, Sequence[str]], Answer]
 
 
 def two_heads(model: SamClip) -> dict[str, Way]:
@@ -37,7 +28,7 @@ def two_heads(model: SamClip) -> dict[str, Way]:
         answer = model.segment_text(image, labels, threshold=0.0, refine=refine)
         return answer.masks, answer.presence
 
-    return {"clip_head": Way(partial(ask, False)), "both_heads": Way(partial(ask, True))}
+    return {"clip_head": partial(ask, False), "both_heads": partial(ask, True)}
 
 
 def all_ways(model: SamClip) -> dict[str, Way]:
@@ -49,8 +40,7 @@ def all_ways(model: SamClip) -> dict[str, Way]:
 def find_one_graph(model: SamClip) -> Way | None:
     """Text-to-mask as apps have it: one prompt a label, in the graph `text_to_mask@S`.
 
-    It takes whole squares. None if the model does not come with the graph for its runtime and
-    precision.
+    None if the model does not come with the graph for its runtime and precision.
     """
     source, manifest = model.source, model.manifest
     if not isinstance(source, BundleSource) or source.runtime not in ("onnx", "coreml"):
@@ -60,15 +50,13 @@ def find_one_graph(model: SamClip) -> Way | None:
     kinds = {(each.runtime, each.precision) for each in graph.artifacts} if graph else set()
     if (source.runtime, source.precision) not in kinds:
         return None
-    session, squares = source.session(name), Engine(source).whole_squares()
+    session = source.session(name)
 
     def ask(image: ImageEmbedding, labels: Sequence[str]) -> Answer:
-        assert image.origin is not None
-        square = squares.encode(image.origin, task=manifest.tasks.segmentation, clock=Stopwatch())
         answer = session.run(
             {
-                "image_tokens": square.image_tokens,
-                "image_embeddings": square.image_embeddings,
+                "image_tokens": image.image_tokens,
+                "image_embeddings": image.image_embeddings,
                 "extent": image.frame.extent(),
                 "text_embeddings": model.embed_labels(labels),
             }
@@ -77,4 +65,4 @@ def find_one_graph(model: SamClip) -> Way | None:
         masks = binarize(answer["mask_logits"], frame=image.frame, mask_threshold=threshold)
         return list(masks), answer["presence"]
 
-    return Way(ask, encodes=True)
+    return ask

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import onnx.parser
 import onnx_ir as ir
 import torch
 from onnx import compose
@@ -30,28 +31,87 @@ _PROMPTS = ("point_coords", "point_labels", "mask_input", "has_mask_input")
 
 @dataclass(frozen=True)
 class Glue:
-    """The operations between the three graphs, as separate graphs; all precisions share them."""
+    """The operations between the three graphs, as separate graphs; all precisions share them.
+
+    Attributes:
+        mark_tokens: before the CLIP head.
+        ask_labels: between the CLIP head and the prompt encoder.
+        draw_labels: after the mask decoder.
+        rectangles: if the three graphs take the upper left of a square: what crops the inputs of
+            the CLIP head and of the mask decoder, and restores their outputs, in the order of the
+            joined graph.
+    """
 
     mark_tokens: onnx.ModelProto
     ask_labels: onnx.ModelProto
     draw_labels: onnx.ModelProto
+    rectangles: tuple[onnx.ModelProto, ...]
 
 
-def trace_glue(module: TextToMask, *, spec: GraphSpec) -> Glue:
+_CROP = """
+<ir_version: 8, opset_import: ["" : 18]>
+crop (float[n,c,g,g] square_{part}, float[1,d,h,w] {like}) => (float[n,c,h,w] {part})
+<int64[2] first = {{0, 0}}, int64[2] axes = {{-2, -1}}>
+{{
+  size = Shape <start = 2> ({like})
+  {part} = Slice (square_{part}, first, size, axes)
+}}
+"""
+"""The upper left of a map, as much as another map has."""
+
+_RESTORE_PATCHES = """
+<ir_version: 8, opset_import: ["" : 18]>
+restore (float[1,n,e] patch_embeddings, float[1,c,h,w] image_tokens)
+    => (float[1,m,e] square_patch_embeddings)
+<int64[2] side = {{{cells}, {cells}}}, int64[1] one = {{1}}, int64[1] rest = {{-1}},
+ int64[5] before = {{0, 0, 0, 0, 0}}, int64[1] none = {{0}}>
+{{
+  size = Shape <start = 2> (image_tokens)
+  width = Shape <start = 2> (patch_embeddings)
+  shape = Concat <axis = 0> (one, size, width)
+  cells = Reshape (patch_embeddings, shape)
+  missing = Sub (side, size)
+  pads = Concat <axis = 0> (before, missing, none)
+  padded = Pad (cells, pads)
+  row = Concat <axis = 0> (one, rest, width)
+  square_patch_embeddings = Reshape (padded, row)
+}}
+"""
+"""Zeros in the place of the patches that were left out."""
+
+_RESTORE_MASKS = """
+<ir_version: 8, opset_import: ["" : 18]>
+restore (float[k,t,h,w] low_res_masks) => (float[k,t,s,s] square_low_res_masks)
+<int64[2] side = {{{side}, {side}}}, int64[6] before = {{0, 0, 0, 0, 0, 0}}>
+{{
+  size = Shape <start = 2> (low_res_masks)
+  missing = Sub (side, size)
+  pads = Concat <axis = 0> (before, missing)
+  square_low_res_masks = Pad <mode = "edge"> (low_res_masks, pads)
+}}
+"""
+"""The last row and column again, in the place of what was left out."""
+
+
+def trace_glue(module: TextToMask, *, spec: GraphSpec, rectangular: bool) -> Glue:
     """Converts the operations between the graphs.
 
     Args:
         module: the module of the joined graph.
         spec: the inputs and outputs of the joined graph.
+        rectangular: whether the graphs take the upper left of a square.
     """
+    square = "square_" if rectangular else ""
     tensors = {each.name: each for each in (*spec.inputs, *spec.outputs)}
     side, dim = module.ask_labels.side, tensors["text_embeddings"].shape[1]
     return Glue(
-        mark_tokens=_trace(module.mark_tokens, (tensors["extent"],), outputs=("token_mask",)),
+        mark_tokens=_trace(
+            module.mark_tokens, (tensors["extent"],), outputs=(f"{square}token_mask",)
+        ),
         ask_labels=_trace(
             module.ask_labels,
             (
-                _floats("patch_embeddings", 1, module.ask_labels.cells**2, dim),
+                _floats(f"{square}patch_embeddings", 1, module.ask_labels.cells**2, dim),
                 tensors["extent"],
                 tensors["text_embeddings"],
             ),
@@ -60,13 +120,25 @@ def trace_glue(module: TextToMask, *, spec: GraphSpec) -> Glue:
         draw_labels=_trace(
             module.draw_labels,
             (
-                _floats("low_res_masks", LABELS, 4, side, side),
+                _floats(f"{square}low_res_masks", LABELS, 4, side, side),
                 _floats("iou_predictions", LABELS, 4),
                 _floats("maps", LABELS, side, side),
             ),
             outputs=("mask_logits", "scores"),
         ),
+        rectangles=_rectangles(module) if rectangular else (),
     )
+
+
+def _rectangles(module: TextToMask) -> tuple[onnx.ModelProto, ...]:
+    cells, side = module.ask_labels.cells, module.ask_labels.side
+    texts = (
+        _CROP.format(part="token_mask", like="image_tokens"),
+        _RESTORE_PATCHES.format(cells=cells),
+        _CROP.format(part="dense_embeddings", like="image_embeddings"),
+        _RESTORE_MASKS.format(side=side),
+    )
+    return tuple(onnx.parser.parse_model(text) for text in texts)
 
 
 def join_graphs(
@@ -84,19 +156,28 @@ def join_graphs(
     Returns:
         The joined graph; it refers to the same weight files as the three.
     """
-    parts = [
-        glue.mark_tokens,
-        onnx.load(clip_head, load_external_data=False),
-        glue.ask_labels,
-        onnx.load(prompt_encoder, load_external_data=False),
-        onnx.load(mask_decoder, load_external_data=False),
-        glue.draw_labels,
-    ]
-    return onnx.helper.make_model(
-        _wire(parts, spec=spec),
-        opset_imports=parts[1].opset_import,
-        ir_version=parts[1].ir_version,
+    head, prompts, decoder = (
+        onnx.load(path, load_external_data=False)
+        for path in (clip_head, prompt_encoder, mask_decoder)
     )
+    parts = [glue.mark_tokens, head, glue.ask_labels, prompts, decoder, glue.draw_labels]
+    if glue.rectangles:
+        _rename(prompts.graph, "dense_embeddings", to="square_dense_embeddings")
+        crop_tokens, restore_patches, crop_dense, restore_masks = glue.rectangles
+        parts[1:2] = [crop_tokens, head, restore_patches]
+        parts[-2:-1] = [crop_dense, decoder, restore_masks]
+    return onnx.helper.make_model(
+        _wire(parts, spec=spec), opset_imports=head.opset_import, ir_version=head.ir_version
+    )
+
+
+def _rename(graph: onnx.GraphProto, name: str, *, to: str) -> None:
+    """Renames an output of a graph."""
+    for node in graph.node:
+        node.input[:] = [to if each == name else each for each in node.input]
+        node.output[:] = [to if each == name else each for each in node.output]
+    for value in graph.output:
+        value.name = to if value.name == name else value.name
 
 
 def _wire(parts: Sequence[onnx.ModelProto], *, spec: GraphSpec) -> onnx.GraphProto:

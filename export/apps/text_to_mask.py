@@ -31,7 +31,7 @@ class TextToMask(nn.Module):
     def __init__(self, model: SamClipModel, info: ModelInfo) -> None:
         super().__init__()
         resolution, patch = info.tasks.segmentation.resolution, info.image.patch_size
-        grid = resolution // patch
+        self.grid = grid = resolution // patch
         self.clip_head = model.clip_head.at_resolution(resolution, patch_size=patch)
         self.mark_tokens = MarkTokens(grid, resolution=resolution)
         cells = grid // info.model.token_pooling(resolution)
@@ -50,8 +50,8 @@ class TextToMask(nn.Module):
         """Segments K labels.
 
         Args:
-            image_tokens: [1,C,g,g], from the image encoder.
-            image_embeddings: [1,D,g,g], from the image encoder.
+            image_tokens: [1,C,h,w], from the image encoder: the upper left of g x g cells.
+            image_embeddings: [1,D,h,w], from the image encoder.
             extent: [2], the number of rows and columns of the model's input that the image covers.
             text_embeddings: [K,E], unit length.
 
@@ -59,9 +59,19 @@ class TextToMask(nn.Module):
             mask_logits [K,S,S] in the model frame, scores [K], presence [K]; the first two have no
             meaning for an absent label.
         """
-        patches = self.clip_head(image_tokens, self.mark_tokens(extent))[0]
+        rows, columns = image_tokens.shape[-2:]
+        token_mask = self.mark_tokens(extent)[:, :rows, :columns]
+        patches = self.clip_head(image_tokens, token_mask)[0]
+        if rows != columns:
+            cells, side = patches.unflatten(1, (rows, columns)), self.ask_labels.cells
+            patches = F.pad(cells, (0, 0, 0, side - columns, 0, side - rows)).flatten(1, 2)
         *prompts, maps, presence = self.ask_labels(patches, extent, text_embeddings)
-        low_res, iou = self.mask_decoder(image_embeddings, *self.prompt_encoder(*prompts))
+        sparse, mask, dense = self.prompt_encoder(*prompts)
+        dense = dense[..., :rows, :columns]
+        low_res, iou = self.mask_decoder(image_embeddings, sparse, mask, dense)
+        if rows != columns:
+            around = (0, 4 * (self.grid - columns), 0, 4 * (self.grid - rows))
+            low_res = F.pad(low_res, around, mode="replicate")
         return (*self.draw_labels(low_res, iou, maps), presence)
 
 

@@ -23,7 +23,7 @@ from export.onnx_artifacts import file_name
 from export.options import ExportOptions
 from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
 from export.precision.plan import measure_ranges
-from export.probes import Probe
+from export.probes import Probe, in_rectangle
 from export.program import export_program
 from samclip_sdk.bundle.contract import contract_app_graphs, graph_key
 from samclip_sdk.bundle.graph_spec import (
@@ -65,6 +65,7 @@ def text_to_mask_graph(model: SamClipModel, info: ModelInfo) -> Graph:
         eager=module,
         inputs=spec.inputs,
         outputs=spec.outputs,
+        rectangular=info.model.takes_rectangles,
     )
 
 
@@ -189,7 +190,7 @@ class AppWriter:
 
     def _joined(self, graph: Graph, *, parts: Artifacts) -> list[Artifact]:
         assert isinstance(graph.module, TextToMask)
-        glue = trace_glue(graph.module, spec=graph.contract())
+        glue = trace_glue(graph.module, spec=graph.contract(), rectangular=graph.rectangular)
         return [
             self._join(graph, glue=glue, parts=parts, precision=each) for each in self._options.onnx
         ]
@@ -206,14 +207,18 @@ class AppWriter:
         }
         path = f"onnx/{file_name(graph.name, precision=precision)}"
         files = {part: self._at(artifact.path) for part, artifact in used.items()}
-        onnx.save(join_graphs(glue, spec=graph.contract(), **files), self._at(path))
+        stated = graph.contract().model_copy(update={"inputs": graph.traced_inputs()})
+        onnx.save(join_graphs(glue, spec=stated, **files), self._at(path))
         weights = {each.path: each for artifact in used.values() for each in artifact.weights}
         session = OrtSession(self._at(path), spec=graph.contract())
+        probes = list(self._draft.probes[graph.name])
+        if graph.rectangular:
+            probes += [in_rectangle(probe, graph=graph) for probe in probes]
         try:
             parity = check_parity(
                 session,
                 graph=graph,
-                probes=self._draft.probes[graph.name],
+                probes=probes,
                 bounds=BOUNDS.get(precision, STORAGE_BOUNDS[self._options.weights]),
                 random_weights=self._draft.random_weights,
                 runs_on=_onnxruntime(),

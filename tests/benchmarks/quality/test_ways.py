@@ -20,8 +20,8 @@ def test_a_label_is_answered_whatever_the_others_are() -> None:
     assert [*ways] == ["clip_head", "both_heads", "one_graph"]
     found = tiny.segment_text(picture, LABELS, refine=False).asked
     for name, way in ways.items():
-        masks, presence = way.ask(picture, LABELS)
-        alone, own = way.ask(picture, LABELS[1:2])
+        masks, presence = way(picture, LABELS)
+        alone, own = way(picture, LABELS[1:2])
         assert np.array_equal(masks[1], alone[0]), name
         assert own[0] == pytest.approx(presence[1], abs=1e-5)
         np.testing.assert_allclose(presence, found.presence, atol=1e-4)
