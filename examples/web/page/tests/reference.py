@@ -21,6 +21,10 @@ from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.text import read_vocabulary
 
 
+STEP = 32
+"""The model sees a picture without its padding, in whole steps of pixels."""
+
+
 def main(folder: str, picture: str, *labels: str) -> None:
     """Prints what the three graphs answer."""
     bundle = open_bundle(folder)
@@ -36,7 +40,8 @@ def main(folder: str, picture: str, *labels: str) -> None:
     nouns = read_vocabulary(bundle.file("nouns.safetensors"), manifest=info)
     texts = nouns.matrix[[nouns.labels.index(label) for label in labels]]
     boxed = run("letterbox", {"picture": pixels})
-    encoded = run("image_encoder", {"image": boxed["image"]})
+    rows, columns = (-(-int(each) // STEP) * STEP for each in np.asarray(boxed["extent"]))
+    encoded = run("image_encoder", {"image": boxed["image"][:, :, :rows, :columns]})
     found = run("text_to_mask", {**encoded, "extent": boxed["extent"], "text_embeddings": texts})
     logits, presence = (np.asarray(found[each]) for each in ("mask_logits", "presence"))
     frame = Frame.fit(*pixels.shape[:2], resolution=side)

@@ -43,7 +43,7 @@ export interface Manifest {
   readonly schema_version: number;
   readonly name: string;
   readonly revision: string;
-  readonly model: { readonly embed_dim: number };
+  readonly model: { readonly embed_dim: number; readonly image_encoder: { readonly kind: string } };
   readonly image: { readonly patch_size: number };
   readonly tasks: { readonly segmentation: Task; readonly classification: Task };
   readonly text: {

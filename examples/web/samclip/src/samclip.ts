@@ -15,6 +15,7 @@ import {
 } from "./ort.js";
 import { toRgb, type Picture } from "./picture.js";
 import { withoutSpecks } from "./pieces.js";
+import { coveredPixels, upperLeft, wholeMask, wholePatches } from "./rectangles.js";
 import { promptTensors, readPrompts, type Prompt, type Prompts } from "./prompts.js";
 import { readLabels } from "./labels.js";
 import { checkLabels, checkTexts, cleanText, normalize, openTokenizer, type Tokenize } from "./text.js";
@@ -34,7 +35,11 @@ export interface LoadOptions {
   readonly onWarning?: (message: string) => void;
 }
 
-/** A picture after the backbone. It is plain data: it may be posted, stored and used again. */
+/**
+ * A picture after the backbone. It is plain data: it may be posted, stored and used again.
+ *
+ * Its maps are the upper left of the square, without the padding, if the model needs none.
+ */
 export interface ImageEmbedding extends Frame {
   readonly bundleId: string;
   readonly imageTokens: Tensor;
@@ -176,9 +181,13 @@ export class SamClip {
     await Promise.all([texts, ...verbs.flatMap((verb) => graphs[verb]).map((name) => this.open(name))]);
   }
 
-  /** Runs the backbone once; every other verb takes its answer instead of the picture. */
-  encodeImage(image: Picture): Promise<ImageEmbedding> {
-    return this.encode(image, this.manifest.tasks.segmentation.resolution);
+  /**
+   * Runs the backbone once; every other verb takes its answer instead of the picture.
+   *
+   * With `padding`, the padding to a square is computed too, as the goldens of the steps have it.
+   */
+  encodeImage(image: Picture, { padding = false } = {}): Promise<ImageEmbedding> {
+    return this.encode(image, this.manifest.tasks.segmentation.resolution, padding);
   }
 
   /** Segments what points, boxes or masks point at, as SAM does. */
@@ -247,8 +256,8 @@ export class SamClip {
     const rows = await this.embedLabels(names);
     const embedding = await this.admit(image, tasks.segmentation.resolution);
     const side = this.maskSide(embedding);
-    const { patch_embeddings: patches } = await this.clipHead(embedding);
-    const judge = { frame: embedding, maskThreshold, patches: patches.data, calibration };
+    const { patches } = await this.clipHead(embedding);
+    const judge = { frame: embedding, maskThreshold, patches, calibration };
     const found: (FoundObject & { readonly label: string })[] = [];
     for await (const { answer, text, logits } of this.drawLabels(embedding, names, rows, threshold)) {
       if (!answer.present) continue;
@@ -280,8 +289,8 @@ export class SamClip {
       throw new BundleError(`this bundle classifies by ${crop}, which is not there: encode the picture first`);
     }
     const embedding = await this.admit(image, resolution);
-    const { image_embedding: seen } = await this.clipHead(embedding);
-    const logits = rows.map((row) => this.manifest.text.logit_scale * dot(row, seen.data));
+    const { seen } = await this.clipHead(embedding);
+    const logits = rows.map((row) => this.manifest.text.logit_scale * dot(row, seen));
     const highest = Math.max(...logits);
     const odds = logits.map((logit) => Math.exp(logit - highest));
     const all = odds.reduce((sum, each) => sum + each, 0);
@@ -380,11 +389,13 @@ export class SamClip {
     for (const session of open) await (await session).release();
   }
 
-  private async encode(image: Picture, resolution: number): Promise<ImageEmbedding> {
+  private async encode(image: Picture, resolution: number, padding = false): Promise<ImageEmbedding> {
     const { data, width, height } = await toRgb(image);
     const picture = { data, dims: [height, width, 3] };
     const { image: square, extent } = await this.run(`letterbox@${resolution}`, { picture });
-    const encoded = await this.run(`image_encoder@${resolution}`, { image: square });
+    const whole = padding || this.manifest.model.image_encoder.kind !== "pyramid";
+    const seen = whole ? square : upperLeft(square, coveredPixels([extent.data[0], extent.data[1]]));
+    const encoded = await this.run(`image_encoder@${resolution}`, { image: seen });
     return {
       width,
       height,
@@ -406,9 +417,18 @@ export class SamClip {
     return image;
   }
 
-  private clipHead(embedding: ImageEmbedding): Promise<Record<string, Tensor<any>>> {
-    const feed = { image_tokens: embedding.imageTokens, token_mask: this.tokenMask(embedding) };
-    return this.run(`clip_head@${embedding.resolution}`, feed);
+  /** The patches [grid*grid,E] of the whole square, and the picture's embedding [E]. */
+  private async clipHead(
+    embedding: ImageEmbedding,
+  ): Promise<{ readonly patches: Float32Array; readonly seen: Float32Array }> {
+    const mask = this.tokenMask(embedding);
+    const cells = sides(embedding.imageTokens);
+    const feed = { image_tokens: embedding.imageTokens, token_mask: upperLeft(mask, cells) };
+    const found = await this.run(`clip_head@${embedding.resolution}`, feed);
+    const patches: Float32Array = found.patch_embeddings.data;
+    const [, grid] = mask.dims;
+    const whole = cells[0] === cells[1] ? patches : wholePatches(patches, cells, grid);
+    return { patches: whole, seen: found.image_embedding.data };
   }
 
   /** Yields the decoder's four masks [side,side] of each prompt. */
@@ -422,11 +442,14 @@ export class SamClip {
       const { low_res_masks: masks, iou_predictions: scores } = await this.run("mask_decoder", {
         image_embeddings: embedding.imageEmbeddings,
         ...encoded,
+        dense_embeddings: upperLeft(encoded.dense_embeddings, sides(embedding.imageEmbeddings)),
       });
+      const size = sides(masks);
+      const area = size[0] * size[1];
       for (const k of part.keys()) {
         yield [0, 1, 2, 3].map((token) => {
           const at = 4 * k + token;
-          const logits = masks.data.subarray(at * side * side, (at + 1) * side * side);
+          const logits = wholeMask(masks.data.subarray(at * area, (at + 1) * area), size, side);
           return { logits, predictedIou: scores.data[at] };
         });
       }
@@ -570,6 +593,11 @@ export class SamClip {
     const { max_prompts: size } = this.manifest.masks;
     for (let start = 0; start < items.length; start += size) yield [start, items.slice(start, start + size)];
   }
+}
+
+/** The last two dimensions. */
+function sides({ dims }: Tensor): [number, number] {
+  return [dims[dims.length - 2], dims[dims.length - 1]];
 }
 
 function encoderGraphs(resolution: number): string[] {
