@@ -20,7 +20,6 @@ from samclip_sdk.runtimes.onnx.session import OrtSession
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.text import read_vocabulary
 
-
 STEP = 32
 """The model sees a picture without its padding, in whole steps of pixels."""
 
