@@ -7,6 +7,7 @@ that read them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -106,6 +107,10 @@ class Rewriter:
         self._state: dict[str, Tensor] = {}
         values = (leaf for n in program.graph.nodes for leaf in tree_leaves(n.meta.get("val")))
         self._mode = next(v.fake_mode for v in values if hasattr(v, "fake_mode"))
+        # What an operation asks about an open axis must not fix its length: the old program, which
+        # has the same axes, would have it fixed too.
+        shapes = self._mode.shape_env
+        self._guards = nullcontext if shapes is None else shapes.suppress_guards
 
     def rewrite(self) -> ExportedProgram:
         """Returns the new program, which shares its fp32 tensors with the old one.
@@ -190,7 +195,8 @@ class Rewriter:
         copy.meta = dict(node.meta)
         fake_args, fake_kwargs = map_arg((args, kwargs), lambda each: each.meta["val"])
         with self._mode:
-            copy.meta["val"] = node.target(*fake_args, **fake_kwargs)
+            with self._guards():
+                copy.meta["val"] = node.target(*fake_args, **fake_kwargs)
         if is_float(node) and any(v.dtype != wanted for v in tree_leaves(copy.meta["val"])):
             raise NotImplementedError(f"{node.name} ({node.target}) does not compute in {wanted}")
         self._copies[node] = copy

@@ -159,6 +159,24 @@ def test_in_onnx(part: str, precision: str, tmp_path: Path) -> None:
         check(OpenVINOSession(GraphFile(path), spec=spec), graph, bound=bound)
 
 
+def test_a_copy_in_fp16_leaves_open_axes_open(tmp_path: Path) -> None:
+    """Of a program of three steps, which torch would fix where an operation asks about them."""
+    config = CONFIG.model_copy(update={"classification_resolution": 96})
+    model = build_model(config, seed=1)
+    (graph,) = (
+        each for each in build_graphs(model, resolutions=[96]) if each.part == "image_encoder"
+    )
+    program = graph.trace()
+    half = halve(program, pinned=contract_operations(program))
+    for name, each in (("whole", program), ("half", half)):
+        path = tmp_path / f"{name}.onnx"
+        ir.save(to_onnx(each, inputs=graph.traced_inputs(), outputs=graph.outputs), path)
+        session = OrtSession(path, spec=graph.contract())
+        for size in ((96, 96), (32, 96), (64, 32)):
+            found = session.run({"image": np.zeros((1, 3, *size), np.uint8)})
+            assert found["image_tokens"].shape[2:] == tuple(side // 16 for side in size)
+
+
 @openvino_in_int8
 def test_bert_in_int8_on_openvino(tmp_path: Path) -> None:
     graph, path = graph_of("bert"), write_onnx("bert", tmp_path / "a.onnx", precision="int8")
