@@ -194,9 +194,8 @@ class Rewriter:
         copy = self._graph.create_node("call_function", node.target, args, kwargs, name=node.name)
         copy.meta = dict(node.meta)
         fake_args, fake_kwargs = map_arg((args, kwargs), lambda each: each.meta["val"])
-        with self._mode:
-            with self._guards():
-                copy.meta["val"] = node.target(*fake_args, **fake_kwargs)
+        with self._mode, self._guards():
+            copy.meta["val"] = node.target(*fake_args, **fake_kwargs)
         if is_float(node) and any(v.dtype != wanted for v in tree_leaves(copy.meta["val"])):
             raise NotImplementedError(f"{node.name} ({node.target}) does not compute in {wanted}")
         self._copies[node] = copy
