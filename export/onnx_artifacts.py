@@ -129,7 +129,8 @@ class OnnxWriter:
             model = single
             if precision == "fp16":
                 pinned = {pin.operation for pin in self._draft.plan[graph.name]}
-                half = halve(program, pinned=pinned)
+                # Traced again: what was asked of the first program may have fixed its open axes.
+                half = halve(graph.trace(), pinned=pinned)
                 model = to_onnx(half, inputs=inputs, outputs=graph.outputs)
             elif precision == "int8":
                 model, kept = self._quantize(single, graph=graph, keep=keep)
