@@ -48,7 +48,7 @@ from tests.processor import openvino_in_int8
 from tests.runtimes.tensorrt.fake_tensorrt import GPU
 from tests.tiny_config import PYRAMID_STUDENT, STUDENT
 
-SIDE_PX = 64
+SIDE_PX = 96
 AXES = {"num_prompts": 3, "num_points": 5, "num_texts": 5, "num_tokens": 24} | {
     # Of a picture without the padding to a square.
     "height": 32,
