@@ -131,6 +131,7 @@ class _Writer:
         gate = None if self._source.random_weights else self._gate()
         probes[self._text_to_mask.name] = self._text_to_mask_probes(gate)
         asked = None if gate is None else self._asked_texts(gate)
+        squares = Engine(self._eager()).whole_squares()
         goldens = build_goldens(
             self._graphs,
             probes=probes,
@@ -140,9 +141,7 @@ class _Writer:
             texts=texts,
             templates=self._info.text.templates,
             tokenize=tokenizer,
-            image_embedding=embed_image(
-                Engine(self._eager()).whole_squares(), PICTURES[0], clock=Stopwatch()
-            ),
+            image_embedding=embed_image(squares, PICTURES[0], clock=Stopwatch()),
             tasks=gate,
             asked=asked,
         )

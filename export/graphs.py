@@ -119,6 +119,8 @@ def build_graphs(model: SamClipModel, *, resolutions: Sequence[int]) -> list[Gra
         ValueError: the model does not run at one of the resolutions.
     """
     contract = contract_graphs(model.config, resolutions=resolutions)
+    # A picture of one step has no rectangle in it.
+    step, side = model.config.image_encoder.resolution_step, model.config.segmentation_resolution
     return [
         Graph(
             name=name,
@@ -126,7 +128,9 @@ def build_graphs(model: SamClipModel, *, resolutions: Sequence[int]) -> list[Gra
             resolution=int(at) if at else None,
             module=_module(model, part=part, resolution=int(at) if at else None),
             eager=getattr(model, part),
-            rectangular=model.config.takes_rectangles and part in _OF_PICTURES,
+            rectangular=(
+                model.config.takes_rectangles and part in _OF_PICTURES and int(at or side) > step
+            ),
             inputs=spec.inputs,
             outputs=spec.outputs,
         )
