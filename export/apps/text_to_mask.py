@@ -31,7 +31,7 @@ class TextToMask(nn.Module):
     def __init__(self, model: SamClipModel, info: ModelInfo) -> None:
         super().__init__()
         resolution, patch = info.tasks.segmentation.resolution, info.image.patch_size
-        self.grid = grid = resolution // patch
+        grid = resolution // patch
         self.clip_head = model.clip_head.at_resolution(resolution, patch_size=patch)
         self.mark_tokens = MarkTokens(grid, resolution=resolution)
         cells = grid // info.model.token_pooling(resolution)
@@ -70,7 +70,8 @@ class TextToMask(nn.Module):
         dense = dense[..., :rows, :columns]
         low_res, iou = self.mask_decoder(image_embeddings, sparse, mask, dense)
         if rows != columns:
-            around = (0, 4 * (self.grid - columns), 0, 4 * (self.grid - rows))
+            side = self.ask_labels.side
+            around = (0, side - 4 * columns, 0, side - 4 * rows)
             low_res = F.pad(low_res, around, mode="replicate")
         return (*self.draw_labels(low_res, iou, maps), presence)
 

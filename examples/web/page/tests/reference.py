@@ -15,13 +15,11 @@ import numpy as np
 
 from samclip_sdk.bundle import graph_key, open_bundle
 from samclip_sdk.device.goldens.app_checks import masks_of_logits
+from samclip_sdk.engine.rectangles import covered_pixels
 from samclip_sdk.picture import Frame, load_image
 from samclip_sdk.runtimes.onnx.session import OrtSession
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.text import read_vocabulary
-
-STEP = 32
-"""The model sees a picture without its padding, in whole steps of pixels."""
 
 
 def main(folder: str, picture: str, *labels: str) -> None:
@@ -39,11 +37,12 @@ def main(folder: str, picture: str, *labels: str) -> None:
     nouns = read_vocabulary(bundle.file("nouns.safetensors"), manifest=info)
     texts = nouns.matrix[[nouns.labels.index(label) for label in labels]]
     boxed = run("letterbox", {"picture": pixels})
-    rows, columns = (-(-int(each) // STEP) * STEP for each in np.asarray(boxed["extent"]))
+    frame = Frame.fit(*pixels.shape[:2], resolution=side)
+    # The page leaves the padding out.
+    rows, columns = covered_pixels(frame, step=info.model.image_encoder.resolution_step)
     encoded = run("image_encoder", {"image": boxed["image"][:, :, :rows, :columns]})
     found = run("text_to_mask", {**encoded, "extent": boxed["extent"], "text_embeddings": texts})
     logits, presence = (np.asarray(found[each]) for each in ("mask_logits", "presence"))
-    frame = Frame.fit(*pixels.shape[:2], resolution=side)
     masks = masks_of_logits(logits, presence, frame=frame, info=info)
     bits = [base64.b64encode(np.packbits(mask)).decode("ascii") for mask in masks]
     print(json.dumps({"presence": presence.tolist(), "masks": bits}))
