@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
 
+from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
+from samclip_sdk.modeling.classifier_head import ClassifierHead
 from samclip_sdk.text.tokenizer import clean_text
 from training.batches import VALIDATION_SEED
 from training.data_config import JointPhotographs
+from training.errors import TrainingError
 from training.inputs import check_trained
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs, find_sets
@@ -25,10 +30,13 @@ from training.student_file import (
     write_student,
 )
 from training.tasks.part import MODULES, TASKS, Part
-from training.teachers.efficientnet_lite import lite2_file
+from training.teachers.efficientnet_lite import lite2_file, load_lite2
 from training.teachers.imagenet_classifier import ImageNetClassifier
+from training.teachers.text_teacher import load_text_teacher
 from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet, check_wordnet
+
+_CENTRED_ON = 16  # batches of pictures whose mean is subtracted from all others
 
 
 class PartConfig(TrainedSettings):
@@ -36,14 +44,19 @@ class PartConfig(TrainedSettings):
 
     Args:
         task: `part`.
-        part: `pictures` (all but the text encoder), `prompts` (the prompt encoder and the mask
-            decoder) or `cells` (the layers of the CLIP head that correct each cell).
+        part: `pictures` (all but the text encoder), `heads` (what reads the backbone's features),
+            `prompts` (the prompt encoder and the mask decoder) or `cells` (the layers of the CLIP
+            head that correct each cell).
         starts_from: the model, a folder.
         photographs: the pictures.
         optimisation: how the loop steps.
         share: of what was learned in the weights of the result. The rest are the weights before:
             their mean answers what is new nearly as well, and all else nearly as before (WiSE-FT,
             arXiv:2109.01903).
+        restored: of the published classifier's weights in the backbone and in the CLIP head's first
+            layers as the training begins. The rest are the model's: names that no picture taught
+            are known again, and what the heads learn is to answer all else as before.
+        text_teacher: the folder with the space that the classifier was turned into, for `restored`.
         wordnet: WordNet's folder. Names of one thing never compete.
     """
 
@@ -52,6 +65,8 @@ class PartConfig(TrainedSettings):
     starts_from: Path
     photographs: JointPhotographs
     share: float = Field(default=1.0, gt=0, le=1)
+    restored: float = Field(default=0.0, ge=0, le=1)
+    text_teacher: Path | None = None
     wordnet: Path = WORDNET
 
     @property
@@ -62,6 +77,8 @@ class PartConfig(TrainedSettings):
     def check(self, *, runs: Path) -> None:
         """Looks for the model and the data; raises TrainingError if one is missing."""
         check_trained(self.starts_from)
+        if self.restored:
+            check_trained(self._space())
         lite2_file()
         check_wordnet(self.wordnet)
         find_sets(self.photographs)
@@ -83,18 +100,22 @@ class PartConfig(TrainedSettings):
         classes = class_names(relations.senses)
         others = {*read_nouns(self.starts_from), *classes} - set(taught)
         names = [*taught, *sorted(others)]
+        classifier = ImageNetClassifier()
         task = TASKS[self.part](
             student,
             dataset,
             modules=MODULES[self.part],
             names=embed_names(student, names, folder=self.starts_from),
-            classifier=ImageNetClassifier(),
+            classifier=classifier,
             classes=torch.tensor([names.index(name) for name in classes]),
             kin=torch.from_numpy(relations.kin(names)),
             validation=validation,
         )
         if (found := read_calibration(self.starts_from)) is not None:
             task.presence.start(scale=found.scale, bias=found.bias)
+        if self.restored:
+            axes = load_text_teacher(self._space()).space.axes
+            restore(student, classifier, axes=axes, pictures=dataset, share=self.restored)
         provenance = student_provenance(
             self,
             stage=stage.run.name,
@@ -109,3 +130,38 @@ class PartConfig(TrainedSettings):
             write_student(student, stage.run, start=self.starts_from, provenance=provenance)
 
         return Job(task, self.optimisation, write)
+
+    def _space(self) -> Path:
+        if self.text_teacher is None:
+            raise TrainingError("restored weights need text_teacher, the folder of that stage")
+        return self.text_teacher
+
+
+@torch.no_grad()
+def restore(
+    student: SamClipModel,
+    classifier: ImageNetClassifier,
+    *,
+    axes: Tensor,
+    pictures: JointBatches,
+    share: float,
+) -> None:
+    """Gives a student a share of the published classifier's weights back (WiSE-FT, see `share`).
+
+    Args:
+        student: a merged model with a `ClassifierHead`, whose text encoder and decoder stay.
+        classifier: what its backbone was.
+        axes: [E,F], of the `ClassifierSpace`.
+        pictures: the first of them tell what is pooled on average.
+        share: of the published weights.
+    """
+    head = student.clip_head
+    assert isinstance(head, ClassifierHead)
+    changed = nn.ModuleList([student.image_encoder, head])
+    before = copy.deepcopy(changed)
+    batches = (pictures[index] for index in range(_CENTRED_ON))
+    means = [classifier.pooled(each["images"], each["token_mask"]).mean(dim=0) for each in batches]
+    load_lite2(student.image_encoder)
+    classifier.start(head, axes=axes, centre=torch.stack(means).mean(dim=0))
+    for mine, trained in zip(changed.parameters(), before.parameters(), strict=True):
+        mine.lerp_(trained, 1 - share)

@@ -13,10 +13,12 @@ from torch.utils.data import Dataset
 from samclip_sdk.modeling.build import SamClipModel
 from training.tasks.joint import JointTask, cell_names, unmasked_names
 
-Part = Literal["pictures", "prompts", "cells"]
+Part = Literal["pictures", "heads", "prompts", "cells"]
 
+_PICTURES = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")
 MODULES: dict[Part, tuple[str, ...]] = {
-    "pictures": ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder"),
+    "pictures": _PICTURES,
+    "heads": _PICTURES,
     "prompts": ("prompt_encoder", "mask_decoder"),
     "cells": ("clip_head.cells",),
 }
@@ -73,6 +75,34 @@ class PicturesTask(PartTask):
         return JointTask.forward(self, batch, loss=loss, step=step)
 
 
+class HeadsTask(PartTask):
+    """Teaches what reads the backbone's features to answer as before: the backbone was changed.
+
+    * `patches` and `embeddings`: the answers before the change, in the cells that show the picture;
+    * `prompts` and `labels`: as in the joint training.
+    """
+
+    losses = ("heads",)
+
+    def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        encoder, head, *_ = self._before
+        shown = batch["token_mask"].flatten(1) > 0
+        with torch.no_grad():
+            tokens, embeddings_before = encoder(batch["images"])
+            patches_before, _ = head(tokens, batch["token_mask"])
+        tokens, embeddings = self.student.image_encoder(batch["images"])
+        patches, _ = self._head()(tokens, batch["token_mask"])
+        wanted = embeddings_before.flatten(2).transpose(1, 2)[shown]
+        found = embeddings.flatten(2).transpose(1, 2)[shown]
+        moved = 1 - F.cosine_similarity(patches, patches_before, dim=2)
+        return {
+            "patches": _KEPT * moved[shown].mean(),
+            "embeddings": (found - wanted).square().mean() / wanted.var(),
+            "prompts": self._prompts(batch, embeddings),
+            "labels": self._labels(batch, embeddings, patches),
+        }
+
+
 class PromptsTask(PartTask):
     """Teaches the prompt encoder and the mask decoder the masks of prompts and of labels.
 
@@ -125,6 +155,7 @@ class CellsTask(PartTask):
 
 TASKS: dict[Part, type[PartTask]] = {
     "pictures": PicturesTask,
+    "heads": HeadsTask,
     "prompts": PromptsTask,
     "cells": CellsTask,
 }
