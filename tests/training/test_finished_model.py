@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
+from samclip_sdk.modeling.classifier_head import ClassifierHead
+from samclip_sdk.modeling.config import MOBILE
 from tests.own_things import write_things
 from tests.refusals import refused
 from tests.tiny_config import PYRAMID_STUDENT, STUDENT
@@ -19,6 +21,10 @@ from tests.training.text.wordnet_files import write_wordnet
 from training.__main__ import app
 from training.errors import TrainingError
 from training.stages.joint import give_trained_parts
+from training.stages.part import restore
+from training.teachers.efficientnet_lite import lite2_state
+from training.teachers.imagenet_classifier import ImageNetClassifier
+from training.teachers.text_teacher import ClassifierSpace
 
 _CONFIG = """
 model = "mobile"
@@ -70,6 +76,7 @@ def test_all_but_the_text_encoder_is_taken(finished: Path) -> None:
     ("part", "module"),
     [
         ("pictures", "image_encoder.neck"),
+        ("heads", "image_encoder.neck"),
         ("prompts", "mask_decoder"),
         ("cells", "clip_head.cells"),
     ],
@@ -92,6 +99,35 @@ def test_one_part_learns(finished: Path, tmp_path: Path, part: str, module: str)
     provenance = read_provenance(run)
     assert provenance["starts_from"] == {"stage": "joint"}
     assert provenance["photographs"] == {"toys": "ours"}
+
+
+def test_published_weights_come_back_by_a_share() -> None:
+    student = build_model(MOBILE, seed=1)
+    decoder = next(student.mask_decoder.parameters()).detach().clone()
+    head = student.clip_head
+    assert isinstance(head, ClassifierHead)
+    own = next(student.image_encoder.backbone.blocks.parameters()), head.project.weight  # type: ignore[union-attr, operator]
+    before = [weight.detach().clone() for weight in own]
+    space = ClassifierSpace.of(lite2_state()["classifier.weight"], embed_dim=384)
+    images = torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8)
+    pictures = [{"images": images, "token_mask": torch.ones(1, 4, 4)}] * 16
+    restore(student, ImageNetClassifier(), axes=space.axes, pictures=pictures, share=0.75)
+    published = (
+        next(lite2_state()[key] for key in lite2_state() if key.startswith("blocks")),
+        (space.axes[..., None, None]),
+    )
+    for now, was, theirs in zip(own, before, published, strict=True):
+        torch.testing.assert_close(now, 0.25 * was + 0.75 * theirs)
+    assert torch.equal(next(student.mask_decoder.parameters()), decoder)
+
+
+def test_what_is_restored_needs_the_space_of_its_texts(finished: Path, tmp_path: Path) -> None:
+    config = tmp_path / "own.toml"
+    told = _CONFIG.format(start=finished, root=tmp_path, part="heads", module="x", wordnet=tmp_path)
+    config.write_text(told.replace('part = "heads"', 'part = "heads"\nrestored = 0.5'))
+    done = CliRunner().invoke(app, ["more", "--config", str(config)])
+    assert done.exit_code == 1
+    assert "text_teacher" in done.output
 
 
 def test_of_own_things_the_heads_learn(finished: Path, tmp_path: Path) -> None:

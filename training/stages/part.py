@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from samclip_sdk.modeling.classifier_head import ClassifierHead
 from samclip_sdk.text.tokenizer import clean_text
-from training.batches import VALIDATION_SEED
+from training.batches import VALIDATION_SEED, Batch
 from training.data_config import JointPhotographs
 from training.errors import TrainingError
 from training.inputs import check_trained
@@ -143,7 +144,7 @@ def restore(
     classifier: ImageNetClassifier,
     *,
     axes: Tensor,
-    pictures: JointBatches,
+    pictures: Sequence[Batch] | JointBatches,
     share: float,
 ) -> None:
     """Gives a student a share of the published classifier's weights back (WiSE-FT, see `share`).
