@@ -121,13 +121,16 @@ def test_published_weights_come_back_by_a_share() -> None:
     assert torch.equal(next(student.mask_decoder.parameters()), decoder)
 
 
-def test_what_is_restored_needs_the_space_of_its_texts(finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("part", "word"), [("heads", "text_teacher"), ("cells", "backbone")])
+def test_what_cannot_be_restored_is_told(
+    finished: Path, tmp_path: Path, part: str, word: str
+) -> None:
     config = tmp_path / "own.toml"
-    told = _CONFIG.format(start=finished, root=tmp_path, part="heads", module="x", wordnet=tmp_path)
-    config.write_text(told.replace('part = "heads"', 'part = "heads"\nrestored = 0.5'))
+    told = _CONFIG.format(start=finished, root=tmp_path, part=part, module="x", wordnet=tmp_path)
+    config.write_text(told.replace('task = "part"', 'task = "part"\nrestored = 0.5'))
     done = CliRunner().invoke(app, ["more", "--config", str(config)])
     assert done.exit_code == 1
-    assert "text_teacher" in done.output
+    assert word in done.output
 
 
 def test_of_own_things_the_heads_learn(finished: Path, tmp_path: Path) -> None:

@@ -133,6 +133,8 @@ class PartConfig(TrainedSettings):
         return Job(task, self.optimisation, write)
 
     def _space(self) -> Path:
+        if "image_encoder" not in MODULES[self.part]:
+            raise TrainingError(f"restored is for heads: {self.part} keeps the backbone as it is")
         if self.text_teacher is None:
             raise TrainingError("restored weights need text_teacher, the folder of that stage")
         return self.text_teacher
