@@ -11,8 +11,6 @@ from typer.testing import CliRunner
 
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
-from samclip_sdk.modeling.classifier_head import ClassifierHead
-from samclip_sdk.modeling.config import MOBILE
 from tests.own_things import write_things
 from tests.refusals import refused
 from tests.tiny_config import PYRAMID_STUDENT, STUDENT
@@ -21,10 +19,10 @@ from tests.training.text.wordnet_files import write_wordnet
 from training.__main__ import app
 from training.errors import TrainingError
 from training.stages.joint import give_trained_parts
-from training.stages.part import restore
 from training.teachers.efficientnet_lite import lite2_state
-from training.teachers.imagenet_classifier import ImageNetClassifier
-from training.teachers.text_teacher import ClassifierSpace
+from training.teachers.text_teacher import load_text_teacher
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "training/checkpoints/mobile"
 
 _CONFIG = """
 model = "mobile"
@@ -76,7 +74,6 @@ def test_all_but_the_text_encoder_is_taken(finished: Path) -> None:
     ("part", "module"),
     [
         ("pictures", "image_encoder.neck"),
-        ("heads", "image_encoder.neck"),
         ("prompts", "mask_decoder"),
         ("cells", "clip_head.cells"),
     ],
@@ -101,24 +98,33 @@ def test_one_part_learns(finished: Path, tmp_path: Path, part: str, module: str)
     assert provenance["photographs"] == {"toys": "ours"}
 
 
-def test_published_weights_come_back_by_a_share() -> None:
-    student = build_model(MOBILE, seed=1)
-    decoder = next(student.mask_decoder.parameters()).detach().clone()
-    head = student.clip_head
-    assert isinstance(head, ClassifierHead)
-    own = next(student.image_encoder.backbone.blocks.parameters()), head.project.weight  # type: ignore[union-attr, operator]
-    before = [weight.detach().clone() for weight in own]
-    space = ClassifierSpace.of(lite2_state()["classifier.weight"], embed_dim=384)
-    images = torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8)
-    pictures = [{"images": images, "token_mask": torch.ones(1, 4, 4)}] * 16
-    restore(student, ImageNetClassifier(), axes=space.axes, pictures=pictures, share=0.75)
-    published = (
-        next(lite2_state()[key] for key in lite2_state() if key.startswith("blocks")),
-        (space.axes[..., None, None]),
+def test_published_weights_come_back_and_the_heads_answer_as_before(tmp_path: Path) -> None:
+    things = [annotation(1, rectangle(20, 20, 80, 70))]
+    write_set(tmp_path / "sets" / "toys", [(picture(), things, {})], info={"terms": "ours"})
+    config, wordnet = tmp_path / "own.toml", write_wordnet(tmp_path / "wordnet")
+    start, module = PUBLISHED / "refinement", "clip_head.cells"
+    told = _CONFIG.format(
+        start=start, root=tmp_path / "sets", part="heads", module=module, wordnet=wordnet
     )
-    for now, was, theirs in zip(own, before, published, strict=True):
-        torch.testing.assert_close(now, 0.25 * was + 0.75 * theirs)
-    assert torch.equal(next(student.mask_decoder.parameters()), decoder)
+    restored = f'restored = 0.75\ntext_teacher = "{PUBLISHED / "text_teacher"}"'
+    config.write_text(told.replace('part = "heads"', f'part = "heads"\n{restored}'))
+    command = ["more", "--config", str(config), "--runs", str(tmp_path / "runs")]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    run = tmp_path / "runs" / "own" / "more"
+    before, after = (load_checkpoint(folder).state_dict() for folder in (start, run))
+    published, key = lite2_state(), "blocks.6.0.conv_pw.weight"
+    own = f"image_encoder.backbone.{key}"
+    torch.testing.assert_close(after[own], 0.25 * before[own] + 0.75 * published[key])
+    axes = load_text_teacher(PUBLISHED / "text_teacher").space.axes[..., None, None]
+    own = "clip_head.project.weight"
+    torch.testing.assert_close(after[own], 0.25 * before[own] + 0.75 * axes)
+    moved = changed(start, run)
+    assert any(name.startswith(f"{module}.") for name in moved)
+    assert all(name.startswith(("image_encoder.backbone.", "clip_head.")) for name in moved)
+    first = json.loads((run / "log.jsonl").read_text().splitlines()[0])
+    assert first["joint/patches"] > 0.01  # of the model before, and not of the restored one
+    assert first["joint/embeddings"] > 0.01
 
 
 @pytest.mark.parametrize(("part", "word"), [("heads", "text_teacher"), ("cells", "backbone")])

@@ -161,16 +161,29 @@ class JointConfig(TrainedSettings):
     ) -> SamClipModel:
         """Builds a student of the classifier's layers and of a trained SAM's decoder."""
         student = build_model(model, seed=self.optimisation.seed)
-        load_lite2(student.image_encoder)
         load_prompt_parts(SmallSam(student), self.prompts_from / WEIGHTS_NAME)
-        head = student.clip_head
-        assert isinstance(head, ClassifierHead)
         axes = load_text_teacher(runs / TEXT_TEACHER).space.axes
-        classifier.start(head, axes=axes, centre=torch.zeros(axes.shape[1]))
-        with torch.no_grad():
-            centre = _mean_features(student, head, pictures)
-            classifier.start(head, axes=axes, centre=centre)
+        give_classifier(student, classifier, axes=axes, pictures=pictures)
         return student
+
+
+@torch.no_grad()
+def give_classifier(
+    student: SamClipModel, classifier: ImageNetClassifier, *, axes: Tensor, pictures: JointBatches
+) -> None:
+    """Gives a student the published weights of the classifier: its backbone and its first layers.
+
+    Args:
+        student: with a `ClassifierHead`; all other weights stay.
+        classifier: what the backbone was.
+        axes: [E,F], of the `ClassifierSpace`.
+        pictures: the first of them tell what is pooled on average.
+    """
+    head = student.clip_head
+    assert isinstance(head, ClassifierHead)
+    load_lite2(student.image_encoder)
+    classifier.start(head, axes=axes, centre=torch.zeros(axes.shape[1]))
+    classifier.start(head, axes=axes, centre=_mean_features(student, head, pictures))
 
 
 def give_trained_parts(student: SamClipModel, folder: Path) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
-from samclip_sdk.modeling.classifier_head import ClassifierHead
 from samclip_sdk.text.tokenizer import clean_text
-from training.batches import VALIDATION_SEED, Batch
+from training.batches import VALIDATION_SEED
 from training.data_config import JointPhotographs
 from training.errors import TrainingError
 from training.inputs import check_trained
@@ -23,6 +21,7 @@ from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs, find_sets
 from training.real.taught_nouns import class_names
 from training.stage import Job, Stage, TrainedSettings
+from training.stages.joint import give_classifier
 from training.student_file import (
     embed_names,
     read_calibration,
@@ -31,17 +30,15 @@ from training.student_file import (
     write_student,
 )
 from training.tasks.part import MODULES, TASKS, Part
-from training.teachers.efficientnet_lite import lite2_file, load_lite2
+from training.teachers.efficientnet_lite import lite2_file
 from training.teachers.imagenet_classifier import ImageNetClassifier
 from training.teachers.text_teacher import load_text_teacher
 from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet, check_wordnet
 
-_CENTRED_ON = 16  # batches of pictures whose mean is subtracted from all others
-
 
 class PartConfig(TrainedSettings):
-    """More of the joint training for one part of a finished model, whose features stay as they are.
+    """More of the joint training for one part of a finished model.
 
     Args:
         task: `part`.
@@ -134,7 +131,9 @@ class PartConfig(TrainedSettings):
 
     def _space(self) -> Path:
         if "image_encoder" not in MODULES[self.part]:
-            raise TrainingError(f"restored is for heads: {self.part} keeps the backbone as it is")
+            raise TrainingError(
+                f"restored is not for {self.part}, which keeps the backbone as it is"
+            )
         if self.text_teacher is None:
             raise TrainingError("restored weights need text_teacher, the folder of that stage")
         return self.text_teacher
@@ -146,25 +145,11 @@ def restore(
     classifier: ImageNetClassifier,
     *,
     axes: Tensor,
-    pictures: Sequence[Batch] | JointBatches,
+    pictures: JointBatches,
     share: float,
 ) -> None:
-    """Gives a student a share of the published classifier's weights back (WiSE-FT, see `share`).
-
-    Args:
-        student: a merged model with a `ClassifierHead`, whose text encoder and decoder stay.
-        classifier: what its backbone was.
-        axes: [E,F], of the `ClassifierSpace`.
-        pictures: the first of them tell what is pooled on average.
-        share: of the published weights.
-    """
-    head = student.clip_head
-    assert isinstance(head, ClassifierHead)
-    changed = nn.ModuleList([student.image_encoder, head])
-    before = copy.deepcopy(changed)
-    batches = (pictures[index] for index in range(_CENTRED_ON))
-    means = [classifier.pooled(each["images"], each["token_mask"]).mean(dim=0) for each in batches]
-    load_lite2(student.image_encoder)
-    classifier.start(head, axes=axes, centre=torch.stack(means).mean(dim=0))
-    for mine, trained in zip(changed.parameters(), before.parameters(), strict=True):
+    """Gives a student a share of the classifier's published weights back; see `give_classifier`."""
+    before = copy.deepcopy(student)
+    give_classifier(student, classifier, axes=axes, pictures=pictures)
+    for mine, trained in zip(student.parameters(), before.parameters(), strict=True):
         mine.lerp_(trained, 1 - share)

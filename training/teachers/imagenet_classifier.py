@@ -39,13 +39,7 @@ class ImageNetClassifier(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, token_mask: Tensor) -> Tensor:
-        """Probabilities [B,1000] of letterboxed pictures; see `pooled`."""
-        logits: Tensor = self.network.classifier(self.pooled(images, token_mask))
-        return logits.float().softmax(dim=-1)
-
-    @torch.no_grad()
-    def pooled(self, images: Tensor, token_mask: Tensor) -> Tensor:
-        """The features [B,F] before the classifier, of letterboxed pictures [B,3,S,S], RGB 0..255.
+        """Probabilities [B,1000] of letterboxed pictures [B,3,S,S], RGB 0..255.
 
         What is padding, by a mask [B,g,g] of cells, is not pooled.
         """
@@ -54,8 +48,9 @@ class ImageNetClassifier(nn.Module):
         x = F.interpolate(x, size=side, mode="bilinear", antialias=True)
         features = self.network.forward_features(x)
         weights = F.interpolate(token_mask.unsqueeze(1), size=features.shape[2:], mode="area")
-        pooled: Tensor = (features * weights).sum(dim=(2, 3)) / weights.sum(dim=(2, 3))
-        return pooled
+        pooled = (features * weights).sum(dim=(2, 3)) / weights.sum(dim=(2, 3))
+        logits: Tensor = self.network.classifier(pooled)
+        return logits.float().softmax(dim=-1)
 
     @torch.no_grad()
     def start(self, head: ClassifierHead, *, axes: Tensor, centre: Tensor) -> None:
