@@ -118,13 +118,14 @@ for _ in range({children}):
     print(queue.get() if process.exitcode == 0 else "hangs", flush=True)
     print(queue.get() if {anew} and process.exitcode == 0 else "", flush=True)
     process.kill()
-go_on = False
-busy.join()
 for end in (sys.exit, lambda: (model.close(), os._exit(0))):
     child = os.fork()
     if not child:
         end()  # which frees the model: nothing may wait for threads that stayed behind
     print("exit", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+# Not before: a thread that ends holds a lock of OpenVINO, which its exit in a child would wait for.
+go_on = False
+busy.join()
 print("parent", same(model))
 """
 
