@@ -236,7 +236,7 @@ class PackedMasks(NDArrayOperatorsMixin):
         if isinstance(index, np.ndarray) and index.ndim > 1:
             return np.asarray(self)[index]
         if isinstance(index, tuple):
-            if index[0] is Ellipsis or index[0] is None:
+            if not index or index[0] is Ellipsis or index[0] is None:
                 return np.asarray(self)[index]
             part = self[index[0]]
             some = (slice(None),) if isinstance(part, PackedMasks) else ()

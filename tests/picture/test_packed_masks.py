@@ -87,7 +87,7 @@ class TestPackedMasks:
         masks, planes = PackedMasks.of(self.planes), self.planes
         for index in ((0, 3, 4), (-1, slice(2, 5)), (slice(1, 3), 4), ([0, 2], 1, 2)):
             np.testing.assert_array_equal(masks[index], planes[index])
-        for index in (..., (..., slice(None, None, -1)), None, (None, 2), planes):
+        for index in ((), ..., (..., slice(None, None, -1)), None, (None, 2), planes):
             np.testing.assert_array_equal(masks[index], planes[index])
         for axis in (None, 0, (1, 2)):
             for name in ("sum", "any", "all", "mean"):
