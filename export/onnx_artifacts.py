@@ -18,7 +18,7 @@ from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_out
 from export.precision.activation_ranges import find_layers
 from export.precision.mixed_precision import halve
 from export.precision.quantize import quantize
-from export.probes import in_rectangle, without_padding
+from export.probes import open_probes
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.bundle.contract import file_stem
 from samclip_sdk.bundle.graph_spec import Artifact, Precision, StoredFile
@@ -163,16 +163,11 @@ class OnnxWriter:
         self._draft.steps.begin(f"checking {graph.name} in {precision}")
         path = f"onnx/{file_name(graph.name, precision=precision)}"
         session = OrtSession(self._draft.folder / path, spec=graph.contract())
-        probes = list(self._draft.probes[graph.name])
-        if graph.part == "text_encoder":
-            probes += [without_padding(probe) for probe in probes]
-        if graph.rectangular:
-            probes += [in_rectangle(probe, graph=graph) for probe in probes]
         try:
             parity = check_parity(
                 session,
                 graph=graph,
-                probes=probes,
+                probes=open_probes(self._draft.probes[graph.name], graph=graph),
                 bounds=BOUNDS.get(precision, STORAGE_BOUNDS[self._weights]),
                 random_weights=self._draft.random_weights,
                 runs_on=f"onnxruntime {import_onnxruntime().__version__} CPUExecutionProvider",

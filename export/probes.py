@@ -77,7 +77,17 @@ def probe_graphs(
     return probes
 
 
-def without_padding(probe: Probe) -> Probe:
+def open_probes(probes: Sequence[Probe], *, graph: Graph) -> list[Probe]:
+    """Probes of a graph's contract, and of what its ONNX files take besides."""
+    more: list[Probe] = []
+    if graph.part == "text_encoder":
+        more = [_without_padding(probe) for probe in probes]
+    if graph.rectangular:
+        more = [_in_rectangle(probe, graph=graph) for probe in probes]
+    return [*probes, *more]
+
+
+def _without_padding(probe: Probe) -> Probe:
     """A text encoder's probe without the zeros behind its longest text.
 
     The output must be the same: ONNX files take texts of any length up to the context length.
@@ -87,7 +97,7 @@ def without_padding(probe: Probe) -> Probe:
     return Probe({"input_ids": np.ascontiguousarray(ids[:, :longest])}, probe.expected)
 
 
-def in_rectangle(probe: Probe, *, graph: Graph) -> Probe:
+def _in_rectangle(probe: Probe, *, graph: Graph) -> Probe:
     """A probe of the upper two thirds of its maps, as of a wide picture.
 
     Args:

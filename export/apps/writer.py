@@ -23,7 +23,7 @@ from export.onnx_artifacts import file_name
 from export.options import ExportOptions
 from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
 from export.precision.plan import measure_ranges
-from export.probes import Probe, in_rectangle
+from export.probes import Probe, open_probes
 from export.program import export_program
 from samclip_sdk.bundle.contract import contract_app_graphs, graph_key
 from samclip_sdk.bundle.graph_spec import (
@@ -211,14 +211,11 @@ class AppWriter:
         onnx.save(join_graphs(glue, spec=stated, **files), self._at(path))
         weights = {each.path: each for artifact in used.values() for each in artifact.weights}
         session = OrtSession(self._at(path), spec=graph.contract())
-        probes = list(self._draft.probes[graph.name])
-        if graph.rectangular:
-            probes += [in_rectangle(probe, graph=graph) for probe in probes]
         try:
             parity = check_parity(
                 session,
                 graph=graph,
-                probes=probes,
+                probes=open_probes(self._draft.probes[graph.name], graph=graph),
                 bounds=BOUNDS.get(precision, STORAGE_BOUNDS[self._options.weights]),
                 random_weights=self._draft.random_weights,
                 runs_on=_onnxruntime(),
