@@ -77,7 +77,7 @@ class LexiconConfig(PartSettings, StageSettings):
     words: tuple[str, ...] = ()
     least_pictures: int = Field(default=2, gt=0)
     least_tagged: int = Field(default=5, gt=0)
-    class_weight: float = Field(default=0.3, ge=0)
+    class_weight: float = Field(default=1.0, ge=0)
     kinds_weight: float = Field(default=0.5, ge=0)
     alike: float = Field(default=0.35, ge=-1, le=1)
 
