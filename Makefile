@@ -72,7 +72,7 @@ test-py313: $(DEV)  ## the wheel's smoke set, on Python 3.13
 test-c: $(DEV)  ## the C example
 	examples/c/test
 
-test-kotlin:  ## the Kotlin packages, on a JVM
+test-kotlin: $(DEV)  ## the Kotlin packages, on a JVM
 	examples/android/test
 
 test-swift:  ## the Swift package, on Linux too
