@@ -75,7 +75,7 @@ test-c: $(DEV)  ## the C example
 test-kotlin: $(DEV)  ## the Kotlin packages, on a JVM
 	examples/android/test
 
-test-swift:  ## the Swift package, on Linux too
+test-swift: $(DEV)  ## the Swift package, on Linux too
 	examples/ios/test
 
 test-web: $(DEV)  ## the npm package, the page in Chromium, and React Native's part in Node
