@@ -3,6 +3,7 @@ package samclip.checks
 import java.io.File
 import samclip.Backend
 import samclip.Bundle
+import samclip.EmbeddingMismatchException
 import samclip.Frame
 import samclip.Graph
 import samclip.GraphSpec
@@ -66,16 +67,27 @@ internal fun rectangleChecks(folder: File, checks: Checks) {
     val own = Bundle(folder).manifest
     val square = Sides(own.segmentation, own.segmentation)
     val covered = if (own.convolutional) coveredPixels(Frame(90, 40, own.segmentation)) else square
-    for ((runtime, edited, expected) in listOf(
-        Triple("onnx", manifest, covered),
-        Triple("onnx", manifest.replace("\"pyramid\"", "\"tiny_vit\""), square),
-        Triple("other", manifest.replace(Regex("\"runtime\": ?\"onnx\""), "\"runtime\":\"other\""), square),
-    )) checks.check("what the image encoder sees on $runtime") {
-        val backend = Noting(runtime)
-        SamClip.load(linkedCopy(folder, "manifest.json", edited), backend).use {
-            it.encode(Picture(90, 40, ByteArray(90 * 40 * 3)))
+    val picture = Picture(90, 40, ByteArray(90 * 40 * 3))
+    fun sees(name: String, model: SamClip, backend: Noting, expected: Sides) =
+        checks.check("what the image encoder sees $name") {
+            model.encode(picture)
+            check(backend.seen == expected) { "${backend.seen}" }
+            "${backend.seen}"
         }
-        check(backend.seen == expected) { "${backend.seen}" }
-        "${backend.seen}"
+    val other = linkedCopy(folder, "manifest.json", manifest.replace("\"pyramid\"", "\"tiny_vit\""))
+    Noting("onnx").let { backend ->
+        SamClip.load(other, backend).use { sees("of another model", it, backend, square) }
+    }
+    val fp16 = Regex("\"onnx\"(,\\s*\"precision\": ?\"fp16\")")
+    val both = linkedCopy(folder, "manifest.json", manifest.replace(fp16, "\"other\"$1"))
+    val (backend, fixed) = listOf(Noting("onnx"), Noting("other"))
+    SamClip.load(both, backend).use { model ->
+        sees("on onnxruntime", model, backend, covered)
+        SamClip.load(both, fixed, "fp16").use {
+            sees("on another runtime", it, fixed, square)
+            if (own.convolutional) checks.refuses<EmbeddingMismatchException>("a rectangle there", "encode it again") {
+                it.scoreMaps(model.encode(picture), listOf("dog"))
+            }
+        }
     }
 }

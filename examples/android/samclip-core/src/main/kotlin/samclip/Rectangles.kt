@@ -10,7 +10,9 @@ package samclip
 private const val STEP = 32
 
 /** The rows and columns of a map; a whole one has as many of both. */
-internal data class Sides(val rows: Int, val columns: Int)
+internal data class Sides(val rows: Int, val columns: Int) {
+    val square get() = rows == columns
+}
 
 /** The last two dimensions. */
 internal val Tensor.sides: Sides get() = Sides(shape[shape.size - 2].toInt(), shape.last().toInt())
@@ -30,17 +32,22 @@ internal fun upperLeft(maps: Tensor, kept: Sides): Tensor {
     shape[shape.size - 2] = rows.toLong()
     shape[shape.size - 1] = columns.toLong()
     val size = shape.fold(1L, Long::times).toInt()
-    fun from(at: Int) = (at / (rows * columns) * whole.rows + at / columns % rows) * whole.columns + at % columns
+    fun copy(from: Any, to: Any) {
+        for (line in 0 until size / columns) {
+            val start = (line / rows * whole.rows + line % rows) * whole.columns
+            System.arraycopy(from, start, to, line * columns, columns)
+        }
+    }
     return when (maps) {
-        is Tensor.F32 -> Tensor.F32(FloatArray(size) { maps.data[from(it)] }, *shape)
-        is Tensor.U8 -> Tensor.U8(ByteArray(size) { maps.data[from(it)] }, *shape)
-        is Tensor.I32 -> Tensor.I32(IntArray(size) { maps.data[from(it)] }, *shape)
+        is Tensor.F32 -> Tensor.F32(FloatArray(size).also { copy(maps.data, it) }, *shape)
+        is Tensor.U8 -> Tensor.U8(ByteArray(size).also { copy(maps.data, it) }, *shape)
+        is Tensor.I32 -> Tensor.I32(IntArray(size).also { copy(maps.data, it) }, *shape)
     }
 }
 
 /** Patches of some cells in the square [grid*grid], with zeros in the padding; those of a square stay. */
 internal fun wholePatches(patches: List<FloatArray>, cells: Sides, grid: Int): List<FloatArray> {
-    if (cells.rows == cells.columns) return patches
+    if (cells.square) return patches
     val padding = FloatArray(patches.first().size)
     return List(grid * grid) {
         val y = it / grid

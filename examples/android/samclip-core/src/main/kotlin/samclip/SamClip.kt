@@ -334,7 +334,7 @@ class SamClip private constructor(
     }
 
     private fun check(image: EncodedImage) {
-        if (image.bundleId != bundle.id) {
+        if (image.bundleId != bundle.id || (needsPadding && !image.tokens.sides.square)) {
             throw EmbeddingMismatchException("the picture was encoded by another model: encode it again with this one")
         }
     }
