@@ -72,10 +72,10 @@ test-py313: $(DEV)  ## the wheel's smoke set, on Python 3.13
 test-c: $(DEV)  ## the C example
 	examples/c/test
 
-test-kotlin:  ## the Kotlin packages, on a JVM
+test-kotlin: $(DEV)  ## the Kotlin packages, on a JVM
 	examples/android/test
 
-test-swift:  ## the Swift package, on Linux too
+test-swift: $(DEV)  ## the Swift package, on Linux too
 	examples/ios/test
 
 test-web: $(DEV)  ## the npm package, the page in Chromium, and React Native's part in Node

@@ -30,8 +30,8 @@ LAST_LINES = 10
 
 COMMON = (".ci", "Makefile", "pyproject.toml")
 APPS = (
-    *("examples", "docs/embed", "tests/bundles"),
-    *("samclip_sdk/bundle", "samclip_sdk/text/clip_tokenizer.json"),
+    *("examples", "docs/embed", "tests/bundles", "tests/rectangular_goldens.py"),
+    *("samclip_sdk/bundle", "samclip_sdk/engine", "samclip_sdk/text/clip_tokenizer.json"),
 )
 SDK = ("samclip_sdk", *(f":(exclude)samclip_sdk/{room}" for room in ("annotate", "serve")))
 INPUTS = {

@@ -66,6 +66,17 @@ static float *floats(Tensor tensor) {
     return data;
 }
 
+/* The model's input uint8 [1,3,side,side] without its padding, in whole steps of 32 pixels, in the same memory. */
+static Tensor without_padding(Tensor image, int side, const float *extent) {
+    int64_t rows = 32 * (int64_t)ceil(extent[0] / 32), columns = 32 * (int64_t)ceil(extent[1] / 32);
+    void *data;
+    check(api->GetTensorMutableData(image.value, &data));
+    uint8_t *pixels = data;
+    for (int64_t line = 0; line < 3 * rows; line++)
+        memmove(pixels + line * columns, pixels + (line / rows * side + line % rows) * side, (size_t)columns);
+    return tensor(image.name, data, (int64_t[]){1, 3, rows, columns}, 4, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
+}
+
 /* Runs a graph of the bundle for inputs of `side` pixels; its weights lie beside it. */
 static void run(const char *bundle, const char *graph, int side, const Tensor *inputs, size_t given, Tensor *outputs,
                 size_t wanted) {
@@ -171,6 +182,9 @@ int main(int count, char **arguments) {
     long version = strtol(field(manifest, "schema_version", path), NULL, 10);
     if (version != 1) fail("%s has schema_version %ld; this program knows 1\n", path, version);
     int side = atoi(field(field(field(manifest, "tasks", path), "segmentation", path), "resolution", path));
+    /* A convolutional model need not compute the padding. */
+    const char *encoder = field(field(manifest, "model", path), "image_encoder", path);
+    int padded = strncmp(field(encoder, "kind", path), "\"pyramid\"", 9);
     float presence_threshold = strtof(field(manifest, "presence_threshold", path), NULL);
     float mask_threshold = strtof(field(manifest, "mask_threshold", path), NULL);
     char *picture = read_file(arguments[2], &size);
@@ -190,7 +204,8 @@ int main(int count, char **arguments) {
     Tensor boxed[] = {{"image", NULL}, {"extent", NULL}};
     run(bundle, "letterbox", side, &given, 1, boxed, 2);
     Tensor encoded[] = {{"image_tokens", NULL}, {"image_embeddings", NULL}};
-    run(bundle, "image_encoder", side, boxed, 1, encoded, 2); /* once a picture */
+    Tensor seen = padded ? boxed[0] : without_padding(boxed[0], side, floats(boxed[1]));
+    run(bundle, "image_encoder", side, &seen, 1, encoded, 2); /* once a picture */
     Tensor texts = tensor("text_embeddings", embeddings, rows, 2, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
     Tensor asked[] = {encoded[0], encoded[1], boxed[1], texts};
     Tensor answer[] = {{"mask_logits", NULL}, {"presence", NULL}};

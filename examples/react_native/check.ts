@@ -1,8 +1,8 @@
 /** Runs textToMask.ts on onnxruntime-node, and holds its masks to a bundle's golden ones. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { InferenceSession } from 'onnxruntime-node';
-import { type EncodedImage, type LabelPack, type Manifest, readLabelPack, TextToMask } from './textToMask';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { type EncodedImage, type LabelPack, type Manifest, readLabelPack, TextToMask, withoutPadding } from './textToMask';
 
 interface Given {
   manifest: Manifest;
@@ -25,6 +25,35 @@ async function checkThresholds(model: TextToMask, image: EncodedImage, { manifes
   assert.deepEqual(await present(odds.map((each) => each + 1e-4)), odds.map(() => false));
   const usual = Math.fround(manifest.calibration.presence_threshold);
   assert.deepEqual(await present(odds.map(() => null)), odds.map((each) => each >= usual));
+}
+
+/** Which pixels are left of a picture's square, and that a model which needs the whole has it. */
+async function checkPadding(folder: string, manifest: Manifest): Promise<void> {
+  const side = 96;
+  const square = new Tensor('uint8', Uint8Array.from({ length: 3 * side * side }, (_, at) => at % 251), [1, 3, side, side]);
+  for (const [extent, kept] of [
+    [[96, 40], [96, 64]],
+    [[33, 96], [64, 96]],
+    [[96, 96], [96, 96]],
+    [[1, 96], [32, 96]],
+  ]) {
+    const { data, dims } = withoutPadding(square, new Tensor('float32', extent, [2]));
+    assert.deepEqual(dims, [1, 3, ...kept]);
+    const [rows, columns] = kept;
+    const place = (at: number) =>
+      (Math.floor(at / rows / columns) * side + (Math.floor(at / columns) % rows)) * side + (at % columns);
+    assert.deepEqual(data, Uint8Array.from({ length: 3 * rows * columns }, (_, at) => place(at) % 251));
+  }
+  const whole = manifest.tasks.segmentation.resolution;
+  for (const kind of ['pyramid', 'tiny_vit']) {
+    let seen: readonly number[] = [];
+    const encoder = { run: ({ image }: { image: Tensor }) => ((seen = image.dims), {}) };
+    const open = async (path: string) =>
+      path.includes('image_encoder') ? (encoder as unknown as InferenceSession) : InferenceSession.create(path);
+    const model = await TextToMask.load(folder, { ...manifest, model: { image_encoder: { kind } } }, open);
+    await model.encode({ width: 90, height: 40, pixels: new Uint8Array(90 * 40 * 3) });
+    assert.deepEqual(seen, [1, 3, kind === 'pyramid' ? 32 * Math.ceil((whole * 40) / 90 / 32) : whole, whole]);
+  }
 }
 
 async function main(folder: string, labelCases: string): Promise<void> {
@@ -66,6 +95,7 @@ async function main(folder: string, labelCases: string): Promise<void> {
     await checkThresholds(model, image, { manifest, pack: labels, cases });
     await assert.rejects(model.find(image, { labels: [], embeddings: new Float32Array(), thresholds: [] }), /at least one/);
   }
+  await checkPadding(folder, manifest);
   const pack = read(goldens[0].pack);
   assert.throws(() => readLabelPack(pack, { ...manifest, revision: 'other' }), /not of/);
   await assert.rejects(model.encode({ width: 0, height: 2, pixels: new Uint8Array() }), /0 x 2/);

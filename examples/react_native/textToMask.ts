@@ -6,6 +6,7 @@ export interface Manifest {
   schema_version: number;
   name: string;
   revision: string;
+  model: { image_encoder: { kind: string } };
   tasks: { segmentation: { resolution: number } };
   calibration: { presence_threshold: number };
   masks: { mask_threshold: number };
@@ -105,7 +106,9 @@ export class TextToMask {
       throw new Error(`a picture of ${width} x ${height} pixels cannot have ${pixels.length} bytes of RGB`);
     }
     const { image, extent } = await this.letterbox.run({ picture: new Tensor('uint8', pixels, [height, width, 3]) });
-    const { image_tokens, image_embeddings } = await this.encoder.run({ image });
+    // A convolutional model need not compute the padding.
+    const seen = this.manifest.model.image_encoder.kind === 'pyramid' ? withoutPadding(image, extent) : image;
+    const { image_tokens, image_embeddings } = await this.encoder.run({ image: seen });
     return { width, height, feed: { image_tokens, image_embeddings, extent } };
   }
 
@@ -149,6 +152,18 @@ export class TextToMask {
     }
     return mask;
   }
+}
+
+/** The model's input [1,3,S,S] without its padding, in whole steps of 32 pixels. */
+export function withoutPadding(image: Tensor, extent: Tensor): Tensor {
+  const [rows, columns] = Array.from(extent.data as Float32Array, (covered) => 32 * Math.ceil(covered / 32));
+  const [, planes, side] = image.dims;
+  const kept = new Uint8Array(planes * rows * columns);
+  for (let line = 0; line < planes * rows; line++) {
+    const start = (Math.floor(line / rows) * side + (line % rows)) * side;
+    kept.set((image.data as Uint8Array).subarray(start, start + columns), line * columns);
+  }
+  return new Tensor('uint8', kept, [1, planes, rows, columns]);
 }
 
 /** For each pixel of a target axis the two on the source axis, and the second one's share. */

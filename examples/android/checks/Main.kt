@@ -14,6 +14,7 @@ fun main(arguments: Array<String>) {
     jsonChecks(checks)
     textChecks(File(System.getProperty("samclip.clipTokenizer")), checks)
     bucketChecks(checks)
+    rectangleChecks(folder, checks)
     fileChecks(checks)
     val goldens = GoldenChecks(folder, JniBackend, checks)
     goldens.run(lower = listOf("fp16", "int8"))

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,7 @@ def test_an_embedding_does_not_depend_on_the_bucket(bundle: Bundle, precision: s
 def test_the_kotlin_package_answers_alike(bundle: Bundle) -> None:
     """Its adapter passes the bundle's goldens in every precision, through LiteRT's C library."""
     where = {
+        "PYTHON": sys.executable,
         "SAMCLIP_LITERT": str(Path(import_interpreter().__file__).with_name("libLiteRt.so")),
         "SAMCLIP_LITERT_BUNDLE": str(bundle.root),
     }

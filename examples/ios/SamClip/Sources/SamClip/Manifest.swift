@@ -16,6 +16,11 @@ public struct Manifest: Decodable, Sendable {
 
     public struct Model: Decodable, Sendable {
         public let embedDim: Int
+        public let imageEncoder: ImageEncoder
+    }
+
+    public struct ImageEncoder: Decodable, Sendable {
+        public let kind: String
     }
 
     public struct Image: Decodable, Sendable {

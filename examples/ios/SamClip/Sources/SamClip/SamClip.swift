@@ -7,6 +7,7 @@ public final class SamClip: Sendable {
     public let bundle: ModelBundle
     let sessions: Sessions
     let texts: TextEmbedder
+    private let needsPadding: Bool
 
     /// Opens a bundle. Graphs are opened when they are first needed; see `prewarm`.
     ///
@@ -29,6 +30,8 @@ public final class SamClip: Sendable {
         self.bundle = bundle
         sessions = Sessions(bundle: bundle, backend: backend)
         texts = TextEmbedder(bundle: bundle, sessions: sessions, onWarning: onWarning)
+        needsPadding =
+            backend.runtime != "onnx" || bundle.manifest.model.imageEncoder.kind != "pyramid"
     }
 
     /// Opens what masks of texts need and runs it once, so that the first answer comes quickly.
@@ -94,8 +97,12 @@ public final class SamClip: Sendable {
 
     func clipHead(_ image: EncodedImage) async throws -> [String: Tensor] {
         let mask = image.frame.tokenMask(patchSize: bundle.manifest.image.patchSize)
-        let feed = ["image_tokens": image.tokens, "token_mask": mask]
-        return try await sessions.run("clip_head@\(image.frame.resolution)", feed)
+        let cells = image.tokens.sides
+        let feed = ["image_tokens": image.tokens, "token_mask": mask.upperLeft(cells)]
+        var found = try await sessions.run("clip_head@\(image.frame.resolution)", feed)
+        found["patch_embeddings"] = try found.tensor("patch_embeddings")
+            .wholePatches(cells: cells, grid: mask.shape[2])
+        return found
     }
 
     /// - Throws: `SamClipError.mismatch` if another bundle encoded the picture.
@@ -114,7 +121,8 @@ public final class SamClip: Sendable {
         }
         let size = task.resolution
         let frame = Frame(height: picture.height, width: picture.width, resolution: size)
-        let image = try await letterbox(picture, frame: frame)
+        let square = try await letterbox(picture, frame: frame)
+        let image = needsPadding ? square : square.upperLeft(frame.coveredPixels)
         let outputs = try await sessions.run("image_encoder@\(size)", ["image": image])
         return EncodedImage(
             frame: frame, tokens: try outputs.tensor("image_tokens"),
@@ -138,7 +146,7 @@ public final class SamClip: Sendable {
     FileHandle.standardError.write(Data("\(message)\n".utf8))
 }
 
-/// A picture after the image encoder.
+/// A picture after the image encoder; its maps lack the padding if the model needs none.
 public struct EncodedImage: Sendable {
     public let frame: Frame
     let tokens: Tensor

@@ -275,7 +275,7 @@ extension SamClip {
         _ image: EncodedImage, _ map: ScoreMap, threshold: Float
     ) async throws -> DrawnMask {
         let calibration = bundle.manifest.calibration
-        let side = 4 * image.embeddings.shape[2]
+        let side = maskSide(image.frame)
         let parts = map.parts(calibration)
         let prompts = Prompts(
             points: map.points(of: parts), corners: map.corners(of: parts),
@@ -292,17 +292,24 @@ extension SamClip {
     private func decode(
         _ image: EncodedImage, _ prompts: Prompts
     ) async throws -> (Tensor, Tensor) {
-        let side = 4 * image.embeddings.shape[2]
+        let side = maskSide(image.frame)
         var masks: [Tensor] = []
         var scores: [Tensor] = []
         for batch in prompts.batches(of: bundle.manifest.masks.maxPrompts, maskSide: side) {
             var feed = try await sessions.run("prompt_encoder", batch)
             feed["image_embeddings"] = image.embeddings
+            feed["dense_embeddings"] = try feed.tensor("dense_embeddings")
+                .upperLeft(image.embeddings.sides)
             let decoded = try await sessions.run("mask_decoder", feed)
-            masks.append(try decoded.tensor("low_res_masks"))
+            masks.append(try decoded.tensor("low_res_masks").wholeMasks(side: side))
             scores.append(try decoded.tensor("iou_predictions"))
         }
         return (.joined(masks), .joined(scores))
+    }
+
+    /// The side of mask prompts and of the decoder's masks.
+    private func maskSide(_ frame: Frame) -> Int {
+        4 * frame.resolution / bundle.manifest.image.patchSize
     }
 
     private func mask(_ logits: ArraySlice<Float>, _ frame: Frame) -> Mask {

@@ -15,6 +15,7 @@ class Manifest internal constructor(document: Json) {
     val name: String = document["name"].text
     val revision: String = document["revision"].text
     val embedDim: Int = document["model"]["embed_dim"].int
+    internal val convolutional: Boolean = document["model"]["image_encoder"]["kind"].text == "pyramid"
     val patchSize: Int = document["image"]["patch_size"].int
     val padColour: List<Int> = document["image"]["pad_colour"].list.map { it.int }
     val segmentation: Int = resolution(document, "segmentation")

@@ -17,6 +17,7 @@ class SamClip private constructor(
     private val graphs = HashMap<String, Graph>()
     private val labelEmbeddings = HashMap<String, FloatArray>()
     private val labelThresholds = HashMap<String, Float?>()
+    private val needsPadding = backend.runtime != "onnx" || !bundle.manifest.convolutional
     private val tokenizer by lazy { Tokenizer(bundle.read("tokenizer.json")) }
     private val knownWords by lazy {
         if (NOUNS !in manifest.files) return@lazy null
@@ -200,7 +201,8 @@ class SamClip private constructor(
     private fun patches(image: EncodedImage): List<FloatArray> {
         val flat = head(image, "patch_embeddings")
         val width = manifest.embedDim
-        return List(flat.size / width) { flat.copyOfRange(it * width, (it + 1) * width) }
+        val patches = List(flat.size / width) { flat.copyOfRange(it * width, (it + 1) * width) }
+        return wholePatches(patches, image.tokens.sides, image.frame.resolution / manifest.patchSize)
     }
 
     /** Embeds a picture in the space that it shares with texts: a vector of unit length. */
@@ -247,12 +249,13 @@ class SamClip private constructor(
     @Synchronized
     private fun encode(picture: Picture, resolution: Int): EncodedImage {
         val frame = Frame(picture.width, picture.height, resolution)
-        val feed = mapOf("image" to square(picture, frame))
-        val found = run("image_encoder@$resolution", feed, "image_tokens", "image_embeddings")
+        val square = square(picture, frame)
+        val seen = if (needsPadding) square else upperLeft(square, coveredPixels(frame))
+        val found = run("image_encoder@$resolution", mapOf("image" to seen), "image_tokens", "image_embeddings")
         return EncodedImage(frame, found.floats("image_tokens"), found.floats("image_embeddings"), bundle.id)
     }
 
-    /** The model's input, uint8 [1,3,S,S]. */
+    /** The model's whole input, uint8 [1,3,S,S]. */
     internal fun square(picture: Picture, frame: Frame): Tensor {
         val name = "letterbox@${frame.resolution}"
         val side = frame.resolution.toLong()
@@ -269,8 +272,10 @@ class SamClip private constructor(
 
     private fun decode(image: EncodedImage, feed: Map<String, Tensor>): Map<String, Tensor> {
         val encoded = run("prompt_encoder", feed, "sparse_embeddings", "sparse_mask", "dense_embeddings")
-        val decoded = encoded + ("image_embeddings" to image.embeddings)
-        return run("mask_decoder", decoded, "low_res_masks", "iou_predictions")
+        val dense = upperLeft(encoded.getValue("dense_embeddings"), image.embeddings.sides)
+        val seen = encoded + mapOf("dense_embeddings" to dense, "image_embeddings" to image.embeddings)
+        val decoded = run("mask_decoder", seen, "low_res_masks", "iou_predictions")
+        return decoded + ("low_res_masks" to wholeMasks(decoded.floats("low_res_masks"), manifest.maskSide))
     }
 
     internal fun run(name: String, feed: Map<String, Tensor>, vararg outputs: String): Map<String, Tensor> {
@@ -280,7 +285,7 @@ class SamClip private constructor(
     }
 
     private fun head(image: EncodedImage, output: String): FloatArray {
-        val mask = image.frame.tokenMask(manifest.patchSize)
+        val mask = upperLeft(image.frame.tokenMask(manifest.patchSize), image.tokens.sides)
         val feed = mapOf("image_tokens" to image.tokens, "token_mask" to mask)
         return run("clip_head@${image.frame.resolution}", feed, output).floats(output).data
     }
@@ -329,7 +334,7 @@ class SamClip private constructor(
     }
 
     private fun check(image: EncodedImage) {
-        if (image.bundleId != bundle.id) {
+        if (image.bundleId != bundle.id || (needsPadding && !image.tokens.sides.square)) {
             throw EmbeddingMismatchException("the picture was encoded by another model: encode it again with this one")
         }
     }
@@ -377,7 +382,7 @@ class SamClip private constructor(
     }
 }
 
-/** A picture after the image encoder. */
+/** A picture after the image encoder; its maps lack the padding if the model needs none. */
 class EncodedImage internal constructor(
     val frame: Frame,
     internal val tokens: Tensor.F32,
