@@ -112,14 +112,12 @@ class PhotographSettings(Settings):
     Args:
         weight: factor on how often its pictures are drawn; 0 leaves the set out.
         cap: a set with more pictures is drawn as often as a set with `cap` pictures.
-        pictures: the folder of its pictures.
         complete: whether all things of its categories are labelled; None takes the set's own word.
         open: whether anybody may use its pictures; None takes the set's own word.
     """
 
     weight: float = Field(default=1.0, ge=0)
     cap: int | None = Field(default=None, gt=0)
-    pictures: str = "images"
     complete: bool | None = None
     open: bool | None = None
 

@@ -91,7 +91,7 @@ class StageSettings(Settings):
         return "fp32"
 
     def check(self, *, runs: Path) -> None:
-        """Looks for all checkpoints, folders and files that the stage needs.
+        """Looks for all checkpoints, folders and files that the stage needs; if it needs any.
 
         Args:
             runs: the folder with the runs of all stages of the config.
@@ -100,7 +100,6 @@ class StageSettings(Settings):
             TrainingError: one is missing. The message says which setting names it, or what makes
                 it.
         """
-        raise NotImplementedError
 
     def check_processes(self, processes: int) -> None:
         """Raises TrainingError if so many processes cannot share the stage's steps."""

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from samclip_sdk.system.atomic_file import atomic_file
 from training.config_file import load_stage, stage_names
 from training.errors import TrainingError
 from training.stage import StageSettings
 from training.stages.publish import PublishConfig
+from training.teachers.weights import write_json
 
 DONE_NAME = "done.json"
 """The file in a run's folder with the settings that the stage was run with to its end."""
@@ -50,8 +50,7 @@ def stages_to_run(
 def note_done(run: Path, settings: StageSettings) -> None:
     """Marks a stage as done with these settings."""
     run.mkdir(parents=True, exist_ok=True)
-    with atomic_file(run / DONE_NAME) as file:
-        file.write(settings.model_dump_json(indent=2).encode())
+    write_json(run / DONE_NAME, settings.model_dump(mode="json"))
 
 
 def _is_done(run: Path, settings: StageSettings) -> bool:

@@ -48,20 +48,20 @@ def student_provenance(
     settings: Settings,
     *,
     stage: str,
-    nouns: int | None,
-    licences: Mapping[str, str],
-    terms: Mapping[str, str] | None = None,
     starts_from: Any,
+    nouns: int | None = None,
+    licences: Mapping[str, str] | None = None,
+    terms: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Returns the provenance of a checkpoint, ready for JSON.
 
     Args:
         settings: of the stage.
         stage: its name.
+        starts_from: the provenance of what the training started from.
         nouns: number of taught nouns, if they are counted.
         licences: of the teachers.
         terms: the terms of each set of photographs.
-        starts_from: the provenance of what the training started from.
     """
     return {
         "stage": stage,

@@ -21,10 +21,9 @@ from samclip_sdk.text.tokenizer import Tokenizer, label_templates
 from samclip_sdk.text.vocabulary import read_vocabulary
 from training.errors import TrainingError
 from training.real.taught_nouns import taught_words
-from training.teachers.taught_names import read_names
-from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, give_weights, read_weights
+from training.teachers.lexicon_file import LEXICON, read_lexicon, read_names
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, load_weights
 from training.text.common_nouns import common_nouns
-from training.text.lexicon_file import LEXICON, read_lexicon
 from training.text.nearest_words import NearestWords, measure_nearest
 from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet
@@ -113,11 +112,11 @@ def _embed(folder: Path, names: Sequence[str]) -> Tensor:
         encoder = BertTextEncoder(config, embed_dim=content["embed_dim"])
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{folder} is no text encoder: {error}") from error
-    give_weights(encoder, read_weights(folder / WEIGHTS_NAME), folder / WEIGHTS_NAME)
+    load_weights(encoder, folder / WEIGHTS_NAME)
     texts = [config.templates[0].replace("{}", name) for name in names]
     tokenizer = Tokenizer(folder / TOKENIZER_NAME, context_length=config.context_length)
     ids = torch.from_numpy(tokenizer(texts))
-    parts = [encoder.eval()(part) for part in torch.split(ids, _BATCH)]
+    parts = [encoder(part) for part in torch.split(ids, _BATCH)]
     return F.normalize(torch.cat(parts), dim=-1)
 
 

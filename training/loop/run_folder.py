@@ -11,9 +11,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 
-from samclip_sdk.system.atomic_file import atomic_file
 from training.errors import TrainingError
 from training.loop.log import over_processes
+from training.teachers.weights import write_json
 
 _SETTINGS = "settings.json"
 _LOCK = "training.lock"
@@ -60,8 +60,7 @@ def claimed_run(
         raise TrainingError(f"{run} is being trained by another process: wait for it, or stop it")
     try:
         if fabric.is_global_zero:
-            with atomic_file(path) as file:
-                file.write(json.dumps(wanted, indent=2).encode() + b"\n")
+            write_json(path, wanted)
         yield
     finally:
         lock.release()

@@ -91,10 +91,9 @@ class AskedPhotographs:
             BrokenRecord: the picture or a mask cannot be read.
         """
         one = self.photographs[picture]
-        height, width = one.found.sizes[one.row].tolist()
         concepts, single = one.concepts(one.numbers), one.found.table.promptable[one.numbers]
         whole = set(concepts.tolist()) - set(concepts[~single].tolist()) - {-1}
-        names, masks = list[str](), [np.zeros((height, width), bool)]
+        names, masks = list[str](), [np.zeros(one.size, bool)]
         for concept, mask in named_masks(self.photographs, picture):
             large = mask is not None and mask.sum() >= LEAST_SHARE * mask.size
             if concept in whole and mask is not None and large:
@@ -111,7 +110,6 @@ class AskedPhotographs:
             BrokenRecord: the picture or a mask cannot be read.
         """
         one = self.photographs[picture]
-        height, width = one.found.sizes[one.row].tolist()
         masks = {
             name: mask
             for name, mask in concept_masks(self.photographs, picture).items()
@@ -123,7 +121,7 @@ class AskedPhotographs:
         return AskedPicture(
             read_photograph(self.photographs, picture),
             present=tuple(masks),
-            masks=np.stack([*masks.values(), np.zeros((height, width), bool)])[: len(masks)],
+            masks=np.stack([*masks.values(), np.zeros(one.size, bool)])[: len(masks)],
             absent=tuple(names[number] for number in rng.permutation(absent)[:ABSENT]),
             of=one.found.name,
         )
@@ -141,9 +139,9 @@ def read_photograph(photographs: Photographs, picture: int) -> np.ndarray:
         image = decode_picture(path.read_bytes())
     except OSError as error:
         raise BrokenRecord("record", str(error)) from error
-    size, found = one.found.sizes[one.row].tolist(), list(image.shape[:2])
-    if found != size:
-        raise BrokenRecord("picture", f"{path.name} has {found} pixels, and {size} in its set")
+    found = image.shape[:2]
+    if found != one.size:
+        raise BrokenRecord("picture", f"{path.name} has {found} pixels, and {one.size} in its set")
     return image
 
 
@@ -157,7 +155,7 @@ def objects_of(photographs: Photographs, picture: int) -> np.ndarray:
         BrokenRecord: a mask is damaged, or of another size than the picture.
     """
     one = photographs[picture]
-    height, width = one.found.sizes[one.row].tolist()
+    height, width = one.size
     numbers = one.numbers[one.found.table.promptable[one.numbers]].tolist()
     masks = [
         decode_mask(one.found.table[number].segmentation, height_px=height, width_px=width)
@@ -192,7 +190,7 @@ def named_masks(photographs: Photographs, picture: int) -> Iterator[tuple[int, n
         BrokenRecord: a mask is damaged, or of another size than the picture.
     """
     one = photographs[picture]
-    height, width = one.found.sizes[one.row].tolist()
+    height, width = one.size
     for number, concept in zip(one.numbers, one.concepts(one.numbers).tolist(), strict=True):
         segmentation = one.found.table[int(number)].segmentation
         if concept >= 0:

@@ -30,7 +30,6 @@ class PhotographSet:
 
     Args:
         folder: of the set, whose name is the set's.
-        pictures: folder of the pictures in it.
         complete: whether all that the categories name is labelled; None leaves it to the set,
             where silence is no.
         open_terms: whether anybody may use the pictures; likewise.
@@ -57,11 +56,10 @@ class PhotographSet:
         self,
         folder: Path,
         *,
-        pictures: str = PICTURES_FOLDER,
         complete: bool | None = None,
         open_terms: bool | None = None,
     ) -> None:
-        self.folder = folder / pictures
+        self.folder = folder / PICTURES_FOLDER
         self.name = folder.name
         self.table = AnnotationTable()
         path = find_file(folder, INSTANCES_NAME)

@@ -143,7 +143,7 @@ def cut_out(one: Photograph, annotation: Annotation, *, resolution: int) -> np.n
     Raises:
         BrokenRecord: the picture or the mask cannot be read.
     """
-    height, width = one.found.sizes[one.row].tolist()
+    height, width = one.size
     left, top, right, bottom = (int(side) for side in annotation.box.round())
     inside = left > 0 and top > 0 and right < width and bottom < height
     if not inside or not one.found.categories[annotation.category].thing:

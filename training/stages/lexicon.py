@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from samclip_sdk.modeling.checkpoint import read_provenance
 from samclip_sdk.system.progress import OnProgress
 from samclip_sdk.text.tokenizer import clean_text
 from training.data_config import Photographs as PhotographsSettings
@@ -20,6 +21,7 @@ from training.loop.train import computes_in_bf16
 from training.real.photographs import Photographs, find_sets
 from training.real.taught_nouns import choose_taught, taught_words
 from training.stage import Stage, StageSettings
+from training.teachers.lexicon_file import LexiconWord, write_lexicon
 from training.teachers.lexicon_targets import (
     Neighbours,
     PartSettings,
@@ -27,16 +29,9 @@ from training.teachers.lexicon_targets import (
     part_taught,
     place_words,
 )
-from training.teachers.taught_names import save_names
-from training.teachers.text_teacher import (
-    TEXT_TEACHER,
-    TextTeacher,
-    load_text_teacher,
-    read_text_teacher_provenance,
-)
+from training.teachers.text_teacher import TEXT_TEACHER, TextTeacher, load_text_teacher
 from training.text.common_nouns import common_nouns, plural_of
 from training.text.lexicon import Place, Places, TaughtWord, stray_names
-from training.text.lexicon_file import LexiconWord, write_lexicon
 from training.text.relations import Relations
 from training.text.senses import Senses
 from training.text.sentences import check_sentence_encoder
@@ -126,11 +121,10 @@ class LexiconConfig(PartSettings, StageSettings):
             "taught": sum(word.taught for word in words.values()),
             "words": len(words),
             "versions": versions_of(*_PACKAGES),
-            "starts_from": read_text_teacher_provenance(stage.runs / TEXT_TEACHER),
+            "starts_from": read_provenance(stage.runs / TEXT_TEACHER),
         }
         stage.run.mkdir(parents=True, exist_ok=True)
-        write_lexicon(words, stage.run)
-        save_names(names, stage.run, provenance=provenance)
+        write_lexicon(words, names, stage.run, provenance=provenance)
         return stage.run
 
     def _other_words(self, senses: Senses, names: Iterable[str], *, known: set[str]) -> list[str]:

@@ -10,14 +10,19 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import Tensor
 
-from samclip_sdk.system.atomic_file import atomic_file
 from training.calibrate import CALIBRATION_NAME
 from training.errors import TrainingError
 from training.inputs import check_trained
 from training.stage import Stage, StageSettings
 from training.tasks.part import MODULES
 from training.teachers.text_encoder_file import copy_tokenizer
-from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, read_weights, save_weights
+from training.teachers.weights import (
+    SETTINGS_NAME,
+    WEIGHTS_NAME,
+    read_weights,
+    save_weights,
+    write_json,
+)
 
 _PREFIX = "text_encoder."
 _SETTINGS = ("text_encoder", "embed_dim", "provenance")  # as `save_text_encoder` writes them
@@ -91,8 +96,7 @@ def publish(
     target.mkdir(parents=True, exist_ok=True)
     halves = {key: x.half() if x.is_floating_point() else x for key, x in state.items()}
     save_weights(halves, target / WEIGHTS_NAME)
-    with atomic_file(target / SETTINGS_NAME) as file:
-        file.write(f"{json.dumps(content, indent=2)}\n".encode())
+    write_json(target / SETTINGS_NAME, content)
     copy_tokenizer(text_encoder or result, target)
     (target / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
+from samclip_sdk.modeling.checkpoint import read_provenance
 from samclip_sdk.modeling.config import BertTextConfig
 from training.errors import TrainingError
 from training.inputs import check_trained, versions_of
@@ -25,18 +26,12 @@ from training.tasks.text_encoder import (
     far_names,
     measure_cosines,
 )
-from training.teachers.taught_names import read_name_provenance, read_names
+from training.teachers.lexicon_file import LEXICON, read_lexicon, read_names
 from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
-from training.teachers.text_teacher import (
-    TEXT_TEACHER,
-    TextTeacher,
-    load_text_teacher,
-    read_text_teacher_provenance,
-)
+from training.teachers.text_teacher import TEXT_TEACHER, TextTeacher, load_text_teacher
 from training.teachers.weights import WEIGHTS_NAME, give_weights, read_weights
 from training.text.bert_weights import load_bert
 from training.text.corpus import SENTENCES_NAME, Corpus, read_corpus
-from training.text.lexicon_file import LEXICON, read_lexicon
 from training.text.phrases import read_captions
 from training.text.sentences import (
     MINILM_LAYERS,
@@ -202,10 +197,10 @@ class TextEncoderTrainingConfig(TrainedSettings):
             "settings": self.model_dump(mode="json"),
             "measured": measured,
             "versions": versions_of(*_PACKAGES),
-            "starts_from": read_text_teacher_provenance(stage.runs / TEXT_TEACHER),
+            "starts_from": read_provenance(stage.runs / TEXT_TEACHER),
         }
         if self.names_share:
-            provenance["names"] = read_name_provenance(stage.runs / LEXICON)
+            provenance["names"] = read_provenance(stage.runs / LEXICON)
         return provenance
 
     def _check_sizes(self, config: BertTextConfig, *, teacher: TextTeacher, embed_dim: int) -> None:

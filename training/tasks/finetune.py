@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.modeling.build import SamClipModel
 from training.tasks.cell_losses import FalseAlarms
 from training.tasks.joint import JointTask, judged_cells
-
-_WEIGHTS = {
-    "cells": 1.0,
-    "presence": 1.0,
-    "alarms": 1.0,
-    "kept": 10.0,
-    "prompts": 0.5,
-    "labels": 1.0,
-}
 
 
 class FinetuneTask(JointTask):
@@ -38,37 +28,29 @@ class FinetuneTask(JointTask):
         dataset: of `JointBatches` without augmentation: a picture is always the same.
         names: float32 [N,E], as in `JointTask`.
         kin: bool [N,N], as in `JointTask`.
-        calibration: of the student.
     """
 
     losses = ("finetune",)
+    weights: ClassVar[dict[str, float]] = {"kept": 10.0, "prompts": 0.5}
 
     def __init__(
-        self,
-        student: SamClipModel,
-        dataset: Dataset[Any],
-        *,
-        names: Tensor,
-        kin: Tensor,
-        calibration: Calibration,
+        self, student: SamClipModel, dataset: Dataset[Any], *, names: Tensor, kin: Tensor
     ) -> None:
         super().__init__(student, dataset, names=names, kin=kin)
         self.before = copy.deepcopy(self._head()).requires_grad_(False)
-        self.presence.start(scale=calibration.scale, bias=calibration.bias)
         self.false_alarms = FalseAlarms()
         self._seen: dict[bytes, tuple[Tensor, Tensor]] = {}
 
-    def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """Computes the weighted sum of all losses; see `JointTask.forward`."""
+    def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         tokens, embeddings = self._features(batch["images"])
-        patches, *_ = self._head()(tokens, batch["token_mask"])
-        losses = self._cells(batch, patches)
-        losses["alarms"] = self._alarms(batch, patches)
-        losses["kept"] = self._kept(batch, tokens, patches)
-        losses["prompts"] = self._prompts(batch, embeddings)
-        losses["labels"] = self._labels(batch, embeddings, patches)
-        self._told = {name: value.detach() for name, value in losses.items()}
-        return torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
+        patches, _ = self._head()(tokens, batch["token_mask"])
+        return {
+            **self._cells(batch, patches),
+            "alarms": self._alarms(batch, patches),
+            "kept": self._kept(batch, tokens, patches),
+            "prompts": self._prompts(batch, embeddings),
+            "labels": self._labels(batch, embeddings, patches),
+        }
 
     def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The backbone's outputs for pictures, each computed once and kept in half precision."""
@@ -94,7 +76,7 @@ class FinetuneTask(JointTask):
     def _kept(self, batch: dict[str, Tensor], tokens: Tensor, patches: Tensor) -> Tensor:
         """How far cells without a name have moved: one minus the cosine."""
         with torch.no_grad():
-            before, *_ = self.before(tokens, batch["token_mask"])
+            before, _ = self.before(tokens, batch["token_mask"])
         other = judged_cells(batch) & (batch["coverage"].flatten(2).sum(dim=1) == 0)
         moved = 1 - (patches * before).sum(dim=2)
         mean: Tensor = (moved * other).sum() / other.sum().clamp(min=1)

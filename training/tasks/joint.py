@@ -6,7 +6,7 @@ learn from these at once; of the teachers one is left, the classifier that the b
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -34,15 +34,6 @@ _SOMEWHERE = 4  # names of a picture without a mask that are looked for
 _POINTS = 1024  # of a mask that the loss looks at
 _COARSE, _CORRECTED = 0.33, 0.33  # shares of prompts with a coarse mask, and asked again
 _PADDING = -20.0  # a score there, below all others
-_WEIGHTS = {
-    "classes": 1.0,
-    "pictures": 0.5,
-    "cells": 1.0,
-    "presence": 1.0,
-    "somewhere": 0.5,
-    "prompts": 1.0,
-    "labels": 1.0,
-}
 
 
 class JointTask(Task):
@@ -67,8 +58,12 @@ class JointTask(Task):
         kin: bool [N,N], which of them are of one thing, and never compete.
         labels_after: steps before labels are asked.
         validation: likewise, never trained on.
+
+    Attributes:
+        weights: those of the losses that do not weigh 1.
     """
 
+    weights: ClassVar[dict[str, float]] = {"pictures": 0.5, "somewhere": 0.5}
     losses = ("joint",)
     metrics = ("cell_top1", "found", "false", "text_miou", "box_miou", "point_miou")
     names: Tensor
@@ -109,21 +104,10 @@ class JointTask(Task):
         self._told: dict[str, Tensor] = {}
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """Computes the weighted sum of all losses.
-
-        Args:
-            batch: of `JointBatches`.
-            loss: `joint`.
-            step: tells whether labels are asked already.
-        """
-        tokens, embeddings = self.student.image_encoder(batch["images"])
-        patches, pooled = self._head()(tokens, batch["token_mask"])
-        losses = self._names(batch, tokens, patches, pooled)
-        losses["prompts"] = self._prompts(batch, embeddings)
-        if step >= self.labels_after:
-            losses["labels"] = self._labels(batch, embeddings, patches)
+        """Computes the weighted sum of all losses of a batch of `JointBatches`."""
+        losses = self._losses(batch, step)
         self._told = {name: value.detach() for name, value in losses.items()}
-        return torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
+        return torch.stack([self.weights.get(name, 1.0) * x for name, x in losses.items()]).sum()
 
     def details(self) -> dict[str, float]:
         """Returns the parts of the last loss."""
@@ -186,6 +170,16 @@ class JointTask(Task):
         head = self.student.clip_head
         assert isinstance(head, ClassifierHead)
         return head
+
+    def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Computes the losses by name."""
+        tokens, embeddings = self.student.image_encoder(batch["images"])
+        patches, pooled = self._head()(tokens, batch["token_mask"])
+        losses = self._names(batch, tokens, patches, pooled)
+        losses["prompts"] = self._prompts(batch, embeddings)
+        if step >= self.labels_after:
+            losses["labels"] = self._labels(batch, embeddings, patches)
+        return losses
 
     def _names(
         self, batch: dict[str, Tensor], tokens: Tensor, patches: Tensor, pooled: Tensor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ _KEPT = 10.0  # weight of the cells that there is nothing to teach
 
 
 class PartTask(JointTask):
-    """Teaches a part of a finished model some of the losses of the joint training.
+    """Teaches a part of a finished model all losses of the joint training, or some.
 
     Args:
         student: a merged model with a `ClassifierHead`.
@@ -50,28 +50,11 @@ class PartTask(JointTask):
         self._learned = nn.ModuleList(student.get_submodule(path) for path in modules)
         self._before = copy.deepcopy(self._learned).requires_grad_(False)
 
-    def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """Computes the sum of all losses; see `JointTask.forward`."""
-        losses = self._part_losses(batch)
-        self._told = {name: value.detach() for name, value in losses.items()}
-        return torch.stack([*losses.values()]).sum()
-
     @torch.no_grad()
     def mix(self, share: float) -> None:
         """Gives the student the mean of its weights before and of what it learned, by a share."""
         for mine, before in zip(self._learned.parameters(), self._before.parameters(), strict=True):
             mine.lerp_(before, 1 - share)
-
-    def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-
-class PicturesTask(PartTask):
-    """Teaches all that sees pictures all losses of the joint training; texts stay as they are."""
-
-    def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """Computes the weighted sum of all losses; see `JointTask.forward`."""
-        return JointTask.forward(self, batch, loss=loss, step=step)
 
 
 class HeadsTask(PartTask):
@@ -83,7 +66,7 @@ class HeadsTask(PartTask):
 
     losses = ("heads",)
 
-    def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         encoder, head = self._before
         shown = batch["token_mask"].flatten(1) > 0
         with torch.no_grad():
@@ -108,7 +91,7 @@ class PromptsTask(PartTask):
 
     losses = ("prompts",)
 
-    def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         with torch.no_grad():
             tokens, embeddings = self.student.image_encoder(batch["images"])
             patches, _ = self._head()(tokens, batch["token_mask"])
@@ -128,8 +111,9 @@ class CellsTask(PartTask):
     """
 
     losses = ("cells",)
+    weights: ClassVar[dict[str, float]] = {}
 
-    def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         (before,) = self._before
         with torch.no_grad():
             tokens, _ = self.student.image_encoder(batch["images"])
@@ -149,7 +133,7 @@ class CellsTask(PartTask):
 
 
 TASKS: dict[Part, type[PartTask]] = {
-    "pictures": PicturesTask,
+    "pictures": PartTask,
     "heads": HeadsTask,
     "prompts": PromptsTask,
     "cells": CellsTask,

@@ -15,7 +15,7 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.clip_text_encoder import ClipTextEncoder
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from training.errors import TrainingError
-from training.teachers.weights import give_weights, read_weights, save_weights
+from training.teachers.weights import give_weights, read_weights
 
 _PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75
 
@@ -137,23 +137,8 @@ def coarse_mask_prompt(logits: Tensor) -> Tensor:
     return F.interpolate(score, scale_factor=4, mode="bilinear")
 
 
-def save_teacher(module: nn.Module, path: Path) -> None:
-    """Writes a teacher's weights; the stage's config beside it says how to build it."""
-    save_weights(module.state_dict(), path)
-
-
-def load_teacher(module: nn.Module, path: Path) -> None:
-    """Loads weights that `save_teacher` wrote, freezes the module and puts it in eval mode.
-
-    Raises:
-        TrainingError: the file is missing or damaged, or its weights are of another module.
-    """
-    give_weights(module, read_weights(path), path)
-    module.eval().requires_grad_(False)
-
-
 def load_prompt_parts(sam: SmallSam, path: Path) -> None:
-    """Gives a SAM the prompt encoder and the mask decoder of a teacher that `save_teacher` wrote.
+    """Gives a SAM the prompt encoder and the mask decoder of a trained one's file.
 
     Local blocks that the teacher lacks stay as they begin.
 

@@ -26,8 +26,8 @@ from training.teachers.pretrained import (
     load_open_clip,
     load_segment_anything,
 )
-from training.teachers.small import ClipTeacher, SamTeacher, SmallClip, SmallSam, load_teacher
-from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME
+from training.teachers.small import ClipTeacher, SamTeacher, SmallClip, SmallSam
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, load_weights
 
 CLIP_TEACHER, SAM_TEACHER = "clip_teacher", "sam_teacher"
 """The stages that train the small teachers, and their folders among the runs."""
@@ -86,14 +86,14 @@ class SmallPair:
     def clip(self) -> SmallClip:
         """The CLIP of the stage clip_teacher."""
         clip = new_clip(self.model, self.clip_settings)
-        load_teacher(clip, self.runs / CLIP_TEACHER / WEIGHTS_NAME)
+        load_weights(clip, self.runs / CLIP_TEACHER / WEIGHTS_NAME)
         return clip
 
     @cached_property
     def sam(self) -> SmallSam:
         """The SAM of the stage sam_teacher."""
         sam = SmallSam(build_model(self.model))
-        load_teacher(sam, self.runs / SAM_TEACHER / WEIGHTS_NAME)
+        load_weights(sam, self.runs / SAM_TEACHER / WEIGHTS_NAME)
         return sam
 
     @property

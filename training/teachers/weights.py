@@ -1,9 +1,11 @@
-"""Weights of teachers in files: written whole or not at all, and told in one line if damaged."""
+"""Weights and settings in files: written whole or not at all, told in one line if damaged."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -15,6 +17,12 @@ from training.errors import TrainingError
 
 SETTINGS_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file for people to read, too."""
+    with atomic_file(path) as file:
+        file.write(f"{json.dumps(content, indent=2)}\n".encode())
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
@@ -45,6 +53,12 @@ def give_weights(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
         module.load_state_dict(state)
     except RuntimeError as error:
         raise _not_the_teacher(path, error) from error
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Gives a module the weights of a file, and freezes it in eval mode; raises like both above."""
+    give_weights(module, read_weights(path), path)
+    module.eval().requires_grad_(False)
 
 
 def _not_the_teacher(path: Path, error: Exception) -> TrainingError:

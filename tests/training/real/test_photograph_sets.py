@@ -145,12 +145,6 @@ def test_coco_without_our_fields_is_taken_as_it_is(tmp_path: Path) -> None:
     assert told.absent(0) == {"cat", "dog"}
 
 
-def test_other_folders_of_pictures_can_be_named(tmp_path: Path) -> None:
-    folder = write_set(tmp_path / "coco", [(picture(), [], {})])
-    (folder / "images").rename(folder / "train2017")
-    assert PhotographSet(folder, pictures="train2017").path(0) == folder / "train2017" / "1.jpg"
-
-
 def test_what_is_no_set_is_refused(folder: Path, tmp_path: Path) -> None:
     refused(lambda: PhotographSet(tmp_path / "none"), TrainingError, "there is no set none")
     (tmp_path / "empty").mkdir()
