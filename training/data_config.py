@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
 class Settings(BaseModel):
@@ -79,7 +79,7 @@ class Shards(Settings):
 
     source: Literal["shards"]
     sources: tuple[ShardSource, ...] = Field(min_length=1)
-    resolutions: tuple[int, ...] = Field(min_length=1)
+    resolutions: tuple[PositiveInt, ...] = Field(min_length=1)
     pixels_per_batch: int = Field(gt=0)
     index: Path
     embeddings: Path | None = None

@@ -70,7 +70,3 @@ class Optimisation(Settings):
         if self.steps and self.validation is not None and self.validation.early_stop is not None:
             raise ValueError("early_stop.patience counts epochs: give epochs instead of steps")
         return self
-
-    def with_steps(self, steps: int) -> Optimisation:
-        """Returns a copy that has `steps` steps, for an epoch's steps depend on the data."""
-        return self.model_copy(update={"steps": steps})
