@@ -72,18 +72,16 @@ def calibrate_on_scenes(
         most_false: see `choose_presence`.
         on_progress: is told the number of scenes that were asked.
     """
-    found = _calibrate(
+    few = min(scenes, _EVERYTHING)
+    size_px = checkpoint.manifest.model.segmentation_resolution
+    return _calibrate(
         checkpoint,
         lambda model: ask_scenes(model, corpus, scenes=scenes, seed=seed),
-        count=scenes,
-        again=scenes // 3,
+        scene_things(corpus, scenes=few, seed=seed, size_px=size_px),
+        counts=(scenes, scenes // 3, few),
         most_false=most_false,
         on_progress=on_progress,
     )
-    few = min(scenes, _EVERYTHING)
-    size_px = checkpoint.manifest.model.segmentation_resolution
-    things = scene_things(corpus, scenes=few, seed=seed, size_px=size_px)
-    return _with_everything(checkpoint, found, things, count=few, on_progress=on_progress)
 
 
 def calibrate_on_photographs(
@@ -110,42 +108,23 @@ def calibrate_on_photographs(
     Raises:
         TrainingError: no photograph can be read, or none shows anything that is large enough.
     """
+    count = len(photographs)
+    few = min(count, _EVERYTHING)
     found = _calibrate(
         checkpoint,
         lambda model: photographs.ask(broken),
-        count=len(photographs),
-        again=min(len(photographs), _AGAIN),
+        photographs.things(Counter(), at_most=few),  # those broken are counted already
+        counts=(count, min(count, _AGAIN), few),
         most_false=most_false,
         on_progress=on_progress,
     )
-    few = min(len(photographs), _EVERYTHING)
-    things = photographs.things(Counter(), at_most=few)  # those broken are counted already
-    found = _with_everything(checkpoint, found, things, count=few, on_progress=on_progress)
     if object_precision is None:
         return found
+    objects = photographs.named_objects(Counter())
     with _calibrated(checkpoint, found) as model:
-        judged = judge(
-            model,
-            photographs.named_objects(Counter()),
-            count=len(photographs),
-            on_progress=on_progress,
-        )
+        judged = judge(model, objects, count=count, on_progress=on_progress)
     score = fit_object_score(judged, precision=object_precision)
     return found.model_copy(update={"objects": score})
-
-
-def _with_everything(
-    checkpoint: Checkpoint,
-    calibration: Calibration,
-    things: Iterable[Thing],
-    *,
-    count: int,
-    on_progress: OnProgress,
-) -> Calibration:
-    """Adds the two thresholds of everything-mode; see `calibrate_everything`."""
-    with _calibrated(checkpoint, calibration) as model:
-        chosen = calibrate_everything(model, things, count=count, on_progress=on_progress)
-    return calibration.model_copy(update=chosen)
 
 
 def _calibrated(
@@ -165,28 +144,33 @@ def _calibrated(
 def _calibrate(
     checkpoint: Checkpoint,
     ask: Callable[[SamClip], Iterable[AskedPicture]],
+    things: Iterable[Thing],
     *,
-    count: int,
-    again: int,
+    counts: tuple[int, int, int],
     most_false: float | None,
     on_progress: OnProgress,
 ) -> Calibration:
-    """Asks up to `count` pictures twice, and the first `again` for each setting of `_TRIED`."""
+    """Asks all pictures twice, the first of them again for each setting of `_TRIED`, then `things`.
+
+    The `counts` are of these three, at most.
+    """
+    count, again, few = counts
     whole = 2 * count + len(_TRIED) * again
     with tempfile.TemporaryDirectory() as folder:
-        labels = Path(folder)
+        asker = partial(_calibrated, checkpoint, labels=Path(folder))
         answers: list[Answer] = []
-        with _calibrated(checkpoint, UNCALIBRATED, labels=labels) as model:
+        with asker(UNCALIBRATED) as model:
             for done, asked in enumerate(ask(model)):
                 on_progress(_DOING, done, whole)
                 answers += _answers(model, asked)
         if not any(each.present for each in answers):
             raise TrainingError(f"of {count} pictures to calibrate on, none shows what to ask for")
-        chosen = _choose(answers)
-        asker = partial(_calibrated, checkpoint, labels=labels)
+        scale, bias = fit_patches(answers)
+        head_only = choose_head_only(answers, scale=scale, bias=bias)
+        fitted = {"scale": scale, "bias": bias, "head_only_threshold": head_only}
+        chosen = UNCALIBRATED.model_dump() | fitted
         for turn, (name, values) in enumerate(_TRIED.items()):
-            trials = [Calibration(**chosen | {name: value}) for value in values]
-            models = [asker(trial) for trial in trials]
+            models = [asker(Calibration(**chosen | {name: value})) for value in values]
             ious: list[list[float]] = [[] for _ in models]
             for done, asked in enumerate(islice(ask(models[0]), again)):
                 on_progress(_DOING, count + turn * again + done, whole)
@@ -199,22 +183,19 @@ def _calibrate(
         model = asker(Calibration(**chosen))
         for done, asked in enumerate(ask(model)):
             on_progress(_DOING, whole - count + done, whole)
-            odds += _odds(model, asked)
+            result = model.segment_text(asked.image, asked.labels, threshold=0.0)
+            presence = zip(result.presence.tolist(), result.masks, strict=True)
+            odds += [each if mask.any() else 0.0 for each, mask in presence]
     on_progress(_DOING, whole, whole)
-    present = np.array([each.present for each in answers])
-    sets = [each.of for each in answers]
     chosen["presence_threshold"] = choose_presence(
-        np.array(odds), present, sets=sets, most_false=most_false
+        np.array(odds),
+        np.array([each.present for each in answers]),
+        sets=[each.of for each in answers],
+        most_false=most_false,
     )
+    with _calibrated(checkpoint, Calibration(**chosen)) as model:
+        chosen |= calibrate_everything(model, things, count=few, on_progress=on_progress)
     return Calibration(**chosen)
-
-
-def _choose(answers: list[Answer]) -> dict[str, float]:
-    """Chooses scores, and the mask threshold of the CLIP head alone; nothing else yet."""
-    scale, bias = fit_patches(answers)
-    head_only = choose_head_only(answers, scale=scale, bias=bias)
-    fitted = {"scale": scale, "bias": bias, "head_only_threshold": head_only}
-    return UNCALIBRATED.model_dump() | fitted
 
 
 def _answers(model: SamClip, asked: AskedPicture) -> Iterator[Answer]:
@@ -228,14 +209,9 @@ def _answers(model: SamClip, asked: AskedPicture) -> Iterator[Answer]:
     everything = np.ones((height_px, width_px), bool)
     extent = cell_coverage(view.mask(everything), cell_px=cell_px)[:rows, :columns]
     masks = [*asked.masks, *(~everything for _ in asked.absent)]
-    for cosines, mask in zip(_cosines(maps), masks, strict=True):
+    for cosines, mask in zip(maps / UNCALIBRATED.scale + UNCALIBRATED.bias, masks, strict=True):
         coverage = cell_coverage(view.mask(mask), cell_px=cell_px)[:rows, :columns] / extent
         yield Answer(cosines[:rows, :columns], coverage, of=asked.of)
-
-
-def _cosines(maps: np.ndarray) -> np.ndarray:
-    """Returns the cosines of an uncalibrated model's score maps."""
-    return maps / UNCALIBRATED.scale + UNCALIBRATED.bias
 
 
 def _refined_ious(model: SamClip, image: ImageEmbedding, asked: AskedPicture) -> Iterator[float]:
@@ -245,10 +221,3 @@ def _refined_ious(model: SamClip, image: ImageEmbedding, asked: AskedPicture) ->
         if index < len(asked.present):
             truth = asked.masks[index]
             yield float((mask & truth).sum() / (mask | truth).sum())
-
-
-def _odds(model: SamClip, asked: AskedPicture) -> Iterator[float]:
-    """Yields the presence of each label; 0 if the mask of both heads is empty."""
-    result = model.segment_text(asked.image, asked.labels, threshold=0.0)
-    for presence, mask in zip(result.presence.tolist(), result.masks, strict=True):
-        yield presence if mask.any() else 0.0

@@ -21,17 +21,13 @@ class Pictures(Settings):
         source: `composed`.
         resolutions: sides of the pictures, in pixels; each batch has one of them.
         pixels_per_batch: pixels in a batch, so that larger pictures come in smaller batches.
-        none: share of pictures without an object.
-        few: share of pictures with two or three objects.
-        plain: share of pictures with one object on a flat colour. All others show one object on
-            any background.
+        plain: share of pictures with one object on a flat colour. Most others show one object on
+            any background, some a few or none.
     """
 
     source: Literal["composed"] = "composed"
     resolutions: tuple[int, ...]
     pixels_per_batch: int = Field(gt=0)
-    none: float = 0.08
-    few: float = 0.22
     plain: float = 0.0
 
     def size(self, resolution: int) -> int:

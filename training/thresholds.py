@@ -52,7 +52,12 @@ def fit_patches(answers: list[Answer]) -> tuple[float, float]:
     sets = np.repeat(numbers, [answer.cosines.size for answer in answers])
     sure = (coverage >= 0.5) | (coverage == 0)
     covered = (coverage[sure] >= 0.5).astype(np.float64)
-    return _fit(cosines[sure], covered, weights=_alike(sets[sure]))
+    x = cosines[sure]
+    theta = fit_logistic(
+        np.stack([x, np.ones_like(x)], axis=1), covered, weights=_alike(sets[sure])
+    )
+    scale = float(max(theta[0], 1e-3))
+    return scale, float(np.clip(-theta[1] / scale, -1, 1))
 
 
 def choose_presence(
@@ -112,13 +117,6 @@ def _alike(sets: np.ndarray) -> np.ndarray:
     _, places, counts = np.unique(sets, return_inverse=True, return_counts=True)
     weights: np.ndarray = len(sets) / len(counts) / counts[places]
     return weights
-
-
-def _fit(x: np.ndarray, y: np.ndarray, *, weights: np.ndarray) -> tuple[float, float]:
-    """Returns scale and bias of the most likely sigmoid(scale * (x - bias)) for odds y in 0..1."""
-    theta = fit_logistic(np.stack([x, np.ones_like(x)], axis=1), y, weights=weights)
-    scale = float(max(theta[0], 1e-3))
-    return scale, float(np.clip(-theta[1] / scale, -1, 1))
 
 
 def fit_logistic(

@@ -29,8 +29,7 @@ from training.loop.pace import Pace, peak_bytes
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs, find_sets
 from training.stage import Stage, StageSettings
-
-_CONFIG_NAME = "config.json"
+from training.teachers.weights import SETTINGS_NAME, write_json
 
 
 class CalibrateConfig(StageSettings):
@@ -80,8 +79,7 @@ class CalibrateConfig(StageSettings):
             TrainingError: there are no pictures to calibrate on, or not enough.
         """
         folder = stage.runs / self.checkpoint
-        calibration, provenance = self._calibrate(stage)
-        write_calibration(folder, calibration, provenance=provenance)
+        write_calibration(folder, *self._calibrate(stage))
         return folder
 
     def smoke(self, stage: Stage, *, steps: int) -> Pace:
@@ -152,17 +150,16 @@ class _Watched:
 
 
 def write_calibration(
-    checkpoint: Path, calibration: Calibration, *, provenance: Mapping[str, Any]
+    checkpoint: Path, calibration: Calibration, provenance: Mapping[str, Any]
 ) -> None:
     """Writes a checkpoint's `calibration.json`, and its origin into the provenance.
 
     Raises:
         StorageError: a file cannot be written. Both files are unchanged.
     """
-    content = json.loads((checkpoint / _CONFIG_NAME).read_text(encoding="utf-8"))
+    content = json.loads((checkpoint / SETTINGS_NAME).read_bytes())
     content["provenance"]["calibration"] = dict(provenance)
     with atomic_file(checkpoint / CALIBRATION_NAME) as file:
         file.write(json.dumps(calibration.model_dump(mode="json"), indent=2).encode() + b"\n")
         file.flush()
-        with atomic_file(checkpoint / _CONFIG_NAME) as config:
-            config.write(json.dumps(content, indent=2).encode() + b"\n")
+        write_json(checkpoint / SETTINGS_NAME, content)

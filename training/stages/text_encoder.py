@@ -58,7 +58,6 @@ class TextEncoderTrainingConfig(TrainedSettings):
         starts_from: the folder of a text encoder, or of a merged checkpoint, to go on from.
         layers: the layers of MiniLM to start from, without `starts_from`.
         batch: texts in a batch.
-        sentence_weight: weight of the distance from MiniLM's own sentences.
         names_share: share of the texts that are words of the lexicon, with its embeddings. Texts of
             the corpus that are only such a word have them, too.
         taught_share: share of these words that are taught ones: what pictures show, and ImageNet's
@@ -75,7 +74,6 @@ class TextEncoderTrainingConfig(TrainedSettings):
     starts_from: Path | None = None
     layers: tuple[int, ...] = ()
     batch: int = Field(gt=0)
-    sentence_weight: float = Field(default=1.0, ge=0)
     names_share: float = Field(default=0.0, ge=0, lt=1)
     taught_share: float = Field(default=0.0, ge=0, lt=1)
     far: float = Field(default=-1.0, ge=-1, le=1)
@@ -141,13 +139,8 @@ class TextEncoderTrainingConfig(TrainedSettings):
             often=often,
             often_share=self.taught_share,
         )
-        task = TextEncoderTask(
-            encoder,
-            teacher,
-            batches,
-            validation=HeldOutTexts(held_out, batch=self.batch),
-            sentence_weight=self.sentence_weight,
-        )
+        validation = HeldOutTexts(held_out, batch=self.batch)
+        task = TextEncoderTask(encoder, teacher, batches, validation=validation)
 
         def write() -> None:
             provenance = self._provenance(stage, measured=measure_cosines(task, held_out))

@@ -173,12 +173,10 @@ class TextEncoderTask(Task):
         dataset: Dataset[dict[str, Tensor]],
         *,
         validation: Dataset[dict[str, Tensor]],
-        sentence_weight: float,
     ) -> None:
         super().__init__(dataset, {"text_encoder": encoder}, validation=validation)
         self.encoder = encoder
         self.teacher = teacher
-        self.sentence_weight = sentence_weight
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
         """The mean distance from the aims.
@@ -190,12 +188,12 @@ class TextEncoderTask(Task):
         """
         sentences = self.encoder.sentences(batch["ids"]).float()
         embeddings = self.encoder.project(sentences)
-        loss_ = 1 - (embeddings * batch["aims"]).sum(dim=1).mean()
+        far = 1 - (embeddings * batch["aims"]).sum(dim=1).mean()
         known = batch["sentences"].any(dim=1)
         apart: Tensor = 1 - F.cosine_similarity(
             self.teacher.centre(sentences), self.teacher.centre(batch["sentences"])
         )
-        total: Tensor = loss_ + self.sentence_weight * (apart * known).sum() / known.sum().clamp(1)
+        total: Tensor = far + (apart * known).sum() / known.sum().clamp(1)
         return total
 
     def count_images(self, batch: dict[str, Tensor]) -> int:
