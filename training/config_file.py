@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
-from training.config import AnyStage
 from training.errors import TrainingError
 from training.stage import StageSettings
+from training.stages.calibrate import CalibrateConfig
+from training.stages.distill import DistillConfig
+from training.stages.embeddings import EmbeddingsConfig
+from training.stages.finetune import FinetuneConfig
+from training.stages.joint import JointConfig
+from training.stages.lexicon import LexiconConfig
+from training.stages.part import PartConfig
+from training.stages.publish import PublishConfig
+from training.stages.small_teachers import ClipTeacherConfig, SamTeacherConfig
+from training.stages.text_encoder import TextEncoderTrainingConfig
+from training.stages.text_teacher import TextTeacherConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,7 +38,22 @@ _SHARED = "merge"  # the table that stages of these tasks share
 _MERGES = ("distill", "embeddings", "joint")
 _MOST_FAULTS = 3  # in a message
 
-_ADAPTER: TypeAdapter[StageSettings] = TypeAdapter(AnyStage)
+_AnyStage = Annotated[
+    ClipTeacherConfig
+    | SamTeacherConfig
+    | TextTeacherConfig
+    | LexiconConfig
+    | TextEncoderTrainingConfig
+    | EmbeddingsConfig
+    | DistillConfig
+    | JointConfig
+    | FinetuneConfig
+    | PartConfig
+    | PublishConfig
+    | CalibrateConfig,
+    Field(discriminator="task"),
+]
+_ADAPTER: TypeAdapter[StageSettings] = TypeAdapter(_AnyStage)
 
 
 def find_config(name: str) -> Path:

@@ -14,21 +14,16 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Pictures(Settings):
-    """Composed D_CLIP: pictures of a few objects, at one of several resolutions.
+class SizedPictures(Settings):
+    """Pictures at one of several resolutions, the larger ones in smaller batches.
 
     Args:
-        source: `composed`.
         resolutions: sides of the pictures, in pixels; each batch has one of them.
-        pixels_per_batch: pixels in a batch, so that larger pictures come in smaller batches.
-        plain: share of pictures with one object on a flat colour. Most others show one object on
-            any background, some a few or none.
+        pixels_per_batch: pixels in a batch.
     """
 
-    source: Literal["composed"] = "composed"
-    resolutions: tuple[int, ...]
+    resolutions: tuple[PositiveInt, ...] = Field(min_length=1)
     pixels_per_batch: int = Field(gt=0)
-    plain: float = 0.0
 
     def size(self, resolution: int) -> int:
         """Returns the number of pictures in a batch at `resolution`."""
@@ -38,6 +33,19 @@ class Pictures(Settings):
     def batch(self) -> int:
         """The number of pictures in a batch at the lowest resolution."""
         return self.size(min(self.resolutions))
+
+
+class Pictures(SizedPictures):
+    """Composed D_CLIP: pictures of a few objects.
+
+    Args:
+        source: `composed`.
+        plain: share of pictures with one object on a flat colour. Most others show one object on
+            any background, some a few or none.
+    """
+
+    source: Literal["composed"] = "composed"
+    plain: float = 0.0
 
 
 class Scenes(Settings):
@@ -60,14 +68,12 @@ class ShardSource(Settings):
     weight: float = Field(default=1.0, gt=0)
 
 
-class Shards(Settings):
-    """D_CLIP from tar shards in img2dataset's layout.
+class Shards(SizedPictures):
+    """D_CLIP from tar shards in img2dataset's layout. All crops of a step have one resolution.
 
     Args:
         source: `shards`.
         sources: the data sets.
-        resolutions: sides of the crops, in pixels; each step has one of them.
-        pixels_per_batch: pixels in a batch.
         index: a folder for tables of the shards' contents.
         embeddings: the folder of the CLIP teacher's embeddings, if they were computed before.
         zero_shot: an ImageNet-style folder of labelled pictures for validations.
@@ -75,16 +81,9 @@ class Shards(Settings):
 
     source: Literal["shards"]
     sources: tuple[ShardSource, ...] = Field(min_length=1)
-    resolutions: tuple[PositiveInt, ...] = Field(min_length=1)
-    pixels_per_batch: int = Field(gt=0)
     index: Path
     embeddings: Path | None = None
     zero_shot: Path | None = None
-
-    @property
-    def batch(self) -> int:
-        """The number of pictures in a batch at the lowest resolution."""
-        return max(1, self.pixels_per_batch // min(self.resolutions) ** 2)
 
 
 class Sa1b(Settings):
@@ -95,11 +94,6 @@ class Sa1b(Settings):
     resolution: int = Field(gt=0)
     batch: int = Field(gt=0)
     prompts: int = Field(gt=0)
-
-    @property
-    def random_regions(self) -> int:
-        """There are no regions."""
-        return 0
 
 
 class PhotographSettings(Settings):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
-from samclip_sdk.errors import SamClipError
+from samclip_sdk.cli.terminal import working
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.text.tokenizer import Tokenizer, label_templates
@@ -53,16 +53,13 @@ def words(
     A relative is the word itself, a synonym, what it is a kind of or what is a kind of it, or what
     shares a parent or a grandparent in WordNet.
     """
-    try:
+    with working("reading WordNet"):
         relations = Relations(WordNet(wordnet))
         nouns = common_nouns(relations.senses, count=count)
         if model is not None:
             found = _of_bundle(model, relations, nouns)
         else:
             found = _of_lexicon(runs / config / LEXICON, relations, nouns, encoder=encoder)
-    except (OSError, SamClipError) as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(1) from error
     _tell(found)
 
 

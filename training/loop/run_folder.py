@@ -23,8 +23,6 @@ _HARMLESS = (
     "optimisation.workers",
     "optimisation.checkpoint_minutes",
     "optimisation.pictures_per_step",
-    "optimisation.accumulate",  # of older runs, as is the next one
-    "optimisation.sharding",
 )
 
 

@@ -72,7 +72,8 @@ class DistillConfig(TrainedSettings):
             raise ValueError(
                 "sam_weight and region_weight need scenes: give some, or set both to 0"
             )
-        if self.region_weight and not (self.scenes and self.scenes.random_regions):
+        regions = isinstance(self.scenes, Scenes) and self.scenes.random_regions
+        if self.region_weight and not regions:
             raise ValueError("region_weight needs scenes with random_regions, which sa1b has not")
         if self.dense_weight and not self.region_weight:
             raise ValueError("dense_weight needs region_weight, too")
@@ -193,7 +194,7 @@ class DistillConfig(TrainedSettings):
             return held_out, [noun.name for noun in stage.composed.nouns]
         if settings.zero_shot is not None:
             resolution = max(settings.resolutions)
-            batch = max(1, settings.pixels_per_batch // resolution**2)
+            batch = settings.size(resolution)
             labelled = LabelledPictures(settings.zero_shot, resolution=resolution, batch=batch)
             return labelled, labelled.classes
         found = ShardPictures(settings, split="validation", on_progress=stage.tell)

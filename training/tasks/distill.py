@@ -18,7 +18,6 @@ from training.tasks.losses import (
     CosineDistillation,
     DenseDistillation,
     MaskDistillation,
-    RegionDistillation,
     mask_iou,
 )
 from training.tasks.regions import cells_inside, filled_cells, shown_cells
@@ -92,7 +91,6 @@ class DistillTask(Task):
             raise TrainingError("region_weight needs the CLIP head of a ViT: set it to 0")
         self.embedding_loss = CosineDistillation()
         self.mask_loss = MaskDistillation()
-        self.region_loss = RegionDistillation()
         self.dense_loss = DenseDistillation()
 
     def forward(self, batch: dict[str, dict[str, Tensor]], *, loss: str, step: int) -> Tensor:
@@ -223,7 +221,8 @@ class DistillTask(Task):
         side = int(patches.shape[1] ** 0.5)
         inside = cells_inside(boxes, size_px=images.shape[-1], side=side) * mask[owner]
         pooled = head.embed(max_pool(patches[owner], inside))
-        loss: Tensor = self.region_weight * self.region_loss(pooled, target, inside)
+        seen = inside.any(dim=1)  # a region in the padding shows nothing
+        loss: Tensor = self.region_weight * self.embedding_loss(pooled[seen], target[seen])
         if self.dense_weight:
             inside = inside.view(len(images), -1, side * side)
             shown = shown_cells(inside, self._prompted_cells(scenes, reference, side=side))

