@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.masks import mask_to_box
 from training.composed.scenes import Scene
 
 MAX_POINTS = 5
@@ -81,6 +83,20 @@ def prompt_objects(
         else:
             labels[row, points] = _PADDING
     return coords, labels
+
+
+def prompt_in_frame(
+    masks: Sequence[np.ndarray], frame: Frame, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws one prompt for each of K masks bool [S,S], as `prompt_objects`.
+
+    None is in the padding, where no user's is, and where a box's noise may lead.
+    """
+    boxes = np.array([mask_to_box(mask) for mask in masks], np.float32).reshape(-1, 4)
+    width, height = frame.resized_width_px, frame.resized_height_px
+    unpadded = [mask[:height, :width] for mask in masks]
+    coords, labels = prompt_objects(unpadded, boxes, rng, size_px=frame.resolution)
+    return coords.clip(max=np.array((width, height), np.float32)), labels
 
 
 def sample_regions(

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from samclip_sdk.picture.masks import mask_to_box
 from training.batches import CELL_PX, PATCH_PX, Batch, stack_images
-from training.composed.prompts import prompt_objects
+from training.composed.prompts import prompt_in_frame
 from training.data_config import JointPhotographs
 from training.errors import TrainingError
 from training.real.photograph_masks import cell_coverage
@@ -189,23 +188,18 @@ class JointBatches(Dataset[Batch]):
         self, segments: Sequence[Segment], view: View, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """Prompts of some single things, of which each concept is as likely."""
-        size = view.frame.resolution
         single = [x for x in segments if x.single and np.count_nonzero(x.area) >= _MIN_PX]
         counts = Counter(each.concept for each in single)
         keys = [rng.random() ** counts[each.concept] for each in single]
         things = np.argsort(keys)[::-1][: self.config.prompts]
         chosen = np.repeat(things, self.config.prompts_each).tolist()
         masks = [single[place].area for place in chosen]
-        boxes = np.array([mask_to_box(mask) for mask in masks], np.float32).reshape(-1, 4)
-        # No prompt of a user is in the padding, where a box's noise may lead.
-        limits = view.frame.resized_width_px, view.frame.resized_height_px
-        unpadded = [mask[: limits[1], : limits[0]] for mask in masks]
-        coords, labels = prompt_objects(unpadded, boxes, rng, size_px=size)
+        coords, labels = prompt_in_frame(masks, view.frame, rng)
         targets = [cell_coverage(mask, cell_px=CELL_PX) for mask in masks]
         return {
-            "point_coords": coords.clip(max=np.array(limits, np.float32)),
+            "point_coords": coords,
             "point_labels": labels,
-            "targets": _stacked(targets, size // CELL_PX, np.float16),
+            "targets": _stacked(targets, view.frame.resolution // CELL_PX, np.float16),
         }
 
     def _labels(

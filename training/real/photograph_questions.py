@@ -6,7 +6,8 @@ Only pictures of complete sets are asked: elsewhere a thing that nobody named is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ LEAST_SHARE = 0.005
 
 Thing = tuple[np.ndarray, np.ndarray]
 """A picture, uint8 RGB [H,W,3], and the masks of single objects in it, bool [N,H,W]."""
+
+T = TypeVar("T")
 
 _ABSENT_STREAM = 15  # keeps these draws apart from others of the same seed
 
@@ -58,28 +61,20 @@ class AskedPhotographs:
 
     def ask(self, broken: Counter[str]) -> Iterator[AskedPicture]:
         """Reads one picture after the other; those that cannot be read are counted by kind."""
-        for picture in self.pictures.tolist():
-            try:
-                yield self.question(picture)
-            except BrokenRecord as error:
-                broken[error.kind] += 1
+        return _readable(self.question, self.pictures, broken)
 
     def things(self, broken: Counter[str], *, at_most: int) -> Iterator[Thing]:
         """Reads the first pictures with the masks of their objects, as `ask` reads them."""
-        for picture in self.pictures[:at_most].tolist():
-            try:
-                objects = objects_of(self.photographs, picture)
-                yield read_photograph(self.photographs, picture), objects
-            except BrokenRecord as error:
-                broken[error.kind] += 1
+
+        def thing(picture: int) -> Thing:
+            objects = objects_of(self.photographs, picture)
+            return read_photograph(self.photographs, picture), objects
+
+        return _readable(thing, self.pictures[:at_most], broken)
 
     def named_objects(self, broken: Counter[str]) -> Iterator[NamedObjects]:
         """Reads the pictures with the masks of their objects and the objects' names."""
-        for picture in self.pictures.tolist():
-            try:
-                yield self.objects(picture)
-            except BrokenRecord as error:
-                broken[error.kind] += 1
+        return _readable(self.objects, self.pictures, broken)
 
     def objects(self, picture: int) -> NamedObjects:
         """The objects of a picture, each of half a percent of it or more, with their names.
@@ -125,6 +120,14 @@ class AskedPhotographs:
             absent=tuple(names[number] for number in rng.permutation(absent)[:ABSENT]),
             of=one.found.name,
         )
+
+
+def _readable(read: Callable[[int], T], pictures: np.ndarray, broken: Counter[str]) -> Iterator[T]:
+    for picture in pictures.tolist():
+        try:
+            yield read(picture)
+        except BrokenRecord as error:
+            broken[error.kind] += 1
 
 
 def read_photograph(photographs: Photographs, picture: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from samclip_sdk.errors import one_line
 from training.errors import TrainingError
-from training.real.annotation_table import Annotation, AnnotationTable
+from training.real.annotation_table import AnnotationTable
 from training.real.coco_layout import (
     INSTANCES_NAME,
     PICTURES_FOLDER,
@@ -90,10 +90,6 @@ class PhotographSet:
     def path(self, picture: int) -> Path:
         """Returns the picture's file."""
         return self.folder / self.file_names[picture]
-
-    def annotations(self, picture: int) -> list[Annotation]:
-        """Returns the annotations of a picture."""
-        return [self.table[int(number)] for number in self.table.numbers_of(picture)]
 
     def labels(self, picture: int) -> tuple[str, ...]:
         """Returns the labels of a picture as a whole."""

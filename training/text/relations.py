@@ -12,33 +12,12 @@ from samclip_sdk.text.tokenizer import clean_text
 from training.text.senses import Senses
 from training.text.wordnet import WordNet
 
-_TOO_HIGH = frozenset(
-    (
-        "entity",
-        "physical entity",
-        "abstraction",
-        "abstract entity",
-        "thing",
-        "object",
-        "whole",
-        "part",
-        "unit",
-        "matter",
-        "living thing",
-        "organism",
-        "causal agent",
-        "artifact",
-        "instrumentality",
-        "natural object",
-        "substance",
-        "process",
-        "group",
-        "relation",
-        "communication",
-        "attribute",
-        "psychological feature",
-    )
-)
+_HIGH = """
+entity, physical entity, abstraction, abstract entity, thing, object, whole, part, unit, matter,
+living thing, organism, causal agent, artifact, instrumentality, natural object, substance, process,
+group, relation, communication, attribute, psychological feature
+"""
+_TOO_HIGH = frozenset(name.strip() for name in _HIGH.split(","))
 """First names of synsets so high that to be below one tells nothing."""
 
 _MORE = {
