@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from samclip_sdk.system.progress import OnProgress, no_progress
 from training.composed.datasets import Composed
 from training.data_config import Settings
 from training.errors import TrainingError
+from training.inputs import versions_of
 from training.loop.pace import Pace, measure_pace, peak_bytes
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
@@ -111,6 +112,14 @@ class StageSettings(Settings):
             The folder of the result.
         """
         raise NotImplementedError
+
+    def provenance(self, stage: Stage, packages: Sequence[str]) -> dict[str, Any]:
+        """Returns how a result comes about, ready for JSON, with the versions of packages."""
+        return {
+            "stage": stage.run.name,
+            "settings": self.model_dump(mode="json"),
+            "versions": versions_of(*packages),
+        }
 
     def told(self, folder: Path) -> str:
         """What a run that is done tells of its result besides where it is: lines, or nothing."""

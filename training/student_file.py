@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,16 @@ from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.text.tokenizer import Tokenizer
 from training.calibrate import CALIBRATION_NAME
-from training.data_config import Settings
-from training.inputs import versions_of
 from training.teachers.captions import tokenize
 from training.teachers.text_encoder_file import copy_tokenizer
 
 NOUNS_NAME = "nouns.txt"
 """Beside a checkpoint, what it can name: a noun in each line."""
 
+PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
+"""Those whose versions a checkpoint tells."""
+
 _BATCH = 64
-_PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
 
 
 def write_student(
@@ -42,36 +42,6 @@ def write_student(
     save_checkpoint(student, run, provenance=provenance)
     if isinstance(student.config.text_encoder, BertTextConfig):
         copy_tokenizer(start, run)
-
-
-def student_provenance(
-    settings: Settings,
-    *,
-    stage: str,
-    starts_from: Any,
-    nouns: int | None = None,
-    licences: Mapping[str, str] | None = None,
-    terms: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """Returns the provenance of a checkpoint, ready for JSON.
-
-    Args:
-        settings: of the stage.
-        stage: its name.
-        starts_from: the provenance of what the training started from.
-        nouns: number of taught nouns, if they are counted.
-        licences: of the teachers.
-        terms: the terms of each set of photographs.
-    """
-    return {
-        "stage": stage,
-        **({} if nouns is None else {"nouns": nouns}),
-        **({"licences": dict(licences)} if licences else {}),
-        **({"photographs": dict(terms)} if terms else {}),
-        "settings": settings.model_dump(mode="json"),
-        "versions": versions_of(*_PACKAGES),
-        "starts_from": starts_from,
-    }
 
 
 def read_nouns(folder: Path) -> list[str]:

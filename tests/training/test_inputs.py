@@ -59,6 +59,7 @@ def put(*names: str) -> None:
         ("tiny stage2", (), (*TEACHERS, "stage1"), None),
         ("tiny calibrate", (), (), "run the stage stage3"),
         ("tiny clip_teacher", (), (), None),
+        ("tiny sam_teacher", ('starts_from="some/none"',), (), "some/none has no model"),
         ("vit_b stage1", (), (), "data/sam_vit_b_01ec64.pth"),
         ("vit_b stage1", REAL, FILES, None),
         ("vit_b stage1", NOWHERE, FILES, "'nowhere/*.tar'"),

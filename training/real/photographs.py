@@ -65,6 +65,10 @@ class Photographs:
         found, row, _ = self[picture]
         return sorted(self._index[name] for name in found.absent(row) if name in self._index)
 
+    def terms(self) -> dict[str, str]:
+        """Returns the terms of each set."""
+        return {each.name: each.terms for each in self.sets}
+
     def weights(self) -> np.ndarray:
         """Returns the probability of drawing each picture: float64 [N], which sum to 1.
 

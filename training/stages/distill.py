@@ -25,7 +25,7 @@ from training.real.sa1b import Sa1bBatches, Sa1bPairs
 from training.real.shards import FixedCrops, ShardBatches, ShardPictures
 from training.real.zero_shot import LabelledPictures
 from training.stage import Job, Stage, TrainedSettings, start_folder
-from training.student_file import embed_names, student_provenance, write_student
+from training.student_file import PACKAGES, embed_names, write_student
 from training.tasks.distill import DistillTask
 from training.teacher_config import FoundationTeachers, SmallTeachers, Teachers
 from training.teachers.teacher_pair import Pair, check_clip, check_sam, open_pair
@@ -125,13 +125,12 @@ class DistillConfig(TrainedSettings):
             student = _load_student(start, stage.model)
         student.image_encoder.set_grad_checkpointing(self.grad_checkpointing)
         # Read now, before somebody trains the earlier stage anew.
-        provenance = student_provenance(
-            self,
-            stage=stage.run.name,
-            nouns=None if stage.clip is None else stage.clip.nouns,
-            licences=pair.licences(),
-            starts_from=pair.provenance() if new else read_provenance(start),
-        )
+        provenance = self.provenance(stage, PACKAGES)
+        provenance["starts_from"] = pair.provenance() if new else read_provenance(start)
+        if stage.clip is not None:
+            provenance["nouns"] = stage.clip.nouns
+        if licences := pair.licences():
+            provenance["licences"] = licences
         task = DistillTask(
             student,
             train,

@@ -37,13 +37,7 @@ from training.real.coco_layout import INSTANCES_NAME, PICTURES_FOLDER, clean_nam
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
 from training.stage import Job, Stage, TrainedSettings
-from training.student_file import (
-    NOUNS_NAME,
-    embed_names,
-    read_nouns,
-    student_provenance,
-    write_student,
-)
+from training.student_file import NOUNS_NAME, PACKAGES, embed_names, read_nouns, write_student
 from training.tasks.finetune import FinetuneTask
 from training.teachers.weights import write_json
 
@@ -110,9 +104,8 @@ class FinetuneConfig(TrainedSettings):
         task = FinetuneTask(student, dataset, names=names, kin=names @ names.T >= KNOWN_COSINE)
         calibration = engine.manifest.calibration
         task.presence.start(scale=calibration.scale, bias=calibration.bias)
-        provenance = student_provenance(
-            self, stage=stage.run.name, starts_from=read_provenance(self.checkpoint)
-        )
+        provenance = self.provenance(stage, PACKAGES)
+        provenance["starts_from"] = read_provenance(self.checkpoint)
 
         def write() -> None:
             write_student(student, stage.run, start=self.checkpoint, provenance=provenance)

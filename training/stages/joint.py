@@ -23,7 +23,7 @@ from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs, find_sets
 from training.real.taught_nouns import class_names
 from training.stage import Job, Stage, TrainedSettings
-from training.student_file import student_provenance, write_student
+from training.student_file import PACKAGES, write_student
 from training.tasks.joint import JointTask
 from training.teachers.efficientnet_lite import LICENCE, lite2_file, load_lite2
 from training.teachers.imagenet_classifier import ImageNetClassifier
@@ -158,13 +158,11 @@ class JointConfig(LabelledSettings):
         earlier = {each: stage.runs / each for each in (TEXT_TEACHER, LEXICON, TEXT_ENCODER)}
         if self.starts_from is not None:
             earlier[stage.run.name] = self.starts_from
-        provenance = student_provenance(
-            self,
-            stage=stage.run.name,
-            licences={"sam": LICENCE, "clip": LICENCE},
-            terms={each.name: each.terms for each in train.photographs.sets},
-            starts_from={name: read_provenance(folder) for name, folder in earlier.items()},
-        )
+        provenance = self.provenance(stage, PACKAGES) | {
+            "licences": {"sam": LICENCE, "clip": LICENCE},
+            "photographs": train.photographs.terms(),
+            "starts_from": {name: read_provenance(folder) for name, folder in earlier.items()},
+        }
         return Job(
             task,
             self.optimisation,

@@ -16,13 +16,13 @@ from samclip_sdk.modeling.checkpoint import read_provenance
 from samclip_sdk.system.progress import OnProgress
 from samclip_sdk.text.tokenizer import clean_text
 from training.data_config import Photographs as PhotographsSettings
-from training.inputs import check_trained, versions_of
+from training.inputs import check_trained
 from training.loop.train import computes_in_bf16
 from training.real.photographs import Photographs, find_sets
 from training.real.taught_nouns import choose_taught, taught_words
 from training.stage import Stage, StageSettings
 from training.teachers.lexicon_file import LexiconWord, write_lexicon
-from training.teachers.lexicon_targets import choose_places, part_taught, place_words
+from training.teachers.lexicon_targets import choose_place, part_taught, place_words
 from training.teachers.text_teacher import TEXT_TEACHER, TextTeacher, load_text_teacher
 from training.text.common_nouns import common_nouns, plural_of
 from training.text.lexicon import Place, Places, TaughtWord, stray_names
@@ -101,12 +101,9 @@ class LexiconConfig(StageSettings):
             of = tuple(taught[each].names[0] for each in place.words)
             words[name] = LexiconWord(place.relation, of)
         _add_plurals(names, words, irregular=relations.senses.plurals)
-        provenance = {
-            "stage": stage.run.name,
-            "settings": self.model_dump(mode="json"),
+        provenance = self.provenance(stage, _PACKAGES) | {
             "taught": sum(word.taught for word in words.values()),
             "words": len(words),
-            "versions": versions_of(*_PACKAGES),
             "starts_from": read_provenance(stage.runs / TEXT_TEACHER),
         }
         stage.run.mkdir(parents=True, exist_ok=True)
@@ -184,14 +181,12 @@ class _Maker:
         kept = Places(self.relations, self.kept)
         senses = [kept.meant(word) for word in self.kept]
         related = torch.from_numpy(self.relations.related(names, self.heads, senses=senses))
-        alike = (likeness >= self.settings.alike).tolist()
-        places = [kept.of(name, alike=row) for name, row in zip(names, alike, strict=True)]
-        # A stray name is what it means first, and not the class.
-        places = [
-            found[:1] if name in self.strays else found
-            for name, found in zip(names, places, strict=True)
-        ]
-        chosen = choose_places(places, likeness, related=related)
+        alike, chosen = (likeness >= self.settings.alike).tolist(), list[Place]()
+        for row, name in enumerate(names):
+            places = kept.of(name, alike=alike[row])
+            if name in self.strays:  # it is what it means first, and not the class
+                places = places[:1]
+            chosen.append(choose_place(places, likeness[row], related=related[row]))
         found = place_words(
             self.teacher(sentences), chosen, table, related=related, apart=self.settings.apart
         )

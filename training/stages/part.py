@@ -18,10 +18,10 @@ from training.real.joint_batches import JointBatches
 from training.stage import Job, Stage
 from training.stages.joint import LabelledSettings, give_classifier
 from training.student_file import (
+    PACKAGES,
     embed_names,
     read_calibration,
     read_nouns,
-    student_provenance,
     write_student,
 )
 from training.tasks.part import MODULES, TASKS, Part
@@ -82,12 +82,10 @@ class PartConfig(LabelledSettings):
         if self.restored:
             axes = load_text_teacher(self._space()).space.axes
             restore(student, classifier, axes=axes, pictures=train, share=self.restored)
-        provenance = student_provenance(
-            self,
-            stage=stage.run.name,
-            terms={each.name: each.terms for each in train.photographs.sets},
-            starts_from=read_provenance(self.starts_from),
-        )
+        provenance = self.provenance(stage, PACKAGES) | {
+            "photographs": train.photographs.terms(),
+            "starts_from": read_provenance(self.starts_from),
+        }
 
         def write() -> None:
             task.mix(self.share)

@@ -11,13 +11,21 @@ from samclip_sdk.modeling.build import build_model
 from training.batches import VALIDATION_SEED
 from training.composed.datasets import Composed
 from training.data_config import Scenes
+from training.inputs import check_trained
 from training.stage import Job, Stage, StageSettings, TrainedSettings
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teacher_config import SmallClipSettings
 from training.teachers.captions import Captions
 from training.teachers.small import SmallSam
 from training.teachers.teacher_pair import new_clip
-from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, save_weights, write_json
+from training.teachers.weights import (
+    SETTINGS_NAME,
+    WEIGHTS_NAME,
+    give_weights,
+    read_weights,
+    save_weights,
+    write_json,
+)
 
 
 class ClipTeacherConfig(SmallClipSettings, TrainedSettings):
@@ -45,9 +53,13 @@ class ClipTeacherConfig(SmallClipSettings, TrainedSettings):
 
 
 class SamTeacherConfig(TrainedSettings):
-    """The small SAM: the merged model's own SAM parts, trained on true masks of scenes."""
+    """The small SAM: the merged model's own SAM parts, trained on true masks of scenes.
+
+    `starts_from` is the folder of a trained teacher, whose training goes on with a new schedule.
+    """
 
     task: Literal["sam_teacher"]
+    starts_from: Path | None = None
     scenes: Scenes
 
     @property
@@ -55,10 +67,17 @@ class SamTeacherConfig(TrainedSettings):
         """The number of scenes in a batch."""
         return self.scenes.batch
 
+    def check(self, *, runs: Path) -> None:
+        """Raises TrainingError if there is no teacher to start from."""
+        check_trained(self.starts_from)
+
     def prepare(self, stage: Stage) -> Job:
         """Builds the SAM and its scenes."""
         seed = self.optimisation.seed
         sam = SmallSam(build_model(stage.model, seed=seed))
+        if self.starts_from is not None:
+            path = self.starts_from / WEIGHTS_NAME
+            give_weights(sam, read_weights(path), path)
         held_out = None
         if self.optimisation.validation is not None:
             held_out = stage.composed.scenes(self.scenes, seed=VALIDATION_SEED)

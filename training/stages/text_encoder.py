@@ -15,7 +15,7 @@ from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.checkpoint import read_provenance
 from samclip_sdk.modeling.config import BertTextConfig
 from training.errors import TrainingError
-from training.inputs import check_trained, versions_of
+from training.inputs import check_trained
 from training.loop.pace import Pace
 from training.stage import Job, Stage, TrainedSettings
 from training.tasks.text_encoder import (
@@ -143,7 +143,12 @@ class TextEncoderTrainingConfig(TrainedSettings):
         task = TextEncoderTask(encoder, teacher, batches, validation=validation)
 
         def write() -> None:
-            provenance = self._provenance(stage, measured=measure_cosines(task, held_out))
+            provenance = self.provenance(stage, _PACKAGES) | {
+                "measured": measure_cosines(task, held_out),
+                "starts_from": read_provenance(stage.runs / TEXT_TEACHER),
+            }
+            if self.names_share:
+                provenance["names"] = read_provenance(stage.runs / LEXICON)
             save_text_encoder(encoder.eval(), stage.run, config=config, provenance=provenance)
 
         return Job(task, self.optimisation, write)
@@ -183,18 +188,6 @@ class TextEncoderTrainingConfig(TrainedSettings):
         held_out = held_out.with_names(phrases.held_out, names)
         learned = learned.with_names(phrases.learned, names).and_names(taught | names, tokenizer)
         return learned, held_out, len(taught)
-
-    def _provenance(self, stage: Stage, *, measured: dict[str, float]) -> dict[str, object]:
-        provenance: dict[str, object] = {
-            "stage": stage.run.name,
-            "settings": self.model_dump(mode="json"),
-            "measured": measured,
-            "versions": versions_of(*_PACKAGES),
-            "starts_from": read_provenance(stage.runs / TEXT_TEACHER),
-        }
-        if self.names_share:
-            provenance["names"] = read_provenance(stage.runs / LEXICON)
-        return provenance
 
     def _check_sizes(self, config: BertTextConfig, *, teacher: TextTeacher, embed_dim: int) -> None:
         """Compares the text encoder's sizes with those of its weights."""

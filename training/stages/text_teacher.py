@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from training.inputs import versions_of
 from training.stage import Stage, StageSettings
 from training.teachers.efficientnet_lite import LITE2, lite2_file, lite2_state
 from training.teachers.text_fit import collect_lessons, fit, measure_names
@@ -73,13 +72,10 @@ class TextTeacherConfig(StageSettings):
             on_progress=stage.on_progress,
         )
         fit(teacher, lessons, steps=self.steps, seed=self.seed, on_progress=stage.on_progress)
-        provenance = {
-            "stage": stage.run.name,
+        provenance = self.provenance(stage, _PACKAGES) | {
             "classifier": LITE2,
-            "settings": self.model_dump(mode="json"),
             "names": len(names.names),
             "measured": measure_names(teacher, names, template=_TEMPLATES[0]),
-            "versions": versions_of(*_PACKAGES),
         }
         save_text_teacher(teacher, stage.run, provenance=provenance)
         return stage.run

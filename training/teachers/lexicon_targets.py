@@ -71,23 +71,17 @@ def part_taught(
     return found
 
 
-def choose_places(
-    places: Sequence[Sequence[Place]], likeness: Tensor, *, related: Tensor
-) -> list[Place]:
-    """Chooses for each of N words the sense that it is taken in, and the taught words that count.
+def choose_place(senses: Sequence[Place], likeness: Tensor, *, related: Tensor) -> Place:
+    """Chooses the sense that a word is taken in, and the taught words that count.
 
     Of several senses it is the one beside whose taught words MiniLM has the word; of these, too,
     the nearest counts, but all of a hypernym's kinds.
 
     Args:
-        places: of each word, one a sense.
-        likeness: MiniLM's cosines of the words and the taught ones, [N,G].
-        related: bool [N,G].
+        senses: the word's place by each of them.
+        likeness: MiniLM's cosines of the word and the taught ones, [G].
+        related: bool [G].
     """
-    return [_choose(senses, likeness[row], related[row]) for row, senses in enumerate(places)]
-
-
-def _choose(senses: Sequence[Place], likeness: Tensor, related: Tensor) -> Place:
     best = max(senses, key=lambda each: max(likeness[[*each.words]].tolist(), default=-1.0))
     if not best.words and related.any():
         best = Place("near", tuple(related.nonzero().flatten().tolist()))
@@ -112,7 +106,7 @@ def place_words(
 
     Args:
         own: what the text teacher makes of N words, [N,E], unit length.
-        chosen: of `choose_places`.
+        chosen: of `choose_place`.
         table: of the taught words, [G,E], unit length.
         related: bool [N,G].
         apart: the largest cosine with what is not related.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.teachers.lexicon_targets import choose_places, part_taught, place_words
+from training.teachers.lexicon_targets import choose_place, part_taught, place_words
 from training.text.lexicon import Place
 
 WIDTH, TAUGHT = 32, 8
@@ -68,7 +68,8 @@ def test_the_sense_is_the_one_that_minilm_has_nearer() -> None:
         [Place("alone")],
         [Place("alone")],
     ]
-    assert choose_places(places, likeness, related=related) == [
+    rows = zip(places, likeness, related, strict=True)
+    assert [choose_place(each, cosines, related=kin) for each, cosines, kin in rows] == [
         Place("kind", (1,)),
         Place("hypernym", (0, 2)),
         Place("near", (1,)),
