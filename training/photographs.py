@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from samclip_sdk import SamClip
 from samclip_sdk.cli.terminal import working
 from samclip_sdk.system.atomic_file import atomic_file
 from training.data_config import Photographs as Settings
-from training.real.boxed_masks import Bars, mask_set
+from training.real.boxed_masks import LEAST_IOU, mask_set
 from training.real.photographs import Photographs
 from training.real.taught_nouns import choose_taught, taught_words
 from training.text.relations import Relations
@@ -27,13 +28,13 @@ def masks(
     sets: Annotated[str, typer.Option(help="their names, with commas between")],
     model: Annotated[str, typer.Option(help="a bundle or a checkpoint")] = "samclip-mobile",
     runtime: Annotated[str, typer.Option(help="that it runs on")] = "onnx",
-    least_iou: Annotated[float, typer.Option(min=0, max=1, help="predicted")] = Bars.predicted_iou,
+    least_iou: Annotated[float, typer.Option(min=0, max=1, help="predicted")] = LEAST_IOU,
 ) -> None:
     """Draws masks for what SETS have in boxes only, by a model that was trained before."""
-    bars = Bars(predicted_iou=least_iou)
     with working("loading the model") as shown, SamClip.load(runtime, model=model) as drawing:
+        draw = partial(mask_set, model=drawing, least_iou=least_iou, on_progress=shown.show)
         for name in filter(None, sets.split(",")):
-            told = mask_set(root / name, target / name, drawing, bars=bars, on_progress=shown.show)
+            told = draw(root / name, target / name)
             typer.echo(f"{name}: {', '.join(f'{n} {kind}' for kind, n in sorted(told.items()))}")
 
 

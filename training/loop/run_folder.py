@@ -44,8 +44,8 @@ def claimed_run(
     """
     path = run / _SETTINGS
     wanted = json.loads(json.dumps(settings))
-    if path.exists():
-        _check_unchanged(run, wanted, allow_changes=allow_changes)
+    if path.exists() and not allow_changes:
+        _check_unchanged(run, json.loads(path.read_bytes()), wanted)
     run.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run / _LOCK, timeout=_LOCK_SECONDS)
     taken = False
@@ -64,22 +64,17 @@ def claimed_run(
         lock.release()
 
 
-def _check_unchanged(run: Path, wanted: Any, *, allow_changes: bool) -> None:
-    changes = changed_settings(json.loads((run / _SETTINGS).read_text(encoding="utf-8")), wanted)
-    if changes and not allow_changes:
+def _check_unchanged(run: Path, before: Any, wanted: Any) -> None:
+    changes = [
+        f"{key}: {old} -> {new}"
+        for key, old, new in _differences(before, wanted)
+        if not key.endswith(_HARMLESS)
+    ]
+    if changes:
         raise TrainingError(
             f"{run} was begun with other settings ({'; '.join(changes)}): "
             "remove the folder to start over, or pass --changed to go on with the new ones"
         )
-
-
-def changed_settings(before: Any, after: Any) -> list[str]:
-    """Returns the differences of two tables of settings that matter for the weights, in words."""
-    return [
-        f"{key}: {old} -> {new}"
-        for key, old, new in _differences(before, after)
-        if not key.endswith(_HARMLESS)
-    ]
 
 
 def _differences(one: Any, other: Any, key: str = "") -> list[tuple[str, Any, Any]]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import Tensor
 
+from samclip_sdk.modeling.checkpoint import read_provenance
 from training.calibrate import CALIBRATION_NAME
 from training.errors import TrainingError
 from training.inputs import check_trained
@@ -103,7 +104,16 @@ def publish(
 
 def _replace_text_encoder(state: dict[str, Tensor], content: dict[str, Any], folder: Path) -> None:
     """Replaces the text encoder in a checkpoint's weights and in its config.json."""
-    trained, model = _read_text_encoder(folder / SETTINGS_NAME), content["model"]
+    path, model = folder / SETTINGS_NAME, content["model"]
+    try:
+        trained = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}") from error
+    if missing := [each for each in _SETTINGS if each not in trained]:
+        raise TrainingError(
+            f"{path} has no {', '.join(missing)}: it is not of a text encoder; name the stage that "
+            "trained one"
+        )
     if trained["embed_dim"] != model["embed_dim"]:
         raise TrainingError(
             f"the text encoder in {folder} embeds in {trained['embed_dim']} dimensions, the "
@@ -116,25 +126,9 @@ def _replace_text_encoder(state: dict[str, Tensor], content: dict[str, Any], fol
     content["provenance"]["text_encoder"] = trained["provenance"]
 
 
-def _read_text_encoder(path: Path) -> dict[str, Any]:
-    """The settings of a trained text encoder; refuses a config.json that lacks one of them."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{path} cannot be read: {error}") from error
-    missing = [each for each in _SETTINGS if each not in found]
-    if missing:
-        raise TrainingError(
-            f"{path} has no {', '.join(missing)}: it is not of a text encoder; name the stage that "
-            "trained one"
-        )
-    return dict(found)
-
-
 def _replace_part(state: dict[str, Tensor], content: dict[str, Any], folder: Path) -> None:
     """Replaces one part in a checkpoint's weights, and tells so in its config.json."""
-    trained, path = json.loads((folder / SETTINGS_NAME).read_bytes()), folder / WEIGHTS_NAME
-    provenance = trained["provenance"]
+    provenance, path = read_provenance(folder), folder / WEIGHTS_NAME
     part = provenance.get("settings", {}).get("part")
     if part not in MODULES:
         raise TrainingError(f"{folder} is of the stage {provenance['stage']}, which trains no part")
