@@ -93,11 +93,7 @@ def split_of(file_name: str) -> str:
 
 
 def find_file(folder: Path, name: str) -> Path:
-    """The path of one file of a set.
-
-    Raises:
-        TrainingError: the folder or the file is missing.
-    """
+    """The path of one file of a set; raises TrainingError if the folder or the file is missing."""
     if not folder.is_dir():
         raise TrainingError(f"there is no set {folder.name}: no folder {folder}")
     if not (folder / name).is_file():

@@ -72,11 +72,7 @@ class Sa1bPairs:
         return len(self.pairs)
 
     def read(self, sample: int, suffix: str) -> bytes:
-        """Reads one file of a pair: `jpg` or `json`.
-
-        Raises:
-            BrokenRecord: it cannot be read.
-        """
+        """Reads one file of a pair: `jpg` or `json`; raises BrokenRecord if it cannot be read."""
         number, folder = self.pairs[sample]
         try:
             return Path(self.folders[folder], f"sa_{number}.{suffix}").read_bytes()

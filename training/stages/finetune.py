@@ -38,7 +38,7 @@ from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
 from training.stage import Job, Stage, TrainedSettings
 from training.student_file import NOUNS_NAME, PACKAGES, embed_names, read_nouns, write_student
-from training.tasks.finetune import FinetuneTask
+from training.tasks.part import FinetuneTask
 from training.teachers.weights import write_json
 
 _REPORT = "report.json"

@@ -25,8 +25,7 @@ from training.real.taught_nouns import class_names
 from training.stage import Job, Stage, TrainedSettings
 from training.student_file import PACKAGES, write_student
 from training.tasks.joint import JointTask
-from training.teachers.efficientnet_lite import LICENCE, lite2_file, load_lite2
-from training.teachers.imagenet_classifier import ImageNetClassifier
+from training.teachers.efficientnet_lite import LICENCE, ImageNetClassifier, lite2_file, load_lite2
 from training.teachers.lexicon_file import LEXICON, read_names
 from training.teachers.small import SmallSam, load_prompt_parts
 from training.teachers.text_encoder_file import TEXT_ENCODER

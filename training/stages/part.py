@@ -25,7 +25,7 @@ from training.student_file import (
     write_student,
 )
 from training.tasks.part import MODULES, TASKS, Part
-from training.teachers.imagenet_classifier import ImageNetClassifier
+from training.teachers.efficientnet_lite import ImageNetClassifier
 from training.teachers.text_teacher import load_text_teacher
 
 

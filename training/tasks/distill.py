@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.ops import roi_align
 
@@ -20,13 +21,12 @@ from training.tasks.losses import (
     MaskDistillation,
     mask_iou,
 )
-from training.tasks.regions import cells_inside, filled_cells, shown_cells
+from training.tasks.mask_prompts import coarse_mask_prompt
 from training.tasks.tasks import SHEET_ROWS, Task, first_prompts, iou_by_prompt, top1
 from training.teachers.small import (
     ClipTeacher,
     SamTeacher,
     SmallSam,
-    coarse_mask_prompt,
 )
 
 
@@ -240,4 +240,43 @@ class DistillTask(Task):
         masks, _ = self.sam.decode(
             reference, boxes.reshape(-1, 2, 2), corners.expand(len(boxes), -1), None
         )
-        return filled_cells(masks[:, 0], side=side).view(images, prompts, -1)
+        covered = F.adaptive_avg_pool2d((masks[:, :1] > 0).float(), side)
+        return (covered >= 0.5).float().view(images, prompts, -1)
+
+
+def cells_inside(boxes: Tensor, *, size_px: int, side: int) -> Tensor:
+    """Returns the cells whose middle a box XYXY [R,4] touches: float [R,side*side].
+
+    The cell that holds the box's own centre always counts.
+
+    Args:
+        boxes: in pixels of the scene.
+        size_px: S, the scene's side.
+        side: cells in a row.
+    """
+    low, high = boxes[:, :2] * side / size_px, boxes[:, 2:] * side / size_px
+    centre = ((low + high) / 2).clamp(max=side - 1e-3)
+    cell = torch.arange(side, device=boxes.device).view(1, -1, 1)
+    hit = (cell + 0.5 >= low.unsqueeze(1)) & (cell + 0.5 <= high.unsqueeze(1))
+    hit |= cell == centre.unsqueeze(1).floor()
+    x, y = hit.float().unbind(-1)
+    return (y[:, :, None] * x[:, None, :]).flatten(1)
+
+
+def shown_cells(inside: Tensor, objects: Tensor) -> Tensor:
+    """Returns the cells inside each region that show the same as its crop.
+
+    A scene's first regions are around what its prompts ask for: the cells that the object fills.
+    The others are anywhere: all their cells, if none of those objects is in them, and else nothing.
+
+    Args:
+        inside: cells of each region, float [B,R,n]; R is at least P.
+        objects: cells of what each of P prompts asks for, float [B,P,n].
+
+    Returns:
+        float [B*R,n].
+    """
+    prompts = objects.shape[1]
+    anywhere = inside[:, prompts:]
+    free = ~(anywhere * objects.amax(dim=1, keepdim=True)).any(dim=2, keepdim=True)
+    return torch.cat([inside[:, :prompts] * objects, anywhere * free], dim=1).flatten(0, 1)

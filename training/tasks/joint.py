@@ -20,12 +20,11 @@ from samclip_sdk.modeling.classifier_head import ClassifierHead
 from training.batches import PATCH_PX
 from training.tasks.cell_losses import NamedCells, NamedPictures, PresentNames
 from training.tasks.contact_sheet import draw_contact_sheet
-from training.tasks.corrections import correct
 from training.tasks.label_prompts import LabelPrompts, ask_for_labels, disturbed, frame_of
 from training.tasks.losses import MultimaskLoss, mask_iou
+from training.tasks.mask_prompts import coarse_mask_prompt, correct
 from training.tasks.tasks import SHEET_ROWS, Task, iou_by_prompt
-from training.teachers.imagenet_classifier import ImageNetClassifier
-from training.teachers.small import coarse_mask_prompt
+from training.teachers.efficientnet_lite import ImageNetClassifier
 
 _LOGIT_SCALE = 20.0  # of cosines among names
 _COVERED = 0.5  # share of a cell from which a mask's name is the cell's

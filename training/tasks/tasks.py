@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from training.tasks.contact_sheet import draw_contact_sheet
-from training.tasks.corrections import correct
 from training.tasks.losses import MultimaskLoss, mask_iou
+from training.tasks.mask_prompts import coarse_mask_prompt, correct
 from training.teachers.captions import Captions, tokenize
-from training.teachers.small import SmallClip, SmallSam, coarse_mask_prompt
+from training.teachers.small import SmallClip, SmallSam
 
 _COARSE, _CORRECTED = 1, 2  # kinds of a SAM teacher's steps
 

@@ -58,11 +58,7 @@ def write_lexicon(
 
 
 def read_lexicon(run: Path) -> dict[str, LexiconWord]:
-    """Reads the words.
-
-    Raises:
-        TrainingError: the file is missing or damaged.
-    """
+    """Reads the words; raises TrainingError if the file is missing or damaged."""
     path = run / LEXICON_FILE
     try:
         content = json.loads(path.read_bytes())
@@ -74,11 +70,7 @@ def read_lexicon(run: Path) -> dict[str, LexiconWord]:
 
 
 def read_names(run: Path) -> dict[str, Tensor]:
-    """Reads the embeddings of the words.
-
-    Raises:
-        TrainingError: the file is missing or damaged.
-    """
+    """Reads the embeddings of the words; raises TrainingError if the file is missing or damaged."""
     try:
         return load_file(run / NAMES_FILE)
     except (OSError, SafetensorError) as error:

@@ -122,21 +122,6 @@ class SmallSam(nn.Module):
         return masks.float(), iou.float()
 
 
-def coarse_mask_prompt(logits: Tensor) -> Tensor:
-    """Degrades mask logits [K,4g,4g] to what a CLIP score map is as a mask prompt, [K,1,4g,4g].
-
-    A cell's score is a (c - b) for its mean coverage c, blurred, noisy, with random a and b,
-    clipped to +-10 and upsampled: the text-to-mask refinement feeds such maps (paper section 4.4).
-    """
-    cells = F.avg_pool2d(logits.float().sigmoid().unsqueeze(1), 4)
-    prompts = len(cells)
-    blurred = F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
-    blend, slope, middle = torch.rand(3, prompts, 1, 1, 1, device=logits.device)
-    coverage = blend * blurred + (1 - blend) * cells + 0.15 * torch.randn_like(cells)
-    score = ((5 + 25 * slope) * (coverage - (0.25 + 0.4 * middle))).clamp(-10, 10)
-    return F.interpolate(score, scale_factor=4, mode="bilinear")
-
-
 def load_prompt_parts(sam: SmallSam, path: Path) -> None:
     """Gives a SAM the prompt encoder and the mask decoder of a trained one's file.
 

@@ -32,11 +32,7 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Reads weights by name.
-
-    Raises:
-        TrainingError: the file is missing or damaged.
-    """
+    """Reads weights by name; raises TrainingError if the file is missing or damaged."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

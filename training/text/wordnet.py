@@ -90,11 +90,7 @@ class WordNet:
 
 
 def check_wordnet(folder: Path) -> None:
-    """Looks for WordNet's nouns.
-
-    Raises:
-        TrainingError: they are not in `folder`.
-    """
+    """Looks for WordNet's nouns; raises TrainingError if they are not in `folder`."""
     if not (folder / _DATA).is_file():
         raise TrainingError(
             f"there is no WordNet in {folder} (no {_DATA}): apt-get install wordnet-base, or say "
