@@ -96,10 +96,7 @@ def stage_names(path: Path) -> list[str]:
 def load_stage(path: Path, stage: str, *, overrides: tuple[str, ...] = ()) -> StageSettings:
     """Reads the settings of one stage. Those in the table `merge` hold for all stages of a merge.
 
-    Args:
-        path: the TOML file.
-        stage: the name of the stage's table.
-        overrides: `dotted.key=value`, the value in TOML's syntax.
+    An override is `dotted.key=value`, the value in TOML's syntax.
 
     Raises:
         TrainingError: there is no such stage, a key is unknown, or a value is out of range.

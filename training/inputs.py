@@ -13,11 +13,7 @@ _WEIGHTS = "model.safetensors"
 
 
 def check_trained(folder: Path | None) -> None:
-    """Makes sure that a stage left its weights in a folder; None needs nothing.
-
-    Raises:
-        TrainingError: there are no weights.
-    """
+    """Raises TrainingError if no stage left its weights in a folder; None needs nothing."""
     if folder is not None and not (folder / _WEIGHTS).is_file():
         raise TrainingError(
             f"{folder} has no {_WEIGHTS}: run the stage {folder.name} to its end first"
@@ -25,31 +21,19 @@ def check_trained(folder: Path | None) -> None:
 
 
 def check_folder(folder: Path | None, *, setting: str) -> None:
-    """Makes sure that there is a folder; None needs nothing.
-
-    Raises:
-        TrainingError: there is none; the message names the setting.
-    """
+    """Raises TrainingError if there is no folder, by the setting's name; None needs nothing."""
     if folder is not None and not folder.is_dir():
         raise TrainingError(f"there is no folder {folder}: say where it is with {setting}")
 
 
 def check_shards(pictures: Shards) -> None:
-    """Makes sure that all shards, and the folders that the settings name, exist.
-
-    Raises:
-        TrainingError: one is missing.
-    """
+    """Raises TrainingError if shards, or folders that the settings name, are missing."""
     for source in pictures.sources:
         if next(glob.iglob(source.shards, recursive=True), None) is None:
             raise TrainingError(
                 f"no shard matches {source.shards!r}: say where yours are with pictures.sources"
             )
-    if pictures.embeddings is not None and not pictures.embeddings.is_dir():
-        raise TrainingError(
-            f"there is no embedding cache {pictures.embeddings}: make it first, with a stage of "
-            "the task embeddings, or leave out pictures.embeddings"
-        )
+    check_folder(pictures.embeddings, setting="pictures.embeddings")
     check_folder(pictures.zero_shot, setting="pictures.zero_shot")
 
 

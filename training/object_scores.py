@@ -46,15 +46,9 @@ def judge(
     count: int,
     on_progress: OnProgress = no_progress,
 ) -> Judged:
-    """Asks a model for the names in each picture, and judges all objects that it finds.
+    """Asks a model for the names in each picture, at most `count`, and judges all objects it finds.
 
     An object may be found once: of two masks that show it, the one with the higher score is right.
-
-    Args:
-        model: of which objects are asked.
-        pictures: the pictures.
-        count: of them, at most.
-        on_progress: told how many were asked.
     """
     numbers, right, wanted = list[np.ndarray](), list[bool](), 0
     for done, each in enumerate(pictures):
@@ -71,12 +65,9 @@ def judge(
 
 
 def right_objects(labels: Sequence[str], masks: np.ndarray, shown: NamedObjects) -> np.ndarray:
-    """Which objects that were found are right: bool [N]. Each that is shown is found once.
+    """Which of N objects that were found are right, bool [N]; of one that is shown, the first.
 
-    Args:
-        labels: the N labels, the best object's first.
-        masks: bool [N,H,W].
-        shown: what is there.
+    The labels and the masks bool [N,H,W] begin with the best object's.
     """
     ious = mask_ious(masks, shown.masks)
     ious[np.array(labels, str)[:, None] != np.array(shown.names, str)] = 0

@@ -128,9 +128,7 @@ class StageSettings(Settings):
     def smoke(self, stage: Stage, *, steps: int) -> Pace:
         """Runs the whole stage in a temporary folder, for it takes minutes, and measures the time.
 
-        Args:
-            stage: where and on what it runs.
-            steps: number of steps for stages that take longer.
+        Stages that take longer run so many steps.
         """
         with tempfile.TemporaryDirectory() as folder:
             began = time.monotonic()

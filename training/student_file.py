@@ -30,13 +30,9 @@ _BATCH = 64
 def write_student(
     student: SamClipModel, run: Path, *, start: Path, provenance: dict[str, Any]
 ) -> None:
-    """Writes a checkpoint. An old calibration there is removed: it was of other weights.
+    """Writes a checkpoint, with the tokenizer of the folder that its text encoder comes from.
 
-    Args:
-        student: the model.
-        run: the folder.
-        start: the folder that the text encoder comes from, with its tokenizer.
-        provenance: how the weights came about, ready for JSON.
+    An old calibration there is removed: it was of other weights.
     """
     (run / CALIBRATION_NAME).unlink(missing_ok=True)
     save_checkpoint(student, run, provenance=provenance)
@@ -61,10 +57,7 @@ def read_calibration(folder: Path) -> Calibration | None:
 def embed_names(student: SamClipModel, names: Sequence[str], *, folder: Path) -> Tensor:
     """Text embeddings [N,E] of names, in the text encoder's plainest caption.
 
-    Args:
-        student: whose text encoder embeds them.
-        names: N of them.
-        folder: where the text encoder came from: one of the kind bert has its tokenizer there.
+    One of the kind bert has its tokenizer in the folder that it came from.
     """
     config = student.config.text_encoder
     if isinstance(config, BertTextConfig):

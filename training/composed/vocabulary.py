@@ -49,12 +49,7 @@ class Noun:
 def tiny_vocabulary(n: int, *, corpus: Path = CORPUS) -> tuple[Noun, ...]:
     """The n nouns with the most drawings, by the rule in this module's docstring.
 
-    Args:
-        n: How many nouns.
-        corpus: Folder with ``objects.csv`` and ``concepts.json``.
-
-    Returns:
-        The nouns sorted by name, so that an index does not hint at how common a noun is.
+    They are sorted by name, so that an index does not hint at how common a noun is.
 
     Raises:
         TrainingError: The corpus has fewer than n nouns that can be measured.

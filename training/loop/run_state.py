@@ -61,11 +61,6 @@ def load_state(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
 def save_state(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
     """Replaces a file at once; losses' and teachers' weights are not in it.
 
-    Args:
-        fabric: built with `WholeFiles`.
-        path: in a folder that exists.
-        state: objects by name.
-
     Raises:
         StorageError: it cannot be written, for the disk is full say; the one before is still there.
     """

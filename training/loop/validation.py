@@ -69,12 +69,7 @@ def measure_batches(
 
 
 def stays_below(scores: Sequence[float], settings: Optimisation) -> bool:
-    """Returns whether training stops early, for the last scores are below the limit for too long.
-
-    Args:
-        scores: one of each validation so far; higher is better.
-        settings: the loop's settings, with the limit and the number of steps.
-    """
+    """Returns whether training stops, for the last scores are below the limit for too long."""
     validation, rule = settings.validation, settings.early_stop
     if validation is None or rule is None:
         return False

@@ -104,9 +104,7 @@ def find_file(folder: Path, name: str) -> Path:
 def read_entries(path: Path, place: str) -> Iterator[Any]:
     """Yields the values at one place of a JSON file, which may be larger than the memory.
 
-    Args:
-        path: of the file.
-        place: `info`, or `images.item` for the elements of `images`.
+    The place is `info`, or `images.item` for the elements of `images`.
 
     Raises:
         ValueError: it is no JSON file.

@@ -43,14 +43,9 @@ def key_hash(key: str) -> int:
 
 
 def in_split(hashes: np.ndarray, split: Split) -> np.ndarray:
-    """Tells which records are on a side of the split.
+    """Tells which records are on a side of the split, by uint64 [N] of `key_hash`: bool [N].
 
-    Args:
-        hashes: uint64 [N], of `key_hash`.
-        split: `validation` is 1 %, `train` the rest.
-
-    Returns:
-        bool [N].
+    `validation` is 1 %, `train` the rest.
     """
     held_out: np.ndarray = hashes % np.uint64(_HELD_OUT_OF) == 0
     return held_out if split == "validation" else ~held_out

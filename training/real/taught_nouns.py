@@ -43,9 +43,7 @@ def choose_taught(photographs: Photographs, *, relations: Relations) -> dict[str
 def taught_words(shown: Iterable[str], *, relations: Relations) -> tuple[TaughtWord, ...]:
     """The words that names of photographs and those of ImageNet's classes are together.
 
-    Args:
-        shown: the names, cleaned, those first that are to stand for their synonyms.
-        relations: of nouns.
+    Names that are to stand for their synonyms come first.
     """
     classes = class_numbers(relations.senses)
     return group_taught(relations, [*shown], classes=classes, synsets=imagenet_synsets())

@@ -175,11 +175,8 @@ def give_classifier(
 ) -> None:
     """Gives a student the published weights of the classifier: its backbone and its first layers.
 
-    Args:
-        student: with a `ClassifierHead`; all other weights stay.
-        classifier: what the backbone was.
-        axes: [E,F], of the `ClassifierSpace`.
-        pictures: the first of them tell what is pooled on average.
+    All other weights stay. The axes [E,F] are of the `ClassifierSpace`; the first pictures tell
+    what is pooled on average.
     """
     head = student.clip_head
     assert isinstance(head, ClassifierHead)

@@ -75,11 +75,7 @@ def publish(
 ) -> None:
     """Copies a teacher or a checkpoint with its weights in fp16, without its calibration.
 
-    Args:
-        result: its folder.
-        target: the folder of the copy.
-        text_encoder: the folder of another text encoder for a checkpoint that has one.
-        parts: the folders of checkpoints of which one part was trained further, for it.
+    A checkpoint gets another text encoder, and the parts that were trained further.
 
     Raises:
         TrainingError: a file is missing or damaged, the text encoder's folder is no text encoder's,

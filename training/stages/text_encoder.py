@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -72,7 +72,7 @@ class TextEncoderTrainingConfig(TrainedSettings):
     task: Literal["text_encoder"]
     corpus: Corpus = Corpus()
     starts_from: Path | None = None
-    layers: tuple[int, ...] = ()
+    layers: tuple[Annotated[int, Field(ge=0, lt=MINILM_LAYERS)], ...] = ()
     batch: int = Field(gt=0)
     names_share: float = Field(default=0.0, ge=0, lt=1)
     taught_share: float = Field(default=0.0, ge=0, lt=1)
@@ -120,7 +120,13 @@ class TextEncoderTrainingConfig(TrainedSettings):
                 f"the text encoder of {model.name} is of the kind {config.kind}: this stage trains "
                 "those of the kind bert"
             )
-        self._check_sizes(config, teacher=teacher, embed_dim=model.embed_dim)
+        own = (model.embed_dim, config.hidden_dim, config.width, config.depth)
+        theirs = (teacher.embed_dim, teacher.hidden_dim, WIDTH, len(self.layers) or config.depth)
+        if own != theirs:
+            raise TrainingError(
+                f"{model.name} has embed_dim, and text_encoder.hidden_dim, width and depth {own}; "
+                f"the text teacher, MiniLM and layers have {theirs}: change one of them"
+            )
         learned, held_out, taught = self._read_texts(stage, config, teacher)
         encoder = BertTextEncoder(config, embed_dim=teacher.embed_dim)
         pieces = read_pieces(stage.run / TOKENIZER_NAME)
@@ -171,15 +177,11 @@ class TextEncoderTrainingConfig(TrainedSettings):
         The words of the lexicon come last, first the taught ones, whose number is returned too.
         """
         stored = stage.run.parent / SENTENCES_NAME
-        corpus = read_corpus(self.corpus, stored, on_progress=stage.on_progress)
-        phrases = corpus.phrases
+        phrases, sentences = read_corpus(self.corpus, stored, on_progress=stage.on_progress)
         tokenizer = make_tokenizer(stage.run, config, texts=phrases.learned)
         learned, held_out = (
-            TaughtTexts.of(texts, tokenizer, sentences=sentences, teacher=teacher)
-            for texts, sentences in (
-                (phrases.learned, corpus.learned),
-                (phrases.held_out, corpus.held_out),
-            )
+            TaughtTexts.of(texts, tokenizer, sentences=sentences[name], teacher=teacher)
+            for name, texts in (("learned", phrases.learned), ("held_out", phrases.held_out))
         )
         if not self.names_share:
             return learned, held_out, 0
@@ -188,27 +190,6 @@ class TextEncoderTrainingConfig(TrainedSettings):
         held_out = held_out.with_names(phrases.held_out, names)
         learned = learned.with_names(phrases.learned, names).and_names(taught | names, tokenizer)
         return learned, held_out, len(taught)
-
-    def _check_sizes(self, config: BertTextConfig, *, teacher: TextTeacher, embed_dim: int) -> None:
-        """Compares the text encoder's sizes with those of its weights."""
-        wanted = {
-            "embed_dim": (embed_dim, teacher.embed_dim),
-            "text_encoder.hidden_dim": (config.hidden_dim, teacher.hidden_dim),
-            "text_encoder.width": (config.width, WIDTH),
-        }
-        if self.starts_from is None:
-            wanted["text_encoder.depth"] = (config.depth, len(self.layers))
-        for name, (own, theirs) in wanted.items():
-            if own != theirs:
-                raise TrainingError(
-                    f"the model's {name} is {own}, and the text teacher, MiniLM or the stage's "
-                    f"layers have {theirs}: change one of them"
-                )
-        wrong = [layer for layer in self.layers if not 0 <= layer < MINILM_LAYERS]
-        if wrong:
-            raise TrainingError(
-                f"layers has {wrong[0]}: MiniLM has the layers 0 to {MINILM_LAYERS - 1}"
-            )
 
 
 def _start(

@@ -94,13 +94,9 @@ class DistillTask(Task):
         self.dense_loss = DenseDistillation()
 
     def forward(self, batch: dict[str, dict[str, Tensor]], *, loss: str, step: int) -> Tensor:
-        """Computes one of the two losses.
+        """Computes one of the two losses, `clip` of `pictures` or `scenes`.
 
-        Args:
-            batch: `pictures` (`images`, `token_mask`) and perhaps `scenes` (the same, prompts and
-                `regions`).
-            loss: `clip` or `scenes`.
-            step: odd steps have mask prompts, made of the teacher's own masks.
+        Odd steps have mask prompts, made of the teacher's own masks.
         """
         if loss == "clip":
             return self._clip_loss(batch["pictures"])
@@ -245,14 +241,9 @@ class DistillTask(Task):
 
 
 def cells_inside(boxes: Tensor, *, size_px: int, side: int) -> Tensor:
-    """Returns the cells whose middle a box XYXY [R,4] touches: float [R,side*side].
+    """Returns the cells whose middle a box XYXY [R,4] touches, in pixels: float [R,side*side].
 
     The cell that holds the box's own centre always counts.
-
-    Args:
-        boxes: in pixels of the scene.
-        size_px: S, the scene's side.
-        side: cells in a row.
     """
     low, high = boxes[:, :2] * side / size_px, boxes[:, 2:] * side / size_px
     centre = ((low + high) / 2).clamp(max=side - 1e-3)

@@ -215,11 +215,6 @@ class JointTask(Task):
 
         Where the cells themselves are most like it would teach the ground around the thing, which
         no other name claims.
-
-        Args:
-            batch: of `JointBatches`.
-            patches: unit vectors [B,n,E].
-            coarse: of `ClassifierHead.classified`.
         """
         picture, name, places = unmasked_names(batch)
         if not len(picture):
@@ -331,12 +326,7 @@ def judged_cells(batch: dict[str, Tensor]) -> Tensor:
 def draw_cells(batch: dict[str, Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
     """Draws up to `_CELLS` cells of each picture that teach something, each name as often.
 
-    Args:
-        batch: of `JointBatches`.
-        targets: of `cell_names`.
-
-    Returns:
-        The picture and the cell of each, int64 [m] both.
+    Returns the picture and the cell of each, int64 [m] both.
     """
     promises = batch["absent"].any(dim=1) | batch["exhaustive"].any(dim=1)
     useful = (targets >= 0) | (judged_cells(batch) & promises.unsqueeze(1))
@@ -353,14 +343,8 @@ def draw_cells(batch: dict[str, Tensor], targets: Tensor) -> tuple[Tensor, Tenso
 def absent_names(batch: dict[str, Tensor], picture: Tensor, cell: Tensor, kin: Tensor) -> Tensor:
     """Returns the names that m cells do not show, by the promise of their set: bool [m,V].
 
-    What a picture does not show is in none of its cells, unless it is kin of what it shows; and of
-    a name that is there, all cells but its own do not show it.
-
-    Args:
-        batch: of `JointBatches`.
-        picture: int64 [m].
-        cell: int64 [m].
-        kin: bool [V,V].
+    What a picture does not show is in none of its cells, unless it is kin, bool [V,V], of what it
+    shows; and of a name that is there, all cells but its own do not show it.
     """
     related = batch["present"].float() @ kin.float() > 0
     absent = (batch["absent"] & ~related)[picture]

@@ -27,10 +27,7 @@ class DenseDistillation(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor, cells: Tensor) -> Tensor:
         """Maps the cells' unit embeddings [R,n,E] and the crops' [R,E] to a scalar in 0..2.
 
-        Args:
-            student: of all cells of the scene that each region is in.
-            teacher: of each region's crop.
-            cells: [R,n], 1 for those that show what the crop does, 0 for the others.
+        The cells are those of the scene that a region is in: [R,n], 1 for those that show its crop.
         """
         cosines = torch.einsum("rne,re->rn", student, teacher)
         share = cells / cells.sum(dim=1, keepdim=True).clamp(min=1)
@@ -94,16 +91,12 @@ class MultimaskLoss(nn.Module):
 
 @torch.no_grad()
 def uncertain_points(logits: Tensor, *, count: int) -> Tensor:
-    """Draws pixels of masks, three in four of them near the edges, as in PointRend.
+    """Draws n pixels of masks [...,h,w], three in four of them near the edges, as in PointRend.
 
     Of three times as many random pixels those whose logits are nearest to 0; a quarter anywhere.
 
-    Args:
-        logits: [...,h,w].
-        count: n, at most h w; of smaller masks, all pixels.
-
     Returns:
-        int64 [...,n], places in the flattened masks.
+        int64 [...,n], places in the flattened masks; of smaller masks, all pixels.
     """
     flat = logits.flatten(-2)
     pixels = flat.shape[-1]

@@ -179,13 +179,7 @@ class TextEncoderTask(Task):
         self.teacher = teacher
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """The mean distance from the aims.
-
-        Args:
-            batch: of `TextBatches`: `ids`, `sentences` and `aims`.
-            loss: `cosine`.
-            step: has no influence.
-        """
+        """The mean distance from the aims."""
         sentences = self.encoder.sentences(batch["ids"]).float()
         embeddings = self.encoder.project(sentences)
         far = 1 - (embeddings * batch["aims"]).sum(dim=1).mean()

@@ -115,10 +115,7 @@ class ImageNetClassifier(nn.Module):
     def start(self, head: ClassifierHead, *, axes: Tensor, centre: Tensor) -> None:
         """Gives a CLIP head the classifier's last convolution, and a map of what is pooled.
 
-        Args:
-            head: whose `expand` and `project` begin so.
-            axes: [E,F], of the `ClassifierSpace`.
-            centre: [F], what is pooled on average.
+        The axes [E,F] are of the `ClassifierSpace`, the centre [F] is what is pooled on average.
         """
         head.expand.load_state_dict(self.network.conv_head.state_dict())
         head.project.load_state_dict({"weight": axes[..., None, None], "bias": -axes @ centre})

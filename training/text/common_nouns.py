@@ -76,12 +76,7 @@ def _cost(senses: Senses, name: str, ids: Sequence[int]) -> float:
 
 
 def plural_of(name: str, *, irregular: Mapping[str, str]) -> str | None:
-    """The plural of a noun, of the last of its words; none if that looks like one already.
-
-    Args:
-        name: in lower case.
-        irregular: singulars with their plurals.
-    """
+    """The plural of a noun, of the last of its words; none if that looks like one already."""
     first, space, last = name.rpartition(" ")
     if last.endswith("man") and last != "human":
         return f"{name[:-3]}men"

@@ -86,14 +86,9 @@ def _group(
 def stray_names(
     relations: Relations, word: TaughtWord, alike: Callable[[str, str], bool]
 ) -> tuple[str, ...]:
-    """Names of a class that mean something else first, and are not like its first name.
+    """Names of a class that mean something else first, and are not `alike` its first name.
 
     ImageNet calls a cleaver a chopper, which is a helicopter to others.
-
-    Args:
-        relations: of nouns.
-        word: a taught word.
-        alike: tells of a name and the first name whether they are.
     """
     first, *others = word.names
     means = {name: relations.senses.of(name)[:1] for name in others if word.classes}

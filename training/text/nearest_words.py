@@ -37,15 +37,7 @@ def measure_nearest(
     taught: Sequence[TaughtWord],
     table: Tensor,
 ) -> list[NearestWord]:
-    """Finds the taught word nearest to each noun.
-
-    Args:
-        relations: of nouns.
-        nouns: N of them.
-        embeddings: theirs, [N,E], unit length.
-        taught: G words.
-        table: their embeddings, [G,E], unit length.
-    """
+    """Finds the taught word nearest to each noun, by unit embeddings [N,E] and [G,E]."""
     places = Places(relations, taught)
     heads, senses = [word.names[0] for word in taught], [places.meant(word) for word in taught]
     related = relations.related(nouns, heads, senses=senses)

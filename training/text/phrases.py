@@ -83,12 +83,7 @@ def draw_phrases(
 def named_in(text: str, names: Container[str]) -> tuple[str, bool] | None:
     """The name that a drawn text is of, in whatever template, and whether a quality stands before.
 
-    Args:
-        text: of `draw_phrases`.
-        names: cleaned.
-
-    Returns:
-        "dog", False of "a photo of a dog."; "dog", True of "a wet dog"; None of what is else.
+    "dog", False of "a photo of a dog."; "dog", True of "a wet dog"; None of what is else.
     """
     for template in TEMPLATES:
         before, after = template.split("{}")
