@@ -63,14 +63,9 @@ def calibrate_on_scenes(
 ) -> Calibration:
     """Chooses scores and all thresholds on composed scenes of the segmentation resolution.
 
-    Args:
-        checkpoint: the model.
-        corpus: of the training split.
-        scenes: number of scenes. A third of them is asked again for each setting of `_TRIED`, and
-            the first few are used for everything-mode.
-        seed: of the scenes.
-        most_false: see `choose_presence`.
-        on_progress: is told the number of scenes that were asked.
+    A third of the scenes is asked again for each setting of `_TRIED`, and the first few are used
+    for everything-mode. The corpus is of the training split; of `most_false` tells
+    `choose_presence`.
     """
     few = min(scenes, _EVERYTHING)
     size_px = checkpoint.manifest.model.segmentation_resolution
@@ -95,15 +90,10 @@ def calibrate_on_photographs(
 ) -> Calibration:
     """Chooses scores and all thresholds on photographs of complete sets.
 
-    Args:
-        checkpoint: the model.
-        photographs: of the split "calibration". All are asked twice, the first `_AGAIN` again for
-            each setting of `_TRIED`, and the first few are used for everything-mode.
-        most_false: see `choose_presence`.
-        object_precision: see `fit_object_score`; None leaves objects with the product of their
-            scores.
-        broken: counts the pictures that cannot be read, by kind.
-        on_progress: is told the number of photographs that were asked.
+    All are asked twice, the first `_AGAIN` again for each setting of `_TRIED`, and the first few
+    are used for everything-mode. Without `object_precision`, of which `fit_object_score` tells,
+    objects have the product of their scores. `broken` counts the pictures that cannot be read, by
+    kind.
 
     Raises:
         TrainingError: no photograph can be read, or none shows anything that is large enough.

@@ -39,7 +39,6 @@ class Pictures(SizedPictures):
     """Composed D_CLIP: pictures of a few objects.
 
     Args:
-        source: `composed`.
         plain: share of pictures with one object on a flat colour. Most others show one object on
             any background, some a few or none.
     """
@@ -72,7 +71,6 @@ class Shards(SizedPictures):
     """D_CLIP from tar shards in img2dataset's layout. All crops of a step have one resolution.
 
     Args:
-        source: `shards`.
         sources: the data sets.
         index: a folder for tables of the shards' contents.
         embeddings: the folder of the CLIP teacher's embeddings, if they were computed before.
@@ -116,7 +114,6 @@ class Photographs(Settings):
     """Sets of photographs in COCO's layout, each a folder below `root`.
 
     Args:
-        source: `photographs`.
         root: every folder in it with an `instances.json` is a set.
         sets: the differences of some sets, by name.
         terms: `open` leaves out the sets that not everybody may use.
@@ -135,7 +132,6 @@ class JointPhotographs(Photographs):
     """Photographs with all their labels, for the joint training.
 
     Args:
-        source: as of `Photographs`, like all settings that are not listed here.
         resolution: side of the model's input, in pixels.
         late_resolution: the same, as soon as the learning rate falls.
         batch: pictures in a batch.

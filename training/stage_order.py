@@ -23,13 +23,8 @@ def stages_to_run(
 
     A stage is done if it was run to its end with the settings that the config has now.
 
-    Args:
-        path: the config.
-        runs: the folder with the runs of all configs.
-        overrides: of settings; they are for one stage, so there must be none.
-
     Raises:
-        TrainingError: there are overrides.
+        TrainingError: there are overrides of settings, which are for one stage.
     """
     if overrides:
         raise TrainingError(

@@ -109,14 +109,7 @@ def sample_regions(
 ) -> np.ndarray:
     """Boxes float32 [R,4] to compare CLIP features in: one around each prompt's, some at random.
 
-    Nothing at all if `random_regions` is 0.
-
-    Args:
-        boxes: float32 [K,4], XYXY, of the objects asked for.
-        rng: the only source of chance.
-        width_px: of the picture, at the top left of the model's input.
-        height_px: likewise.
-        random_regions: how many are drawn anywhere in the picture.
+    The prompts' boxes are float32 [K,4], XYXY. Nothing at all if `random_regions` is 0.
     """
     if not random_regions:
         return np.zeros((0, 4), np.float32)

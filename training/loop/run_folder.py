@@ -32,11 +32,8 @@ def claimed_run(
 ) -> Iterator[None]:
     """Locks a run's folder, and makes sure that the settings are those that the run began with.
 
-    Args:
-        run: the folder; it is made if it does not exist.
-        settings: all that decides on the weights, ready for JSON.
-        allow_changes: go on with changed settings, and write these.
-        fabric: the launched processes; the first one holds the lock.
+    The settings are all that decides on the weights. With `allow_changes`, changed ones are
+    written. The first process holds the lock.
 
     Raises:
         TrainingError: the run began with other settings, which the message lists; or another

@@ -82,14 +82,8 @@ def mask_set(
 ) -> Counter[str]:
     """Copies a set, with masks for what it has in boxes only, as far as they are good.
 
-    Each such annotation says which model drew its mask, in the field `MADE`.
-
-    Args:
-        folder: the set, in COCO's layout.
-        target: the copy; its pictures are links, where the drive has them.
-        model: draws the masks.
-        least_iou: as of `draw_boxed`.
-        on_progress: told the pictures that are done.
+    Each such annotation says which model drew its mask, in the field `MADE`. The pictures of the
+    copy are links, where the drive has them.
 
     Returns:
         How many masks are `kept` and `refused`, and how many pictures are `broken`.

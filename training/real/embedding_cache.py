@@ -36,7 +36,6 @@ class EmbeddingCache:
     """A whole cache, opened for reading.
 
     Args:
-        folder: of the cache.
         fingerprint: what the embeddings must be of.
 
     Raises:
@@ -76,15 +75,8 @@ def fill_cache(
 ) -> None:
     """Writes a cache, or the rest of one; each process takes every W-th block.
 
-    Args:
-        folder: where the cache will be. What was made of it before is gone on with.
-        crops: `FixedCrops` of the same samples, `batch` of them an item; `batch` divides 4,096.
-        teacher: on the process's device.
-        fingerprint: of the cache.
-        batch: pictures that go through the teacher at once.
-        workers: processes that read.
-        fabric: launched.
-        on_progress: told in the first process how many of its blocks are done.
+    The crops are `FixedCrops` of the same samples, `batch` of them an item, which go through the
+    teacher at once; in the first process progress is told, by blocks.
 
     Raises:
         TrainingError: `batch` does not divide a block, the cache is there already, or its beginning

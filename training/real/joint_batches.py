@@ -56,9 +56,6 @@ class JointBatches(Dataset[Batch]):
     The resolution S is `resolution`, and `late_resolution` from the batch `late_from` on.
 
     Args:
-        photographs: of which the batches are.
-        config: of the batches.
-        seed: of everything random.
         augment: draw views, change colours and paste; else pictures are whole.
         late_from: index of the first batch of the late resolution.
 

@@ -34,7 +34,6 @@ class Multiscale:
         resolutions: sides of pictures to draw from, all as likely.
         pixels_per_batch: the budget; a batch at S has budget / S^2 pictures, rounded down.
         indices_per_step: batches of a step, over all processes and accumulated ones.
-        seed: of the draws.
 
     Raises:
         TrainingError: the budget is below one picture.

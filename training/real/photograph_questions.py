@@ -33,7 +33,6 @@ class AskedPhotographs:
     """The pictures of complete sets in random order, each with what it is asked for.
 
     Args:
-        photographs: of one split.
         seed: of the order, and of the absent names.
 
     Attributes:

@@ -38,10 +38,6 @@ _NAME = re.compile(r"sa_(0|[1-9]\d*)\.(jpg|json)")
 class Sa1bPairs:
     """The pairs sa_N.jpg and sa_N.json below a folder, on one side of the split, in order of N.
 
-    Args:
-        folder: with the files, or with folders of them.
-        split: side of the split.
-
     Attributes:
         unpaired: pictures without their JSON file, and the other way round.
 
@@ -90,10 +86,6 @@ class Sa1bBatches(Dataset[Batch]):
 
     Args:
         pairs: where the pictures are. Each epoch sees every one once.
-        resolution: S.
-        batch: B.
-        prompts: K.
-        seed: of everything random.
 
     Raises:
         TrainingError: the resolution cannot be used.

@@ -128,12 +128,7 @@ def paste_segment(
 
 
 def cut_out(one: Photograph, annotation: Annotation, *, resolution: int) -> np.ndarray | None:
-    """Cuts a thing out of a photograph, its edge softened by a pixel.
-
-    Args:
-        one: the photograph.
-        annotation: of the thing, with a mask.
-        resolution: the longest side of the result.
+    """Cuts a thing out of a photograph, its edge softened, its longest side `resolution`.
 
     Returns:
         uint8 premultiplied RGBA [h,w,4]; None if it is no thing, or lies at the picture's border,
@@ -166,13 +161,8 @@ def paste(
 ) -> np.ndarray | None:
     """Pastes a cut-out, turned and recoloured, where it leaves enough of all others in sight.
 
-    Args:
-        image: uint8 [S,S,3], changed in place.
-        masks: of the picture, bool [S,S] each.
-        cutout: uint8 premultiplied RGBA.
-        rng: the only source of chance.
-        frame: where the picture lies in the input; nothing is pasted into the padding.
-        least_px: area that the thing, and each mask, must have afterwards.
+    The image uint8 [S,S,3] is changed in place, within the frame. The thing, and each mask bool
+    [S,S], must have `least_px` afterwards.
 
     Returns:
         Its mask, bool [S,S]; None if there is no place.

@@ -39,7 +39,6 @@ class ShardIndex:
     Args:
         shards: tar files. Their order is that of the samples.
         cache: folder for the tables; it is made.
-        split: side of the split.
         on_progress: told how many of the shards that have no table yet are scanned.
 
     Attributes:

@@ -21,7 +21,6 @@ class ShardOrder:
 
     Args:
         starts: int64 [n+1], the first sample of each shard, and the end of the last one.
-        seed: of all permutations.
         source: the source's number, so that no two have the same.
     """
 
@@ -70,7 +69,6 @@ class Mixture:
     Args:
         orders: one a source.
         weights: the shares, up to a common factor. The sources' sizes give their union.
-        seed: of the order of sources.
 
     Raises:
         TrainingError: a weight is too small for a place in 4,096.

@@ -38,7 +38,6 @@ class ShardPictures:
 
     Args:
         settings: the data sets, and the folder for tables of their shards.
-        split: side of the split.
         on_progress: told how many shards are scanned.
 
     Attributes:

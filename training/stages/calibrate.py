@@ -36,7 +36,6 @@ class CalibrateConfig(StageSettings):
     """Scores and thresholds of text-to-mask and of everything-mode.
 
     Args:
-        task: `calibrate`.
         checkpoint: the stage that wrote the checkpoint.
         scenes: number of composed scenes to choose them on; 0 if there are photographs.
         photographs: sets whose complete ones in the split "calibration" they are chosen on.
@@ -44,7 +43,6 @@ class CalibrateConfig(StageSettings):
             false alarms.
         object_precision: on photographs, the share of right objects among those that are told by
             default; None leaves objects without a calibrated score.
-        seed: of the draws.
     """
 
     one_process = True

@@ -37,9 +37,7 @@ class DistillConfig(TrainedSettings):
     """One of the paper's three stages.
 
     Args:
-        task: `distill`.
         teachers: the CLIP and the SAM that the student imitates.
-        optimisation: how the loop steps.
         pictures: D_CLIP.
         scenes: D_SAM; None if no loss needs it.
         grad_checkpointing: compute the backbone's layers again on the way back, to save memory.

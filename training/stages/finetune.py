@@ -48,14 +48,12 @@ class FinetuneConfig(TrainedSettings):
     """A short training of the heads on the pictures of a COCO file; the backbone stays.
 
     Args:
-        task: `finetune`.
         coco: the COCO file; every object of its categories is labelled in every picture.
         images: the folder of its pictures.
         checkpoint: the finished model, a folder.
         held_out: share of each category's pictures that are not learnt from, but measured.
         seed: of the choice of held-out pictures.
         batch: pictures in a batch.
-        optimisation: how the loop steps.
     """
 
     one_process = True

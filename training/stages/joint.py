@@ -49,7 +49,6 @@ class LabelledSettings(TrainedSettings):
     """A stage that trains on photographs with all their labels.
 
     Args:
-        photographs: the pictures.
         wordnet: WordNet's folder. Names of one thing never compete.
     """
 
@@ -100,7 +99,6 @@ class JointConfig(LabelledSettings):
     lexicon.
 
     Args:
-        task: `joint`.
         prompts_from: the folder of a SAM teacher of the same sizes. Its prompt encoder and mask
             decoder are the start: a random decoder answers boxes with nothing for a long time.
         starts_from: the folder of an earlier checkpoint of the same model, whose training goes on

@@ -41,8 +41,6 @@ class LexiconConfig(StageSettings):
     classes, and their plurals. Taught are the classes, and names that enough pictures show.
 
     Args:
-        task: `lexicon`.
-        wordnet: WordNet's folder.
         photographs: whose names are taught.
         count: number of the commonest nouns.
         words: words that get embeddings of their own even if no picture shows them.

@@ -33,7 +33,6 @@ class PartConfig(LabelledSettings):
     """More of the joint training for one part of a finished model.
 
     Args:
-        task: `part`.
         part: `pictures` (all but the text encoder), `heads` (what reads the backbone's features),
             `prompts` (the prompt encoder and the mask decoder) or `cells` (the layers of the CLIP
             head that correct each cell).

@@ -33,7 +33,6 @@ class PublishConfig(StageSettings):
     """Copies of results with their weights in fp16.
 
     Args:
-        task: `publish`.
         results: the stages whose results are copied.
         text_encoder: the stage whose text encoder a merged checkpoint gets; None keeps its own. A
             text encoder needs no picture, and may be trained after the merge.

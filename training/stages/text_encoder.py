@@ -53,7 +53,6 @@ class TextEncoderTrainingConfig(TrainedSettings):
     the corpus uses.
 
     Args:
-        task: `text_encoder`.
         corpus: the texts.
         starts_from: the folder of a text encoder, or of a merged checkpoint, to go on from.
         layers: the layers of MiniLM to start from, without `starts_from`.
@@ -64,7 +63,6 @@ class TextEncoderTrainingConfig(TrainedSettings):
             classes, with their synonyms and plurals.
         far: with `starts_from`, words that it embeds with a lower cosine than this count as taught
             ones, too.
-        optimisation: how the loop steps.
     """
 
     one_process = True

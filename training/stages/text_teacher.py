@@ -26,12 +26,8 @@ class TextTeacherConfig(StageSettings):
     """The text teacher: MiniLM's sentences, mapped to the space of EfficientNet-Lite2's classifier.
 
     Args:
-        task: `text_teacher`.
-        wordnet: WordNet's folder.
         hidden_dim: width of the map.
         nouns: number of other nouns, which keep their neighbours.
-        steps: number of steps.
-        seed: of the draws.
     """
 
     one_process = True

@@ -38,14 +38,11 @@ class DistillTask(Task):
     trained: it stays the CLIP teacher's.
 
     Args:
-        student: the merged model.
         dataset: batches of `pictures` and perhaps `scenes`.
-        clip: the CLIP teacher.
         sam: the SAM teacher; None if neither `sam_weight` nor `region_weight` is above 0.
         sam_weight: lambda, the weight of SAM's loss.
         region_weight: the weight of the regions' loss.
         dense_weight: the weight of the patches' loss in regions.
-        validation: batches that are never trained on.
         classes: text embeddings [N,E] of the nouns in validation pictures, for `measure`.
 
     Raises:

@@ -49,14 +49,12 @@ class JointTask(Task):
 
     Args:
         student: a merged model with a `ClassifierHead`.
-        dataset: of `JointBatches`.
         classifier: what the backbone was; None if no class is to be kept.
         names: float32 [N,E], unit vectors of the names that batches number, and after them of
             others that a cell is to be told from.
         classes: int64 [1000], which of them each class of the classifier has; empty without one.
         kin: bool [N,N], which of them are of one thing, and never compete.
         labels_after: steps before labels are asked.
-        validation: likewise, never trained on.
 
     Attributes:
         weights: those of the losses that do not weigh 1.

@@ -31,12 +31,12 @@ def correct(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draws one more point for each prompt, from where its mask is wrong, evenly.
 
-    A prompt whose mask is right, or that has no filler left, stays as it is.
+    It takes the place of the first filler, with the label 1 where the mask misses the object and 0
+    where it spills. A prompt whose mask is right, or that has no filler left, stays as it is.
 
     Args:
         coords: float [K,P,2], pixels of the model's input.
-        labels: int [K,P]; the point takes the place of the first filler, with 1 where the mask
-            misses the object and 0 where it spills.
+        labels: int [K,P].
         logits: [K,h,w] of the masks so far.
         target: true masks in 0..1, [K,h,w].
 

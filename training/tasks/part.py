@@ -33,10 +33,8 @@ class PartTask(JointTask):
 
     Args:
         student: a merged model with a `ClassifierHead`.
-        dataset: of `JointBatches`.
         modules: what learns, by paths in the model.
         names: float32 [N,E], as in `JointTask`; the student's own embeddings.
-        others: of `JointTask`, likewise.
     """
 
     def __init__(
@@ -145,8 +143,6 @@ class FinetuneTask(PartTask):
     Args:
         student: a merged model with a `ClassifierHead`.
         dataset: of `JointBatches` without augmentation: a picture is always the same.
-        names: float32 [N,E], as in `JointTask`.
-        kin: bool [N,N], as in `JointTask`.
     """
 
     losses = ("finetune",)

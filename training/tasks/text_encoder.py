@@ -103,9 +103,7 @@ class TextBatches(Dataset[dict[str, Tensor]]):
     """Batches of random texts of about one length, by index.
 
     Args:
-        texts: to choose from.
         batch: texts in a batch.
-        seed: of the draws.
         names_share: share of the texts that are names.
         often: int64, the numbers of names that are drawn more often.
         often_share: share of the drawn names that are of these.

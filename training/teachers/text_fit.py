@@ -46,14 +46,9 @@ def collect_lessons(
     templates: Sequence[str],
     on_progress: OnProgress = no_progress,
 ) -> Lessons:
-    """Embeds names and nouns with MiniLM, and gives the teacher the mean to take off.
+    """Embeds names and nouns with MiniLM, in templates where {} stands for them.
 
-    Args:
-        teacher: untrained; its `sentence_mean` becomes that of the nouns and the names.
-        names: of classes.
-        nouns: of other things.
-        templates: {} stands for the name.
-        on_progress: told how many texts are embedded.
+    The teacher's `sentence_mean` becomes that of all of them.
     """
     texts = [template.replace("{}", name) for template in templates for name in names.names]
     texts += [templates[i % len(templates)].replace("{}", noun) for i, noun in enumerate(nouns)]

@@ -49,11 +49,6 @@ def common_nouns(
     a BERT, which is in the order of frequency, with something for each further piece; how often
     WordNet counted a sense of the noun that can be seen; and which share that is of all uses of the
     word.
-
-    Args:
-        senses: of nouns.
-        count: how many nouns.
-        pieces: gives the ids of a name's word pieces, the commonest ones small.
     """
     costs = {name: _cost(senses, name, pieces(name)) for name in _candidates(senses)}
     return tuple(sorted(costs, key=lambda name: (costs[name], name))[:count])

@@ -29,11 +29,9 @@ class Corpus(Settings):
     """Texts from WordNet.
 
     Args:
-        wordnet: WordNet's folder.
         captions: a text file with one caption in each line, for a tenth of the texts.
         count: texts to learn from.
         held_out: texts to measure on.
-        seed: of the draws.
     """
 
     wordnet: Path = WORDNET

@@ -53,11 +53,8 @@ def group_taught(
 ) -> tuple[TaughtWord, ...]:
     """Puts taught names together that mean the same: synonyms, and plurals.
 
-    Args:
-        relations: of nouns.
-        names: cleaned, that pictures teach.
-        classes: names of ImageNet's classes, cleaned, with the numbers of their classes.
-        synsets: the offset of each class.
+    The names are cleaned; `classes` has those of ImageNet's classes, with their numbers, and
+    `synsets` the offset of each class.
     """
     of_synset = {offset: (number,) for number, offset in enumerate(synsets)}
     groups: dict[object, list[str]] = {}
@@ -103,7 +100,6 @@ class Places:
     """Finds where words stand beside the taught ones.
 
     Args:
-        relations: of nouns.
         taught: the words, which are told by their numbers.
     """
 

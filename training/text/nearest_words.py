@@ -15,8 +15,6 @@ class NearestWord(NamedTuple):
     """The taught word that is nearest to a noun.
 
     Attributes:
-        noun: the noun.
-        word: the taught word.
         cosine: of their embeddings.
         right: whether it is the noun itself or related to it.
         has_relative: whether any taught word is.

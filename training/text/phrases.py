@@ -54,17 +54,10 @@ def draw_phrases(
     seed: int,
     captions: Sequence[str] = (),
 ) -> Phrases:
-    """Draws `count` distinct texts to learn from and `held_out` others.
+    """Draws `count` distinct texts to learn from and `held_out` others, made of WordNet's nouns.
 
-    A phrase is held out by its own hash, in whatever template.
-
-    Args:
-        wordnet: whose nouns and definitions they are made of.
-        common: words that are common, such as a tokenizer's; most names drawn are made of them.
-        count: of the texts to learn from.
-        held_out: of the others.
-        seed: decides on everything, with `count` and `held_out`.
-        captions: phrases as they are; a tenth of the texts, if there are any.
+    A phrase is held out by its own hash, in whatever template. Most names drawn are made of
+    `common` words, such as a tokenizer's. Captions are phrases as they are: a tenth of the texts.
     """
     share = held_out / (count + held_out)
     rng = np.random.default_rng(seed)
