@@ -82,10 +82,8 @@ def right_objects(labels: Sequence[str], masks: np.ndarray, shown: NamedObjects)
 def fit_object_score(judged: Judged, *, precision: float) -> ObjectScore | None:
     """Fits the probability that an object is right; None if all objects are right, or none is.
 
-    Args:
-        judged: the objects.
-        precision: the share of right objects among those told by default, at least. If no score
-            has it, the best one that is left counts.
+    The share `precision` of the objects that are told by default are right, at least; if no score
+    has it, the best one that is left counts.
     """
     if judged.right.all() or not judged.right.any():
         return None

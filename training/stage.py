@@ -92,25 +92,20 @@ class StageSettings(Settings):
         return "fp32"
 
     def check(self, *, runs: Path) -> None:
-        """Looks for all checkpoints, folders and files that the stage needs; if it needs any.
+        """Looks for all checkpoints, folders and files that the stage needs, if it needs any.
 
-        Args:
-            runs: the folder with the runs of all stages of the config.
+        The folder `runs` has the runs of all stages of the config.
 
         Raises:
             TrainingError: one is missing. The message says which setting names it, or what makes
-                it.
+            it.
         """
 
     def check_processes(self, processes: int) -> None:
         """Raises TrainingError if so many processes cannot share the stage's steps."""
 
     def run(self, stage: Stage) -> Path:
-        """Runs the stage to its end.
-
-        Returns:
-            The folder of the result.
-        """
+        """Runs the stage to its end, and returns the folder of the result."""
         raise NotImplementedError
 
     def provenance(self, stage: Stage, packages: Sequence[str]) -> dict[str, Any]:
@@ -203,11 +198,7 @@ class TrainedSettings(StageSettings):
         self.batches_in_step(processes)
 
     def run(self, stage: Stage) -> Path:
-        """Trains to the end, from wherever an earlier run stopped, and writes the result.
-
-        Returns:
-            The folder of the run.
-        """
+        """Trains to the end, from wherever an earlier run stopped, and writes the result."""
         job, batches = self.prepare(stage), self.batches_in_step(stage.processes)
         made_with: dict[str, Any] = {"model": stage.model.model_dump(mode="json")}
         if self.pictures_in_batch is not None:

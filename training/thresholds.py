@@ -77,11 +77,7 @@ def choose_presence(
     share of the absent labels of all sets together is found. If there is none, it is 1.0, which
     finds nothing.
 
-    Args:
-        odds: the probability of each label, [N]; 0 for a label that no threshold can find.
-        present: whether the picture shows the label, bool [N].
-        sets: the set of each label's picture; None if there is only one set.
-        most_false: 0..1, or None.
+    The odds [N] are the probability of each label, 0 for one that no threshold can find.
     """
     # Thresholds between the odds themselves: near 1 a fixed step would be too coarse.
     levels = np.unique(odds.clip(1e-6, 1 - 1e-6))

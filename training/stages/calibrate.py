@@ -68,14 +68,7 @@ class CalibrateConfig(StageSettings):
             find_sets(self.photographs)
 
     def run(self, stage: Stage) -> Path:
-        """Writes a checkpoint's `calibration.json`, and its origin into the provenance.
-
-        Returns:
-            The folder of the checkpoint.
-
-        Raises:
-            TrainingError: there are no pictures to calibrate on, or not enough.
-        """
+        """Writes a checkpoint's `calibration.json`, and its origin into the provenance."""
         folder = stage.runs / self.checkpoint
         write_calibration(folder, *self._calibrate(stage))
         return folder

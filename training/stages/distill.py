@@ -100,12 +100,7 @@ class DistillConfig(TrainedSettings):
             check_folder(self.scenes.folder, setting="scenes.folder")
 
     def prepare(self, stage: Stage) -> Job:
-        """Builds the student, its teachers and its data.
-
-        Raises:
-            TrainingError: there is no data, the embeddings are of other pictures, epochs are asked
-                of composed pictures, which have no end, or the start is of another model.
-        """
+        """Builds the student, its teachers and its data."""
         pair = open_pair(self.teachers, stage.model, runs=stage.runs)
         seed = self.optimisation.seed + 1  # another one than the teachers' own
         pictures = self._pictures(stage, pair, seed=seed)

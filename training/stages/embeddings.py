@@ -46,11 +46,7 @@ class EmbeddingsConfig(StageSettings):
         check_shards(self.pictures)
 
     def run(self, stage: Stage) -> Path:
-        """Writes all embeddings, or the rest of them, into the cache.
-
-        Returns:
-            The folder of the cache.
-        """
+        """Writes all embeddings, or the rest of them, into the cache."""
         pair, crops = self._open(stage)
         fill_cache(
             self.folder,

@@ -120,12 +120,7 @@ class JointConfig(LabelledSettings):
         super().check(runs=runs)
 
     def prepare(self, stage: Stage) -> Job:
-        """Builds the student, what teaches it, and its data.
-
-        Raises:
-            TrainingError: the model's CLIP head is of no classifier; or an earlier run, a package,
-                a set of photographs or a word is missing.
-        """
+        """Builds the student, what teaches it, and its data."""
         if not isinstance(stage.model.clip_head, ClassifierHeadConfig):
             raise TrainingError(
                 f"the CLIP head of {stage.model.name} is of no classifier: the joint training "

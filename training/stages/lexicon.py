@@ -73,14 +73,7 @@ class LexiconConfig(StageSettings):
         find_sets(self.photographs)
 
     def run(self, stage: Stage) -> Path:
-        """Makes the embeddings and writes them, with the relation of each word to the taught ones.
-
-        Returns:
-            The folder of the run.
-
-        Raises:
-            TrainingError: the text teacher, WordNet, MiniLM or every photograph is missing.
-        """
+        """Makes the embeddings and writes them, with what each word is to the taught ones."""
         teacher = load_text_teacher(stage.runs / TEXT_TEACHER)
         relations = Relations(WordNet(self.wordnet))
         photographs = Photographs(self.photographs, split="train")

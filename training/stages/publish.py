@@ -52,11 +52,7 @@ class PublishConfig(StageSettings):
             check_trained(runs / name)
 
     def run(self, stage: Stage) -> Path:
-        """Publishes the results.
-
-        Returns:
-            The folder with the copies.
-        """
+        """Publishes the results, into the folder that it returns."""
         text_encoder = None if self.text_encoder is None else stage.runs / self.text_encoder
         parts = tuple(stage.runs / name for name in self.parts)
         for name in self.results:

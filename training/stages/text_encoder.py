@@ -106,10 +106,6 @@ class TextEncoderTrainingConfig(TrainedSettings):
         """Builds the text encoder, its tokenizer, which is written now, and its texts.
 
         MiniLM's sentences of the corpus are kept in `sentences.safetensors` beside the run.
-
-        Raises:
-            TrainingError: the model's text encoder is of another kind, or does not fit the results
-                of the stages text_teacher and lexicon.
         """
         teacher, model = load_text_teacher(stage.runs / TEXT_TEACHER), stage.model
         config = model.text_encoder

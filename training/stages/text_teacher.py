@@ -46,14 +46,7 @@ class TextTeacherConfig(StageSettings):
         check_wordnet(self.wordnet)
 
     def run(self, stage: Stage) -> Path:
-        """Fits the text teacher and writes it, with its measurements in the provenance.
-
-        Returns:
-            The folder of the run.
-
-        Raises:
-            TrainingError: WordNet or a package is missing.
-        """
+        """Fits the text teacher and writes it, with its measurements in the provenance."""
         wordnet = WordNet(self.wordnet)
         names = read_class_names(wordnet, imagenet_synsets(), held_out_share=_HELD_OUT_SHARE)
         space = ClassifierSpace.of(lite2_state()[_CLASSIFIER], embed_dim=stage.model.embed_dim)

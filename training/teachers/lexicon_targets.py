@@ -35,16 +35,13 @@ def part_taught(
     """Moves taught words apart from those that they have nothing to do with; kin stay near.
 
     Args:
-        first: where they begin, float32 [G,E], unit length.
+        first: where they begin, float32 [G,E], unit length, as what is returned.
         kin: bool [G,G], what never competes.
         related: bool [G,G], kin, and what has a parent or a grandparent in common.
         movable: bool [G], those that no classifier knows; the others stay.
         apart: the highest cosine of words that are not related.
         steps: number of steps.
         on_progress: told the steps.
-
-    Returns:
-        float32 [G,E], unit length.
     """
     bounds = torch.full(kin.shape, apart)
     bounds[related] = _RELATED_APART

@@ -101,13 +101,10 @@ class SmallSam(nn.Module):
     def decode(
         self, embeddings: Tensor, coords: Tensor, labels: Tensor, mask_input: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Decodes K prompts an image.
+        """Decodes K prompts of each of B images.
 
-        Args:
-            embeddings: [B,D,g,g].
-            coords: float [B*K,P,2], pixels of the S x S image.
-            labels: int [B*K,P].
-            mask_input: logits [B*K,1,4g,4g] or None.
+        The arguments are embeddings [B,D,g,g], coords float [B*K,P,2] in pixels of the S x S image,
+        labels int [B*K,P] and logits [B*K,1,4g,4g] of masks, if any.
 
         Returns:
             Mask logits [B*K,4,4g,4g] and predicted IoUs [B*K,4].

@@ -141,12 +141,8 @@ class Places:
     def of(self, name: str, *, alike: Sequence[bool] | None = None) -> tuple[Place, ...]:
         """Returns the places of a word that is not taught, by each of its senses, commonest first.
 
-        A name that WordNet does not know is a kind of its head noun.
-
-        Args:
-            name: of the word.
-            alike: of each taught word, whether it may count by what else its names mean: a fool is
-                a mug in WordNet, too. None lets all count.
+        A name that WordNet does not know is a kind of its head noun. Of each taught word, `alike`
+        tells whether it may count by what else its names mean: a fool is a mug in WordNet, too.
         """
         senses, wordnet = self.relations.senses.of(name), self.relations.wordnet
         found = [self._sense(each, wordnet.above(each), alike) for each in senses]

@@ -73,15 +73,10 @@ class Relations:
         *,
         senses: Sequence[frozenset[int]] | None = None,
     ) -> NDArray[np.bool_]:
-        """Returns which names are kin of others, or share a parent or grandparent: bool [N,M].
+        """Returns which of N names are kin of M others, or share a (grand)parent: bool [N,M].
 
-        A parent or grandparent that is too high does not count.
-
-        Args:
-            names: N of them.
-            others: M of them.
-            senses: of the others, where those of their names are not what is meant; of one that
-                has none it is its name's.
+        A parent or grandparent that is too high does not count. The senses are of the others, where
+        those of their names are not what is meant; of one that has none it is its name's.
         """
         given = [frozenset[int]()] * len(others) if senses is None else senses
         meant, upward, around = zip(*map(self._all_of, names), strict=True)

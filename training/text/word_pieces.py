@@ -31,10 +31,7 @@ _NEEDED = frozenset(
 def choose_word_pieces(tokenizer: Path, texts: Sequence[str], *, size: int) -> tuple[str, ...]:
     """The pieces to keep, in their order: letters, what texts use most, then common English.
 
-    Args:
-        tokenizer: a BERT's `tokenizer.json`, whose pieces stand in the order of their frequency.
-        texts: that decide.
-        size: how many to keep.
+    In a BERT's `tokenizer.json` pieces stand in the order of their frequency.
 
     Raises:
         TrainingError: the vocabulary is smaller than `size`, or `size` has no room for the letters.
