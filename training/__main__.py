@@ -101,11 +101,7 @@ def main(
 def _own_pictures(
     stage: str, config: str, *, coco: Path | None, images: Path | None
 ) -> tuple[str, list[str]]:
-    """The config, which is finetune's if none is named, and its settings of one's own pictures.
-
-    Raises:
-        TrainingError: one of them is missing, or the stage is another one.
-    """
+    """The config and its settings of one's own pictures, which finetune alone has and needs."""
     own = {"coco": coco, "images": images}
     if stage != _FINETUNE or config != _CONFIG:
         if coco or images:

@@ -57,11 +57,7 @@ _ADAPTER: TypeAdapter[StageSettings] = TypeAdapter(_AnyStage)
 
 
 def find_config(name: str) -> Path:
-    """Returns the path of a config: of a name in training/configs, or of a TOML file.
-
-    Raises:
-        TrainingError: there is no such config.
-    """
+    """Returns the path of a config by its name, or of a TOML file; raises TrainingError without."""
     path = Path(name) if name.endswith(".toml") else CONFIGS / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(sorted(each.stem for each in CONFIGS.glob("*.toml")))

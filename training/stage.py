@@ -171,11 +171,7 @@ class TrainedSettings(StageSettings):
         raise NotImplementedError
 
     def batches_in_step(self, processes: int) -> int:
-        """Returns the number of batches that each process takes in one step.
-
-        Raises:
-            TrainingError: the processes cannot share a step in whole batches.
-        """
+        """Returns each process's batches in a step; raises TrainingError if they are not whole."""
         wanted, batch = self.optimisation.pictures_per_step, self.pictures_in_batch
         if wanted is None:
             return 1

@@ -35,11 +35,7 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def check_state(run: Path) -> None:
-    """Looks at `run`/last.pt, if it is there, without loading its tensors.
-
-    Raises:
-        TrainingError: it is damaged, or no run has written it.
-    """
+    """Raises TrainingError if `run`/last.pt is damaged or no run's; loads no tensor."""
     path = run / LAST_NAME
     if path.exists():
         _check(path, keys=_KEYS)

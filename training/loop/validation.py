@@ -81,8 +81,7 @@ def stays_below(scores: Sequence[float], settings: Optimisation) -> bool:
 def has_result(scores: Sequence[float], settings: Optimisation) -> bool:
     """Returns whether a run's result is in its `kept.pt`. Otherwise it is the last weights.
 
-    Raises:
-        TrainingError: there is no result, for no validation reached the limit.
+    Raises TrainingError if no validation reached the limit.
     """
     rule = settings.early_stop
     if rule is None or not scores:

@@ -42,18 +42,10 @@ class Photograph(NamedTuple):
         return concepts
 
     def image(self, view: View) -> np.ndarray:
-        """Renders a view: uint8 [S,S,3].
-
-        Raises:
-            BrokenRecord: it cannot be read, or is of another size than its set says.
-        """
+        """Renders a view, uint8 [S,S,3]; raises BrokenRecord as `render` does."""
         return render(self.found.path(self.row), view, size=self.size)
 
     def mask(self, annotation: Annotation, view: View) -> np.ndarray:
-        """Returns an annotation's mask in a view: bool [S,S].
-
-        Raises:
-            BrokenRecord: it is damaged, or of another size than the picture.
-        """
+        """An annotation's mask in a view, bool [S,S]; raises BrokenRecord as `decode_mask`."""
         height, width = self.size
         return view.mask(decode_mask(annotation.segmentation, height_px=height, width_px=width))

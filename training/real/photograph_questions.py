@@ -150,11 +150,7 @@ def read_photograph(photographs: Photographs, picture: int) -> np.ndarray:
 def objects_of(photographs: Photographs, picture: int) -> np.ndarray:
     """The masks that a prompt can ask for, each of half a percent of the picture or more.
 
-    Returns:
-        bool [N,H,W].
-
-    Raises:
-        BrokenRecord: a mask is damaged, or of another size than the picture.
+    Returns bool [N,H,W]; raises BrokenRecord as `decode_mask` does.
     """
     one = photographs[picture]
     height, width = one.size
@@ -170,10 +166,8 @@ def objects_of(photographs: Photographs, picture: int) -> np.ndarray:
 def concept_masks(photographs: Photographs, picture: int) -> dict[str, np.ndarray]:
     """Returns the masks of a picture's concepts, by name: bool [H,W], all annotations together.
 
-    A concept of which something is annotated without a mask is left out.
-
-    Raises:
-        BrokenRecord: a mask is damaged, or of another size than the picture.
+    A concept of which something is annotated without a mask is left out. Raises BrokenRecord as
+    `decode_mask` does.
     """
     masks: dict[int, np.ndarray] = {}
     partly: set[int] = set()
@@ -188,8 +182,7 @@ def concept_masks(photographs: Photographs, picture: int) -> dict[str, np.ndarra
 def named_masks(photographs: Photographs, picture: int) -> Iterator[tuple[int, np.ndarray | None]]:
     """Each annotation of a picture that has a name: its concept, and its mask bool [H,W], if any.
 
-    Raises:
-        BrokenRecord: a mask is damaged, or of another size than the picture.
+    Raises BrokenRecord as `decode_mask` does.
     """
     one = photographs[picture]
     height, width = one.size

@@ -116,11 +116,7 @@ class Photographs:
 
 
 def open_sets(settings: Settings) -> list[PhotographSet]:
-    """Opens the sets that settings let serve, in the order of their names.
-
-    Raises:
-        TrainingError: there is none, one that is set does not exist, or one is damaged.
-    """
+    """Opens the sets that settings let serve, by name; raises TrainingError if there is none."""
     root, folders, found = settings.root, find_sets(settings), []
     for folder in folders:
         own = _settings_of(settings, folder.name)
@@ -136,11 +132,7 @@ def open_sets(settings: Settings) -> list[PhotographSet]:
 
 
 def find_sets(settings: Settings) -> list[Path]:
-    """The folders of the sets below the root, in the order of their names.
-
-    Raises:
-        TrainingError: there is none, or one that is set does not exist.
-    """
+    """The folders of the sets below the root, by name; raises TrainingError if there is none."""
     root = settings.root
     found = sorted(path.parent for path in root.glob(f"*/{INSTANCES_NAME}"))
     if not found:

@@ -62,11 +62,7 @@ def explain_lack(split: Split) -> str:
 
 
 def decode_picture(data: bytes) -> np.ndarray:
-    """Decodes a picture file to uint8 RGB [H,W,3], upright.
-
-    Raises:
-        BrokenRecord: it is no picture, cut off, or a single pixel.
-    """
+    """Decodes a picture file to uint8 RGB [H,W,3], upright; raises BrokenRecord if it is none."""
     try:
         return load_image(data)
     except ImageError as error:

@@ -187,11 +187,7 @@ def _annotations(text: bytes) -> list[Any]:
 
 
 def _decode_mask(annotation: Any, frame: Frame) -> np.ndarray:
-    """An annotation's mask in the frame: bool [S,S].
-
-    Raises:
-        BrokenRecord: it is damaged, of another size, or has no pixel.
-    """
+    """An annotation's mask in the frame, bool [S,S]; raises BrokenRecord if it has none."""
     try:
         rle = annotation["segmentation"]
     except (KeyError, TypeError) as error:

@@ -87,11 +87,7 @@ class ShardIndex:
         return int(self.starts[-1])
 
     def read(self, sample: int) -> bytes:
-        """Reads a picture's file.
-
-        Raises:
-            BrokenRecord: the shard is gone, cannot be read, or ends too early.
-        """
+        """Reads a picture's file; raises BrokenRecord if the shard is gone or ends too early."""
         shard = int(np.searchsorted(self.starts, sample, side="right")) - 1
         path, first = self.shards[shard], int(self.starts[shard])
         try:

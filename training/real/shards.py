@@ -76,11 +76,7 @@ class ShardPictures:
         return len(self.index)
 
     def crop(self, sample: int, rng: np.random.Generator, *, resolution: int) -> np.ndarray:
-        """Returns a random crop of a picture, uint8 [3,S,S].
-
-        Raises:
-            BrokenRecord: the picture cannot be read or decoded.
-        """
+        """A random crop of a picture, uint8 [3,S,S]; raises BrokenRecord if it is damaged."""
         picture = decode_picture(self.index.read(sample))
         return crops.random_crop(picture, rng, resolution=resolution)
 

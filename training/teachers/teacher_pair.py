@@ -101,11 +101,7 @@ class FoundationPair:
 
     @cached_property
     def clip(self) -> OpenClip:
-        """The OpenCLIP model.
-
-        Raises:
-            TrainingError: it cannot be loaded, or embeds in another width than the student.
-        """
+        """The OpenCLIP model; raises TrainingError if it embeds in another width."""
         clip = load_open_clip(self.teachers.clip, self.teachers.pretrained)
         if clip.embed_dim != self.model.embed_dim:
             raise TrainingError(
@@ -149,11 +145,7 @@ def new_clip(model: ModelConfig, settings: SmallClipSettings) -> SmallClip:
 
 
 def read_clip_settings(runs: Path) -> SmallClipSettings | None:
-    """Reads the settings of the small CLIP that was trained in `runs`; None if there is none.
-
-    Raises:
-        TrainingError: the file is damaged.
-    """
+    """Reads the settings of the small CLIP in `runs`, if any; raises TrainingError if damaged."""
     path = runs / CLIP_TEACHER / SETTINGS_NAME
     if not path.exists():
         return None
@@ -166,11 +158,7 @@ def read_clip_settings(runs: Path) -> SmallClipSettings | None:
 
 
 def open_pair(teachers: Teachers, model: ModelConfig, *, runs: Path) -> Pair:
-    """Opens the teachers of a merge; their weights are loaded when they are first needed.
-
-    Raises:
-        TrainingError: there should be a small CLIP, and none was trained.
-    """
+    """Opens the teachers of a merge; raises TrainingError if a small CLIP is missing."""
     if isinstance(teachers, FoundationTeachers):
         return FoundationPair(model, teachers)
     settings = read_clip_settings(runs)

@@ -39,9 +39,7 @@ def save_text_encoder(
 def make_tokenizer(folder: Path, config: BertTextConfig, *, texts: Sequence[str]) -> Tokenizer:
     """Writes the `tokenizer.json` of a text encoder: MiniLM's, with the word pieces of its texts.
 
-    Raises:
-        TrainingError: MiniLM's package, which has the vocabulary, is not installed; or no
-            vocabulary of that size can be made of it.
+    Raises TrainingError if no vocabulary of that size can be made of it.
     """
     minilm = sentence_folder() / TOKENIZER_NAME
     pieces = choose_word_pieces(minilm, texts, size=config.vocab_size)

@@ -54,11 +54,7 @@ class ClassifierSpace(nn.Module):
 
     @classmethod
     def of(cls, weight: Tensor, *, embed_dim: int) -> ClassifierSpace:
-        """The space of a classifier's weight [C,F].
-
-        Raises:
-            TrainingError: it has fewer directions than `embed_dim`.
-        """
+        """The space of a classifier's weight [C,F]; raises TrainingError if it is too small."""
         if embed_dim > min(weight.shape):
             raise TrainingError(
                 f"embed_dim {embed_dim} is above the {min(weight.shape)} directions of the "
@@ -102,11 +98,7 @@ class TextTeacher(nn.Module):
         return SentenceEncoder()
 
     def embed(self, texts: Sequence[str], *, on_progress: OnProgress = no_progress) -> Tensor:
-        """Embeds N texts, without a gradient: float32 [N,E], unit length, on the CPU.
-
-        Raises:
-            TrainingError: MiniLM's package or transformers is not installed.
-        """
+        """Embeds N texts, without a gradient: float32 [N,E], unit length, on the CPU."""
         with torch.no_grad():
             embedded: Tensor = self(self.sentences(texts, on_progress=on_progress))
         return embedded
@@ -140,11 +132,7 @@ def save_text_teacher(teacher: TextTeacher, folder: Path, *, provenance: Mapping
 
 
 def load_text_teacher(folder: Path) -> TextTeacher:
-    """Loads a teacher that `save_text_teacher` wrote, frozen, in eval mode.
-
-    Raises:
-        TrainingError: a file is missing or damaged.
-    """
+    """Loads a teacher, frozen, in eval mode; raises TrainingError if a file is missing."""
     try:
         config = json.loads((folder / SETTINGS_NAME).read_bytes())
         sizes = {name: config[name] for name in ("classes", "features", "embed_dim")}

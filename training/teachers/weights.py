@@ -40,11 +40,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def give_weights(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Gives a module weights that were read from `path`.
-
-    Raises:
-        TrainingError: they are of another module.
-    """
+    """Gives a module weights of the file `path`; raises TrainingError if they are another's."""
     try:
         module.load_state_dict(state)
     except RuntimeError as error:

@@ -23,11 +23,7 @@ _VOWELS = "aeiou"
 
 
 def minilm_pieces(name: str) -> list[int]:
-    """The ids of a name's word pieces in MiniLM's vocabulary.
-
-    Raises:
-        TrainingError: MiniLM's package, which has the vocabulary, is not installed.
-    """
+    """The ids of a name's word pieces in MiniLM's vocabulary; raises like `sentence_folder`."""
     ids: list[int] = _tokenizer(sentence_folder()).encode(name, add_special_tokens=False).ids
     return ids
 

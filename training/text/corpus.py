@@ -47,9 +47,6 @@ def read_corpus(
     """Draws the texts; their sentences come from `stored`, or are computed and kept there.
 
     The sentences are MiniLM's of the texts `learned` and `held_out`: float16 [N,384], unit length.
-
-    Raises:
-        TrainingError: WordNet, MiniLM or the file of captions is missing.
     """
     vocabulary = Tokenizer.from_file(str(sentence_folder() / "tokenizer.json")).get_vocab()
     phrases = draw_phrases(

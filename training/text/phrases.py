@@ -91,11 +91,7 @@ def named_in(text: str, names: Container[str]) -> tuple[str, bool] | None:
 
 
 def read_captions(path: Path) -> tuple[str, ...]:
-    """Reads a text file, a caption a line; empty lines are left out.
-
-    Raises:
-        TrainingError: it cannot be read, or has no caption.
-    """
+    """Reads a caption of each line of a text file; raises TrainingError if there is none."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:

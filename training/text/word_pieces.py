@@ -72,11 +72,7 @@ def shrink_tokenizer(content: str, pieces: Sequence[str]) -> str:
 
 
 def ids_of(pieces: Sequence[str], tokenizer: Path) -> list[int]:
-    """The ids of word pieces in the vocabulary of another `tokenizer.json`.
-
-    Raises:
-        TrainingError: it has not all of them.
-    """
+    """The ids of word pieces in another `tokenizer.json`; raises TrainingError if it lacks one."""
     known = Tokenizer.from_file(str(tokenizer)).get_vocab()
     missing = [piece for piece in pieces if piece not in known]
     if missing:
