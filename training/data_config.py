@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.batches import PATCH_PX
+
+Resolution = Annotated[int, Field(gt=0, multiple_of=PATCH_PX)]
+"""The side of a picture in pixels: so many whole patches."""
 
 
 class Settings(BaseModel):
@@ -22,7 +27,7 @@ class SizedPictures(Settings):
         pixels_per_batch: pixels in a batch.
     """
 
-    resolutions: tuple[PositiveInt, ...] = Field(min_length=1)
+    resolutions: tuple[Resolution, ...] = Field(min_length=1)
     pixels_per_batch: int = Field(gt=0)
 
     def size(self, resolution: int) -> int:
@@ -51,7 +56,7 @@ class Scenes(Settings):
     """Composed D_SAM: scenes with simulated prompts, and regions for the CLIP head."""
 
     source: Literal["composed"] = "composed"
-    resolution: int = Field(gt=0)
+    resolution: Resolution
     batch: int = Field(gt=0)
     prompts: int = Field(gt=0)
     random_regions: int = Field(default=0, ge=0)
@@ -89,7 +94,7 @@ class Sa1b(Settings):
 
     source: Literal["sa1b"]
     folder: Path
-    resolution: int = Field(gt=0)
+    resolution: Resolution
     batch: int = Field(gt=0)
     prompts: int = Field(gt=0)
 
@@ -142,8 +147,8 @@ class JointPhotographs(Photographs):
         paste: share of pictures with one to three named things pasted from other pictures.
     """
 
-    resolution: int = Field(gt=0)
-    late_resolution: int = Field(gt=0)
+    resolution: Resolution
+    late_resolution: Resolution
     batch: int = Field(gt=0)
     prompts: int = Field(gt=0)
     prompts_each: int = Field(default=1, gt=0)

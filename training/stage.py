@@ -56,11 +56,6 @@ class Stage:
         """`on_progress` in the first process, nothing in the others."""
         return self.on_progress if self.fabric.is_global_zero else no_progress
 
-    @property
-    def processes(self) -> int:
-        """The number of processes that share the work."""
-        return self.fabric.world_size
-
     @cached_property
     def clip(self) -> SmallClipSettings | None:
         """The settings of the small CLIP, if one was trained."""
@@ -195,10 +190,10 @@ class TrainedSettings(StageSettings):
 
     def run(self, stage: Stage) -> Path:
         """Trains to the end, from wherever an earlier run stopped, and writes the result."""
-        job, batches = self.prepare(stage), self.batches_in_step(stage.processes)
+        job, batches = self.prepare(stage), self.batches_in_step(stage.fabric.world_size)
         made_with: dict[str, Any] = {"model": stage.model.model_dump(mode="json")}
         if self.pictures_in_batch is not None:
-            made_with["batches_per_step"] = batches * stage.processes
+            made_with["batches_per_step"] = batches * stage.fabric.world_size
         made_with |= self.model_dump(mode="json")
         # The folder is claimed last, so that a refused run leaves nothing behind.
         with claimed_run(
@@ -224,7 +219,7 @@ class TrainedSettings(StageSettings):
                 job.task,
                 job.optimisation,
                 fabric=stage.fabric,
-                accumulate=self.batches_in_step(stage.processes),
+                accumulate=self.batches_in_step(stage.fabric.world_size),
                 steps=steps,
             )
 

@@ -17,7 +17,6 @@ from torch.utils.data import Dataset
 from training.batches import CELL_PX, PATCH_PX, Batch, stack_images
 from training.composed.prompts import prompt_in_frame
 from training.data_config import JointPhotographs
-from training.errors import TrainingError
 from training.real.photograph_masks import cell_coverage
 from training.real.photograph_views import View, draw_view, recolour, whole_view
 from training.real.photographs import Photographs
@@ -61,9 +60,6 @@ class JointBatches(Dataset[Batch]):
 
     Attributes:
         names: all names, which the indices above count.
-
-    Raises:
-        TrainingError: a resolution cannot be used.
     """
 
     def __init__(
@@ -75,9 +71,6 @@ class JointBatches(Dataset[Batch]):
         augment: bool = True,
         late_from: int = 0,
     ) -> None:
-        for resolution in (config.resolution, config.late_resolution):
-            if resolution % PATCH_PX or resolution < PATCH_PX:
-                raise TrainingError(f"the resolution {resolution} must divide by {PATCH_PX}")
         self.photographs = photographs
         self.config = config
         self.augment = augment

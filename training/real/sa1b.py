@@ -86,16 +86,11 @@ class Sa1bBatches(Dataset[Batch]):
 
     Args:
         pairs: where the pictures are. Each epoch sees every one once.
-
-    Raises:
-        TrainingError: the resolution cannot be used.
     """
 
     def __init__(
         self, pairs: Sa1bPairs, *, resolution: int, batch: int, prompts: int, seed: int
     ) -> None:
-        if resolution % PATCH_PX:
-            raise TrainingError(f"the resolution {resolution} must divide by {PATCH_PX}")
         self.pairs = pairs
         self.resolution = resolution
         self.batch = batch

@@ -98,9 +98,6 @@ class ShardBatches(Dataset[Batch]):
         plan: the resolution and size of each batch.
         seed: of everything random; with `embeddings`, crops go by theirs.
         embeddings: of the fixed crops of `pictures`.
-
-    Raises:
-        TrainingError: a weight or resolution cannot be used.
     """
 
     def __init__(
@@ -111,10 +108,6 @@ class ShardBatches(Dataset[Batch]):
         seed: int,
         embeddings: EmbeddingCache | None = None,
     ) -> None:
-        if (plan.resolutions % PATCH_PX).any():
-            raise TrainingError(
-                f"resolutions {plan.resolutions.tolist()} must divide by {PATCH_PX}"
-            )
         self.pictures = pictures
         self.plan = plan
         self.seed = seed

@@ -174,7 +174,7 @@ class DistillConfig(TrainedSettings):
             crops = FixedCrops(found, resolution=pair.clip.resolution, batch=1, seed=seed)
             fingerprint = crops.fingerprint(teacher=pair.name, width=pair.clip.embed_dim)
             embeddings = EmbeddingCache(settings.embeddings, fingerprint=fingerprint)
-        in_step = stage.processes * self.batches_in_step(stage.processes)
+        in_step = stage.fabric.world_size * self.batches_in_step(stage.fabric.world_size)
         plan = _plan(settings, batches_per_step=in_step, seed=seed)
         return ShardBatches(found, plan, seed=seed, embeddings=embeddings)
 

@@ -72,7 +72,7 @@ class EmbeddingsConfig(StageSettings):
                 embed_batch(pair.clip, stage.fabric.to_device(batch))
         seconds = time.monotonic() - began
         pictures = min(count * self.batch, len(crops.pictures))
-        rate = stage.processes * pictures / seconds
+        rate = stage.fabric.world_size * pictures / seconds
         return Pace(
             whole=f"{len(crops.pictures):,} pictures",
             pictures_per_s=rate,

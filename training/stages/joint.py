@@ -69,7 +69,7 @@ class LabelledSettings(TrainedSettings):
     def batches(self, stage: Stage) -> tuple[JointBatches, JointBatches | None]:
         """Returns the batches of the training and of the validation."""
         photographs, optimisation = self.photographs, self.optimisation
-        a_step = self.batches_in_step(stage.processes) * stage.processes
+        a_step = self.batches_in_step(stage.fabric.world_size) * stage.fabric.world_size
         train = JointBatches(
             Photographs(photographs, split="train"),
             photographs,
