@@ -173,9 +173,7 @@ def _calibrate(
         model = asker(Calibration(**chosen))
         for done, asked in enumerate(ask(model)):
             on_progress(_DOING, whole - count + done, whole)
-            result = model.segment_text(asked.image, asked.labels, threshold=0.0)
-            presence = zip(result.presence.tolist(), result.masks, strict=True)
-            odds += [each if mask.any() else 0.0 for each, mask in presence]
+            odds += _odds(model, asked)
     on_progress(_DOING, whole, whole)
     chosen["presence_threshold"] = choose_presence(
         np.array(odds),
@@ -211,3 +209,10 @@ def _refined_ious(model: SamClip, image: ImageEmbedding, asked: AskedPicture) ->
         if index < len(asked.present):
             truth = asked.masks[index]
             yield float((mask & truth).sum() / (mask | truth).sum())
+
+
+def _odds(model: SamClip, asked: AskedPicture) -> Iterator[float]:
+    """Yields the presence of each label; 0 if the mask of both heads is empty."""
+    result = model.segment_text(asked.image, asked.labels, threshold=0.0)
+    for presence, mask in zip(result.presence.tolist(), result.masks, strict=True):
+        yield presence if mask.any() else 0.0
