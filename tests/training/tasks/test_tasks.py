@@ -26,7 +26,7 @@ from training.teachers.small import (
     SmallSam,
     load_prompt_parts,
 )
-from training.teachers.weights import load_weights, save_weights
+from training.teachers.weights import save_weights
 
 PICTURES = Pictures(resolutions=(64,), pixels_per_batch=4 * 64 * 64)
 SCENES = Scenes(resolution=64, batch=2, prompts=3, random_regions=2)
@@ -190,22 +190,6 @@ def test_the_clip_teacher_learns_texts_first(corpus: Corpus, nouns: Sequence[Nou
     loss.backward()
     assert clip.logit_scale.grad is not None
     assert all(p.grad is not None for p in clip.visual.parameters())
-
-
-def test_a_teacher_survives_its_file(
-    clip: SmallClip, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.mktemp("teacher") / "model.safetensors"
-    save_weights(clip.state_dict(), path)
-    torch.manual_seed(9)
-    loaded = SmallClip(STUDENT, image_tower="test_resnet", resolution=32)
-    load_weights(loaded, path)
-    assert not loaded.training
-    assert not any(p.requires_grad for p in loaded.parameters())
-    images = torch.randint(0, 256, (2, 3, 48, 48), dtype=torch.uint8)
-    embeddings = loaded.embed_images(images)
-    assert torch.equal(embeddings, clip.eval().embed_images(images))
-    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
 
 
 def test_the_parts_for_prompts_alone_are_taken_over(tmp_path: Path) -> None:
