@@ -17,7 +17,7 @@ from samclip_sdk.system.progress import OnProgress, no_progress
 from training.composed.datasets import Composed
 from training.data_config import Settings
 from training.errors import TrainingError
-from training.inputs import versions_of
+from training.files import versions_of
 from training.loop.pace import Pace, measure_pace, peak_bytes
 from training.loop.run_folder import claimed_run
 from training.loop.train import train

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from training.config_file import load_stage, stage_names
 from training.errors import TrainingError
+from training.files import write_json
 from training.stage import StageSettings
 from training.stages.publish import PublishConfig
-from training.teachers.weights import write_json
 
 DONE_NAME = "done.json"
 """The file in a run's folder with the settings that the stage was run with to its end."""

@@ -12,8 +12,8 @@ from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 
 from training.errors import TrainingError
+from training.files import write_json
 from training.loop.log import over_processes
-from training.teachers.weights import write_json
 
 _SETTINGS = "settings.json"
 _LOCK = "training.lock"

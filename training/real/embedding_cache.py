@@ -22,8 +22,8 @@ from torch.utils.data import Dataset
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.batches import Batch, batches
 from training.errors import TrainingError
+from training.files import write_json
 from training.teachers.small import ClipTeacher
-from training.teachers.weights import write_json
 
 Fingerprint = Mapping[str, Any]
 """Facts of a cache, ready for JSON; `samples` and `width` are N and E, `seed` that of the crops."""

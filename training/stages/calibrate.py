@@ -24,12 +24,12 @@ from training.calibrate import (
 )
 from training.data_config import Photographs as PhotographsSettings
 from training.errors import TrainingWarning
-from training.inputs import check_trained
+from training.files import check_trained, write_json
 from training.loop.pace import Pace, peak_bytes
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs, find_sets
 from training.stage import Stage, StageSettings
-from training.teachers.weights import SETTINGS_NAME, write_json
+from training.teachers.weights import SETTINGS_NAME
 
 
 class CalibrateConfig(StageSettings):

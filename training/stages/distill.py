@@ -17,7 +17,7 @@ from samclip_sdk.modeling.config import ModelConfig
 from training.batches import VALIDATION_SEED, Joined
 from training.data_config import Pictures, Sa1b, Scenes, Shards
 from training.errors import TrainingError, TrainingWarning
-from training.inputs import check_folder, check_shards, check_trained
+from training.files import check_folder, check_shards, check_trained
 from training.real.embedding_cache import EmbeddingCache
 from training.real.multiscale import Multiscale
 from training.real.records import Split

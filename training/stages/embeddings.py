@@ -11,7 +11,7 @@ from pydantic import Field
 
 from training.batches import batches
 from training.data_config import Shards
-from training.inputs import check_shards
+from training.files import check_shards
 from training.loop.pace import Pace, peak_bytes
 from training.loop_config import Precision
 from training.real.embedding_cache import embed_batch, fill_cache

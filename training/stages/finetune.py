@@ -32,14 +32,13 @@ from samclip_sdk.text.known_words import KNOWN_COSINE
 from training.calibrate import CALIBRATION_NAME
 from training.data_config import JointPhotographs
 from training.errors import TrainingError
-from training.inputs import check_trained
+from training.files import check_trained, write_json
 from training.real.coco_layout import INSTANCES_NAME, PICTURES_FOLDER, clean_name
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
 from training.stage import Job, Stage, TrainedSettings
 from training.student_file import NOUNS_NAME, PACKAGES, embed_names, read_nouns, write_student
 from training.tasks.part import FinetuneTask
-from training.teachers.weights import write_json
 
 _REPORT = "report.json"
 

@@ -18,7 +18,7 @@ from samclip_sdk.text.tokenizer import clean_text
 from training.batches import VALIDATION_SEED
 from training.data_config import JointPhotographs
 from training.errors import TrainingError
-from training.inputs import check_trained
+from training.files import check_trained
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs, find_sets
 from training.real.taught_nouns import class_names

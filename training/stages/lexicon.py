@@ -16,7 +16,7 @@ from samclip_sdk.modeling.checkpoint import read_provenance
 from samclip_sdk.system.progress import OnProgress
 from samclip_sdk.text.tokenizer import clean_text
 from training.data_config import Photographs as PhotographsSettings
-from training.inputs import check_trained
+from training.files import check_trained
 from training.loop.train import computes_in_bf16
 from training.real.photographs import Photographs, find_sets
 from training.real.taught_nouns import choose_taught, taught_words

@@ -13,7 +13,7 @@ from torch import Tensor
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from training.errors import TrainingError
-from training.inputs import check_trained
+from training.files import check_trained
 from training.real.joint_batches import JointBatches
 from training.stage import Job, Stage
 from training.stages.joint import LabelledSettings, give_classifier

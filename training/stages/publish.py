@@ -13,17 +13,11 @@ from torch import Tensor
 from samclip_sdk.modeling.checkpoint import read_provenance
 from training.calibrate import CALIBRATION_NAME
 from training.errors import TrainingError
-from training.inputs import check_trained
+from training.files import check_trained, write_json
 from training.stage import Stage, StageSettings
 from training.tasks.part import MODULES
 from training.teachers.text_encoder_file import copy_tokenizer
-from training.teachers.weights import (
-    SETTINGS_NAME,
-    WEIGHTS_NAME,
-    read_weights,
-    save_weights,
-    write_json,
-)
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, read_weights, save_weights
 
 _PREFIX = "text_encoder."
 _SETTINGS = ("text_encoder", "embed_dim", "provenance")  # as `save_text_encoder` writes them

@@ -11,7 +11,7 @@ from samclip_sdk.modeling.build import build_model
 from training.batches import VALIDATION_SEED
 from training.composed.datasets import Composed
 from training.data_config import Scenes
-from training.inputs import check_trained
+from training.files import check_trained, write_json
 from training.stage import Job, Stage, StageSettings, TrainedSettings
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teacher_config import SmallClipSettings
@@ -24,7 +24,6 @@ from training.teachers.weights import (
     give_weights,
     read_weights,
     save_weights,
-    write_json,
 )
 
 

@@ -15,7 +15,7 @@ from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.checkpoint import read_provenance
 from samclip_sdk.modeling.config import BertTextConfig
 from training.errors import TrainingError
-from training.inputs import check_trained
+from training.files import check_trained
 from training.loop.pace import Pace
 from training.stage import Job, Stage, TrainedSettings
 from training.tasks.text_encoder import (

@@ -15,7 +15,8 @@ from torch import Tensor
 from samclip_sdk.errors import one_line
 from samclip_sdk.system.atomic_file import atomic_file
 from training.errors import TrainingError
-from training.teachers.weights import SETTINGS_NAME, save_weights, write_json
+from training.files import write_json
+from training.teachers.weights import SETTINGS_NAME, save_weights
 from training.text.lexicon import Relation
 
 LEXICON = "lexicon"

@@ -13,7 +13,7 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import from_sam_and_clip
 from samclip_sdk.modeling.config import ModelConfig
 from training.errors import TrainingError
-from training.inputs import check_trained, versions_of
+from training.files import check_trained, versions_of
 from training.teacher_config import FoundationTeachers, SmallClipSettings, Teachers
 from training.teachers.licences import teacher_licences
 from training.teachers.pretrained import (

@@ -11,7 +11,8 @@ from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.text.tokenizer import Tokenizer, cut_to_context
-from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, save_weights, write_json
+from training.files import write_json
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, save_weights
 from training.text.sentences import sentence_folder
 from training.text.word_pieces import choose_word_pieces, shrink_tokenizer
 

@@ -19,13 +19,8 @@ from torch.nn import functional as F
 from samclip_sdk.errors import one_line
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
-from training.teachers.weights import (
-    SETTINGS_NAME,
-    WEIGHTS_NAME,
-    load_weights,
-    save_weights,
-    write_json,
-)
+from training.files import write_json
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, load_weights, save_weights
 from training.text.sentences import WIDTH, SentenceEncoder
 
 TEXT_TEACHER = "text_teacher"

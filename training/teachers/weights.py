@@ -1,11 +1,9 @@
-"""Weights and settings in files: written whole or not at all, told in one line if damaged."""
+"""Weights in files: written whole or not at all, and told in one line if damaged."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -17,12 +15,6 @@ from training.errors import TrainingError
 
 SETTINGS_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON file for people to read, too."""
-    with atomic_file(path) as file:
-        file.write(f"{json.dumps(content, indent=2)}\n".encode())
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:

@@ -1,11 +1,15 @@
-"""Checks of files for several stages, and versions of packages for the provenance."""
+"""Files of several stages, whether they are there, and versions of packages for the provenance."""
 
 from __future__ import annotations
 
 import glob
 import importlib.metadata
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from samclip_sdk.system.atomic_file import atomic_file
 from training.data_config import Shards
 from training.errors import TrainingError
 
@@ -40,3 +44,9 @@ def check_shards(pictures: Shards) -> None:
 def versions_of(*packages: str) -> dict[str, str]:
     """Returns the installed versions of packages, by name."""
     return {name: importlib.metadata.version(name) for name in packages}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file for people to read, too."""
+    with atomic_file(path) as file:
+        file.write(f"{json.dumps(content, indent=2)}\n".encode())
