@@ -33,9 +33,9 @@ def masks(
     """Draws masks for what SETS have in boxes only, by a model that was trained before."""
     with working("loading the model") as shown, SamClip.load(runtime, model=model) as drawing:
         draw = partial(mask_set, model=drawing, least_iou=least_iou, on_progress=shown.show)
-        for name in filter(None, sets.split(",")):
-            told = draw(root / name, target / name)
-            typer.echo(f"{name}: {', '.join(f'{n} {kind}' for kind, n in sorted(told.items()))}")
+        told = {name: draw(root / name, target / name) for name in filter(None, sets.split(","))}
+    for name, counts in told.items():
+        typer.echo(f"{name}: {', '.join(f'{n} {kind}' for kind, n in sorted(counts.items()))}")
 
 
 @app.command()

@@ -92,8 +92,7 @@ class StageSettings(Settings):
         The folder `runs` has the runs of all stages of the config.
 
         Raises:
-            TrainingError: one is missing. The message says which setting names it, or what makes
-            it.
+            TrainingError: one is missing; the message tells what names it, or what makes it.
         """
 
     def check_processes(self, processes: int) -> None:
