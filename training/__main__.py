@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +13,12 @@ from typing import Annotated
 import torch
 import typer
 from lightning_fabric import Fabric
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
-from samclip_sdk.cli.terminal import warnings_as_lines
+from samclip_sdk.cli.terminal import PlainProgress, warnings_as_lines
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.system.progress import OnProgress
 from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
@@ -22,7 +28,6 @@ from training.loop.train import build_fabric, leave_processes
 from training.stage import Stage, StageSettings
 from training.stage_order import note_done, stages_to_run
 from training.stages.publish import PublishConfig
-from training.terminal import drawn_progress
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -68,7 +73,7 @@ def main(
         override = [*own, *(override or ())]
         if smoke and stage == _ALL:
             raise TrainingError("--smoke is for one stage: give a stage's name instead of all")
-        with warnings_as_lines(partial(typer.echo, err=True)), drawn_progress() as on_progress:
+        with warnings_as_lines(partial(typer.echo, err=True)), _drawn_progress() as on_progress:
             run = partial(
                 _run,
                 config=config,
@@ -96,11 +101,7 @@ def main(
 def _own_pictures(
     stage: str, config: str, *, coco: Path | None, images: Path | None
 ) -> tuple[str, list[str]]:
-    """The config, which is finetune's if none is named, and its settings of one's own pictures.
-
-    Raises:
-        TrainingError: one of them is missing, or the stage is another one.
-    """
+    """The config and its settings of one's own pictures, which finetune alone has and needs."""
     own = {"coco": coco, "images": images}
     if stage != _FINETUNE or config != _CONFIG:
         if coco or images:
@@ -227,6 +228,38 @@ def _short(path: Path) -> Path:
     """The path as seen from here, if it is below."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+@contextmanager
+def _drawn_progress() -> Iterator[OnProgress]:
+    """A bar on the error output once there is something to show, or lines without a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield PlainProgress(console).show
+        return
+    progress = Progress(
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
+        console=console,
+        expand=True,
+    )
+
+    def show(message: str, done: int, total: int) -> None:
+        if not progress.tasks:
+            progress.start()
+            progress.add_task("", total=total, completed=done)
+        bar = progress.tasks[0]
+        if total != bar.total:  # another piece of work
+            progress.reset(bar.id, total=total)
+        progress.update(bar.id, description=escape(message), completed=done)
+
+    try:
+        yield show
+    finally:
+        if progress.tasks:
+            progress.stop()
 
 
 if __name__ == "__main__":

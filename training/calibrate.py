@@ -63,27 +63,20 @@ def calibrate_on_scenes(
 ) -> Calibration:
     """Chooses scores and all thresholds on composed scenes of the segmentation resolution.
 
-    Args:
-        checkpoint: the model.
-        corpus: of the training split.
-        scenes: number of scenes. A third of them is asked again for each setting of `_TRIED`, and
-            the first few are used for everything-mode.
-        seed: of the scenes.
-        most_false: see `choose_presence`.
-        on_progress: is told the number of scenes that were asked.
+    A third of the scenes is asked again for each setting of `_TRIED`, and the first few are used
+    for everything-mode. The corpus is of the training split; of `most_false` tells
+    `choose_presence`.
     """
-    found = _calibrate(
+    few = min(scenes, _EVERYTHING)
+    size_px = checkpoint.manifest.model.segmentation_resolution
+    return _calibrate(
         checkpoint,
         lambda model: ask_scenes(model, corpus, scenes=scenes, seed=seed),
-        count=scenes,
-        again=scenes // 3,
+        scene_things(corpus, scenes=few, seed=seed, size_px=size_px),
+        counts=(scenes, scenes // 3, few),
         most_false=most_false,
         on_progress=on_progress,
     )
-    few = min(scenes, _EVERYTHING)
-    size_px = checkpoint.manifest.model.segmentation_resolution
-    things = scene_things(corpus, scenes=few, seed=seed, size_px=size_px)
-    return _with_everything(checkpoint, found, things, count=few, on_progress=on_progress)
 
 
 def calibrate_on_photographs(
@@ -97,55 +90,31 @@ def calibrate_on_photographs(
 ) -> Calibration:
     """Chooses scores and all thresholds on photographs of complete sets.
 
-    Args:
-        checkpoint: the model.
-        photographs: of the split "calibration". All are asked twice, the first `_AGAIN` again for
-            each setting of `_TRIED`, and the first few are used for everything-mode.
-        most_false: see `choose_presence`.
-        object_precision: see `fit_object_score`; None leaves objects with the product of their
-            scores.
-        broken: counts the pictures that cannot be read, by kind.
-        on_progress: is told the number of photographs that were asked.
+    All are asked twice, the first `_AGAIN` again for each setting of `_TRIED`, and the first few
+    are used for everything-mode. Without `object_precision`, of which `fit_object_score` tells,
+    objects have the product of their scores. `broken` counts the pictures that cannot be read, by
+    kind.
 
     Raises:
         TrainingError: no photograph can be read, or none shows anything that is large enough.
     """
+    count = len(photographs)
+    few = min(count, _EVERYTHING)
     found = _calibrate(
         checkpoint,
         lambda model: photographs.ask(broken),
-        count=len(photographs),
-        again=min(len(photographs), _AGAIN),
+        photographs.things(Counter(), at_most=few),  # those broken are counted already
+        counts=(count, min(count, _AGAIN), few),
         most_false=most_false,
         on_progress=on_progress,
     )
-    few = min(len(photographs), _EVERYTHING)
-    things = photographs.things(Counter(), at_most=few)  # those broken are counted already
-    found = _with_everything(checkpoint, found, things, count=few, on_progress=on_progress)
     if object_precision is None:
         return found
+    objects = photographs.named_objects(Counter())
     with _calibrated(checkpoint, found) as model:
-        judged = judge(
-            model,
-            photographs.named_objects(Counter()),
-            count=len(photographs),
-            on_progress=on_progress,
-        )
+        judged = judge(model, objects, count=count, on_progress=on_progress)
     score = fit_object_score(judged, precision=object_precision)
     return found.model_copy(update={"objects": score})
-
-
-def _with_everything(
-    checkpoint: Checkpoint,
-    calibration: Calibration,
-    things: Iterable[Thing],
-    *,
-    count: int,
-    on_progress: OnProgress,
-) -> Calibration:
-    """Adds the two thresholds of everything-mode; see `calibrate_everything`."""
-    with _calibrated(checkpoint, calibration) as model:
-        chosen = calibrate_everything(model, things, count=count, on_progress=on_progress)
-    return calibration.model_copy(update=chosen)
 
 
 def _calibrated(
@@ -165,28 +134,33 @@ def _calibrated(
 def _calibrate(
     checkpoint: Checkpoint,
     ask: Callable[[SamClip], Iterable[AskedPicture]],
+    things: Iterable[Thing],
     *,
-    count: int,
-    again: int,
+    counts: tuple[int, int, int],
     most_false: float | None,
     on_progress: OnProgress,
 ) -> Calibration:
-    """Asks up to `count` pictures twice, and the first `again` for each setting of `_TRIED`."""
+    """Asks all pictures twice, the first of them again for each setting of `_TRIED`, then `things`.
+
+    The `counts` are of these three, at most.
+    """
+    count, again, few = counts
     whole = 2 * count + len(_TRIED) * again
     with tempfile.TemporaryDirectory() as folder:
-        labels = Path(folder)
+        asker = partial(_calibrated, checkpoint, labels=Path(folder))
         answers: list[Answer] = []
-        with _calibrated(checkpoint, UNCALIBRATED, labels=labels) as model:
+        with asker(UNCALIBRATED) as model:
             for done, asked in enumerate(ask(model)):
                 on_progress(_DOING, done, whole)
                 answers += _answers(model, asked)
         if not any(each.present for each in answers):
             raise TrainingError(f"of {count} pictures to calibrate on, none shows what to ask for")
-        chosen = _choose(answers)
-        asker = partial(_calibrated, checkpoint, labels=labels)
+        scale, bias = fit_patches(answers)
+        head_only = choose_head_only(answers, scale=scale, bias=bias)
+        fitted = {"scale": scale, "bias": bias, "head_only_threshold": head_only}
+        chosen = UNCALIBRATED.model_dump() | fitted
         for turn, (name, values) in enumerate(_TRIED.items()):
-            trials = [Calibration(**chosen | {name: value}) for value in values]
-            models = [asker(trial) for trial in trials]
+            models = [asker(Calibration(**chosen | {name: value})) for value in values]
             ious: list[list[float]] = [[] for _ in models]
             for done, asked in enumerate(islice(ask(models[0]), again)):
                 on_progress(_DOING, count + turn * again + done, whole)
@@ -201,20 +175,15 @@ def _calibrate(
             on_progress(_DOING, whole - count + done, whole)
             odds += _odds(model, asked)
     on_progress(_DOING, whole, whole)
-    present = np.array([each.present for each in answers])
-    sets = [each.of for each in answers]
     chosen["presence_threshold"] = choose_presence(
-        np.array(odds), present, sets=sets, most_false=most_false
+        np.array(odds),
+        np.array([each.present for each in answers]),
+        sets=[each.of for each in answers],
+        most_false=most_false,
     )
+    with _calibrated(checkpoint, Calibration(**chosen)) as model:
+        chosen |= calibrate_everything(model, things, count=few, on_progress=on_progress)
     return Calibration(**chosen)
-
-
-def _choose(answers: list[Answer]) -> dict[str, float]:
-    """Chooses scores, and the mask threshold of the CLIP head alone; nothing else yet."""
-    scale, bias = fit_patches(answers)
-    head_only = choose_head_only(answers, scale=scale, bias=bias)
-    fitted = {"scale": scale, "bias": bias, "head_only_threshold": head_only}
-    return UNCALIBRATED.model_dump() | fitted
 
 
 def _answers(model: SamClip, asked: AskedPicture) -> Iterator[Answer]:
@@ -228,14 +197,9 @@ def _answers(model: SamClip, asked: AskedPicture) -> Iterator[Answer]:
     everything = np.ones((height_px, width_px), bool)
     extent = cell_coverage(view.mask(everything), cell_px=cell_px)[:rows, :columns]
     masks = [*asked.masks, *(~everything for _ in asked.absent)]
-    for cosines, mask in zip(_cosines(maps), masks, strict=True):
+    for cosines, mask in zip(maps / UNCALIBRATED.scale + UNCALIBRATED.bias, masks, strict=True):
         coverage = cell_coverage(view.mask(mask), cell_px=cell_px)[:rows, :columns] / extent
         yield Answer(cosines[:rows, :columns], coverage, of=asked.of)
-
-
-def _cosines(maps: np.ndarray) -> np.ndarray:
-    """Returns the cosines of an uncalibrated model's score maps."""
-    return maps / UNCALIBRATED.scale + UNCALIBRATED.bias
 
 
 def _refined_ious(model: SamClip, image: ImageEmbedding, asked: AskedPicture) -> Iterator[float]:

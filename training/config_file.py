@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
-from training.config import AnyStage
 from training.errors import TrainingError
 from training.stage import StageSettings
+from training.stages.calibrate import CalibrateConfig
+from training.stages.distill import DistillConfig
+from training.stages.embeddings import EmbeddingsConfig
+from training.stages.finetune import FinetuneConfig
+from training.stages.joint import JointConfig
+from training.stages.lexicon import LexiconConfig
+from training.stages.part import PartConfig
+from training.stages.publish import PublishConfig
+from training.stages.small_teachers import ClipTeacherConfig, SamTeacherConfig
+from training.stages.text_encoder import TextEncoderTrainingConfig
+from training.stages.text_teacher import TextTeacherConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,15 +38,26 @@ _SHARED = "merge"  # the table that stages of these tasks share
 _MERGES = ("distill", "embeddings", "joint")
 _MOST_FAULTS = 3  # in a message
 
-_ADAPTER: TypeAdapter[StageSettings] = TypeAdapter(AnyStage)
+_AnyStage = Annotated[
+    ClipTeacherConfig
+    | SamTeacherConfig
+    | TextTeacherConfig
+    | LexiconConfig
+    | TextEncoderTrainingConfig
+    | EmbeddingsConfig
+    | DistillConfig
+    | JointConfig
+    | FinetuneConfig
+    | PartConfig
+    | PublishConfig
+    | CalibrateConfig,
+    Field(discriminator="task"),
+]
+_ADAPTER: TypeAdapter[StageSettings] = TypeAdapter(_AnyStage)
 
 
 def find_config(name: str) -> Path:
-    """Returns the path of a config: of a name in training/configs, or of a TOML file.
-
-    Raises:
-        TrainingError: there is no such config.
-    """
+    """Returns the path of a config by its name, or of a TOML file; raises TrainingError without."""
     path = Path(name) if name.endswith(".toml") else CONFIGS / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(sorted(each.stem for each in CONFIGS.glob("*.toml")))
@@ -71,10 +92,7 @@ def stage_names(path: Path) -> list[str]:
 def load_stage(path: Path, stage: str, *, overrides: tuple[str, ...] = ()) -> StageSettings:
     """Reads the settings of one stage. Those in the table `merge` hold for all stages of a merge.
 
-    Args:
-        path: the TOML file.
-        stage: the name of the stage's table.
-        overrides: `dotted.key=value`, the value in TOML's syntax.
+    An override is `dotted.key=value`, the value in TOML's syntax.
 
     Raises:
         TrainingError: there is no such stage, a key is unknown, or a value is out of range.

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from training.batches import PATCH_PX
+
+Resolution = Annotated[int, Field(gt=0, multiple_of=PATCH_PX)]
+"""The side of a picture in pixels: so many whole patches."""
 
 
 class Settings(BaseModel):
@@ -14,25 +19,16 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Pictures(Settings):
-    """Composed D_CLIP: pictures of a few objects, at one of several resolutions.
+class SizedPictures(Settings):
+    """Pictures at one of several resolutions, the larger ones in smaller batches.
 
     Args:
-        source: `composed`.
         resolutions: sides of the pictures, in pixels; each batch has one of them.
-        pixels_per_batch: pixels in a batch, so that larger pictures come in smaller batches.
-        none: share of pictures without an object.
-        few: share of pictures with two or three objects.
-        plain: share of pictures with one object on a flat colour. All others show one object on
-            any background.
+        pixels_per_batch: pixels in a batch.
     """
 
-    source: Literal["composed"] = "composed"
-    resolutions: tuple[int, ...]
+    resolutions: tuple[Resolution, ...] = Field(min_length=1)
     pixels_per_batch: int = Field(gt=0)
-    none: float = 0.08
-    few: float = 0.22
-    plain: float = 0.0
 
     def size(self, resolution: int) -> int:
         """Returns the number of pictures in a batch at `resolution`."""
@@ -44,11 +40,23 @@ class Pictures(Settings):
         return self.size(min(self.resolutions))
 
 
+class Pictures(SizedPictures):
+    """Composed D_CLIP: pictures of a few objects.
+
+    Args:
+        plain: share of pictures with one object on a flat colour. Most others show one object on
+            any background, some a few or none.
+    """
+
+    source: Literal["composed"] = "composed"
+    plain: float = 0.0
+
+
 class Scenes(Settings):
     """Composed D_SAM: scenes with simulated prompts, and regions for the CLIP head."""
 
     source: Literal["composed"] = "composed"
-    resolution: int = Field(gt=0)
+    resolution: Resolution
     batch: int = Field(gt=0)
     prompts: int = Field(gt=0)
     random_regions: int = Field(default=0, ge=0)
@@ -64,14 +72,11 @@ class ShardSource(Settings):
     weight: float = Field(default=1.0, gt=0)
 
 
-class Shards(Settings):
-    """D_CLIP from tar shards in img2dataset's layout.
+class Shards(SizedPictures):
+    """D_CLIP from tar shards in img2dataset's layout. All crops of a step have one resolution.
 
     Args:
-        source: `shards`.
         sources: the data sets.
-        resolutions: sides of the crops, in pixels; each step has one of them.
-        pixels_per_batch: pixels in a batch.
         index: a folder for tables of the shards' contents.
         embeddings: the folder of the CLIP teacher's embeddings, if they were computed before.
         zero_shot: an ImageNet-style folder of labelled pictures for validations.
@@ -79,16 +84,9 @@ class Shards(Settings):
 
     source: Literal["shards"]
     sources: tuple[ShardSource, ...] = Field(min_length=1)
-    resolutions: tuple[int, ...] = Field(min_length=1)
-    pixels_per_batch: int = Field(gt=0)
     index: Path
     embeddings: Path | None = None
     zero_shot: Path | None = None
-
-    @property
-    def batch(self) -> int:
-        """The number of pictures in a batch at the lowest resolution."""
-        return max(1, self.pixels_per_batch // min(self.resolutions) ** 2)
 
 
 class Sa1b(Settings):
@@ -96,14 +94,9 @@ class Sa1b(Settings):
 
     source: Literal["sa1b"]
     folder: Path
-    resolution: int = Field(gt=0)
+    resolution: Resolution
     batch: int = Field(gt=0)
     prompts: int = Field(gt=0)
-
-    @property
-    def random_regions(self) -> int:
-        """There are no regions."""
-        return 0
 
 
 class PhotographSettings(Settings):
@@ -112,14 +105,12 @@ class PhotographSettings(Settings):
     Args:
         weight: factor on how often its pictures are drawn; 0 leaves the set out.
         cap: a set with more pictures is drawn as often as a set with `cap` pictures.
-        pictures: the folder of its pictures.
         complete: whether all things of its categories are labelled; None takes the set's own word.
         open: whether anybody may use its pictures; None takes the set's own word.
     """
 
     weight: float = Field(default=1.0, ge=0)
     cap: int | None = Field(default=None, gt=0)
-    pictures: str = "images"
     complete: bool | None = None
     open: bool | None = None
 
@@ -128,7 +119,6 @@ class Photographs(Settings):
     """Sets of photographs in COCO's layout, each a folder below `root`.
 
     Args:
-        source: `photographs`.
         root: every folder in it with an `instances.json` is a set.
         sets: the differences of some sets, by name.
         terms: `open` leaves out the sets that not everybody may use.
@@ -147,7 +137,6 @@ class JointPhotographs(Photographs):
     """Photographs with all their labels, for the joint training.
 
     Args:
-        source: as of `Photographs`, like all settings that are not listed here.
         resolution: side of the model's input, in pixels.
         late_resolution: the same, as soon as the learning rate falls.
         batch: pictures in a batch.
@@ -158,8 +147,8 @@ class JointPhotographs(Photographs):
         paste: share of pictures with one to three named things pasted from other pictures.
     """
 
-    resolution: int = Field(gt=0)
-    late_resolution: int = Field(gt=0)
+    resolution: Resolution
+    late_resolution: Resolution
     batch: int = Field(gt=0)
     prompts: int = Field(gt=0)
     prompts_each: int = Field(default=1, gt=0)

@@ -55,14 +55,7 @@ class Proposals:
 def calibrate_everything(
     model: SamClip, things: Iterable[Thing], *, count: int, on_progress: OnProgress
 ) -> dict[str, float]:
-    """Chooses `pred_iou_thresh` and `stability_score_thresh` by pictures with objects.
-
-    Args:
-        model: of which nothing but masks is asked.
-        things: the pictures.
-        count: of them.
-        on_progress: told how many were asked.
-    """
+    """Chooses `pred_iou_thresh` and `stability_score_thresh` by `count` pictures with objects."""
     found = []
     for done, (image, objects) in enumerate(things):
         on_progress("calibrating everything", done, count)

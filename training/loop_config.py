@@ -63,14 +63,15 @@ class Optimisation(Settings):
     threads: int = Field(default=2, gt=0)
     seed: int = 0
 
+    @property
+    def early_stop(self) -> EarlyStop | None:
+        """The limit of the validation's metric, if there is one."""
+        return None if self.validation is None else self.validation.early_stop
+
     @model_validator(mode="after")
     def _check(self) -> Optimisation:
         if bool(self.steps) == bool(self.epochs):
             raise ValueError("give either steps or epochs")
-        if self.steps and self.validation is not None and self.validation.early_stop is not None:
+        if self.steps and self.early_stop is not None:
             raise ValueError("early_stop.patience counts epochs: give epochs instead of steps")
         return self
-
-    def with_steps(self, steps: int) -> Optimisation:
-        """Returns a copy that has `steps` steps, for an epoch's steps depend on the data."""
-        return self.model_copy(update={"steps": steps})

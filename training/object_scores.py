@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from samclip_sdk import Instances, SamClip
+from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import ObjectScore
 from samclip_sdk.engine.object_score import LEAST_FIT, object_score
 from samclip_sdk.picture.masks import mask_ious
@@ -46,15 +46,9 @@ def judge(
     count: int,
     on_progress: OnProgress = no_progress,
 ) -> Judged:
-    """Asks a model for the names in each picture, and judges all objects that it finds.
+    """Asks a model for the names in each picture, at most `count`, and judges all objects it finds.
 
     An object may be found once: of two masks that show it, the one with the higher score is right.
-
-    Args:
-        model: of which objects are asked.
-        pictures: the pictures.
-        count: of them, at most.
-        on_progress: told how many were asked.
     """
     numbers, right, wanted = list[np.ndarray](), list[bool](), 0
     for done, each in enumerate(pictures):
@@ -63,24 +57,17 @@ def judge(
         labels = sorted(set(each.names))
         if labels:
             found = model.segment_instances(each.image, labels, min_score=0.0)
-            numbers.append(_numbers(found))
+            told = (found.label_scores, found.predicted_ious, found.stability_scores)
+            numbers.append(np.stack(told, axis=1).astype(np.float64))
             right += right_objects(found.labels, np.asarray(found.masks), each).tolist()
     on_progress("calibrating objects", count, count)
     return Judged(np.concatenate([np.zeros((0, 3)), *numbers]), np.array(right, bool), wanted)
 
 
-def _numbers(found: Instances) -> np.ndarray:
-    each = (found.label_scores, found.predicted_ious, found.stability_scores)
-    return np.stack(each, axis=1).astype(np.float64)
-
-
 def right_objects(labels: Sequence[str], masks: np.ndarray, shown: NamedObjects) -> np.ndarray:
-    """Which objects that were found are right: bool [N]. Each that is shown is found once.
+    """Which of N objects that were found are right, bool [N]; of one that is shown, the first.
 
-    Args:
-        labels: the N labels, the best object's first.
-        masks: bool [N,H,W].
-        shown: what is there.
+    The labels and the masks bool [N,H,W] begin with the best object's.
     """
     ious = mask_ious(masks, shown.masks)
     ious[np.array(labels, str)[:, None] != np.array(shown.names, str)] = 0
@@ -95,14 +82,16 @@ def right_objects(labels: Sequence[str], masks: np.ndarray, shown: NamedObjects)
 def fit_object_score(judged: Judged, *, precision: float) -> ObjectScore | None:
     """Fits the probability that an object is right; None if all objects are right, or none is.
 
-    Args:
-        judged: the objects.
-        precision: the share of right objects among those told by default, at least. If no score
-            has it, the best one that is left counts.
+    The share `precision` of the objects that are told by default are right, at least; if no score
+    has it, the best one that is left counts.
     """
     if judged.right.all() or not judged.right.any():
         return None
-    design, right = _features(judged.numbers), judged.right.astype(np.float64)
+    # As `object_score` weighs them.
+    fits = np.clip(judged.numbers[:, 0], LEAST_FIT, 1 - LEAST_FIT)
+    logits, predicted = np.log(fits / (1 - fits)), np.clip(judged.numbers[:, 1], 0, 1)
+    design = np.stack([logits, predicted, judged.numbers[:, 2], np.ones(len(fits))], axis=1)
+    right = judged.right.astype(np.float64)
     theta = fit_logistic(design, right, weights=np.ones(len(right)), ridge=_RIDGE)
     names = ("label_score", "predicted_iou", "stability_score", "bias")
     fitted = ObjectScore(**dict(zip(names, theta.tolist(), strict=True)), min_score=0.5)
@@ -113,10 +102,3 @@ def fit_object_score(judged: Judged, *, precision: float) -> ObjectScore | None:
     last = int(good[-1]) if len(good) else int(np.argmax(precisions))
     least = float(np.clip(scores[order[last]], 1e-6, 1 - 1e-6))
     return fitted.model_copy(update={"min_score": least})
-
-
-def _features(numbers: np.ndarray) -> np.ndarray:
-    """The numbers [N,3] as `object_score` weighs them, and a one: [N,4]."""
-    fits = np.clip(numbers[:, 0], LEAST_FIT, 1 - LEAST_FIT)
-    logits = np.log(fits / (1 - fits))
-    return np.stack([logits, np.clip(numbers[:, 1], 0, 1), numbers[:, 2], np.ones(len(fits))], 1)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from samclip_sdk import SamClip
-from samclip_sdk.errors import SamClipError
+from samclip_sdk.cli.terminal import working
 from samclip_sdk.system.atomic_file import atomic_file
 from training.data_config import Photographs as Settings
-from training.real.boxed_masks import Bars, mask_set
+from training.real.boxed_masks import LEAST_IOU, mask_set
 from training.real.photographs import Photographs
 from training.real.taught_nouns import choose_taught, taught_words
-from training.terminal import drawn_progress
 from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet
 
@@ -30,18 +28,14 @@ def masks(
     sets: Annotated[str, typer.Option(help="their names, with commas between")],
     model: Annotated[str, typer.Option(help="a bundle or a checkpoint")] = "samclip-mobile",
     runtime: Annotated[str, typer.Option(help="that it runs on")] = "onnx",
-    least_iou: Annotated[float, typer.Option(min=0, max=1, help="predicted")] = Bars.predicted_iou,
+    least_iou: Annotated[float, typer.Option(min=0, max=1, help="predicted")] = LEAST_IOU,
 ) -> None:
     """Draws masks for what SETS have in boxes only, by a model that was trained before."""
-    bars = Bars(predicted_iou=least_iou)
-    with (
-        _one_line_errors(),
-        drawn_progress() as on_progress,
-        SamClip.load(runtime, model=model) as drawing,
-    ):
-        for name in filter(None, sets.split(",")):
-            told = mask_set(root / name, target / name, drawing, bars=bars, on_progress=on_progress)
-            typer.echo(f"{name}: {', '.join(f'{n} {kind}' for kind, n in sorted(told.items()))}")
+    with working("loading the model") as shown, SamClip.load(runtime, model=model) as drawing:
+        draw = partial(mask_set, model=drawing, least_iou=least_iou, on_progress=shown.show)
+        told = {name: draw(root / name, target / name) for name in filter(None, sets.split(","))}
+    for name, counts in told.items():
+        typer.echo(f"{name}: {', '.join(f'{n} {kind}' for kind, n in sorted(counts.items()))}")
 
 
 @app.command()
@@ -51,7 +45,7 @@ def nouns(
     wordnet: Annotated[Path, typer.Option(help="WordNet's folder, which knows nouns")] = WORDNET,
 ) -> None:
     """Lists what a model that saw these sets can name; beside a checkpoint it is nouns.txt."""
-    with _one_line_errors():
+    with working("reading the sets"):
         relations = Relations(WordNet(wordnet))
         settings = Settings(source="photographs", root=root)
         photographs = Photographs(settings, split="train")
@@ -60,15 +54,6 @@ def nouns(
         with atomic_file(target) as file:
             file.write("".join(f"{name}\n" for name in names).encode())
     typer.echo(f"{target} holds {len(names)} nouns.")
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SamClipError) as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(1) from error
 
 
 if __name__ == "__main__":

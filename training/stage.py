@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from samclip_sdk.system.progress import OnProgress, no_progress
 from training.composed.datasets import Composed
 from training.data_config import Settings
 from training.errors import TrainingError
+from training.files import versions_of
 from training.loop.pace import Pace, measure_pace, peak_bytes
 from training.loop.run_folder import claimed_run
 from training.loop.train import train
@@ -55,11 +56,6 @@ class Stage:
         """`on_progress` in the first process, nothing in the others."""
         return self.on_progress if self.fabric.is_global_zero else no_progress
 
-    @property
-    def processes(self) -> int:
-        """The number of processes that share the work."""
-        return self.fabric.world_size
-
     @cached_property
     def clip(self) -> SmallClipSettings | None:
         """The settings of the small CLIP, if one was trained."""
@@ -91,27 +87,28 @@ class StageSettings(Settings):
         return "fp32"
 
     def check(self, *, runs: Path) -> None:
-        """Looks for all checkpoints, folders and files that the stage needs.
+        """Looks for all checkpoints, folders and files that the stage needs, if it needs any.
 
-        Args:
-            runs: the folder with the runs of all stages of the config.
+        The folder `runs` has the runs of all stages of the config.
 
         Raises:
-            TrainingError: one is missing. The message says which setting names it, or what makes
-                it.
+            TrainingError: one is missing; the message tells what names it, or what makes it.
         """
-        raise NotImplementedError
 
     def check_processes(self, processes: int) -> None:
         """Raises TrainingError if so many processes cannot share the stage's steps."""
 
     def run(self, stage: Stage) -> Path:
-        """Runs the stage to its end.
-
-        Returns:
-            The folder of the result.
-        """
+        """Runs the stage to its end, and returns the folder of the result."""
         raise NotImplementedError
+
+    def provenance(self, stage: Stage, packages: Sequence[str]) -> dict[str, Any]:
+        """Returns how a result comes about, ready for JSON, with the versions of packages."""
+        return {
+            "stage": stage.run.name,
+            "settings": self.model_dump(mode="json"),
+            "versions": versions_of(*packages),
+        }
 
     def told(self, folder: Path) -> str:
         """What a run that is done tells of its result besides where it is: lines, or nothing."""
@@ -120,9 +117,7 @@ class StageSettings(Settings):
     def smoke(self, stage: Stage, *, steps: int) -> Pace:
         """Runs the whole stage in a temporary folder, for it takes minutes, and measures the time.
 
-        Args:
-            stage: where and on what it runs.
-            steps: number of steps for stages that take longer.
+        Stages that take longer run so many steps.
         """
         with tempfile.TemporaryDirectory() as folder:
             began = time.monotonic()
@@ -170,11 +165,7 @@ class TrainedSettings(StageSettings):
         raise NotImplementedError
 
     def batches_in_step(self, processes: int) -> int:
-        """Returns the number of batches that each process takes in one step.
-
-        Raises:
-            TrainingError: the processes cannot share a step in whole batches.
-        """
+        """Returns each process's batches in a step; raises TrainingError if they are not whole."""
         wanted, batch = self.optimisation.pictures_per_step, self.pictures_in_batch
         if wanted is None:
             return 1
@@ -197,15 +188,11 @@ class TrainedSettings(StageSettings):
         self.batches_in_step(processes)
 
     def run(self, stage: Stage) -> Path:
-        """Trains to the end, from wherever an earlier run stopped, and writes the result.
-
-        Returns:
-            The folder of the run.
-        """
-        job, batches = self.prepare(stage), self.batches_in_step(stage.processes)
+        """Trains to the end, from wherever an earlier run stopped, and writes the result."""
+        job, batches = self.prepare(stage), self.batches_in_step(stage.fabric.world_size)
         made_with: dict[str, Any] = {"model": stage.model.model_dump(mode="json")}
         if self.pictures_in_batch is not None:
-            made_with["batches_per_step"] = batches * stage.processes
+            made_with["batches_per_step"] = batches * stage.fabric.world_size
         made_with |= self.model_dump(mode="json")
         # The folder is claimed last, so that a refused run leaves nothing behind.
         with claimed_run(
@@ -231,7 +218,7 @@ class TrainedSettings(StageSettings):
                 job.task,
                 job.optimisation,
                 fabric=stage.fabric,
-                accumulate=self.batches_in_step(stage.processes),
+                accumulate=self.batches_in_step(stage.fabric.world_size),
                 steps=steps,
             )
 

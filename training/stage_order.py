@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from samclip_sdk.system.atomic_file import atomic_file
 from training.config_file import load_stage, stage_names
 from training.errors import TrainingError
+from training.files import write_json
 from training.stage import StageSettings
 from training.stages.publish import PublishConfig
 
@@ -23,13 +23,8 @@ def stages_to_run(
 
     A stage is done if it was run to its end with the settings that the config has now.
 
-    Args:
-        path: the config.
-        runs: the folder with the runs of all configs.
-        overrides: of settings; they are for one stage, so there must be none.
-
     Raises:
-        TrainingError: there are overrides.
+        TrainingError: there are overrides of settings, which are for one stage.
     """
     if overrides:
         raise TrainingError(
@@ -50,8 +45,7 @@ def stages_to_run(
 def note_done(run: Path, settings: StageSettings) -> None:
     """Marks a stage as done with these settings."""
     run.mkdir(parents=True, exist_ok=True)
-    with atomic_file(run / DONE_NAME) as file:
-        file.write(settings.model_dump_json(indent=2).encode())
+    write_json(run / DONE_NAME, settings.model_dump(mode="json"))
 
 
 def _is_done(run: Path, settings: StageSettings) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,63 +15,29 @@ from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.text.tokenizer import Tokenizer
 from training.calibrate import CALIBRATION_NAME
-from training.data_config import Settings
-from training.inputs import versions_of
 from training.teachers.captions import tokenize
 from training.teachers.text_encoder_file import copy_tokenizer
 
 NOUNS_NAME = "nouns.txt"
 """Beside a checkpoint, what it can name: a noun in each line."""
 
+PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
+"""Those whose versions a checkpoint tells."""
+
 _BATCH = 64
-_PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
 
 
 def write_student(
     student: SamClipModel, run: Path, *, start: Path, provenance: dict[str, Any]
 ) -> None:
-    """Writes a checkpoint. An old calibration there is removed: it was of other weights.
+    """Writes a checkpoint, with the tokenizer of the folder that its text encoder comes from.
 
-    Args:
-        student: the model.
-        run: the folder.
-        start: the folder that the text encoder comes from, with its tokenizer.
-        provenance: how the weights came about, ready for JSON.
+    An old calibration there is removed: it was of other weights.
     """
     (run / CALIBRATION_NAME).unlink(missing_ok=True)
     save_checkpoint(student, run, provenance=provenance)
     if isinstance(student.config.text_encoder, BertTextConfig):
         copy_tokenizer(start, run)
-
-
-def student_provenance(
-    settings: Settings,
-    *,
-    stage: str,
-    nouns: int | None,
-    licences: Mapping[str, str],
-    terms: Mapping[str, str] | None = None,
-    starts_from: Any,
-) -> dict[str, Any]:
-    """Returns the provenance of a checkpoint, ready for JSON.
-
-    Args:
-        settings: of the stage.
-        stage: its name.
-        nouns: number of taught nouns, if they are counted.
-        licences: of the teachers.
-        terms: the terms of each set of photographs.
-        starts_from: the provenance of what the training started from.
-    """
-    return {
-        "stage": stage,
-        **({} if nouns is None else {"nouns": nouns}),
-        **({"licences": dict(licences)} if licences else {}),
-        **({"photographs": dict(terms)} if terms else {}),
-        "settings": settings.model_dump(mode="json"),
-        "versions": versions_of(*_PACKAGES),
-        "starts_from": starts_from,
-    }
 
 
 def read_nouns(folder: Path) -> list[str]:
@@ -91,10 +57,7 @@ def read_calibration(folder: Path) -> Calibration | None:
 def embed_names(student: SamClipModel, names: Sequence[str], *, folder: Path) -> Tensor:
     """Text embeddings [N,E] of names, in the text encoder's plainest caption.
 
-    Args:
-        student: whose text encoder embeds them.
-        names: N of them.
-        folder: where the text encoder came from: one of the kind bert has its tokenizer there.
+    One of the kind bert has its tokenizer in the folder that it came from.
     """
     config = student.config.text_encoder
     if isinstance(config, BertTextConfig):

@@ -15,8 +15,6 @@ class SmallClipSettings(Settings):
     """The settings of the small CLIP.
 
     Args:
-        optimisation: how it is trained.
-        pictures: which pictures it is trained on.
         image_tower: name of a timm model.
         nouns: number of nouns that it learns.
         text_weight: weight of the texts' distance from MiniLM's sentence embeddings.
@@ -41,7 +39,6 @@ class FoundationTeachers(Settings):
     """The paper's teachers, from their own packages and checkpoints.
 
     Args:
-        kind: `foundation`.
         clip: OpenCLIP's name of a model.
         pretrained: OpenCLIP's tag of its weights, or the path of a checkpoint.
         clip_licence: licence of your own checkpoint; known licences of published checkpoints need

@@ -52,7 +52,12 @@ def fit_patches(answers: list[Answer]) -> tuple[float, float]:
     sets = np.repeat(numbers, [answer.cosines.size for answer in answers])
     sure = (coverage >= 0.5) | (coverage == 0)
     covered = (coverage[sure] >= 0.5).astype(np.float64)
-    return _fit(cosines[sure], covered, weights=_alike(sets[sure]))
+    x = cosines[sure]
+    theta = fit_logistic(
+        np.stack([x, np.ones_like(x)], axis=1), covered, weights=_alike(sets[sure])
+    )
+    scale = float(max(theta[0], 1e-3))
+    return scale, float(np.clip(-theta[1] / scale, -1, 1))
 
 
 def choose_presence(
@@ -72,11 +77,7 @@ def choose_presence(
     share of the absent labels of all sets together is found. If there is none, it is 1.0, which
     finds nothing.
 
-    Args:
-        odds: the probability of each label, [N]; 0 for a label that no threshold can find.
-        present: whether the picture shows the label, bool [N].
-        sets: the set of each label's picture; None if there is only one set.
-        most_false: 0..1, or None.
+    The odds [N] are the probability of each label, 0 for one that no threshold can find.
     """
     # Thresholds between the odds themselves: near 1 a fixed step would be too coarse.
     levels = np.unique(odds.clip(1e-6, 1 - 1e-6))
@@ -112,13 +113,6 @@ def _alike(sets: np.ndarray) -> np.ndarray:
     _, places, counts = np.unique(sets, return_inverse=True, return_counts=True)
     weights: np.ndarray = len(sets) / len(counts) / counts[places]
     return weights
-
-
-def _fit(x: np.ndarray, y: np.ndarray, *, weights: np.ndarray) -> tuple[float, float]:
-    """Returns scale and bias of the most likely sigmoid(scale * (x - bias)) for odds y in 0..1."""
-    theta = fit_logistic(np.stack([x, np.ones_like(x)], axis=1), y, weights=weights)
-    scale = float(max(theta[0], 1e-3))
-    return scale, float(np.clip(-theta[1] / scale, -1, 1))
 
 
 def fit_logistic(

@@ -14,18 +14,17 @@ from torch.nn import functional as F
 
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
-from samclip_sdk.errors import SamClipError
+from samclip_sdk.cli.terminal import working
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.text.tokenizer import Tokenizer, label_templates
 from samclip_sdk.text.vocabulary import read_vocabulary
 from training.errors import TrainingError
 from training.real.taught_nouns import taught_words
-from training.teachers.taught_names import read_names
-from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, give_weights, read_weights
+from training.teachers.lexicon_file import LEXICON, read_lexicon, read_names
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, load_weights
 from training.text.common_nouns import common_nouns
-from training.text.lexicon_file import LEXICON, read_lexicon
-from training.text.nearest_words import NearestWords, measure_nearest
+from training.text.nearest_words import NearestWord, measure_nearest
 from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet
 
@@ -33,6 +32,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _RUNTIME = "onnx"
 _BATCH = 64
+_FALLS = 0.4  # the cosine from which a noun falls on a taught word
 _SHOWN = 40  # nouns that are told
 
 
@@ -54,20 +54,17 @@ def words(
     A relative is the word itself, a synonym, what it is a kind of or what is a kind of it, or what
     shares a parent or a grandparent in WordNet.
     """
-    try:
+    with working("reading WordNet"):
         relations = Relations(WordNet(wordnet))
         nouns = common_nouns(relations.senses, count=count)
         if model is not None:
             found = _of_bundle(model, relations, nouns)
         else:
             found = _of_lexicon(runs / config / LEXICON, relations, nouns, encoder=encoder)
-    except (OSError, SamClipError) as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(1) from error
     _tell(found)
 
 
-def _of_bundle(model: str, relations: Relations, nouns: Sequence[str]) -> NearestWords:
+def _of_bundle(model: str, relations: Relations, nouns: Sequence[str]) -> list[NearestWord]:
     with SamClip.load(_RUNTIME, model=model) as opened:
         path = opened.source.nouns_path
         if path is None:
@@ -81,7 +78,7 @@ def _of_bundle(model: str, relations: Relations, nouns: Sequence[str]) -> Neares
 
 def _of_lexicon(
     run: Path, relations: Relations, nouns: Sequence[str], *, encoder: Path | None
-) -> NearestWords:
+) -> list[NearestWord]:
     lexicon = read_lexicon(run)
     targets = read_names(run)
     nouns = [noun for noun in nouns if noun in targets]
@@ -96,7 +93,7 @@ def _of_lexicon(
 
 def _measure(
     relations: Relations, nouns: Sequence[str], embeddings: Tensor, known: dict[str, Tensor]
-) -> NearestWords:
+) -> list[NearestWord]:
     """Measures nouns among the taught words whose embeddings are known by a name of theirs."""
     every = taught_words(known, relations=relations)
     taught = [word for word in every if word.names[0] in known]
@@ -113,25 +110,27 @@ def _embed(folder: Path, names: Sequence[str]) -> Tensor:
         encoder = BertTextEncoder(config, embed_dim=content["embed_dim"])
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{folder} is no text encoder: {error}") from error
-    give_weights(encoder, read_weights(folder / WEIGHTS_NAME), folder / WEIGHTS_NAME)
+    load_weights(encoder, folder / WEIGHTS_NAME)
     texts = [config.templates[0].replace("{}", name) for name in names]
     tokenizer = Tokenizer(folder / TOKENIZER_NAME, context_length=config.context_length)
     ids = torch.from_numpy(tokenizer(texts))
-    parts = [encoder.eval()(part) for part in torch.split(ids, _BATCH)]
+    parts = [encoder(part) for part in torch.split(ids, _BATCH)]
     return F.normalize(torch.cat(parts), dim=-1)
 
 
-def _tell(found: NearestWords) -> None:
-    lonely = sum(not has for has in found.has_relative.values())
-    typer.echo(
-        f"{len(found.right)} nouns: {found.share():.1%} lie nearest to a relative. {lonely} have "
-        f"none among the taught words; of the others it is {found.share_of_kindred():.1%}."
+def _tell(found: Sequence[NearestWord]) -> None:
+    kindred = [each for each in found if each.has_relative]
+    share, of_kindred = (
+        sum(each.right for each in some) / max(len(some), 1) for some in (found, kindred)
     )
-    fallen = found.fallen()
+    typer.echo(
+        f"{len(found)} nouns: {share:.1%} lie nearest to a relative. {len(found) - len(kindred)} "
+        f"have none among the taught words; of the others it is {of_kindred:.1%}."
+    )
+    fallen = [each for each in found if each.cosine >= _FALLS and not each.right]
     typer.echo(f"{len(fallen)} lie beside what they have nothing to do with:")
-    for noun in fallen[:_SHOWN]:
-        nearest, cosine = found.nearest[noun]
-        typer.echo(f"  {noun}: {nearest} {cosine:.2f}")
+    for each in fallen[:_SHOWN]:
+        typer.echo(f"  {each.noun}: {each.word} {each.cosine:.2f}")
 
 
 if __name__ == "__main__":

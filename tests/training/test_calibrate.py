@@ -100,7 +100,7 @@ def test_no_more_absent_labels_are_found_than_allowed(folder: Path, tmp_path: Pa
     )
     asked = load_photographs(tmp_path / "photographs")
     found = calibrate_on_photographs(Checkpoint(folder), asked, most_false=0.3, broken=Counter())
-    write_calibration(folder, found, provenance={})
+    write_calibration(folder, found, {})
     with SamClip.load("torch", model=folder) as model:
         found_too = [
             model.segment_text(each.image, each.absent).mask(label).any()

@@ -79,6 +79,7 @@ SA1B = 'scenes={source="sa1b",folder="data",resolution=64,batch=1,prompts=1}'
         ("vit_b", "calibrate", ["photographs.balance=2"], "photographs.balance is 2"),
         ("vit_b", "stage1", [COMPOSED], "foundation"),  # OpenCLIP would embed the padding, too
         ("mobile", "joint", ["photographs.paste=2"], "photographs.paste is 2"),
+        ("mobile", "joint", ["photographs.resolution=392"], "photographs.resolution is 392"),
         ("mobile", "joint", ['photographs.terms="free"'], "photographs.terms is 'free'"),
         ("mobile", "joint", ["photographs.sets={coco={cap=0}}"], "photographs.sets.coco.cap is 0"),
         ("mobile", "joint", ["photographs.sets={coco={caps=1}}"], "photographs.sets.coco.caps"),

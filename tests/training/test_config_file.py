@@ -83,6 +83,6 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     path.write_text(
         'model = "tiny"\n[stage1]\ntask = "distill"\npictures = { source = "shards" }\n'
     )
-    missing = ("optimisation", "pictures.sources", "pictures.resolutions")
+    missing = ("optimisation", "pictures.resolutions", "pictures.pixels_per_batch")
     told = [f"{each} is missing" for each in missing]
     refused(lambda: load_stage(path, "stage1"), TrainingError, *told)

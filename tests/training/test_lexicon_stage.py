@@ -10,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
+from samclip_sdk.modeling.checkpoint import read_provenance
 from tests.tiny_config import PYRAMID_STUDENT, TINY_BERT
 from tests.training.photograph_files import annotation, picture, rectangle, write_set
 from tests.training.text.random_sentences import RandomSentences
@@ -22,12 +23,11 @@ from training.stage import Stage
 from training.stages import lexicon
 from training.stages.lexicon import LexiconConfig
 from training.teachers import text_teacher
-from training.teachers.taught_names import read_name_provenance, read_names
+from training.teachers.lexicon_file import LEXICON_FILE, LexiconWord, read_lexicon, read_names
 from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
 from training.teachers.text_teacher import ClassifierSpace, TextTeacher, save_text_teacher
 from training.text.class_names import imagenet_lemmas, imagenet_synsets
 from training.text.common_nouns import common_nouns
-from training.text.lexicon_file import LEXICON_FILE, LexiconWord, read_lexicon
 
 WIDTH = 48
 
@@ -89,7 +89,7 @@ def test_what_embeddings_words_have(run: Path) -> None:
     torch.testing.assert_close(names["couch"], names["sofa"])
     assert torch.equal(names["trucks"], names["truck"])
     assert names["man"] @ names["person"] > 0.8
-    provenance = read_name_provenance(run)
+    provenance = read_provenance(run)
     assert provenance["words"] == len(names)
     assert provenance["settings"]["count"] == 5000
 

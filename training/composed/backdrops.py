@@ -15,13 +15,7 @@ PHOTO = 0.5  # share of the backdrops that are crops of photos
 def draw_backdrop(
     photos: Sequence[np.ndarray], rng: np.random.Generator, *, size_px: int, plain: bool = False
 ) -> tuple[np.ndarray, int | None]:
-    """A photo crop, or a gradient, noise, stripes or one flat colour.
-
-    Args:
-        photos: uint8 RGB [h,w,3] each, what crops are taken from.
-        rng: The only source of chance.
-        size_px: Side S.
-        plain: One flat colour, whatever the chance.
+    """Draws a photo crop, or a gradient, noise, stripes or one flat colour; `plain`, that only.
 
     Returns:
         uint8 RGB [S,S,3], the caller's to paint on, and which photo it is a crop of, if any.
@@ -36,15 +30,7 @@ def draw_backdrop(
 
 
 def finish(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Camera effects on the whole picture: blur, gamma and grain, none of which moves an edge.
-
-    Args:
-        image: uint8 RGB [S,S,3].
-        rng: The only source of chance.
-
-    Returns:
-        uint8 RGB [S,S,3].
-    """
+    """Camera effects on a picture uint8 [S,S,3]: blur, gamma and grain; none moves an edge."""
     blurred, softness, gamma, grainy, grain = rng.random(5).tolist()
     if blurred < 0.25:
         image = cv2.GaussianBlur(image, (0, 0), 0.3 + 0.7 * softness * len(image) / 256)

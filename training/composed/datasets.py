@@ -18,6 +18,7 @@ from training.composed.vocabulary import tiny_vocabulary
 from training.data_config import Pictures, Scenes
 
 _PAD_SHARE = 0.25
+_NONE, _FEW = 0.08, 0.22  # shares of pictures without an object, and with two or three
 
 
 class PictureBatches(Dataset[Batch]):
@@ -48,10 +49,10 @@ class PictureBatches(Dataset[Batch]):
 
     def _picture(self, rng: np.random.Generator, resolution: int) -> Scene:
         draw = rng.random()
-        if draw < self.config.none:
+        if draw < _NONE:
             return compose_scene(self.corpus, rng, size_px=resolution, count=(0, 0))
-        few = draw < self.config.none + self.config.few
-        plain = not few and draw < self.config.none + self.config.few + self.config.plain
+        few = draw < _NONE + _FEW
+        plain = not few and draw < _NONE + _FEW + self.config.plain
         return compose_scene(
             self.corpus,
             rng,

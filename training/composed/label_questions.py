@@ -24,14 +24,9 @@ def pose_question(
 ) -> Question:
     """Picks the labels to ask a scene for: all that are in it, and `ABSENT` that are not.
 
-    Args:
-        scene: the scene. A noun that its photo may show (`Scene.unlabelled`) is neither.
-        text_embeddings: float32 [K,E], unit length, of every noun.
-        rng: draws the absent ones but the first.
-
-    Returns:
-        The question. Of the absent nouns the first is the one whose text embedding is nearest to
-        that of any present noun, so that a model must tell the two apart; the others are drawn.
+    A noun that the scene's photo may show (`Scene.unlabelled`) is neither. Of the absent nouns the
+    first is the one whose text embedding, of unit vectors [K,E], is nearest to that of any present
+    noun, so that a model must tell the two apart; the others are drawn.
     """
     present = np.unique(scene.labels)
     excluded = np.concatenate([present, scene.unlabelled])

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.masks import mask_to_box
 from training.composed.scenes import Scene
 
 MAX_POINTS = 5
@@ -83,6 +85,20 @@ def prompt_objects(
     return coords, labels
 
 
+def prompt_in_frame(
+    masks: Sequence[np.ndarray], frame: Frame, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws one prompt for each of K masks bool [S,S], as `prompt_objects`.
+
+    None is in the padding, where no user's is, and where a box's noise may lead.
+    """
+    boxes = np.array([mask_to_box(mask) for mask in masks], np.float32).reshape(-1, 4)
+    width, height = frame.resized_width_px, frame.resized_height_px
+    unpadded = [mask[:height, :width] for mask in masks]
+    coords, labels = prompt_objects(unpadded, boxes, rng, size_px=frame.resolution)
+    return coords.clip(max=np.array((width, height), np.float32)), labels
+
+
 def sample_regions(
     boxes: np.ndarray,
     rng: np.random.Generator,
@@ -93,14 +109,7 @@ def sample_regions(
 ) -> np.ndarray:
     """Boxes float32 [R,4] to compare CLIP features in: one around each prompt's, some at random.
 
-    Nothing at all if `random_regions` is 0.
-
-    Args:
-        boxes: float32 [K,4], XYXY, of the objects asked for.
-        rng: the only source of chance.
-        width_px: of the picture, at the top left of the model's input.
-        height_px: likewise.
-        random_regions: how many are drawn anywhere in the picture.
+    The prompts' boxes are float32 [K,4], XYXY. Nothing at all if `random_regions` is 0.
     """
     if not random_regions:
         return np.zeros((0, 4), np.float32)

@@ -108,13 +108,7 @@ def compose_scene(
 def clean_picture(corpus: Corpus, index: int, *, size_px: int) -> np.ndarray:
     """One cut-out, upright and centred over plain light grey: the clean evaluation.
 
-    Args:
-        corpus: Where the cut-out comes from.
-        index: Which of its cut-outs.
-        size_px: Side S of the square picture; the cut-out's longest side is 80 % of it.
-
-    Returns:
-        uint8 RGB [S,S,3].
+    Returns uint8 RGB [S,S,3]; the cut-out's longest side is 80 % of S.
     """
     cutout = corpus.cutouts[index]
     ratio = 0.8 * size_px / max(cutout.shape[:2])

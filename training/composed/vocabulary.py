@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
 from training.composed.corpus import CORPUS, canonical, read_rows
 from training.errors import TrainingError
@@ -46,35 +45,30 @@ class Noun:
         return (self.name, *self.synonyms)
 
 
-def tiny_vocabulary(n: int, *, corpus: Path = CORPUS) -> tuple[Noun, ...]:
+def tiny_vocabulary(n: int) -> tuple[Noun, ...]:
     """The n nouns with the most drawings, by the rule in this module's docstring.
 
-    Args:
-        n: How many nouns.
-        corpus: Folder with ``objects.csv`` and ``concepts.json``.
-
-    Returns:
-        The nouns sorted by name, so that an index does not hint at how common a noun is.
+    They are sorted by name, so that an index does not hint at how common a noun is.
 
     Raises:
         TrainingError: The corpus has fewer than n nouns that can be measured.
     """
-    nouns = [noun for noun in all_nouns(corpus=corpus) if noun.heldout_drawings]
+    nouns = [noun for noun in all_nouns() if noun.heldout_drawings]
     if not 0 < n <= len(nouns):
         raise TrainingError(f"the corpus has {len(nouns)} nouns with a held-out drawing, not {n}")
     ranked = sorted(nouns, key=lambda x: (-x.train_drawings, -x.heldout_drawings, x.name))
     return tuple(sorted(ranked[:n], key=lambda noun: noun.name))
 
 
-def unseen_nouns(*, corpus: Path = CORPUS) -> tuple[Noun, ...]:
+def unseen_nouns() -> tuple[Noun, ...]:
     """The nouns of the split ``unseen_concept``, never trained on, sorted by name."""
-    return tuple(noun for noun in all_nouns(corpus=corpus) if not noun.train_drawings)
+    return tuple(noun for noun in all_nouns() if not noun.train_drawings)
 
 
-def all_nouns(*, corpus: Path = CORPUS) -> tuple[Noun, ...]:
+def all_nouns() -> tuple[Noun, ...]:
     """Every noun of the corpus, merged, sorted by name."""
-    drawings = _distinct_drawings(corpus / "objects.csv")
-    concepts = json.loads((corpus / "concepts.json").read_text(encoding="utf-8"))
+    drawings = _distinct_drawings()
+    concepts = json.loads((CORPUS / "concepts.json").read_text(encoding="utf-8"))
     synonyms: dict[str, set[str]] = defaultdict(set)
     for concept, entry in concepts.items():
         synonyms[canonical(concept)].update(entry["synonyms"], [concept])
@@ -90,10 +84,9 @@ def all_nouns(*, corpus: Path = CORPUS) -> tuple[Noun, ...]:
     )
 
 
-def _distinct_drawings(objects_csv: Path) -> Counter[tuple[str, str]]:
-    drawings = {
-        (row["split"], canonical(row["concept"]), *_drawing(row)) for row in read_rows(objects_csv)
-    }
+def _distinct_drawings() -> Counter[tuple[str, str]]:
+    rows = read_rows(CORPUS / "objects.csv")
+    drawings = {(row["split"], canonical(row["concept"]), *_drawing(row)) for row in rows}
     return Counter((split, noun) for split, noun, *_ in drawings)
 
 

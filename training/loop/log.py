@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,22 @@ from torch.utils.tensorboard import SummaryWriter
 from samclip_sdk.system.atomic_file import atomic_file
 
 _EVERY = 50  # steps a line
+
+
+class Walked(NamedTuple):
+    """The numbers of one step.
+
+    Attributes:
+        values: the losses, and the gradient's norm: of all weights, and of each part.
+        bad: the index of a batch with a loss that is not finite, or None.
+        images: number of images in this process's batches.
+        broken: number of broken records that were replaced in them.
+    """
+
+    values: dict[str, float]
+    bad: int | None
+    images: int
+    broken: int
 
 
 class Log:
@@ -45,16 +61,13 @@ class Log:
         self.broken = 0
         self.started = time.monotonic()
 
-    def count(self, *, images: int, broken: int) -> None:
-        """Counts a batch of this process in: its images, and the broken records it replaced."""
-        self.images += images
-        self.broken += broken
-
-    def add(self, values: Mapping[str, float], *, rate: float, step: int) -> None:
+    def add(self, walked: Walked, *, rate: float, step: int) -> None:
         """Counts one step of this process in; writes a line after the first and every 50."""
         self.steps += 1
         self.rate = rate
-        for name, value in values.items():
+        self.images += walked.images
+        self.broken += walked.broken
+        for name, value in walked.values.items():
             self.sums[name] += value
         if step == 1 or step % _EVERY == 0:
             self.flush(step)

@@ -51,14 +51,8 @@ def measure_pace(
 ) -> Pace:
     """Trains a few steps and measures a batch of the validation. Writes nothing.
 
-    The first step is not timed, for it is slower than the others.
-
-    Args:
-        task: model, data and losses; it is changed.
-        settings: how to step, with the steps of the whole training.
-        fabric: the launched processes.
-        accumulate: number of batches that each process takes in one step.
-        steps: number of steps, at most all of the training.
+    The first step is not timed, for it is slower than the others. The task is changed; the settings
+    have the steps of the whole training, at most so many of which are taken.
     """
     state = begin(task, settings, fabric)
     source = indexed_batches(task, settings, fabric, accumulate, start=0)

@@ -11,8 +11,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 
-from samclip_sdk.system.atomic_file import atomic_file
 from training.errors import TrainingError
+from training.files import write_json
 from training.loop.log import over_processes
 
 _SETTINGS = "settings.json"
@@ -23,8 +23,6 @@ _HARMLESS = (
     "optimisation.workers",
     "optimisation.checkpoint_minutes",
     "optimisation.pictures_per_step",
-    "optimisation.accumulate",  # of older runs, as is the next one
-    "optimisation.sharding",
 )
 
 
@@ -34,11 +32,8 @@ def claimed_run(
 ) -> Iterator[None]:
     """Locks a run's folder, and makes sure that the settings are those that the run began with.
 
-    Args:
-        run: the folder; it is made if it does not exist.
-        settings: all that decides on the weights, ready for JSON.
-        allow_changes: go on with changed settings, and write these.
-        fabric: the launched processes; the first one holds the lock.
+    The settings are all that decides on the weights. With `allow_changes`, changed ones are
+    written. The first process holds the lock.
 
     Raises:
         TrainingError: the run began with other settings, which the message lists; or another
@@ -46,8 +41,8 @@ def claimed_run(
     """
     path = run / _SETTINGS
     wanted = json.loads(json.dumps(settings))
-    if path.exists():
-        _check_unchanged(run, wanted, allow_changes=allow_changes)
+    if path.exists() and not allow_changes:
+        _check_unchanged(run, json.loads(path.read_bytes()), wanted)
     run.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run / _LOCK, timeout=_LOCK_SECONDS)
     taken = False
@@ -60,29 +55,23 @@ def claimed_run(
         raise TrainingError(f"{run} is being trained by another process: wait for it, or stop it")
     try:
         if fabric.is_global_zero:
-            with atomic_file(path) as file:
-                file.write(json.dumps(wanted, indent=2).encode() + b"\n")
+            write_json(path, wanted)
         yield
     finally:
         lock.release()
 
 
-def _check_unchanged(run: Path, wanted: Any, *, allow_changes: bool) -> None:
-    changes = changed_settings(json.loads((run / _SETTINGS).read_text(encoding="utf-8")), wanted)
-    if changes and not allow_changes:
+def _check_unchanged(run: Path, before: Any, wanted: Any) -> None:
+    changes = [
+        f"{key}: {old} -> {new}"
+        for key, old, new in _differences(before, wanted)
+        if not key.endswith(_HARMLESS)
+    ]
+    if changes:
         raise TrainingError(
             f"{run} was begun with other settings ({'; '.join(changes)}): "
             "remove the folder to start over, or pass --changed to go on with the new ones"
         )
-
-
-def changed_settings(before: Any, after: Any) -> list[str]:
-    """Returns the differences of two tables of settings that matter for the weights, in words."""
-    return [
-        f"{key}: {old} -> {new}"
-        for key, old, new in _differences(before, after)
-        if not key.endswith(_HARMLESS)
-    ]
 
 
 def _differences(one: Any, other: Any, key: str = "") -> list[tuple[str, Any, Any]]:

@@ -35,11 +35,7 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def check_state(run: Path) -> None:
-    """Looks at `run`/last.pt, if it is there, without loading its tensors.
-
-    Raises:
-        TrainingError: it is damaged, or no run has written it.
-    """
+    """Raises TrainingError if `run`/last.pt is damaged or no run's; loads no tensor."""
     path = run / LAST_NAME
     if path.exists():
         _check(path, keys=_KEYS)
@@ -60,11 +56,6 @@ def load_state(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
 
 def save_state(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
     """Replaces a file at once; losses' and teachers' weights are not in it.
-
-    Args:
-        fabric: built with `WholeFiles`.
-        path: in a folder that exists.
-        state: objects by name.
 
     Raises:
         StorageError: it cannot be written, for the disk is full say; the one before is still there.

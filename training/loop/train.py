@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.batches import batches
 from training.loop.averaging import average_of, averaged
-from training.loop.log import Log, over_processes
+from training.loop.log import Log, Walked, over_processes
 from training.loop.optimizer import build_optimizer, choose_trained, set_learning_rate
 from training.loop.run_state import KEPT_NAME, LAST_NAME, WholeFiles, load_state, save_state
 from training.loop.validation import check_validation, has_result, stays_below, validate
@@ -154,16 +154,16 @@ def train(
                 tell(log.message, state["step"], settings.steps)
                 rate = set_learning_rate(state["optimizer"], settings, step=state["step"])
                 walked = walk_backward(fabric, state, source, settings, accumulate)
-                log.count(images=walked.images, broken=walked.broken)
                 due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
                 # All processes agree on these, or one would wait for another for ever.
                 flags = [max(signals, default=0), walked.bad is not None, due]
                 stop, failed, save = map(int, over_processes(fabric, flags, "max"))
                 if failed or not math.isfinite(walked.values["gradient"]):
-                    _keep_batch(task, walked.bad, run)
+                    if (index := walked.bad) is not None:  # no other process has this one
+                        torch.save(task.dataset[index], run / f"bad_batch_{index}.pt")
                     raise FloatingPointError(f"not finite at step {state['step']}: {walked.values}")
                 update(fabric, state, settings)
-                log.add(walked.values, rate=rate, step=state["step"])
+                log.add(walked, rate=rate, step=state["step"])
                 with averaged(task, state.get("average")):
                     if validate(task, settings, fabric, log, state):
                         save_state(fabric, run / KEPT_NAME, {"task": module})
@@ -220,22 +220,6 @@ def indexed_batches(
     return zip(indices, source, strict=True)
 
 
-class Walked(NamedTuple):
-    """The numbers of one step.
-
-    Attributes:
-        values: the losses, and the gradient's norm: of all weights, and of each part.
-        bad: the index of a batch with a loss that is not finite, or None.
-        images: number of images in this process's batches.
-        broken: number of broken records that were replaced in them.
-    """
-
-    values: dict[str, float]
-    bad: int | None
-    images: int
-    broken: int
-
-
 def walk_backward(
     fabric: Fabric,
     state: dict[str, Any],
@@ -273,12 +257,6 @@ def walk_backward(
     values["gradient"] = math.hypot(*numbers[len(losses) :])
     bad = (i for i, number in zip(indices, numbers, strict=False) if not math.isfinite(number))
     return Walked(values, next(bad, None), images, broken)
-
-
-def _keep_batch(task: Task, index: int | None, run: Path) -> None:
-    """Writes a bad batch, if this process had one; no other process has one of that index."""
-    if index is not None:
-        torch.save(task.dataset[index], run / f"bad_batch_{index}.pt")
 
 
 def update(fabric: Fabric, state: dict[str, Any], settings: Optimisation) -> None:

@@ -20,7 +20,7 @@ from training.tasks.tasks import Task
 
 def check_validation(task: Task, settings: Optimisation) -> None:
     """Raises TrainingError if the task does not measure the metric of `early_stop`."""
-    rule = None if settings.validation is None else settings.validation.early_stop
+    rule = settings.early_stop
     if rule is not None and rule.metric not in task.metrics:
         measured = ", ".join(task.metrics)
         raise TrainingError(f"early_stop.metric is {rule.metric!r}; this stage measures {measured}")
@@ -49,10 +49,10 @@ def validate(
     pairs = zip(metrics, totals[: len(metrics)], totals[len(metrics) :], strict=True)
     means = {name: total / count for name, total, count in pairs if count}
     log.write_validation(means, step=state["step"], sheet=sheet)
-    if validation.early_stop is None:
+    if (rule := validation.early_stop) is None:
         return False
-    state["scores"].append(means[validation.early_stop.metric])
-    return bool(state["scores"][-1] >= validation.early_stop.at_least)
+    state["scores"].append(means[rule.metric])
+    return bool(means[rule.metric] >= rule.at_least)
 
 
 def measure_batches(
@@ -69,14 +69,8 @@ def measure_batches(
 
 
 def stays_below(scores: Sequence[float], settings: Optimisation) -> bool:
-    """Returns whether training stops early, for the last scores are below the limit for too long.
-
-    Args:
-        scores: one of each validation so far; higher is better.
-        settings: the loop's settings, with the limit and the number of steps.
-    """
-    validation = settings.validation
-    rule = None if validation is None else validation.early_stop
+    """Returns whether training stops, for the last scores are below the limit for too long."""
+    validation, rule = settings.validation, settings.early_stop
     if validation is None or rule is None:
         return False
     below = list(takewhile(lambda score: score < rule.at_least, reversed(scores)))
@@ -87,10 +81,9 @@ def stays_below(scores: Sequence[float], settings: Optimisation) -> bool:
 def has_result(scores: Sequence[float], settings: Optimisation) -> bool:
     """Returns whether a run's result is in its `kept.pt`. Otherwise it is the last weights.
 
-    Raises:
-        TrainingError: there is no result, for no validation reached the limit.
+    Raises TrainingError if no validation reached the limit.
     """
-    rule = None if settings.validation is None else settings.validation.early_stop
+    rule = settings.early_stop
     if rule is None or not scores:
         return False
     if max(scores) < rule.at_least:

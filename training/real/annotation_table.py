@@ -68,11 +68,7 @@ class AnnotationTable:
     def put_in_order(
         self, pictures: Mapping[Hashable, int], categories: Mapping[Hashable, int]
     ) -> None:
-        """Puts what was added in the order of the pictures.
-
-        Args:
-            pictures: the number of each picture by its id.
-            categories: likewise.
+        """Puts what was added in the order of the pictures, whose numbers are given by their ids.
 
         Raises:
             ValueError: an annotation is of a picture or of a category that is not there.

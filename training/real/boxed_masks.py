@@ -10,12 +10,10 @@ import json
 import os
 import shutil
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import PAD_COLOUR
@@ -29,64 +27,48 @@ from training.real.records import BrokenRecord, decode_picture
 MADE = "made"
 """Field of an annotation: the name of the model that drew its mask."""
 
+LEAST_IOU = 0.8
+"""The IoU that the model must predict of a mask that is kept, on average over the three looks."""
+
+_AGREEMENT = 0.85  # IoU of each look's mask with what two of three say, at least
+_FILLS = 0.7  # IoU of the mask's own box with the one that it was asked by, at least
 _SMALLER = 1.5  # the canvas of the third look, by the picture's sides
 _LEAST_PX = 8.0  # of a box's sides
 
-Masks = NDArray[np.bool_]
-Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Bars:
-    """The limits that a mask must reach to be kept.
-
-    Attributes:
-        predicted_iou: on average over the three looks.
-        agreement: IoU of each look's mask with what two of three say.
-        fills: IoU of the mask's own box with the one that it was asked by.
-    """
-
-    predicted_iou: float = 0.8
-    agreement: float = 0.85
-    fills: float = 0.7
-
 
 def draw_boxed(
-    model: SamClip, image: NDArray[np.uint8], boxes: Floats, *, bars: Bars
-) -> tuple[Masks, NDArray[np.bool_]]:
+    model: SamClip, image: np.ndarray, boxes: np.ndarray, *, least_iou: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Draws a mask for each box of a picture.
 
     Args:
         model: asked three times.
         image: uint8 RGB [H,W,3].
         boxes: float32 [K,4], XYXY in pixels.
-        bars: what is kept.
+        least_iou: that the model predicts on average, of a good mask.
 
     Returns:
         Masks bool [K,H,W], what two looks of three say, and which of them are good, bool [K].
     """
     height, width = image.shape[:2]
-    plain = model.segment(image, boxes=boxes, multimask_output=False)
     turned = boxes[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1]) + np.array([width, 0, width, 0])
-    mirrored = model.segment(
-        np.ascontiguousarray(image[:, ::-1]), boxes=turned, multimask_output=False
-    )
     canvas = np.empty((round(_SMALLER * height), round(_SMALLER * width), 3), np.uint8)
     canvas[:] = PAD_COLOUR
     canvas[:height, :width] = image
-    smaller = model.segment(canvas, boxes=boxes, multimask_output=False)
-    looks = np.stack(
-        [plain.masks, mirrored.masks[..., ::-1], smaller.masks[:, :height, :width]], axis=1
+    plain, mirrored, smaller = (
+        model.segment(pixels, boxes=asked, multimask_output=False)
+        for pixels, asked in (
+            (image, boxes),
+            (np.ascontiguousarray(image[:, ::-1]), turned),
+            (canvas, boxes),
+        )
     )
-    masks: Masks = looks.sum(axis=1) >= 2
-    agreed = np.stack([_iou(looks[:, each], masks) for each in range(3)], axis=1).min(axis=1)
+    looks = np.stack([plain.masks, mirrored.masks[..., ::-1], smaller.masks[:, :height, :width]])
+    masks = looks.sum(axis=0) >= 2
+    agreed = np.min([_iou(each, masks) for each in looks], axis=0)
     scores = np.mean([plain.scores, mirrored.scores, smaller.scores], axis=0)
     own = np.array([mask_to_box(mask) if mask.any() else np.zeros(4) for mask in masks])
-    good = (
-        (agreed >= bars.agreement)
-        & (scores >= bars.predicted_iou)
-        & (_box_iou(own, boxes) >= bars.fills)
-    )
+    good = (agreed >= _AGREEMENT) & (scores >= least_iou) & (_box_iou(own, boxes) >= _FILLS)
     return masks, good
 
 
@@ -95,19 +77,13 @@ def mask_set(
     target: Path,
     model: SamClip,
     *,
-    bars: Bars,
+    least_iou: float = LEAST_IOU,
     on_progress: OnProgress = no_progress,
 ) -> Counter[str]:
     """Copies a set, with masks for what it has in boxes only, as far as they are good.
 
-    Each such annotation says which model drew its mask, in the field `MADE`.
-
-    Args:
-        folder: the set, in COCO's layout.
-        target: the copy; its pictures are links, where the drive has them.
-        model: draws the masks.
-        bars: what is kept.
-        on_progress: told the pictures that are done.
+    Each such annotation says which model drew its mask, in the field `MADE`. The pictures of the
+    copy are links, where the drive has them.
 
     Returns:
         How many masks are `kept` and `refused`, and how many pictures are `broken`.
@@ -124,7 +100,7 @@ def mask_set(
             for done, image in enumerate(images):
                 on_progress(f"drawing masks of {folder.name}", done, len(images))
                 if entries := boxed.get(image["id"]):
-                    told += _draw(model, folder, image["file_name"], entries, bars=bars)
+                    told += _draw(model, folder, image["file_name"], entries, least_iou=least_iou)
             (out / INSTANCES_NAME).write_text(json.dumps(content, separators=(",", ":")))
             shutil.copytree(
                 folder / PICTURES_FOLDER, out / PICTURES_FOLDER, copy_function=_link_or_copy
@@ -147,7 +123,7 @@ def _boxed(annotations: list[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]]
 
 
 def _draw(
-    model: SamClip, folder: Path, name: str, entries: list[dict[str, Any]], *, bars: Bars
+    model: SamClip, folder: Path, name: str, entries: list[dict[str, Any]], *, least_iou: float
 ) -> Counter[str]:
     """Gives the annotations of one picture their masks."""
     try:
@@ -157,7 +133,7 @@ def _draw(
     corners = np.array([each["bbox"] for each in entries], np.float32)
     corners[:, 2:] += corners[:, :2]
     limits = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
-    masks, good = draw_boxed(model, image, corners.clip(0, limits), bars=bars)
+    masks, good = draw_boxed(model, image, corners.clip(0, limits), least_iou=least_iou)
     for entry, mask, kept in zip(entries, masks, good.tolist(), strict=True):
         if kept:
             entry |= {"segmentation": mask_to_rle(mask), "area": int(mask.sum())}
@@ -165,20 +141,18 @@ def _draw(
     return Counter(kept=int(good.sum()), refused=int((~good).sum()))
 
 
-def _iou(one: Masks, other: Masks) -> Floats:
+def _iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Returns the IoU of masks [K,H,W] with masks [K,H,W]: [K]."""
-    shared = (one & other).sum(axis=(1, 2))
-    found: Floats = (shared / np.maximum((one | other).sum(axis=(1, 2)), 1)).astype(np.float32)
-    return found
+    shared, either = (x.sum(axis=(1, 2)) for x in (one & other, one | other))
+    return np.asarray(shared / np.maximum(either, 1))
 
 
-def _box_iou(one: NDArray[np.floating[Any]], other: Floats) -> Floats:
+def _box_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Returns the IoU of boxes [K,4] with boxes [K,4]: [K]."""
     low, high = np.maximum(one[:, :2], other[:, :2]), np.minimum(one[:, 2:], other[:, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=1)
     areas = sum(np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (one, other))
-    found: Floats = (shared / np.maximum(areas - shared, 1e-6)).astype(np.float32)
-    return found
+    return np.asarray(shared / np.maximum(areas - shared, 1e-6))
 
 
 def _link_or_copy(source: str, target: str) -> None:

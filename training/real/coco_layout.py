@@ -93,11 +93,7 @@ def split_of(file_name: str) -> str:
 
 
 def find_file(folder: Path, name: str) -> Path:
-    """The path of one file of a set.
-
-    Raises:
-        TrainingError: the folder or the file is missing.
-    """
+    """The path of one file of a set; raises TrainingError if the folder or the file is missing."""
     if not folder.is_dir():
         raise TrainingError(f"there is no set {folder.name}: no folder {folder}")
     if not (folder / name).is_file():
@@ -108,9 +104,7 @@ def find_file(folder: Path, name: str) -> Path:
 def read_entries(path: Path, place: str) -> Iterator[Any]:
     """Yields the values at one place of a JSON file, which may be larger than the memory.
 
-    Args:
-        path: of the file.
-        place: `info`, or `images.item` for the elements of `images`.
+    The place is `info`, or `images.item` for the elements of `images`.
 
     Raises:
         ValueError: it is no JSON file.

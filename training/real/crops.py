@@ -17,18 +17,10 @@ _TRIES = 10
 
 
 def random_crop(image: np.ndarray, rng: np.random.Generator, *, resolution: int) -> np.ndarray:
-    """Crops at random and resizes, bicubic and antialiased.
+    """Crops uint8 [H,W,3] at random and resizes, bicubic and antialiased, to uint8 [3,S,S].
 
     The crop depends on the picture's size and the generator alone: at another resolution the same
     generator state gives the same part of the picture.
-
-    Args:
-        image: uint8 [H,W,3].
-        rng: the only source of chance.
-        resolution: S.
-
-    Returns:
-        uint8 [3,S,S].
     """
     box = random_crop_box(*image.shape[:2], rng=rng)
     # Cropped first: with `resize(box=)` the kernel would also see what lies outside the crop.

@@ -14,20 +14,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from samclip_sdk.picture.masks import mask_to_box
 from training.batches import CELL_PX, PATCH_PX, Batch, stack_images
-from training.composed.prompts import prompt_objects
+from training.composed.prompts import prompt_in_frame
 from training.data_config import JointPhotographs
-from training.errors import TrainingError
-from training.real.photograph_draws import Drawn
 from training.real.photograph_masks import cell_coverage
-from training.real.photograph_views import View
+from training.real.photograph_views import View, draw_view, recolour, whole_view
 from training.real.photographs import Photographs
-from training.real.records import count_tensor
+from training.real.records import count_tensor, read_or_replace
 from training.real.segments import NAMELESS, Segment, locate_segments, paste_segment
 
 _MIN_PX = 30 * CELL_PX**2  # of a mask that is asked for: 30 pixels of a low-resolution mask
 _STREAM = 25  # keeps these draws apart from others of a seed
+_REPLACEMENTS = 1  # likewise, those of other pictures for broken ones
 _Row = dict[str, np.ndarray]
 
 
@@ -57,17 +55,11 @@ class JointBatches(Dataset[Batch]):
     The resolution S is `resolution`, and `late_resolution` from the batch `late_from` on.
 
     Args:
-        photographs: of which the batches are.
-        config: of the batches.
-        seed: of everything random.
         augment: draw views, change colours and paste; else pictures are whole.
         late_from: index of the first batch of the late resolution.
 
     Attributes:
         names: all names, which the indices above count.
-
-    Raises:
-        TrainingError: a resolution cannot be used.
     """
 
     def __init__(
@@ -79,48 +71,64 @@ class JointBatches(Dataset[Batch]):
         augment: bool = True,
         late_from: int = 0,
     ) -> None:
-        for resolution in (config.resolution, config.late_resolution):
-            if resolution % PATCH_PX or resolution < PATCH_PX:
-                raise TrainingError(f"the resolution {resolution} must divide by {PATCH_PX}")
         self.photographs = photographs
         self.config = config
         self.augment = augment
         self.late_from = late_from
         self.names = photographs.names
-        every = np.arange(len(photographs))
-        concepts = [photographs.concepts(picture) for picture in range(len(every))]
-        self.drawn = Drawn(photographs, every, concepts, seed=seed, stream=_STREAM)
+        self.seed = seed
+        self._bounds = np.cumsum(photographs.weights())
         self._donors = _named_things(photographs)
 
     def __getitem__(self, index: int) -> Batch:
         late = index >= self.late_from
         size = self.config.late_resolution if late else self.config.resolution
         broken: Counter[str] = Counter()
-
-        def read(picture: int, rng: np.random.Generator) -> _Row:
-            return self._see(picture, rng, size, broken)
-
-        rows = [self.drawn.read(index, row, read, broken) for row in range(self.config.batch)]
+        rows = [self._row((index, row), size, broken) for row in range(self.config.batch)]
         return {**_stack(rows), "broken": count_tensor(broken)}
+
+    def _row(self, place: tuple[int, int], size: int, broken: Counter[str]) -> _Row:
+        """Reads the picture of a batch's row; in place of a broken one, another."""
+        rng = np.random.default_rng([self.seed, _STREAM, *place])
+        _, found = read_or_replace(
+            self._draw(rng),
+            lambda picture: self._see(picture, rng, size, broken),
+            among=range(len(self.photographs)),
+            rng=np.random.default_rng([self.seed, _STREAM, *place, _REPLACEMENTS]),
+            broken=broken,
+        )
+        return found
+
+    def _draw(self, rng: np.random.Generator) -> int:
+        """Draws a picture by its weight."""
+        place = np.searchsorted(self._bounds, rng.random() * self._bounds[-1], side="right")
+        return min(int(place), len(self._bounds) - 1)
 
     def _see(self, picture: int, rng: np.random.Generator, size: int, broken: Counter[str]) -> _Row:
         """Makes the part of one picture in a batch, by the batch's keys."""
         one = self.photographs[picture]
-        view = one.draw_view(rng, resolution=size, augment=self.augment)
-        image = one.recoloured(view, rng) if self.augment else one.image(view)
+        if self.augment:
+            view = draw_view(*one.size, rng, resolution=size)
+        else:
+            view = whole_view(*one.size, resolution=size)
+        image = one.image(view)
+        if self.augment:
+            recolour(image, view, rng)
         segments = locate_segments(one, view, broken)
         absent = np.zeros(len(self.names), bool)
         absent[self.photographs.absent(picture)] = True
         if self.augment and rng.random() < self.config.paste:
             self._paste(image, segments, view, rng, absent)
-        names = sorted({each.concept for each in segments} - {NAMELESS})
-        areas = {name: _union([x for x in segments if x.concept == name], size) for name in names}
+        own: dict[int, list[Segment]] = {}
+        for each in sorted(segments, key=lambda each: each.concept):
+            own.setdefault(each.concept, []).append(each)
+        unnamed = _union(own.pop(NAMELESS, []), size)
+        names = [*own]
+        areas = {name: _union(found, size) for name, found in own.items()}
         present = np.zeros(len(self.names), bool)
         present[[*names, *self.photographs.labels(picture)]] = True
         absent &= ~present
-        own = {name: [each for each in segments if each.concept == name] for name in names}
         coverage = [cell_coverage(areas[name], cell_px=PATCH_PX) for name in names]
-        unnamed = _union([each for each in segments if each.concept == NAMELESS], size)
         return {
             "images": image,
             "token_mask": view.token_mask(),
@@ -145,7 +153,7 @@ class JointBatches(Dataset[Batch]):
     ) -> None:
         """Pastes one to three named things of other pictures, in place."""
         for _ in range(int(rng.integers(1, 4))):
-            picture = self.drawn.picture(rng)
+            picture = self._draw(rng)
             numbers = self._donors.get(picture)
             if numbers is None:
                 continue
@@ -170,23 +178,18 @@ class JointBatches(Dataset[Batch]):
         self, segments: Sequence[Segment], view: View, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """Prompts of some single things, of which each concept is as likely."""
-        size = view.frame.resolution
         single = [x for x in segments if x.single and np.count_nonzero(x.area) >= _MIN_PX]
         counts = Counter(each.concept for each in single)
         keys = [rng.random() ** counts[each.concept] for each in single]
         things = np.argsort(keys)[::-1][: self.config.prompts]
         chosen = np.repeat(things, self.config.prompts_each).tolist()
         masks = [single[place].area for place in chosen]
-        boxes = np.array([mask_to_box(mask) for mask in masks], np.float32).reshape(-1, 4)
-        # No prompt of a user is in the padding, where a box's noise may lead.
-        limits = view.frame.resized_width_px, view.frame.resized_height_px
-        unpadded = [mask[: limits[1], : limits[0]] for mask in masks]
-        coords, labels = prompt_objects(unpadded, boxes, rng, size_px=size)
+        coords, labels = prompt_in_frame(masks, view.frame, rng)
         targets = [cell_coverage(mask, cell_px=CELL_PX) for mask in masks]
         return {
-            "point_coords": coords.clip(max=np.array(limits, np.float32)),
+            "point_coords": coords,
             "point_labels": labels,
-            "targets": _stacked(targets, size // CELL_PX, np.float16),
+            "targets": _stacked(targets, view.frame.resolution // CELL_PX, np.float16),
         }
 
     def _labels(

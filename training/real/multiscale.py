@@ -7,7 +7,7 @@ samples it holds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,18 +17,11 @@ _STREAM = 4  # keeps these draws apart from others of the same seed
 _CHUNK = 4096  # steps whose resolutions are drawn at once
 
 
-@dataclass(frozen=True)
-class Span:
-    """One batch: its resolution, and `count` places of the sequence from `first` on."""
+class Span(NamedTuple):
+    """One batch: its resolution, and the places of the sequence that it holds."""
 
     resolution: int
-    first: int
-    count: int
-
-    @property
-    def places(self) -> range:
-        """The places of the sequence that the batch holds."""
-        return range(self.first, self.first + self.count)
+    places: range
 
 
 class Multiscale:
@@ -41,10 +34,9 @@ class Multiscale:
         resolutions: sides of pictures to draw from, all as likely.
         pixels_per_batch: the budget; a batch at S has budget / S^2 pictures, rounded down.
         indices_per_step: batches of a step, over all processes and accumulated ones.
-        seed: of the draws.
 
     Raises:
-        TrainingError: no resolution, a budget below one picture, or no index in a step.
+        TrainingError: the budget is below one picture.
     """
 
     def __init__(
@@ -55,10 +47,6 @@ class Multiscale:
         indices_per_step: int = 1,
         seed: int,
     ) -> None:
-        if not resolutions or min(resolutions) < 1:
-            raise TrainingError(f"resolutions are {list(resolutions)}; there must be some, above 0")
-        if indices_per_step < 1:
-            raise TrainingError(f"indices_per_step is {indices_per_step}; it must be 1 at least")
         largest = max(resolutions)
         if pixels_per_batch < largest**2:
             raise TrainingError(
@@ -81,11 +69,8 @@ class Multiscale:
         drawn = self._draw(chunk)
         before = int(self.counts[drawn[:row]].sum())
         count = int(self.counts[drawn[row]])
-        return Span(
-            resolution=int(self.resolutions[drawn[row]]),
-            first=self._starts[chunk] + self.indices_per_step * before + rank * count,
-            count=count,
-        )
+        first = self._starts[chunk] + self.indices_per_step * before + rank * count
+        return Span(int(self.resolutions[drawn[row]]), range(first, first + count))
 
     def _draw(self, chunk: int) -> np.ndarray:
         """Draws the resolution of each step of a chunk: int64 [_CHUNK]."""

@@ -9,7 +9,7 @@ import numpy as np
 from training.real.annotation_table import Annotation
 from training.real.photograph_masks import decode_mask
 from training.real.photograph_sets import PhotographSet
-from training.real.photograph_views import View, draw_view, recolour, render, whole_view
+from training.real.photograph_views import View, render
 
 
 class Photograph(NamedTuple):
@@ -26,6 +26,12 @@ class Photograph(NamedTuple):
     category_names: np.ndarray
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Its height and width in pixels, as its set says."""
+        height, width = self.found.sizes[self.row].tolist()
+        return height, width
+
+    @property
     def numbers(self) -> np.ndarray:
         """The numbers of its annotations, int64 [n]."""
         return self.found.table.numbers_of(self.row)
@@ -35,33 +41,11 @@ class Photograph(NamedTuple):
         concepts: np.ndarray = self.category_names[self.found.table.categories[numbers]]
         return concepts
 
-    def draw_view(self, rng: np.random.Generator, *, resolution: int, augment: bool) -> View:
-        """Returns a view: drawn if `augment`, else the whole picture."""
-        height, width = self.found.sizes[self.row].tolist()
-        if augment:
-            return draw_view(height, width, rng, resolution=resolution)
-        return whole_view(height, width, resolution=resolution)
-
     def image(self, view: View) -> np.ndarray:
-        """Renders a view: uint8 [S,S,3].
-
-        Raises:
-            BrokenRecord: it cannot be read, or is of another size than its set says.
-        """
-        height, width = self.found.sizes[self.row].tolist()
-        return render(self.found.path(self.row), view, height_px=height, width_px=width)
-
-    def recoloured(self, view: View, rng: np.random.Generator) -> np.ndarray:
-        """Renders a view with slightly changed colours."""
-        image = self.image(view)
-        recolour(image, view, rng)
-        return image
+        """Renders a view, uint8 [S,S,3]; raises BrokenRecord as `render` does."""
+        return render(self.found.path(self.row), view, size=self.size)
 
     def mask(self, annotation: Annotation, view: View) -> np.ndarray:
-        """Returns an annotation's mask in a view: bool [S,S].
-
-        Raises:
-            BrokenRecord: it is damaged, or of another size than the picture.
-        """
-        height, width = self.found.sizes[self.row].tolist()
+        """An annotation's mask in a view, bool [S,S]; raises BrokenRecord as `decode_mask`."""
+        height, width = self.size
         return view.mask(decode_mask(annotation.segmentation, height_px=height, width_px=width))

@@ -15,12 +15,7 @@ _TRIANGLE = 6  # numbers: fewer than three points fill nothing
 
 
 def decode_mask(segmentation: Any, *, height_px: int, width_px: int) -> np.ndarray:
-    """Decodes a segmentation of COCO's.
-
-    Args:
-        segmentation: an RLE, compressed or as a list of runs, or a list of polygons.
-        height_px: of the picture.
-        width_px: likewise.
+    """Decodes a segmentation of COCO's: an RLE, compressed or a list of runs, or polygons.
 
     Returns:
         bool [H,W].
@@ -47,15 +42,7 @@ def decode_mask(segmentation: Any, *, height_px: int, width_px: int) -> np.ndarr
 
 
 def cell_coverage(mask: np.ndarray, *, cell_px: int) -> np.ndarray:
-    """The share of each cell that a mask covers.
-
-    Args:
-        mask: bool [H,W].
-        cell_px: side of a cell, which must divide both sides of the mask.
-
-    Returns:
-        float32 [H/cell, W/cell], 0..1, exact.
-    """
+    """The share of each cell that a mask [H,W] covers, 0..1, exact: float32 [H/cell, W/cell]."""
     height, width = (side // cell_px for side in mask.shape)
     cells = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(cells)

@@ -6,7 +6,8 @@ Only pictures of complete sets are asked: elsewhere a thing that nobody named is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,8 @@ LEAST_SHARE = 0.005
 Thing = tuple[np.ndarray, np.ndarray]
 """A picture, uint8 RGB [H,W,3], and the masks of single objects in it, bool [N,H,W]."""
 
+T = TypeVar("T")
+
 _ABSENT_STREAM = 15  # keeps these draws apart from others of the same seed
 
 
@@ -30,7 +33,6 @@ class AskedPhotographs:
     """The pictures of complete sets in random order, each with what it is asked for.
 
     Args:
-        photographs: of one split.
         seed: of the order, and of the absent names.
 
     Attributes:
@@ -58,28 +60,20 @@ class AskedPhotographs:
 
     def ask(self, broken: Counter[str]) -> Iterator[AskedPicture]:
         """Reads one picture after the other; those that cannot be read are counted by kind."""
-        for picture in self.pictures.tolist():
-            try:
-                yield self.question(picture)
-            except BrokenRecord as error:
-                broken[error.kind] += 1
+        return _readable(self.question, self.pictures, broken)
 
     def things(self, broken: Counter[str], *, at_most: int) -> Iterator[Thing]:
         """Reads the first pictures with the masks of their objects, as `ask` reads them."""
-        for picture in self.pictures[:at_most].tolist():
-            try:
-                objects = objects_of(self.photographs, picture)
-                yield read_photograph(self.photographs, picture), objects
-            except BrokenRecord as error:
-                broken[error.kind] += 1
+
+        def thing(picture: int) -> Thing:
+            objects = objects_of(self.photographs, picture)
+            return read_photograph(self.photographs, picture), objects
+
+        return _readable(thing, self.pictures[:at_most], broken)
 
     def named_objects(self, broken: Counter[str]) -> Iterator[NamedObjects]:
         """Reads the pictures with the masks of their objects and the objects' names."""
-        for picture in self.pictures.tolist():
-            try:
-                yield self.objects(picture)
-            except BrokenRecord as error:
-                broken[error.kind] += 1
+        return _readable(self.objects, self.pictures, broken)
 
     def objects(self, picture: int) -> NamedObjects:
         """The objects of a picture, each of half a percent of it or more, with their names.
@@ -91,10 +85,9 @@ class AskedPhotographs:
             BrokenRecord: the picture or a mask cannot be read.
         """
         one = self.photographs[picture]
-        height, width = one.found.sizes[one.row].tolist()
         concepts, single = one.concepts(one.numbers), one.found.table.promptable[one.numbers]
         whole = set(concepts.tolist()) - set(concepts[~single].tolist()) - {-1}
-        names, masks = list[str](), [np.zeros((height, width), bool)]
+        names, masks = list[str](), [np.zeros(one.size, bool)]
         for concept, mask in named_masks(self.photographs, picture):
             large = mask is not None and mask.sum() >= LEAST_SHARE * mask.size
             if concept in whole and mask is not None and large:
@@ -111,7 +104,6 @@ class AskedPhotographs:
             BrokenRecord: the picture or a mask cannot be read.
         """
         one = self.photographs[picture]
-        height, width = one.found.sizes[one.row].tolist()
         masks = {
             name: mask
             for name, mask in concept_masks(self.photographs, picture).items()
@@ -123,10 +115,18 @@ class AskedPhotographs:
         return AskedPicture(
             read_photograph(self.photographs, picture),
             present=tuple(masks),
-            masks=np.stack([*masks.values(), np.zeros((height, width), bool)])[: len(masks)],
+            masks=np.stack([*masks.values(), np.zeros(one.size, bool)])[: len(masks)],
             absent=tuple(names[number] for number in rng.permutation(absent)[:ABSENT]),
             of=one.found.name,
         )
+
+
+def _readable(read: Callable[[int], T], pictures: np.ndarray, broken: Counter[str]) -> Iterator[T]:
+    for picture in pictures.tolist():
+        try:
+            yield read(picture)
+        except BrokenRecord as error:
+            broken[error.kind] += 1
 
 
 def read_photograph(photographs: Photographs, picture: int) -> np.ndarray:
@@ -141,23 +141,19 @@ def read_photograph(photographs: Photographs, picture: int) -> np.ndarray:
         image = decode_picture(path.read_bytes())
     except OSError as error:
         raise BrokenRecord("record", str(error)) from error
-    size, found = one.found.sizes[one.row].tolist(), list(image.shape[:2])
-    if found != size:
-        raise BrokenRecord("picture", f"{path.name} has {found} pixels, and {size} in its set")
+    found = image.shape[:2]
+    if found != one.size:
+        raise BrokenRecord("picture", f"{path.name} has {found} pixels, and {one.size} in its set")
     return image
 
 
 def objects_of(photographs: Photographs, picture: int) -> np.ndarray:
     """The masks that a prompt can ask for, each of half a percent of the picture or more.
 
-    Returns:
-        bool [N,H,W].
-
-    Raises:
-        BrokenRecord: a mask is damaged, or of another size than the picture.
+    Returns bool [N,H,W]; raises BrokenRecord as `decode_mask` does.
     """
     one = photographs[picture]
-    height, width = one.found.sizes[one.row].tolist()
+    height, width = one.size
     numbers = one.numbers[one.found.table.promptable[one.numbers]].tolist()
     masks = [
         decode_mask(one.found.table[number].segmentation, height_px=height, width_px=width)
@@ -170,10 +166,8 @@ def objects_of(photographs: Photographs, picture: int) -> np.ndarray:
 def concept_masks(photographs: Photographs, picture: int) -> dict[str, np.ndarray]:
     """Returns the masks of a picture's concepts, by name: bool [H,W], all annotations together.
 
-    A concept of which something is annotated without a mask is left out.
-
-    Raises:
-        BrokenRecord: a mask is damaged, or of another size than the picture.
+    A concept of which something is annotated without a mask is left out. Raises BrokenRecord as
+    `decode_mask` does.
     """
     masks: dict[int, np.ndarray] = {}
     partly: set[int] = set()
@@ -188,11 +182,10 @@ def concept_masks(photographs: Photographs, picture: int) -> dict[str, np.ndarra
 def named_masks(photographs: Photographs, picture: int) -> Iterator[tuple[int, np.ndarray | None]]:
     """Each annotation of a picture that has a name: its concept, and its mask bool [H,W], if any.
 
-    Raises:
-        BrokenRecord: a mask is damaged, or of another size than the picture.
+    Raises BrokenRecord as `decode_mask` does.
     """
     one = photographs[picture]
-    height, width = one.found.sizes[one.row].tolist()
+    height, width = one.size
     for number, concept in zip(one.numbers, one.concepts(one.numbers).tolist(), strict=True):
         segmentation = one.found.table[int(number)].segmentation
         if concept >= 0:

@@ -11,7 +11,7 @@ import numpy as np
 
 from samclip_sdk.errors import one_line
 from training.errors import TrainingError
-from training.real.annotation_table import Annotation, AnnotationTable
+from training.real.annotation_table import AnnotationTable
 from training.real.coco_layout import (
     INSTANCES_NAME,
     PICTURES_FOLDER,
@@ -30,7 +30,6 @@ class PhotographSet:
 
     Args:
         folder: of the set, whose name is the set's.
-        pictures: folder of the pictures in it.
         complete: whether all that the categories name is labelled; None leaves it to the set,
             where silence is no.
         open_terms: whether anybody may use the pictures; likewise.
@@ -57,11 +56,10 @@ class PhotographSet:
         self,
         folder: Path,
         *,
-        pictures: str = PICTURES_FOLDER,
         complete: bool | None = None,
         open_terms: bool | None = None,
     ) -> None:
-        self.folder = folder / pictures
+        self.folder = folder / PICTURES_FOLDER
         self.name = folder.name
         self.table = AnnotationTable()
         path = find_file(folder, INSTANCES_NAME)
@@ -92,10 +90,6 @@ class PhotographSet:
     def path(self, picture: int) -> Path:
         """Returns the picture's file."""
         return self.folder / self.file_names[picture]
-
-    def annotations(self, picture: int) -> list[Annotation]:
-        """Returns the annotations of a picture."""
-        return [self.table[int(number)] for number in self.table.numbers_of(picture)]
 
     def labels(self, picture: int) -> tuple[str, ...]:
         """Returns the labels of a picture as a whole."""

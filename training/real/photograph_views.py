@@ -105,21 +105,13 @@ def whole_view(height_px: int, width_px: int, *, resolution: int) -> View:
     return part_view((0, 0, width_px, height_px), resolution=resolution)
 
 
-def render(path: Path, view: View, *, height_px: int, width_px: int) -> np.ndarray:
-    """Decodes a picture as far as a view needs it.
-
-    Args:
-        path: of the picture's file.
-        view: of it.
-        height_px: of the picture, as its set says.
-        width_px: likewise.
-
-    Returns:
-        uint8 [S,S,3], RGB; the padding has the SDK's colour.
+def render(path: Path, view: View, *, size: tuple[int, int]) -> np.ndarray:
+    """Decodes a picture as far as a view needs it: uint8 RGB [S,S,3], padded with the SDK's colour.
 
     Raises:
-        BrokenRecord: it cannot be read, or is of another size.
+        BrokenRecord: it cannot be read, or its height and width are another `size`.
     """
+    height_px, width_px = size
     image = _decode(path, height_px=height_px, width_px=width_px, scale=view.scale)
     across, down = image.width / width_px, image.height / height_px
     left, top, right, bottom = view.box

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -58,47 +58,34 @@ class Photographs:
     def labels(self, picture: int) -> list[int]:
         """Returns the labels of a picture as a whole: indices in `names`."""
         found, row, _ = self[picture]
-        return [self._index[name] for name in found.labels(row) if name in self._index]
+        return [self._index[name] for name in found.labels(row)]
 
     def absent(self, picture: int) -> list[int]:
         """Returns the names that the set promises are not in a picture: indices in `names`."""
         found, row, _ = self[picture]
         return sorted(self._index[name] for name in found.absent(row) if name in self._index)
 
-    def weights(self, pictures: np.ndarray, concepts: Sequence[np.ndarray]) -> np.ndarray:
-        """Returns the probability of drawing each picture.
+    def terms(self) -> dict[str, str]:
+        """Returns the terms of each set."""
+        return {each.name: each.terms for each in self.sets}
 
-        A concept that n of the pictures show weighs n^-balance in each of them, and a picture
-        weighs what its concepts weigh together. A set's pictures weigh `weight` times that; if
-        there are more than `cap`, `cap` over their number times.
+    def weights(self) -> np.ndarray:
+        """Returns the probability of drawing each picture: float64 [N], which sum to 1.
 
-        Args:
-            pictures: int64 [M], their numbers.
-            concepts: of each, int64 indices in `names`, or -1 for what has no name: the nameless
-                of a set are one concept.
-
-        Returns:
-            float64 [M], which sum to 1.
-
-        Raises:
-            TrainingError: the weight of every set that has one of them is 0.
+        A concept that n pictures show weighs n^-balance in each of them, and a picture weighs what
+        its concepts weigh together; the nameless of a set are one concept. A set's pictures weigh
+        `weight` times that; if there are more than `cap`, `cap` over their number times.
         """
-        owners = self.owners[pictures]
-        shown = np.concatenate([np.unique(each) for each in concepts])
-        picture = np.repeat(np.arange(len(pictures)), [len(np.unique(each)) for each in concepts])
-        shown = np.where(shown < 0, len(self.names) + owners[picture], shown)
-        counts = np.bincount(shown, minlength=len(self.names) + len(self.sets))
-        each = counts[shown] ** -self.settings.balance
-        weights = np.bincount(picture, each, minlength=len(pictures))
-        sizes = np.bincount(owners, minlength=len(self.sets))
-        for number, size in enumerate(sizes):
+        concepts = [self.concepts(picture) for picture in range(len(self))]
+        shown = np.concatenate(concepts)
+        picture = np.repeat(np.arange(len(self)), [len(each) for each in concepts])
+        shown = np.where(shown < 0, len(self.names) + self.owners[picture], shown)
+        weights = np.bincount(picture, np.bincount(shown)[shown] ** -self.settings.balance)
+        for number, size in enumerate(np.bincount(self.owners, minlength=len(self.sets))):
             own = _settings_of(self.settings, self.sets[number].name)
             cap = size if own.cap is None else own.cap
-            weights[owners == number] *= own.weight * min(1, cap / max(size, 1))
-        total = weights.sum()
-        if not total:
-            raise TrainingError("every set of photographs that could serve has a weight of 0")
-        return np.asarray(weights / total)
+            weights[self.owners == number] *= own.weight * min(1, cap / max(size, 1))
+        return np.asarray(weights / weights.sum())
 
     def concepts(self, picture: int) -> np.ndarray:
         """Returns the concepts of a picture for its weight: int64 indices in `names`, or [-1].
@@ -110,46 +97,32 @@ class Photographs:
         if (names >= 0).any():
             return names[names >= 0]
         labels = self.labels(picture)
-        if labels:
-            return np.array([max(labels, key=lambda label: self._label_counts[label])])
-        return np.array([-1])
+        return np.array([max(labels, key=lambda label: self._label_counts[label], default=-1)])
 
     def _index_names(self) -> None:
         """Numbers what may be taught, alike in every split, and counts pictures by label."""
-        labels = [each.labels(row) for each in self.sets for row in range(len(each))]
-        given = {name for each in labels for name in each}
-        for each in self.sets:
-            given |= {category.name for category in each.categories if not category.nameless}
-        self.names = tuple(sorted(given))
+        labels = [
+            name for each in self.sets for row in range(len(each)) for name in each.labels(row)
+        ]
+        named = [[each.name for each in own.categories if not each.nameless] for own in self.sets]
+        self.names = tuple(sorted({*labels, *chain.from_iterable(named)}))
         self._index = {name: number for number, name in enumerate(self.names)}
         self._category_names = [
-            np.array(
-                [
-                    -1 if category.nameless else self._index[category.name]
-                    for category in each.categories
-                ],
-                np.int64,
-            )
-            for each in self.sets
+            np.array([-1 if x.nameless else self._index[x.name] for x in own.categories], np.int64)
+            for own in self.sets
         ]
-        known = [self._index[name] for each in labels for name in each if name in self._index]
-        self._label_counts = np.bincount(np.array(known, np.int64), minlength=len(self.names))
+        known = np.array([self._index[name] for name in labels], np.int64)
+        self._label_counts = np.bincount(known, minlength=len(self.names))
 
 
 def open_sets(settings: Settings) -> list[PhotographSet]:
-    """Opens the sets that settings let serve, in the order of their names.
-
-    Raises:
-        TrainingError: there is none, one that is set does not exist, or one is damaged.
-    """
+    """Opens the sets that settings let serve, by name; raises TrainingError if there is none."""
     root, folders, found = settings.root, find_sets(settings), []
     for folder in folders:
         own = _settings_of(settings, folder.name)
         if not own.weight:
             continue
-        each = PhotographSet(
-            folder, pictures=own.pictures, complete=own.complete, open_terms=own.open
-        )
+        each = PhotographSet(folder, complete=own.complete, open_terms=own.open)
         if settings.terms == "all" or each.open_terms:
             found.append(each)
     if not found:
@@ -159,11 +132,7 @@ def open_sets(settings: Settings) -> list[PhotographSet]:
 
 
 def find_sets(settings: Settings) -> list[Path]:
-    """The folders of the sets below the root, in the order of their names.
-
-    Raises:
-        TrainingError: there is none, or one that is set does not exist.
-    """
+    """The folders of the sets below the root, by name; raises TrainingError if there is none."""
     root = settings.root
     found = sorted(path.parent for path in root.glob(f"*/{INSTANCES_NAME}"))
     if not found:

@@ -43,14 +43,9 @@ def key_hash(key: str) -> int:
 
 
 def in_split(hashes: np.ndarray, split: Split) -> np.ndarray:
-    """Tells which records are on a side of the split.
+    """Tells which records are on a side of the split, by uint64 [N] of `key_hash`: bool [N].
 
-    Args:
-        hashes: uint64 [N], of `key_hash`.
-        split: `validation` is 1 %, `train` the rest.
-
-    Returns:
-        bool [N].
+    `validation` is 1 %, `train` the rest.
     """
     held_out: np.ndarray = hashes % np.uint64(_HELD_OUT_OF) == 0
     return held_out if split == "validation" else ~held_out
@@ -67,11 +62,7 @@ def explain_lack(split: Split) -> str:
 
 
 def decode_picture(data: bytes) -> np.ndarray:
-    """Decodes a picture file to uint8 RGB [H,W,3], upright.
-
-    Raises:
-        BrokenRecord: it is no picture, cut off, or a single pixel.
-    """
+    """Decodes a picture file to uint8 RGB [H,W,3], upright; raises BrokenRecord if it is none."""
     try:
         return load_image(data)
     except ImageError as error:

@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +15,8 @@ from torch.utils.data import Dataset
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.picture.frame import Frame, letterbox
-from samclip_sdk.picture.masks import mask_to_box
 from training.batches import PATCH_PX, Batch
-from training.composed.prompts import prompt_objects
+from training.composed.prompts import prompt_in_frame
 from training.errors import TrainingError
 from training.real.photograph_masks import decode_mask
 from training.real.photograph_views import whole_view
@@ -38,10 +37,6 @@ _NAME = re.compile(r"sa_(0|[1-9]\d*)\.(jpg|json)")
 
 class Sa1bPairs:
     """The pairs sa_N.jpg and sa_N.json below a folder, on one side of the split, in order of N.
-
-    Args:
-        folder: with the files, or with folders of them.
-        split: side of the split.
 
     Attributes:
         unpaired: pictures without their JSON file, and the other way round.
@@ -73,25 +68,12 @@ class Sa1bPairs:
         return len(self.pairs)
 
     def read(self, sample: int, suffix: str) -> bytes:
-        """Reads one file of a pair: `jpg` or `json`.
-
-        Raises:
-            BrokenRecord: it cannot be read.
-        """
+        """Reads one file of a pair: `jpg` or `json`; raises BrokenRecord if it cannot be read."""
         number, folder = self.pairs[sample]
         try:
             return Path(self.folders[folder], f"sa_{number}.{suffix}").read_bytes()
         except OSError as error:
             raise BrokenRecord("record", str(error)) from error
-
-
-class _Prompted(NamedTuple):
-    """One picture: image uint8 [3,S,S], token_mask [g,g], coords [K,P,2], labels [K,P]."""
-
-    image: np.ndarray
-    token_mask: np.ndarray
-    coords: np.ndarray
-    labels: np.ndarray
 
 
 class Sa1bBatches(Dataset[Batch]):
@@ -104,20 +86,11 @@ class Sa1bBatches(Dataset[Batch]):
 
     Args:
         pairs: where the pictures are. Each epoch sees every one once.
-        resolution: S.
-        batch: B.
-        prompts: K.
-        seed: of everything random.
-
-    Raises:
-        TrainingError: the resolution cannot be used.
     """
 
     def __init__(
         self, pairs: Sa1bPairs, *, resolution: int, batch: int, prompts: int, seed: int
     ) -> None:
-        if resolution % PATCH_PX:
-            raise TrainingError(f"the resolution {resolution} must divide by {PATCH_PX}")
         self.pairs = pairs
         self.resolution = resolution
         self.batch = batch
@@ -130,25 +103,36 @@ class Sa1bBatches(Dataset[Batch]):
         broken: Counter[str] = Counter()
         places = range(index * self.batch, (index + 1) * self.batch)
         rows = [self._read(place, broken) for place in places]
+        columns = {key: [row[key] for row in rows] for key in rows[0]}
         return {
-            "images": torch.from_numpy(np.stack([row.image for row in rows])),
-            "token_mask": torch.from_numpy(np.stack([row.token_mask for row in rows])),
-            "point_coords": torch.from_numpy(np.concatenate([row.coords for row in rows])),
-            "point_labels": torch.from_numpy(np.concatenate([row.labels for row in rows])),
+            "images": torch.from_numpy(np.stack(columns["images"])),
+            "token_mask": torch.from_numpy(np.stack(columns["token_mask"])),
+            "point_coords": torch.from_numpy(np.concatenate(columns["point_coords"])),
+            "point_labels": torch.from_numpy(np.concatenate(columns["point_labels"])),
             "regions": torch.zeros(0, 4),
             "broken": count_tensor(broken),
         }
 
-    def _read(self, place: int, broken: Counter[str]) -> _Prompted:
-        """The picture at a place of the endless sequence, or its replacement."""
+    def _read(self, place: int, broken: Counter[str]) -> dict[str, np.ndarray]:
+        """The picture at a place of the endless sequence, or its replacement, by a batch's keys."""
         epoch, within = divmod(place, len(self.pairs))
         if epoch != self._epoch:
             rng = np.random.default_rng([self.seed, _ORDER_STREAM, epoch])
             self._epoch, self._order = epoch, rng.permutation(len(self.pairs))
 
-        def prompted(sample: int) -> _Prompted:
+        def prompted(sample: int) -> dict[str, np.ndarray]:
             rng = np.random.default_rng([self.seed, _PROMPTS_STREAM, place])
-            return self._prompted(sample, rng, broken)
+            annotations = _annotations(self.pairs.read(sample, "json"))
+            picture = decode_picture(self.pairs.read(sample, "jpg"))
+            images, frame = letterbox(picture, resolution=self.resolution, pad_colour=PAD_COLOUR)
+            masks = self._draw_masks(annotations, frame, rng, broken)
+            coords, labels = prompt_in_frame(masks, frame, rng)
+            return {
+                "images": images[0],
+                "token_mask": frame.token_mask(patch_size=PATCH_PX)[0],
+                "point_coords": coords,
+                "point_labels": labels,
+            }
 
         _, row = read_or_replace(
             int(self._order[within]),
@@ -158,23 +142,6 @@ class Sa1bBatches(Dataset[Batch]):
             broken=broken,
         )
         return row
-
-    def _prompted(self, sample: int, rng: np.random.Generator, broken: Counter[str]) -> _Prompted:
-        annotations = _annotations(self.pairs.read(sample, "json"))
-        picture = decode_picture(self.pairs.read(sample, "jpg"))
-        images, frame = letterbox(picture, resolution=self.resolution, pad_colour=PAD_COLOUR)
-        masks = self._draw_masks(annotations, frame, rng, broken)
-        boxes = np.stack([mask_to_box(mask) for mask in masks])
-        # No prompt of a user is in the padding, where a box's noise may lead.
-        limits = (frame.resized_width_px, frame.resized_height_px)
-        unpadded = [mask[: limits[1], : limits[0]] for mask in masks]
-        coords, labels = prompt_objects(unpadded, boxes, rng, size_px=self.resolution)
-        return _Prompted(
-            image=images[0],
-            token_mask=frame.token_mask(patch_size=PATCH_PX)[0],
-            coords=coords.clip(max=np.array(limits, np.float32)),
-            labels=labels,
-        )
 
     def _draw_masks(
         self, annotations: list[Any], frame: Frame, rng: np.random.Generator, broken: Counter[str]
@@ -215,11 +182,7 @@ def _annotations(text: bytes) -> list[Any]:
 
 
 def _decode_mask(annotation: Any, frame: Frame) -> np.ndarray:
-    """An annotation's mask in the frame: bool [S,S].
-
-    Raises:
-        BrokenRecord: it is damaged, of another size, or has no pixel.
-    """
+    """An annotation's mask in the frame, bool [S,S]; raises BrokenRecord if it has none."""
     try:
         rle = annotation["segmentation"]
     except (KeyError, TypeError) as error:

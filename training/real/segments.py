@@ -103,22 +103,21 @@ def paste_segment(
         number: of the annotation that is cut out of it.
         rng: the only source of chance.
         frame: where the picture lies in the input.
-        least_px: area that the thing must have.
+        least_px: area that the thing must have, and leave of others that have it.
 
     Returns:
         The thing's own segment, which is exhaustive, and not among the others yet; None if it
-        cannot be cut out, or has no place.
+        cannot be cut out, or has no place, or if nothing else is large enough to be asked for.
     """
     try:
         cutout = cut_out(donor, donor.found.table[number], resolution=frame.resolution // 2)
     except BrokenRecord:  # It is counted where it is asked for.
         return None
-    if cutout is None:
-        return None
     large = [each.area for each in segments if np.count_nonzero(each.area) >= least_px]
-    before = large or [np.zeros(image.shape[:2], bool)]
-    own, *after = paste(image, before, cutout, rng, frame=frame, least_px=least_px)
-    if len(after) < len(before):
+    if cutout is None or not large:
+        return None
+    own = paste(image, large, cutout, rng, frame=frame, least_px=least_px)
+    if own is None:
         return None
     for each in segments:
         if each.masked:
@@ -129,12 +128,7 @@ def paste_segment(
 
 
 def cut_out(one: Photograph, annotation: Annotation, *, resolution: int) -> np.ndarray | None:
-    """Cuts a thing out of a photograph, its edge softened by a pixel.
-
-    Args:
-        one: the photograph.
-        annotation: of the thing, with a mask.
-        resolution: the longest side of the result.
+    """Cuts a thing out of a photograph, its edge softened, its longest side `resolution`.
 
     Returns:
         uint8 premultiplied RGBA [h,w,4]; None if it is no thing, or lies at the picture's border,
@@ -143,7 +137,7 @@ def cut_out(one: Photograph, annotation: Annotation, *, resolution: int) -> np.n
     Raises:
         BrokenRecord: the picture or the mask cannot be read.
     """
-    height, width = one.found.sizes[one.row].tolist()
+    height, width = one.size
     left, top, right, bottom = (int(side) for side in annotation.box.round())
     inside = left > 0 and top > 0 and right < width and bottom < height
     if not inside or not one.found.categories[annotation.category].thing:
@@ -164,19 +158,14 @@ def paste(
     *,
     frame: Frame,
     least_px: int,
-) -> list[np.ndarray]:
+) -> np.ndarray | None:
     """Pastes a cut-out, turned and recoloured, where it leaves enough of all others in sight.
 
-    Args:
-        image: uint8 [S,S,3], changed in place.
-        masks: of the picture, bool [S,S] each.
-        cutout: uint8 premultiplied RGBA.
-        rng: the only source of chance.
-        frame: where the picture lies in the input; nothing is pasted into the padding.
-        least_px: area that the thing, and each mask, must have afterwards.
+    The image uint8 [S,S,3] is changed in place, within the frame. The thing, and each mask bool
+    [S,S], must have `least_px` afterwards.
 
     Returns:
-        Its mask and then the others, without what it hides; as they were if there is no place.
+        Its mask, bool [S,S]; None if there is no place.
     """
     height, width = frame.resized_height_px, frame.resized_width_px
     low, high = np.log(SCALE)
@@ -184,17 +173,15 @@ def paste(
     patch = warp(cutout, rng, side_px=side)
     solid = patch[..., 3] >= _OPAQUE
     if patch.shape[0] > height or patch.shape[1] > width or solid.sum() < least_px:
-        return list(masks)
+        return None
+    needed = [max(least_px, MIN_VISIBLE * mask.sum()) for mask in masks]
     for _ in range(_TRIES):
         top = int(rng.integers(height - patch.shape[0] + 1))
         left = int(rng.integers(width - patch.shape[1] + 1))
         area = np.s_[top : top + patch.shape[0], left : left + patch.shape[1]]
-        own = np.zeros_like(masks[0])
+        own = np.zeros(image.shape[:2], bool)
         own[area] = solid
-        others = [mask & ~own for mask in masks]
-        left_px = np.array([mask.sum() for mask in others])
-        needed = np.array([max(least_px, MIN_VISIBLE * mask.sum()) for mask in masks])
-        if (left_px >= needed).all():
+        if all((mask & ~own).sum() >= px for mask, px in zip(masks, needed, strict=True)):
             paint_over(image[area], patch)
-            return [own, *others]
-    return list(masks)
+            return own
+    return None

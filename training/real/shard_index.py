@@ -9,7 +9,6 @@ the tables of the few shards that were read last.
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import re
 import tarfile
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
 from training.real.records import BrokenRecord, Split, explain_lack, in_split, key_hash
@@ -39,7 +39,6 @@ class ShardIndex:
     Args:
         shards: tar files. Their order is that of the samples.
         cache: folder for the tables; it is made.
-        split: side of the split.
         on_progress: told how many of the shards that have no table yet are scanned.
 
     Attributes:
@@ -69,7 +68,9 @@ class ShardIndex:
         for done, i in enumerate(missing):
             on_progress("scanning shards", done, len(missing))
             if not self.tables[i].exists():
-                _write_table(self.tables[i], self.shards[i])
+                members, faults = _scan(self.shards[i])
+                with atomic_file(self.tables[i]) as file:
+                    np.savez(file, members=members, faults=faults)
         self.faults: Counter[str] = Counter()
         counts = np.zeros(len(self.shards), np.int64)
         for i, table in enumerate(self.tables):
@@ -88,18 +89,19 @@ class ShardIndex:
         return int(self.starts[-1])
 
     def read(self, sample: int) -> bytes:
-        """Reads a picture's file.
-
-        Raises:
-            BrokenRecord: the shard is gone, cannot be read, or ends too early.
-        """
+        """Reads a picture's file; raises BrokenRecord if the shard is gone or ends too early."""
         shard = int(np.searchsorted(self.starts, sample, side="right")) - 1
         path, first = self.shards[shard], int(self.starts[shard])
         try:
             member: np.void = _members(self.tables[shard], self.split)[sample - first]
+            with path.open("rb") as file:
+                file.seek(int(member["offset"]))
+                data = file.read(int(member["size"]))
         except OSError as error:
             raise BrokenRecord("record", f"{path}: {error}") from error
-        return _read_span(path, int(member["offset"]), int(member["size"]))
+        if len(data) < member["size"]:
+            raise BrokenRecord("record", f"{path} has become shorter")
+        return data
 
     def digest(self) -> str:
         """Tells sets of shards apart by names, sizes and numbers of samples, wherever they lie."""
@@ -115,14 +117,6 @@ def _table_name(shard: Path) -> str:
     stat = shard.stat()
     identity = f"{_FORMAT} {shard.resolve()} {stat.st_size} {stat.st_mtime_ns}"
     return f"{shard.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
-
-
-def _write_table(table: Path, shard: Path) -> None:
-    members, faults = _scan(shard)
-    temporary = table.with_suffix(f".{os.uname().nodename}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, members=members, faults=faults)
-    temporary.replace(table)
 
 
 def _scan(shard: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -156,18 +150,6 @@ def _scan(shard: Path) -> tuple[np.ndarray, np.ndarray]:
     ]
     faults = np.array([truncated, len(keys) - len(rows)], np.int64)
     return np.array(rows, _MEMBER), faults
-
-
-def _read_span(shard: Path, offset: int, size: int) -> bytes:
-    try:
-        with shard.open("rb") as file:
-            file.seek(offset)
-            data = file.read(size)
-    except OSError as error:
-        raise BrokenRecord("record", f"{shard}: {error}") from error
-    if len(data) < size:
-        raise BrokenRecord("record", f"{shard} has become shorter")
-    return data
 
 
 def _ends(shard: Path, offset: int) -> bool:

@@ -21,7 +21,6 @@ class ShardOrder:
 
     Args:
         starts: int64 [n+1], the first sample of each shard, and the end of the last one.
-        seed: of all permutations.
         source: the source's number, so that no two have the same.
     """
 
@@ -70,10 +69,9 @@ class Mixture:
     Args:
         orders: one a source.
         weights: the shares, up to a common factor. The sources' sizes give their union.
-        seed: of the order of sources.
 
     Raises:
-        TrainingError: a weight is not above 0, or too small for a place in 4,096.
+        TrainingError: a weight is too small for a place in 4,096.
     """
 
     def __init__(
@@ -100,8 +98,6 @@ class Mixture:
 def _apportion(weights: Sequence[float]) -> np.ndarray:
     """Places of each source in a block, int64 [n], by largest remainders."""
     shares = np.array(weights, np.float64)
-    if not (len(shares) and np.isfinite(shares).all() and (shares > 0).all()):
-        raise TrainingError(f"weights are {list(weights)}; there must be some, all above 0")
     exact = _BLOCK * shares / shares.sum()
     quotas: np.ndarray = np.floor(exact).astype(np.int64)
     largest = np.argsort(quotas - exact, kind="stable")[: _BLOCK - int(quotas.sum())]

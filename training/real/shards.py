@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
+from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +38,6 @@ class ShardPictures:
 
     Args:
         settings: the data sets, and the folder for tables of their shards.
-        split: side of the split.
         on_progress: told how many shards are scanned.
 
     Attributes:
@@ -57,66 +58,32 @@ class ShardPictures:
         self.sources = sources = settings.sources
         found = [_find_shards(source.shards) for source in sources]
         self.index = ShardIndex(
-            [shard for shards in found for shard in shards],
+            [*chain.from_iterable(found)],
             cache=settings.index,
             split=split,
             on_progress=on_progress,
         )
-        ends = np.cumsum([len(shards) for shards in found])
-        self.starts = [
-            self.index.starts[end - len(shards) : end + 1]
-            for end, shards in zip(ends, found, strict=True)
-        ]
-        for source, starts in zip(sources, self.starts, strict=True):
-            if starts[0] == starts[-1]:
+        ends = np.cumsum([0, *map(len, found)])
+        self.starts = [self.index.starts[first : end + 1] for first, end in pairwise(ends)]
+        self.ranges = [range(int(starts[0]), int(starts[-1])) for starts in self.starts]
+        for source, pictures in zip(sources, self.ranges, strict=True):
+            if not pictures:
                 raise TrainingError(
                     f"no picture for {split} in {source.shards!r}: {explain_lack(split)}"
                 )
-        self.ranges = [range(int(starts[0]), int(starts[-1])) for starts in self.starts]
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def picture(self, sample: int) -> np.ndarray:
-        """A whole picture, uint8 RGB [H,W,3].
-
-        Raises:
-            BrokenRecord: it cannot be read or decoded.
-        """
-        return decode_picture(self.index.read(sample))
-
     def crop(self, sample: int, rng: np.random.Generator, *, resolution: int) -> np.ndarray:
-        """Returns a random crop of a picture, uint8 [3,S,S].
-
-        Raises:
-            BrokenRecord: the picture cannot be read or decoded.
-        """
-        return crops.random_crop(self.picture(sample), rng, resolution=resolution)
+        """A random crop of a picture, uint8 [3,S,S]; raises BrokenRecord if it is damaged."""
+        picture = decode_picture(self.index.read(sample))
+        return crops.random_crop(picture, rng, resolution=resolution)
 
     def fixed_crop(self, sample: int, *, resolution: int, seed: int) -> np.ndarray:
         """The crop of a picture that goes with this seed: at every resolution, in every epoch."""
         rng = np.random.default_rng([seed, _FIXED_CROPS_STREAM, sample])
         return self.crop(sample, rng, resolution=resolution)
-
-    def mixture(self, *, seed: int) -> Mixture:
-        """The endless sequence in which the sources have their shares; `seed` shuffles it.
-
-        Raises:
-            TrainingError: a weight cannot be used.
-        """
-        orders = [
-            ShardOrder(starts, seed=seed, source=source)
-            for source, starts in enumerate(self.starts)
-        ]
-        return Mixture(orders, weights=[source.weight for source in self.sources], seed=seed)
-
-    def fingerprint(self) -> dict[str, str | int]:
-        """Returns a text that tells these pictures, and their numbers, from others."""
-        return {
-            "shards": self.index.digest(),
-            "split": self.index.split,
-            "samples": len(self),
-        }
 
 
 class ShardBatches(Dataset[Batch]):
@@ -131,9 +98,6 @@ class ShardBatches(Dataset[Batch]):
         plan: the resolution and size of each batch.
         seed: of everything random; with `embeddings`, crops go by theirs.
         embeddings: of the fixed crops of `pictures`.
-
-    Raises:
-        TrainingError: a weight or resolution cannot be used, or `embeddings` are of others.
     """
 
     def __init__(
@@ -144,17 +108,16 @@ class ShardBatches(Dataset[Batch]):
         seed: int,
         embeddings: EmbeddingCache | None = None,
     ) -> None:
-        if (plan.resolutions % PATCH_PX).any():
-            raise TrainingError(
-                f"resolutions {plan.resolutions.tolist()} must divide by {PATCH_PX}"
-            )
-        if embeddings is not None:
-            _check_same_pictures(embeddings, pictures)
         self.pictures = pictures
         self.plan = plan
         self.seed = seed
         self.embeddings = embeddings
-        self.mixture = pictures.mixture(seed=seed)
+        orders = [
+            ShardOrder(starts, seed=seed, source=source)
+            for source, starts in enumerate(pictures.starts)
+        ]
+        weights = [source.weight for source in pictures.sources]
+        self.mixture = Mixture(orders, weights=weights, seed=seed)
 
     def __getitem__(self, index: int) -> Batch:
         span = self.plan.batch(index)
@@ -163,7 +126,7 @@ class ShardBatches(Dataset[Batch]):
         grid = span.resolution // PATCH_PX
         batch = {
             "images": torch.from_numpy(np.stack([image for _, image in read])),
-            "token_mask": torch.ones(span.count, grid, grid),
+            "token_mask": torch.ones(len(read), grid, grid),
             "broken": count_tensor(broken),
         }
         if self.embeddings is not None:
@@ -182,7 +145,7 @@ class ShardBatches(Dataset[Batch]):
             if not np.isfinite(self.embeddings[candidate]).all():
                 raise BrokenRecord("embedding", f"sample {candidate} has none")
             return self.pictures.fixed_crop(
-                candidate, resolution=resolution, seed=self.embeddings.seed
+                candidate, resolution=resolution, seed=self.embeddings.fingerprint["seed"]
             )
 
         return read_or_replace(
@@ -222,13 +185,8 @@ class FixedCrops(Dataset[Batch]):
                 readable[row] = False
         return {"images": torch.from_numpy(images), "readable": readable}
 
-    def fingerprint(self, *, teacher: str, width: int) -> dict[str, str | int | list[float]]:
-        """Returns the fingerprint of embeddings of these crops, for `EmbeddingCache`.
-
-        Args:
-            teacher: name of the model and of its weights.
-            width: E.
-        """
+    def fingerprint(self, *, teacher: str, width: int) -> dict[str, Any]:
+        """Returns the fingerprint of the embeddings [N,E] of these crops by a teacher's name."""
         return {
             "teacher": teacher,
             "seed": self.seed,
@@ -236,15 +194,10 @@ class FixedCrops(Dataset[Batch]):
             "crop_scale": list(crops.SCALE),
             "crop_ratio": list(crops.RATIO),
             "width": width,
-            **self.pictures.fingerprint(),
+            "shards": self.pictures.index.digest(),
+            "split": self.pictures.index.split,
+            "samples": len(self.pictures),
         }
-
-
-def _check_same_pictures(embeddings: EmbeddingCache, pictures: ShardPictures) -> None:
-    for name, value in pictures.fingerprint().items():
-        found = embeddings.fingerprint.get(name)
-        if found != value:
-            raise TrainingError(f"the embeddings' {name} is {found!r}, not {value!r}")
 
 
 def _find_shards(pattern: str) -> list[Path]:

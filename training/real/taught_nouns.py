@@ -13,24 +13,17 @@ from training.text.relations import Relations
 from training.text.senses import Senses
 
 _PERSON = "person"
+_LEAST, _LEAST_TAGS = 2, 5  # pictures that show a name, with a mask or box, and any other
 _MEANT_OFTEN = 20  # times in the texts that WordNet counted
 _SEEN_SHARE = 0.5  # of a word's uses, that mean what can be seen
 
 
-def choose_taught(
-    photographs: Photographs, *, relations: Relations, least: int = 2, least_tags: int = 5
-) -> dict[str, int]:
-    """Chooses the names that pictures of the split teach, and counts the pictures.
+def choose_taught(photographs: Photographs, *, relations: Relations) -> dict[str, int]:
+    """Chooses the names that pictures of the split "train" teach, and counts the pictures.
 
     Tags of pictures are often no things ("delicious", "asian"): a name that no mask or box has
     counts if it is, in lower case as WordNet spells it, a thing that a photograph can show. A
     tag tells as little of who somebody is ("lady", "cook").
-
-    Args:
-        photographs: of the split "train".
-        relations: of nouns.
-        least: pictures that show a name with a mask or box.
-        least_tags: pictures that show any other.
 
     Returns:
         The names, cleaned, the one that most pictures show first, and how many do.
@@ -41,8 +34,8 @@ def choose_taught(
         concepts = {photographs.names[each] for each in one.concepts(one.numbers) if each >= 0}
         marked.update(concepts)
         tagged.update({photographs.names[each] for each in photographs.labels(picture)} - concepts)
-    kept = {name for name in tagged if tagged[name] >= least_tags and _is_thing(name, relations)}
-    kept |= {name for name in marked if marked[name] + tagged[name] >= least}
+    kept = {name for name in tagged if tagged[name] >= _LEAST_TAGS and _is_thing(name, relations)}
+    kept |= {name for name in marked if marked[name] + tagged[name] >= _LEAST}
     shown = {clean_text(name): marked[name] + tagged[name] for name in sorted(kept)}
     return dict(sorted(shown.items(), key=lambda each: -each[1]))
 
@@ -50,9 +43,7 @@ def choose_taught(
 def taught_words(shown: Iterable[str], *, relations: Relations) -> tuple[TaughtWord, ...]:
     """The words that names of photographs and those of ImageNet's classes are together.
 
-    Args:
-        shown: the names, cleaned, those first that are to stand for their synonyms.
-        relations: of nouns.
+    Names that are to stand for their synonyms come first.
     """
     classes = class_numbers(relations.senses)
     return group_taught(relations, [*shown], classes=classes, synsets=imagenet_synsets())

@@ -26,8 +26,6 @@ class LabelledPictures(Dataset[Batch]):
     Args:
         folder: one sub-folder a class. Of a thousand, in sorted order, the names are ImageNet's;
             else they are the sub-folders' own.
-        resolution: S.
-        batch: B.
 
     Raises:
         TrainingError: there is no picture.

@@ -24,20 +24,18 @@ from training.calibrate import (
 )
 from training.data_config import Photographs as PhotographsSettings
 from training.errors import TrainingWarning
-from training.inputs import check_trained
+from training.files import check_trained, write_json
 from training.loop.pace import Pace, peak_bytes
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs, find_sets
 from training.stage import Stage, StageSettings
-
-_CONFIG_NAME = "config.json"
+from training.teachers.weights import SETTINGS_NAME
 
 
 class CalibrateConfig(StageSettings):
     """Scores and thresholds of text-to-mask and of everything-mode.
 
     Args:
-        task: `calibrate`.
         checkpoint: the stage that wrote the checkpoint.
         scenes: number of composed scenes to choose them on; 0 if there are photographs.
         photographs: sets whose complete ones in the split "calibration" they are chosen on.
@@ -45,7 +43,6 @@ class CalibrateConfig(StageSettings):
             false alarms.
         object_precision: on photographs, the share of right objects among those that are told by
             default; None leaves objects without a calibrated score.
-        seed: of the draws.
     """
 
     one_process = True
@@ -71,17 +68,9 @@ class CalibrateConfig(StageSettings):
             find_sets(self.photographs)
 
     def run(self, stage: Stage) -> Path:
-        """Writes a checkpoint's `calibration.json`, and its origin into the provenance.
-
-        Returns:
-            The folder of the checkpoint.
-
-        Raises:
-            TrainingError: there are no pictures to calibrate on, or not enough.
-        """
+        """Writes a checkpoint's `calibration.json`, and its origin into the provenance."""
         folder = stage.runs / self.checkpoint
-        calibration, provenance = self._calibrate(stage)
-        write_calibration(folder, calibration, provenance=provenance)
+        write_calibration(folder, *self._calibrate(stage))
         return folder
 
     def smoke(self, stage: Stage, *, steps: int) -> Pace:
@@ -152,17 +141,16 @@ class _Watched:
 
 
 def write_calibration(
-    checkpoint: Path, calibration: Calibration, *, provenance: Mapping[str, Any]
+    checkpoint: Path, calibration: Calibration, provenance: Mapping[str, Any]
 ) -> None:
     """Writes a checkpoint's `calibration.json`, and its origin into the provenance.
 
     Raises:
         StorageError: a file cannot be written. Both files are unchanged.
     """
-    content = json.loads((checkpoint / _CONFIG_NAME).read_text(encoding="utf-8"))
+    content = json.loads((checkpoint / SETTINGS_NAME).read_bytes())
     content["provenance"]["calibration"] = dict(provenance)
     with atomic_file(checkpoint / CALIBRATION_NAME) as file:
         file.write(json.dumps(calibration.model_dump(mode="json"), indent=2).encode() + b"\n")
         file.flush()
-        with atomic_file(checkpoint / _CONFIG_NAME) as config:
-            config.write(json.dumps(content, indent=2).encode() + b"\n")
+        write_json(checkpoint / SETTINGS_NAME, content)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from training.batches import batches
 from training.data_config import Shards
-from training.inputs import check_shards
+from training.files import check_shards
 from training.loop.pace import Pace, peak_bytes
 from training.loop_config import Precision
 from training.real.embedding_cache import embed_batch, fill_cache
@@ -46,11 +46,7 @@ class EmbeddingsConfig(StageSettings):
         check_shards(self.pictures)
 
     def run(self, stage: Stage) -> Path:
-        """Writes all embeddings, or the rest of them, into the cache.
-
-        Returns:
-            The folder of the cache.
-        """
+        """Writes all embeddings, or the rest of them, into the cache."""
         pair, crops = self._open(stage)
         fill_cache(
             self.folder,
@@ -76,7 +72,7 @@ class EmbeddingsConfig(StageSettings):
                 embed_batch(pair.clip, stage.fabric.to_device(batch))
         seconds = time.monotonic() - began
         pictures = min(count * self.batch, len(crops.pictures))
-        rate = stage.processes * pictures / seconds
+        rate = stage.fabric.world_size * pictures / seconds
         return Pace(
             whole=f"{len(crops.pictures):,} pictures",
             pictures_per_s=rate,

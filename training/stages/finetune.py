@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,19 +32,13 @@ from samclip_sdk.text.known_words import KNOWN_COSINE
 from training.calibrate import CALIBRATION_NAME
 from training.data_config import JointPhotographs
 from training.errors import TrainingError
-from training.inputs import check_trained
+from training.files import check_trained, write_json
 from training.real.coco_layout import INSTANCES_NAME, PICTURES_FOLDER, clean_name
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
 from training.stage import Job, Stage, TrainedSettings
-from training.student_file import (
-    NOUNS_NAME,
-    embed_names,
-    read_nouns,
-    student_provenance,
-    write_student,
-)
-from training.tasks.finetune import FinetuneTask
+from training.student_file import NOUNS_NAME, PACKAGES, embed_names, read_nouns, write_student
+from training.tasks.part import FinetuneTask
 
 _REPORT = "report.json"
 
@@ -53,14 +47,12 @@ class FinetuneConfig(TrainedSettings):
     """A short training of the heads on the pictures of a COCO file; the backbone stays.
 
     Args:
-        task: `finetune`.
         coco: the COCO file; every object of its categories is labelled in every picture.
         images: the folder of its pictures.
         checkpoint: the finished model, a folder.
         held_out: share of each category's pictures that are not learnt from, but measured.
         seed: of the choice of held-out pictures.
         batch: pictures in a batch.
-        optimisation: how the loop steps.
     """
 
     one_process = True
@@ -92,11 +84,12 @@ class FinetuneConfig(TrainedSettings):
         engine = Engine(Checkpoint(self.checkpoint))
         with tempfile.TemporaryDirectory() as root:
             _write_set(engine, lessons, Path(root, "own"), on_progress=stage.tell)
+            resolution = engine.manifest.tasks.segmentation.resolution
             settings = JointPhotographs(
                 source="photographs",
                 root=Path(root),
-                resolution=engine.manifest.tasks.segmentation.resolution,
-                late_resolution=engine.manifest.tasks.segmentation.resolution,
+                resolution=resolution,
+                late_resolution=resolution,
                 batch=self.batch,
                 prompts=4,
                 labels=2,
@@ -105,20 +98,11 @@ class FinetuneConfig(TrainedSettings):
         dataset = JointBatches(photographs, settings, seed=self.optimisation.seed, augment=False)
         nouns = [each for each in read_nouns(self.checkpoint) if each not in dataset.names]
         names = embed_names(student, [*dataset.names, *nouns], folder=self.checkpoint)
-        task = FinetuneTask(
-            student,
-            dataset,
-            names=names,
-            kin=names @ names.T >= KNOWN_COSINE,
-            calibration=engine.manifest.calibration,
-        )
-        provenance = student_provenance(
-            self,
-            stage=stage.run.name,
-            nouns=None,
-            licences={},
-            starts_from=read_provenance(self.checkpoint),
-        )
+        task = FinetuneTask(student, dataset, names=names, kin=names @ names.T >= KNOWN_COSINE)
+        calibration = engine.manifest.calibration
+        task.presence.start(scale=calibration.scale, bias=calibration.bias)
+        provenance = self.provenance(stage, PACKAGES)
+        provenance["starts_from"] = read_provenance(self.checkpoint)
 
         def write() -> None:
             write_student(student, stage.run, start=self.checkpoint, provenance=provenance)
@@ -131,30 +115,30 @@ class FinetuneConfig(TrainedSettings):
         folder = super().run(stage)
         labelled = self._labelled()
         _, kept = labelled.split(held_out=self.held_out, seed=self.seed)
-        measured = [
-            measure_labels(
-                Engine(Checkpoint(each)),
+        report = {}
+        for when, checkpoint in (("before", self.checkpoint), ("after", folder)):
+            measured = measure_labels(
+                Engine(Checkpoint(checkpoint)),
                 kept,
                 labels=labelled.labels,
-                message=message,
+                message=f"measuring {when}",
                 on_progress=stage.tell,
             )
-            for each, message in (
-                (self.checkpoint, "measuring before"),
-                (folder, "measuring after"),
-            )
-        ]
-        before, after = (
-            {label: quality.to_dict() for label, quality in each.items()} for each in measured
-        )
-        with atomic_file(folder / _REPORT) as file:
-            file.write(json.dumps({"before": before, "after": after}, indent=2).encode() + b"\n")
+            report[when] = {label: quality.to_dict() for label, quality in measured.items()}
+        write_json(folder / _REPORT, report)
         return folder
 
     def told(self, folder: Path) -> str:
         """The report: how well each category is found in held-out pictures, before and after."""
-        report = json.loads((folder / _REPORT).read_bytes())
-        rows = [COMPARED, *compare(_read(report["before"]), _read(report["after"]))]
+        report: dict[str, dict[str, dict[str, Any]]] = json.loads((folder / _REPORT).read_bytes())
+        before, after = (
+            {
+                label: LabelQuality(**each | {k: math.nan for k, x in each.items() if x is None})
+                for label, each in report[when].items()
+            }
+            for when in ("before", "after")
+        )
+        rows = [COMPARED, *compare(before, after)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = (
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -176,34 +160,17 @@ class FinetuneConfig(TrainedSettings):
                 file.write("".join(f"{noun}\n" for noun in nouns).encode())
 
 
-def _read(qualities: Mapping[str, Mapping[str, Any]]) -> dict[str, LabelQuality]:
-    def read(each: Mapping[str, Any]) -> LabelQuality:
-        told: dict[str, Any] = {
-            name: float("nan") if value is None else value for name, value in each.items()
-        }
-        return LabelQuality(**told)
-
-    return {label: read(each) for label, each in qualities.items()}
-
-
 def _write_set(
     engine: Engine, lessons: LabelledPictures, folder: Path, *, on_progress: OnProgress
 ) -> None:
     """Writes pictures as a set of photographs; the mask decoder draws what has a box only."""
     names = list(lessons.labels)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
     for number, picture in enumerate(lessons.pictures):
         on_progress("reading the pictures", number, len(lessons.pictures))
-        images.append(
-            {
-                "id": number,
-                "file_name": str(picture.path.resolve()),
-                "height": picture.size[0],
-                "width": picture.size[1],
-                "split": "train",
-            }
-        )
+        height, width = picture.size
+        entry = {"id": number, "file_name": str(picture.path.resolve()), "split": "train"}
+        images.append({**entry, "height": height, "width": width})
         for label, own in picture.objects.items():
             masks = list(own.masks)
             if own.boxes:
@@ -220,19 +187,15 @@ def _write_set(
                         "category_id": names.index(label),
                         "bbox": [x0, y0, x1 - x0, y1 - y0],
                         "area": int(whole.sum()),
-                        "iscrowd": 0,
                         "segmentation": mask_to_rle(whole),
-                        **({"semantic": True} if own.boxes else {}),
+                        "semantic": bool(own.boxes),
                     }
                 )
-    categories = [{"id": place, "name": clean_name(name)} for place, name in enumerate(names)]
-    info = {"complete": True, "terms": "one's own", "open": True}
     content = {
-        "info": info,
+        "info": {"complete": True, "terms": "one's own", "open": True},
         "images": images,
-        "categories": categories,
+        "categories": [{"id": place, "name": clean_name(name)} for place, name in enumerate(names)],
         "annotations": annotations,
     }
-    folder.mkdir()
-    (folder / PICTURES_FOLDER).mkdir()
+    (folder / PICTURES_FOLDER).mkdir(parents=True)
     (folder / INSTANCES_NAME).write_text(json.dumps(content), encoding="utf-8")

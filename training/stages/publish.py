@@ -10,10 +10,10 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import Tensor
 
-from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.modeling.checkpoint import read_provenance
 from training.calibrate import CALIBRATION_NAME
 from training.errors import TrainingError
-from training.inputs import check_trained
+from training.files import check_trained, write_json
 from training.stage import Stage, StageSettings
 from training.tasks.part import MODULES
 from training.teachers.text_encoder_file import copy_tokenizer
@@ -27,7 +27,6 @@ class PublishConfig(StageSettings):
     """Copies of results with their weights in fp16.
 
     Args:
-        task: `publish`.
         results: the stages whose results are copied.
         text_encoder: the stage whose text encoder a merged checkpoint gets; None keeps its own. A
             text encoder needs no picture, and may be trained after the merge.
@@ -47,11 +46,7 @@ class PublishConfig(StageSettings):
             check_trained(runs / name)
 
     def run(self, stage: Stage) -> Path:
-        """Publishes the results.
-
-        Returns:
-            The folder with the copies.
-        """
+        """Publishes the results, into the folder that it returns."""
         text_encoder = None if self.text_encoder is None else stage.runs / self.text_encoder
         parts = tuple(stage.runs / name for name in self.parts)
         for name in self.results:
@@ -69,11 +64,7 @@ def publish(
 ) -> None:
     """Copies a teacher or a checkpoint with its weights in fp16, without its calibration.
 
-    Args:
-        result: its folder.
-        target: the folder of the copy.
-        text_encoder: the folder of another text encoder for a checkpoint that has one.
-        parts: the folders of checkpoints of which one part was trained further, for it.
+    A checkpoint gets another text encoder, and the parts that were trained further.
 
     Raises:
         TrainingError: a file is missing or damaged, the text encoder's folder is no text encoder's,
@@ -91,15 +82,23 @@ def publish(
     target.mkdir(parents=True, exist_ok=True)
     halves = {key: x.half() if x.is_floating_point() else x for key, x in state.items()}
     save_weights(halves, target / WEIGHTS_NAME)
-    with atomic_file(target / SETTINGS_NAME) as file:
-        file.write(f"{json.dumps(content, indent=2)}\n".encode())
+    write_json(target / SETTINGS_NAME, content)
     copy_tokenizer(text_encoder or result, target)
     (target / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
 
 
 def _replace_text_encoder(state: dict[str, Tensor], content: dict[str, Any], folder: Path) -> None:
     """Replaces the text encoder in a checkpoint's weights and in its config.json."""
-    trained, model = _read_text_encoder(folder / SETTINGS_NAME), content["model"]
+    path, model = folder / SETTINGS_NAME, content["model"]
+    try:
+        trained = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}") from error
+    if missing := [each for each in _SETTINGS if each not in trained]:
+        raise TrainingError(
+            f"{path} has no {', '.join(missing)}: it is not of a text encoder; name the stage that "
+            "trained one"
+        )
     if trained["embed_dim"] != model["embed_dim"]:
         raise TrainingError(
             f"the text encoder in {folder} embeds in {trained['embed_dim']} dimensions, the "
@@ -112,25 +111,9 @@ def _replace_text_encoder(state: dict[str, Tensor], content: dict[str, Any], fol
     content["provenance"]["text_encoder"] = trained["provenance"]
 
 
-def _read_text_encoder(path: Path) -> dict[str, Any]:
-    """The settings of a trained text encoder; refuses a config.json that lacks one of them."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{path} cannot be read: {error}") from error
-    missing = [each for each in _SETTINGS if each not in found]
-    if missing:
-        raise TrainingError(
-            f"{path} has no {', '.join(missing)}: it is not of a text encoder; name the stage that "
-            "trained one"
-        )
-    return dict(found)
-
-
 def _replace_part(state: dict[str, Tensor], content: dict[str, Any], folder: Path) -> None:
     """Replaces one part in a checkpoint's weights, and tells so in its config.json."""
-    trained, path = json.loads((folder / SETTINGS_NAME).read_bytes()), folder / WEIGHTS_NAME
-    provenance = trained["provenance"]
+    provenance, path = read_provenance(folder), folder / WEIGHTS_NAME
     part = provenance.get("settings", {}).get("part")
     if part not in MODULES:
         raise TrainingError(f"{folder} is of the stage {provenance['stage']}, which trains no part")

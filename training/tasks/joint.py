@@ -6,7 +6,7 @@ learn from these at once; of the teachers one is left, the classifier that the b
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,12 +20,11 @@ from samclip_sdk.modeling.classifier_head import ClassifierHead
 from training.batches import PATCH_PX
 from training.tasks.cell_losses import NamedCells, NamedPictures, PresentNames
 from training.tasks.contact_sheet import draw_contact_sheet
-from training.tasks.corrections import correct
 from training.tasks.label_prompts import LabelPrompts, ask_for_labels, disturbed, frame_of
 from training.tasks.losses import MultimaskLoss, mask_iou
+from training.tasks.mask_prompts import coarse_mask_prompt, correct
 from training.tasks.tasks import SHEET_ROWS, Task, iou_by_prompt
-from training.teachers.imagenet_classifier import ImageNetClassifier
-from training.teachers.small import coarse_mask_prompt
+from training.teachers.efficientnet_lite import ImageNetClassifier
 
 _LOGIT_SCALE = 20.0  # of cosines among names
 _COVERED = 0.5  # share of a cell from which a mask's name is the cell's
@@ -34,15 +33,6 @@ _SOMEWHERE = 4  # names of a picture without a mask that are looked for
 _POINTS = 1024  # of a mask that the loss looks at
 _COARSE, _CORRECTED = 0.33, 0.33  # shares of prompts with a coarse mask, and asked again
 _PADDING = -20.0  # a score there, below all others
-_WEIGHTS = {
-    "classes": 1.0,
-    "pictures": 0.5,
-    "cells": 1.0,
-    "presence": 1.0,
-    "somewhere": 0.5,
-    "prompts": 1.0,
-    "labels": 1.0,
-}
 
 
 class JointTask(Task):
@@ -59,16 +49,18 @@ class JointTask(Task):
 
     Args:
         student: a merged model with a `ClassifierHead`.
-        dataset: of `JointBatches`.
         classifier: what the backbone was; None if no class is to be kept.
         names: float32 [N,E], unit vectors of the names that batches number, and after them of
             others that a cell is to be told from.
         classes: int64 [1000], which of them each class of the classifier has; empty without one.
         kin: bool [N,N], which of them are of one thing, and never compete.
         labels_after: steps before labels are asked.
-        validation: likewise, never trained on.
+
+    Attributes:
+        weights: those of the losses that do not weigh 1.
     """
 
+    weights: ClassVar[dict[str, float]] = {"pictures": 0.5, "somewhere": 0.5}
     losses = ("joint",)
     metrics = ("cell_top1", "found", "false", "text_miou", "box_miou", "point_miou")
     names: Tensor
@@ -109,21 +101,10 @@ class JointTask(Task):
         self._told: dict[str, Tensor] = {}
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """Computes the weighted sum of all losses.
-
-        Args:
-            batch: of `JointBatches`.
-            loss: `joint`.
-            step: tells whether labels are asked already.
-        """
-        tokens, embeddings = self.student.image_encoder(batch["images"])
-        patches, pooled = self._head()(tokens, batch["token_mask"])
-        losses = self._names(batch, tokens, patches, pooled)
-        losses["prompts"] = self._prompts(batch, embeddings)
-        if step >= self.labels_after:
-            losses["labels"] = self._labels(batch, embeddings, patches)
+        """Computes the weighted sum of all losses of a batch of `JointBatches`."""
+        losses = self._losses(batch, step)
         self._told = {name: value.detach() for name, value in losses.items()}
-        return torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
+        return torch.stack([self.weights.get(name, 1.0) * x for name, x in losses.items()]).sum()
 
     def details(self) -> dict[str, float]:
         """Returns the parts of the last loss."""
@@ -187,6 +168,16 @@ class JointTask(Task):
         assert isinstance(head, ClassifierHead)
         return head
 
+    def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Computes the losses by name."""
+        tokens, embeddings = self.student.image_encoder(batch["images"])
+        patches, pooled = self._head()(tokens, batch["token_mask"])
+        losses = self._names(batch, tokens, patches, pooled)
+        losses["prompts"] = self._prompts(batch, embeddings)
+        if step >= self.labels_after:
+            losses["labels"] = self._labels(batch, embeddings, patches)
+        return losses
+
     def _names(
         self, batch: dict[str, Tensor], tokens: Tensor, patches: Tensor, pooled: Tensor
     ) -> dict[str, Tensor]:
@@ -222,11 +213,6 @@ class JointTask(Task):
 
         Where the cells themselves are most like it would teach the ground around the thing, which
         no other name claims.
-
-        Args:
-            batch: of `JointBatches`.
-            patches: unit vectors [B,n,E].
-            coarse: of `ClassifierHead.classified`.
         """
         picture, name, places = unmasked_names(batch)
         if not len(picture):
@@ -338,12 +324,7 @@ def judged_cells(batch: dict[str, Tensor]) -> Tensor:
 def draw_cells(batch: dict[str, Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
     """Draws up to `_CELLS` cells of each picture that teach something, each name as often.
 
-    Args:
-        batch: of `JointBatches`.
-        targets: of `cell_names`.
-
-    Returns:
-        The picture and the cell of each, int64 [m] both.
+    Returns the picture and the cell of each, int64 [m] both.
     """
     promises = batch["absent"].any(dim=1) | batch["exhaustive"].any(dim=1)
     useful = (targets >= 0) | (judged_cells(batch) & promises.unsqueeze(1))
@@ -360,14 +341,8 @@ def draw_cells(batch: dict[str, Tensor], targets: Tensor) -> tuple[Tensor, Tenso
 def absent_names(batch: dict[str, Tensor], picture: Tensor, cell: Tensor, kin: Tensor) -> Tensor:
     """Returns the names that m cells do not show, by the promise of their set: bool [m,V].
 
-    What a picture does not show is in none of its cells, unless it is kin of what it shows; and of
-    a name that is there, all cells but its own do not show it.
-
-    Args:
-        batch: of `JointBatches`.
-        picture: int64 [m].
-        cell: int64 [m].
-        kin: bool [V,V].
+    What a picture does not show is in none of its cells, unless it is kin, bool [V,V], of what it
+    shows; and of a name that is there, all cells but its own do not show it.
     """
     related = batch["present"].float() @ kin.float() > 0
     absent = (batch["absent"] & ~related)[picture]

@@ -104,12 +104,7 @@ def _cells(
 
 
 def touched(target: Tensor, box: np.ndarray) -> Tensor:
-    """Returns the connected regions of a label's mask [h,h] that reach into a box.
-
-    Args:
-        target: 0..1, how much of each square the label covers.
-        box: [4], XYXY in squares.
-    """
+    """Returns the connected regions of a label's mask [h,h] that reach into a box XYXY of cells."""
     _, pieces = cv2.connectedComponents((target.cpu().numpy() >= 0.5).astype(np.uint8))
     left, top, right, bottom = np.round(box).astype(int)
     inside = np.unique(pieces[top : max(bottom, top + 1), left : max(right, left + 1)])

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+_FOCAL = 20.0  # weight of the focal loss beside dice
+_ALPHA = 0.25  # of the focal loss
+
 
 class CosineDistillation(nn.Module):
     """L_CLIP = 1 - cos(student, teacher), averaged over the batch."""
@@ -13,23 +16,6 @@ class CosineDistillation(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Maps embeddings [B,E] and [B,E], of any length, to a scalar in 0..2."""
         return (1 - F.cosine_similarity(student.float(), teacher.float(), dim=-1)).mean()
-
-
-class RegionDistillation(nn.Module):
-    """Ours: L_CLIP between regions of a scene, as the student sees them, and the teacher's crops.
-
-    A region without a cell, which lies in the padding, shows nothing and is left out.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding_loss = CosineDistillation()
-
-    def forward(self, student: Tensor, teacher: Tensor, cells: Tensor) -> Tensor:
-        """Maps embeddings [R,E] and [R,E] of regions with cells [R,n], 0 or 1, to a scalar."""
-        kept = cells.any(dim=1)
-        loss: Tensor = self.embedding_loss(student[kept], teacher[kept])
-        return loss
 
 
 class DenseDistillation(nn.Module):
@@ -41,10 +27,7 @@ class DenseDistillation(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor, cells: Tensor) -> Tensor:
         """Maps the cells' unit embeddings [R,n,E] and the crops' [R,E] to a scalar in 0..2.
 
-        Args:
-            student: of all cells of the scene that each region is in.
-            teacher: of each region's crop.
-            cells: [R,n], 1 for those that show what the crop does, 0 for the others.
+        The cells are those of the scene that a region is in: [R,n], 1 for those that show its crop.
         """
         cosines = torch.einsum("rne,re->rn", student, teacher)
         share = cells / cells.sum(dim=1, keepdim=True).clamp(min=1)
@@ -56,38 +39,24 @@ class DenseDistillation(nn.Module):
 class FocalDice(nn.Module):
     """SAM's mask loss, 20 x focal + 1 x dice, for soft targets.
 
-    SAM's focal loss weighs a pixel's cross-entropy by (1 - p_t)^gamma, and 1 - p_t is |t - p| for
-    a hard target t. That form holds for soft targets too, and is zero where student and target
+    SAM's focal loss weighs a pixel's cross-entropy by (1 - p_t)^2, and 1 - p_t is |t - p| for a
+    hard target t. That form holds for soft targets too, and is zero where student and target
     agree. The class weight alpha = 0.25 of the focal loss is interpolated likewise:
     alpha t + (1 - alpha) (1 - t). Dice is 1 - (2 sum pt + 1) / (sum p^2 + sum t^2 + 1), per mask:
     with squares, which change nothing of a hard target, a student loses least where it is the
     teacher; without, where its edges are steeper and its masks larger.
     """
 
-    def __init__(
-        self,
-        *,
-        focal_weight: float = 20.0,
-        dice_weight: float = 1.0,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
-    ) -> None:
-        super().__init__()
-        self.focal_weight = focal_weight
-        self.dice_weight = dice_weight
-        self.alpha = alpha
-        self.gamma = gamma
-
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Maps logits [...,h,w] and targets in 0..1, [...,h,w], to a loss per mask [...]."""
         logits, target = logits.float(), target.float()
         p = logits.sigmoid()
         entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        weight = self.alpha * target + (1 - self.alpha) * (1 - target)
-        focal = (weight * (target - p).abs().pow(self.gamma) * entropy).mean(dim=(-2, -1))
+        weight = _ALPHA * target + (1 - _ALPHA) * (1 - target)
+        focal = (weight * (target - p).square() * entropy).mean(dim=(-2, -1))
         overlap = 2 * (p * target).sum(dim=(-2, -1)) + 1
         dice = 1 - overlap / ((p.square() + target.square()).sum(dim=(-2, -1)) + 1)
-        return self.focal_weight * focal + self.dice_weight * dice
+        return _FOCAL * focal + dice
 
 
 class MultimaskLoss(nn.Module):
@@ -122,16 +91,12 @@ class MultimaskLoss(nn.Module):
 
 @torch.no_grad()
 def uncertain_points(logits: Tensor, *, count: int) -> Tensor:
-    """Draws pixels of masks, three in four of them near the edges, as in PointRend.
+    """Draws n pixels of masks [...,h,w], three in four of them near the edges, as in PointRend.
 
     Of three times as many random pixels those whose logits are nearest to 0; a quarter anywhere.
 
-    Args:
-        logits: [...,h,w].
-        count: n, at most h w; of smaller masks, all pixels.
-
     Returns:
-        int64 [...,n], places in the flattened masks.
+        int64 [...,n], places in the flattened masks; of smaller masks, all pixels.
     """
     flat = logits.flatten(-2)
     pixels = flat.shape[-1]

@@ -1,9 +1,10 @@
-"""The joint training of one part of a finished model alone: all else stays as it is."""
+"""The joint training of a part of a finished model alone: all else stays as it is."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+import hashlib
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,8 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from samclip_sdk.modeling.build import SamClipModel
-from training.tasks.joint import JointTask, cell_names, unmasked_names
+from training.tasks.cell_losses import FalseAlarms
+from training.tasks.joint import JointTask, cell_names, judged_cells, unmasked_names
 
 Part = Literal["pictures", "heads", "prompts", "cells"]
 
@@ -27,14 +29,12 @@ _KEPT = 10.0  # weight of the cells that there is nothing to teach
 
 
 class PartTask(JointTask):
-    """Teaches a part of a finished model some of the losses of the joint training.
+    """Teaches a part of a finished model all losses of the joint training, or some.
 
     Args:
         student: a merged model with a `ClassifierHead`.
-        dataset: of `JointBatches`.
         modules: what learns, by paths in the model.
         names: float32 [N,E], as in `JointTask`; the student's own embeddings.
-        others: of `JointTask`, likewise.
     """
 
     def __init__(
@@ -50,28 +50,11 @@ class PartTask(JointTask):
         self._learned = nn.ModuleList(student.get_submodule(path) for path in modules)
         self._before = copy.deepcopy(self._learned).requires_grad_(False)
 
-    def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """Computes the sum of all losses; see `JointTask.forward`."""
-        losses = self._part_losses(batch)
-        self._told = {name: value.detach() for name, value in losses.items()}
-        return torch.stack([*losses.values()]).sum()
-
     @torch.no_grad()
     def mix(self, share: float) -> None:
         """Gives the student the mean of its weights before and of what it learned, by a share."""
         for mine, before in zip(self._learned.parameters(), self._before.parameters(), strict=True):
             mine.lerp_(before, 1 - share)
-
-    def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-
-class PicturesTask(PartTask):
-    """Teaches all that sees pictures all losses of the joint training; texts stay as they are."""
-
-    def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """Computes the weighted sum of all losses; see `JointTask.forward`."""
-        return JointTask.forward(self, batch, loss=loss, step=step)
 
 
 class HeadsTask(PartTask):
@@ -83,7 +66,7 @@ class HeadsTask(PartTask):
 
     losses = ("heads",)
 
-    def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         encoder, head = self._before
         shown = batch["token_mask"].flatten(1) > 0
         with torch.no_grad():
@@ -108,7 +91,7 @@ class PromptsTask(PartTask):
 
     losses = ("prompts",)
 
-    def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         with torch.no_grad():
             tokens, embeddings = self.student.image_encoder(batch["images"])
             patches, _ = self._head()(tokens, batch["token_mask"])
@@ -128,8 +111,9 @@ class CellsTask(PartTask):
     """
 
     losses = ("cells",)
+    weights: ClassVar[dict[str, float]] = {}
 
-    def _part_losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         (before,) = self._before
         with torch.no_grad():
             tokens, _ = self.student.image_encoder(batch["images"])
@@ -148,8 +132,74 @@ class CellsTask(PartTask):
         }
 
 
+class FinetuneTask(PartTask):
+    """Teaches the CLIP head and the mask decoder some names more.
+
+    * `cells`, `presence`, `prompts` and `labels`: as in the joint training;
+    * `alarms`: the cells of a picture that look most like a name that it does not show;
+    * `kept`: a cell that shows none of the names is embedded as before, so that no other word is
+      forgotten. The backbone and the scale of scores stay as they are, and so do thresholds.
+
+    Args:
+        student: a merged model with a `ClassifierHead`.
+        dataset: of `JointBatches` without augmentation: a picture is always the same.
+    """
+
+    losses = ("finetune",)
+    weights: ClassVar[dict[str, float]] = {"kept": 10.0, "prompts": 0.5}
+
+    def __init__(
+        self, student: SamClipModel, dataset: Dataset[Any], *, names: Tensor, kin: Tensor
+    ) -> None:
+        super().__init__(student, dataset, modules=("clip_head",), names=names, kin=kin)
+        self.false_alarms = FalseAlarms()
+        self._seen: dict[bytes, tuple[Tensor, Tensor]] = {}
+
+    def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        tokens, embeddings = self._features(batch["images"])
+        patches, _ = self._head()(tokens, batch["token_mask"])
+        return {
+            **self._cells(batch, patches),
+            "alarms": self._alarms(batch, patches),
+            "kept": self._kept(batch, tokens, patches),
+            "prompts": self._prompts(batch, embeddings),
+            "labels": self._labels(batch, embeddings, patches),
+        }
+
+    def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The backbone's outputs for pictures, each computed once and kept in half precision."""
+        rows = []
+        for image in images:
+            key = hashlib.sha256(image.cpu().numpy().tobytes()).digest()
+            if key not in self._seen:
+                with torch.no_grad():
+                    tokens, embeddings = self.student.image_encoder(image[None])
+                self._seen[key] = tokens.half(), embeddings.half()
+            rows.append(self._seen[key])
+        tokens, embeddings = (torch.cat(each).float() for each in zip(*rows, strict=True))
+        return tokens, embeddings
+
+    def _alarms(self, batch: dict[str, Tensor], patches: Tensor) -> Tensor:
+        """What is taken for a name in pictures that show neither it nor its kin."""
+        known = batch["present"].shape[1]
+        related = batch["present"].float() @ self.kin[:known, :known].float() > 0
+        logits = self.presence.logits(patches @ self.names[:known].T)
+        loss: Tensor = self.false_alarms(logits, judged_cells(batch), batch["absent"] & ~related)
+        return loss
+
+    def _kept(self, batch: dict[str, Tensor], tokens: Tensor, patches: Tensor) -> Tensor:
+        """How far cells without a name have moved: one minus the cosine."""
+        (head,) = self._before
+        with torch.no_grad():
+            before, _ = head(tokens, batch["token_mask"])
+        other = judged_cells(batch) & (batch["coverage"].flatten(2).sum(dim=1) == 0)
+        moved = 1 - (patches * before).sum(dim=2)
+        mean: Tensor = (moved * other).sum() / other.sum().clamp(min=1)
+        return mean
+
+
 TASKS: dict[Part, type[PartTask]] = {
-    "pictures": PicturesTask,
+    "pictures": PartTask,
     "heads": HeadsTask,
     "prompts": PromptsTask,
     "cells": CellsTask,

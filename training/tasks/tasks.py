@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from training.tasks.contact_sheet import draw_contact_sheet
-from training.tasks.corrections import correct
 from training.tasks.losses import MultimaskLoss, mask_iou
+from training.tasks.mask_prompts import coarse_mask_prompt, correct
 from training.teachers.captions import Captions, tokenize
-from training.teachers.small import SmallClip, SmallSam, coarse_mask_prompt
+from training.teachers.small import SmallClip, SmallSam
 
 _COARSE, _CORRECTED = 1, 2  # kinds of a SAM teacher's steps
 
@@ -109,13 +109,7 @@ class ClipTeacherTask(Task):
         self.text_only_steps = text_only_steps
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """Computes the contrast and the texts' distance; in the first steps, the distance only.
-
-        Args:
-            batch: of `PictureBatches`: `images` and `nouns`.
-            loss: `contrast`.
-            step: seeds the captions.
-        """
+        """Computes the contrast and the texts' distance; in the first steps, the distance only."""
         seen = batch["nouns"]
         rng = np.random.default_rng([step, 3])
         ids, sentences, has_sentence = (
@@ -158,13 +152,7 @@ class SamTeacherTask(Task):
         self.mask_loss = MultimaskLoss()
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """Computes SAM's loss against the true masks.
-
-        Args:
-            batch: of `SceneBatches`: `images`, prompts and `targets`.
-            loss: `multimask`.
-            step: tells the three kinds of steps apart.
-        """
+        """Computes SAM's loss against the true masks; the step tells its three kinds apart."""
         coords, labels, targets = batch["point_coords"], batch["point_labels"], batch["targets"]
         embeddings = self.sam.encode(batch["images"])
         mask_input = None
@@ -199,12 +187,7 @@ class SamTeacherTask(Task):
 
 
 def top1(embeddings: Tensor, *, classes: Tensor, nouns: Tensor) -> Tensor:
-    """Returns for each picture with one noun whether this noun's class is nearest.
-
-    Args:
-        embeddings: of the pictures, [B,E].
-        classes: text embeddings of the nouns, [N,E].
-        nouns: the nouns of each picture, bool [B,N].
+    """Returns for pictures [B,E] with one noun, bool [B,N], whether its class [N,E] is nearest.
 
     Returns:
         float [n], 0 or 1, of the pictures with exactly one noun.

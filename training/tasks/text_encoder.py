@@ -103,9 +103,7 @@ class TextBatches(Dataset[dict[str, Tensor]]):
     """Batches of random texts of about one length, by index.
 
     Args:
-        texts: to choose from.
         batch: texts in a batch.
-        seed: of the draws.
         names_share: share of the texts that are names.
         often: int64, the numbers of names that are drawn more often.
         often_share: share of the drawn names that are of these.
@@ -173,29 +171,21 @@ class TextEncoderTask(Task):
         dataset: Dataset[dict[str, Tensor]],
         *,
         validation: Dataset[dict[str, Tensor]],
-        sentence_weight: float,
     ) -> None:
         super().__init__(dataset, {"text_encoder": encoder}, validation=validation)
         self.encoder = encoder
         self.teacher = teacher
-        self.sentence_weight = sentence_weight
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
-        """The mean distance from the aims.
-
-        Args:
-            batch: of `TextBatches`: `ids`, `sentences` and `aims`.
-            loss: `cosine`.
-            step: has no influence.
-        """
+        """The mean distance from the aims."""
         sentences = self.encoder.sentences(batch["ids"]).float()
         embeddings = self.encoder.project(sentences)
-        loss_ = 1 - (embeddings * batch["aims"]).sum(dim=1).mean()
+        far = 1 - (embeddings * batch["aims"]).sum(dim=1).mean()
         known = batch["sentences"].any(dim=1)
         apart: Tensor = 1 - F.cosine_similarity(
             self.teacher.centre(sentences), self.teacher.centre(batch["sentences"])
         )
-        total: Tensor = loss_ + self.sentence_weight * (apart * known).sum() / known.sum().clamp(1)
+        total: Tensor = far + (apart * known).sum() / known.sum().clamp(1)
         return total
 
     def count_images(self, batch: dict[str, Tensor]) -> int:

@@ -3,118 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from samclip_sdk.system.progress import OnProgress, no_progress
-from training.data_config import Settings
 from training.text.lexicon import Place
 
 _OWN = {"kind": 0.25, "hypernym": 0.4, "near": 0.7, "alone": 1.0}
 """Share of a word's own meaning in what it begins with; the rest is what it stands beside."""
 _SMALLER = (0.5, 0.25, 0.1, 0.0)  # parts of that share, tried where it is too much
+_RELATED_APART = 0.6  # the highest cosine of taught words with a common parent or grandparent
+_KEEP = 0.02  # weight of the loss that keeps taught words where they begin
+_LEARNING_RATE = 5e-3  # of Adam
 _PUSHES = 60  # at most, until nothing is too near
 _SLACK = 5e-3  # of a cosine above the bound
 _ROWS = 1024  # words at a time
 
 
-class PartSettings(Settings):
-    """The settings for moving taught words apart.
-
-    Args:
-        apart: the highest cosine of words that are not related.
-        related_apart: the highest cosine of words with a common parent or grandparent.
-        keep: weight of the loss that keeps words where they begin.
-        steps: number of steps.
-        learning_rate: of Adam.
-    """
-
-    apart: float = Field(default=0.35, gt=0, lt=1)
-    related_apart: float = Field(default=0.6, gt=0, lt=1)
-    keep: float = Field(default=0.02, ge=0)
-    steps: int = Field(default=300, gt=0)
-    learning_rate: float = Field(default=5e-3, gt=0)
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """The relations of words to the taught ones: bool [N,G] each.
-
-    Attributes:
-        kin: what never competes.
-        related: kin, and what has a parent or a grandparent in common.
-    """
-
-    kin: Tensor
-    related: Tensor
-
-
 def part_taught(
     first: Tensor,
-    neighbours: Neighbours,
     *,
+    kin: Tensor,
+    related: Tensor,
     movable: Tensor,
-    settings: PartSettings,
+    apart: float,
+    steps: int,
     on_progress: OnProgress = no_progress,
 ) -> Tensor:
     """Moves taught words apart from those that they have nothing to do with; kin stay near.
 
     Args:
-        first: where they begin, float32 [G,E], unit length.
-        neighbours: of the taught words among themselves, [G,G].
+        first: where they begin, float32 [G,E], unit length, as what is returned.
+        kin: bool [G,G], what never competes.
+        related: bool [G,G], kin, and what has a parent or a grandparent in common.
         movable: bool [G], those that no classifier knows; the others stay.
-        settings: of the stage.
+        apart: the highest cosine of words that are not related.
+        steps: number of steps.
         on_progress: told the steps.
-
-    Returns:
-        float32 [G,E], unit length.
     """
-    bounds = torch.full(neighbours.kin.shape, settings.apart)
-    bounds[neighbours.related] = settings.related_apart
-    bounds[neighbours.kin] = torch.inf
-    near = (first[movable] @ first.T).clamp(max=settings.related_apart)
-    near[~neighbours.kin[movable]] = -torch.inf
+    bounds = torch.full(kin.shape, apart)
+    bounds[related] = _RELATED_APART
+    bounds[kin] = torch.inf
+    near = (first[movable] @ first.T).clamp(max=_RELATED_APART)
+    near[~kin[movable]] = -torch.inf
     own = first[movable].clone().requires_grad_()
     # A short memory: what was pushed too far comes back.
-    optimizer = torch.optim.Adam([own], lr=settings.learning_rate, betas=(0.9, 0.95))
-    for step in range(settings.steps):
+    optimizer = torch.optim.Adam([own], lr=_LEARNING_RATE, betas=(0.9, 0.95))
+    for step in range(steps):
         moved = F.normalize(own, dim=-1)
         every = first.clone()
         every[movable] = moved
         cosines = moved @ every.T
         loss = F.relu(cosines - bounds[movable]).square().sum()
         loss = loss + F.relu(near - cosines).square().sum()
-        loss = loss + settings.keep * (1 - (moved * first[movable]).sum(dim=1)).sum()
+        loss = loss + _KEEP * (1 - (moved * first[movable]).sum(dim=1)).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        on_progress("moving taught words apart", step + 1, settings.steps)
+        on_progress("moving taught words apart", step + 1, steps)
     found = first.clone()
     found[movable] = F.normalize(own.detach(), dim=-1)
     return found
 
 
-def choose_places(
-    places: Sequence[Sequence[Place]], likeness: Tensor, *, related: Tensor
-) -> list[Place]:
-    """Chooses for each of N words the sense that it is taken in, and the taught words that count.
+def choose_place(senses: Sequence[Place], likeness: Tensor, *, related: Tensor) -> Place:
+    """Chooses the sense that a word is taken in, and the taught words that count.
 
     Of several senses it is the one beside whose taught words MiniLM has the word; of these, too,
     the nearest counts, but all of a hypernym's kinds.
 
     Args:
-        places: of each word, one a sense.
-        likeness: MiniLM's cosines of the words and the taught ones, [N,G].
-        related: bool [N,G].
+        senses: the word's place by each of them.
+        likeness: MiniLM's cosines of the word and the taught ones, [G].
+        related: bool [G].
     """
-    return [_choose(senses, likeness[row], related[row]) for row, senses in enumerate(places)]
-
-
-def _choose(senses: Sequence[Place], likeness: Tensor, related: Tensor) -> Place:
     best = max(senses, key=lambda each: max(likeness[[*each.words]].tolist(), default=-1.0))
     if not best.words and related.any():
         best = Place("near", tuple(related.nonzero().flatten().tolist()))
@@ -139,7 +103,7 @@ def place_words(
 
     Args:
         own: what the text teacher makes of N words, [N,E], unit length.
-        chosen: of `choose_places`.
+        chosen: of `choose_place`.
         table: of the taught words, [G,E], unit length.
         related: bool [N,G].
         apart: the largest cosine with what is not related.

@@ -124,11 +124,7 @@ class SegmentAnything(nn.Module):
 
 
 def check_open_clip(name: str, pretrained: str) -> None:
-    """Looks for an OpenCLIP model, and for weights of that tag or file.
-
-    Raises:
-        TrainingError: there is no such model, tag or file.
-    """
+    """Raises TrainingError if OpenCLIP has no such model, or no weights are of that tag or file."""
     if name not in open_clip.list_models():
         raise TrainingError(f"OpenCLIP has no model {name!r}; open_clip.list_models() tells them")
     tags = open_clip.list_pretrained_tags_by_model(name)
@@ -140,11 +136,7 @@ def check_open_clip(name: str, pretrained: str) -> None:
 
 
 def load_open_clip(name: str, pretrained: str) -> OpenClip:
-    """Loads an OpenCLIP model by name and tag; the tag may be the path of a checkpoint.
-
-    Raises:
-        TrainingError: there is no such model or tag, or they do not fit.
-    """
+    """Loads an OpenCLIP model by name and tag, or a file; raises TrainingError if it misfits."""
     check_open_clip(name, pretrained)
     try:
         model, _, _ = open_clip.create_model_and_transforms(name, pretrained=pretrained)
@@ -155,11 +147,7 @@ def load_open_clip(name: str, pretrained: str) -> OpenClip:
 
 
 def check_segment_anything(name: str, checkpoint: Path) -> None:
-    """Looks for one of segment-anything's models or MobileSAM, and for the file of its weights.
-
-    Raises:
-        TrainingError: there is no such model or file.
-    """
+    """Raises TrainingError if there is no such SAM, MobileSAM among them, or no file of weights."""
     if name not in (*sam_model_registry, MOBILE_SAM):
         known = f"{', '.join(sam_model_registry)}; {MOBILE_SAM} is MobileSAM"
         raise TrainingError(f"segment-anything has no {name!r}: {known}")
@@ -171,11 +159,7 @@ def check_segment_anything(name: str, checkpoint: Path) -> None:
 
 
 def load_segment_anything(name: str, checkpoint: Path) -> SegmentAnything:
-    """Loads one of segment-anything's models: `vit_b`, `vit_l` or `vit_h`.
-
-    Raises:
-        TrainingError: there is no such model, no such file, or it does not fit.
-    """
+    """Loads `vit_b`, `vit_l` or `vit_h`; raises TrainingError if the file does not fit."""
     check_segment_anything(name, checkpoint)
     try:
         model = sam_model_registry[name](checkpoint=str(checkpoint))
@@ -185,11 +169,7 @@ def load_segment_anything(name: str, checkpoint: Path) -> SegmentAnything:
 
 
 def load_mobile_sam(config: ModelConfig, checkpoint: Path) -> SmallSam:
-    """Loads MobileSAM's checkpoint, `mobile_sam.pt`, into the SAM parts of a model.
-
-    Raises:
-        TrainingError: there is no such file, or its weights are of other sizes than `config` says.
-    """
+    """Loads `mobile_sam.pt` into a model's SAM parts; raises TrainingError if it does not fit."""
     check_segment_anything(MOBILE_SAM, checkpoint)
     model = build_model(config)
     try:

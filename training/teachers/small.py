@@ -15,7 +15,7 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.clip_text_encoder import ClipTextEncoder
 from samclip_sdk.modeling.config import ClipTextConfig, ModelConfig
 from training.errors import TrainingError
-from training.teachers.weights import give_weights, read_weights, save_weights
+from training.teachers.weights import give_weights, read_weights
 
 _PIXEL_MEAN, _PIXEL_STD = 127.5, 63.75
 
@@ -101,13 +101,10 @@ class SmallSam(nn.Module):
     def decode(
         self, embeddings: Tensor, coords: Tensor, labels: Tensor, mask_input: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Decodes K prompts an image.
+        """Decodes K prompts of each of B images.
 
-        Args:
-            embeddings: [B,D,g,g].
-            coords: float [B*K,P,2], pixels of the S x S image.
-            labels: int [B*K,P].
-            mask_input: logits [B*K,1,4g,4g] or None.
+        The arguments are embeddings [B,D,g,g], coords float [B*K,P,2] in pixels of the S x S image,
+        labels int [B*K,P] and logits [B*K,1,4g,4g] of masks, if any.
 
         Returns:
             Mask logits [B*K,4,4g,4g] and predicted IoUs [B*K,4].
@@ -122,38 +119,8 @@ class SmallSam(nn.Module):
         return masks.float(), iou.float()
 
 
-def coarse_mask_prompt(logits: Tensor) -> Tensor:
-    """Degrades mask logits [K,4g,4g] to what a CLIP score map is as a mask prompt, [K,1,4g,4g].
-
-    A cell's score is a (c - b) for its mean coverage c, blurred, noisy, with random a and b,
-    clipped to +-10 and upsampled: the text-to-mask refinement feeds such maps (paper section 4.4).
-    """
-    cells = F.avg_pool2d(logits.float().sigmoid().unsqueeze(1), 4)
-    prompts = len(cells)
-    blurred = F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
-    blend, slope, middle = torch.rand(3, prompts, 1, 1, 1, device=logits.device)
-    coverage = blend * blurred + (1 - blend) * cells + 0.15 * torch.randn_like(cells)
-    score = ((5 + 25 * slope) * (coverage - (0.25 + 0.4 * middle))).clamp(-10, 10)
-    return F.interpolate(score, scale_factor=4, mode="bilinear")
-
-
-def save_teacher(module: nn.Module, path: Path) -> None:
-    """Writes a teacher's weights; the stage's config beside it says how to build it."""
-    save_weights(module.state_dict(), path)
-
-
-def load_teacher(module: nn.Module, path: Path) -> None:
-    """Loads weights that `save_teacher` wrote, freezes the module and puts it in eval mode.
-
-    Raises:
-        TrainingError: the file is missing or damaged, or its weights are of another module.
-    """
-    give_weights(module, read_weights(path), path)
-    module.eval().requires_grad_(False)
-
-
 def load_prompt_parts(sam: SmallSam, path: Path) -> None:
-    """Gives a SAM the prompt encoder and the mask decoder of a teacher that `save_teacher` wrote.
+    """Gives a SAM the prompt encoder and the mask decoder of a trained one's file.
 
     Local blocks that the teacher lacks stay as they begin.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -13,7 +13,7 @@ from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import from_sam_and_clip
 from samclip_sdk.modeling.config import ModelConfig
 from training.errors import TrainingError
-from training.inputs import check_trained, versions_of
+from training.files import check_trained, versions_of
 from training.teacher_config import FoundationTeachers, SmallClipSettings, Teachers
 from training.teachers.licences import teacher_licences
 from training.teachers.pretrained import (
@@ -26,54 +26,20 @@ from training.teachers.pretrained import (
     load_open_clip,
     load_segment_anything,
 )
-from training.teachers.small import ClipTeacher, SamTeacher, SmallClip, SmallSam, load_teacher
-from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME
+from training.teachers.small import SmallClip, SmallSam
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, load_weights
 
 CLIP_TEACHER, SAM_TEACHER = "clip_teacher", "sam_teacher"
 """The stages that train the small teachers, and their folders among the runs."""
 
 
-class Pair(Protocol):
-    """Two frozen teachers. Each is loaded when it is first needed."""
-
-    @property
-    def clip(self) -> ClipTeacher:
-        """The CLIP teacher."""
-        ...
-
-    @property
-    def sam(self) -> SamTeacher:
-        """The SAM teacher."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """The name of the CLIP and of its weights."""
-        ...
-
-    @property
-    def tokenizer(self) -> Path | None:
-        """The `tokenizer.json` of the text encoder, if it has a vocabulary of its own."""
-        ...
-
-    def stage0(self, *, seed: int) -> SamClipModel:
-        """Builds a student of SAM's parts, CLIP's text encoder and a CLIP head.
-
-        The head's blocks are copies of SAM's last block.
-        """
-        ...
-
-    def provenance(self) -> dict[str, Any]:
-        """Returns the origin of both, ready for JSON."""
-        ...
-
-    def licences(self) -> dict[str, str]:
-        """Returns their licences by `sam` and `clip`; nothing for teachers of this repository."""
-        ...
-
-
 class SmallPair:
-    """The small teachers, from two earlier runs."""
+    """The small teachers, from two earlier runs; each is loaded when it is first needed.
+
+    Attributes:
+        name: the folder of the CLIP, and its image tower.
+        tokenizer: none, for CLIP's own serves.
+    """
 
     tokenizer = None
 
@@ -81,25 +47,21 @@ class SmallPair:
         self.model = model
         self.clip_settings = clip
         self.runs = runs
+        self.name = f"{runs / CLIP_TEACHER} {clip.image_tower}"
 
     @cached_property
     def clip(self) -> SmallClip:
         """The CLIP of the stage clip_teacher."""
         clip = new_clip(self.model, self.clip_settings)
-        load_teacher(clip, self.runs / CLIP_TEACHER / WEIGHTS_NAME)
+        load_weights(clip, self.runs / CLIP_TEACHER / WEIGHTS_NAME)
         return clip
 
     @cached_property
     def sam(self) -> SmallSam:
         """The SAM of the stage sam_teacher."""
         sam = SmallSam(build_model(self.model))
-        load_teacher(sam, self.runs / SAM_TEACHER / WEIGHTS_NAME)
+        load_weights(sam, self.runs / SAM_TEACHER / WEIGHTS_NAME)
         return sam
-
-    @property
-    def name(self) -> str:
-        """The folder of the CLIP, and its image tower."""
-        return f"{self.runs / CLIP_TEACHER} {self.clip_settings.image_tower}"
 
     def stage0(self, *, seed: int) -> SamClipModel:
         """Builds a student of copies; the CLIP head's LayerNorm and MLP are drawn by `seed`."""
@@ -123,23 +85,29 @@ class SmallPair:
 
 
 class FoundationPair:
-    """The paper's teachers: an OpenCLIP and a segment-anything model."""
+    """The paper's teachers, an OpenCLIP and a segment-anything model; likewise.
+
+    Attributes:
+        name: OpenCLIP's name and tag.
+        tokenizer: none, for CLIP's own serves.
+    """
 
     tokenizer = None
 
     def __init__(self, model: ModelConfig, teachers: FoundationTeachers) -> None:
         self.model = model
         self.teachers = teachers
+        self.name = f"{teachers.clip} {teachers.pretrained}"
 
     @cached_property
     def clip(self) -> OpenClip:
-        """The OpenCLIP model.
-
-        Raises:
-            TrainingError: it cannot be loaded, or embeds in another width than the student.
-        """
+        """The OpenCLIP model; raises TrainingError if it embeds in another width."""
         clip = load_open_clip(self.teachers.clip, self.teachers.pretrained)
-        check_width(clip.embed_dim, teacher=self.teachers.clip, model=self.model)
+        if clip.embed_dim != self.model.embed_dim:
+            raise TrainingError(
+                f"{self.teachers.clip} embeds in {clip.embed_dim} dimensions, the model "
+                f"{self.model.name} in {self.model.embed_dim}: change embed_dim, or the teacher"
+            )
         return clip
 
     @cached_property
@@ -148,11 +116,6 @@ class FoundationPair:
         if self.teachers.sam == MOBILE_SAM:
             return load_mobile_sam(self.model, self.teachers.sam_checkpoint)
         return load_segment_anything(self.teachers.sam, self.teachers.sam_checkpoint)
-
-    @property
-    def name(self) -> str:
-        """OpenCLIP's name and tag."""
-        return f"{self.teachers.clip} {self.teachers.pretrained}"
 
     def stage0(self, *, seed: int) -> SamClipModel:
         """Builds a student as `from_sam_and_clip` does."""
@@ -169,13 +132,7 @@ class FoundationPair:
         return teacher_licences(self.teachers)
 
 
-def check_width(embed_dim: int, *, teacher: object, model: ModelConfig) -> None:
-    """Raises TrainingError if a CLIP teacher embeds in another width than the student."""
-    if embed_dim != model.embed_dim:
-        raise TrainingError(
-            f"{teacher} embeds in {embed_dim} dimensions, the model {model.name} in "
-            f"{model.embed_dim}: change embed_dim, or the teacher"
-        )
+Pair = SmallPair | FoundationPair
 
 
 def new_clip(model: ModelConfig, settings: SmallClipSettings) -> SmallClip:
@@ -188,11 +145,7 @@ def new_clip(model: ModelConfig, settings: SmallClipSettings) -> SmallClip:
 
 
 def read_clip_settings(runs: Path) -> SmallClipSettings | None:
-    """Reads the settings of the small CLIP that was trained in `runs`; None if there is none.
-
-    Raises:
-        TrainingError: the file is damaged.
-    """
+    """Reads the settings of the small CLIP in `runs`, if any; raises TrainingError if damaged."""
     path = runs / CLIP_TEACHER / SETTINGS_NAME
     if not path.exists():
         return None
@@ -204,12 +157,8 @@ def read_clip_settings(runs: Path) -> SmallClipSettings | None:
         raise TrainingError(f"{path} is not what the stage clip_teacher wrote") from error
 
 
-def open_pair(teachers: Teachers, model: ModelConfig, *, runs: Path) -> SmallPair | FoundationPair:
-    """Opens the teachers of a merge; their weights are loaded when they are first needed.
-
-    Raises:
-        TrainingError: there should be a small CLIP, and none was trained.
-    """
+def open_pair(teachers: Teachers, model: ModelConfig, *, runs: Path) -> Pair:
+    """Opens the teachers of a merge; raises TrainingError if a small CLIP is missing."""
     if isinstance(teachers, FoundationTeachers):
         return FoundationPair(model, teachers)
     settings = read_clip_settings(runs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.config import BertTextConfig
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.text.tokenizer import Tokenizer, cut_to_context
+from training.files import write_json
 from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, save_weights
 from training.text.sentences import sentence_folder
 from training.text.word_pieces import choose_word_pieces, shrink_tokenizer
@@ -34,16 +34,13 @@ def save_text_encoder(
         "provenance": dict(provenance),
     }
     save_weights(encoder.state_dict(), folder / WEIGHTS_NAME)
-    with atomic_file(folder / SETTINGS_NAME) as file:
-        file.write(f"{json.dumps(content, indent=2)}\n".encode())
+    write_json(folder / SETTINGS_NAME, content)
 
 
 def make_tokenizer(folder: Path, config: BertTextConfig, *, texts: Sequence[str]) -> Tokenizer:
     """Writes the `tokenizer.json` of a text encoder: MiniLM's, with the word pieces of its texts.
 
-    Raises:
-        TrainingError: MiniLM's package, which has the vocabulary, is not installed; or no
-            vocabulary of that size can be made of it.
+    Raises TrainingError if no vocabulary of that size can be made of it.
     """
     minilm = sentence_folder() / TOKENIZER_NAME
     pieces = choose_word_pieces(minilm, texts, size=config.vocab_size)

@@ -6,41 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from samclip_sdk.system.progress import OnProgress, no_progress
-from training.data_config import Settings
 from training.teachers.text_teacher import TextTeacher
 from training.text.class_names import ClassNames
 
 _LOGIT_SCALE = 20.0
-_NOUNS_PER_STEP = 512
-
-
-class FitSettings(Settings):
-    """The settings for fitting the map.
-
-    Args:
-        steps: number of steps.
-        batch: names in a batch.
-        learning_rate: of AdamW, at its highest.
-        weight_decay: of AdamW.
-        noise: standard deviation of the noise on sentence embeddings.
-        direct_weight: how often a class's first name is drawn, for each time that another name is.
-        neighbour_weight: weight of the loss that keeps nouns near their neighbours.
-        seed: of the draws.
-    """
-
-    steps: int = Field(default=1500, gt=0)
-    batch: int = Field(default=512, gt=0)
-    learning_rate: float = Field(default=3e-3, gt=0)
-    weight_decay: float = Field(default=0.05, ge=0)
-    noise: float = Field(default=0.015, ge=0)
-    direct_weight: float = Field(default=20.0, gt=0)
-    neighbour_weight: float = Field(default=3.0, ge=0)
-    seed: int = 0
+_NAMES_PER_STEP, _NOUNS_PER_STEP = 512, 512
+_LEARNING_RATE, _WEIGHT_DECAY = 3e-3, 0.05  # of AdamW, the rate at its highest
+_NOISE = 0.015  # standard deviation, on sentence embeddings
+_DIRECT = 20.0  # times as often as another name a class's first one is drawn
+_NEIGHBOURS = 3.0  # weight of the loss that keeps nouns near their neighbours
 
 
 @dataclass(frozen=True)
@@ -68,14 +46,9 @@ def collect_lessons(
     templates: Sequence[str],
     on_progress: OnProgress = no_progress,
 ) -> Lessons:
-    """Embeds names and nouns with MiniLM, and gives the teacher the mean to take off.
+    """Embeds names and nouns with MiniLM, in templates where {} stands for them.
 
-    Args:
-        teacher: untrained; its `sentence_mean` becomes that of the nouns and the names.
-        names: of classes.
-        nouns: of other things.
-        templates: {} stands for the name.
-        on_progress: told how many texts are embedded.
+    The teacher's `sentence_mean` becomes that of all of them.
     """
     texts = [template.replace("{}", name) for template in templates for name in names.names]
     texts += [templates[i % len(templates)].replace("{}", noun) for i, noun in enumerate(nouns)]
@@ -94,8 +67,9 @@ def collect_lessons(
 def fit(
     teacher: TextTeacher,
     lessons: Lessons,
-    settings: FitSettings,
     *,
+    steps: int,
+    seed: int = 0,
     on_progress: OnProgress = no_progress,
 ) -> None:
     """Trains the teacher's map.
@@ -103,42 +77,37 @@ def fit(
     A name is drawn to the mean direction of its classes, by cosine, and among all classes, by a
     cross-entropy. Nouns keep the cosines to one another and to the names that MiniLM gave them.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(seed)
     directions = teacher.space.class_directions
     aims = F.normalize(lessons.classes @ directions, dim=-1)
-    weights = torch.where(lessons.direct, settings.direct_weight, 1.0)
+    weights = torch.where(lessons.direct, _DIRECT, 1.0)
     optimizer = torch.optim.AdamW(
-        teacher.mlp.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        teacher.mlp.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
+        optimizer, _LEARNING_RATE, total_steps=steps, pct_start=0.1
     )
-    for step in range(settings.steps):
-        rows = torch.multinomial(weights, settings.batch, replacement=True, generator=generator)
-        texts = _embed(teacher, lessons.names, rows, noise=settings.noise, generator=generator)
+    for step in range(steps):
+        rows = torch.multinomial(weights, _NAMES_PER_STEP, replacement=True, generator=generator)
+        texts = _embed(teacher, lessons.names, rows, generator)
         loss = 1 - (texts * aims[rows]).sum(dim=1).mean()
         loss = loss + F.cross_entropy(_LOGIT_SCALE * texts @ directions.T, lessons.classes[rows])
         if len(lessons.nouns):
-            loss = loss + settings.neighbour_weight * _moved(teacher, lessons.nouns, generator)
+            loss = loss + _NEIGHBOURS * _moved(teacher, lessons.nouns, generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        on_progress(f"fitting names to classes, loss {loss.item():.3f}", step + 1, settings.steps)
+        on_progress(f"fitting names to classes, loss {loss.item():.3f}", step + 1, steps)
 
 
 def _embed(
-    teacher: TextTeacher,
-    sentences: Tensor,
-    rows: Tensor,
-    *,
-    noise: float,
-    generator: torch.Generator,
+    teacher: TextTeacher, sentences: Tensor, rows: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Maps `rows` [n] of sentences [T,N,384], each in a template drawn for it, with noise added."""
     templates = torch.randint(len(sentences), rows.shape, generator=generator)
     centred = teacher.centre(sentences[templates, rows])
-    return teacher.project(centred + noise * torch.randn(centred.shape, generator=generator))
+    return teacher.project(centred + _NOISE * torch.randn(centred.shape, generator=generator))
 
 
 def _moved(teacher: TextTeacher, nouns: Tensor, generator: torch.Generator) -> Tensor:

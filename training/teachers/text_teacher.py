@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_sdk.errors import one_line
-from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
-from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, save_weights
+from training.files import write_json
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, load_weights, save_weights
 from training.text.sentences import WIDTH, SentenceEncoder
 
 TEXT_TEACHER = "text_teacher"
@@ -51,11 +49,7 @@ class ClassifierSpace(nn.Module):
 
     @classmethod
     def of(cls, weight: Tensor, *, embed_dim: int) -> ClassifierSpace:
-        """The space of a classifier's weight [C,F].
-
-        Raises:
-            TrainingError: it has fewer directions than `embed_dim`.
-        """
+        """The space of a classifier's weight [C,F]; raises TrainingError if it is too small."""
         if embed_dim > min(weight.shape):
             raise TrainingError(
                 f"embed_dim {embed_dim} is above the {min(weight.shape)} directions of the "
@@ -99,11 +93,7 @@ class TextTeacher(nn.Module):
         return SentenceEncoder()
 
     def embed(self, texts: Sequence[str], *, on_progress: OnProgress = no_progress) -> Tensor:
-        """Embeds N texts, without a gradient: float32 [N,E], unit length, on the CPU.
-
-        Raises:
-            TrainingError: MiniLM's package or transformers is not installed.
-        """
+        """Embeds N texts, without a gradient: float32 [N,E], unit length, on the CPU."""
         with torch.no_grad():
             embedded: Tensor = self(self.sentences(texts, on_progress=on_progress))
         return embedded
@@ -133,32 +123,18 @@ def save_text_teacher(teacher: TextTeacher, folder: Path, *, provenance: Mapping
         "provenance": dict(provenance),
     }
     save_weights(teacher.state_dict(), folder / WEIGHTS_NAME)
-    with atomic_file(folder / SETTINGS_NAME) as file:
-        file.write(f"{json.dumps(config, indent=2)}\n".encode())
-
-
-def read_text_teacher_provenance(folder: Path) -> dict[str, Any]:
-    """Reads how a teacher came about, as `save_text_teacher` was told."""
-    content = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
-    provenance: dict[str, Any] = content["provenance"]
-    return provenance
+    write_json(folder / SETTINGS_NAME, config)
 
 
 def load_text_teacher(folder: Path) -> TextTeacher:
-    """Loads a teacher that `save_text_teacher` wrote, frozen, in eval mode.
-
-    Raises:
-        TrainingError: a file is missing or damaged.
-    """
+    """Loads a teacher, frozen, in eval mode; raises TrainingError if a file is missing."""
     try:
-        config = json.loads((folder / SETTINGS_NAME).read_text(encoding="utf-8"))
-        space = ClassifierSpace(
-            classes=config["classes"], features=config["features"], embed_dim=config["embed_dim"]
-        )
-        teacher = TextTeacher(space, hidden_dim=config["hidden_dim"])
-        teacher.load_state_dict(load_file(folder / WEIGHTS_NAME))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        config = json.loads((folder / SETTINGS_NAME).read_bytes())
+        sizes = {name: config[name] for name in ("classes", "features", "embed_dim")}
+        teacher = TextTeacher(ClassifierSpace(**sizes), hidden_dim=config["hidden_dim"])
+        load_weights(teacher, folder / WEIGHTS_NAME)
+    except (OSError, ValueError, KeyError, TypeError, TrainingError) as error:
         raise TrainingError(
             f"{folder} is no text teacher ({one_line(error)}): run the stage text_teacher first"
         ) from error
-    return teacher.eval().requires_grad_(False)
+    return teacher

@@ -1,4 +1,4 @@
-"""Weights of teachers in files: written whole or not at all, and told in one line if damaged."""
+"""Weights in files: written whole or not at all, and told in one line if damaged."""
 
 from __future__ import annotations
 
@@ -24,11 +24,7 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Reads weights by name.
-
-    Raises:
-        TrainingError: the file is missing or damaged.
-    """
+    """Reads weights by name; raises TrainingError if the file is missing or damaged."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
@@ -36,15 +32,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def give_weights(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Gives a module weights that were read from `path`.
-
-    Raises:
-        TrainingError: they are of another module.
-    """
+    """Gives a module weights of the file `path`; raises TrainingError if they are another's."""
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
         raise _not_the_teacher(path, error) from error
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Gives a module the weights of a file, and freezes it in eval mode; raises like both above."""
+    give_weights(module, read_weights(path), path)
+    module.eval().requires_grad_(False)
 
 
 def _not_the_teacher(path: Path, error: Exception) -> TrainingError:

@@ -23,14 +23,8 @@ def load_bert(
 
     Where the encoder has less room, it gets what matters most: of the token embeddings, the
     principal directions of those tokens that are used; of a layer's MLP, the neurons whose weights
-    in and out are largest.
-
-    Args:
-        encoder: of as many blocks as there are `layers`.
-        bert: the state dict of transformers' BertModel.
-        layers: which of its layers become the blocks.
-        pieces: V ids of the BERT's, whose tokens the encoder has.
-        token_counts: float [V], how often each of them is used.
+    in and out are largest. Its blocks are these layers of transformers' BertModel, its tokens these
+    V pieces, by their ids, of which each is used so often, float [V].
     """
     width = encoder.token_embedding.weight.shape[1]
     words = bert["embeddings.word_embeddings.weight"][list(pieces)].float()

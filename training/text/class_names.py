@@ -52,13 +52,7 @@ def imagenet_lemmas() -> tuple[tuple[str, ...], ...]:
 def read_class_names(
     wordnet: WordNet, synsets: Iterable[int], *, held_out_share: float
 ) -> ClassNames:
-    """Looks names up.
-
-    Args:
-        wordnet: where.
-        synsets: offset of each class.
-        held_out_share: of the synonyms, those left out by their hash. A first name never is.
-    """
+    """Looks up the names of classes, of the offset of each; leaves a share of the synonyms out."""
     classes = tuple(synsets)
     direct = tuple(wordnet.synsets[offset].names[0] for offset in classes)
     own, above, below = _kinds(wordnet, classes)

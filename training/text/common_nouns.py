@@ -23,11 +23,7 @@ _VOWELS = "aeiou"
 
 
 def minilm_pieces(name: str) -> list[int]:
-    """The ids of a name's word pieces in MiniLM's vocabulary.
-
-    Raises:
-        TrainingError: MiniLM's package, which has the vocabulary, is not installed.
-    """
+    """The ids of a name's word pieces in MiniLM's vocabulary; raises like `sentence_folder`."""
     ids: list[int] = _tokenizer(sentence_folder()).encode(name, add_special_tokens=False).ids
     return ids
 
@@ -49,11 +45,6 @@ def common_nouns(
     a BERT, which is in the order of frequency, with something for each further piece; how often
     WordNet counted a sense of the noun that can be seen; and which share that is of all uses of the
     word.
-
-    Args:
-        senses: of nouns.
-        count: how many nouns.
-        pieces: gives the ids of a name's word pieces, the commonest ones small.
     """
     costs = {name: _cost(senses, name, pieces(name)) for name in _candidates(senses)}
     return tuple(sorted(costs, key=lambda name: (costs[name], name))[:count])
@@ -76,12 +67,7 @@ def _cost(senses: Senses, name: str, ids: Sequence[int]) -> float:
 
 
 def plural_of(name: str, *, irregular: Mapping[str, str]) -> str | None:
-    """The plural of a noun, of the last of its words; none if that looks like one already.
-
-    Args:
-        name: in lower case.
-        irregular: singulars with their plurals.
-    """
+    """The plural of a noun, of the last of its words; none if that looks like one already."""
     first, space, last = name.rpartition(" ")
     if last.endswith("man") and last != "human":
         return f"{name[:-3]}men"

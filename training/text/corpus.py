@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -30,11 +29,9 @@ class Corpus(Settings):
     """Texts from WordNet.
 
     Args:
-        wordnet: WordNet's folder.
         captions: a text file with one caption in each line, for a tenth of the texts.
         count: texts to learn from.
         held_out: texts to measure on.
-        seed: of the draws.
     """
 
     wordnet: Path = WORDNET
@@ -44,22 +41,12 @@ class Corpus(Settings):
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class TaughtPhrases:
-    """Texts and, row by row, what MiniLM makes of them: float16 [N,384], unit length."""
-
-    phrases: Phrases
-    learned: Tensor
-    held_out: Tensor
-
-
 def read_corpus(
     settings: Corpus, stored: Path, *, on_progress: OnProgress = no_progress
-) -> TaughtPhrases:
+) -> tuple[Phrases, dict[str, Tensor]]:
     """Draws the texts; their sentences come from `stored`, or are computed and kept there.
 
-    Raises:
-        TrainingError: WordNet, MiniLM or the file of captions is missing.
+    The sentences are MiniLM's of the texts `learned` and `held_out`: float16 [N,384], unit length.
     """
     vocabulary = Tokenizer.from_file(str(sentence_folder() / "tokenizer.json")).get_vocab()
     phrases = draw_phrases(
@@ -83,7 +70,7 @@ def read_corpus(
             }
         with atomic_file(stored) as file:
             file.write(save(found, metadata={_FINGERPRINT: fingerprint}))
-    return TaughtPhrases(phrases, learned=found["learned"], held_out=found["held_out"])
+    return phrases, found
 
 
 def _read(stored: Path, *, fingerprint: str) -> dict[str, Tensor] | None:

@@ -13,11 +13,6 @@ def is_held_out(name: str, *, share: float) -> bool:
     The answer depends on the name alone, but for case and spaces: it is the same in every run, and
     whoever is held out at one share is so at every larger one.
     """
-    return hash_place(name) < share
-
-
-def hash_place(name: str) -> float:
-    """Returns the place of a name's hash, from 0 to below 1: it is held out for larger shares."""
     spelled = " ".join(name.lower().split())
     digest = hashlib.sha256(spelled.encode()).digest()
-    return int.from_bytes(digest[:4], "big") / _STEPS
+    return int.from_bytes(digest[:4], "big") / _STEPS < share

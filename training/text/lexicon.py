@@ -53,11 +53,8 @@ def group_taught(
 ) -> tuple[TaughtWord, ...]:
     """Puts taught names together that mean the same: synonyms, and plurals.
 
-    Args:
-        relations: of nouns.
-        names: cleaned, that pictures teach.
-        classes: names of ImageNet's classes, cleaned, with the numbers of their classes.
-        synsets: the offset of each class.
+    The names are cleaned; `classes` has those of ImageNet's classes, with their numbers, and
+    `synsets` the offset of each class.
     """
     of_synset = {offset: (number,) for number, offset in enumerate(synsets)}
     groups: dict[object, list[str]] = {}
@@ -86,14 +83,9 @@ def _group(
 def stray_names(
     relations: Relations, word: TaughtWord, alike: Callable[[str, str], bool]
 ) -> tuple[str, ...]:
-    """Names of a class that mean something else first, and are not like its first name.
+    """Names of a class that mean something else first, and are not `alike` its first name.
 
     ImageNet calls a cleaver a chopper, which is a helicopter to others.
-
-    Args:
-        relations: of nouns.
-        word: a taught word.
-        alike: tells of a name and the first name whether they are.
     """
     first, *others = word.names
     means = {name: relations.senses.of(name)[:1] for name in others if word.classes}
@@ -108,7 +100,6 @@ class Places:
     """Finds where words stand beside the taught ones.
 
     Args:
-        relations: of nouns.
         taught: the words, which are told by their numbers.
     """
 
@@ -150,12 +141,8 @@ class Places:
     def of(self, name: str, *, alike: Sequence[bool] | None = None) -> tuple[Place, ...]:
         """Returns the places of a word that is not taught, by each of its senses, commonest first.
 
-        A name that WordNet does not know is a kind of its head noun.
-
-        Args:
-            name: of the word.
-            alike: of each taught word, whether it may count by what else its names mean: a fool is
-                a mug in WordNet, too. None lets all count.
+        A name that WordNet does not know is a kind of its head noun. Of each taught word, `alike`
+        tells whether it may count by what else its names mean: a fool is a mug in WordNet, too.
         """
         senses, wordnet = self.relations.senses.of(name), self.relations.wordnet
         found = [self._sense(each, wordnet.above(each), alike) for each in senses]

@@ -54,17 +54,10 @@ def draw_phrases(
     seed: int,
     captions: Sequence[str] = (),
 ) -> Phrases:
-    """Draws `count` distinct texts to learn from and `held_out` others.
+    """Draws `count` distinct texts to learn from and `held_out` others, made of WordNet's nouns.
 
-    A phrase is held out by its own hash, in whatever template.
-
-    Args:
-        wordnet: whose nouns and definitions they are made of.
-        common: words that are common, such as a tokenizer's; most names drawn are made of them.
-        count: of the texts to learn from.
-        held_out: of the others.
-        seed: decides on everything, with `count` and `held_out`.
-        captions: phrases as they are; a tenth of the texts, if there are any.
+    A phrase is held out by its own hash, in whatever template. Most names drawn are made of
+    `common` words, such as a tokenizer's. Captions are phrases as they are: a tenth of the texts.
     """
     share = held_out / (count + held_out)
     rng = np.random.default_rng(seed)
@@ -83,12 +76,7 @@ def draw_phrases(
 def named_in(text: str, names: Container[str]) -> tuple[str, bool] | None:
     """The name that a drawn text is of, in whatever template, and whether a quality stands before.
 
-    Args:
-        text: of `draw_phrases`.
-        names: cleaned.
-
-    Returns:
-        "dog", False of "a photo of a dog."; "dog", True of "a wet dog"; None of what is else.
+    "dog", False of "a photo of a dog."; "dog", True of "a wet dog"; None of what is else.
     """
     for template in TEMPLATES:
         before, after = template.split("{}")
@@ -103,11 +91,7 @@ def named_in(text: str, names: Container[str]) -> tuple[str, bool] | None:
 
 
 def read_captions(path: Path) -> tuple[str, ...]:
-    """Reads a text file, a caption a line; empty lines are left out.
-
-    Raises:
-        TrainingError: it cannot be read, or has no caption.
-    """
+    """Reads a caption of each line of a text file; raises TrainingError if there is none."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:

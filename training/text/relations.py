@@ -12,33 +12,12 @@ from samclip_sdk.text.tokenizer import clean_text
 from training.text.senses import Senses
 from training.text.wordnet import WordNet
 
-_TOO_HIGH = frozenset(
-    (
-        "entity",
-        "physical entity",
-        "abstraction",
-        "abstract entity",
-        "thing",
-        "object",
-        "whole",
-        "part",
-        "unit",
-        "matter",
-        "living thing",
-        "organism",
-        "causal agent",
-        "artifact",
-        "instrumentality",
-        "natural object",
-        "substance",
-        "process",
-        "group",
-        "relation",
-        "communication",
-        "attribute",
-        "psychological feature",
-    )
-)
+_HIGH = """
+entity, physical entity, abstraction, abstract entity, thing, object, whole, part, unit, matter,
+living thing, organism, causal agent, artifact, instrumentality, natural object, substance, process,
+group, relation, communication, attribute, psychological feature
+"""
+_TOO_HIGH = frozenset(name.strip() for name in _HIGH.split(","))
 """First names of synsets so high that to be below one tells nothing."""
 
 _MORE = {
@@ -94,15 +73,10 @@ class Relations:
         *,
         senses: Sequence[frozenset[int]] | None = None,
     ) -> NDArray[np.bool_]:
-        """Returns which names are kin of others, or share a parent or grandparent: bool [N,M].
+        """Returns which of N names are kin of M others, or share a (grand)parent: bool [N,M].
 
-        A parent or grandparent that is too high does not count.
-
-        Args:
-            names: N of them.
-            others: M of them.
-            senses: of the others, where those of their names are not what is meant; of one that
-                has none it is its name's.
+        A parent or grandparent that is too high does not count. The senses are of the others, where
+        those of their names are not what is meant; of one that has none it is its name's.
         """
         given = [frozenset[int]()] * len(others) if senses is None else senses
         meant, upward, around = zip(*map(self._all_of, names), strict=True)

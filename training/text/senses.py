@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import TypeVar
 
 from samclip_sdk.text.tokenizer import clean_text
-from training.errors import TrainingError
-from training.text.wordnet import VISIBLE, WordNet
+from training.text.wordnet import VISIBLE, WordNet, parse_lines
 
 _INDEX, _COUNTS, _IRREGULAR = "index.noun", "cntlist.rev", "noun.exc"
-_LICENCE_INDENT = "  "  # the lines before the first noun
 _NOUN = "1"  # the type of a sense, in its key
 
 _TOPS = 3  # the lexicographer file of person, animal, plant and food, beside what nobody sees
@@ -45,7 +41,6 @@ _ENDINGS = {
     "men": "man",
     "s": "",
 }
-_Line = TypeVar("_Line")
 
 _BEFORE_REST = (" of ", " on ", " in ", " at ", " with ")  # the noun stands before these
 
@@ -62,13 +57,13 @@ class Senses:
 
     def __init__(self, wordnet: WordNet) -> None:
         self.wordnet = wordnet
-        self._index = dict(_parse(wordnet.folder / _INDEX, _offsets))
-        counted = [*_parse(wordnet.folder / _COUNTS, _count)]
+        self._index = dict(parse_lines(wordnet.folder / _INDEX, _offsets))
+        counted = [*parse_lines(wordnet.folder / _COUNTS, _count)]
         self._counts = {(lemma, place): n for lemma, place, n, is_noun in counted if is_noun}
         self._uses = Counter[str]()  # of a lemma as whatever part of speech
         for lemma, _, count, _ in counted:
             self._uses[lemma] += count
-        self._irregular = dict(_parse(wordnet.folder / _IRREGULAR, _exception)) | _PEOPLE
+        self._irregular = dict(parse_lines(wordnet.folder / _IRREGULAR, _exception)) | _PEOPLE
         self._found = lru_cache(maxsize=None)(self._find)
 
     def of(self, name: str) -> tuple[int, ...]:
@@ -195,15 +190,6 @@ class Senses:
     def _is_proper(self, offset: int, spelling: str) -> bool:
         """Returns whether a sense is the name of a person or a place, such as the poet Crane."""
         return spelling not in self.wordnet.synsets[offset].names
-
-
-def _parse(path: Path, parse: Callable[[str], _Line]) -> list[_Line]:
-    """Yields the fields of the lines of one of WordNet's files."""
-    try:
-        with path.open(encoding="utf-8") as lines:
-            return [parse(line) for line in lines if not line.startswith(_LICENCE_INDENT)]
-    except (OSError, ValueError, IndexError) as error:
-        raise TrainingError(f"{path} is not WordNet's: {error}") from error
 
 
 def _offsets(line: str) -> tuple[str, tuple[int, ...]]:

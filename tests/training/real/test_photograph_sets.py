@@ -18,6 +18,7 @@ from tests.training.photograph_files import (
     write_set,
 )
 from training.errors import TrainingError
+from training.real.annotation_table import Annotation
 from training.real.coco_layout import SPLITS
 from training.real.photograph_masks import decode_mask
 from training.real.photograph_sets import PhotographSet
@@ -58,6 +59,10 @@ def folder(tmp_path: Path) -> Path:
     )
 
 
+def annotations(found: PhotographSet, picture: int) -> list[Annotation]:
+    return [found.table[int(number)] for number in found.table.numbers_of(picture)]
+
+
 def test_what_a_set_says_is_read(folder: Path) -> None:
     found = PhotographSet(folder)
     assert (found.name, found.terms, found.source) == ("toys", "CC0-1.0", "me")
@@ -74,15 +79,15 @@ def test_what_a_set_says_is_read(folder: Path) -> None:
 
 def test_annotations_are_those_of_their_picture(folder: Path) -> None:
     found = PhotographSet(folder)
-    dog, cats = found.annotations(0)
+    dog, cats = annotations(found, 0)
     assert (dog.category, dog.box.tolist(), dog.area_px) == (1, [70, 5, 90, 80], 1500)
     assert (dog.crowd, dog.semantic) == (False, False)
     assert (cats.category, cats.semantic) == (0, True)
     for one, mask in ((dog, DOG), (cats, CAT)):
         decoded = decode_mask(one.segmentation, height_px=HEIGHT, width_px=WIDTH)
         np.testing.assert_array_equal(decoded, mask)
-    assert found.annotations(1) == []
-    box, crowd = found.annotations(2)
+    assert annotations(found, 1) == []
+    box, crowd = annotations(found, 2)
     assert (box.segmentation, box.area_px) == (None, 1200)
     assert box.box.tolist() == [1, 2, 31, 42]
     assert crowd.crowd
@@ -143,12 +148,6 @@ def test_coco_without_our_fields_is_taken_as_it_is(tmp_path: Path) -> None:
     told = PhotographSet(folder, complete=True, open_terms=True)
     assert (told.open_terms, told.complete) == (True, True)
     assert told.absent(0) == {"cat", "dog"}
-
-
-def test_other_folders_of_pictures_can_be_named(tmp_path: Path) -> None:
-    folder = write_set(tmp_path / "coco", [(picture(), [], {})])
-    (folder / "images").rename(folder / "train2017")
-    assert PhotographSet(folder, pictures="train2017").path(0) == folder / "train2017" / "1.jpg"
 
 
 def test_what_is_no_set_is_refused(folder: Path, tmp_path: Path) -> None:

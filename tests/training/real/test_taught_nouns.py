@@ -37,9 +37,7 @@ def test_what_is_marked_twice_or_tagged_five_times(tmp_path: Path) -> None:
     )
     settings = Settings(source="photographs", root=tmp_path / "sets")
     relations = Relations(WordNet(write_things(tmp_path / "wordnet")))
-    found = choose_taught(
-        Photographs(settings, split="train"), relations=relations, least=2, least_tags=5
-    )
+    found = choose_taught(Photographs(settings, split="train"), relations=relations)
     assert found == {"person": 5, "taxi": 5, "odd-thing": 4, "bus": 2}
 
 

@@ -25,9 +25,8 @@ from training.teachers.small import (
     SmallClip,
     SmallSam,
     load_prompt_parts,
-    load_teacher,
-    save_teacher,
 )
+from training.teachers.weights import save_weights
 
 PICTURES = Pictures(resolutions=(64,), pixels_per_batch=4 * 64 * 64)
 SCENES = Scenes(resolution=64, batch=2, prompts=3, random_regions=2)
@@ -193,27 +192,11 @@ def test_the_clip_teacher_learns_texts_first(corpus: Corpus, nouns: Sequence[Nou
     assert all(p.grad is not None for p in clip.visual.parameters())
 
 
-def test_a_teacher_survives_its_file(
-    clip: SmallClip, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.mktemp("teacher") / "model.safetensors"
-    save_teacher(clip, path)
-    torch.manual_seed(9)
-    loaded = SmallClip(STUDENT, image_tower="test_resnet", resolution=32)
-    load_teacher(loaded, path)
-    assert not loaded.training
-    assert not any(p.requires_grad for p in loaded.parameters())
-    images = torch.randint(0, 256, (2, 3, 48, 48), dtype=torch.uint8)
-    embeddings = loaded.embed_images(images)
-    assert torch.equal(embeddings, clip.eval().embed_images(images))
-    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
-
-
 def test_the_parts_for_prompts_alone_are_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     teacher, sam = (SmallSam(build_model(STUDENT, seed=seed)) for seed in (1, 2))
     before = {key: value.clone() for key, value in sam.state_dict().items()}
-    save_teacher(teacher, path)
+    save_weights(teacher.state_dict(), path)
     load_prompt_parts(sam, path)
     for key, value in sam.state_dict().items():
         own = before if key.startswith("image_encoder") else teacher.state_dict()

@@ -60,7 +60,6 @@ def new_task(texts: TaughtTexts) -> TextEncoderTask:
         new_teacher(),
         TextBatches(texts, batch=16, seed=0),
         validation=HeldOutTexts(texts, batch=16),
-        sentence_weight=1.0,
     )
 
 

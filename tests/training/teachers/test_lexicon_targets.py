@@ -1,21 +1,18 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.teachers.lexicon_targets import (
-    Neighbours,
-    PartSettings,
-    choose_places,
-    part_taught,
-    place_words,
-)
+from training.teachers.lexicon_targets import choose_place, part_taught, place_words
 from training.text.lexicon import Place
 
 WIDTH, TAUGHT = 32, 8
-SETTINGS = PartSettings(steps=200)
+APART = 0.35
+part = partial(part_taught, apart=APART, steps=200)
 
 
 def unit(count: int, *, seed: int, common: float = 0.0) -> Tensor:
@@ -37,14 +34,14 @@ def test_what_has_nothing_to_do_with_one_another_parts() -> None:
     assert (first @ first.T).min() > 0.4
     kin, movable = marked(TAUGHT, (0, 1)), torch.ones(TAUGHT, dtype=torch.bool)
     movable[4:6] = False
-    neighbours = Neighbours(kin=kin, related=kin | marked(TAUGHT, (2, 3)))
-    found = part_taught(first, neighbours, movable=movable, settings=SETTINGS)
+    related = kin | marked(TAUGHT, (2, 3))
+    found = part(first, kin=kin, related=related, movable=movable)
     cosines = found @ found.T
     torch.testing.assert_close(found.norm(dim=1), torch.ones(TAUGHT))
     assert torch.equal(found[4:6], first[4:6])
-    free = neighbours.related.clone()
+    free = related.clone()
     free[4, 5] = free[5, 4] = True
-    assert cosines[~free].max() < SETTINGS.apart + 0.02
+    assert cosines[~free].max() < APART + 0.02
     assert cosines[0, 1] > 0.55
 
 
@@ -53,11 +50,11 @@ def test_how_far_two_part_depends_on_what_they_are() -> None:
     alone, both = torch.eye(2, dtype=torch.bool), torch.ones(2, 2, dtype=torch.bool)
     movable = torch.ones(2, dtype=torch.bool)
     found = [
-        part_taught(first, Neighbours(kin, related), movable=movable, settings=SETTINGS)
+        part(first, kin=kin, related=related, movable=movable)
         for kin, related in ((alone, alone), (alone, both), (both, both))
     ]
     before = F.normalize(torch.tensor([[1.0, 0.2], [1.0, -0.2]]), dim=-1)
-    kin = part_taught(before, Neighbours(both, both), movable=movable, settings=SETTINGS)
+    kin = part(before, kin=both, related=both, movable=movable)
     cosines = [float(each[0] @ each[1]) for each in (*found, kin)]
     assert cosines == pytest.approx([0.35, 0.6, 0.6, float(before[0] @ before[1])], abs=0.03)
 
@@ -71,7 +68,8 @@ def test_the_sense_is_the_one_that_minilm_has_nearer() -> None:
         [Place("alone")],
         [Place("alone")],
     ]
-    assert choose_places(places, likeness, related=related) == [
+    rows = zip(places, likeness, related, strict=True)
+    assert [choose_place(each, cosines, related=kin) for each, cosines, kin in rows] == [
         Place("kind", (1,)),
         Place("hypernym", (0, 2)),
         Place("near", (1,)),

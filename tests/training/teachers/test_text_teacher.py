@@ -26,9 +26,7 @@ from training.text.class_names import ClassNames, read_class_names
 from training.text.wordnet import WordNet
 
 CLASSES, FEATURES, EMBED_DIM = 5, 12, 4
-SETTINGS = TextTeacherConfig(
-    task="text_teacher", templates=("{}",), hidden_dim=32, nouns=4, steps=150, batch=64, noise=0.0
-)
+SETTINGS = TextTeacherConfig(task="text_teacher", hidden_dim=32, nouns=4, steps=150)
 
 
 def new_teacher() -> TextTeacher:
@@ -67,7 +65,7 @@ def test_more_directions_than_the_classifier_has() -> None:
 def test_names_come_to_their_classes(tmp_path: Path) -> None:
     teacher, found = new_teacher(), names(tmp_path)
     before = measure_names(teacher, found, template="{}")
-    fit(teacher, lessons(teacher, found), SETTINGS)
+    fit(teacher, lessons(teacher, found), steps=SETTINGS.steps)
     assert measure_names(teacher, found, template="{}") == {"direct": 1.0}
     assert before["direct"] < 1.0
 
@@ -86,9 +84,7 @@ def test_the_mean_is_taken_off(tmp_path: Path) -> None:
     reason="needs MiniLM's package and WordNet",
 )
 def test_the_stage(tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(
-        update={"hidden_dim": 768, "steps": 60, "batch": 512, "nouns": 50}
-    )
+    settings = SETTINGS.model_copy(update={"hidden_dim": 768, "steps": 60, "nouns": 50})
     model = PYRAMID_STUDENT.model_copy(update={"embed_dim": 384})
     fabric = build_fabric("fp32", accelerator="cpu")
     settings.run(Stage(tmp_path / "run", tmp_path, model, fabric))

@@ -66,7 +66,7 @@ def put(*names: str) -> None:
         ("vit_b embeddings", NOWHERE, FILES, "'nowhere/*.tar'"),
         ("vit_b stage1", (*REAL, 'teachers.pretrained="datacomp"'), FILES, "'datacomp'"),
         ("vit_b embeddings", (*REAL, 'teachers.clip="ViT-Z"'), FILES, "'ViT-Z'"),
-        ("vit_b stage1", (*REAL, 'pictures.embeddings="none"'), FILES, "embedding cache none"),
+        ("vit_b stage1", (*REAL, 'pictures.embeddings="none"'), FILES, "pictures.embeddings"),
         ("vit_b stage1", (*REAL, 'pictures.zero_shot="none"'), FILES, "pictures.zero_shot"),
         ("vit_b stage2", REAL, (*FILES, "stage1"), "data/sa1b"),
         ("vit_b stage2", REAL, ("shards", "stage1"), "there is no SAM checkpoint"),

@@ -1,4 +1,4 @@
-"""The file that tells of a lexicon's words what each is to the taught ones."""
+"""The files of a lexicon: the embedding of each word, and what it is to the taught ones."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 
 from samclip_sdk.errors import one_line
 from samclip_sdk.system.atomic_file import atomic_file
 from training.errors import TrainingError
+from training.files import write_json
+from training.teachers.weights import SETTINGS_NAME, save_weights
 from training.text.lexicon import Relation
 
 LEXICON = "lexicon"
 """The stage that makes it, and its folder among the runs."""
 
-LEXICON_FILE = "lexicon.json"
+LEXICON_FILE, NAMES_FILE = "lexicon.json", "names.safetensors"
 
 
 @dataclass(frozen=True)
@@ -36,19 +43,23 @@ class LexiconWord:
     plural_of: str | None = None
 
 
-def write_lexicon(words: Mapping[str, LexiconWord], run: Path) -> None:
-    """Writes lexicon.json: each word with what is known of it."""
+def write_lexicon(
+    words: Mapping[str, LexiconWord],
+    names: Mapping[str, Tensor],
+    run: Path,
+    *,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Writes each word with what is known of it, its embedding [E], and how they came about."""
     content = {name: asdict(word) for name, word in words.items()}
     with atomic_file(run / LEXICON_FILE) as file:
         file.write(f"{json.dumps(content, indent=0, ensure_ascii=False)}\n".encode())
+    save_weights(names, run / NAMES_FILE)
+    write_json(run / SETTINGS_NAME, {"provenance": dict(provenance)})
 
 
 def read_lexicon(run: Path) -> dict[str, LexiconWord]:
-    """Reads what `write_lexicon` wrote.
-
-    Raises:
-        TrainingError: the file is missing or damaged.
-    """
+    """Reads the words; raises TrainingError if the file is missing or damaged."""
     path = run / LEXICON_FILE
     try:
         content = json.loads(path.read_bytes())
@@ -56,6 +67,17 @@ def read_lexicon(run: Path) -> dict[str, LexiconWord]:
             name: LexiconWord(**{**word, "of": tuple(word["of"])}) for name, word in content.items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TrainingError(
-            f"{path} is no lexicon ({one_line(error)}): run the stage {run.name} first"
-        ) from error
+        raise _no_lexicon(path, error) from error
+
+
+def read_names(run: Path) -> dict[str, Tensor]:
+    """Reads the embeddings of the words; raises TrainingError if the file is missing or damaged."""
+    try:
+        return load_file(run / NAMES_FILE)
+    except (OSError, SafetensorError) as error:
+        raise _no_lexicon(run / NAMES_FILE, error) from error
+
+
+def _no_lexicon(path: Path, error: Exception) -> TrainingError:
+    told = f"{path} is of no lexicon ({one_line(error)})"
+    return TrainingError(f"{told}: run the stage {path.parent.name} first")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.tasks.corrections import correct
+from training.tasks.mask_prompts import correct
 
 RIGHT, MISSES, SPILLS, FULL = range(4)
 

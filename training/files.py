@@ -1,11 +1,15 @@
-"""Checks of files for several stages, and versions of packages for the provenance."""
+"""Files of several stages, whether they are there, and versions of packages for the provenance."""
 
 from __future__ import annotations
 
 import glob
 import importlib.metadata
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from samclip_sdk.system.atomic_file import atomic_file
 from training.data_config import Shards
 from training.errors import TrainingError
 
@@ -13,11 +17,7 @@ _WEIGHTS = "model.safetensors"
 
 
 def check_trained(folder: Path | None) -> None:
-    """Makes sure that a stage left its weights in a folder; None needs nothing.
-
-    Raises:
-        TrainingError: there are no weights.
-    """
+    """Raises TrainingError if no stage left its weights in a folder; None needs nothing."""
     if folder is not None and not (folder / _WEIGHTS).is_file():
         raise TrainingError(
             f"{folder} has no {_WEIGHTS}: run the stage {folder.name} to its end first"
@@ -25,34 +25,28 @@ def check_trained(folder: Path | None) -> None:
 
 
 def check_folder(folder: Path | None, *, setting: str) -> None:
-    """Makes sure that there is a folder; None needs nothing.
-
-    Raises:
-        TrainingError: there is none; the message names the setting.
-    """
+    """Raises TrainingError if there is no folder, by the setting's name; None needs nothing."""
     if folder is not None and not folder.is_dir():
         raise TrainingError(f"there is no folder {folder}: say where it is with {setting}")
 
 
 def check_shards(pictures: Shards) -> None:
-    """Makes sure that all shards, and the folders that the settings name, exist.
-
-    Raises:
-        TrainingError: one is missing.
-    """
+    """Raises TrainingError if shards, or folders that the settings name, are missing."""
     for source in pictures.sources:
         if next(glob.iglob(source.shards, recursive=True), None) is None:
             raise TrainingError(
                 f"no shard matches {source.shards!r}: say where yours are with pictures.sources"
             )
-    if pictures.embeddings is not None and not pictures.embeddings.is_dir():
-        raise TrainingError(
-            f"there is no embedding cache {pictures.embeddings}: make it first, with a stage of "
-            "the task embeddings, or leave out pictures.embeddings"
-        )
+    check_folder(pictures.embeddings, setting="pictures.embeddings")
     check_folder(pictures.zero_shot, setting="pictures.zero_shot")
 
 
 def versions_of(*packages: str) -> dict[str, str]:
     """Returns the installed versions of packages, by name."""
     return {name: importlib.metadata.version(name) for name in packages}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file for people to read, too."""
+    with atomic_file(path) as file:
+        file.write(f"{json.dumps(content, indent=2)}\n".encode())
