@@ -40,11 +40,11 @@ VIT_B = "samclip-vit-b"
 RESOLUTIONS = (224, 336, 448, 672, 1024)
 SAM_CLIP_TORCH = "sam+openclip-vit-l-14-fp32-k10"
 LARGE_PEERS = (
-    "sam-onnx-l",
-    "sam+openclip-l",
-    "sam+openclip-l,precision=bf16",
-    "sam-onnx-l,arena=false",
-    "sam+openclip,proposals=50",
+    "sam-onnx",
+    "sam+openclip",
+    "sam+openclip,precision=bf16",
+    "sam-onnx,arena=false",
+    "sam+openclip,clip=ViT-B-16,proposals=50",
 )
 
 _MASK_IOU = ("box_mask_iou", "text_mask_iou")

@@ -38,17 +38,15 @@ PICTURE_PX = (1024, 683)
 
 _PEERS = "benchmarks.speed.peers"
 
-SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "samclip": ("benchmarks.speed.sdk_subject:SdkSubject", {}),
-    "sam+openclip": (f"{_PEERS}.sam_openclip:SamOpenClip", {}),
-    "sam+openclip-l": (f"{_PEERS}.sam_openclip:SamOpenClip", {"clip": "ViT-L-14"}),
-    "sam-onnx": (f"{_PEERS}.sam_onnx:SamOnnx", {}),
-    "sam-onnx-l": (f"{_PEERS}.sam_onnx:SamOnnx", {"clip": "ViT-L-14"}),
-    "mobile-sam": (f"{_PEERS}.mobile_sam:MobileSam", {}),
-    "clipseg": (f"{_PEERS}.clipseg:ClipSeg", {}),
-    "yoloe": (f"{_PEERS}.yoloe:YoloE", {}),
+SUBJECTS = {
+    "samclip": "benchmarks.speed.sdk_subject:SdkSubject",
+    "sam+openclip": f"{_PEERS}.sam_openclip:SamOpenClip",
+    "sam-onnx": f"{_PEERS}.sam_onnx:SamOnnx",
+    "mobile-sam": f"{_PEERS}.mobile_sam:MobileSam",
+    "clipseg": f"{_PEERS}.clipseg:ClipSeg",
+    "yoloe": f"{_PEERS}.yoloe:YoloE",
 }
-"""Name -> the class, as "module:Class", and its arguments."""
+"""Name -> the class, as "module:Class"."""
 
 Workload = Callable[[], object]
 """Does the whole thing, and returns only when it is done."""
@@ -77,9 +75,8 @@ class Opened:
 def make_subject(spec: str) -> Any:
     """Makes a subject of what `check_spec` takes: a stable `key`, and `open`, which loads it."""
     name, options = check_spec(spec)
-    path, arguments = SUBJECTS.get(name, (name, {}))
-    module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)(**arguments | options)
+    module, _, attribute = SUBJECTS.get(name, name).partition(":")
+    return getattr(importlib.import_module(module), attribute)(**options)
 
 
 def check_spec(spec: str) -> tuple[str, dict[str, Any]]:

@@ -32,13 +32,11 @@ class ClipSeg(ExportedPeer):
     stem = "clipseg-rd64"
     packages = ("transformers", "torch")
 
-    threads: int = 0
-
     def open(self) -> Opened:
         """Opens both graphs."""
         folder = exported("clipseg", packages=self.packages)
         encoder, decoder = (
-            open_net(folder / f"{name}.onnx", runtime=self.runtime, threads=self.threads)
+            open_net(folder / f"{name}.onnx", runtime=self.runtime)
             for name in ("image_encoder", "decoder")
         )
         image, width = noise_picture(), encoder.output_axis

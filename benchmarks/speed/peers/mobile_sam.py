@@ -19,17 +19,15 @@ _SIDE_PX = 1024
 
 @dataclass(frozen=True)
 class MobileSam(ExportedPeer):
-    """Its two graphs, exported as SAM's are; 0 threads leave the runtime the choice."""
+    """Its two graphs, exported as SAM's are."""
 
     stem = "mobile-sam"
     packages = ("mobilesam-mirror", "timm", "torch")
 
-    threads: int = 0
-
     def open(self) -> Opened:
         """Opens both graphs."""
         folder = exported("mobile_sam", packages=self.packages)
-        sam = PlainSam(folder, side_px=_SIDE_PX, runtime=self.runtime, threads=self.threads)
+        sam = PlainSam(folder, side_px=_SIDE_PX, runtime=self.runtime)
         image = noise_picture()
         return self.opened(
             "MobileSAM",

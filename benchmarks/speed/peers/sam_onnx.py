@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from benchmarks.speed.peers.exports import PlainSam, exported, open_net, stored_bytes
-from benchmarks.speed.peers.forced import MASKS_A_POINT, POINT, TwoModels
+from benchmarks.speed.peers.forced import MASKS_A_POINT, POINT, POINTS_PER_SIDE, SAM, TwoModels
 from benchmarks.speed.subject import PICTURE_PX
 
 _EXPORTED_BY = ("segment-anything", "open_clip_torch", "torch")
@@ -38,12 +38,12 @@ class SamOnnx(TwoModels):
         return f"sam-onnx+clip-onnx-{self.clip.lower()}{arena}-k{self.proposals}"
 
     def _load(self) -> tuple[str, int, int]:
-        folder = exported("plain_onnx", self.sam, self.clip, packages=_EXPORTED_BY)
-        how = {"runtime": "onnx", "threads": self.threads, "arena": self.arena}
+        folder = exported("plain_onnx", SAM, self.clip, packages=_EXPORTED_BY)
+        how = {"runtime": "onnx", "arena": self.arena}
         self._sam = PlainSam(folder, side_px=_SAM_PX, **how)
         self._clip = open_net(folder / "clip_image_encoder.onnx", **how)
         columns, rows = PICTURE_PX
-        centres = (np.arange(self.points_per_side) + 0.5) / self.points_per_side
+        centres = (np.arange(POINTS_PER_SIDE) + 0.5) / POINTS_PER_SIDE
         self._grid = [(x * columns, y * rows) for y in centres for x in centres]
         options = "onnxruntime's default session options" if self.arena else "memory arena off"
         notes = (

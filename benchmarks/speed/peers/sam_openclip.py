@@ -42,16 +42,15 @@ class SamOpenClip(forced.TwoModels):
         return f"sam+openclip-{self.clip.lower()}-{self.precision}-k{self.proposals}"
 
     def _load(self) -> tuple[str, int, int]:
-        torch.set_num_threads(self.threads or torch.get_num_threads())
         in_bfloat16 = self.precision == "bf16"
-        sam = build_sam(self.sam)
+        sam = build_sam(forced.SAM)
         self._clip, self._preprocess = load_clip(self.clip, in_bfloat16=in_bfloat16)
         if in_bfloat16:
             run_in_bfloat16(sam.image_encoder)
-        points = self.points_per_side**2
+        points = forced.POINTS_PER_SIDE**2
         self._generator = SamAutomaticMaskGenerator(
             sam,
-            points_per_side=self.points_per_side,
+            points_per_side=forced.POINTS_PER_SIDE,
             points_per_batch=points,
             pred_iou_thresh=0.5,
             stability_score_thresh=0.0,
