@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import psutil
+import torch
 
 from benchmarks.table import publishable
 from samclip_sdk.system.hardware import ask_program
@@ -43,8 +44,6 @@ def fp32_gflops(sides: Sequence[int] = (1024, 2048, 3072), *, runs: int = 5) -> 
 
     The most of several sizes, and of several runs: a share of it is not flattered by a poor peak.
     """
-    import torch  # only here: other measurements do without it
-
     best = 0.0
     for side in sides:
         left, right = torch.ones(2, side, side)

@@ -17,6 +17,9 @@ from benchmarks.pages import ROOT
 from benchmarks.speed.measure import HowLong, measure_subjects
 from benchmarks.suite import Measuring
 from benchmarks.table import describe_model, publishable
+from export.bundle_writer import write_bundle
+from export.options import ExportOptions
+from export.source import find_source
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
 from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 from samclip_sdk.device.verify import VerificationReport, verify_bundle
@@ -124,11 +127,6 @@ def measure_vit_b(measured: Measuring, folder: Path, *, how: HowLong, cores: int
     Weights are random, since they change no time. The bundle is in the folder, or exported there.
     """
     if not (folder / VIT_B / MANIFEST_NAME).is_file():
-        # Only here: they need torch, which other measurements do without.
-        from export.bundle_writer import write_bundle
-        from export.options import ExportOptions
-        from export.source import find_source
-
         measured.say("exporting ViT-B")
         folder.mkdir(parents=True, exist_ok=True)
         options = ExportOptions(onnx=("fp32", "int8"), resolutions=RESOLUTIONS)

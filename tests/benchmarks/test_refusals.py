@@ -19,9 +19,6 @@ REFUSED: list[tuple[str, tuple[str, ...]]] = [
     ("compare damaged.jsonl damaged.jsonl", ("damaged.jsonl, line 1",)),
     ("compare empty.jsonl empty.jsonl --metric s", ("no s ",)),
     # what is measured
-    ("encoders huge", ("huge", "vit_b")),
-    ("encoders mobile --resolution 500", ("500",)),
-    ("artifacts random:tiny --onnx int4", ("int4",)),
     ("tiles . --tiles 2x3x4", ("2x3x4",)),
     ("since nowhere", ("git rev-parse",)),
     ("reliability kills --command sing", ("sing", "export")),
