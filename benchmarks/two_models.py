@@ -12,22 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import Field
+import torch
 from scipy.special import softmax
+from torch import Tensor
+from torchvision.ops import roi_align
 
 from benchmarks.metrics.texts import TEXT_ROW, judge_texts
 from benchmarks.suite import timed
+from benchmarks.teachers import Teachers, open_run
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.system.records import Record
 from training.asked_pictures import AskedPicture
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from benchmarks.teachers import Teachers
+from training.teachers.captions import EMPTY_NAMES
 
 _PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3)  # to choose from; below, CLIP has hundreds to look at
 _STABILITIES = (0.95, 0.8, 0.6, 0.3)
@@ -43,7 +41,7 @@ Given = tuple[str, np.ndarray, int, float]
 """How segments were named, the masks of the labels, CLIP's passes, and milliseconds."""
 
 
-class Everything(Record):
+class Everything(NamedTuple):
     """SAM's everything-mode: a grid of points, three masks each, filtered.
 
     A mask stays whose predicted IoU and stability reach the thresholds, which are SAM's own unless
@@ -52,7 +50,7 @@ class Everything(Record):
     by more than `nms_iou` the one with the highest predicted IoU stays.
     """
 
-    points_per_side: int = Field(default=16, gt=0)
+    points_per_side: int = 16
     predicted_iou: float = 0.88
     stability: float = 0.95
     stability_offset: float = 1.0
@@ -82,9 +80,6 @@ class TwoModels:
         *,
         settings: Everything = Everything(),  # noqa: B008, it is frozen
     ) -> None:
-        # Only here: it needs torch.
-        from training.teachers.captions import EMPTY_NAMES
-
         self._teachers, self.tuned_on = teachers, len(tuning)
         self._nothing = teachers.classes(EMPTY_NAMES)
         self.settings = self._tune(tuning, settings)
@@ -96,10 +91,6 @@ class TwoModels:
 
         What SAM names by itself is not used.
         """
-        # Only here: a peer that names its own segments does without torch.
-        import torch
-        from torchvision.ops import roi_align
-
         found = self._teachers.sam.segment_everything(
             image if encoded is None else encoded,
             points_per_side=settings.points_per_side,
@@ -163,8 +154,7 @@ class TwoModels:
             rivals = self._rivals(asked.labels)
             encoded = self._teachers.sam.encode_image(asked.image)
             for predicted, steady in product(_PREDICTED_IOUS, _STABILITIES):
-                changed = {"predicted_iou": predicted, "stability": steady}
-                choice = usual.model_copy(update=changed)
+                choice = usual._replace(predicted_iou=predicted, stability=steady)
                 found = self.look(asked.image, choice, encoded=encoded)
                 for name, known in rivals.items():
                     masks = name_segments(*found[:2], known, labels=len(asked.labels))
@@ -205,8 +195,6 @@ class OwnClip:
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Unit embeddings [B,E] of crops [B,3,S,S], RGB 0..255."""
-        import torch
-
         pixels = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
         found = [self._model.embed_image(np.ascontiguousarray(each)) for each in pixels]
         return torch.from_numpy(np.stack(found))
@@ -225,9 +213,6 @@ def by_two_models(
     All `names` that will be asked are embedded now. Without pictures for `tuning`, thresholds are
     those that the bundle of the SAM was calibrated with.
     """
-    # Only here: it needs torch.
-    from benchmarks.teachers import Teachers, open_run
-
     pair = open_run(run) if run else Teachers(OwnClip(model), model)
     pair.classes(names)
     own = pair.sam.manifest.calibration

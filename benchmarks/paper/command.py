@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from benchmarks.paper.probing import measure_probing
+from benchmarks.paper.run import measure_teachers, measure_text_to_mask, open_inputs
 from benchmarks.paper.words import PARTS
+from benchmarks.quality.photographs import ValPhotographs
 from benchmarks.suite import Measuring, Seed
 
-PartName = Enum("PartName", {name: name for name in PARTS}, type=str)
+MEASURES = {
+    "teachers": measure_teachers,
+    "text_to_mask": measure_text_to_mask,
+    "probing": measure_probing,
+}
 
 
 def paper(
@@ -23,7 +29,8 @@ def paper(
         Path, typer.Option(help="RUNS/CONFIG: teachers and stages, as training left them")
     ],
     only: Annotated[
-        list[PartName] | None, typer.Option(help="measure this part; may be given again")
+        list[Literal["teachers", "text_to_mask", "probing"]] | None,
+        typer.Option(help="measure this part; may be given again"),
     ] = None,
     pictures: Annotated[int, typer.Option(help="pictures that are named, at most", min=1)] = 500,
     scenes: Annotated[int, typer.Option(help="pictures with masks, at most", min=1)] = 150,
@@ -33,21 +40,12 @@ def paper(
 
     Each part is stored as soon as it is done, in place of an older one of it.
     """
-    # Only here: they need torch, which the other commands do without.
-    from benchmarks.paper import probing, run
-    from benchmarks.quality.photographs import ValPhotographs
-
-    measures = {
-        "teachers": run.measure_teachers,
-        "text_to_mask": run.measure_text_to_mask,
-        "probing": probing.measure_probing,
-    }
     dataset = ValPhotographs(photographs, pictures=pictures, scenes=scenes, seed=seed)
-    inputs = run.open_inputs(runs, dataset)
+    inputs = open_inputs(runs, dataset)
     told = {"sets": len(dataset.sets), "complete": sum(dataset.sets.values())}
     asked = {**measured.settings, **told, "weights": inputs.weights()}
-    for name in [each.value for each in only] if only else PARTS:
+    for name in only or PARTS:
         measured.settings = {**asked, "part": name}
-        measures[name](measured, inputs)
+        MEASURES[name](measured, inputs)
         measured.save()
         measured.tell(f"{name}: stored in {measured.place}")

@@ -7,9 +7,8 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from benchmarks.intervals import Bootstrap
-from benchmarks.quality.measure import add_names, add_prompts, add_texts, ask_masks
+from benchmarks.quality.measure import add_names, add_prompts, add_texts, ask_masks, two_heads
 from benchmarks.quality.photographs import ValPhotographs, tuning_pictures
-from benchmarks.quality.ways import two_heads
 from benchmarks.suite import Measuring
 from benchmarks.teachers import (
     Teachers,
@@ -100,4 +99,4 @@ def measure_text_to_mask(measured: Measuring, inputs: Inputs) -> None:
     found = ask_masks(measured, student, dataset, **how)
     threshold = student.manifest.calibration.presence_threshold
     add_texts(measured, found, inputs.bootstrap, threshold=threshold)
-    measured.settings |= {"everything": two.settings.model_dump(), "tuned_on": two.tuned_on}
+    measured.settings |= {"everything": two.settings._asdict(), "tuned_on": two.tuned_on}

@@ -22,6 +22,7 @@ from benchmarks.quality.measure import (
     add_names,
     add_prompts,
     add_texts,
+    all_ways,
     ask_masks,
 )
 from benchmarks.quality.photographs import (
@@ -30,9 +31,9 @@ from benchmarks.quality.photographs import (
     right_names,
     tuning_pictures,
 )
-from benchmarks.quality.ways import all_ways
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from benchmarks.table import read_table
+from benchmarks.teachers import by_logits, open_run
 from benchmarks.two_models import TwoModels
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
@@ -69,9 +70,6 @@ def quality(
     teachers: Annotated[
         Path | None, typer.Option(help="RUNS/CONFIG: measure its teachers too", exists=True)
     ] = None,
-    nouns: Annotated[
-        int | None, typer.Option(help="how many nouns it was taught; else as its provenance says")
-    ] = None,
     pictures: Annotated[int, typer.Option(help="composed single objects a split", min=1)] = 500,
     scenes: Annotated[int, typer.Option(help="composed scenes a split", min=1)] = 150,
     photographs: Annotated[
@@ -105,7 +103,7 @@ def quality(
     else:
         # A bundle quotes the checkpoint that it was exported from.
         told = samclip.manifest.provenance
-        taught = nouns or int(told.get("checkpoint", told).get("nouns", _NOUNS))
+        taught = int(told.get("checkpoint", told).get("nouns", _NOUNS))
         size = {"nouns": taught, "size_px": _SIZE_PX, "pictures": pictures, "scenes": scenes}
         measured.settings |= size
         splits, corpus = load_drawings(samclip.embed_text, openmoji=openmoji, **size, seed=seed)
@@ -129,9 +127,6 @@ def measure_dataset(
     two: TwoModels | None = None,
 ) -> None:
     """All figures of a model, beside those of its teachers, of others that name, of two models."""
-    # Only here: it takes long to import.
-    from benchmarks.teachers import by_logits, open_run
-
     bootstrap, classifiers = Bootstrap(seed=seed), {"model": partial(by_logits, model)}
     classifiers |= others or {}
     answers = ask_masks(measured, model, dataset, ways=all_ways(model), pipeline=two)
@@ -157,8 +152,6 @@ def _on_photographs(
     sheet: Path | None,
 ) -> None:
     """On the split "val" of sets; RUNS/CONFIG's teachers are two models in a row."""
-    from benchmarks.teachers import open_run
-
     dataset.namings()  # what is wrong with a folder is told now
     complete = [name for name, complete in dataset.sets.items() if complete]
     measured.settings |= {"sets": list(dataset.sets), "complete": complete}

@@ -27,7 +27,6 @@ REFUSED: list[tuple[str, tuple[str, ...]]] = [
     ("quality --photographs none", ("none",)),
     ("quality --held-out-sets none", ("none",)),
     ("objects . --only nowhere", ("nowhere",)),
-    ("objects . --teachers .", ("--teachers", "--two-models")),
     ("evaluate imagenet . --boxes a.json", ("--boxes", "imagenet")),
     ("evaluate lvis . --boxes a.json --heads both_heads", ("--heads", "lvis")),
     ("evaluate imagenet . --presence-threshold 0.5", ("--presence-threshold", "imagenet")),
