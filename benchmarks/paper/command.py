@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -18,6 +19,7 @@ MEASURES = {
     "text_to_mask": measure_text_to_mask,
     "probing": measure_probing,
 }
+PartName = Enum("PartName", {name: name for name in MEASURES}, type=str)
 
 
 def paper(
@@ -29,8 +31,7 @@ def paper(
         Path, typer.Option(help="RUNS/CONFIG: teachers and stages, as training left them")
     ],
     only: Annotated[
-        list[Literal["teachers", "text_to_mask", "probing"]] | None,
-        typer.Option(help="measure this part; may be given again"),
+        list[PartName] | None, typer.Option(help="measure this part; may be given again")
     ] = None,
     pictures: Annotated[int, typer.Option(help="pictures that are named, at most", min=1)] = 500,
     scenes: Annotated[int, typer.Option(help="pictures with masks, at most", min=1)] = 150,
@@ -44,7 +45,7 @@ def paper(
     inputs = open_inputs(runs, dataset)
     told = {"sets": len(dataset.sets), "complete": sum(dataset.sets.values())}
     asked = {**measured.settings, **told, "weights": inputs.weights()}
-    for name in only or PARTS:
+    for name in [each.value for each in only] if only else PARTS:
         measured.settings = {**asked, "part": name}
         MEASURES[name](measured, inputs)
         measured.save()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
-from typing import Annotated, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
-import typer
 
 from benchmarks.intervals import over_rounds
 from benchmarks.metrics.masks import iou
@@ -15,6 +14,8 @@ from benchmarks.suite import Measuring, ModelName, Rounds, Runtime, Threads
 from benchmarks.video.made_video import LABELS, Actor, MadeFrame, actors, make_frames
 from samclip_sdk import Instances, SamClip, TrackedInstances
 from samclip_sdk.bundle.open import DEFAULT_MODEL
+
+ENCODE_EVERY = (1, 2, 3, 4)
 
 SEEN = 0.5
 """The share of an object that must be in sight for it to count."""
@@ -27,9 +28,6 @@ def video(
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "auto",
     threads: Threads = 0,
-    every: Annotated[
-        list[int], typer.Option(help="of the stream's encode_every; repeatable", min=1)
-    ] = [1, 2, 3, 4],  # noqa: B006, as typer takes it
     rounds: Rounds = 3,
 ) -> None:
     """Follows objects through a made video with occlusion: frames a second, masks and ids.
@@ -40,33 +38,29 @@ def video(
     """
     cast = [each for each in actors() if each.label]
     made = [*make_frames(actors())]
-    measured.settings["objects"] = len(cast)
+    measured.settings |= {"objects": len(cast), "frames": len(made)}
     pixels = [each.pixels for each in made]
-    took: dict[int, list[float]] = {0: [], **{each: [] for each in every}}
     answers: dict[int, list[Instances]] = {}
     with SamClip.load(runtime, model=model, threads=threads) as samclip:
         measured.of(samclip)
 
-        def follow(way: int) -> list[Instances]:
+        def follow(way: int) -> None:
             if way:
-                return list(samclip.stream(iter(pixels), LABELS, encode_every=way))
-            return list(samclip.segment_instances(iter(pixels), LABELS))
+                answers[way] = list(samclip.stream(iter(pixels), LABELS, encode_every=way))
+            else:
+                answers[way] = list(samclip.segment_instances(iter(pixels), LABELS))
 
-        follow(0)  # what is opened and embedded at first use is not timed
-        for _ in measured.track(range(rounds), "following"):
-            for way, seconds in took.items():
-                start = time.perf_counter()
-                answers[way] = follow(way)
-                seconds.append(time.perf_counter() - start)
-    for way, seconds in took.items():
+        ways = {way: partial(follow, way) for way in (0, *ENCODE_EVERY)}
+        took = measured.in_turn(ways, "following", rounds=rounds)
+    for way, times_ms in took.items():
         score = score_answers(made, answers[way], cast)
         still = score_answers(made, _left_still(answers[way]), cast)
         ids = [each.ids.max(initial=0) for each in answers[way] if hasattr(each, "ids")]
         measured.add(
             f"stream, encode_every={way}" if way else "segment_text",
-            frames_per_second=over_rounds([len(made) / each for each in seconds]),
+            frames_per_second=over_rounds([1000 * len(made) / each for each in times_ms]),
             times_segment_text=over_rounds(
-                [other / own for own, other in zip(seconds, took[0], strict=True)]
+                [other / own for own, other in zip(times_ms, took[0], strict=True)]
             ),
             found=score.found,
             mean_iou=score.mean_iou,
