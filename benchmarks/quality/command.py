@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.charts import draw_curve, encode_figure, new_figure
+from benchmarks.charts import encode_figure, new_figure
 from benchmarks.intervals import Bootstrap
-from benchmarks.pages import RECORDS, ROOT
 from benchmarks.quality import held_out
 from benchmarks.quality.dataset import ALL, Dataset
 from benchmarks.quality.drawings import UNSEEN, load_drawings
@@ -32,7 +31,6 @@ from benchmarks.quality.photographs import (
     tuning_pictures,
 )
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
-from benchmarks.table import read_table
 from benchmarks.teachers import by_logits, open_run
 from benchmarks.two_models import TwoModels
 from samclip_sdk import SamClip
@@ -161,10 +159,6 @@ def _on_photographs(
     if teachers is not None:
         two = TwoModels(open_run(teachers), tuning_pictures(dataset.root, seed=dataset.seed))
     measure_dataset(measured, model, dataset, seed=dataset.seed, two=two)
-    measured.save()
-    if measured.place.parent != ROOT / RECORDS:  # a published curve is on its page
-        with atomic_file(measured.place.with_suffix(".svg")) as file:
-            file.write(draw_curve(lambda _: read_table(measured.place)))
 
 
 def _on_held_out_sets(

@@ -21,7 +21,6 @@ REFUSED: list[tuple[str, tuple[str, ...]]] = [
     # what is measured
     ("tiles . --tiles 2x3x4", ("2x3x4",)),
     ("since nowhere", ("git rev-parse",)),
-    ("reliability kills --command sing", ("sing", "export")),
     ("reliability memory --verb sing", ("sing", "classify")),
     ("quality --photographs . --held-out-sets .", ("--photographs", "--held-out-sets")),
     ("quality --photographs none", ("none",)),
