@@ -6,10 +6,11 @@ the CPU has it.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -29,26 +30,19 @@ RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
-_ROOT = Path(__file__).parents[3]
 
+def exported(export: Callable[..., None], *arguments: str, packages: Sequence[str]) -> Path:
+    """The folder with what a peer exports, made first unless the cache has it.
 
-def exported(module: str, *arguments: str, packages: Sequence[str]) -> Path:
-    """The folder with what a module of this room exports, made first unless the cache has it.
-
-    The export is made by another process, since it raises the peak memory that is measured: the
-    module as a program, with the arguments and the folder. The folder is named after them and the
-    versions of the packages.
-
-    Raises:
-        RuntimeError: the export failed.
+    The export is made by another process, since it raises the peak memory that is measured; it is
+    given the arguments and the folder, which is named after them and the versions of the packages.
     """
     versions = (f"{name}-{metadata.version(name)}" for name in packages)
-    folder = CACHE / "-".join((module, *arguments, *versions))
+    peer = export.__module__.rpartition(".")[2]
+    folder = CACHE / "-".join((peer, *arguments, *versions))
     if not folder.exists():
-        command = [sys.executable, "-m", f"{__package__}.{module}", *arguments, str(folder)]
-        done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"the export of {module} failed:\n{done.stderr[-2000:]}")
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            pool.submit(export, *arguments, folder).result()
     return folder
 
 

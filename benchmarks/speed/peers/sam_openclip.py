@@ -43,7 +43,7 @@ class SamOpenClip(forced.TwoModels):
 
     def _load(self) -> tuple[str, int, int]:
         in_bfloat16 = self.precision == "bf16"
-        sam = build_sam(forced.SAM)
+        sam = build_sam()
         self._clip, self._preprocess = load_clip(self.clip, in_bfloat16=in_bfloat16)
         if in_bfloat16:
             run_in_bfloat16(sam.image_encoder)
@@ -92,10 +92,10 @@ class SamOpenClip(forced.TwoModels):
         return self._clip.encode_image(batch.to(dtype), normalize=True).float().numpy()
 
 
-def build_sam(name: str) -> Sam:
-    """Builds a model of segment-anything's registry in evaluation mode."""
+def build_sam() -> Sam:
+    """Builds segment-anything's model in evaluation mode."""
     torch.manual_seed(forced.SEED)
-    sam = sam_model_registry[name]()
+    sam = sam_model_registry[forced.SAM]()
     # SAM's positions start at zero, which no trained model has: an exporter may drop them.
     for parameter_name, parameter in sam.named_parameters():
         if "pos_embed" in parameter_name or "rel_pos" in parameter_name:
