@@ -83,7 +83,6 @@ def quality(
     sheet: Annotated[
         Path | None, typer.Option(help="gets 24 photographs with what was found, PNG")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="photographs a part, at most", min=1)] = None,
     seed: Seed = 0,
 ) -> None:
     """Measures zero-shot accuracy, prompts and text-to-mask on drawings that no training saw.
@@ -94,9 +93,9 @@ def quality(
     samclip = SamClip.load(runtime, model=model)
     measured.of(samclip)
     if held_out_sets is not None:
-        _on_held_out_sets(measured, samclip, root=held_out_sets, limit=limit, seed=seed)
+        _on_held_out_sets(measured, samclip, root=held_out_sets, seed=seed)
     elif photographs is not None:
-        dataset = ValPhotographs(photographs, seed, limit, limit, folder)
+        dataset = ValPhotographs(photographs, seed, folder=folder)
         _on_photographs(measured, samclip, dataset, teachers=teachers, sheet=sheet)
     else:
         # A bundle quotes the checkpoint that it was exported from.
@@ -161,15 +160,12 @@ def _on_photographs(
     measure_dataset(measured, model, dataset, seed=dataset.seed, two=two)
 
 
-def _on_held_out_sets(
-    measured: Measuring, model: SamClip, *, root: Path, limit: int | None, seed: int
-) -> None:
+def _on_held_out_sets(measured: Measuring, model: SamClip, *, root: Path, seed: int) -> None:
     """On the sets of the committed list below `root`."""
     source = model.source
     path = source.nouns_path if isinstance(source, BundleSource) else None
     taught = () if path is None else model.load_vocabulary(path)
-    how = {"limit": limit, "seed": seed, "taught": taught}
-    chosen = held_out.choose_held_out(root, held_out.read_list(), **how)
+    chosen = held_out.choose_held_out(root, held_out.read_list(), seed=seed, taught=taught)
     measured.settings |= {"pictures": chosen.counts()}
     splits = Counter(split for picture in chosen.sets for split in chosen.splits(picture))
     for split in sorted(splits, key=lambda split: split == ALL):

@@ -53,7 +53,6 @@ def objects(
     two_models: Annotated[
         bool, typer.Option("--two-models", help="the model's own halves in a row beside it")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="photographs a set, at most", min=1)] = None,
     seed: Seed = 0,
 ) -> None:
     """Measures the objects that a model finds by their names, on sets that no training saw.
@@ -67,7 +66,7 @@ def objects(
     sets = [each for name, each in listed.items() if not only or name in only]
     samclip, bootstrap = SamClip.load(runtime, model=model), Bootstrap(seed=seed)
     measured.of(samclip)
-    chosen = choose_held_out(root, sets, limit=limit, seed=seed)
+    chosen = choose_held_out(root, sets, seed=seed)
     measure_objects(measured, samclip, chosen, bootstrap, two_models=two_models)
     measured.settings |= {"resamples": bootstrap.resamples}
 

@@ -155,10 +155,10 @@ def test_the_command_writes_figures_and_a_sheet(root: Path, tmp_path: Path) -> N
         (own / name).mkdir(parents=True)
         (own / name / "1.png").write_bytes(picture(*COLOURS[name]))
     place, sheet = tmp_path / "found.jsonl", tmp_path / "sheet.png"
-    words = ["quality", "--photographs", root, "--folder", own, "--sheet", sheet, "--limit", 2]
+    words = ["quality", "--photographs", root, "--folder", own, "--sheet", sheet]
     found = found_by(place, *words)
     settings = found.run.settings
-    assert (settings["sets"], settings["complete"], settings["limit"]) == (["a", "b"], ["a"], 2)
+    assert (settings["sets"], settings["complete"]) == (["a", "b"], ["a"])
     assert {"model: all names", "model: folder"} <= set(found.subjects)
     colours = set(map(tuple, load_image(sheet).reshape(-1, 3).tolist()))
     assert {COLOURS["red"], COLOURS["green"]} <= colours
