@@ -54,8 +54,7 @@ def growth(
 
     The machine should be idle.
     """
-    samclip = SamClip.load(runtime, model=model)
-    measured.of(samclip)
+    samclip = measured.of(SamClip.load(runtime, model=model))
     for axis, works in {
         "labels": of_labels(samclip),
         "prompts": of_prompts(samclip),

@@ -233,9 +233,8 @@ def serve(
     The machine should be idle: the clients need a part of it as well.
     """
     found, asked = distinct_pictures(pictures), boxes_of(boxes)
-    samclip = SamClip.load(runtime, model=model)
+    samclip = measured.of(SamClip.load(runtime, model=model))
     single = SamClip.load(runtime, model=model, threads=1)
-    measured.of(samclip)
 
     def text(model: SamClip, picture: bytes) -> str:
         return model.segment_text(picture, LABELS).to_json()

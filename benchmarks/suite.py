@@ -71,9 +71,10 @@ class Measuring:
         self._rows: list[Row] = []
         self._since, self._display = time.perf_counter(), display
 
-    def of(self, samclip: SamClip) -> None:
-        """Tells which model is measured, on which runtime."""
+    def of(self, samclip: SamClip) -> SamClip:
+        """Tells which model is measured, on which runtime; the model itself."""
         self.model = describe_model(samclip.manifest, samclip.source)
+        return samclip
 
     def add(
         self,

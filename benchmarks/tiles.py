@@ -147,8 +147,7 @@ def tiles(
     The pictures are made of photographs of complete sets, `side` x `side` in each.
     """
     ways = (None, *(TileOptions(tiles=each).read() for each in dict.fromkeys(tiles)))
-    sets, samclip = open_split(photographs), SamClip.load(runtime, model=model)
-    measured.of(samclip)
+    sets, samclip = open_split(photographs), measured.of(SamClip.load(runtime, model=model))
     cell_px = samclip.manifest.tasks.segmentation.resolution
     pictures = list(large_pictures(sets, side=side, cell_px=cell_px))
     asked = [

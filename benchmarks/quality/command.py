@@ -90,8 +90,7 @@ def quality(
     With --photographs, on photographs that no training saw; with --held-out-sets, on whole sets of
     which no training saw a picture. Each figure has an interval.
     """
-    samclip = SamClip.load(runtime, model=model)
-    measured.of(samclip)
+    samclip = measured.of(SamClip.load(runtime, model=model))
     if held_out_sets is not None:
         _on_held_out_sets(measured, samclip, root=held_out_sets, seed=seed)
     elif photographs is not None:

@@ -64,8 +64,7 @@ def objects(
     if unknown := set(only or ()) - set(listed):
         raise ValueError(f"--only {', '.join(unknown)}: the list has {', '.join(listed)}")
     sets = [each for name, each in listed.items() if not only or name in only]
-    samclip, bootstrap = SamClip.load(runtime, model=model), Bootstrap(seed=seed)
-    measured.of(samclip)
+    samclip, bootstrap = measured.of(SamClip.load(runtime, model=model)), Bootstrap(seed=seed)
     chosen = choose_held_out(root, sets, seed=seed)
     measure_objects(measured, samclip, chosen, bootstrap, two_models=two_models)
     measured.settings |= {"resamples": bootstrap.resamples}
