@@ -17,15 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.intervals import over_rounds
 from benchmarks.pages import ROOT
-from benchmarks.serve import (
-    LABELS,
-    as_new,
-    boxes_of,
-    distinct_pictures,
-    send_all,
-    serving,
-    upload,
-)
+from benchmarks.serve import LABELS, as_new, boxes_of, distinct_pictures, send_all, serving, upload
 from benchmarks.suite import Measuring, ModelName, Rounds, Runtime
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL

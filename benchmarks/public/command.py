@@ -12,12 +12,7 @@ import typer
 from benchmarks.public import detection, saco, whole_pictures
 from benchmarks.public.detection import by_one_model
 from benchmarks.public.files import take
-from benchmarks.public.segmentation import (
-    SEMANTIC,
-    SemanticSet,
-    load_at,
-    measure_segmentation,
-)
+from benchmarks.public.segmentation import SEMANTIC, SemanticSet, load_at, measure_segmentation
 from benchmarks.quality.photographs import tuning_pictures
 from benchmarks.suite import Measuring, ModelName, Runtime
 from benchmarks.two_models import by_two_models

@@ -24,12 +24,7 @@ from benchmarks.quality.measure import (
     all_ways,
     ask_masks,
 )
-from benchmarks.quality.photographs import (
-    ValPhotographs,
-    draw_evenly,
-    right_names,
-    tuning_pictures,
-)
+from benchmarks.quality.photographs import ValPhotographs, draw_evenly, right_names, tuning_pictures
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from benchmarks.teachers import by_logits, open_run
 from benchmarks.two_models import TwoModels

@@ -13,9 +13,7 @@ from benchmarks.quality.drawings import HELDOUT, UNSEEN, Drawings, load_drawings
 from benchmarks.quality.floor import NearestCutout
 from tests.benchmarks.measured import found_by, measure
 from tests.benchmarks.public.painted import Painted
-from tests.benchmarks.quality.painted_photographs import (
-    COLOURS,
-)
+from tests.benchmarks.quality.painted_photographs import COLOURS
 from tests.drawings import TINY_BUNDLE
 from training.composed.corpus import Corpus
 from training.composed.scenes import clean_picture

@@ -8,12 +8,7 @@ import pytest
 
 from benchmarks.public.files import DatasetError
 from benchmarks.quality.command import measure_dataset
-from benchmarks.quality.photographs import (
-    ValPhotographs,
-    of_folder,
-    of_imagenet,
-    open_split,
-)
+from benchmarks.quality.photographs import ValPhotographs, of_folder, of_imagenet, open_split
 from benchmarks.table import Part
 from samclip_sdk.picture.image import load_image
 from tests.benchmarks.measured import found_by

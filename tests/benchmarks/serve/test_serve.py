@@ -15,14 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks import serve
-from benchmarks.serve import (
-    LONG_SIDE_PX,
-    as_new,
-    compare,
-    distinct_pictures,
-    send_all,
-    upload,
-)
+from benchmarks.serve import LONG_SIDE_PX, as_new, compare, distinct_pictures, send_all, upload
 from samclip_sdk.picture.image import load_image
 from tests.benchmarks.measured import found_by, measure
 from tests.drawings import TINY_BUNDLE

@@ -10,14 +10,7 @@ import pytest
 from benchmarks.intervals import Estimate
 from benchmarks.suite import Measuring
 from benchmarks.table import Model
-from benchmarks.video.made_video import (
-    FRAMES,
-    HEIGHT_PX,
-    WIDTH_PX,
-    MadeFrame,
-    actors,
-    make_frames,
-)
+from benchmarks.video.made_video import FRAMES, HEIGHT_PX, WIDTH_PX, MadeFrame, actors, make_frames
 from benchmarks.video.measure import score_answers
 from samclip_sdk import TrackedInstances
 from samclip_sdk.picture.masks import mask_to_box
