@@ -110,12 +110,6 @@ def upload(path: str, picture: bytes, asked: dict[str, Any]) -> Request:
     return path, f"multipart/form-data; boundary={BOUNDARY}", body
 
 
-def box_request(key: str, box: list[float]) -> Request:
-    """A request for the mask of a box in a picture that the server has."""
-    asked = {"images": [{"id": key}], "boxes": box, "multimask_output": False}
-    return "/v1/segment", "application/json", json.dumps(asked).encode()
-
-
 @contextmanager
 def connected(server: Server) -> Iterator[http.client.HTTPConnection]:
     """A connection to a server, which is closed."""
@@ -255,8 +249,11 @@ def serve(
         compare(measured, "three labels of a new picture", texts, uploads, **more, **how)
         one = partial(mask, samclip, samclip.encode_image(found[0]))
         beside = partial(spread, partial(mask, single, single.encode_image(found[0])), asked)
-        key = store(server, found[0])
-        of_boxes = [box_request(key, each) for each in asked]
+        shared = {"images": [{"id": store(server, found[0])}], "multimask_output": False}
+        of_boxes = [
+            ("/v1/segment", "application/json", json.dumps(shared | {"boxes": box}).encode())
+            for box in asked
+        ]
         more = {"side_by_side": beside, "count": boxes}
         works = (lambda: [*map(one, asked)], lambda: of_boxes)
         compare(measured, "a box of one picture", *works, **more, **how)

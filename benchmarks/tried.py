@@ -110,12 +110,11 @@ def _batched(path: Path) -> bytes:
     del model.graph.value_info[:]
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = BATCH
-    for tensor in model.graph.initializer:
-        shape = onnx.numpy_helper.to_array(tensor)
-        if shape.dtype == np.int64 and len(shape) == 6:  # of the space-to-depth of fine features
-            tensor.CopyFrom(
-                onnx.numpy_helper.from_array(np.array([BATCH, *shape[1:]]), tensor.name)
-            )
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
+    for node in model.graph.node:  # shapes that are put together of numbers
+        if node.op_type == "Concat" and np.array_equal(constants.get(node.input[0]), [1]):
+            node.input[0] = "batch"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([BATCH]), "batch"))
     return model.SerializeToString()
 
 

@@ -105,9 +105,3 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     """
     with open_image(path) as image:
         return np.asarray(image.convert("RGB"))
-
-
-def read_indices(path: Path) -> NDArray[np.uint8]:
-    """A label map, uint8 [H,W]: the indices of a palette PNG, or grey values."""
-    with open_image(path) as image:
-        return np.asarray(image)

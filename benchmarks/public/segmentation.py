@@ -23,6 +23,7 @@ from samclip_sdk import SamClip
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import Manifest, ModelInfo
 from samclip_sdk.device.opening import open_source
+from samclip_sdk.picture.image import open_image
 from samclip_sdk.runtimes.source import ModelSource
 
 Truth = NDArray[np.int16]
@@ -165,8 +166,10 @@ def _from_one(labels: int, *, zero: int) -> Callable[[Path], Truth]:
 
 
 def _read_map(path: Path, *, values: Mapping[int, int]) -> Truth:
-    """Reads a label map with these values, and refuses any other."""
-    table, stored = np.full(256, _NEVER, np.int16), files.read_indices(path)
+    """Reads a label map, a palette or grey PNG, with these values, and refuses any other."""
+    table = np.full(256, _NEVER, np.int16)
+    with open_image(path) as image:
+        stored = np.asarray(image)
     table[list(values)] = list(values.values())
     wrong = stored[table[stored] == _NEVER]
     if wrong.size:
