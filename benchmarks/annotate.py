@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.distinct_pictures import distinct_pictures
 from benchmarks.public.files import read_labels
+from benchmarks.serve import distinct_pictures
 from benchmarks.suite import Measuring, ModelName
 from samclip_sdk import SamClip
 from samclip_sdk.annotate.annotation_run import annotate_listing

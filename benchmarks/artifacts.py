@@ -16,6 +16,9 @@ import typer
 
 from benchmarks.suite import Measuring
 from benchmarks.table import describe_model
+from export.bundle_writer import write_bundle
+from export.options import ExportOptions
+from export.source import find_source
 from samclip_sdk.bundle.graph_spec import Artifact
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.errors import RuntimeMissingError
@@ -27,38 +30,30 @@ from samclip_sdk.runtimes.tensorrt.network import import_tensorrt
 TASK = "task/"
 """What the names of metrics on whole tasks begin with."""
 
-Precisions = Annotated[list[str], typer.Option(help="a precision; may be given again")]
+OPTIONS = ExportOptions(
+    onnx=("fp32", "fp16", "int8"), coreml=("fp16", "int8", "palette6"), weights="fp16"
+)
+GPU = Gpu("stated by its compute capability", compute_capability="8.9")
 
 
 def artifacts(
     measured: Measuring,
     checkpoints: Annotated[list[str], typer.Argument(help="folders, or random:vit_b")],
-    onnx: Precisions = ["fp32", "fp16", "int8"],  # noqa: B006, as typer takes it
-    coreml: Precisions = ["fp16", "int8", "palette6"],  # noqa: B006, as typer takes it
-    compute_capability: Annotated[str, typer.Option(help="of engines' GPU")] = "8.9",
 ) -> None:
     """Exports checkpoints for every runtime; tells sizes, build times, parity, task metrics.
 
     Other models that the table holds from an earlier run stay there.
     """
-    # Only here: it needs torch.
-    from export.options import ExportOptions
-
-    options = ExportOptions(onnx=tuple(onnx), coreml=tuple(coreml), weights="fp16")
-    gpu = Gpu("stated by its compute capability", compute_capability=compute_capability)
     for checkpoint in checkpoints:
-        _measure(measured, checkpoint, options, gpu)
+        _measure(measured, checkpoint)
         measured.save()
 
 
-def _measure(measured: Measuring, checkpoint: str, options: object, gpu: Gpu) -> None:
+def _measure(measured: Measuring, checkpoint: str) -> None:
     """Exports a checkpoint, or random:vit_b, and builds engines.
 
     The seconds of an artifact are those on top of tracing its graph.
     """
-    from export.bundle_writer import write_bundle
-    from export.source import find_source
-
     since, before = time.perf_counter(), ""
     spent: dict[str, float] = defaultdict(float)  # by what the exporter says that it is doing
 
@@ -71,7 +66,7 @@ def _measure(measured: Measuring, checkpoint: str, options: object, gpu: Gpu) ->
 
     with TemporaryDirectory() as at:
         folder = Path(at, "bundle")
-        write_bundle(find_source(checkpoint), folder, options=options, on_progress=report)
+        write_bundle(find_source(checkpoint), folder, options=OPTIONS, on_progress=report)
         report("building TensorRT engines", 0, 1)
         bundle = open_bundle(folder)
         measured.model = describe_model(bundle.manifest)
@@ -91,7 +86,7 @@ def _measure(measured: Measuring, checkpoint: str, options: object, gpu: Gpu) ->
                 add_artifact(measured, bundle, name, artifact, size, seconds, parity)
                 if trt and artifact.runtime == "onnx":
                     since = time.perf_counter()
-                    size = len(build_engine(bundle.root / artifact.path, spec=graph, gpu=gpu))
+                    size = len(build_engine(bundle.root / artifact.path, spec=graph, gpu=GPU))
                     engine = artifact.model_copy(update={"runtime": "tensorrt", "axes": {}})
                     seconds = time.perf_counter() - since
                     add_artifact(measured, bundle, name, engine, size, seconds, {})

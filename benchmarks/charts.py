@@ -47,8 +47,6 @@ def draw_chart(part: Part) -> bytes:
     times = {name: part.by_subject(name) for name in WORKLOADS}
     shown = [name for name in WORKLOADS if times[name]]
     subjects = [key for key in part.subjects if any(key in times[name] for name in shown)][::-1]
-    if not shown:
-        raise ValueError("there is nothing to draw: no subject was measured")
     figure = new_figure(2.4 * len(shown) + 2, 0.5 * len(subjects) + 1.2)
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, shown, strict=True):
@@ -103,7 +101,7 @@ def draw_curve(read: Callable[[str], Table]) -> bytes:
 
 
 def _draw_text_to_mask(read: Callable[[str], Table]) -> bytes:
-    part = _paper_part(read, "text_to_mask")
+    part = part_of(read(SUITE), "text_to_mask")
     figure = new_figure(8, 3.6)
     quality, cost = figure.subplots(1, 2, sharey=True)
     names = [name for name in METHODS if name in part.subjects][::-1]
@@ -117,7 +115,7 @@ def _draw_text_to_mask(read: Callable[[str], Table]) -> bytes:
 
 
 def _draw_probing(read: Callable[[str], Table]) -> bytes:
-    part = _paper_part(read, "probing")
+    part = part_of(read(SUITE), "probing")
     figure = new_figure(8, 3.6)
     names, masks = figure.subplots(1, 2)
     subjects = {f"probing: {name}": words for name, words in BACKBONES.items()}
@@ -129,13 +127,6 @@ def _draw_probing(read: Callable[[str], Table]) -> bytes:
     masks.bar([*there.values()], mious, color=ORANGE)
     masks.set_ylabel("linear probe, mIoU, %")
     return encode_figure(figure)
-
-
-def _paper_part(read: Callable[[str], Table], name: str) -> Part:
-    part = part_of(read(SUITE), name)
-    if part is None:
-        raise ValueError(f"{name} of {SUITE} is on a page, and was not measured")
-    return part
 
 
 CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {

@@ -8,17 +8,17 @@ encoding of the picture or the embeddings of labels, is done before and not time
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.distinct_pictures import distinct_pictures
 from benchmarks.intervals import over_rounds
 from benchmarks.pages import ROOT
-from benchmarks.serve import LABELS, as_new, boxes_of, send_all, serving, upload
-from benchmarks.suite import Measuring, ModelName, Rounds, Runtime, timed
+from benchmarks.serve import LABELS, as_new, boxes_of, distinct_pictures, send_all, serving, upload
+from benchmarks.suite import Measuring, ModelName, Rounds, Runtime
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.picture.image import load_image
@@ -32,7 +32,8 @@ CLIENT_COUNTS = (1, 2, 4, 8, 16, 32)
 REQUESTS = 2
 """Of each client, in a round."""
 
-Work = Callable[[], object]
+Works = dict[float, Callable[[], object]]
+"""What is done, by size."""
 
 
 def growth(
@@ -45,68 +46,53 @@ def growth(
 
     The machine should be idle.
     """
-    samclip = SamClip.load(runtime, model=model)
-    measured.of(samclip)
-    axes = {
-        "labels": of_labels(samclip, LABEL_COUNTS),
-        "prompts": of_prompts(samclip, PROMPT_COUNTS),
-        "megapixels": of_megapixels(samclip, MEGAPIXELS),
-    }
-    for axis, works in axes.items():
-        time_each(measured, axis, works, rounds=rounds)
+    samclip = measured.of(SamClip.load(runtime, model=model))
+    for axis, works in {
+        "labels": of_labels(samclip),
+        "prompts": of_prompts(samclip),
+        "megapixels": of_megapixels(samclip),
+    }.items():
+        add_axis(measured, axis, works, rounds=rounds)
     pictures = distinct_pictures(8)
     with serving(model, "--runtime", runtime) as server:
 
-        def ask(clients: int) -> Work:
+        def ask(clients: int) -> None:
             sent = [pictures[number % len(pictures)] for number in range(REQUESTS * clients)]
             requests = [upload("/v1/text", as_new(each), {"labels": LABELS}) for each in sent]
-            return lambda: list(send_all(server, requests, clients=clients))
+            list(send_all(server, requests, clients=clients))
 
-        works = ((clients, ask(clients)) for clients in CLIENT_COUNTS)
-        time_each(measured, "clients", works, rounds=rounds)
-
-
-def time_each(
-    measured: Measuring, axis: str, works: Iterator[tuple[float, Work]], *, rounds: int
-) -> None:
-    """Times the works of an axis in turn, after one run of each that does not count."""
-    every = list(works)
-    found: dict[float, list[float]] = {size: [] for size, _ in every}
-    for turn in measured.track(range(rounds + 1), axis):
-        for size, work in every:
-            _, ms = timed(work)
-            if turn:
-                found[size].append(ms)
-    for size, times in found.items():
-        measured.add(axis, f"{size:g}", n=rounds, ms=over_rounds(times))
+        works = {clients: partial(ask, clients) for clients in CLIENT_COUNTS}
+        add_axis(measured, "clients", works, rounds=rounds)
 
 
-def of_labels(samclip: SamClip, counts: Sequence[float]) -> Iterator[tuple[float, Work]]:
+def add_axis(measured: Measuring, axis: str, works: Works, *, rounds: int) -> None:
+    """Times the works of an axis in turn."""
+    for size, times_ms in measured.in_turn(works, axis, rounds=rounds).items():
+        measured.add(axis, f"{size:g}", n=rounds, ms=over_rounds(times_ms))
+
+
+def of_labels(samclip: SamClip) -> Works:
     """Text-to-mask of an encoded picture: one label that is there, and the model's words."""
     image = samclip.encode_image(PHOTOGRAPH)
     names = [LABEL, *(word for word in samclip.words if word != LABEL)]
-    for count in (each for each in counts if each <= len(names)):
-        own = names[: int(count)]
-        yield count, lambda own=own: samclip.segment_text(image, own)
+    counts = [each for each in LABEL_COUNTS if each <= len(names)]
+    return {count: partial(samclip.segment_text, image, names[:count]) for count in counts}
 
 
-def of_prompts(samclip: SamClip, counts: Sequence[float]) -> Iterator[tuple[float, Work]]:
+def of_prompts(samclip: SamClip) -> Works:
     """Boxes in an encoded picture, one mask each."""
     image = samclip.encode_image(_scaled(load_image(PHOTOGRAPH), megapixels=1))
-    for count in counts:
-        boxes = boxes_of(int(count))
-        yield (
-            count,
-            lambda boxes=boxes: samclip.segment(image, boxes=boxes, multimask_output=False),
-        )
+    ask = partial(samclip.segment, image, multimask_output=False)
+    return {count: partial(ask, boxes=boxes_of(count)) for count in PROMPT_COUNTS}
 
 
-def of_megapixels(samclip: SamClip, sizes: Sequence[float]) -> Iterator[tuple[float, Work]]:
+def of_megapixels(samclip: SamClip) -> Works:
     """Text-to-mask of one label from a picture in memory to a mask of its size."""
     photograph = load_image(PHOTOGRAPH)
-    for size in sizes:
-        picture = _scaled(photograph, megapixels=size)
-        yield size, lambda picture=picture: samclip.segment_text(picture, [LABEL])
+    pictures = {size: _scaled(photograph, megapixels=size) for size in MEGAPIXELS}
+    return {
+        size: partial(samclip.segment_text, picture, [LABEL]) for size, picture in pictures.items()
+    }
 
 
 def _scaled(picture: NDArray[np.uint8], *, megapixels: float) -> NDArray[np.uint8]:

@@ -12,19 +12,8 @@ from pathlib import Path
 
 import jinja2
 
+from benchmarks import figures, intervals
 from benchmarks.charts import CHARTS
-from benchmarks.figures import (
-    NONE,
-    digits,
-    fixed,
-    general,
-    interval,
-    percent,
-    spread,
-    thousands,
-    times,
-)
-from benchmarks.intervals import exact, judge, quotient
 from benchmarks.paper import words
 from benchmarks.table import Table, read_table
 from export.model_card import MODEL_CARD, model_card, write_descriptions
@@ -76,21 +65,24 @@ PAGES: dict[str, dict[str, str]] = {
 """Page -> marker -> the template of what stands there; one for several tables names its own."""
 
 
-_FILTERS = (digits, fixed, general, interval, percent, spread, thousands, times)
-"""How templates write figures."""
+_FILTERS = ("digits", "fixed", "general", "interval", "percent", "spread", "thousands", "times")
+"""Of `figures`: how templates write them."""
+
+_GLOBALS = {
+    figures: ("NONE",),
+    intervals: ("exact", "judge", "quotient"),
+    words: ("BACKBONES", "KINDS", "METHODS", "names_of", "part_of"),
+}
+"""What else templates use."""
 
 
 def render_pages(root: Path) -> dict[str, str]:
     """Address -> text, of every page that is made of the tables under `root`."""
     read = partial(_read, root)
-    tables: dict[str, dict[str, str]] = {
-        page: {marker: render(name, read) for marker, name in blocks.items()}
-        for page, blocks in PAGES.items()
-    }
-    pages = {
-        page: insert_tables((root / page).read_text(encoding="utf-8"), own)
-        for page, own in tables.items()
-    }
+    pages = {}
+    for page, blocks in PAGES.items():
+        tables = {marker: render(name, read) for marker, name in blocks.items()}
+        pages[page] = insert_tables((root / page).read_text(encoding="utf-8"), tables)
     return pages | {CARD: model_card(_shipped(root), card=pages[CARD_SOURCE])}
 
 
@@ -130,10 +122,9 @@ def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {each.__name__: each for each in _FILTERS}
-    made.globals |= {"NONE": NONE, "exact": exact, "judge": judge, "quotient": quotient}
-    for name in ("BACKBONES", "KINDS", "METHODS", "names_of", "part_of"):
-        made.globals[name] = getattr(words, name)
+    made.filters |= {name: getattr(figures, name) for name in _FILTERS}
+    for module, names in _GLOBALS.items():
+        made.globals |= {name: getattr(module, name) for name in names}
     return made
 
 

@@ -7,6 +7,8 @@ do the same work in turn, on the same machine.
 from __future__ import annotations
 
 import http.client
+import io
+import itertools
 import json
 import os
 import signal
@@ -24,17 +26,21 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import typer
+from PIL import Image, ImageOps
 
-from benchmarks.distinct_pictures import distinct_pictures
 from benchmarks.intervals import over_rounds
-from benchmarks.suite import Measuring, ModelName, Rounds, timed
+from benchmarks.pages import ROOT
+from benchmarks.suite import Measuring, ModelName, Rounds
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
+from samclip_sdk.picture.image import load_image
 
 LABELS = ["dog", "cat", "person"]
 SIDE_BY_SIDE = "side by side"
 """Pictures or prompts in as many threads as there are cores, each on one thread of the runtime."""
 
+CLIENTS = (1, 4, 16)
+LONG_SIDE_PX = 1024
 BOUNDARY = "samclip-benchmark"
 
 Given = TypeVar("Given")
@@ -77,6 +83,20 @@ def serving(model: str, *options: str) -> Iterator[Server]:
         server.listening.join()
 
 
+def distinct_pictures(count: int) -> list[bytes]:
+    """JPEG files of the repository's photographs, as often as needed, each with other pixels."""
+    files = itertools.cycle(sorted((ROOT / "examples" / "images").glob("*.jpg")))
+    found = []
+    for number, path in zip(range(count), files, strict=False):
+        image = ImageOps.contain(Image.fromarray(load_image(path)), (LONG_SIDE_PX, LONG_SIDE_PX))
+        pixels = np.array(image)
+        pixels[:8, :8] = np.random.default_rng(number).integers(0, 256, (8, 8, 3))
+        content = io.BytesIO()
+        Image.fromarray(pixels).save(content, format="JPEG", quality=90)
+        found.append(content.getvalue())
+    return found
+
+
 def as_new(picture: bytes) -> bytes:
     """The same picture as another file: no server has seen it, however often it was sent."""
     return picture + uuid.uuid4().bytes  # behind its end, where no decoder looks
@@ -88,12 +108,6 @@ def upload(path: str, picture: bytes, asked: dict[str, Any]) -> Request:
     file = f'\r\n--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     body = f"{head}{json.dumps(asked)}{file}".encode() + picture + f"\r\n--{BOUNDARY}--".encode()
     return path, f"multipart/form-data; boundary={BOUNDARY}", body
-
-
-def box_request(key: str, box: list[float]) -> Request:
-    """A request for the mask of a box in a picture that the server has."""
-    asked = {"images": [{"id": key}], "boxes": box, "multimask_output": False}
-    return "/v1/segment", "application/json", json.dumps(asked).encode()
 
 
 @contextmanager
@@ -148,43 +162,37 @@ def send_all(
 def compare(
     measured: Measuring,
     name: str,
-    work: Callable[[], Sequence[object]],
+    work: Callable[[], object],
     requests: Callable[[], Sequence[Request]],
     *,
-    side_by_side: Callable[[], Sequence[object]],
+    side_by_side: Callable[[], object],
     server: Server,
-    clients: Sequence[int],
+    count: int,
     rounds: int,
 ) -> None:
-    """Has the SDK and the clients do the same work in turn; the first time does not count.
+    """Has the SDK and the clients do the same work in turn, `count` pictures or prompts.
 
     The SDK does it one by one and side by side. A ratio is of a rate and that of the SDK one by one
     in the same round; times are of all requests; what failed got another status than 200.
     """
-    sdk, beside = list[float](), list[float]()
-    rates = {count: list[float]() for count in clients}
-    answers: dict[int, list[tuple[float, int]]] = {count: [] for count in clients}
-    for turn in measured.track(range(rounds + 1), name):
-        for way, found in ((work, sdk), (side_by_side, beside)):
-            done, ms = timed(way)
-            found += [1000 * len(done) / ms] if turn else []
-        for count in clients:
-            sent = partial(send_all, server, requests(), clients=count)
-            got, ms = timed(lambda sent=sent: list(sent()))
-            if turn:
-                rates[count].append(1000 * len(got) / ms)
-                answers[count] += got
-    measured.add(name, "sdk", a_second=over_rounds(sdk))
-    ratios = [mine / theirs for mine, theirs in zip(beside, sdk, strict=True)]
-    speed = {"a_second": over_rounds(beside), "ratio": over_rounds(ratios)}
-    measured.add(name, SIDE_BY_SIDE, **speed)
-    for count in clients:
-        ratios = [mine / theirs for mine, theirs in zip(rates[count], sdk, strict=True)]
-        took_ms, statuses = zip(*answers[count], strict=True)
+    answers: dict[int, list[tuple[float, int]]] = {clients: [] for clients in CLIENTS}
+
+    def send(clients: int) -> None:
+        answers[clients] += send_all(server, requests(), clients=clients)
+
+    works = {"sdk": work, SIDE_BY_SIDE: side_by_side}
+    works |= {str(clients): partial(send, clients) for clients in CLIENTS}
+    found = measured.in_turn(works, name, rounds=rounds)
+    for way, times_ms in found.items():
+        ratios = [sdk / own for sdk, own in zip(found["sdk"], times_ms, strict=True)]
+        ratio = None if way == "sdk" else over_rounds(ratios)
+        a_second = over_rounds([1000 * count / each for each in times_ms])
+        measured.add(name, way, a_second=a_second, ratio=ratio)
+    for clients, every in answers.items():
+        took_ms, statuses = zip(*every[count:], strict=True)  # of the rounds that count
         p50, p99 = np.percentile(took_ms, [50, 99]).tolist()
-        times = {"p50_ms": p50, "p99_ms": p99, "failed": sum(each != 200 for each in statuses)}
-        speed = {"a_second": over_rounds(rates[count]), "ratio": over_rounds(ratios)}
-        measured.add(name, str(count), n=len(took_ms), **speed, **times)
+        failed = sum(each != 200 for each in statuses)
+        measured.add(name, str(clients), n=len(took_ms), p50_ms=p50, p99_ms=p99, failed=failed)
 
 
 def spread(answer: Callable[[Given], str], asked: Sequence[Given]) -> list[str]:
@@ -208,7 +216,6 @@ def serve(
     model: ModelName = DEFAULT_MODEL,
     runtime: Annotated[str, typer.Option(help="onnx or openvino")] = "onnx",
     workers: Annotated[int, typer.Option(min=1, help="of the server")] = 2,
-    clients: Annotated[list[int], typer.Option(min=1, help="at once; repeatable")] = [1, 4, 16],  # noqa: B006, as typer takes it
     pictures: Annotated[int, typer.Option(min=2, help="of a round")] = 48,
     boxes: Annotated[int, typer.Option(min=2, help="of a round")] = 192,
     rounds: Rounds = 5,
@@ -220,38 +227,36 @@ def serve(
     The machine should be idle: the clients need a part of it as well.
     """
     found, asked = distinct_pictures(pictures), boxes_of(boxes)
-    samclip = SamClip.load(runtime, model=model)
+    samclip = measured.of(SamClip.load(runtime, model=model))
     single = SamClip.load(runtime, model=model, threads=1)
-    measured.of(samclip)
-    image = samclip.encode_image(found[0])
-    own = single.encode_image(found[0])
 
-    def mask(model: SamClip, image: ImageEmbedding, box: list[float]) -> str:
-        return model.segment(image, boxes=box, multimask_output=False).to_json()
+    def text(model: SamClip, picture: bytes) -> str:
+        return model.segment_text(picture, LABELS).to_json()
 
     def texts() -> list[str]:
         return [each.to_json() for each in samclip.segment_text(iter(found), LABELS)]
 
-    def texts_side_by_side() -> list[str]:
-        return spread(lambda each: single.segment_text(each, LABELS).to_json(), found)
-
-    def masks() -> list[str]:
-        return [mask(samclip, image, box) for box in asked]
-
-    def masks_side_by_side() -> list[str]:
-        return spread(partial(mask, single, own), asked)
+    def mask(model: SamClip, image: ImageEmbedding, box: list[float]) -> str:
+        return model.segment(image, boxes=box, multimask_output=False).to_json()
 
     def uploads() -> list[Request]:
         return [upload("/v1/text", as_new(each), {"labels": LABELS}) for each in found]
 
     with serving(model, "--runtime", runtime, "--workers", str(workers)) as server:
-        key = store(server, found[0])
-        of_boxes = [box_request(key, each) for each in asked]
-        how = {"server": server, "clients": clients, "rounds": rounds}
-        beside = {"side_by_side": texts_side_by_side}
-        compare(measured, "three labels of a new picture", texts, uploads, **beside, **how)
-        beside = {"side_by_side": masks_side_by_side}
-        compare(measured, "a box of one picture", masks, lambda: of_boxes, **beside, **how)
+        how = {"server": server, "rounds": rounds}
+        beside = partial(spread, partial(text, single), found)
+        more = {"side_by_side": beside, "count": pictures}
+        compare(measured, "three labels of a new picture", texts, uploads, **more, **how)
+        one = partial(mask, samclip, samclip.encode_image(found[0]))
+        beside = partial(spread, partial(mask, single, single.encode_image(found[0])), asked)
+        shared = {"images": [{"id": store(server, found[0])}], "multimask_output": False}
+        of_boxes = [
+            ("/v1/segment", "application/json", json.dumps(shared | {"boxes": box}).encode())
+            for box in asked
+        ]
+        more = {"side_by_side": beside, "count": boxes}
+        works = (lambda: [*map(one, asked)], lambda: of_boxes)
+        compare(measured, "a box of one picture", *works, **more, **how)
     with serving(model, "--runtime", runtime, "--workers", "2") as server:
-        answered = kill_in_the_middle(server, uploads(), clients=max(clients))
+        answered = kill_in_the_middle(server, uploads(), clients=max(CLIENTS))
     measured.add("one of two workers is killed", n=len(found), answered=answered)

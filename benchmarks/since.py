@@ -50,7 +50,8 @@ def since(
             models = {name: f"{home}/model-{name}" for name in models}
             for name, model in models.items():
                 measured.say(f"exporting ViT-B as {name}")
-                _export(model, checkout=ROOT if name == NOW else earlier)
+                export = (sys.executable, "-m", "export", "random:vit_b", model)
+                _run(*export, at=ROOT if name == NOW else earlier)
         spec = "benchmarks.speed.api_subject:ApiSubject"
         sdks = {earlier.name: f"sdk={earlier},", NOW: ""}
         specs = [f"{spec},{sdk}model={models[name]}" for name, sdk in sdks.items()]
@@ -77,26 +78,21 @@ def unpack(commit: str, home: Path) -> Path:
     Raises:
         ValueError: git knows no such commit.
     """
-    found = _git("rev-parse", "--short=8", "--verify", "--end-of-options", f"{commit}^{{commit}}")
+    found = _run(
+        "git", "rev-parse", "--short=8", "--verify", "--end-of-options", f"{commit}^{{commit}}"
+    )
     archive, folder = home / "archive.tar", home / found.strip()
-    _git("archive", "--output", str(archive), folder.name, "samclip_sdk", "export")
+    _run("git", "archive", "--output", str(archive), folder.name, "samclip_sdk", "export")
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
     return folder
 
 
-def _git(*command: str) -> str:
-    done = subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+def _run(*command: str, at: Path = ROOT) -> str:
+    done = subprocess.run(command, cwd=at, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ValueError(f"git {command[0]}: {done.stderr.strip()}")
+        raise ValueError(f"{' '.join(command[:3])}: {done.stderr.strip()[-500:]}")
     return done.stdout
-
-
-def _export(model: str, *, checkout: Path) -> None:
-    command = [sys.executable, "-m", "export", "random:vit_b", model]
-    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ValueError(f"the export in {checkout.name} failed: {done.stderr.strip()[-500:]}")
 
 
 def _flop(model: str) -> dict[str, int]:

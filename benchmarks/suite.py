@@ -30,6 +30,7 @@ from benchmarks.table import (
 from samclip_sdk import SamClip
 from samclip_sdk.cli.terminal import Display, WrongUsageError, working
 from samclip_sdk.errors import SamClipError
+from samclip_sdk.system.timing import elapsed_ms
 
 RUNS = Path("runs")
 _MENDABLE = (SamClipError, WrongUsageError, OSError, ValueError, FloatingPointError, ImportError)
@@ -70,9 +71,10 @@ class Measuring:
         self._rows: list[Row] = []
         self._since, self._display = time.perf_counter(), display
 
-    def of(self, samclip: SamClip) -> None:
-        """Tells which model is measured, on which runtime."""
+    def of(self, samclip: SamClip) -> SamClip:
+        """Tells which model is measured, on which runtime; the model itself."""
         self.model = describe_model(samclip.manifest, samclip.source)
+        return samclip
 
     def add(
         self,
@@ -124,6 +126,20 @@ class Measuring:
         for done, item in enumerate(items):
             self.say(doing, done, count)
             yield item
+
+    def in_turn(
+        self, works: Mapping[Item, Callable[[], object]], doing: str, *, rounds: int
+    ) -> dict[Item, list[float]]:
+        """Does works in turn, round by round; milliseconds of each. The first time does not count.
+
+        So the machine's drift falls on all alike.
+        """
+        found: dict[Item, list[float]] = {key: [] for key in works}
+        for turn in self.track(range(1 + rounds), doing):
+            for key, work in works.items():
+                ms = elapsed_ms(work)
+                found[key] += [ms] if turn else []
+        return found
 
 
 def timed(work: Callable[[], Item]) -> tuple[Item, float]:

@@ -18,14 +18,14 @@ import typer
 from benchmarks.intervals import over_rounds
 from benchmarks.metrics.masks import iou
 from benchmarks.quality.photographs import open_split
-from benchmarks.suite import Measuring, ModelName, Runtime, Seed, timed
+from benchmarks.suite import Measuring, ModelName, Runtime, timed
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.options import TileOptions
 from training.real import photograph_questions as questions
 from training.real.photographs import Photographs
 
-ABSENT = 20
+SEED, ABSENT = 0, 20
 FOUND_IOU = 0.5
 PAPER = (124, 116, 104)
 
@@ -65,14 +65,12 @@ def compose(
     return LargePicture(image, labels, objects, absent)
 
 
-def large_pictures(
-    photographs: Photographs, *, side: int, seed: int, cell_px: int
-) -> Iterator[LargePicture]:
+def large_pictures(photographs: Photographs, *, side: int, cell_px: int) -> Iterator[LargePicture]:
     """All that complete sets of a split give, each of one set; what is left over is not asked.
 
     Named objects count that are half a percent of their photograph or more.
     """
-    order, names = questions.AskedPhotographs(photographs, seed=seed).pictures, photographs.names
+    order, names = questions.AskedPhotographs(photographs, seed=SEED).pictures, photographs.names
 
     def cell(picture: int) -> tuple[np.ndarray, Named]:
         named = [
@@ -87,7 +85,7 @@ def large_pictures(
         every = order[owners == owner]
         for own in every[: len(every) // side**2 * side**2].reshape(-1, side**2).tolist():
             gone = set.intersection(*(set(photographs.absent(each)) for each in own))
-            rng = np.random.default_rng([seed, *own])
+            rng = np.random.default_rng([SEED, *own])
             absent = rng.permutation([names[each] for each in sorted(gone)]).tolist()
             yield compose([cell(each) for each in own], absent=absent[:ABSENT], cell_px=cell_px)
 
@@ -141,20 +139,17 @@ def tiles(
         list[str], typer.Option(help="rows and columns, or a side in pixels; repeatable")
     ] = ["2x2", "3x3"],  # noqa: B006, as typer takes it
     side: Annotated[int, typer.Option(help="photographs beside each other", min=2)] = 3,
-    limit: Annotated[int | None, typer.Option(help="large pictures at most", min=1)] = None,
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
-    seed: Seed = 0,
 ) -> None:
     """Measures what tiles find in large pictures, and what they cost.
 
     The pictures are made of photographs of complete sets, `side` x `side` in each.
     """
     ways = (None, *(TileOptions(tiles=each).read() for each in dict.fromkeys(tiles)))
-    sets, samclip = open_split(photographs), SamClip.load(runtime, model=model)
-    measured.of(samclip)
+    sets, samclip = open_split(photographs), measured.of(SamClip.load(runtime, model=model))
     cell_px = samclip.manifest.tasks.segmentation.resolution
-    pictures = list(large_pictures(sets, side=side, seed=seed, cell_px=cell_px))[:limit]
+    pictures = list(large_pictures(sets, side=side, cell_px=cell_px))
     asked = [
         [ask(samclip, large, way) for way in ways]
         for large in measured.track(pictures, "large pictures")

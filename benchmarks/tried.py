@@ -67,21 +67,19 @@ def tried(measured: Measuring, model: ModelName = DEFAULT_MODEL, rounds: Rounds 
     for part in ("image_encoder", "clip_head", "mask_decoder"):
         graph = part if part == "mask_decoder" else graph_key(part, resolution)
         (file,) = bundle.graph_files(graph, runtime="onnx", precision="fp32")
-        feed = _feed(bundle.manifest.graphs[graph])
-        found = {}
-        for name, change in CHANGES.items():
-            as_it_ships, changed = (
-                partial(_open(str(file.path), each).run, None, feed) for each in (_as_it_is, change)
-            )
-            turns = measured.track(range(1 + rounds), f"{part}, {name}")
-            found[name] = np.array([(_ms(as_it_ships), _ms(changed)) for _ in turns][1:])
+        path, feed = str(file.path), _feed(bundle.manifest.graphs[graph])
+        works = {name: (path, change, feed, 1) for name, change in CHANGES.items()}
         if part == "image_encoder":
-            one = partial(_open(str(file.path), _as_it_is).run, None, feed)
-            many = partial(_open(_batched(file.path), _with_arena).run, None, _pictures(feed))
-            turns = measured.track(range(1 + rounds), f"{part}, {IN_A_BATCH}")
-            found[IN_A_BATCH] = np.array([(_ms(one), _ms(many) / BATCH) for _ in turns][1:])
-        usual = np.concatenate([pairs[:, 0] for pairs in found.values()])
-        measured.add(AS_IT_SHIPS, part, n=len(usual), ms=over_rounds(usual.tolist()))
+            several = {name: np.repeat(picture, BATCH, axis=0) for name, picture in feed.items()}
+            works[IN_A_BATCH] = (_batched(file.path), _with_arena, several, BATCH)
+        found = {}
+        for name, (file_or_content, change, given, pictures) in works.items():
+            usual = partial(_open(path, _as_it_is).run, None, feed)
+            changed = partial(_open(file_or_content, change).run, None, given)
+            turns = measured.track(range(1 + rounds), f"{part}, {name}")
+            found[name] = np.array([(_ms(usual), _ms(changed) / pictures) for _ in turns][1:])
+        every = np.concatenate([pairs[:, 0] for pairs in found.values()])
+        measured.add(AS_IT_SHIPS, part, n=len(every), ms=over_rounds(every.tolist()))
         for name, pairs in found.items():
             low, middle, high = np.percentile(pairs[:, 1] / pairs[:, 0], [25, 50, 75]).tolist()
             measured.add(name, part, n=rounds, ms=over_rounds(pairs[:, 1].tolist()))
@@ -112,17 +110,12 @@ def _batched(path: Path) -> bytes:
     del model.graph.value_info[:]
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = BATCH
-    for tensor in model.graph.initializer:
-        shape = onnx.numpy_helper.to_array(tensor)
-        if shape.dtype == np.int64 and len(shape) == 6:  # of the space-to-depth of fine features
-            tensor.CopyFrom(
-                onnx.numpy_helper.from_array(np.array([BATCH, *shape[1:]]), tensor.name)
-            )
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
+    for node in model.graph.node:  # shapes that are put together of numbers
+        if node.op_type == "Concat" and np.array_equal(constants.get(node.input[0]), [1]):
+            node.input[0] = "batch"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([BATCH]), "batch"))
     return model.SerializeToString()
-
-
-def _pictures(feed: dict[str, Any]) -> dict[str, Any]:
-    return {name: np.repeat(picture, BATCH, axis=0) for name, picture in feed.items()}
 
 
 def _feed(spec: GraphSpec) -> dict[str, Any]:

@@ -10,24 +10,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import product
+from itertools import product, starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import Field
+import torch
 from scipy.special import softmax
+from torch import Tensor
+from torchvision.ops import roi_align
 
 from benchmarks.metrics.texts import TEXT_ROW, judge_texts
 from benchmarks.suite import timed
+from benchmarks.teachers import Teachers, open_run
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.system.records import Record
 from training.asked_pictures import AskedPicture
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from benchmarks.teachers import Teachers
+from training.teachers.captions import EMPTY_NAMES
 
 _PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3)  # to choose from; below, CLIP has hundreds to look at
 _STABILITIES = (0.95, 0.8, 0.6, 0.3)
@@ -43,20 +41,14 @@ Given = tuple[str, np.ndarray, int, float]
 """How segments were named, the masks of the labels, CLIP's passes, and milliseconds."""
 
 
-class Everything(Record):
-    """SAM's everything-mode: a grid of points, three masks each, filtered.
+GRID = {"points_per_side": 16, "box_nms_thresh": 0.7}
 
-    A mask stays whose predicted IoU and stability reach the thresholds, which are SAM's own unless
-    a small SAM, whose masks rarely reach them, has others. Its stability is the area
-    above a logit of `stability_offset` over that above its negative. Of masks whose boxes overlap
-    by more than `nms_iou` the one with the highest predicted IoU stays.
-    """
 
-    points_per_side: int = Field(default=16, gt=0)
+class Thresholds(NamedTuple):
+    """Of SAM's everything-mode: a mask stays that reaches both."""
+
     predicted_iou: float = 0.88
     stability: float = 0.95
-    stability_offset: float = 1.0
-    nms_iou: float = 0.7
 
 
 class Segments(NamedTuple):
@@ -71,8 +63,8 @@ class TwoModels:
     """SAM and CLIP, one after the other, of both `teachers`.
 
     Of a CLIP are asked its `resolution`, the side S of a crop, the width `embed_dim` of an
-    embedding, and `embed_images`: of crops [B,3,S,S], RGB 0..255. Thresholds, `settings`, are
-    chosen on `tuning`, pictures that are not measured; without any they are as given.
+    embedding, and `embed_images`: of crops [B,3,S,S], RGB 0..255. Thresholds are chosen on
+    `tuning`, pictures that are not measured; without any they are as given, or SAM's own.
     """
 
     def __init__(
@@ -80,33 +72,24 @@ class TwoModels:
         teachers: Teachers,
         tuning: Sequence[AskedPicture],
         *,
-        settings: Everything = Everything(),  # noqa: B008, it is frozen
+        thresholds: Thresholds = Thresholds(),  # noqa: B008, it is frozen
     ) -> None:
-        # Only here: it needs torch.
-        from training.teachers.captions import EMPTY_NAMES
-
         self._teachers, self.tuned_on = teachers, len(tuning)
         self._nothing = teachers.classes(EMPTY_NAMES)
-        self.settings = self._tune(tuning, settings)
+        self.thresholds = self._tune(tuning, thresholds)
 
     def look(
-        self, image: np.ndarray, settings: Everything, *, encoded: ImageEmbedding | None = None
+        self, image: np.ndarray, thresholds: Thresholds, *, encoded: ImageEmbedding | None = None
     ) -> Segments:
         """Segments a picture, uint8 RGB [H,W,3]: a pass of SAM's backbone, and of CLIP's for each.
 
         What SAM names by itself is not used.
         """
-        # Only here: a peer that names its own segments does without torch.
-        import torch
-        from torchvision.ops import roi_align
-
         found = self._teachers.sam.segment_everything(
             image if encoded is None else encoded,
-            points_per_side=settings.points_per_side,
-            pred_iou_thresh=settings.predicted_iou,
-            stability_score_thresh=settings.stability,
-            stability_score_offset=settings.stability_offset,
-            box_nms_thresh=settings.nms_iou,
+            pred_iou_thresh=thresholds.predicted_iou,
+            stability_score_thresh=thresholds.stability,
+            **GRID,
         )
         clip, boxes = self._teachers.clip, torch.from_numpy(np.array(found.boxes))
         embeddings = [np.empty((0, clip.embed_dim), np.float32)]
@@ -126,7 +109,7 @@ class TwoModels:
         """
         labels = len(asked.labels)
         rivals = self._rivals(asked.labels)
-        found, looking = timed(lambda: self.look(asked.image, self.settings))
+        found, looking = timed(lambda: self.look(asked.image, self.thresholds))
         for name, known in rivals.items():
             named, ms = timed(partial(name_segments, *found[:2], known, labels=labels))
             yield name, named, len(found.masks), looking + ms
@@ -136,7 +119,7 @@ class TwoModels:
 
         That is among the names asked and names for nothing.
         """
-        masks, embeddings, ious = self.look(pixels, self.settings)
+        masks, embeddings, ious = self.look(pixels, self.thresholds)
         classes = np.concatenate([self._teachers.classes(asked), self._nothing])
         logits = self._teachers.sam.manifest.text.logit_scale * embeddings @ classes.T
         found = [
@@ -151,20 +134,18 @@ class TwoModels:
         both = np.concatenate([classes, self._nothing])
         return {"two_models": classes, "two_models_or_nothing": both}
 
-    def _tune(self, tuning: Sequence[AskedPicture], usual: Everything) -> Everything:
+    def _tune(self, tuning: Sequence[AskedPicture], usual: Thresholds) -> Thresholds:
         """Finds the thresholds whose mIoU is best, in the better of both ways of naming segments.
 
         A small SAM rarely predicts an IoU of 0.88 for its own masks, so that with SAM's own
         thresholds the two models would find next to nothing. The student's thresholds are
         calibrated on pictures that are not measured; these are chosen on such pictures too.
         """
-        rows: dict[tuple[Everything, str], list[tuple[object, ...]]] = defaultdict(list)
+        rows: dict[tuple[Thresholds, str], list[tuple[object, ...]]] = defaultdict(list)
         for asked in tuning:
             rivals = self._rivals(asked.labels)
             encoded = self._teachers.sam.encode_image(asked.image)
-            for predicted, steady in product(_PREDICTED_IOUS, _STABILITIES):
-                changed = {"predicted_iou": predicted, "stability": steady}
-                choice = usual.model_copy(update=changed)
+            for choice in starmap(Thresholds, product(_PREDICTED_IOUS, _STABILITIES)):
                 found = self.look(asked.image, choice, encoded=encoded)
                 for name, known in rivals.items():
                     masks = name_segments(*found[:2], known, labels=len(asked.labels))
@@ -205,8 +186,6 @@ class OwnClip:
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Unit embeddings [B,E] of crops [B,3,S,S], RGB 0..255."""
-        import torch
-
         pixels = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
         found = [self._model.embed_image(np.ascontiguousarray(each)) for each in pixels]
         return torch.from_numpy(np.stack(found))
@@ -225,11 +204,8 @@ def by_two_models(
     All `names` that will be asked are embedded now. Without pictures for `tuning`, thresholds are
     those that the bundle of the SAM was calibrated with.
     """
-    # Only here: it needs torch.
-    from benchmarks.teachers import Teachers, open_run
-
     pair = open_run(run) if run else Teachers(OwnClip(model), model)
     pair.classes(names)
     own = pair.sam.manifest.calibration
-    settings = Everything(predicted_iou=own.pred_iou_thresh, stability=own.stability_score_thresh)
-    return partial(TwoModels(pair, tuning, settings=settings).detect, most=most)
+    thresholds = Thresholds(own.pred_iou_thresh, own.stability_score_thresh)
+    return partial(TwoModels(pair, tuning, thresholds=thresholds).detect, most=most)

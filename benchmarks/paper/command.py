@@ -8,10 +8,18 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.paper.probing import measure_probing
+from benchmarks.paper.run import measure_teachers, measure_text_to_mask, open_inputs
 from benchmarks.paper.words import PARTS
+from benchmarks.quality.photographs import ValPhotographs
 from benchmarks.suite import Measuring, Seed
 
-PartName = Enum("PartName", {name: name for name in PARTS}, type=str)
+MEASURES = {
+    "teachers": measure_teachers,
+    "text_to_mask": measure_text_to_mask,
+    "probing": measure_probing,
+}
+PartName = Enum("PartName", {name: name for name in MEASURES}, type=str)
 
 
 def paper(
@@ -33,21 +41,12 @@ def paper(
 
     Each part is stored as soon as it is done, in place of an older one of it.
     """
-    # Only here: they need torch, which the other commands do without.
-    from benchmarks.paper import probing, run
-    from benchmarks.quality.photographs import ValPhotographs
-
-    measures = {
-        "teachers": run.measure_teachers,
-        "text_to_mask": run.measure_text_to_mask,
-        "probing": probing.measure_probing,
-    }
     dataset = ValPhotographs(photographs, pictures=pictures, scenes=scenes, seed=seed)
-    inputs = run.open_inputs(runs, dataset)
+    inputs = open_inputs(runs, dataset)
     told = {"sets": len(dataset.sets), "complete": sum(dataset.sets.values())}
     asked = {**measured.settings, **told, "weights": inputs.weights()}
     for name in [each.value for each in only] if only else PARTS:
         measured.settings = {**asked, "part": name}
-        measures[name](measured, inputs)
+        MEASURES[name](measured, inputs)
         measured.save()
         measured.tell(f"{name}: stored in {measured.place}")

@@ -7,9 +7,8 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from benchmarks.intervals import Bootstrap
-from benchmarks.quality.measure import add_names, add_prompts, add_texts, ask_masks
+from benchmarks.quality.measure import add_names, add_prompts, add_texts, ask_masks, two_heads
 from benchmarks.quality.photographs import ValPhotographs, tuning_pictures
-from benchmarks.quality.ways import two_heads
 from benchmarks.suite import Measuring
 from benchmarks.teachers import (
     Teachers,
@@ -19,7 +18,7 @@ from benchmarks.teachers import (
     give_embeddings,
     open_teachers,
 )
-from benchmarks.two_models import TwoModels
+from benchmarks.two_models import GRID, TwoModels
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.files import file_sha256
 from samclip_sdk.errors import BundleError
@@ -100,4 +99,6 @@ def measure_text_to_mask(measured: Measuring, inputs: Inputs) -> None:
     found = ask_masks(measured, student, dataset, **how)
     threshold = student.manifest.calibration.presence_threshold
     add_texts(measured, found, inputs.bootstrap, threshold=threshold)
-    measured.settings |= {"everything": two.settings.model_dump(), "tuned_on": two.tuned_on}
+    grid = {"points_per_side": GRID["points_per_side"], "nms_iou": GRID["box_nms_thresh"]}
+    everything = two.thresholds._asdict() | grid
+    measured.settings |= {"everything": everything, "tuned_on": two.tuned_on}

@@ -12,12 +12,7 @@ import typer
 from benchmarks.public import detection, saco, whole_pictures
 from benchmarks.public.detection import by_one_model
 from benchmarks.public.files import take
-from benchmarks.public.segmentation import (
-    SEMANTIC,
-    SemanticSet,
-    load_at,
-    measure_segmentation,
-)
+from benchmarks.public.segmentation import SEMANTIC, SemanticSet, load_at, measure_segmentation
 from benchmarks.quality.photographs import tuning_pictures
 from benchmarks.suite import Measuring, ModelName, Runtime
 from benchmarks.two_models import by_two_models
@@ -78,7 +73,6 @@ def evaluate(
     teachers: Teachers = None,
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
-    precision: Annotated[str | None, typer.Option(help="of the artifacts")] = None,
     limit: Limit = None,
 ) -> None:
     """Evaluates a model by a published protocol, on a public set that you have.
@@ -95,7 +89,7 @@ def evaluate(
     # The set is read before the model: that fails soonest.
     data = SETS[name](root) if boxes is None else SETS[name](root, boxes=boxes)
     data = take(data, limit=limit, source=root)
-    samclip, head = load_at(runtime, model=model, precision=precision)
+    samclip, head = load_at(runtime, model=model)
     measured.of(samclip)
     gate = samclip.manifest.calibration.presence_threshold
     gate = gate if presence_threshold is None else presence_threshold

@@ -167,12 +167,9 @@ def _read_objects(
 ) -> DetectedPictures:
     """Asks every picture for all categories, or has what a detector found in it."""
     names = {each.id: each.name.replace("_", " ") for each in categories}  # as they are spoken
-    files.distinct(names.values(), source=path)
     pictures = tuple((each, places[each], tuple(sorted(names))) for each in sorted(places))
     found = None
     if boxes is not None:
-        if not boxes.is_file():
-            raise files.DatasetError(f"{boxes}: no such file; expected a detector's COCO results")
         found = {image_id: [] for image_id in places}
         for each in files.read_annotations(boxes, list[Detection]):
             if each.image_id not in found or each.category_id not in names:

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import TypeAdapter, ValidationError, create_model
 
 from samclip_sdk.picture.image import open_image
@@ -81,26 +80,13 @@ def list_pictures(folder: Path) -> list[Path]:
 
 def list_lines(path: Path) -> list[str]:
     """The lines of a text file that are not blank, stripped."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not a text file in UTF-8") from error
-    if not any(lines):
-        raise DatasetError(f"{path} is empty")
-    return [line for line in lines if line]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def read_labels(name: str) -> list[str]:
     """The labels of a set that does not tell them itself, line by line."""
     return list_lines(_LABELS / name)
-
-
-def distinct(labels: Iterable[str], *, source: Path) -> tuple[str, ...]:
-    """The labels, none of which is empty or there twice."""
-    found = tuple(labels)
-    if not found or len(set(found)) < len(found) or "" in found:
-        raise DatasetError(f"{source} has no labels, an empty one, or one twice")
-    return found
 
 
 def read_annotations(path: Path, kind: Any) -> Any:
@@ -117,24 +103,5 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     Not turned by its EXIF tag: masks and boxes of the sets are of the stored pixels, and the
     loaders that published figures come from do not turn pictures either.
     """
-    return np.asarray(_open(path).convert("RGB"))
-
-
-def read_indices(path: Path) -> NDArray[np.uint8]:
-    """A label map, uint8 [H,W]: the indices of a palette PNG, or grey values."""
-    image = _open(path)
-    if image.mode not in ("P", "L"):
-        raise DatasetError(f"{path} is {image.mode}: a label map is a palette or 8-bit grey PNG")
-    return np.asarray(image)
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        image: Image.Image
-        with open_image(path) as image:
-            image.load()
-        return image
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such picture") from error
-    except Exception as error:  # Pillow raises almost anything on damaged data.
-        raise DatasetError(f"{path} cannot be read as a picture") from error
+    with open_image(path) as image:
+        return np.asarray(image.convert("RGB"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from benchmarks.suite import Measuring, timed
 from samclip_sdk import SamClip
 from samclip_sdk.picture.masks import mask_to_rle
 
-_ANNOTATOR = re.compile(r"gold_(?P<subset>.+)_merged_[a-z]_release_test\.json")
 _MOST = 200  # objects of a phrase
 
 _IMAGE = files.shape(
@@ -47,15 +45,11 @@ def read_saco(root: Path) -> PhrasedPictures:
     They are below `images`, or in `root` itself. Data that an annotator did not mark to the last
     object are left out, as SA-Co's own evaluator does.
     """
-    found = {path: _ANNOTATOR.fullmatch(path.name) for path in sorted(root.glob("gold_*.json"))}
-    paths = [path for path, match in found.items() if match]
-    subsets = {match["subset"] for match in found.values() if match}
-    if not subsets:
-        files.find(root, "gold_SUBSET_merged_a_release_test.json")
-    if len(subsets) > 1:
-        raise files.DatasetError(
-            f"{root} has several subsets of SA-Co/Gold: {', '.join(sorted(subsets))}"
-        )
+    paths = sorted(root.glob("gold_*_merged_?_release_test.json"))
+    if len({path.name.partition("_merged_")[0] for path in paths}) != 1:
+        found = ", ".join(path.name for path in paths) or "nothing"
+        expected = "gold_SUBSET_merged_a_release_test.json, b and c of one subset"
+        raise files.DatasetError(f"{root} has {found}: expected {expected}")
     gold = files.shape(images=list[_IMAGE], annotations=list[_OBJECT])
     contents = [files.read_annotations(path, gold) for path in paths]
     partly = {one.id for own in contents for one in own.images if not one.is_instance_exhaustive}

@@ -23,6 +23,7 @@ from samclip_sdk import SamClip
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import Manifest, ModelInfo
 from samclip_sdk.device.opening import open_source
+from samclip_sdk.picture.image import open_image
 from samclip_sdk.runtimes.source import ModelSource
 
 Truth = NDArray[np.int16]
@@ -91,13 +92,10 @@ def read_ade20k(root: Path) -> SemanticSet:
     """Reads ADEChallengeData2016: the labels of `objectInfo150.txt`, the first name of each."""
     folder = files.find(root, "ADEChallengeData2016", ".")
     table = files.find(folder, "objectInfo150.txt")
-    heading, *rows = ([cell.strip() for cell in row.split("\t")] for row in files.list_lines(table))
-    counted = [row[0] for row in rows] == [str(index) for index in range(1, len(rows) + 1)]
-    if heading[0] != "Idx" or heading[-1] != "Name" or not counted:
-        raise files.DatasetError(f"{table} is not a table with Idx from 1 to Name, apart by tabs")
+    _, *rows = files.list_lines(table)  # apart by tabs, the names last
+    labels = tuple(row.rpartition("\t")[2].partition(",")[0].strip() for row in rows)
     images = files.find(folder, "images/validation")
     masks = files.find(folder, "annotations/validation")
-    labels = files.distinct((row[-1].partition(",")[0].strip() for row in rows), source=table)
     pictures = _with_masks(files.list_pictures(images), masks=masks)
     return SemanticSet(labels, pictures, _from_one(len(rows), zero=IGNORED))
 
@@ -168,8 +166,10 @@ def _from_one(labels: int, *, zero: int) -> Callable[[Path], Truth]:
 
 
 def _read_map(path: Path, *, values: Mapping[int, int]) -> Truth:
-    """Reads a label map with these values, and refuses any other."""
-    table, stored = np.full(256, _NEVER, np.int16), files.read_indices(path)
+    """Reads a label map, a palette or grey PNG, with these values, and refuses any other."""
+    table = np.full(256, _NEVER, np.int16)
+    with open_image(path) as image:
+        stored = np.asarray(image)
     table[list(values)] = list(values.values())
     wrong = stored[table[stored] == _NEVER]
     if wrong.size:
@@ -284,14 +284,14 @@ def source_at(source: ModelSource, *, resolution_px: int) -> ModelSource:
 
 
 def load_at(
-    runtime: str, *, model: str, precision: str | None, at_most_px: int = HEAD_RESOLUTION_PX
+    runtime: str, *, model: str, at_most_px: int = HEAD_RESOLUTION_PX
 ) -> tuple[SamClip, SamClip]:
     """Loads a model as `SamClip.load` does, and the same for its CLIP head alone.
 
     The second one runs at the paper's resolution if the model is a larger one and runs at it: a
     bundle that has the graphs, or a checkpoint that can.
     """
-    source = open_source(runtime, model=model, precision=precision)
+    source = open_source(runtime, model=model, precision=None)
     larger = at_most_px < source.manifest.tasks.segmentation.resolution
     runs = larger and _runs_at(source.manifest, at_most_px)
     head = source_at(source, resolution_px=at_most_px) if runs else source
@@ -300,8 +300,7 @@ def load_at(
 
 def _runs_at(manifest: ModelInfo, resolution_px: int) -> bool:
     if isinstance(manifest, Manifest):
-        parts = ("image_encoder", "clip_head")
-        return all(graph_key(part, resolution_px) in manifest.graphs for part in parts)
+        return graph_key("clip_head", resolution_px) in manifest.graphs
     with suppress(ValueError):
         manifest.model.check_resolution(resolution_px)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +38,8 @@ def read_imagenet(root: Path) -> LabelledPictures:
     The names are open_clip's for the 1000 classes, or those of `classnames.txt` in `root`, a wnid
     and a name a line.
     """
-    folder = find(root, "val", ".")
+    folder, names = find(root, "val", "."), _own_names(root)
     folders = {each.name: each for each in folder.iterdir() if _WNID.fullmatch(each.name)}
-    if not folders:
-        raise DatasetError(f"{folder} has no folders named by wnid, such as n01440764")
-    names = _own_names(root)
     if not names:
         if len(folders) != _IMAGENET_CLASSES:
             raise DatasetError(
@@ -64,7 +61,7 @@ def read_imagenet_v2(root: Path) -> LabelledPictures:
     labels = tuple(_own_names(root).values()) or _imagenet_names()
     folder = find(root, "imagenetv2-matched-frequency-format-val", ".")
     folders = sorted((int(each.name), each) for each in folder.iterdir() if each.name.isdecimal())
-    if not folders or folders[-1][0] >= len(labels):
+    if folders and folders[-1][0] >= len(labels):
         raise DatasetError(f"{folder} does not hold the folders 0 to {len(labels) - 1}")
     return LabelledPictures(labels, _labelled((each, place) for place, each in folders))
 
@@ -74,17 +71,13 @@ def read_places365(root: Path) -> LabelledPictures:
 
     `/a/apartment_building/outdoor` is asked as "apartment building outdoor".
     """
-    categories, listing = find(root, "categories_places365.txt"), find(root, "places365_val.txt")
     folder = find(root, "val_256", "val_large", "val")
-    names = {index: name for name, index in _numbered_lines(categories)}
-    if sorted(names) != list(range(len(names))):
-        raise DatasetError(f"{categories} does not number its categories from 0 without gaps")
-    found = _numbered_lines(listing)
-    for name, index in found:
-        if index not in names:
-            raise DatasetError(f"{listing} gives {name} the category {index}, which has no name")
-    labels = [re.sub(r"[/_]", " ", names[index][3:]) for index in range(len(names))]
-    return LabelledPictures(tuple(labels), tuple((folder / name, index) for name, index in found))
+    names, listing = (
+        [line.rsplit(" ", 1) for line in list_lines(find(root, name))]
+        for name in ("categories_places365.txt", "places365_val.txt")
+    )
+    labels = tuple(re.sub(r"[/_]", " ", name[3:]) for name, _ in names)
+    return LabelledPictures(labels, tuple((folder / name, int(index)) for name, index in listing))
 
 
 CLASSIFICATION: dict[str, Callable[[Path], LabelledPictures]] = {
@@ -125,33 +118,14 @@ def _labelled(folders: Iterable[tuple[Path, int]]) -> tuple[tuple[Path, int], ..
 def _own_names(root: Path) -> dict[str, str]:
     """Name by wnid, in order, as in the set's own file; empty without one."""
     path = root / _CLASS_NAMES
-    found = _pairs(path, r"(n\d{8}) +(.+)", "a wnid and a name") if path.is_file() else ()
-    return dict(sorted(found))
+    lines = list_lines(path) if path.is_file() else ()
+    return {wnid: name.strip() for wnid, _, name in sorted(each.partition(" ") for each in lines)}
 
 
 def _imagenet_names() -> tuple[str, ...]:
-    try:
-        from open_clip import IMAGENET_CLASSNAMES
-    except ImportError as error:
-        raise DatasetError(
-            "ImageNet's class names come from open_clip: pip install open_clip_torch, or put "
-            f"wnids and names into {_CLASS_NAMES}"
-        ) from error
+    from open_clip import IMAGENET_CLASSNAMES  # which takes long to import
+
     return tuple(IMAGENET_CLASSNAMES)
-
-
-def _pairs(path: Path, form: str, what: str) -> Iterator[tuple[str, str]]:
-    """The two groups of a regular expression, of each line."""
-    for line in list_lines(path):
-        found = re.fullmatch(form, line)
-        if found is None:
-            raise DatasetError(f"{path} has the line {line!r}, expected {what}")
-        yield found[1], found[2]
-
-
-def _numbered_lines(path: Path) -> list[tuple[str, int]]:
-    pairs = _pairs(path, r"(.+) (\d+)", "a name and a number")
-    return [(name, int(number)) for name, number in pairs]
 
 
 @dataclass(frozen=True)
@@ -219,7 +193,5 @@ def _read_karpathy(path: Path, *, place: Callable[[str], Path]) -> CaptionedPict
     for entry in files.read_annotations(path, files.shape(images=list[row])).images:
         if entry.split == "test":
             texts = tuple(each.raw for each in entry.sentences if each.raw.strip())[:_CAPTIONS]
-            if not texts:
-                raise DatasetError(f"{path} has no caption for {entry.filename}")
             pictures.append((place(entry.filepath) / entry.filename, texts))
     return CaptionedPictures(tuple(pictures))

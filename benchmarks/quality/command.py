@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.charts import draw_curve, encode_figure, new_figure
+from benchmarks.charts import encode_figure, new_figure
 from benchmarks.intervals import Bootstrap
-from benchmarks.pages import RECORDS, ROOT
 from benchmarks.quality import held_out
 from benchmarks.quality.dataset import ALL, Dataset
 from benchmarks.quality.drawings import UNSEEN, load_drawings
@@ -22,17 +21,12 @@ from benchmarks.quality.measure import (
     add_names,
     add_prompts,
     add_texts,
+    all_ways,
     ask_masks,
 )
-from benchmarks.quality.photographs import (
-    ValPhotographs,
-    draw_evenly,
-    right_names,
-    tuning_pictures,
-)
-from benchmarks.quality.ways import all_ways
+from benchmarks.quality.photographs import ValPhotographs, draw_evenly, right_names, tuning_pictures
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
-from benchmarks.table import read_table
+from benchmarks.teachers import by_logits, open_run
 from benchmarks.two_models import TwoModels
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
@@ -69,9 +63,6 @@ def quality(
     teachers: Annotated[
         Path | None, typer.Option(help="RUNS/CONFIG: measure its teachers too", exists=True)
     ] = None,
-    nouns: Annotated[
-        int | None, typer.Option(help="how many nouns it was taught; else as its provenance says")
-    ] = None,
     pictures: Annotated[int, typer.Option(help="composed single objects a split", min=1)] = 500,
     scenes: Annotated[int, typer.Option(help="composed scenes a split", min=1)] = 150,
     photographs: Annotated[
@@ -87,7 +78,6 @@ def quality(
     sheet: Annotated[
         Path | None, typer.Option(help="gets 24 photographs with what was found, PNG")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="photographs a part, at most", min=1)] = None,
     seed: Seed = 0,
 ) -> None:
     """Measures zero-shot accuracy, prompts and text-to-mask on drawings that no training saw.
@@ -95,17 +85,16 @@ def quality(
     With --photographs, on photographs that no training saw; with --held-out-sets, on whole sets of
     which no training saw a picture. Each figure has an interval.
     """
-    samclip = SamClip.load(runtime, model=model)
-    measured.of(samclip)
+    samclip = measured.of(SamClip.load(runtime, model=model))
     if held_out_sets is not None:
-        _on_held_out_sets(measured, samclip, root=held_out_sets, limit=limit, seed=seed)
+        _on_held_out_sets(measured, samclip, root=held_out_sets, seed=seed)
     elif photographs is not None:
-        dataset = ValPhotographs(photographs, seed, limit, limit, folder)
+        dataset = ValPhotographs(photographs, seed, folder=folder)
         _on_photographs(measured, samclip, dataset, teachers=teachers, sheet=sheet)
     else:
         # A bundle quotes the checkpoint that it was exported from.
         told = samclip.manifest.provenance
-        taught = nouns or int(told.get("checkpoint", told).get("nouns", _NOUNS))
+        taught = int(told.get("checkpoint", told).get("nouns", _NOUNS))
         size = {"nouns": taught, "size_px": _SIZE_PX, "pictures": pictures, "scenes": scenes}
         measured.settings |= size
         splits, corpus = load_drawings(samclip.embed_text, openmoji=openmoji, **size, seed=seed)
@@ -129,9 +118,6 @@ def measure_dataset(
     two: TwoModels | None = None,
 ) -> None:
     """All figures of a model, beside those of its teachers, of others that name, of two models."""
-    # Only here: it takes long to import.
-    from benchmarks.teachers import by_logits, open_run
-
     bootstrap, classifiers = Bootstrap(seed=seed), {"model": partial(by_logits, model)}
     classifiers |= others or {}
     answers = ask_masks(measured, model, dataset, ways=all_ways(model), pipeline=two)
@@ -157,8 +143,6 @@ def _on_photographs(
     sheet: Path | None,
 ) -> None:
     """On the split "val" of sets; RUNS/CONFIG's teachers are two models in a row."""
-    from benchmarks.teachers import open_run
-
     dataset.namings()  # what is wrong with a folder is told now
     complete = [name for name, complete in dataset.sets.items() if complete]
     measured.settings |= {"sets": list(dataset.sets), "complete": complete}
@@ -168,21 +152,14 @@ def _on_photographs(
     if teachers is not None:
         two = TwoModels(open_run(teachers), tuning_pictures(dataset.root, seed=dataset.seed))
     measure_dataset(measured, model, dataset, seed=dataset.seed, two=two)
-    measured.save()
-    if measured.place.parent != ROOT / RECORDS:  # a published curve is on its page
-        with atomic_file(measured.place.with_suffix(".svg")) as file:
-            file.write(draw_curve(lambda _: read_table(measured.place)))
 
 
-def _on_held_out_sets(
-    measured: Measuring, model: SamClip, *, root: Path, limit: int | None, seed: int
-) -> None:
+def _on_held_out_sets(measured: Measuring, model: SamClip, *, root: Path, seed: int) -> None:
     """On the sets of the committed list below `root`."""
     source = model.source
     path = source.nouns_path if isinstance(source, BundleSource) else None
     taught = () if path is None else model.load_vocabulary(path)
-    how = {"limit": limit, "seed": seed, "taught": taught}
-    chosen = held_out.choose_held_out(root, held_out.read_list(), **how)
+    chosen = held_out.choose_held_out(root, held_out.read_list(), seed=seed, taught=taught)
     measured.settings |= {"pictures": chosen.counts()}
     splits = Counter(split for picture in chosen.sets for split in chosen.splits(picture))
     for split in sorted(splits, key=lambda split: split == ALL):

@@ -131,7 +131,6 @@ def choose_held_out(
     root: Path,
     sets: Sequence[HeldOutSet],
     *,
-    limit: int | None = None,
     seed: int = 0,
     taught: Sequence[str] = (),
 ) -> HeldOutPictures:
@@ -157,5 +156,5 @@ def choose_held_out(
                 f"the set {own.name} below {root} lacks {len(missing)} of the {len(own.files)} "
                 f"pictures that are asked, the first is {missing[0]}"
             )
-        chosen |= {numbers[name]: own for name in own.files[:limit]}
+        chosen |= {numbers[name]: own for name in own.files}
     return HeldOutPictures(photographs, chosen, AskedPhotographs(photographs, seed=seed), taught)

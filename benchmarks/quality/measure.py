@@ -1,4 +1,9 @@
-"""Asks a model all that a dataset has answers for, and turns what it says into figures."""
+"""Asks a model all that a dataset has answers for, and turns what it says into figures.
+
+A way from texts to masks gives K labels of a picture a mask bool [H,W], whatever its presence, and
+presence float32 [K], so that one answer serves all thresholds: a label's mask depends on neither
+the threshold nor the other labels.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +27,58 @@ from benchmarks.metrics.texts import (
     text_figures,
 )
 from benchmarks.quality.dataset import ALL, Dataset
-from benchmarks.quality.ways import Way
 from benchmarks.suite import Measuring, timed
 from benchmarks.two_models import TwoModels
-from samclip_sdk import SamClip
+from samclip_sdk import ImageEmbedding, SamClip
+from samclip_sdk.bundle.contract import graph_key
+from samclip_sdk.picture.masks import binarize
+from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.text.tokenizer import clean_text
 from training.real.records import BrokenRecord
 
 Classify = Callable[[Sequence[str]], Rank]
 """Names to a classifier among them."""
+
+Answer = tuple[Sequence[np.ndarray], np.ndarray]
+Way = Callable[[ImageEmbedding, Sequence[str]], Answer]
+
+
+def two_heads(model: SamClip) -> dict[str, Way]:
+    """The CLIP head alone, and both heads."""
+
+    def ask(refine: bool, image: ImageEmbedding, labels: Sequence[str]) -> Answer:
+        answer = model.segment_text(image, labels, threshold=0.0, refine=refine)
+        return answer.masks, answer.presence
+
+    return {"clip_head": partial(ask, False), "both_heads": partial(ask, True)}
+
+
+def all_ways(model: SamClip) -> dict[str, Way]:
+    """Both, and the apps' graph, of one prompt a label, if the model comes with it."""
+    ways, source, manifest = two_heads(model), model.source, model.manifest
+    if not isinstance(source, BundleSource):
+        return ways
+    name = graph_key("text_to_mask", manifest.tasks.segmentation.resolution)
+    graph = source.bundle.manifest.graphs.get(name)
+    kinds = {(each.runtime, each.precision) for each in graph.artifacts} if graph else set()
+    if (source.runtime, source.precision) not in kinds:
+        return ways
+    session = source.session(name)
+
+    def ask(image: ImageEmbedding, labels: Sequence[str]) -> Answer:
+        answer = session.run(
+            {
+                "image_tokens": image.image_tokens,
+                "image_embeddings": image.image_embeddings,
+                "extent": image.frame.extent(),
+                "text_embeddings": model.embed_labels(labels),
+            }
+        )
+        threshold = manifest.masks.mask_threshold
+        masks = binarize(answer["mask_logits"], frame=image.frame, mask_threshold=threshold)
+        return list(masks), answer["presence"]
+
+    return ways | {"one_graph": ask}
 
 
 @dataclass

@@ -51,13 +51,8 @@ def objects(
         list[str] | None, typer.Option(help="the sets that are asked; repeatable; by default all")
     ] = None,
     two_models: Annotated[
-        bool, typer.Option("--two-models", help="a SAM and a CLIP in a row beside it")
+        bool, typer.Option("--two-models", help="the model's own halves in a row beside it")
     ] = False,
-    teachers: Annotated[
-        Path | None,
-        typer.Option(help="RUNS/CONFIG: those two; else the model's own halves", exists=True),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="photographs a set, at most", min=1)] = None,
     seed: Seed = 0,
 ) -> None:
     """Measures the objects that a model finds by their names, on sets that no training saw.
@@ -65,17 +60,13 @@ def objects(
     Average precision is COCO's. Precision and recall are of the names that are there, and cgF1 is
     SA-Co's, of these and five absent ones, all three at the least score that is told by default.
     """
-    if teachers is not None and not two_models:
-        raise ValueError("--teachers is of --two-models")
     listed = {each.name: each for each in read_list()}
     if unknown := set(only or ()) - set(listed):
         raise ValueError(f"--only {', '.join(unknown)}: the list has {', '.join(listed)}")
     sets = [each for name, each in listed.items() if not only or name in only]
-    samclip, bootstrap = SamClip.load(runtime, model=model), Bootstrap(seed=seed)
-    measured.of(samclip)
-    chosen = choose_held_out(root, sets, limit=limit, seed=seed)
-    more = {"two_models": two_models, "teachers": teachers}
-    measure_objects(measured, samclip, chosen, bootstrap, **more)
+    samclip, bootstrap = measured.of(SamClip.load(runtime, model=model)), Bootstrap(seed=seed)
+    chosen = choose_held_out(root, sets, seed=seed)
+    measure_objects(measured, samclip, chosen, bootstrap, two_models=two_models)
     measured.settings |= {"resamples": bootstrap.resamples}
 
 
@@ -100,9 +91,8 @@ def measure_objects(
     bootstrap: Bootstrap,
     *,
     two_models: bool = False,
-    teachers: Path | None = None,
 ) -> None:
-    """The figures of a model, and of two in a row: its teachers, RUNS/CONFIG, or its own halves."""
+    """The figures of a model, and of its own halves in a row."""
     complete = [each for each in chosen.sets if chosen.photographs[each].found.complete]
     truth, names, pictures = things_of(chosen.photographs, complete)
     calibration, spoken = model.manifest.calibration, [*names.values()]
@@ -111,7 +101,7 @@ def measure_objects(
     gate = calibration.presence_threshold
     detectors = {"model": by_one_model(model, spoken, most=MOST, threshold=gate)}
     if two_models:
-        told = {"names": spoken, "run": teachers, "most": MOST}
+        told = {"names": spoken, "run": None, "most": MOST}
         detectors["two_models"] = by_two_models(model, (), **told)
     for who, detect in detectors.items():
         judged, results = list[Judged](), Results()

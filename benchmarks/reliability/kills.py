@@ -43,7 +43,6 @@ _MEASURED = ("log.jsonl", "tensorboard")
 def kills(
     measured: Measuring,
     size: Annotated[int, typer.Option(min=1, help="moments, of all commands")] = 200,
-    command: Annotated[list[str] | None, typer.Option(help="by default each; repeatable")] = None,
     seed: Seed = 0,
 ) -> None:
     """Kills commands at random moments, and compares what restarts end with, byte for byte.
@@ -52,14 +51,10 @@ def kills(
     `early` runs ended before their moment came, and `whole` is how many restarts ended with the
     files of an uninterrupted run, and no other; the run's settings tell of the rest.
     """
-    known = {each.name: each for each in VICTIMS}
-    if unknown := set(command or ()) - set(known):
-        raise ValueError(f"there is no {', '.join(unknown)}: give some of {', '.join(known)}")
-    names = list(dict.fromkeys(command or known))
-    for place, name in enumerate(names):
-        moments = (size + place) // len(names)  # which add up to the size
+    for place, victim in enumerate(VICTIMS):
+        moments = (size + place) // len(VICTIMS)  # which add up to the size
         with tempfile.TemporaryDirectory() as scratch:
-            kill_often(measured, known[name], Path(scratch), kills=moments, seed=seed)
+            kill_often(measured, victim, Path(scratch), kills=moments, seed=seed)
         measured.save()
 
 

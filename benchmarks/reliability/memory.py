@@ -22,14 +22,13 @@ from benchmarks.reliability.questions import (
     LABELS,
     TINY_BUNDLE,
     VERBS,
-    ModelPath,
     load_exact,
     make_picture,
     make_subjects,
     write_pictures,
 )
 from benchmarks.serve import Server, connected, post, serving, upload
-from benchmarks.suite import Measuring, Seed
+from benchmarks.suite import Measuring, ModelName, Seed
 from samclip_sdk import SamClip
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 
@@ -55,12 +54,12 @@ class Sample(NamedTuple):
 
 
 def take_sample(process: psutil.Process, *, at: float, with_children: bool = False) -> Sample:
-    """What a process holds now, and its children if asked; `handles` are open files and others."""
+    """What a process holds now, and its children if asked; `handles` are open files."""
     all_of_it = [process, *(process.children(recursive=True) if with_children else ())]
     return Sample(
         at,
         rss_mb=sum(each.memory_info().rss for each in all_of_it) / 1e6,
-        handles=sum(each.num_handles() if psutil.WINDOWS else each.num_fds() for each in all_of_it),
+        handles=sum(each.num_fds() for each in all_of_it),
         threads=sum(each.num_threads() for each in all_of_it),
     )
 
@@ -105,7 +104,7 @@ def memory(
     size: Annotated[int, typer.Option(min=1, help="calls of each verb")] = 10_000,
     verb: Annotated[list[str] | None, typer.Option(help="by default each; repeatable")] = None,
     warm_up: Annotated[int, typer.Option(min=0, help="calls before the first sample")] = 500,
-    model: ModelPath = TINY_BUNDLE,
+    model: ModelName = TINY_BUNDLE,
     seed: Seed = 0,
 ) -> None:
     """Calls each verb over and over, and samples memory, file handles and threads."""
@@ -124,7 +123,7 @@ def long_run(
     measured: Measuring,
     pictures: Annotated[int, typer.Option(min=0, help="to make and annotate")] = 20_000,
     minutes: Annotated[float, typer.Option(min=0, help="to serve for")] = 30.0,
-    model: ModelPath = TINY_BUNDLE,
+    model: ModelName = TINY_BUNDLE,
     seed: Seed = 0,
 ) -> None:
     """Annotates a large folder, then serves; samples memory, file handles and threads.

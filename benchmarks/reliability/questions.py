@@ -6,17 +6,15 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from benchmarks.pages import ROOT
 from samclip_sdk import ImageEmbedding, SamClip
 
-ModelPath = Annotated[str, typer.Option(help="an embedded bundle's name, or a bundle")]
 TINY_BUNDLE = str(ROOT / "tests" / "bundles" / "samclip-tiny")
 
 LABELS = ("dog", "apple", "sky")

@@ -14,12 +14,11 @@ import typer
 from benchmarks.reliability.questions import (
     TINY_BUNDLE,
     VERBS,
-    ModelPath,
     digest_answer,
     load_exact,
     make_subjects,
 )
-from benchmarks.suite import Measuring, Seed
+from benchmarks.suite import Measuring, ModelName, Seed
 from samclip_sdk import SamClip
 
 PICTURES = 6
@@ -86,7 +85,7 @@ def threads(
     measured: Measuring,
     size: Annotated[int, typer.Option(min=1, help="calls of all threads together")] = 100_000,
     threads: Annotated[int, typer.Option(min=1, help="that ask at once")] = 8,
-    model: ModelPath = TINY_BUNDLE,
+    model: ModelName = TINY_BUNDLE,
     seed: Seed = 0,
 ) -> None:
     """Asks one model from many threads, and compares every answer with the one alone."""

@@ -29,14 +29,10 @@ _TRAINING = (
 
 @dataclass(frozen=True)
 class Victim:
-    """A command to be killed.
+    """A command to be killed, which writes below its own folder only.
 
-    Attributes:
-        name: of the command.
-        arguments: the folder of inputs -> the command line after `python`; it runs in its own
-            folder, and writes below it only.
-        make_inputs: writes what it reads into that folder, once.
-        around: what goes on while it is tried; it yields more of its environment.
+    `make_inputs` writes what it reads into a folder, once; `arguments` are the command line after
+    `python`, of that folder. `around` goes on meanwhile, and yields more of its environment.
     """
 
     name: str

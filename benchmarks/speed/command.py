@@ -10,12 +10,7 @@ import typer
 from benchmarks.pages import PAGES, RECORDS
 from benchmarks.speed.machine import describe_device, describe_state
 from benchmarks.speed.measure import AT_MOST, HowLong, measure_subjects
-from benchmarks.speed.published import (
-    DEFAULT_ONNX,
-    SAM_CLIP_TORCH,
-    measure_default,
-    measure_vit_b,
-)
+from benchmarks.speed.published import DEFAULT_ONNX, SAM_CLIP_TORCH, measure_default, measure_vit_b
 from benchmarks.speed.subject import check_spec
 from benchmarks.suite import RUNS, Measuring, Rounds
 

@@ -8,15 +8,21 @@ workloads of a round share one loaded model; and it runs one subject after anoth
 from __future__ import annotations
 
 import multiprocessing
+import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, TimeoutError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
 from benchmarks.intervals import Estimate, over_rounds
-from benchmarks.speed.subject import serve
+from benchmarks.speed.subject import attempt, open_subject, redirect_output, run_workload
 from benchmarks.suite import Measuring
 from benchmarks.table import publishable
 from samclip_sdk.system.timing import PeakMemory, Timing, WorkloadRuns, time_workload
@@ -25,7 +31,6 @@ AT_MOST = 200
 """Runs of a workload in a round."""
 
 _DIGITS = 3  # microseconds
-_FAREWELL_S = 20
 
 
 class HowLong(NamedTuple):
@@ -62,7 +67,7 @@ class Subject:
     def measure(self, worker: WorkerProcess, how: HowLong, *, owners: dict[str, str]) -> None:
         """One round; `owners` has the spec of each key."""
         try:
-            opened = worker.ask("open", self.spec)
+            opened = worker.ask(open_subject, self.spec)
             owner = owners.setdefault(opened["key"], self.spec)
             if owner != self.spec:
                 raise SubjectError(f"{publishable(owner)} has its key, {opened['key']}")
@@ -85,7 +90,7 @@ class Subject:
         steps: list[dict[str, float]] = []
 
         def run() -> float:
-            ms, told = worker.ask("run", name)
+            ms, told = worker.ask(run_workload, name)
             steps.append(told)
             return ms
 
@@ -172,7 +177,7 @@ class SubjectError(Exception):
 
 
 class WorkerProcess:
-    """A worker in a fresh process, until it is closed. A context manager.
+    """A fresh process, until it is closed. A context manager.
 
     After `limit_s` seconds an answer is given up, and the process ended. `memory` is the peak
     memory of the process.
@@ -183,37 +188,34 @@ class WorkerProcess:
         self._folder = tempfile.TemporaryDirectory()
         self._said = Path(self._folder.name, "said")
         # Spawned: a forked process would hold all that this one has imported.
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, str(self._said)))
-        self._process.start()
-        theirs.close()
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, spawn, redirect_output, (str(self._said),))
+        self._process = psutil.Process(self._pool.submit(os.getpid).result())
         self.memory = PeakMemory(self._process.pid)
 
     def __enter__(self) -> WorkerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pipe.close()
-        self._process.join(_FAREWELL_S)
-        self._process.kill()
-        self._process.join()
+        self._end()
+        self._pool.shutdown()
         self._folder.cleanup()
 
-    def ask(self, method: str, argument: str) -> Any:
-        """Opens a subject ("open"), or runs a workload of it once ("run"), see `Worker`."""
+    def _end(self) -> None:
+        with suppress(psutil.NoSuchProcess):
+            self._process.kill()
+
+    def ask(self, work: Callable[[str], Any], argument: str) -> Any:
+        """Does `open_subject` or `run_workload` there."""
         try:
-            self._pipe.send((method, argument))
-            if not self._pipe.poll(self.limit_s):
-                self._process.kill()
-                raise SubjectError(f"no answer within {self.limit_s:g} s")
-            went_well, told = self._pipe.recv()
-        except (EOFError, OSError) as error:
-            self._process.join(_FAREWELL_S)
-            said = self._said.read_text(errors="replace") if self._said.exists() else ""
-            last = (said.strip() or "it said nothing").splitlines()[-1]
-            how = f"the process ended with code {self._process.exitcode}: {last}"
-            raise SubjectError(publishable(how)) from error
+            went_well, told = self._pool.submit(attempt, work, argument).result(self.limit_s)
+        except TimeoutError as error:
+            self._end()
+            raise SubjectError(f"no answer within {self.limit_s:g} s") from error
+        except BrokenProcessPool as error:
+            said = self._said.read_text(errors="replace").strip() or "it said nothing"
+            last = publishable(said.splitlines()[-1])
+            raise SubjectError(f"the process ended: {last}") from error
         if not went_well:
             raise SubjectError(publishable(told))
         return told

@@ -17,6 +17,9 @@ from benchmarks.pages import ROOT
 from benchmarks.speed.measure import HowLong, measure_subjects
 from benchmarks.suite import Measuring
 from benchmarks.table import describe_model, publishable
+from export.bundle_writer import write_bundle
+from export.options import ExportOptions
+from export.source import find_source
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
 from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 from samclip_sdk.device.verify import VerificationReport, verify_bundle
@@ -40,11 +43,11 @@ VIT_B = "samclip-vit-b"
 RESOLUTIONS = (224, 336, 448, 672, 1024)
 SAM_CLIP_TORCH = "sam+openclip-vit-l-14-fp32-k10"
 LARGE_PEERS = (
-    "sam-onnx-l",
-    "sam+openclip-l",
-    "sam+openclip-l,precision=bf16",
-    "sam-onnx-l,arena=false",
-    "sam+openclip,proposals=50",
+    "sam-onnx",
+    "sam+openclip",
+    "sam+openclip,precision=bf16",
+    "sam-onnx,arena=false",
+    "sam+openclip,clip=ViT-B-16,proposals=50",
 )
 
 _MASK_IOU = ("box_mask_iou", "text_mask_iou")
@@ -124,11 +127,6 @@ def measure_vit_b(measured: Measuring, folder: Path, *, how: HowLong, cores: int
     Weights are random, since they change no time. The bundle is in the folder, or exported there.
     """
     if not (folder / VIT_B / MANIFEST_NAME).is_file():
-        # Only here: they need torch, which other measurements do without.
-        from export.bundle_writer import write_bundle
-        from export.options import ExportOptions
-        from export.source import find_source
-
         measured.say("exporting ViT-B")
         folder.mkdir(parents=True, exist_ok=True)
         options = ExportOptions(onnx=("fp32", "int8"), resolutions=RESOLUTIONS)

@@ -25,7 +25,6 @@ from samclip_sdk.system.timing import Stopwatch
 PROMPTS = (1, 8, 16, 50, 150)
 """How many boxes are asked for at once, where boxes are what is measured."""
 
-_SKILLS = ("", "boxes", "encoder")
 _ALWAYS = ("samclip-sdk", "numpy", "pillow")
 
 
@@ -53,11 +52,6 @@ class SdkSubject:
     skill: str = ""
     resolutions: str | int = ""
     unverified: bool = False
-
-    def __post_init__(self) -> None:
-        if self.skill not in _SKILLS:
-            known = ", ".join(_SKILLS[1:])
-            raise ValueError(f"skill is {self.skill!r}; it must be one of {known}, or left out")
 
     @property
     def key(self) -> str:

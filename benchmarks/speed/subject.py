@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,17 +37,15 @@ PICTURE_PX = (1024, 683)
 
 _PEERS = "benchmarks.speed.peers"
 
-SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "samclip": ("benchmarks.speed.sdk_subject:SdkSubject", {}),
-    "sam+openclip": (f"{_PEERS}.sam_openclip:SamOpenClip", {}),
-    "sam+openclip-l": (f"{_PEERS}.sam_openclip:SamOpenClip", {"clip": "ViT-L-14"}),
-    "sam-onnx": (f"{_PEERS}.sam_onnx:SamOnnx", {}),
-    "sam-onnx-l": (f"{_PEERS}.sam_onnx:SamOnnx", {"clip": "ViT-L-14"}),
-    "mobile-sam": (f"{_PEERS}.mobile_sam:MobileSam", {}),
-    "clipseg": (f"{_PEERS}.clipseg:ClipSeg", {}),
-    "yoloe": (f"{_PEERS}.yoloe:YoloE", {}),
+SUBJECTS = {
+    "samclip": "benchmarks.speed.sdk_subject:SdkSubject",
+    "sam+openclip": f"{_PEERS}.sam_openclip:SamOpenClip",
+    "sam-onnx": f"{_PEERS}.sam_onnx:SamOnnx",
+    "mobile-sam": f"{_PEERS}.mobile_sam:MobileSam",
+    "clipseg": f"{_PEERS}.clipseg:ClipSeg",
+    "yoloe": f"{_PEERS}.yoloe:YoloE",
 }
-"""Name -> the class, as "module:Class", and its arguments."""
+"""Name -> the class, as "module:Class"."""
 
 Workload = Callable[[], object]
 """Does the whole thing, and returns only when it is done."""
@@ -77,9 +74,8 @@ class Opened:
 def make_subject(spec: str) -> Any:
     """Makes a subject of what `check_spec` takes: a stable `key`, and `open`, which loads it."""
     name, options = check_spec(spec)
-    path, arguments = SUBJECTS.get(name, (name, {}))
-    module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)(**arguments | options)
+    module, _, attribute = SUBJECTS.get(name, name).partition(":")
+    return getattr(importlib.import_module(module), attribute)(**options)
 
 
 def check_spec(spec: str) -> tuple[str, dict[str, Any]]:
@@ -110,51 +106,46 @@ def noise_picture() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-class Worker:
-    """Answers requests about one subject, with what can be sent to another process."""
-
-    def open(self, spec: str) -> dict[str, Any]:
-        """Makes a subject and opens it; tells what it is, and how long that took, imports too."""
-        start = time.perf_counter()
-        try:
-            subject = make_subject(spec)
-            opened = self._opened = subject.open()
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(f"{error}; peers need pip install -e '.[peers]'") from error
-        open_ms, versions = 1000 * (time.perf_counter() - start), {}
-        for name in opened.packages:
-            with suppress(metadata.PackageNotFoundError):
-                versions[name] = metadata.version(name)
-        told = vars(opened) | {"workloads": list(opened.workloads), "versions": versions}
-        return told | {"key": subject.key, "open_ms": open_ms}
-
-    def run(self, name: str) -> tuple[float, dict[str, float]]:
-        """Runs a workload once; returns its milliseconds, and those of each step that is told."""
-        start = time.perf_counter()
-        answer = self._opened.workloads[name]()
-        ms = 1000 * (time.perf_counter() - start)
-        steps = answer if name in _BY_STEP and isinstance(answer, dict) else {}
-        return sum(steps.values()) or ms, steps
+def open_subject(spec: str) -> dict[str, Any]:
+    """Makes a subject and opens it; tells what it is, and how long that took, imports too."""
+    start = time.perf_counter()
+    try:
+        subject = make_subject(spec)
+        opened = subject.open()
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}; peers need pip install -e '.[peers]'") from error
+    open_ms, versions = 1000 * (time.perf_counter() - start), {}
+    for name in opened.packages:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    _WORKLOADS.update(opened.workloads)
+    told = vars(opened) | {"workloads": list(opened.workloads), "versions": versions}
+    return told | {"key": subject.key, "open_ms": open_ms}
 
 
-def serve(requests: Connection, said: str) -> None:
-    """Answers until the parent has gone; an exception is an answer too.
+_WORKLOADS: dict[str, Workload] = {}
+"""Of the subject that this process has opened."""
 
-    (method of `Worker`, its argument) come in, (whether it went well, what it returned or raised)
-    goes out. `said` is the file that takes what a subject prints.
-    """
+
+def run_workload(name: str) -> tuple[float, dict[str, float]]:
+    """Runs a workload once; returns its milliseconds, and those of each step that is told."""
+    start = time.perf_counter()
+    answer = _WORKLOADS[name]()
+    ms = 1000 * (time.perf_counter() - start)
+    steps = answer if name in _BY_STEP and isinstance(answer, dict) else {}
+    return sum(steps.values()) or ms, steps
+
+
+def attempt(work: Callable[[str], Any], argument: str) -> tuple[bool, Any]:
+    """Whether work went well, and what it returned or raised, in words that can be sent."""
+    try:
+        return True, work(argument)
+    except Exception as error:  # whatever a peer may raise
+        return False, f"{type(error).__name__}: {error}"
+
+
+def redirect_output(said: str) -> None:
+    """Has a file take what a subject prints in this process."""
     with open(said, "wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
-    worker = Worker()
-    while True:
-        try:
-            method, argument = requests.recv()
-        except EOFError:
-            return
-        try:
-            answer = (True, getattr(worker, method)(argument))
-        except Exception as error:
-            # Whatever a peer may raise: the parent reports it, and may ask for something else.
-            answer = (False, f"{type(error).__name__}: {error}")
-        requests.send(answer)

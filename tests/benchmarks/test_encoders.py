@@ -6,27 +6,28 @@ from unittest import mock
 
 import pytest
 
+from benchmarks import encoders
 from benchmarks.encoders import count, count_by_module
+from benchmarks.speed.measure import HowLong
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import PRESETS
 from tests.benchmarks.measured import found_by
-from tests.tiny_config import PYRAMID_STUDENT, STUDENT
+from tests.tiny_config import PYRAMID_STUDENT
 
 
 @pytest.fixture
 def presets() -> Iterator[None]:
-    """Two small ones; what was there is put back in its order, which error messages show."""
-    small = {"small": PYRAMID_STUDENT, "student": STUDENT}
-    with mock.patch.dict(PRESETS, small, clear=True):
+    """One small one; what was there is put back in its order, which error messages show."""
+    with mock.patch.dict(PRESETS, {"small": PYRAMID_STUDENT}, clear=True):
         yield
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("presets")
-def test_counts_and_times_on_small_models(tmp_path: Path) -> None:
-    sizes = ("--resolution", "32", "--resolution", "64")
-    timing = ("--rounds", "2", "--seconds", "0", "--threads", "1")
-    part = found_by(tmp_path / "found.jsonl", "encoders", "small", *sizes, *timing)
+def test_counts_and_times_on_small_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "RESOLUTIONS", (32, 64))
+    monkeypatch.setattr(encoders, "_HOW_LONG", HowLong(rounds=2, seconds=0))
+    part = found_by(tmp_path / "found.jsonl", "encoders")
     assert part.splits() == ["32", "64"]
     small, large = (part.metrics("small", size) for size in ("32", "64"))
     # Convolutions take four times as many; what follows a mean over the map takes the same.
@@ -43,10 +44,9 @@ def test_counts_and_times_on_small_models(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("presets")
 def test_counting_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.bundle_writer.write_bundle", None)
-    asked = ["encoders", "--resolution", 64, "--count-only"]
-    part = found_by(tmp_path / "found.jsonl", *asked)
-    assert part.subjects == ["small", "student"]
+    monkeypatch.setattr(encoders, "RESOLUTIONS", (64,))
+    monkeypatch.setattr(encoders, "write_bundle", None)
+    part = found_by(tmp_path / "found.jsonl", "encoders", "--count-only")
     assert set(part.metrics("small", "64")) == {"parameters", "flop"}
 
 

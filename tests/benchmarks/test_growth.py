@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 
@@ -13,8 +14,8 @@ from tests.drawings import TINY_BUNDLE
 
 def test_sizes_are_timed_in_turn_and_the_first_run_does_not_count() -> None:
     order: list[float] = []
-    works = ((size, lambda size=size: order.append(size)) for size in (1, 10.5))
-    part = measure(growth.time_each, "labels", works, suite="growth", rounds=2)
+    works = {size: partial(order.append, size) for size in (1, 10.5)}
+    part = measure(growth.add_axis, "labels", works, suite="growth", rounds=2)
     assert order == [1, 10.5] * 3
     assert [*part.splits("labels", "ms")] == ["1", "10.5"]
     assert part.get("labels", "ms", "1").n == 2

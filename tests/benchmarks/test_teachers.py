@@ -8,11 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.teachers import (
-    find_pair,
-    find_student,
-    open_teachers,
-)
+from benchmarks.teachers import find_pair, find_student, open_teachers
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.modeling.config import ModelConfig

@@ -11,15 +11,14 @@ import pytest
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.two_models import Everything, TwoModels, name_segments
+from benchmarks.two_models import GRID, Thresholds, TwoModels, name_segments
 from samclip_sdk.picture.masks import mask_to_box
 from training.asked_pictures import AskedPicture
 
 RED, GREEN, BLUE, GREY = (220, 0, 0), (0, 220, 0), (0, 0, 220), (90, 90, 90)
 COLOURS = np.array([RED, GREEN, BLUE, GREY], np.float32)
 CLASSES = COLOURS / np.linalg.norm(COLOURS, axis=1, keepdims=True)
-SETTINGS = Everything(points_per_side=4)
-NO_CHOICE = {"stability_score_offset": 1.0, "box_nms_thresh": 0.7}
+SAMS_OWN = Thresholds()
 BACKGROUND = -1
 
 
@@ -37,7 +36,7 @@ class ColourSam:
         self, image: Any, *, pred_iou_thresh: float, stability_score_thresh: float, **options: Any
     ) -> Any:
         pixels = (image if isinstance(image, SimpleNamespace) else self.encode_image(image)).pixels
-        assert options == {"points_per_side": 4, **NO_CHOICE}
+        assert options == GRID
         colours = np.unique(pixels.reshape(-1, 3), axis=0)
         own = [(pixels == colour).all(axis=-1) for colour in colours]
         found = [(mask, 0.95, 1.0) for mask in own] + [(mask, 0.95, 0.1) for mask in own]
@@ -98,12 +97,12 @@ def classes_of(names: Sequence[str]) -> np.ndarray:
 
 def two_models(sam: ColourSam, clip: ColourClip, *tuning: AskedPicture) -> TwoModels:
     teachers: Any = SimpleNamespace(sam=sam, clip=clip, classes=classes_of)
-    return TwoModels(teachers, tuning, settings=SETTINGS)
+    return TwoModels(teachers, tuning)
 
 
 def test_segments_are_found_once_each_and_named(picture: np.ndarray) -> None:
     sam, clip = ColourSam(), ColourClip()
-    segments = two_models(sam, clip).look(picture, SETTINGS)
+    segments = two_models(sam, clip).look(picture, SAMS_OWN)
     assert (sam.encoded, clip.embedded, len(segments.masks)) == (1, 3, 3)
     painted = paint(segments, CLASSES, labels=4)
     assert (painted[:16, :16] == 0).all()
@@ -111,7 +110,7 @@ def test_segments_are_found_once_each_and_named(picture: np.ndarray) -> None:
     assert set(np.unique(painted)) == {0, 1, 3}
     # As a name for the background, grey paints nothing.
     assert set(np.unique(paint(segments, CLASSES, labels=3))) == {0, 1, BACKGROUND}
-    nothing = two_models(sam, clip).look(picture, Everything(points_per_side=4, predicted_iou=0.99))
+    nothing = two_models(sam, clip).look(picture, SAMS_OWN._replace(predicted_iou=0.99))
     assert (clip.embedded, nothing.embeddings.shape) == (3, (0, 3))
     assert (paint(nothing, CLASSES, labels=4) == BACKGROUND).all()
 
@@ -148,7 +147,6 @@ def test_thresholds_are_those_that_answer_best(
     """SAM's own keep the right masks here; a SAM that trusts itself less needs others."""
     sam = ColourSam(trust)
     two = two_models(sam, ColourClip(), asked_of(picture))
-    assert least < two.settings.predicted_iou <= 0.88
-    assert two.settings.points_per_side == SETTINGS.points_per_side
-    assert len(two.look(picture, two.settings).masks) == 3
+    assert least < two.thresholds.predicted_iou <= 0.88
+    assert len(two.look(picture, two.thresholds).masks) == 3
     assert sam.encoded == 2  # once to tune, whatever the number of thresholds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +31,11 @@ class ClipSeg(ExportedPeer):
     stem = "clipseg-rd64"
     packages = ("transformers", "torch")
 
-    threads: int = 0
-
     def open(self) -> Opened:
         """Opens both graphs."""
-        folder = exported("clipseg", packages=self.packages)
+        folder = exported(export, packages=self.packages)
         encoder, decoder = (
-            open_net(folder / f"{name}.onnx", runtime=self.runtime, threads=self.threads)
+            open_net(folder / f"{name}.onnx", runtime=self.runtime)
             for name in ("image_encoder", "decoder")
         )
         image, width = noise_picture(), encoder.output_axis
@@ -127,7 +124,3 @@ def _graphs() -> Iterator[GraphParts]:
     inputs["texts"] = torch.zeros(2, model.config.projection_dim)
     axes = {name: {0: "labels"} for name in (*inputs, "logits")}
     yield "decoder", Decoder(), inputs, ["logits"], axes
-
-
-if __name__ == "__main__":
-    export(Path(sys.argv[1]))

@@ -6,10 +6,11 @@ the CPU has it.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -29,26 +30,19 @@ RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
-_ROOT = Path(__file__).parents[3]
 
+def exported(export: Callable[..., None], *arguments: str, packages: Sequence[str]) -> Path:
+    """The folder with what a peer exports, made first unless the cache has it.
 
-def exported(module: str, *arguments: str, packages: Sequence[str]) -> Path:
-    """The folder with what a module of this room exports, made first unless the cache has it.
-
-    The export is made by another process, since it raises the peak memory that is measured: the
-    module as a program, with the arguments and the folder. The folder is named after them and the
-    versions of the packages.
-
-    Raises:
-        RuntimeError: the export failed.
+    The export is made by another process, since it raises the peak memory that is measured; it is
+    given the arguments and the folder, which is named after them and the versions of the packages.
     """
     versions = (f"{name}-{metadata.version(name)}" for name in packages)
-    folder = CACHE / "-".join((module, *arguments, *versions))
+    peer = export.__module__.rpartition(".")[2]
+    folder = CACHE / "-".join((peer, *arguments, *versions))
     if not folder.exists():
-        command = [sys.executable, "-m", f"{__package__}.{module}", *arguments, str(folder)]
-        done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"the export of {module} failed:\n{done.stderr[-2000:]}")
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            pool.submit(export, *arguments, folder).result()
     return folder
 
 
@@ -64,15 +58,14 @@ class Net:
     output_axis: int
 
 
-def open_net(path: Path, *, runtime: str, threads: int = 0, arena: bool = True) -> Net:
-    """Opens an ONNX file with a runtime's own options; 0 threads leave it the choice.
+def open_net(path: Path, *, runtime: str, arena: bool = True) -> Net:
+    """Opens an ONNX file with a runtime's own options.
 
     `arena` is onnxruntime's memory arena, which is on by default.
     """
     if runtime == "openvino":
         openvino = _import_openvino()
-        config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-        model = openvino.Core().compile_model(path, "CPU", config)
+        model = openvino.Core().compile_model(path, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
         request = model.create_infer_request()
 
         def infer(feed: Arrays) -> list[NDArray[np.float32]]:
@@ -85,7 +78,7 @@ def open_net(path: Path, *, runtime: str, threads: int = 0, arena: bool = True) 
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.enable_cpu_mem_arena, options.intra_op_num_threads = arena, threads
+    options.enable_cpu_mem_arena = arena
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     axes = (port.shape[-1] for port in (session.get_inputs()[0], session.get_outputs()[0]))
     return Net(lambda feed: session.run(None, dict(feed)), *axes)
@@ -127,11 +120,6 @@ class ExportedPeer:
 
     runtime: str = "openvino"
 
-    def __post_init__(self) -> None:
-        if self.runtime not in RUNTIMES:
-            known = ", ".join(RUNTIMES)
-            raise ValueError(f"runtime is {self.runtime!r}; it must be one of {known}")
-
     @property
     def key(self) -> str:
         """Names the runtime."""
@@ -158,15 +146,12 @@ class PlainSam:
         folder: with image_encoder.onnx and mask_decoder.onnx.
         side_px: of the square that the encoder sees.
         runtime: "onnx" or "openvino".
-        threads: that it may use; 0 leaves it to the runtime.
         arena: see `open_net`.
     """
 
-    def __init__(
-        self, folder: Path, *, side_px: int, runtime: str, threads: int, arena: bool = True
-    ) -> None:
+    def __init__(self, folder: Path, *, side_px: int, runtime: str, arena: bool = True) -> None:
         self._encode, self._decode = (
-            open_net(folder / f"{name}.onnx", runtime=runtime, threads=threads, arena=arena)
+            open_net(folder / f"{name}.onnx", runtime=runtime, arena=arena)
             for name in ("image_encoder", "mask_decoder")
         )
         width, height = PICTURE_PX

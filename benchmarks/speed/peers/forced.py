@@ -24,7 +24,11 @@ ONE_POINT: dict[str, Any] = {
 }
 """What a SamPredictor is asked: one mask, as of the SDK."""
 
-MASKS_A_POINT = 3
+SAM = "vit_b"
+"""Of segment-anything's registry."""
+
+POINTS_PER_SIDE, MASKS_A_POINT = 8, 3
+"""Of everything-mode."""
 
 RANDOM_WEIGHTS = "random weights (seed 0); text embeddings are drawn, not computed"
 """The note that all peers share."""
@@ -34,9 +38,9 @@ RANDOM_WEIGHTS = "random weights (seed 0); text embeddings are drawn, not comput
 class TwoModels:
     """SAM and CLIP as two models, and the paper's text-to-mask of the two (appendix C.1).
 
-    SAM, of segment-anything's registry, makes `proposals` masks in everything-mode, over a grid of
-    points (32 a side by default). CLIP, an architecture of open_clip, sees each proposal's box. The
-    picture is encoded once by each model, and what it is asked for shares that.
+    SAM ViT-B makes `proposals` masks in everything-mode, over a grid of points. CLIP, an
+    architecture of open_clip, sees each proposal's box. The picture is encoded once by each model,
+    and what it is asked for shares that.
 
     A subclass has `_load`, which loads both and returns notes, the bytes of artifacts and the width
     of CLIP's embeddings; `_encode_for_sam`; `_point`, the mask of one point, [1,H,W]; `_propose`,
@@ -48,15 +52,12 @@ class TwoModels:
     packages: ClassVar[tuple[str, ...]]
     precision: ClassVar[str] = "fp32"
 
-    clip: str = "ViT-B-16"
+    clip: str = "ViT-L-14"
     proposals: int = 10
-    points_per_side: int = 8
-    threads: int = 0
-    sam: str = "vit_b"
 
     def __post_init__(self) -> None:
         # Those of everything-mode's masks that pass its filters, by force.
-        self._kept = kept_proposals(self.proposals, of=MASKS_A_POINT * self.points_per_side**2)
+        self._kept = kept_proposals(self.proposals, of=MASKS_A_POINT * POINTS_PER_SIDE**2)
         self._picture = noise_picture()
 
     def open(self) -> Opened:
@@ -68,12 +69,12 @@ class TwoModels:
             RANDOM_WEIGHTS,
             notes,
             "encode is SAM's image encoder, classify runs CLIP's",
-            f"text3: everything-mode of {self.points_per_side**2} points, on SAM's encoding; "
+            f"text3: everything-mode of {POINTS_PER_SIDE**2} points, on SAM's encoding; "
             f"{self.proposals} masks forced, then {self.proposals} crops through CLIP in one batch",
             f"three_ways is these in turn; CLIP sees {self.proposals + 1} pictures",
         )
         return Opened(
-            name=f"SAM {self.sam} + OpenCLIP {self.clip}, {self.engine}",
+            name=f"SAM {SAM} + OpenCLIP {self.clip}, {self.engine}",
             packages=self.packages,
             precision=self.precision,
             notes="; ".join(told),

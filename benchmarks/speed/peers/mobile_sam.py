@@ -5,7 +5,6 @@ Its authors publish no package; `mobilesam-mirror` is their code as one.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +18,15 @@ _SIDE_PX = 1024
 
 @dataclass(frozen=True)
 class MobileSam(ExportedPeer):
-    """Its two graphs, exported as SAM's are; 0 threads leave the runtime the choice."""
+    """Its two graphs, exported as SAM's are."""
 
     stem = "mobile-sam"
     packages = ("mobilesam-mirror", "timm", "torch")
 
-    threads: int = 0
-
     def open(self) -> Opened:
         """Opens both graphs."""
-        folder = exported("mobile_sam", packages=self.packages)
-        sam = PlainSam(folder, side_px=_SIDE_PX, runtime=self.runtime, threads=self.threads)
+        folder = exported(export, packages=self.packages)
+        sam = PlainSam(folder, side_px=_SIDE_PX, runtime=self.runtime)
         image = noise_picture()
         return self.opened(
             "MobileSAM",
@@ -58,7 +55,3 @@ def export(folder: Path) -> None:
     sam = sam_model_registry["vit_t"]().eval().requires_grad_(False)
     decoder = SamOnnxModel(sam, return_single_mask=False)
     write_graphs(sam_graphs(sam, decoder), folder=folder)
-
-
-if __name__ == "__main__":
-    export(Path(sys.argv[1]))

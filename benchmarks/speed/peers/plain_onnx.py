@@ -1,4 +1,4 @@
-"""Exports SAM and CLIP plainly to ONNX; `sam_onnx` runs this as a process of its own.
+"""Exports SAM and CLIP plainly to ONNX, in a process of its own.
 
 The image encoder is exported as samexporter 0.5 does it (preprocessing inside, torch's TorchScript
 exporter, opset 18), and the prompt encoder with the mask decoder as segment-anything's own
@@ -7,7 +7,6 @@ exporter, opset 18), and the prompt encoder with the mask decoder as segment-any
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -70,9 +69,9 @@ def sam_graphs(model: Any, decoder: nn.Module) -> Iterator[GraphParts]:
     yield "mask_decoder", decoder, prompt, answers, axes
 
 
-def _all_graphs(sam: str, clip: str) -> Iterator[GraphParts]:
-    """One model after the other."""
-    model = build_sam(sam)
+def all_graphs(clip: str) -> Iterator[GraphParts]:
+    """SAM's, then CLIP's image encoder."""
+    model = build_sam()
     yield from sam_graphs(model, SamOnnxModel(model, return_single_mask=False))
     del model
     visual = load_clip(clip)[0].visual
@@ -91,7 +90,3 @@ class PreprocessingEncoder(nn.Module):
     def forward(self, input_image: Tensor) -> Tensor:
         """Maps RGB 0..255, float [H,W,3], to image embeddings [1,256,g,g]."""
         return self.sam.image_encoder(self.sam.preprocess(input_image.permute(2, 0, 1))[None])
-
-
-if __name__ == "__main__":
-    write_graphs(_all_graphs(sys.argv[1], sys.argv[2]), folder=Path(sys.argv[3]))

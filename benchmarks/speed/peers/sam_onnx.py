@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from benchmarks.speed.peers.exports import PlainSam, exported, open_net, stored_bytes
-from benchmarks.speed.peers.forced import MASKS_A_POINT, POINT, TwoModels
+from benchmarks.speed.peers.forced import MASKS_A_POINT, POINT, POINTS_PER_SIDE, TwoModels
 from benchmarks.speed.subject import PICTURE_PX
 
 _EXPORTED_BY = ("segment-anything", "open_clip_torch", "torch")
@@ -38,12 +39,12 @@ class SamOnnx(TwoModels):
         return f"sam-onnx+clip-onnx-{self.clip.lower()}{arena}-k{self.proposals}"
 
     def _load(self) -> tuple[str, int, int]:
-        folder = exported("plain_onnx", self.sam, self.clip, packages=_EXPORTED_BY)
-        how = {"runtime": "onnx", "threads": self.threads, "arena": self.arena}
+        folder = exported(export, self.clip, packages=_EXPORTED_BY)
+        how = {"runtime": "onnx", "arena": self.arena}
         self._sam = PlainSam(folder, side_px=_SAM_PX, **how)
         self._clip = open_net(folder / "clip_image_encoder.onnx", **how)
         columns, rows = PICTURE_PX
-        centres = (np.arange(self.points_per_side) + 0.5) / self.points_per_side
+        centres = (np.arange(POINTS_PER_SIDE) + 0.5) / POINTS_PER_SIDE
         self._grid = [(x * columns, y * rows) for y in centres for x in centres]
         options = "onnxruntime's default session options" if self.arena else "memory arena off"
         notes = (
@@ -76,3 +77,10 @@ def _clip_pixels(picture: Image.Image, *, size_px: int) -> NDArray[np.float32]:
     square = ImageOps.fit(picture, (size_px, size_px), method=Image.BICUBIC)
     normalised = (np.asarray(square, np.float32) / 255 - _CLIP_MEAN) / _CLIP_STD
     return normalised.transpose(2, 0, 1)
+
+
+def export(clip: str, folder: Path) -> None:
+    """Writes the graphs of both."""
+    from benchmarks.speed.peers.plain_onnx import all_graphs, write_graphs
+
+    write_graphs(all_graphs(clip), folder=folder)

@@ -42,16 +42,15 @@ class SamOpenClip(forced.TwoModels):
         return f"sam+openclip-{self.clip.lower()}-{self.precision}-k{self.proposals}"
 
     def _load(self) -> tuple[str, int, int]:
-        torch.set_num_threads(self.threads or torch.get_num_threads())
         in_bfloat16 = self.precision == "bf16"
-        sam = build_sam(self.sam)
+        sam = build_sam()
         self._clip, self._preprocess = load_clip(self.clip, in_bfloat16=in_bfloat16)
         if in_bfloat16:
             run_in_bfloat16(sam.image_encoder)
-        points = self.points_per_side**2
+        points = forced.POINTS_PER_SIDE**2
         self._generator = SamAutomaticMaskGenerator(
             sam,
-            points_per_side=self.points_per_side,
+            points_per_side=forced.POINTS_PER_SIDE,
             points_per_batch=points,
             pred_iou_thresh=0.5,
             stability_score_thresh=0.0,
@@ -93,10 +92,10 @@ class SamOpenClip(forced.TwoModels):
         return self._clip.encode_image(batch.to(dtype), normalize=True).float().numpy()
 
 
-def build_sam(name: str) -> Sam:
-    """Builds a model of segment-anything's registry in evaluation mode."""
+def build_sam() -> Sam:
+    """Builds segment-anything's model in evaluation mode."""
     torch.manual_seed(forced.SEED)
-    sam = sam_model_registry[name]()
+    sam = sam_model_registry[forced.SAM]()
     # SAM's positions start at zero, which no trained model has: an exporter may drop them.
     for parameter_name, parameter in sam.named_parameters():
         if "pos_embed" in parameter_name or "rel_pos" in parameter_name:

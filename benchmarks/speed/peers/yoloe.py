@@ -7,7 +7,6 @@ ships with it imports it.
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ class YoloE(ExportedPeer):
         _stay_offline()
         from ultralytics import YOLO
 
-        folder = exported("yoloe", self.network, packages=self.packages)
+        folder = exported(export, self.network, packages=self.packages)
         path = folder / _FILES[self.runtime]
         model, image = YOLO(path, task="segment"), noise_picture()
 
@@ -114,7 +113,3 @@ def _force(_backend: Any, _given: Any, answer: Any) -> None:
     scores[:, np.arange(_FOUND) % forced.CLASSES, anchors] = _CONFIDENCE
     # A mask is a sum of prototypes; with these signs it is not empty, which would drop it.
     predictions[:, coefficients:, anchors] = prototypes.mean(dim=(2, 3)).sign()[..., None]
-
-
-if __name__ == "__main__":
-    export(sys.argv[1], Path(sys.argv[2]))

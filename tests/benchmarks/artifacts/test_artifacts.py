@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import artifacts
 from benchmarks.artifacts import add_artifact, add_sets
 from benchmarks.pages import RECORDS, ROOT
 from benchmarks.suite import Measuring
 from benchmarks.table import Part, describe_model, read_table
+from export.options import ExportOptions
 from samclip_sdk.bundle.open import open_bundle
 from tests.benchmarks.measured import found_by, measure, shown
 from tests.drawings import TINY_BUNDLE
@@ -46,11 +48,14 @@ def test_artifacts_and_sets_of_a_bundle_are_told() -> None:
 
 
 @pytest.mark.slow
-def test_a_checkpoint_is_measured_and_others_stay(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_measured_and_others_stay(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ExportOptions(onnx=("fp32",), coreml=("fp16",), weights="fp16")
+    monkeypatch.setattr(artifacts, "OPTIONS", few)
     place = tmp_path / "artifacts.jsonl"
     place.write_bytes(PUBLISHED.read_bytes())
-    words = ["artifacts", tiny_checkpoint, "--onnx", "fp32", "--coreml", "fp16"]
-    found_by(place, *words)
+    found_by(place, "artifacts", tiny_checkpoint)
     *others, found = read_table(place).parts
     assert tuple(others) == read_table(PUBLISHED).parts
     assert (found.run.model.name, found.run.model.random_weights) == ("samclip-test", True)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from benchmarks.public.command import SETS
@@ -23,7 +22,6 @@ from tests.benchmarks.public.miniatures import (
     imagenet,
     quarters,
     stuff,
-    voc,
 )
 from tests.benchmarks.public.painted import RED, paint, write_json, write_lines
 from tests.refusals import refused
@@ -53,28 +51,9 @@ def imagenet_v2_with_a_folder_more(root: Path) -> None:
     read("imagenet-v2", root)
 
 
-def places_of_no_category(root: Path) -> None:
-    write_lines(root / "categories_places365.txt", "/a/red 0")
-    write_lines(root / "places365_val.txt", "a.jpg 3")
-    (root / "val_256").mkdir()
-    read("places365", root)
-
-
 def karpathy_without_splits(root: Path) -> None:
     write_json(flickr(root, CAPTIONS) / "dataset_flickr30k.json", {"images": [{"filename": "r"}]})
     read("flickr30k", root)
-
-
-def two_categories_of_one_name(root: Path) -> None:
-    path = coco(root) / "annotations" / "instances_val2017.json"
-    path.write_text(path.read_text().replace('"dog"', '"cat"'))
-    read("coco-instances", root)
-
-
-def a_truth_in_colour(root: Path) -> None:
-    folder = voc(root, np.zeros((8, 8))) / "VOCdevkit" / "VOC2012" / "SegmentationClass"
-    paint(folder / "2007_000033.png", RED)
-    read("pascal-voc", root)
 
 
 def two_subsets(root: Path) -> None:
@@ -85,16 +64,13 @@ def two_subsets(root: Path) -> None:
 DAMAGED: list[tuple[Callable[[Path], object], tuple[str, ...]]] = [
     (imagenet_with_a_folder_more, ("classnames.txt", "n00000099")),
     (imagenet_v2_with_a_folder_more, ("0 to 0",)),
-    (places_of_no_category, ("a.jpg", "3")),
     (karpathy_without_splits, ("dataset_flickr30k.json", "images.0.split")),
-    (two_categories_of_one_name, ("instances_val2017.json",)),
     (lambda root: with_boxes(root, {"annotations": []}), ("boxes.json",)),
     (lambda root: with_boxes(root, [DETECTIONS[0] | {"bbox": [1, 2, 3]}]), ("0.bbox.3",)),
     (lambda root: with_boxes(root, [DETECTIONS[0] | {"image_id": 9}]), ("9", "18")),
     (lambda root: with_boxes(root, [DETECTIONS[0] | {"category_id": 1}]), ("boxes.json", "1")),
     (lambda root: read("ade20k", ade(root, quarters(4, 2, 3, 0))), (".png", "4")),
     (lambda root: read("coco-stuff", stuff(root, quarters(11, 170, 255, 255))), (".png", "11")),
-    (a_truth_in_colour, ("2007_000033.png", "RGB")),
     (lambda root: read_saco(gold(root) / "images"), ("gold_SUBSET_merged_a",)),
     (two_subsets, ("metaclip", "sa1b")),
 ]

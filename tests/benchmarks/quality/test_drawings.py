@@ -13,9 +13,7 @@ from benchmarks.quality.drawings import HELDOUT, UNSEEN, Drawings, load_drawings
 from benchmarks.quality.floor import NearestCutout
 from tests.benchmarks.measured import found_by, measure
 from tests.benchmarks.public.painted import Painted
-from tests.benchmarks.quality.painted_photographs import (
-    COLOURS,
-)
+from tests.benchmarks.quality.painted_photographs import COLOURS
 from tests.drawings import TINY_BUNDLE
 from training.composed.corpus import Corpus
 from training.composed.scenes import clean_picture
@@ -112,7 +110,7 @@ def test_the_floor_finds_the_same_shape_and_colour() -> None:
 @pytest.mark.slow
 def test_a_bundle_is_measured_from_the_command_line(tmp_path: Path) -> None:
     """The real client, so that what the fake promises is true."""
-    few = ["--nouns", "12", "--pictures", "2", "--scenes", "1"]
+    few = ["--pictures", "2", "--scenes", "1"]
     found = found_by(tmp_path / "quality.jsonl", "quality", "--model", TINY_BUNDLE, *few)
     assert found.run.model.name == TINY_BUNDLE.name
     assert found.splits("floor: clean") == [HELDOUT]

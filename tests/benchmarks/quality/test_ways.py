@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.quality.ways import all_ways
+from benchmarks.quality.measure import all_ways
 from samclip_sdk import SamClip
 from tests.drawings import TINY_BUNDLE
 

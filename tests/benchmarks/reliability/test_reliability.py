@@ -13,12 +13,7 @@ import pytest
 
 from benchmarks.pages import PAGES, render
 from benchmarks.reliability import memory as memory_campaign
-from benchmarks.reliability.memory import (
-    growth,
-    sample_annotation,
-    sample_calls,
-    sample_server,
-)
+from benchmarks.reliability.memory import growth, sample_annotation, sample_calls, sample_server
 from benchmarks.reliability.questions import (
     TINY_BUNDLE,
     VERBS,

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.distinct_pictures import LONG_SIDE_PX, distinct_pictures
-from benchmarks.serve import as_new, compare, send_all, upload
+from benchmarks import serve
+from benchmarks.serve import LONG_SIDE_PX, as_new, compare, distinct_pictures, send_all, upload
 from samclip_sdk.picture.image import load_image
 from tests.benchmarks.measured import found_by, measure
 from tests.drawings import TINY_BUNDLE
@@ -57,12 +57,14 @@ def test_all_requests_are_sent_and_counted(busy: Any) -> None:
     assert 0.08 <= time.perf_counter() - since < 16 * 0.2
 
 
-def test_the_sdk_and_the_clients_are_compared_round_by_round(busy: Any) -> None:
-    def work() -> list[int]:
+def test_the_sdk_and_the_clients_are_compared_round_by_round(
+    busy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> None:
         time.sleep(0.05)
-        return [0] * 4
 
-    how = {"server": busy, "clients": [1, 4], "rounds": 1, "side_by_side": lambda: work() + work()}
+    monkeypatch.setattr(serve, "CLIENTS", (1, 4))
+    how = {"server": busy, "count": 4, "rounds": 1, "side_by_side": work}
     found = measure(compare, "sleep", work, lambda: [("/", "text/plain", b"x")] * 4, **how)
     sdk = found.value("sleep", "a_second", "sdk")
     beside = found.metrics("sleep", "side by side")

@@ -1,4 +1,4 @@
-"""What systems say of themselves, as recorded, and as this machine says it."""
+"""What programs say of the machine, and its peak."""
 
 from __future__ import annotations
 
@@ -7,16 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.speed import machine as device
-
-GPUS = "NVIDIA H100 80GB HBM3, 550.54.15, 81559 MiB, 1980 MHz, 700.00 W"
-
-
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of programs that are the only ones there are."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    return tmp_path
+from benchmarks.speed import machine
 
 
 def add(folder: Path, name: str, script: str) -> None:
@@ -25,19 +16,16 @@ def add(folder: Path, name: str, script: str) -> None:
     path.chmod(0o755)
 
 
-def test_what_programs_tell_is_kept_in_their_words(programs: Path) -> None:
-    script = f"case $1 in *name*) echo '{GPUS}';; *) echo '345 MHz, 68.17 W';; esac"
-    add(programs, "nvidia-smi", script)
-    add(programs, "nvpmodel", "printf 'NV Power Mode: 15W\\n0\\n'")
-    add(programs, "pmset", "exit 1")
-    found, state = device.describe_device(), device.describe_state()
-    assert found["gpus"] == GPUS
+def test_what_programs_tell_is_kept_in_their_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    add(tmp_path, "nvpmodel", "printf 'NV Power Mode: 15W\\n0\\n'")
+    add(tmp_path, "pmset", "exit 1")
+    found = machine.describe_device()
     assert found["power_mode"] == "NV Power Mode: 15W 0"
-    assert "power_source" not in found
-    del state["load_average"]
-    assert state == {"gpus": "345 MHz, 68.17 W"}
+    assert not {"power_source", "gpus"} & set(found)
 
 
-def test_nothing_is_made_up(programs: Path) -> None:
-    assert list(device.describe_state()) == ["load_average"]
-    assert device.fp32_gflops([16], runs=1) > 0
+def test_the_machine_has_a_peak() -> None:
+    assert machine.fp32_gflops([16], runs=1) > 0

@@ -15,6 +15,7 @@ from benchmarks.speed.measure import (
     measure_subjects,
     summarize,
 )
+from benchmarks.speed.subject import open_subject, run_workload
 from benchmarks.suite import Measuring
 from benchmarks.table import Part
 from tests.benchmarks.measured import measure
@@ -84,7 +85,7 @@ def test_a_leak_is_seen_where_it_happens() -> None:
         (
             f"{FAKE},skills=encode+point,dies=point",
             "point",
-            "the process ended with code 3: peers print to standard output",
+            "the process ended: peers print to standard output",
         ),
         (f"{FAKE},fails=open", "open", "RuntimeError: the weights at weights.bin are not there"),
         ("no.such.peer:Peer", "open", "ModuleNotFoundError: No module named 'no'"),
@@ -104,10 +105,10 @@ def test_what_fails_is_told_once_and_the_rest_is_measured(
 
 def test_a_subject_that_does_not_answer_is_given_up() -> None:
     with WorkerProcess(limit_s=60) as worker:
-        worker.ask("open", f"{FAKE},hangs=point")
+        worker.ask(open_subject, f"{FAKE},hangs=point")
         worker.limit_s = 0.2
         with pytest.raises(SubjectError, match=r"no answer within 0\.2 s"):
-            worker.ask("run", "point")
+            worker.ask(run_workload, "point")
 
 
 def test_two_subjects_of_one_key_are_told_apart() -> None:

@@ -8,7 +8,6 @@ import pytest
 from benchmarks.speed.sdk_subject import PROMPTS, SdkSubject
 from benchmarks.speed.subject import SUBJECTS, WORKLOADS, check_spec, make_subject
 from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
-from tests.refusals import refused
 
 
 def test_a_spec_gives_name_and_arguments() -> None:
@@ -52,4 +51,3 @@ def test_skills_on_their_own() -> None:
     assert list(boxes.workloads) == [f"boxes@{count}" for count in PROMPTS]
     asked: Any = boxes.workloads["boxes@8"]()
     assert len(asked.masks) == 8
-    refused(lambda: SdkSubject(skill="dance"), ValueError, "dance")

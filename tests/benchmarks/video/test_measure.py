@@ -7,17 +7,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks.video.made_video import (
-    FRAMES,
-    HEIGHT_PX,
-    WIDTH_PX,
-    MadeFrame,
-    actors,
-    make_frames,
-)
+from benchmarks.intervals import Estimate
+from benchmarks.suite import Measuring
+from benchmarks.table import Model
+from benchmarks.video.made_video import FRAMES, HEIGHT_PX, WIDTH_PX, MadeFrame, actors, make_frames
 from benchmarks.video.measure import score_answers
 from samclip_sdk import TrackedInstances
 from samclip_sdk.picture.masks import mask_to_box
+from tests.benchmarks.measured import cells, measure, shown
 
 ACTORS = actors()
 CAST = [each for each in ACTORS if each.label]
@@ -72,12 +69,26 @@ def test_it_is_the_same_each_time() -> None:
 def test_what_is_found_and_kept() -> None:
     """The truth, ids that are changed in the middle, and nothing from there on."""
     score = score_answers(every(), answers(IDS), CAST)
-    assert (score.found, score.mean_iou, score.ids_kept) == (1, pytest.approx(1), 1)
+    assert score == {"found": 1, "mean_iou": pytest.approx(1), "ids_kept": 1, "ids": 3}
     swapped = {name: place + 3 for name, place in IDS.items()}
     mixed = [*answers(IDS)[: FRAMES // 2], *answers(swapped)[FRAMES // 2 :]]
     score = score_answers(every(), mixed, CAST)
-    assert score.found == 1
-    assert 0.3 < score.ids_kept < 0.8
+    assert (score["found"], score["ids"]) == (1, 6)
+    assert 0.3 < score["ids_kept"] < 0.8
     score = score_answers(every(), answers(IDS, until=FRAMES // 2), CAST)
-    assert score.found == score.ids_kept == pytest.approx(score.mean_iou)
-    assert 0.3 < score.found < 0.8
+    assert score["found"] == score["ids_kept"] == pytest.approx(score["mean_iou"])
+    assert 0.3 < score["found"] < 0.8
+    assert "ids" not in score_answers(every(), [[] for _ in every()], CAST)
+
+
+def test_the_table() -> None:
+    figures = {"frames_per_second": 9, "times_segment_text": Estimate(2, 1, 3)}
+    figures |= {"found": 0.5, "mean_iou": 0.25}
+
+    def work(measured: Measuring) -> None:
+        measured.settings |= {"threads": 1, "frames": 120, "objects": 3, "rounds": 2}
+        measured.model = Model(name="toy", revision="1", runtime="onnx", precision="fp32")
+        measured.add("segment_text", **figures)
+
+    text = shown("video", measure(work, suite="video"))
+    assert cells(text, "segment_text") == ["9.0", "2.00 (1.00–3.00)", "50.0", "25.0", "–", "–"]
