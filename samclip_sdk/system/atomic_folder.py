@@ -73,9 +73,10 @@ def settle(folder: Path, target: Path) -> None:
 
 @contextmanager
 def taking_turns(path: Path) -> Iterator[None]:
-    """Lets one process or thread at a time work with a file, where the drive has locks.
+    """Lets one process or thread at a time work with a file or folder, where the drive has locks.
 
-    The file itself is locked, so that no lock file stays behind.
+    It is locked itself, so that no lock file stays behind. It must not be replaced meanwhile: who
+    comes later would lock what took its place.
     """
     with ExitStack() as stack:
         with suppress(OSError):
@@ -88,7 +89,8 @@ def _wait_for(path: Path, stack: ExitStack) -> None:
         return
     import fcntl
 
-    file = stack.enter_context(path.open("rb"))
-    fcntl.flock(file, fcntl.LOCK_EX)
+    descriptor = os.open(path, os.O_RDONLY)
+    stack.callback(os.close, descriptor)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
     # A child that was forked meanwhile has the open file too, and would keep the lock.
-    stack.callback(fcntl.flock, file, fcntl.LOCK_UN)
+    stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)

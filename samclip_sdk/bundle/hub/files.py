@@ -10,7 +10,7 @@ from pathlib import Path
 from samclip_sdk.bundle.files import verify_file
 from samclip_sdk.bundle.graph_spec import StoredFile
 from samclip_sdk.bundle.hub.remote import BUNDLE_FOLDER, Remote
-from samclip_sdk.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME
+from samclip_sdk.bundle.manifest import SIGNATURE_NAME
 from samclip_sdk.bundle.signature import SIGNATURE_BYTES
 from samclip_sdk.errors import BundleTamperedError, HubError, HubUnreachableError, StorageError
 from samclip_sdk.system.atomic_folder import scratch_folder, taking_turns
@@ -69,7 +69,7 @@ class HubFiles:
                 f"{self._missing(files)[0].path} of {self.name} is not in {self._folder}, and no "
                 "hub may be asked: load it once without local_files_only and HF_HUB_OFFLINE"
             )
-        with taking_turns(self._folder / MANIFEST_NAME):
+        with taking_turns(self._folder):
             missing = self._missing(files)
             if missing:
                 self._check_space(missing)

@@ -26,6 +26,7 @@ from samclip_sdk.errors import (
     HubUnreachableError,
     StorageError,
 )
+from samclip_sdk.system.atomic_file import atomic_file
 from tests.bundle.hub.sample import WEIGHTS, id_of, in_repository, sample_bundle
 from tests.bundle.hub.server import HubServer
 from tests.refusals import refused
@@ -246,4 +247,23 @@ class TestCache:
         for thread in threads:
             thread.join()
         assert contents == [CONTENT] * 4
+        assert ranges(sample) == [""]
+
+    def test_a_manifest_that_another_writes_meanwhile(
+        self, sample: HubServer, cache: Path
+    ) -> None:
+        """Two that find no manifest both write it: the second while the first downloads."""
+        sample.faults.slow_s = 0.1
+        bundle = opened(cache)
+        threads = [threading.Thread(target=bundle.file, args=[WEIGHTS]) for _ in range(2)]
+        threads[0].start()
+        deadline = time.monotonic() + 60
+        while not hidden(cache):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        with atomic_file(cache / "bundles" / id_of(FILES) / "manifest.json") as file:
+            file.write(FILES["manifest.json"])
+        threads[1].start()
+        for thread in threads:
+            thread.join()
         assert ranges(sample) == [""]
