@@ -82,7 +82,7 @@ class PyramidConfig(_ImageEncoderConfig):
     """
 
     kind: Literal["pyramid"] = "pyramid"
-    image_size_px: int = Field(default=512, gt=0)
+    image_size_px: int = Field(default=576, gt=0)
     patch_size: Literal[16] = 16
     backbone: str = Field(min_length=1, description="the backbone's name in timm")
     widths: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
@@ -353,10 +353,9 @@ TINY = ModelConfig(
 MOBILE = ModelConfig(
     name="samclip-mobile",
     embed_dim=384,
-    classification_resolution=288,
-    segmentation_resolution=512,
+    classification_resolution=352,
+    segmentation_resolution=576,
     image_encoder=PyramidConfig(
-        image_size_px=512,
         backbone="tf_efficientnet_lite2",
         widths=(48, 120, 352),
         pixel_mean=(127.0, 127.0, 127.0),
