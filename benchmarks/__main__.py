@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from benchmarks.annotate import annotate
-from benchmarks.artifacts import artifacts
 from benchmarks.compare import compare
 from benchmarks.encoders import encoders, floats
 from benchmarks.growth import growth
@@ -36,7 +35,7 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
 )
 app.command("quality")(command(quality_suite, quality, shows=lambda suite: [suite]))
-for suite in (objects, artifacts, video, tiles, growth, serve, encoders, tried, floats):
+for suite in (objects, video, tiles, growth, serve, encoders, tried, floats):
     name = suite.__name__
     app.command(name)(command(name, suite, shows=[name]))
 app.command("evaluate", epilog=LAYOUTS)(command("evaluate", evaluate, shows=["evaluate"]))

@@ -40,7 +40,6 @@ PAGES: dict[str, dict[str, str]] = {
     "docs/how-to/many-machines.md": {
         each: each for each in ("annotate_labels", "annotate_workers")
     },
-    f"{RECORDS}/artifacts.md": {"artifacts": "artifacts"},
     f"{RECORDS}/quality.md": {"quality": "quality"},
     f"{RECORDS}/held_out_sets.md": {each: each for each in ("held_out_sets", "objects")},
     f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},

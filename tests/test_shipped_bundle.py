@@ -64,9 +64,9 @@ def test_whole_tasks_in_int8(model: str | Path, runtime: str) -> None:
 
 
 ASKED_BY = {
-    "boxes and points": ("image_encoder@512", "prompt_encoder", "mask_decoder"),
-    "fixed labels": ("image_encoder@512", "text_to_mask@512"),
-    "any words": ("image_encoder@512", "text_to_mask@512", "text_encoder"),
+    "boxes and points": ("image_encoder@576", "prompt_encoder", "mask_decoder"),
+    "fixed labels": ("image_encoder@576", "text_to_mask@576"),
+    "any words": ("image_encoder@576", "text_to_mask@576", "text_encoder"),
 }
 
 
@@ -77,7 +77,7 @@ def test_the_page_tells_what_an_app_downloads(asked_by: str) -> None:
     for _, precision in SETS:
         graphs = [manifest.graphs[name] for name in ASKED_BY[asked_by]]
         artifacts = [
-            *manifest.graphs["letterbox@512"].artifacts,
+            *manifest.graphs["letterbox@576"].artifacts,
             *(each for graph in graphs for each in graph.artifacts if each.precision == precision),
         ]
         files = {file.path: file for each in artifacts for file in (each, *each.weights)}

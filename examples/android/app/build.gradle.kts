@@ -31,7 +31,7 @@ android {
 val bundle by tasks.registering(Sync::class) {
     from("../../../samclip_sdk/bundle/embedded/samclip-mobile") {
         include("manifest.json", "NOTICE", "tokenizer.json", "nouns.safetensors")
-        include("onnx/letterbox_512.onnx", "onnx/image_encoder_512.onnx", "onnx/text_to_mask_512.onnx")
+        include("onnx/letterbox_576.onnx", "onnx/image_encoder_576.onnx", "onnx/text_to_mask_576.onnx")
         include("onnx/text_encoder.onnx", "onnx/*fp32*.weights")
     }
     into(layout.buildDirectory.dir("bundle/samclip-mobile"))

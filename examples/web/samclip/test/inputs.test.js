@@ -47,7 +47,7 @@ test("a path that leads out of the bundle", async () => {
   await assert.rejects(broken.encodeImage(picture()), fails("BundleError", /outside the bundle/));
 });
 
-for (const name of ["letterbox@512", "text_to_mask@512"]) {
+for (const name of ["letterbox@576", "text_to_mask@576"]) {
   test(`a bundle without ${name}`, async () => {
     const older = await load(withManifest((each) => delete each.graphs[name]));
     const [label] = await older.loadLabels(PACK);
@@ -59,8 +59,8 @@ for (const name of ["letterbox@512", "text_to_mask@512"]) {
 }
 
 test("objects, where there is no head at the resolution of masks", async () => {
-  const older = await load(withManifest((each) => delete each.graphs["clip_head@512"]));
-  const missing = fails("GraphMissingError", /has no ONNX file of clip_head@512/);
+  const older = await load(withManifest((each) => delete each.graphs["clip_head@576"]));
+  const missing = fails("GraphMissingError", /has no ONNX file of clip_head@576/);
   await assert.rejects(older.segmentInstances(picture(), "dog"), missing);
   await assert.rejects(older.prepare("segmentInstances"), missing);
 });
@@ -124,7 +124,7 @@ for (const [name, options, pattern] of [
   ["one corner", { points: [[1, 2]], pointLabels: [2] }, /one of each/],
   ["reversed corners", { points: [[9, 9], [3, 3]], pointLabels: [2, 3] }, /left of and above/],
   ["corners and a box", { points: [[1, 2], [3, 4]], pointLabels: [2, 3], boxes: [1, 2, 3, 4] }, /not both/],
-  ["a mask of another size", { maskInput: new Float32Array(9) }, /takes 128 x 128/],
+  ["a mask of another size", { maskInput: new Float32Array(9) }, /takes 144 x 144/],
   ["a threshold that is no number", { points: [[1, 2]], maskThreshold: NaN }, /maskThreshold is NaN/],
 ]) {
   test(name, () => assert.rejects(model.segment(embedding, options), fails("PromptError", pattern)));
