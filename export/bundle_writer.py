@@ -28,7 +28,7 @@ from export.model_card import write_descriptions
 from export.onnx_artifacts import OnnxWriter
 from export.options import ExportOptions, check_export, check_out, check_space
 from export.parity import BOUNDS
-from export.pictures import calibration_pictures, held_out_pictures
+from export.pictures import calibration_pictures, half_sized, held_out_pictures
 from export.precision.bf16_stem import find_bf16_stems
 from export.precision.norms import divide_norms
 from export.precision.plan import NumericGate, plan_precision
@@ -310,10 +310,11 @@ class _Writer:
         """The image in which most labels are found, and all of its labels."""
         found = [sum(mask.any() for mask in masks) for masks in gate.reference.text_masks]
         picture = gate.pictures[int(np.argmax(found))]
+        image = half_sized(picture.image, resolution=self._info.tasks.segmentation.resolution)
         embeddings = self._embed(picture.labels)
-        (probe,) = self._ask([(picture.image, embeddings)])
+        (probe,) = self._ask([(image, embeddings)])
         pack = encode_vocabulary(picture.labels, embeddings=embeddings, manifest=self._info)
-        return AskedTexts(picture.image, pack, probe)
+        return AskedTexts(image, pack, probe)
 
     def _eager(self) -> EagerSource:
         return self._eager_of(self._source, graphs=self._graphs)

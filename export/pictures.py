@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from export.options import find_calibration_pictures
 from samclip_sdk.device.goldens.task_metrics import TaskPicture
+from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image import load_image
 
 _HELD_OUT = Path(__file__).with_name("photographs")
@@ -48,6 +49,17 @@ def held_out_files() -> dict[str, bytes]:
         f"golden/held_out/{entry['file']}": (_HELD_OUT / entry["file"]).read_bytes()
         for entry in _index(_HELD_OUT)["pictures"]
     }
+
+
+def half_sized(image: NDArray[np.uint8], *, resolution: int) -> NDArray[np.uint8]:
+    """The image uint8 [h,w,3] with a longer side of half the model's.
+
+    Its letterbox doubles it, where all resamplers agree to the last level: what an app answers is
+    then compared with what was answered here, and not its resampler with Pillow.
+    """
+    half = Frame.fit(*image.shape[:2], resolution=resolution // 2)
+    size = half.resized_width_px, half.resized_height_px
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
 def calibration_pictures(

@@ -2,8 +2,8 @@
 
     python objects.py BUNDLE PICTURE LABEL...
 
-prints, as JSON, the pixels of the picture and every object of the labels, each mask as packed bits;
-pixels and bits in base64.
+prints, as JSON, the pixels of the picture, at the size of the model's input, and every object of
+the labels, each mask as packed bits; pixels and bits in base64.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from samclip_sdk import SamClip
 from samclip_sdk.picture import load_image
@@ -22,7 +23,8 @@ from samclip_sdk.picture import load_image
 def main(folder: str, picture: str, *labels: str) -> None:
     """Prints what `segment_instances` answers, by the bundle's fp32 files."""
     model = SamClip.load("onnx", model=folder, precision="fp32")
-    pixels = load_image(picture)
+    side = model.manifest.tasks.segmentation.resolution  # No resampler has a part in it.
+    pixels = np.asarray(ImageOps.contain(Image.fromarray(load_image(picture)), (side, side)))
     found = model.segment_instances(pixels, labels, min_score=0)
     objects = [
         {
