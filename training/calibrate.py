@@ -110,11 +110,37 @@ def calibrate_on_photographs(
     )
     if object_precision is None:
         return found
-    objects = photographs.named_objects(Counter())
-    with _calibrated(checkpoint, found) as model:
-        judged = judge(model, objects, count=count, on_progress=on_progress)
-    score = fit_object_score(judged, precision=object_precision)
-    return found.model_copy(update={"objects": score})
+    return calibrate_objects(
+        checkpoint,
+        photographs,
+        thresholds=found,
+        precision=object_precision,
+        broken=Counter(),
+        on_progress=on_progress,
+    )
+
+
+def calibrate_objects(
+    checkpoint: Checkpoint,
+    photographs: AskedPhotographs,
+    *,
+    thresholds: Calibration,
+    precision: float,
+    broken: Counter[str],
+    on_progress: OnProgress = no_progress,
+) -> Calibration:
+    """Fits the score of objects to photographs of complete sets; all else of `thresholds` stays.
+
+    Of `precision` tells `fit_object_score`, of `broken` `calibrate_on_photographs`.
+    """
+    with _calibrated(checkpoint, thresholds) as model:
+        judged = judge(
+            model,
+            photographs.named_objects(broken),
+            count=len(photographs),
+            on_progress=on_progress,
+        )
+    return thresholds.model_copy(update={"objects": fit_object_score(judged, precision=precision)})
 
 
 def _calibrated(

@@ -9,18 +9,20 @@ import pytest
 
 from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
-from samclip_sdk.bundle.manifest import UNCALIBRATED
+from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.runtimes.torch.session import Checkpoint
 from tests.training.photograph_files import annotation, encode, picture, write_set
 from training.asked_pictures import ask_scenes
 from training.calibrate import (
     CALIBRATION_NAME,
+    calibrate_objects,
     calibrate_on_photographs,
     calibrate_on_scenes,
 )
 from training.composed.corpus import Corpus
 from training.data_config import Photographs
 from training.errors import TrainingError
+from training.object_scores import Judged, fit_object_score
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs as OpenedPhotographs
 from training.stages.calibrate import write_calibration
@@ -109,6 +111,32 @@ def test_no_more_absent_labels_are_found_than_allowed(folder: Path, tmp_path: Pa
         ]
     assert len(found_too) == 8
     assert sum(found_too) <= 2
+
+
+def test_objects_alone_leave_the_thresholds(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is judged is what the checkpoint finds with its thresholds."""
+    rng = np.random.default_rng(0)
+    judged = Judged(rng.random((40, 3)), rng.random(40) < 0.5, 40)
+    asked_with: list[Calibration] = []
+
+    def judge(model: SamClip, *_: object, **__: object) -> Judged:
+        asked_with.append(model.manifest.calibration)
+        return judged
+
+    monkeypatch.setattr("training.calibrate.judge", judge)
+    write_set(tmp_path / "a", [(picture(), [], CALIBRATION)], info={"complete": True})
+    found = calibrate_objects(
+        Checkpoint(folder),
+        load_photographs(tmp_path),
+        thresholds=SCALE,
+        precision=0.6,
+        broken=Counter(),
+    )
+    assert asked_with == [SCALE]
+    assert found.objects == fit_object_score(judged, precision=0.6)
+    assert found.model_copy(update={"objects": None}) == SCALE
 
 
 def test_photographs_that_show_nothing_are_no_answer(folder: Path, tmp_path: Path) -> None:

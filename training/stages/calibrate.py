@@ -17,8 +17,10 @@ from pydantic import Field, model_validator
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.runtimes.torch.session import Checkpoint
 from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.system.progress import OnProgress
 from training.calibrate import (
     CALIBRATION_NAME,
+    calibrate_objects,
     calibrate_on_photographs,
     calibrate_on_scenes,
 )
@@ -43,6 +45,7 @@ class CalibrateConfig(StageSettings):
             false alarms.
         object_precision: on photographs, the share of right objects among those that are told by
             default; None leaves objects without a calibrated score.
+        objects_alone: whether the checkpoint's thresholds stay, and only objects are calibrated.
     """
 
     one_process = True
@@ -53,12 +56,15 @@ class CalibrateConfig(StageSettings):
     photographs: PhotographsSettings | None = None
     most_false: float | None = Field(default=None, ge=0, lt=1)
     object_precision: float | None = Field(default=None, gt=0, lt=1)
+    objects_alone: bool = False
     seed: int = 0
 
     @model_validator(mode="after")
     def _check(self) -> CalibrateConfig:
         if bool(self.scenes) == bool(self.photographs):
             raise ValueError("give one of scenes, a number of them, and photographs, a table")
+        if self.objects_alone and not (self.photographs and self.object_precision):
+            raise ValueError("objects_alone needs photographs, a table, and object_precision")
         return self
 
     def check(self, *, runs: Path) -> None:
@@ -70,7 +76,8 @@ class CalibrateConfig(StageSettings):
     def run(self, stage: Stage) -> Path:
         """Writes a checkpoint's `calibration.json`, and its origin into the provenance."""
         folder = stage.runs / self.checkpoint
-        write_calibration(folder, *self._calibrate(stage))
+        of = "object_calibration" if self.objects_alone else "calibration"
+        write_calibration(folder, *self._calibrate(stage), of=of)
         return folder
 
     def smoke(self, stage: Stage, *, steps: int) -> Pace:
@@ -102,14 +109,7 @@ class CalibrateConfig(StageSettings):
             return calibration, provenance
         photographs = Photographs(self.photographs, split="calibration")
         asked, broken = AskedPhotographs(photographs, seed=self.seed), Counter[str]()
-        calibration = calibrate_on_photographs(
-            checkpoint,
-            asked,
-            most_false=self.most_false,
-            object_precision=self.object_precision,
-            broken=broken,
-            on_progress=stage.on_progress,
-        )
+        calibration = self._on(checkpoint, asked, broken=broken, on_progress=stage.on_progress)
         if broken:
             warnings.warn(
                 f"{broken.total()} of {len(asked)} photographs to calibrate on cannot be used: "
@@ -118,6 +118,32 @@ class CalibrateConfig(StageSettings):
                 stacklevel=2,
             )
         return calibration, provenance | {"asked": len(asked)}
+
+    def _on(
+        self,
+        checkpoint: Checkpoint,
+        asked: AskedPhotographs,
+        *,
+        broken: Counter[str],
+        on_progress: OnProgress,
+    ) -> Calibration:
+        if self.objects_alone and self.object_precision is not None:
+            return calibrate_objects(
+                checkpoint,
+                asked,
+                thresholds=checkpoint.manifest.calibration,
+                precision=self.object_precision,
+                broken=broken,
+                on_progress=on_progress,
+            )
+        return calibrate_on_photographs(
+            checkpoint,
+            asked,
+            most_false=self.most_false,
+            object_precision=self.object_precision,
+            broken=broken,
+            on_progress=on_progress,
+        )
 
 
 class _Enough(Exception):
@@ -141,15 +167,19 @@ class _Watched:
 
 
 def write_calibration(
-    checkpoint: Path, calibration: Calibration, provenance: Mapping[str, Any]
+    checkpoint: Path,
+    calibration: Calibration,
+    provenance: Mapping[str, Any],
+    *,
+    of: str = "calibration",
 ) -> None:
-    """Writes a checkpoint's `calibration.json`, and its origin into the provenance.
+    """Writes a checkpoint's `calibration.json`, and its origin into the provenance, as `of`.
 
     Raises:
         StorageError: a file cannot be written. Both files are unchanged.
     """
     content = json.loads((checkpoint / SETTINGS_NAME).read_bytes())
-    content["provenance"]["calibration"] = dict(provenance)
+    content["provenance"][of] = dict(provenance)
     with atomic_file(checkpoint / CALIBRATION_NAME) as file:
         file.write(json.dumps(calibration.model_dump(mode="json"), indent=2).encode() + b"\n")
         file.flush()
