@@ -126,7 +126,12 @@ def read_outputs(
 
 
 def refuse_int8(
-    found: Sequence[Arrays], *, graph: Graph, probes: Sequence[Probe], random_weights: bool
+    found: Sequence[Arrays],
+    *,
+    graph: Graph,
+    probes: Sequence[Probe],
+    random_weights: bool,
+    iou: float = BOUNDS["int8"].iou,
 ) -> str | None:
     """The reason why the outputs of a graph in int8 are refused, or None.
 
@@ -135,11 +140,12 @@ def refuse_int8(
         graph: the graph.
         probes: inputs and eager torch's outputs.
         random_weights: if True, the bound is that of the gate.
+        iou: the smallest mean IoU of masks with trained weights.
     """
     bounds = BOUNDS["int8"]
     if not random_weights:
         goal = INT8_COSINE.get(graph.part, INT8_GOAL)
-        bounds = Bounds(max_error=None, cosine=goal, iou=bounds.iou)
+        bounds = Bounds(max_error=None, cosine=goal, iou=iou)
     readings = read_outputs(
         found,
         expected=[probe.expected for probe in probes],

@@ -25,6 +25,10 @@ LEAST_DELEGATED = {"image_encoder": 0.95, "clip_head": 0.95}
 """Part -> the smallest share of its multiply-adds inside delegates. Outside of them ExecuTorch's
 portable kernels compute, which are many times slower."""
 
+_LEAST_IOU = 0.975
+"""The mean IoU of masks that layers in int8 are searched with: above that of the gate, because the
+search computes in torch, and the delegate rounds a little otherwise."""
+
 
 class ExecuTorchWriter:
     """Writes the ExecuTorch programs of a new bundle.
@@ -101,7 +105,11 @@ class ExecuTorchWriter:
             feeds=self._calibration[graph.name],
             probes=[probe.feed for probe in probes],
             refuse=lambda found: refuse_int8(
-                found, graph=graph, probes=probes, random_weights=self._draft.random_weights
+                found,
+                graph=graph,
+                probes=probes,
+                random_weights=self._draft.random_weights,
+                iou=_LEAST_IOU,
             ),
             worst_first=self._worst_first.get(graph.part, ()),
         )
