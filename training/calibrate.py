@@ -29,7 +29,7 @@ from training.errors import TrainingError
 from training.everything import calibrate_everything
 from training.object_scores import fit_object_score, judge
 from training.real.photograph_masks import cell_coverage
-from training.real.photograph_questions import AskedPhotographs, Thing
+from training.real.photograph_questions import AskedPhotographs
 from training.real.photograph_views import whole_view
 from training.thresholds import Answer, choose_head_only, choose_presence, fit_patches
 
@@ -69,14 +69,17 @@ def calibrate_on_scenes(
     """
     few = min(scenes, _EVERYTHING)
     size_px = checkpoint.manifest.model.segmentation_resolution
-    return _calibrate(
+    found = _calibrate(
         checkpoint,
         lambda model: ask_scenes(model, corpus, scenes=scenes, seed=seed),
-        scene_things(corpus, scenes=few, seed=seed, size_px=size_px),
-        counts=(scenes, scenes // 3, few),
+        counts=(scenes, scenes // 3),
         most_false=most_false,
         on_progress=on_progress,
     )
+    things = scene_things(corpus, scenes=few, seed=seed, size_px=size_px)
+    with _calibrated(checkpoint, found) as model:
+        chosen = calibrate_everything(model, things, count=few, on_progress=on_progress)
+    return found.model_copy(update=chosen)
 
 
 def calibrate_on_photographs(
@@ -99,48 +102,49 @@ def calibrate_on_photographs(
         TrainingError: no photograph can be read, or none shows anything that is large enough.
     """
     count = len(photographs)
-    few = min(count, _EVERYTHING)
     found = _calibrate(
         checkpoint,
         lambda model: photographs.ask(broken),
-        photographs.things(Counter(), at_most=few),  # those broken are counted already
-        counts=(count, min(count, _AGAIN), few),
+        counts=(count, min(count, _AGAIN)),
         most_false=most_false,
         on_progress=on_progress,
     )
-    if object_precision is None:
-        return found
-    return calibrate_objects(
+    return calibrate_masks(
         checkpoint,
         photographs,
-        thresholds=found,
-        precision=object_precision,
-        broken=Counter(),
+        labels=found,
+        object_precision=object_precision,
+        broken=Counter(),  # those broken are counted already
         on_progress=on_progress,
     )
 
 
-def calibrate_objects(
+def calibrate_masks(
     checkpoint: Checkpoint,
     photographs: AskedPhotographs,
     *,
-    thresholds: Calibration,
-    precision: float,
+    labels: Calibration,
+    object_precision: float | None = None,
     broken: Counter[str],
     on_progress: OnProgress = no_progress,
 ) -> Calibration:
-    """Fits the score of objects to photographs of complete sets; all else of `thresholds` stays.
+    """Chooses the thresholds of everything-mode and the score of objects, as for all thresholds.
 
-    Of `precision` tells `fit_object_score`, of `broken` `calibrate_on_photographs`.
+    The scores and thresholds of `labels` stay.
     """
-    with _calibrated(checkpoint, thresholds) as model:
-        judged = judge(
-            model,
-            photographs.named_objects(broken),
-            count=len(photographs),
-            on_progress=on_progress,
-        )
-    return thresholds.model_copy(update={"objects": fit_object_score(judged, precision=precision)})
+    count = len(photographs)
+    few = min(count, _EVERYTHING)
+    things = photographs.things(broken, at_most=few)
+    with _calibrated(checkpoint, labels) as model:
+        chosen = calibrate_everything(model, things, count=few, on_progress=on_progress)
+    found = labels.model_copy(update=chosen)
+    if object_precision is None:
+        return found
+    objects = photographs.named_objects(Counter())
+    with _calibrated(checkpoint, found) as model:
+        judged = judge(model, objects, count=count, on_progress=on_progress)
+    score = fit_object_score(judged, precision=object_precision)
+    return found.model_copy(update={"objects": score})
 
 
 def _calibrated(
@@ -160,17 +164,16 @@ def _calibrated(
 def _calibrate(
     checkpoint: Checkpoint,
     ask: Callable[[SamClip], Iterable[AskedPicture]],
-    things: Iterable[Thing],
     *,
-    counts: tuple[int, int, int],
+    counts: tuple[int, int],
     most_false: float | None,
     on_progress: OnProgress,
 ) -> Calibration:
-    """Asks all pictures twice, the first of them again for each setting of `_TRIED`, then `things`.
+    """Chooses what concerns labels; the `counts` are of all pictures and of those asked again.
 
-    The `counts` are of these three, at most.
+    All are asked twice, the first of them again for each setting of `_TRIED`.
     """
-    count, again, few = counts
+    count, again = counts
     whole = 2 * count + len(_TRIED) * again
     with tempfile.TemporaryDirectory() as folder:
         asker = partial(_calibrated, checkpoint, labels=Path(folder))
@@ -207,8 +210,6 @@ def _calibrate(
         sets=[each.of for each in answers],
         most_false=most_false,
     )
-    with _calibrated(checkpoint, Calibration(**chosen)) as model:
-        chosen |= calibrate_everything(model, things, count=few, on_progress=on_progress)
     return Calibration(**chosen)
 
 

@@ -173,7 +173,10 @@ class LabelOptions:
             raise TextError(
                 f"the labels in {one_line(self.labels_file)} cannot be read: {reason}"
             ) from error
-        return [line.strip() for line in lines if line.strip()]
+        found = [line.strip() for line in lines if line.strip()]
+        if not found:
+            raise TextError(f"{one_line(self.labels_file)} has no label: write one in each line")
+        return found
 
     def known(self, samclip: SamClip, labels: Sequence[str]) -> Sequence[str]:
         """Loads the vocabulary, if there is one; returns the given labels, or else its own."""

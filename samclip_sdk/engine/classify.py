@@ -8,6 +8,7 @@ import numpy as np
 
 from samclip_sdk.engine.engine import AnyImage, Array, Engine
 from samclip_sdk.engine.label_search import highest_presence
+from samclip_sdk.engine.products import product
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.system.timing import Stopwatch
 
@@ -25,7 +26,7 @@ def classify(
     text = engine.texts.embed_labels(labels, clock=clock)
     embedding = engine.encode(image, task=engine.manifest.tasks.classification, clock=clock)
     head = engine.clip_head(embedding, clock=clock)
-    cosines = text @ head.image_embedding[0]
+    cosines = product(text, head.image_embedding[0])
     logits = (engine.manifest.text.logit_scale * cosines).astype(np.float32)
     odds = np.exp(logits - logits.max())
     return Classification(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.engine.products import product
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.upscale import sigmoid
 
@@ -103,7 +104,7 @@ def score_maps(
     side = math.isqrt(len(patches))
     # One product for each label: in a single matrix product the last bits of a label's scores
     # would depend on how many labels stand beside it.
-    cosines = np.stack([patches @ embedding for embedding in text_embeddings])
+    cosines = np.stack([product(patches, embedding) for embedding in text_embeddings])
     scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
     maps: Array = (scale * (cosines - bias)).astype(np.float32)
     return maps.reshape(-1, side, side)
@@ -126,7 +127,7 @@ def presence_of(maps: Array, *, frame: Frame) -> Array:
 def highest_presence(
     patch_embeddings: Array, *, text_embeddings: Array, frame: Frame, calibration: Calibration
 ) -> Array:
-    """Computes `presence_of` for thousands of labels in one matrix product.
+    """Computes `presence_of` for thousands of labels, many in one matrix product.
 
     The last bits may depend on how many labels are asked.
 
@@ -137,5 +138,5 @@ def highest_presence(
     side = math.isqrt(len(patches))
     rows, columns = covered_cells(frame, side=side)
     inside = patches.reshape(side, side, -1)[:rows, :columns].reshape(rows * columns, -1)
-    best = (text_embeddings @ inside.T).max(axis=1)
+    best = product(text_embeddings, inside.T).max(axis=1)
     return sigmoid(np.float32(calibration.scale) * (best - np.float32(calibration.bias)))

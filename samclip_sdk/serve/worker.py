@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from samclip_sdk.client import SamClip
-from samclip_sdk.errors import SamClipError, SamClipWarning
+from samclip_sdk.errors import SamClipError, SamClipWarning, UnknownWordWarning
 from samclip_sdk.runtimes.options import RuntimeOptions, why_refused
 from samclip_sdk.serve.batching import Ask, BatchAnswerer, DecodedPicture
 from samclip_sdk.serve.errors import name_of, status_of
@@ -100,9 +100,11 @@ def _load(chosen: dict[str, Any]) -> SamClip:
 def warm_up(model: SamClip) -> None:
     """Opens all graphs, so that no request waits for them."""
     grey = np.full((48, 64, 3), 128, dtype=np.uint8)
-    model.classify(grey, ["picture"])
-    model.segment(grey, boxes=[8, 8, 40, 40])
-    model.segment_text(grey, ["picture"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownWordWarning)  # No user asked for this word.
+        model.classify(grey, ["picture"])
+        model.segment(grey, boxes=[8, 8, 40, 40])
+        model.segment_text(grey, ["picture"])
 
 
 class Batch:

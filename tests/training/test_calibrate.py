@@ -15,7 +15,7 @@ from tests.training.photograph_files import annotation, encode, picture, write_s
 from training.asked_pictures import ask_scenes
 from training.calibrate import (
     CALIBRATION_NAME,
-    calibrate_objects,
+    calibrate_masks,
     calibrate_on_photographs,
     calibrate_on_scenes,
 )
@@ -113,10 +113,10 @@ def test_no_more_absent_labels_are_found_than_allowed(folder: Path, tmp_path: Pa
     assert sum(found_too) <= 2
 
 
-def test_objects_alone_leave_the_thresholds(
+def test_labels_stay_where_masks_alone_are_calibrated(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is judged is what the checkpoint finds with its thresholds."""
+    """Objects are judged as the checkpoint finds them with its own labels, and with what is new."""
     rng = np.random.default_rng(0)
     judged = Judged(rng.random((40, 3)), rng.random(40) < 0.5, 40)
     asked_with: list[Calibration] = []
@@ -126,17 +126,18 @@ def test_objects_alone_leave_the_thresholds(
         return judged
 
     monkeypatch.setattr("training.calibrate.judge", judge)
-    write_set(tmp_path / "a", [(picture(), [], CALIBRATION)], info={"complete": True})
-    found = calibrate_objects(
-        Checkpoint(folder),
-        load_photographs(tmp_path),
-        thresholds=SCALE,
-        precision=0.6,
-        broken=Counter(),
+    monkeypatch.setattr(
+        "training.calibrate.calibrate_everything", lambda *_, **__: {"pred_iou_thresh": 0.3}
     )
-    assert asked_with == [SCALE]
+    write_set(tmp_path / "a", [(picture(), [], CALIBRATION)], info={"complete": True})
+    photographs = load_photographs(tmp_path)
+    found = calibrate_masks(
+        Checkpoint(folder), photographs, labels=SCALE, object_precision=0.6, broken=Counter()
+    )
+    expected = SCALE.model_copy(update={"pred_iou_thresh": 0.3})
+    assert asked_with == [expected]
     assert found.objects == fit_object_score(judged, precision=0.6)
-    assert found.model_copy(update={"objects": None}) == SCALE
+    assert found.model_copy(update={"objects": None}) == expected
 
 
 def test_photographs_that_show_nothing_are_no_answer(folder: Path, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ SA1B = 'scenes={source="sa1b",folder="data",resolution=64,batch=1,prompts=1}'
         ("tiny", "stage1", ["optimisation.accumulate=4"], "optimisation.accumulate"),
         ("tiny", "stage1", ["optimisation.epochs=1"], "steps or epochs"),
         ("tiny", "calibrate", ["scenes=0"], "one of scenes"),
-        ("tiny", "calibrate", ["objects_alone=true"], "objects_alone needs photographs"),
+        ("tiny", "calibrate", ["labels_stay=true"], "labels_stay needs photographs"),
         ("vit_b", "calibrate", ["most_false=1.0"], "most_false is 1.0"),
         ("vit_b", "calibrate", ["photographs.balance=2"], "photographs.balance is 2"),
         ("vit_b", "stage1", [COMPOSED], "foundation"),  # OpenCLIP would embed the padding, too

@@ -38,7 +38,7 @@ def test_masks_that_show_objects_stay_and_others_go() -> None:
 def test_all_pictures_count_together() -> None:
     """One picture alone would have masks of 0.35 stay; the other one's mistakes speak against."""
     one = proposals((0.95, 0.99, 0), (0.35, 0.99, 1))
-    other = proposals((0.95, 0.99, 0), *[(0.35, 0.99, None)] * 20)
+    other = proposals((0.95, 0.99, 0), *[(0.35, 0.99, None)] * 60)
     alone, both = choose_everything([one]), choose_everything([one, other])
     assert alone == {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
     assert both == {"pred_iou_thresh": 0.4, "stability_score_thresh": 0.0}

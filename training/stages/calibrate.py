@@ -20,7 +20,7 @@ from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.progress import OnProgress
 from training.calibrate import (
     CALIBRATION_NAME,
-    calibrate_objects,
+    calibrate_masks,
     calibrate_on_photographs,
     calibrate_on_scenes,
 )
@@ -45,7 +45,8 @@ class CalibrateConfig(StageSettings):
             false alarms.
         object_precision: on photographs, the share of right objects among those that are told by
             default; None leaves objects without a calibrated score.
-        objects_alone: whether the checkpoint's thresholds stay, and only objects are calibrated.
+        labels_stay: whether the checkpoint keeps its scores and thresholds of labels, so that only
+            those of everything-mode and of objects are chosen.
     """
 
     one_process = True
@@ -56,15 +57,15 @@ class CalibrateConfig(StageSettings):
     photographs: PhotographsSettings | None = None
     most_false: float | None = Field(default=None, ge=0, lt=1)
     object_precision: float | None = Field(default=None, gt=0, lt=1)
-    objects_alone: bool = False
+    labels_stay: bool = False
     seed: int = 0
 
     @model_validator(mode="after")
     def _check(self) -> CalibrateConfig:
         if bool(self.scenes) == bool(self.photographs):
             raise ValueError("give one of scenes, a number of them, and photographs, a table")
-        if self.objects_alone and not (self.photographs and self.object_precision):
-            raise ValueError("objects_alone needs photographs, a table, and object_precision")
+        if self.labels_stay and not self.photographs:
+            raise ValueError("labels_stay needs photographs, a table")
         return self
 
     def check(self, *, runs: Path) -> None:
@@ -76,7 +77,7 @@ class CalibrateConfig(StageSettings):
     def run(self, stage: Stage) -> Path:
         """Writes a checkpoint's `calibration.json`, and its origin into the provenance."""
         folder = stage.runs / self.checkpoint
-        of = "object_calibration" if self.objects_alone else "calibration"
+        of = "mask_calibration" if self.labels_stay else "calibration"
         write_calibration(folder, *self._calibrate(stage), of=of)
         return folder
 
@@ -127,12 +128,12 @@ class CalibrateConfig(StageSettings):
         broken: Counter[str],
         on_progress: OnProgress,
     ) -> Calibration:
-        if self.objects_alone and self.object_precision is not None:
-            return calibrate_objects(
+        if self.labels_stay:
+            return calibrate_masks(
                 checkpoint,
                 asked,
-                thresholds=checkpoint.manifest.calibration,
-                precision=self.object_precision,
+                labels=checkpoint.manifest.calibration,
+                object_precision=self.object_precision,
                 broken=broken,
                 on_progress=on_progress,
             )

@@ -148,7 +148,8 @@ class _Opening:
                 return kept
             raise HubUnreachableError(
                 f"{error}, and {self._repository.id} at {revision} was never loaded into "
-                f"{self._cache.folder}: see to the network, or copy the bundle's folder here"
+                f"{self._cache.folder}, nor is there such a folder or .zip here: see to the name "
+                "and to the network, or copy the bundle's folder here"
             ) from error
         found = self._kept(commit) or self._take(commit)
         for each in {revision, commit}:

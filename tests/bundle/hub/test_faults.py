@@ -249,9 +249,7 @@ class TestCache:
         assert contents == [CONTENT] * 4
         assert ranges(sample) == [""]
 
-    def test_a_manifest_that_another_writes_meanwhile(
-        self, sample: HubServer, cache: Path
-    ) -> None:
+    def test_a_manifest_that_another_writes_meanwhile(self, sample: HubServer, cache: Path) -> None:
         """Two that find no manifest both write it: the second while the first downloads."""
         sample.faults.slow_s = 0.1
         bundle = opened(cache)
