@@ -60,8 +60,6 @@ from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.text.vocabulary import encode_vocabulary
 
-_ANY_LABELS = ["sky", "meadow"]
-
 
 def write_bundle(
     source: Source,
@@ -295,7 +293,7 @@ class _Writer:
                 shown = zip(picture.labels, masks, strict=True)
                 found.append((picture.image, [label for label, mask in shown if mask.any()]))
         asked = [(image, labels) for image, labels in found if labels]
-        asked = asked or [(image, _ANY_LABELS) for image in PICTURES]
+        asked = asked or [(image, ["sky", "meadow"]) for image in PICTURES]
         return self._ask([(image, self._embed(labels)) for image, labels in asked])
 
     def _ask(self, asked: Sequence[Asked]) -> list[Probe]:
