@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME
 from samclip_sdk.bundle.open import DEFAULT_MODEL, embedded_bundles, open_bundle
 from samclip_sdk.device.goldens.graph_checks import graph_checks
@@ -16,6 +17,7 @@ from samclip_sdk.engine.engine import Engine
 from samclip_sdk.errors import UnknownWordWarning
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.source import BundleSource
+from samclip_sdk.serve.worker import warm_up
 from tests.drawings import TINY_BUNDLE
 from tests.processor import openvino_in_int8
 from tests.source_tree import ROOT
@@ -87,6 +89,12 @@ def test_the_page_tells_what_an_app_downloads(asked_by: str) -> None:
     page = (ROOT / "docs" / "embed" / "index.md").read_text(encoding="utf-8")
     (row,) = (line for line in page.splitlines() if line.startswith(f"| {asked_by} |"))
     assert row.endswith(f"| {' | '.join(f'{size:.1f}' for size in sizes)} |")
+
+
+def test_the_servers_first_questions_do_not_warn() -> None:
+    with SamClip.load("onnx") as model, warnings.catch_warnings():
+        warnings.simplefilter("error", UnknownWordWarning)
+        warm_up(model)
 
 
 @pytest.mark.slow

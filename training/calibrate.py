@@ -86,6 +86,7 @@ def calibrate_on_photographs(
     checkpoint: Checkpoint,
     photographs: AskedPhotographs,
     *,
+    labels: Calibration | None = None,
     most_false: float | None = None,
     object_precision: float | None = None,
     broken: Counter[str],
@@ -94,47 +95,25 @@ def calibrate_on_photographs(
     """Chooses scores and all thresholds on photographs of complete sets.
 
     All are asked twice, the first `_AGAIN` again for each setting of `_TRIED`, and the first few
-    are used for everything-mode. Without `object_precision`, of which `fit_object_score` tells,
-    objects have the product of their scores. `broken` counts the pictures that cannot be read, by
-    kind.
+    are used for everything-mode. The scores and thresholds of `labels` stay, if it is given.
+    Without `object_precision`, of which `fit_object_score` tells, objects have the product of their
+    scores. `broken` counts the pictures that cannot be read, by kind.
 
     Raises:
         TrainingError: no photograph can be read, or none shows anything that is large enough.
     """
-    count = len(photographs)
-    found = _calibrate(
-        checkpoint,
-        lambda model: photographs.ask(broken),
-        counts=(count, min(count, _AGAIN)),
-        most_false=most_false,
-        on_progress=on_progress,
-    )
-    return calibrate_masks(
-        checkpoint,
-        photographs,
-        labels=found,
-        object_precision=object_precision,
-        broken=Counter(),  # those broken are counted already
-        on_progress=on_progress,
-    )
-
-
-def calibrate_masks(
-    checkpoint: Checkpoint,
-    photographs: AskedPhotographs,
-    *,
-    labels: Calibration,
-    object_precision: float | None = None,
-    broken: Counter[str],
-    on_progress: OnProgress = no_progress,
-) -> Calibration:
-    """Chooses the thresholds of everything-mode and the score of objects, as for all thresholds.
-
-    The scores and thresholds of `labels` stay.
-    """
-    count = len(photographs)
+    count, counted = len(photographs), broken
+    if labels is None:
+        labels = _calibrate(
+            checkpoint,
+            lambda model: photographs.ask(broken),
+            counts=(count, min(count, _AGAIN)),
+            most_false=most_false,
+            on_progress=on_progress,
+        )
+        counted = Counter()  # those broken are counted already
     few = min(count, _EVERYTHING)
-    things = photographs.things(broken, at_most=few)
+    things = photographs.things(counted, at_most=few)
     with _calibrated(checkpoint, labels) as model:
         chosen = calibrate_everything(model, things, count=few, on_progress=on_progress)
     found = labels.model_copy(update=chosen)

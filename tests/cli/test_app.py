@@ -224,6 +224,7 @@ class TestErrors:
             ("text DOG dog -o /dev/null/masks.png", "/dev/null/masks.png"),
             ("classify DOG --labels-file none", "labels in none"),
             ("classify DOG --labels-file DOG", "UTF-8"),
+            ("classify DOG --labels-file /dev/null", "/dev/null has no label"),
             ("classify DOG dog --threads -1", "threads is -1"),
             ("classify DOG dog --runtime tpu", "'tpu'"),
             ("learn cup --positive none.png:1,1", "none.png"),

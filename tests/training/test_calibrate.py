@@ -15,7 +15,6 @@ from tests.training.photograph_files import annotation, encode, picture, write_s
 from training.asked_pictures import ask_scenes
 from training.calibrate import (
     CALIBRATION_NAME,
-    calibrate_masks,
     calibrate_on_photographs,
     calibrate_on_scenes,
 )
@@ -131,7 +130,7 @@ def test_labels_stay_where_masks_alone_are_calibrated(
     )
     write_set(tmp_path / "a", [(picture(), [], CALIBRATION)], info={"complete": True})
     photographs = load_photographs(tmp_path)
-    found = calibrate_masks(
+    found = calibrate_on_photographs(
         Checkpoint(folder), photographs, labels=SCALE, object_precision=0.6, broken=Counter()
     )
     expected = SCALE.model_copy(update={"pred_iou_thresh": 0.3})

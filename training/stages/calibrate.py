@@ -17,10 +17,8 @@ from pydantic import Field, model_validator
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.runtimes.torch.session import Checkpoint
 from samclip_sdk.system.atomic_file import atomic_file
-from samclip_sdk.system.progress import OnProgress
 from training.calibrate import (
     CALIBRATION_NAME,
-    calibrate_masks,
     calibrate_on_photographs,
     calibrate_on_scenes,
 )
@@ -110,7 +108,15 @@ class CalibrateConfig(StageSettings):
             return calibration, provenance
         photographs = Photographs(self.photographs, split="calibration")
         asked, broken = AskedPhotographs(photographs, seed=self.seed), Counter[str]()
-        calibration = self._on(checkpoint, asked, broken=broken, on_progress=stage.on_progress)
+        calibration = calibrate_on_photographs(
+            checkpoint,
+            asked,
+            labels=checkpoint.manifest.calibration if self.labels_stay else None,
+            most_false=self.most_false,
+            object_precision=self.object_precision,
+            broken=broken,
+            on_progress=stage.on_progress,
+        )
         if broken:
             warnings.warn(
                 f"{broken.total()} of {len(asked)} photographs to calibrate on cannot be used: "
@@ -119,32 +125,6 @@ class CalibrateConfig(StageSettings):
                 stacklevel=2,
             )
         return calibration, provenance | {"asked": len(asked)}
-
-    def _on(
-        self,
-        checkpoint: Checkpoint,
-        asked: AskedPhotographs,
-        *,
-        broken: Counter[str],
-        on_progress: OnProgress,
-    ) -> Calibration:
-        if self.labels_stay:
-            return calibrate_masks(
-                checkpoint,
-                asked,
-                labels=checkpoint.manifest.calibration,
-                object_precision=self.object_precision,
-                broken=broken,
-                on_progress=on_progress,
-            )
-        return calibrate_on_photographs(
-            checkpoint,
-            asked,
-            most_false=self.most_false,
-            object_precision=self.object_precision,
-            broken=broken,
-            on_progress=on_progress,
-        )
 
 
 class _Enough(Exception):

@@ -143,7 +143,7 @@ class TestOffline:
     def test_what_was_never_loaded(self, sample: HubServer, tmp_path: Path) -> None:
         refused(lambda: load(local_files_only=True), HubError, "org/sample at main")
         sample.faults.down = True
-        refused(load, HubUnreachableError, "org/sample at main")
+        refused(load, HubUnreachableError, "org/sample at main", "folder or .zip here")
         assert not list(tmp_path.rglob("*.json"))
 
     def test_another_precision_that_was_never_loaded(self, sample: HubServer) -> None:

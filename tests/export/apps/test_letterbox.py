@@ -8,6 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from export.apps.letterbox import letterbox_graph
+from export.pictures import half_sized
 from samclip_sdk.bundle.manifest import PAD_COLOUR
 from samclip_sdk.device.goldens.formula import formula_picture
 from samclip_sdk.picture.frame import letterbox
@@ -43,6 +44,17 @@ def test_it_fits_as_pillow_does(session: ort.InferenceSession, size: tuple[int, 
         assert extent.tolist() == [frame.resized_height_px, frame.resized_width_px]
         assert image.shape == expected.shape
         assert np.abs(image.astype(int) - expected.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(57, 57), (62, 96), (301, 453), (128, 1)])
+def test_twice_the_size_is_pillows_to_the_level(
+    session: ort.InferenceSession, size: tuple[int, int]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    picture = half_sized(noise, resolution=SIDE)
+    assert max(picture.shape) == SIDE // 2
+    expected, _ = letterbox(picture, resolution=SIDE, pad_colour=PAD_COLOUR)
+    np.testing.assert_array_equal(session.run(["image"], {"picture": picture})[0], expected)
 
 
 def test_sides_are_rounded_as_python_rounds_them(session: ort.InferenceSession) -> None:
