@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,13 +97,10 @@ def letterbox(
         uint8 [1,3,S,S], bilinear and antialiased as in SAM, and the frame.
     """
     frame = Frame.fit(*image.shape[:2], resolution=resolution)
-    resized = Image.fromarray(image).resize(
-        (frame.resized_width_px, frame.resized_height_px), Image.Resampling.BILINEAR
-    )
+    rows, columns = frame.resized_height_px, frame.resized_width_px
     square = np.empty((1, 3, resolution, resolution), dtype=np.uint8)
     square[0] = np.array(pad_colour, dtype=np.uint8)[:, None, None]
-    rows, columns = frame.resized_height_px, frame.resized_width_px
-    square[0, :, :rows, :columns] = np.asarray(resized).transpose(2, 0, 1)
+    square[0, :, :rows, :columns] = _resized(image, (columns, rows), Image.Resampling.BILINEAR)
     return square, frame
 
 
@@ -118,19 +116,37 @@ def center_crop(image: NDArray[np.uint8], *, resolution: int) -> NDArray[np.uint
     """
     height, width = image.shape[:2]
     short = min(height, width)
-    box = []
+    edges = []
     for side in (width, height):
         resized = int(resolution * side / short)
         offset = round((resized - resolution) / 2)
-        box.append((offset * side / resized, min(side, (offset + resolution) * side / resized)))
-    (left, right), (top, bottom) = box
+        edges.append((offset * side / resized, min(side, (offset + resolution) * side / resized)))
+    (left, right), (top, bottom) = edges
     # Only the square is computed: a 20,000 x 10 image would first grow to hundreds of megabytes.
     # The kernel and the places are those of resize-and-crop. But Pillow may swap the two passes, so
     # a few values differ at hard edges, where bicubic overshoots and each pass clips.
-    square = Image.fromarray(image).resize(
-        (resolution, resolution), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
-    )
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1)[None])
+    box = (left, top, right, bottom)
+    return _resized(image, (resolution, resolution), Image.Resampling.BICUBIC, box=box)[None]
+
+
+def _resized(
+    image: NDArray[np.uint8],
+    size: tuple[int, int],
+    resampling: Image.Resampling,
+    *,
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """Resizes uint8 [H,W,3] to uint8 [3,h,w]; `size` is (w, h).
+
+    Pillow computes in one thread. A colour in each of three threads gives the same pixels sooner.
+    """
+
+    def colour(index: int) -> NDArray[np.uint8]:
+        plane = Image.fromarray(np.ascontiguousarray(image[..., index]))
+        return np.asarray(plane.resize(size, resampling, box=box))
+
+    with ThreadPoolExecutor(max_workers=3, thread_name_prefix="samclip-resize") as threads:
+        return np.stack(list(threads.map(colour, range(3))))
 
 
 def covered_cells(frame: Frame, *, side: int) -> tuple[int, int]:

