@@ -56,7 +56,7 @@ class ClassifierHead(nn.Module):
 
     def features(self, image_tokens: Tensor) -> Tensor:
         """Maps tokens [B,C,g,g] to the features [B,F,g/2,g/2] that the classifier pools."""
-        coarse = F.avg_pool2d(image_tokens[:, -self.widths[-1] :], 2)  # undoes the repetition
+        coarse = _once(image_tokens[:, -self.widths[-1] :])
         return F.relu6(self.expand(coarse))
 
     def embed(self, pooled: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class ClassifierHead(nn.Module):
         """Returns a faster copy for export; it runs at any other resolution too."""
         baked = copy.deepcopy(self)
         assert isinstance(baked.cells, CellHead)
-        baked.cells = TokenCellHead(baked.cells)
+        baked.cells = PlaneCellHead(baked.cells, coarse_dim=self.widths[-1])
         return baked
 
 
@@ -123,62 +123,91 @@ class ContextBlock(nn.Module):
         return y
 
 
-class TokenCellHead(nn.Module):
+class PlaneCellHead(nn.Module):
     """A CellHead with the same outputs in less time, for export.
 
-    Tokens are [B,N,C], which runtimes keep in one layout; they transpose [B,C,g,g] between a norm
-    and a convolution. `inward` is applied to the classifier's answer before the upsampling, in a
-    quarter of the places. Its result is divided by the length of the upsampled answer.
+    All is computed on maps [B,C,g,g], and no norm transposes them, see `NormedConv`. What is linear
+    in the backbone's coarsest features, which fill four cells each, or in the classifier's answer
+    is computed before they are spread: in a quarter of the places.
 
     Args:
-        cells: the head to copy; the weights are shared.
+        cells: the head to copy; `outward` and the convolutions `around` are shared.
+        coarse_dim: how many of the tokens' channels are the coarsest features, the last ones.
     """
 
-    def __init__(self, cells: CellHead) -> None:
+    def __init__(self, cells: CellHead, *, coarse_dim: int) -> None:
         super().__init__()
-        weight, embed_dim = cells.inward.weight.detach(), cells.outward.out_channels
-        width, token_dim = weight.shape[0], weight.shape[1] - embed_dim
-        self.norm = _layer_norm(cells.norm)
-        self.inward = _linear(cells.inward, inputs=token_dim)
-        self.inward_coarse = nn.Conv2d(embed_dim, width, kernel_size=1, bias=False)
-        self.inward_coarse.weight = nn.Parameter(weight[:, token_dim:] * embed_dim**0.5)
-        self.blocks = nn.ModuleList(map(TokenContextBlock, cells.blocks))
-        self.outward = _linear(cells.outward)
+        weight, token_dim = cells.inward.weight.detach(), len(cells.norm.weight)
+        self.coarse_dim, self.token_dim = coarse_dim, token_dim
+        folded, bias = _folded(cells.norm, weight[:, :token_dim], bias=cells.inward.bias)
+        self.inward_fine = _conv(folded[:, :-coarse_dim])
+        self.inward_coarse = _conv(folded[:, -coarse_dim:])
+        self.bias = nn.Parameter(bias)
+        self.inward_answer = _conv(weight[:, token_dim:] * cells.outward.out_channels**0.5)
+        self.blocks = nn.Sequential(*map(PlaneContextBlock, cells.blocks))
+        self.outward = cells.outward
 
     def forward(self, tokens: Tensor, coarse: Tensor) -> Tensor:
         """Corrects the classifier's answer for each patch; see `CellHead.forward`."""
-        plain = _to_tokens(_twice(coarse)).float()
-        length = torch.linalg.vector_norm(plain, dim=-1, keepdim=True).clamp(min=1e-6)
-        seen = _to_tokens(_twice(self.inward_coarse(coarse))) / length
-        x = F.gelu(self.inward(self.norm(_to_tokens(tokens))) + seen)
-        for block in self.blocks:
-            x = block(x, size=tokens.shape[-2:])
-        moved = plain / length + self.outward(x)
-        return F.normalize(moved.float(), dim=-1, eps=1e-6)
+        plain = _twice(coarse)
+        over_length = _over_length(plain)
+        seen = _twice(self.inward_answer(coarse)) * over_length
+        x = self.blocks(F.gelu(self._inward(tokens) + seen))
+        moved = plain * over_length + self.outward(x)
+        return _to_tokens(moved * _over_length(moved))
+
+    def _inward(self, tokens: Tensor) -> Tensor:
+        fine = tokens[:, : -self.coarse_dim]
+        coarse = _once(tokens[:, -self.coarse_dim :])
+        total = fine.sum(dim=1, keepdim=True) + _four(coarse.sum(dim=1, keepdim=True))
+        squares = _squares(fine) + _four(_squares(coarse))
+        scale = _over_deviation(total / self.token_dim, squares / self.token_dim)
+        y: Tensor = (self.inward_fine(fine) + _four(self.inward_coarse(coarse))) * scale
+        return y + self.bias
 
 
-class TokenContextBlock(nn.Module):
-    """A ContextBlock for tokens [B,N,C]; see `TokenCellHead`."""
+class PlaneContextBlock(nn.Module):
+    """A ContextBlock with the same outputs; see `PlaneCellHead`."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         assert isinstance(block, ContextBlock)
-        first, activation, last = block.mlp
+        first, _, last = block.mlp
         self.around = block.around
-        self.norm = _layer_norm(block.norm)
-        self.mlp = nn.Sequential(_linear(first), activation, _linear(last))
+        self.first = NormedConv(block.norm, first)
+        self.last = last
 
-    def forward(self, x: Tensor, *, size: torch.Size) -> Tensor:
-        """Maps [B,h*w,C], row by row of a map of `size` (h, w), to the same shape."""
-        around = self.around(x.transpose(1, 2).reshape(*x.shape[::2], *size))
-        y: Tensor = x + self.mlp(self.norm(_to_tokens(around)))
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [B,C,g,g] to [B,C,g,g]."""
+        y: Tensor = x + self.last(F.gelu(self.first(self.around(x))))
+        return y
+
+
+class NormedConv(nn.Module):
+    """A LayerNorm2d and a 1 x 1 convolution in one.
+
+    The convolution's weights subtract the mean, and its output is divided by the deviation.
+    """
+
+    def __init__(self, norm: LayerNorm2d, conv: nn.Module) -> None:
+        super().__init__()
+        assert isinstance(conv, nn.Conv2d)
+        folded, bias = _folded(norm, conv.weight.detach(), bias=conv.bias)
+        self.conv = _conv(folded)
+        self.bias = nn.Parameter(bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [B,C,g,g] to [B,c,g,g]."""
+        mean, square = (each.mean(dim=1, keepdim=True) for each in (x, x * x))
+        y: Tensor = self.conv(x) * _over_deviation(mean, square) + self.bias
         return y
 
 
 def pool_unpadded(features: Tensor, token_mask: Tensor) -> Tensor:
     """Averages features [B,F,g/2,g/2] to [B,F], without the padding: 0 in the mask [B,g,g]."""
     share = F.avg_pool2d(token_mask.unsqueeze(1), 2)
-    return (features * share).mean(dim=(2, 3)) / share.mean(dim=(2, 3))
+    total = (features.flatten(2) @ share.flatten(1).unsqueeze(2)).squeeze(2)  # of one pass
+    return total / share.sum(dim=(2, 3))
 
 
 def _to_tokens(x: Tensor) -> Tensor:
@@ -186,22 +215,47 @@ def _to_tokens(x: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2)
 
 
-def _layer_norm(norm: LayerNorm2d) -> nn.LayerNorm:
-    """The same norm for tokens [B,N,C]."""
-    same = nn.LayerNorm(norm.weight.shape, eps=1e-6)
-    same.weight, same.bias = norm.weight, norm.bias
-    return same
+def _folded(norm: LayerNorm2d, weight: Tensor, *, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The weights [c,C,1,1] of a convolution behind a norm, and its bias [c,1,1].
+
+    They take the norm's own weights and bias in, and the weights subtract the mean of the input.
+    """
+    scaled = weight.double() * norm.weight.detach().double()[:, None, None]
+    moved = (weight[..., 0, 0].double() @ norm.bias.detach().double())[:, None, None]
+    if bias is not None:
+        moved = moved + bias.detach().double()[:, None, None]
+    return (scaled - scaled.mean(dim=1, keepdim=True)).float(), moved.float()
 
 
-def _linear(layer: nn.Module, *, inputs: int | None = None) -> nn.Linear:
-    """A 1 x 1 convolution as a linear layer for tokens, or for their first `inputs` channels."""
-    assert isinstance(layer, nn.Conv2d)
-    weight = layer.weight.detach()[:, :inputs, 0, 0]
-    same = nn.Linear(weight.shape[1], weight.shape[0])
-    same.weight = nn.Parameter(weight)
-    if layer.bias is not None:
-        same.bias = nn.Parameter(layer.bias.detach())
-    return same
+def _conv(weight: Tensor) -> nn.Conv2d:
+    """A 1 x 1 convolution of weights [c,C,1,1]."""
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], kernel_size=1, bias=False)
+    conv.weight = nn.Parameter(weight.clone())
+    return conv
+
+
+def _over_deviation(mean: Tensor, square: Tensor) -> Tensor:
+    """1 over the standard deviation of numbers with this mean, and this mean of squares."""
+    return torch.rsqrt(square - mean * mean + 1e-6)
+
+
+def _over_length(x: Tensor) -> Tensor:
+    """1 over the length of each place of [B,C,g,g]: [B,1,g,g]."""
+    return torch.rsqrt(_squares(x.float()).clamp(min=1e-12))
+
+
+def _squares(x: Tensor) -> Tensor:
+    return (x * x).sum(dim=1, keepdim=True)
+
+
+def _once(x: Tensor) -> Tensor:
+    """Undoes `_four`: [B,C,g,g] to [B,C,g/2,g/2]."""
+    return F.avg_pool2d(x, 2)
+
+
+def _four(x: Tensor) -> Tensor:
+    """Repeats each place in four: [B,C,g,g] to [B,C,2g,2g]."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def _twice(x: Tensor) -> Tensor:

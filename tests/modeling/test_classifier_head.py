@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.modeling.classifier_head import ClassifierHead, TokenCellHead, pool_unpadded
+from samclip_sdk.modeling.classifier_head import ClassifierHead, PlaneCellHead, pool_unpadded
 from tests.tiny_config import PYRAMID_STUDENT
 
 WIDTHS = PYRAMID_STUDENT.image_encoder.widths
@@ -58,7 +58,7 @@ def test_what_is_exported_says_the_same(head: ClassifierHead, size: tuple[int, i
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     baked = head.at_resolution(128, patch_size=16)
-    assert isinstance(baked.cells, TokenCellHead)
+    assert isinstance(baked.cells, PlaneCellHead)
     x, mask = tokens(*size), torch.ones(2, *size)
     torch.testing.assert_close(baked(x, mask), head(x, mask))
     baked.cells.outward.bias += 1  # a copy's own answer is seen
