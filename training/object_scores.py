@@ -2,7 +2,7 @@
 
 An object of a label is right if its IoU with an object of that name is one half or more. A logistic
 regression weighs the three numbers that the model gives of an object. The least score that is told
-by default is the lowest one with the precision that is asked for.
+by default is the lowest one with the precision that is asked for, in steps of .05.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from training.thresholds import fit_logistic
 
 SAME_IOU = 0.5
 _RIDGE = 0.1  # of an object: few pictures may tell right from wrong without error
+
+_LEAST_SCORES = np.arange(1, 20) / 20
+"""The least scores that are tried: a few hundred objects do not tell finer steps apart."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,8 @@ def fit_object_score(judged: Judged, *, precision: float) -> ObjectScore | None:
     names = ("label_score", "predicted_iou", "stability_score", "bias")
     fitted = ObjectScore(**dict(zip(names, theta.tolist(), strict=True)), min_score=0.5)
     scores = np.array([object_score(*row, calibration=fitted) for row in judged.numbers.tolist()])
-    order = np.argsort(-scores, kind="stable")
-    precisions = np.cumsum(judged.right[order]) / np.arange(1, len(order) + 1)
+    told = [judged.right[scores >= least] for least in _LEAST_SCORES]
+    precisions = np.array([each.mean() if len(each) else 0.0 for each in told])
     good = np.flatnonzero(precisions >= precision)
-    last = int(good[-1]) if len(good) else int(np.argmax(precisions))
-    least = float(np.clip(scores[order[last]], 1e-6, 1 - 1e-6))
-    return fitted.model_copy(update={"min_score": least})
+    place = int(good[0]) if len(good) else int(precisions.argmax())
+    return fitted.model_copy(update={"min_score": float(_LEAST_SCORES[place])})
