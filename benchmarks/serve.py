@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -36,8 +36,9 @@ from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.picture.image import load_image
 
 LABELS = ["dog", "cat", "person"]
-SIDE_BY_SIDE = "side by side"
-"""Pictures or prompts in as many threads as there are cores, each on one thread of the runtime."""
+ONE_BY_ONE, READ_AHEAD, SIDE_BY_SIDE = "one by one", "read ahead", "side by side"
+"""The SDK in process: in a loop; the pictures as an iterator, of which it reads the next ones
+meanwhile; or in as many threads as there are cores, each on one thread of the runtime."""
 
 CLIENTS = (1, 4, 16)
 LONG_SIDE_PX = 1024
@@ -162,30 +163,29 @@ def send_all(
 def compare(
     measured: Measuring,
     name: str,
-    work: Callable[[], object],
+    in_process: Mapping[str, Callable[[], object]],
     requests: Callable[[], Sequence[Request]],
     *,
-    side_by_side: Callable[[], object],
     server: Server,
     count: int,
     rounds: int,
 ) -> None:
     """Has the SDK and the clients do the same work in turn, `count` pictures or prompts.
 
-    The SDK does it one by one and side by side. A ratio is of a rate and that of the SDK one by one
-    in the same round; times are of all requests; what failed got another status than 200.
+    A ratio is of a rate and that of the SDK one by one, which is among the ways in process, in the
+    same round. Times are of all requests; what failed got another status than 200.
     """
     answers: dict[int, list[tuple[float, int]]] = {clients: [] for clients in CLIENTS}
 
     def send(clients: int) -> None:
         answers[clients] += send_all(server, requests(), clients=clients)
 
-    works = {"sdk": work, SIDE_BY_SIDE: side_by_side}
+    works = dict(in_process)
     works |= {str(clients): partial(send, clients) for clients in CLIENTS}
     found = measured.in_turn(works, name, rounds=rounds)
     for way, times_ms in found.items():
-        ratios = [sdk / own for sdk, own in zip(found["sdk"], times_ms, strict=True)]
-        ratio = None if way == "sdk" else over_rounds(ratios)
+        ratios = [first / own for first, own in zip(found[ONE_BY_ONE], times_ms, strict=True)]
+        ratio = None if way == ONE_BY_ONE else over_rounds(ratios)
         a_second = over_rounds([1000 * count / each for each in times_ms])
         measured.add(name, way, a_second=a_second, ratio=ratio)
     for clients, every in answers.items():
@@ -222,7 +222,7 @@ def serve(
 ) -> None:
     """Holds throughput and times against the SDK in process, one by one; kills a worker too.
 
-    That is the throughput of a server, and of the SDK side by side on the cores.
+    That is the throughput of a server, and of the SDK's other ways in process.
 
     The machine should be idle: the clients need a part of it as well.
     """
@@ -233,7 +233,7 @@ def serve(
     def text(model: SamClip, picture: bytes) -> str:
         return model.segment_text(picture, LABELS).to_json()
 
-    def texts() -> list[str]:
+    def ahead() -> list[str]:
         return [each.to_json() for each in samclip.segment_text(iter(found), LABELS)]
 
     def mask(model: SamClip, image: ImageEmbedding, box: list[float]) -> str:
@@ -243,20 +243,25 @@ def serve(
         return [upload("/v1/text", as_new(each), {"labels": LABELS}) for each in found]
 
     with serving(model, "--runtime", runtime, "--workers", str(workers)) as server:
-        how = {"server": server, "rounds": rounds}
-        beside = partial(spread, partial(text, single), found)
-        more = {"side_by_side": beside, "count": pictures}
-        compare(measured, "three labels of a new picture", texts, uploads, **more, **how)
+        of_ways = partial(compare, measured, server=server, rounds=rounds)
+        ways: dict[str, Callable[[], object]] = {
+            ONE_BY_ONE: lambda: [text(samclip, each) for each in found],
+            READ_AHEAD: ahead,
+            SIDE_BY_SIDE: partial(spread, partial(text, single), found),
+        }
+        of_ways("three labels of a new picture", ways, uploads, count=pictures)
         one = partial(mask, samclip, samclip.encode_image(found[0]))
-        beside = partial(spread, partial(mask, single, single.encode_image(found[0])), asked)
+        of_one = partial(mask, single, single.encode_image(found[0]))
+        ways = {
+            ONE_BY_ONE: lambda: [*map(one, asked)],
+            SIDE_BY_SIDE: partial(spread, of_one, asked),
+        }
         shared = {"images": [{"id": store(server, found[0])}], "multimask_output": False}
         of_boxes = [
             ("/v1/segment", "application/json", json.dumps(shared | {"boxes": box}).encode())
             for box in asked
         ]
-        more = {"side_by_side": beside, "count": boxes}
-        works = (lambda: [*map(one, asked)], lambda: of_boxes)
-        compare(measured, "a box of one picture", *works, **more, **how)
+        of_ways("a box of one picture", ways, lambda: of_boxes, count=boxes)
     with serving(model, "--runtime", runtime, "--workers", "2") as server:
         answered = kill_in_the_middle(server, uploads(), clients=max(CLIENTS))
     measured.add("one of two workers is killed", n=len(found), answered=answered)

@@ -64,9 +64,10 @@ def test_the_sdk_and_the_clients_are_compared_round_by_round(
         time.sleep(0.05)
 
     monkeypatch.setattr(serve, "CLIENTS", (1, 4))
-    how = {"server": busy, "count": 4, "rounds": 1, "side_by_side": work}
-    found = measure(compare, "sleep", work, lambda: [("/", "text/plain", b"x")] * 4, **how)
-    sdk = found.value("sleep", "a_second", "sdk")
+    how = {"server": busy, "count": 4, "rounds": 1}
+    ways = {"one by one": work, "side by side": work}
+    found = measure(compare, "sleep", ways, lambda: [("/", "text/plain", b"x")] * 4, **how)
+    sdk = found.value("sleep", "a_second", "one by one")
     beside = found.metrics("sleep", "side by side")
     assert beside["ratio"].value == pytest.approx(beside["a_second"].value / sdk)
     one, four = (found.metrics("sleep", clients) for clients in ("1", "4"))
