@@ -78,6 +78,22 @@ def draw_growth(read: Callable[[str], Table]) -> bytes:
     return encode_figure(figure)
 
 
+def draw_hours(read: Callable[[str], Table]) -> bytes:
+    """Each overlap on everyday scenes, a step for each model that was published."""
+    part = read("hours").parts[-1]
+    figure = new_figure(7, 3.2)
+    axes = figure.subplots()
+    for subject, colour in zip(part.subjects, (BLUE, ORANGE, GREY), strict=True):
+        splits = part.splits(subject, "iou")
+        found = [part.metrics(subject, split)["iou"] for split in splits]
+        ious = [100 * each.value for each in found]
+        axes.plot(splits, ious, color=colour, marker=".", label=subject.replace("_", " "))
+    axes.set_ylabel("IoU, %")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, loc="lower right")
+    return encode_figure(figure)
+
+
 def draw_curve(read: Callable[[str], Table]) -> bytes:
     """Present labels found against absent ones that get a mask, over thresholds: an SVG file."""
     part = read("quality_photographs").parts[-1]
@@ -133,6 +149,7 @@ CHARTS: dict[str, Callable[[Callable[[str], Table]], bytes]] = {
     "speed.png": lambda read: draw_chart(read("speed").parts[-1]),
     "speed_vit_b.png": lambda read: draw_chart(read("speed_vit_b").parts[-1]),
     "growth.png": draw_growth,
+    "hours.png": draw_hours,
     "quality_photographs.svg": draw_curve,
     "photographs_text_to_mask.png": _draw_text_to_mask,
     "photographs_probing.png": _draw_probing,
