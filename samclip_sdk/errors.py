@@ -4,6 +4,7 @@
     ├── ImageError               an image that is missing, unreadable, empty or of the wrong kind
     ├── PromptError              a point, box, label or mask that makes no sense for this image
     ├── TextError                an empty list of labels, an empty text
+    ├── UnaskedLabelError        a label that a result was not asked for (a KeyError, too)
     ├── BundleError              a bundle that cannot be opened
     │   ├── BundleTamperedError  a file whose sha256 is not the manifest's
     │   ├── BundleSignatureError a bundle that is not signed by the key that was given
@@ -46,6 +47,13 @@ class PromptError(SamClipError):
 
 class TextError(SamClipError):
     """An empty list of labels, or an empty text."""
+
+
+class UnaskedLabelError(SamClipError, KeyError):
+    """A result is asked for the rows of a label that it was not made for."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # a KeyError would print its repr
 
 
 class BundleError(SamClipError):

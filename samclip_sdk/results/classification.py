@@ -14,6 +14,7 @@ from samclip_sdk.results.frozen import freeze_array
 from samclip_sdk.results.overlay import COLOURS, draw_captions
 from samclip_sdk.results.result_base import (
     Labelled,
+    check_asked,
     counted,
     described,
     import_supervision,
@@ -89,8 +90,7 @@ class Classification(Labelled[LabelProb]):
         return LabelProb(self.labels[place], *(float(each[place]) for each in numbers))
 
     def _check_label(self, label: str) -> None:
-        if label not in self.labels:
-            raise KeyError(label)
+        check_asked(label, asked=self.labels)
 
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Writes the five most likely labels into the top left corner."""

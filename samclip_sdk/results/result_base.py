@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageShow
 
-from samclip_sdk.errors import ImageError, RuntimeMissingError, one_line
+from samclip_sdk.errors import ImageError, RuntimeMissingError, UnaskedLabelError, one_line
 from samclip_sdk.picture.image import ImageOrigin, ImageSource, load_image
 from samclip_sdk.picture.masks import mask_to_polygons
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
@@ -302,7 +302,16 @@ class Labelled(Result[Item]):
         return super().__getitem__(index)
 
     def _check_label(self, label: str) -> None:
-        """Raises KeyError for a label that was not asked, if the result knows all asked ones."""
+        """Raises UnaskedLabelError for one not asked, if the result knows all asked ones."""
+
+
+def check_asked(label: str, *, asked: Sequence[str]) -> None:
+    """Raises UnaskedLabelError for a label that is not among those that were asked."""
+    if label not in asked:
+        raise UnaskedLabelError(
+            f"the label {one_line(label, limit=60)!r} was not asked; asked were "
+            f"{one_line(', '.join(asked))}: ask for it, too"
+        )
 
 
 def coco_annotation(

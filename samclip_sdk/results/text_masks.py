@@ -16,6 +16,7 @@ from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
     Labelled,
     MaskResult,
+    check_asked,
     counted,
     described,
     import_supervision,
@@ -140,7 +141,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         """The mask of one label, bool [H,W], empty if it is absent.
 
         Raises:
-            KeyError: the label was not asked.
+            UnaskedLabelError: the label was not asked.
         """
         self._check_label(label)
         if label not in self.labels:
@@ -177,8 +178,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         return result
 
     def _check_label(self, label: str) -> None:
-        if label not in self.asked.labels:
-            raise KeyError(label)
+        check_asked(label, asked=self.asked.labels)
 
     def _classes(self) -> tuple[list[int], dict[int, str]]:
         return self.label_index.tolist(), dict(enumerate(self.asked.labels))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageShow
 
-from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError
+from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError, UnaskedLabelError
 from samclip_sdk.picture.masks import rle_to_mask
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.instances import Instances
@@ -190,11 +190,20 @@ def test_rows_by_their_label() -> None:
     assert text_masks()["dog"].xyxy.tolist() == [[30, 10, 50, 20]]
     assert len(text_masks()["cat"]) == 0
     assert classification()["cat"].logits.tolist() == [2.0]
-    for result in (text_masks(), classification()):
-        with pytest.raises(KeyError, match="horse"):
-            result["horse"]
     with pytest.raises((TypeError, IndexError)):
         masks()["dog"]  # type: ignore[call-overload]
+
+
+def test_a_label_that_was_not_asked_is_told_with_those_that_were() -> None:
+    found, ranked = text_masks(), classification()
+    for ask, asked in (
+        (lambda: found["horse"], "cat, dog, sofa, grass"),
+        (lambda: found.mask("horse"), "cat, dog, sofa, grass"),
+        (lambda: ranked["horse"], "dog, größe, cat"),
+    ):
+        refused(ask, UnaskedLabelError, "'horse'", asked)
+    with pytest.raises(KeyError, match="'horse'"):
+        found["horse"]
 
 
 def test_the_best_mask_of_each_prompt() -> None:
@@ -302,8 +311,6 @@ def test_absent_labels_stand_apart() -> None:
     np.testing.assert_array_equal(result.mask("dog"), result.masks[0])
     assert result.mask("cat").shape == (HEIGHT, WIDTH)
     assert not result.mask("cat").any()
-    with pytest.raises(KeyError, match="horse"):
-        result.mask("horse")
 
 
 # --- ways out ----------------------------------------------------------------------------------
