@@ -26,8 +26,8 @@ from samclip_sdk.serve.errors import RefusedError
 from samclip_sdk.serve.multipart_form import MultipartForm, check_question
 from samclip_sdk.serve.schema import ImageById, ImagesRequest
 from samclip_sdk.serve.settings import Limits
+from samclip_sdk.serve.wrong_fields import tell_wrong_field
 from samclip_sdk.system.recent import Recent
-from samclip_sdk.system.records import first_fault
 
 Value = TypeVar("Value")
 Kind = TypeVar("Kind", bound=ImagesRequest)
@@ -197,7 +197,7 @@ def _understand(body: Body, kind: type[Kind], *, most: int, stored: Recent[bytes
     try:
         asked = kind.model_validate_json(body.question)
     except ValidationError as error:
-        raise RefusedError(one_line(first_fault(error)), status=422) from error
+        raise RefusedError(tell_wrong_field(error, of=kind), status=422) from error
     if body.files and asked.images:
         raise RefusedError("pictures are parts called image or in images, not both", status=422)
     count = len(body.files) or len(asked.images)
