@@ -44,6 +44,11 @@ _OBJECT_COLUMNS = (
     *("of the picture", "box"),
 )
 
+_ALTERNATIVES = (
+    "the three masks of a prompt are alternatives, not three things: the one with the highest "
+    "predicted IoU is the likeliest; --no-multimask draws one alone"
+)
+
 
 @grouped
 def classify(
@@ -118,6 +123,7 @@ def segment(
         ),
         columns=("prompt", "predicted IoU", "of the picture", "box"),
         rows_of=rows_of,
+        note_of=lambda masks: _ALTERNATIVES if len(masks) > len(masks.best()) else "",
     )
     answer_pictures(image, question, given=None, answer=answer, opened=opened, run=run)
 

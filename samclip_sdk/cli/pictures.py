@@ -140,6 +140,7 @@ class Question:
         columns: the header of the table.
         rows_of: a result -> its rows of the table.
         endings: those that an output may have.
+        note_of: a result -> a line to read below the table, or "".
     """
 
     doing: str
@@ -147,6 +148,7 @@ class Question:
     columns: Row
     rows_of: Callable[[Any], Iterable[Row]]
     endings: Sequence[str] = MASK_SUFFIXES
+    note_of: Callable[[Any], str] = lambda _: ""
 
 
 def answer_pictures(
@@ -225,6 +227,7 @@ class _Told:
         self._question, self._as_json = question, as_json
         self._documents: list[dict[str, Any]] = []
         self._lines: list[str] = []
+        self._note = ""
         self._rows: list[Row] = []
         self.several = False
 
@@ -239,6 +242,8 @@ class _Told:
         self._rows += [(*first, *row) for row in self._question.rows_of(result)]
         steps = ", ".join(f"{step} {ms:.0f} ms" for step, ms in result.speed.items())
         self._lines = [] if self.several else [steps]
+        if note := self._question.note_of(result):
+            self._note = note
 
     def print(self) -> None:
         if self._as_json:
@@ -247,8 +252,9 @@ class _Told:
         elif self._rows or self._lines:
             first = ("picture",) if self.several else ()
             print_table((*first, *self._question.columns), self._rows)
-            for line in self._lines:
-                print_line(line)
+            for line in (self._note, *self._lines):
+                if line:
+                    print_line(line)
 
 
 def _source(image: str) -> str | bytes:

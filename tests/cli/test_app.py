@@ -135,7 +135,11 @@ class TestAnswers:
         points = ("--point", "190,230", "--point", "9,9,0")
         two = answer("segment", GARDEN, *ONNX, *points, "--no-multimask", "--mask-threshold", "5")
         assert two["annotations"][0]["area"] < one["annotations"][0]["area"]
-        assert "predicted IoU" in table("segment", GARDEN, *ONNX, "--point", "190,230")
+        asked = ("segment", GARDEN, *ONNX, "--point", "190,230")
+        assert "predicted IoU" in table(*asked)
+        assert "alternatives" in table(*asked)
+        assert "--no-multimask" in table(*asked)
+        assert "alternatives" not in table(*asked, "--no-multimask")
 
     def test_embed(self, tmp_path: Path) -> None:
         found = answer("embed", GARDEN, *ONNX, "-o", str(tmp_path / "image.npy"))
