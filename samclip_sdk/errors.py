@@ -117,7 +117,7 @@ class TextTruncatedWarning(SamClipWarning):
 
 
 class UnknownWordWarning(SamClipWarning):
-    """A label that the model was not taught, and that is near no word that it was taught."""
+    """A label that the model was not taught: it takes it for another word, or for nothing."""
 
 
 class UnverifiedArtifactWarning(SamClipWarning):

@@ -43,9 +43,9 @@ class KnownWords:
         return [(self.words[place], float(cosines[place])) for place in order]
 
     def why_unknown(self, label: str, embedding: NDArray[np.float32]) -> str | None:
-        """What a user should know of a label that says more than a taught word, or is far from all.
+        """What a user should know of a label that says more or less than the taught word it is for.
 
-        None if there is nothing to know.
+        The same of a label that is far from all taught words. None if there is nothing to know.
         """
         nearest, cleaned = self.nearest(embedding), clean_text(label)
         if cleaned in self.words:
@@ -53,12 +53,12 @@ class KnownWords:
         untaught = f"the model was not taught {one_line(label, limit=60)!r}, and"
         word, cosine = nearest[0]
         if cosine >= KNOWN_COSINE:
-            if f" {word} " not in f" {cleaned} ":
-                return None
-            return (
-                f"{untaught} takes it for {word!r} ({cosine:.2f}): it knows nouns, and not what is "
-                "said of them"
-            )
+            taken = f"{untaught} takes it for {word!r} ({cosine:.2f})"
+            if f" {word} " in f" {cleaned} ":
+                return f"{taken}: it knows nouns, and not what is said of them"
+            if f" {cleaned} " in f" {word} ":
+                return f"{taken}, which may be less than you mean"
+            return None
         named = ", ".join(f"{word} ({cosine:.2f})" for word, cosine in nearest)
         spelled = _spelled_like(cleaned, tuple(self.words))
         return (

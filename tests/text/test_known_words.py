@@ -28,6 +28,15 @@ def test_a_model_warns_once_of_each_label() -> None:
             model.learn_label("my zyxq thing", model.embed_region(picture(), point=[5, 5]))
 
 
+def test_a_word_that_stands_for_a_longer_one_is_told() -> None:
+    with SamClip.load("onnx", threads=1, text_cache=False) as model:
+        (word, _), *_ = model.nearest_words("camel")
+        assert word == "arabian camel"
+        told = model.unknown_labels(["camel", "dogs", "couch"])
+        assert list(told) == ["camel"]
+        assert "'arabian camel'" in told["camel"]
+
+
 def test_on_the_command_line() -> None:
     listed = table("words", *ONNX).splitlines()
     assert "dog" in listed
@@ -35,3 +44,7 @@ def test_on_the_command_line() -> None:
     near = answer("words", "dogs", "zebra", *ONNX)["nearest"]
     assert [near[word][0][0] for word in ("dogs", "zebra")] == ["dog", "zebra"]
     assert "zebra" in table("words", "zebra", *ONNX)
+    asked = ("words", "camel", "goat", *ONNX)
+    assert answer(*asked)["taken_for"] == {"camel": "arabian camel", "goat": None}
+    assert "taken for" in table(*asked)
+    assert "none" in table(*asked)

@@ -25,7 +25,7 @@ export class KnownWords {
     return all.sort((first, second) => second.cosine - first.cosine).slice(0, count);
   }
 
-  /** What to say of a label that says more than a taught word, or is far from all of them. */
+  /** What to say of a label that says more or less than its taught word, or is far from all of them. */
   warning(label: string, embedding: Float32Array): string | undefined {
     const nearest = this.nearest(embedding, 3);
     const cleaned = cleanText(label);
@@ -33,11 +33,10 @@ export class KnownWords {
     if (this.words.includes(cleaned)) return undefined;
     const shown = label.slice(0, SHOWN_LETTERS);
     if (cosine >= KNOWN_COSINE) {
-      if (!` ${cleaned} `.includes(` ${word} `)) return undefined;
-      return (
-        `the model was not taught '${shown}', and takes it for '${word}' (${cosine.toFixed(2)}): ` +
-        "it knows nouns, and not what is said of them"
-      );
+      const taken = `the model was not taught '${shown}', and takes it for '${word}' (${cosine.toFixed(2)})`;
+      if (` ${cleaned} `.includes(` ${word} `)) return `${taken}: it knows nouns, and not what is said of them`;
+      if (` ${word} `.includes(` ${cleaned} `)) return `${taken}, which may be less than you mean`;
+      return undefined;
     }
     const named = nearest.map(({ word, cosine }) => `${word} (${cosine.toFixed(2)})`).join(", ");
     const spelled = this.spelledLike(cleaned);

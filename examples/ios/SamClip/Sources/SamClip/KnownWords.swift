@@ -29,7 +29,7 @@ package struct KnownWords: Sendable {
         return Array(all.sorted { $0.cosine > $1.cosine }.prefix(count))
     }
 
-    /// What to say of a label that says more than a taught word, or is far from all of them.
+    /// What to say of a label that says more or less than its taught word, or is far from all.
     package func warning(of label: String, embedding: [Float]) -> String? {
         let nearest = nearest(to: embedding)
         let text = cleaned(label)
@@ -38,9 +38,15 @@ package struct KnownWords: Sendable {
         let untaught = "the model was not taught '\(label.prefix(Self.shownLetters))', and "
         if nearest[0].cosine >= Self.knownCosine {
             let word = nearest[0].word
-            guard " \(text) ".contains(" \(word) ") else { return nil }
-            return untaught + "takes it for '\(word)' (\(String(format: "%.2f", nearest[0].cosine))): "
-                + "it knows nouns, and not what is said of them"
+            let cosine = String(format: "%.2f", nearest[0].cosine)
+            let taken = untaught + "takes it for '\(word)' (\(cosine))"
+            if " \(text) ".contains(" \(word) ") {
+                return taken + ": it knows nouns, and not what is said of them"
+            }
+            if " \(word) ".contains(" \(text) ") {
+                return taken + ", which may be less than you mean"
+            }
+            return nil
         }
         return untaught + "may take it for "
             + "something else; the nearest words that it knows: \(named.joined(separator: ", "))"

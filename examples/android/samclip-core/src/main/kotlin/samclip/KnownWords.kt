@@ -20,7 +20,7 @@ internal class KnownWords(val words: List<String>, private val rows: List<FloatA
             .sortedByDescending { it.cosine }
             .take(count)
 
-    /** What to say of a label that says more than a taught word, or is far from all of them. */
+    /** What to say of a label that says more or less than its taught word, or is far from all of them. */
     fun warning(label: String, embedding: FloatArray): String? {
         val nearest = nearest(embedding)
         val cleaned = cleanText(label)
@@ -28,9 +28,12 @@ internal class KnownWords(val words: List<String>, private val rows: List<FloatA
         val untaught = "the model was not taught '${label.take(SHOWN_LETTERS)}', and"
         val (word, cosine) = nearest.first()
         if (cosine >= KNOWN_COSINE) {
-            if (" $word " !in " $cleaned ") return null
-            return "%s takes it for '%s' (%.2f): it knows nouns, and not what is said of them"
-                .format(Locale.ROOT, untaught, word, cosine)
+            val taken = "%s takes it for '%s' (%.2f)".format(Locale.ROOT, untaught, word, cosine)
+            return when {
+                " $word " in " $cleaned " -> "$taken: it knows nouns, and not what is said of them"
+                " $cleaned " in " $word " -> "$taken, which may be less than you mean"
+                else -> null
+            }
         }
         val named = nearest.joinToString { "%s (%.2f)".format(Locale.ROOT, it.word, it.cosine) }
         val spelled = spelledLike(cleaned)?.let { "; did you mean '$it'?" }.orEmpty()
