@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from samclip_sdk.cli.checks import check_output, check_picture, read_numbers
+from samclip_sdk.cli.learn_examples import Example, Told, learn_examples
 from samclip_sdk.cli.options import (
     AsJson,
     ModelOptions,
@@ -26,10 +26,8 @@ from samclip_sdk.cli.terminal import (
     print_table,
     working,
 )
-from samclip_sdk.client import Array, SamClip
+from samclip_sdk.client import SamClip
 from samclip_sdk.engine.learning import COMPARED, compare
-from samclip_sdk.engine.regions import score_labels
-from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.text.tokenizer import check_labels, clean_text
 
 Positives = Annotated[
@@ -39,8 +37,6 @@ Positives = Annotated[
 Negatives = Annotated[
     list[str] | None, typer.Option(help="an example of another thing, in the same form; repeatable")
 ]
-Example = tuple[Path, list[float]]
-"""A picture, and a box or a point in it, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -78,25 +74,6 @@ class CocoOptions:
             raise WrongUsageError("give --coco, or --positive and --negative, not both")
         elif self.images is None:
             raise WrongUsageError("give --images, the folder of --coco's pictures")
-
-
-@dataclass(frozen=True)
-class Told:
-    """What is told of labels that were learnt: a table and notes, or JSON.
-
-    Attributes:
-        labels: those that were learnt.
-        columns: the table's.
-        rows: the table's.
-        notes: lines below the table.
-        facts: the same for JSON.
-    """
-
-    labels: Sequence[str]
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str]
-    facts: Mapping[str, Any]
 
 
 @grouped
@@ -139,7 +116,7 @@ def learn(
             if label is None or coco.coco is not None:
                 told = _learn_coco(samclip, label, coco=coco, score=score, display=display)
             else:
-                told = _learn_examples(samclip, label, positives, negatives, score=score)
+                told = learn_examples(samclip, label, positives, negatives, score=score)
             known = {clean_text(each) for each in told.labels}
             labels = [each for each in packed if clean_text(each) not in known]
             labels += told.labels
@@ -150,29 +127,6 @@ def learn(
     print_table(told.columns, told.rows)
     for note in [*told.notes, f"{output}: {', '.join(labels)}"]:
         print_line(note)
-
-
-def _learn_examples(
-    samclip: SamClip,
-    label: str,
-    positives: Sequence[Example],
-    negatives: Sequence[Example],
-    *,
-    score: float,
-) -> Told:
-    examples = [*positives, *negatives]
-    encoded = {path: samclip.encode_image(path) for path in {path for path, _ in examples}}
-    wanted = _regions(samclip, positives, encoded=encoded)
-    unwanted = _regions(samclip, negatives, encoded=encoded)
-    learned = samclip.learn_label(label, wanted, negatives=unwanted, score=score)
-    scores = [
-        float(score_labels(each, texts=learned[None], calibration=samclip.manifest.calibration)[0])
-        for each in [*wanted, *unwanted]
-    ]
-    kinds = ["positive"] * len(positives) + ["negative"] * len(negatives)
-    names = [f"{path}:{','.join(f'{each:g}' for each in at)}" for path, at in examples]
-    rows = list(zip(names, kinds, (f"{each:.3f}" for each in scores), strict=True))
-    return Told([label], ("example", "", "score"), rows, (), {"scores": scores})
 
 
 def _learn_coco(
@@ -212,20 +166,6 @@ def _learn_coco(
         notes,
         {"report": report.to_dict()},
     )
-
-
-def _regions(
-    samclip: SamClip, examples: Sequence[Example], *, encoded: Mapping[Path, ImageEmbedding]
-) -> list[Array]:
-    """The embedding of each example."""
-    return [
-        samclip.embed_region(
-            encoded[path],
-            box=numbers if len(numbers) == 4 else None,
-            point=numbers if len(numbers) == 2 else None,
-        )
-        for path, numbers in examples
-    ]
 
 
 def _example(text: str, *, option: str) -> Example:

@@ -27,7 +27,9 @@ from tests.own_things import write_things
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "examples" / "images"
-DOG, GARDEN, TEMPLE = (str(IMAGES / f"{name}.jpg") for name in ("dog", "garden", "temple"))
+CAT, DOG, GARDEN, TEMPLE = (
+    str(IMAGES / f"{name}.jpg") for name in ("cat", "dog", "garden", "temple")
+)
 ONNX = ("--runtime", "onnx", "--threads", "1")
 
 
@@ -172,6 +174,28 @@ class TestAnswers:
         own, pack = write_things(tmp_path, pictures=2), str(tmp_path / "own.safetensors")
         printed = table("learn", "--coco", str(own), "--images", str(tmp_path), "-o", pack, *ONNX)
         assert "held out shows item 17" in " ".join(printed.split())
+
+    def test_learn_from_one_point_and_a_negative_that_is_like_it(self, tmp_path: Path) -> None:
+        pack = str(tmp_path / "tabby.safetensors")
+        points = ("--positive", f"{CAT}:150,200", "--negative", f"{GARDEN}:190,230")
+        found = answer("learn", "tabby", *points, "-o", pack, *ONNX)
+        shown, other = found["presence"]
+        assert 0.7 < other < found["threshold"] < shown
+        assert found["found"] == [True, False]
+        assert "absent" not in table("text", CAT, "--vocabulary", pack, *ONNX)
+        assert "absent" in table("text", GARDEN, "--vocabulary", pack, *ONNX)
+        printed = " ".join(table("learn", "tabby", *points, "-o", pack, *ONNX).split())
+        assert f"the threshold of tabby is {found['threshold']:.2f}" in printed
+        assert "still found" not in printed
+
+    def test_learn_tells_which_negatives_are_still_found(self, tmp_path: Path) -> None:
+        pack, picture = str(tmp_path / "part.safetensors"), IMAGES / "astronaut.jpg"
+        suit, face = f"{picture}:153,307", f"{picture}:307,153"  # one touches the other
+        asked = ("learn", "part", "--positive", suit, "--negative", face, "-o", pack, *ONNX)
+        told = answer(*asked)
+        assert told["found"] == [True, True]
+        assert told["threshold"] == answer("info")["manifest"]["calibration"]["presence_threshold"]
+        assert f"still found: {face}" in " ".join(table(*asked).split())
 
     def test_learn(self, tmp_path: Path) -> None:
         pack, more = str(tmp_path / "temple.safetensors"), str(tmp_path / "more.safetensors")

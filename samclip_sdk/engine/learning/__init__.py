@@ -5,6 +5,7 @@ pictures of a COCO file. This room is below the client.
 """
 
 from samclip_sdk.engine.learning.coco_file import LabelledPictures, read_coco
+from samclip_sdk.engine.learning.fitting import threshold_between
 from samclip_sdk.engine.learning.label_quality import (
     COMPARED,
     LabelQuality,
@@ -29,4 +30,5 @@ __all__ = [
     "learn_pictures",
     "measure_labels",
     "read_coco",
+    "threshold_between",
 ]

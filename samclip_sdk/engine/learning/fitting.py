@@ -29,6 +29,7 @@ FALSE_COST = 3.0
 """How much worse a false picture is than a missed one."""
 
 _LEAST, _MOST = 0.02, 0.98  # of a threshold
+_MARGIN = 0.1  # of the way to the examples, for runtimes that compute less exactly
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,28 @@ def fit_threshold(there: Array, absent: Array, *, default: float) -> tuple[float
     best = np.flatnonzero(gains >= gains.max() - 1e-9)
     nearest = best[np.abs(options[best] - base[0]).argmin()]
     return float(1 / (1 + np.exp(-options[nearest]))), float(gains[nearest])
+
+
+def threshold_between(
+    there: Sequence[float], absent: Sequence[float], *, default: float
+) -> float | None:
+    """The threshold with which no counterexample is found, and all examples are.
+
+    It is hardly above the worst counterexample: a higher one would find less in other pictures.
+
+    Args:
+        there: 0..1, one or more, the presence of a label in its examples.
+        absent: 0..1, its presence in the counterexamples.
+        default: the threshold without one.
+
+    Returns:
+        None if the default does so, or if no threshold does.
+    """
+    worst = max(absent, default=0.0)
+    if not default <= worst < min(there):
+        return None
+    low, high = _logit([worst, min(there)])
+    return float(1 / (1 + np.exp(-(low + _MARGIN * (high - low)))))
 
 
 def _logit(presence: Sequence[float] | Array) -> NDArray[np.float64]:

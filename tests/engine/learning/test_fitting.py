@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samclip_sdk.bundle.manifest import UNCALIBRATED
-from samclip_sdk.engine.learning.fitting import FOLDS, Pupil, deal, fit_threshold
+from samclip_sdk.engine.learning.fitting import FOLDS, Pupil, deal, fit_threshold, threshold_between
 
 THERE = np.array([0.5, 0.6, 0.9], np.float32)
 
@@ -30,6 +30,17 @@ def test_the_threshold_parts_the_pictures(
 
 def test_a_threshold_that_is_as_good_as_any_is_kept() -> None:
     assert fit_threshold(THERE, np.array([0.1], np.float32), default=0.4)[0] == pytest.approx(0.4)
+
+
+def test_a_threshold_between_the_examples() -> None:
+    def between(*absent: float) -> float | None:
+        return threshold_between([0.9, 0.95], absent, default=0.6)
+
+    told = between(0.3, 0.8)
+    assert told is not None
+    assert 0.8 < told < 0.85  # a higher one would find less elsewhere
+    assert between() is between(0.3, 0.5) is None  # the default does it
+    assert between(0.92) is between(0.9) is None  # none does it
 
 
 def test_every_fold_has_its_share_of_both_kinds() -> None:
