@@ -11,6 +11,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.text.tokenizer import CLIP_TOKENIZER
 from tests.disk_cache import fill
 from tests.fake_source import FakeSource, fake_client
-from tests.tiny_config import ONE_RESOLUTION, TINY
+from tests.tiny_config import BUNDLED, ONE_RESOLUTION, TINY
 
 # Before any test module imports onnxruntime itself: it would note down this device, and send it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -106,16 +107,14 @@ def onnx_registry() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(
-    tiny_checkpoint: Path, onnx_registry: None, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The bundle folder of `tiny_checkpoint`, which takes half a minute to export."""
+def tiny_bundle(onnx_registry: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle folder of `BUNDLED` with weights of the seed 1; half a minute to export."""
     from export.bundle_writer import write_bundle
     from export.options import ExportOptions
-    from export.source import read_source
+    from export.source import random_source
 
     def export(folder: Path) -> None:
-        source = read_source(tiny_checkpoint)
+        source = replace(random_source(BUNDLED, seed=1), nouns=("dog", "red panda"))
         write_bundle(source, folder, options=ExportOptions())
 
     return fill(tmp_path_factory.mktemp("tiny") / "bundle", name="tiny_bundle", make=export)

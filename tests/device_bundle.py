@@ -15,19 +15,9 @@ from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
-from tests.tiny_config import PYRAMID_STUDENT, TINY_BERT
 
 PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.uint8)
 BOXES = [[5, 5, 60, 40], [10, 20, 90, 60], [30, 2, 70, 50]]
-
-# As samclip-mobile: a convolutional encoder, whose finer features the mask decoder reads, a
-# classifier's head, and a BERT.
-CONFIG = PYRAMID_STUDENT.model_copy(
-    update={
-        "mask_decoder": PYRAMID_STUDENT.mask_decoder.model_copy(update={"high_resolution": True}),
-        "text_encoder": TINY_BERT,
-    }
-)
 
 
 def export_alone(

@@ -70,6 +70,18 @@ TINY_BERT = BertTextConfig(
     width=32, num_heads=2, depth=1, mlp_dim=32, embedding_width=8, hidden_dim=32
 )
 
+MOBILE = PYRAMID_STUDENT.model_copy(
+    update={
+        "mask_decoder": PYRAMID_STUDENT.mask_decoder.model_copy(update={"high_resolution": True}),
+        "text_encoder": TINY_BERT,
+    }
+)
+"""As samclip-mobile: a convolutional encoder, whose finer features the mask decoder reads, a
+classifier's head, and a BERT."""
+
+BUNDLED = MOBILE.model_copy(update={"name": "samclip-test", "classification_resolution": 32})
+"""Of the tiny bundle: the same, with two resolutions."""
+
 SMALL_TINY_VIT = TinyViTConfig(
     image_size_px=64,
     embed_dims=(8, 16, 24, 32),

@@ -364,6 +364,7 @@ class TestVerify:
         verdicts = printed.splitlines()
         assert verdicts[0].startswith("passed: samclip-test on onnx fp32, ")
         assert all(each.startswith("passed: ") for each in verdicts)
+        assert any(each.startswith("passed: samclip-test on openvino ") for each in verdicts)
         listed = table("verify", *model, "--runtime", "onnx", "--checks").splitlines()
         assert listed[0].startswith("passed: ")
         assert len(listed) > len(found["checks"])

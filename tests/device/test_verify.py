@@ -106,7 +106,7 @@ def test_another_tokenizer_fails(tiny_bundle: Path, monkeypatch: pytest.MonkeyPa
     class OneOff(Tokenizer):
         def __call__(self, texts: Any) -> Any:
             ids = super().__call__(texts)
-            return np.where(ids == 320, 321, ids)  # 320 is "a"
+            return np.where(ids == 1037, 1038, ids)  # 1037 is "a"
 
     monkeypatch.setattr(golden_checks, "Tokenizer", OneOff)
     assert any("token ids" in name for name in failed(verify_bundle(tiny_bundle)))

@@ -21,12 +21,12 @@ from samclip_sdk import SamClip
 from samclip_sdk.bundle.contract import contract_app_graphs, contract_graphs, file_stem
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.errors import ImageError, StorageError
-from samclip_sdk.modeling.checkpoint import load_checkpoint
+from samclip_sdk.modeling.build import build_model
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.text.vocabulary import read_vocabulary
 from tests.half_written import writing
 from tests.refusals import refused
-from tests.tiny_config import TINY
+from tests.tiny_config import BUNDLED, TINY
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = (
@@ -44,9 +44,9 @@ def test_bundle_holds_the_contract(tiny_bundle: Path) -> None:
     bundle = open_bundle(tiny_bundle)
     bundle.verify()
     manifest = bundle.manifest
-    contract = contract_graphs(TINY, resolutions=(32, 64))
+    contract = contract_graphs(BUNDLED, resolutions=(32, 64))
     assert tuple(manifest.model_graphs) == tuple(contract) == GRAPHS
-    apps = contract_app_graphs(TINY, resolutions=(32, 64))
+    apps = contract_app_graphs(BUNDLED, resolutions=(32, 64))
     assert manifest.graphs.keys() - set(GRAPHS) == apps.keys()
     assert manifest.random_weights
     assert manifest.provenance["checkpoint"] == {"random_weights": True, "seed": 1}
@@ -70,14 +70,12 @@ def test_graph_is_static_and_says_nothing_of_this_machine(tiny_bundle: Path, nam
     onnx.checker.check_model(path, full_check=True)
 
 
-def test_resolutions_share_their_weights(tiny_bundle: Path, tiny_checkpoint: Path) -> None:
+def test_resolutions_share_their_weights(tiny_bundle: Path) -> None:
     graphs = open_bundle(tiny_bundle).manifest.graphs
     small, large = (graphs[f"image_encoder@{at}"].artifacts[0].weights for at in (32, 64))
     assert small == large
-    encoder = load_checkpoint(tiny_checkpoint).image_encoder
-    parameters = sum(each.numel() for each in encoder.parameters())
-    tables = 2 * (8**2 + 4**2) * 32 + 2 * (8**3 + 4**3)  # absolute and relative positions
-    assert small[0].size_bytes < 4 * (parameters + tables) + 4096
+    parameters = sum(each.numel() for each in build_model(BUNDLED).image_encoder.parameters())
+    assert small[0].size_bytes < 4 * parameters + 4096
 
 
 @pytest.mark.slow

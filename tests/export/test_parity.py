@@ -16,22 +16,21 @@ from samclip_sdk.errors import VerificationError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.runtimes.onnx.session import OrtSession
 from samclip_sdk.runtimes.session import Session
-from tests.tiny_config import TINY
+from tests.tiny_config import BUNDLED
 
 
 def graphs_and_probes(model: object) -> tuple[dict[str, Graph], dict[str, list[Probe]]]:
     graphs = build_graphs(model, resolutions=(32, 64))
-    ids = np.full((4, 77), 49407, dtype=np.int32)
-    ids[:, 1] = [5, 6, 7, 8]
+    ids = np.array([[101, word, 102, *[0] * 21] for word in (5, 6, 7, 8)], dtype=np.int32)
     probes = probe_graphs(
-        graphs, resolution=64, image=ImageSpec(patch_size=8), token_ids=(ids[:1], ids[1:])
+        graphs, resolution=64, image=ImageSpec(patch_size=16), token_ids=(ids[:1], ids[1:])
     )
     return {graph.name: graph for graph in graphs}, probes
 
 
 @pytest.fixture(scope="module")
 def other() -> tuple[dict[str, Graph], dict[str, list[Probe]]]:
-    return graphs_and_probes(build_model(TINY, seed=2))
+    return graphs_and_probes(build_model(BUNDLED, seed=2))
 
 
 def open_graph(bundle: Path, graph: Graph) -> Session:

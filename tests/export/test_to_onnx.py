@@ -19,6 +19,7 @@ from tests.export.tiny_programs import tiny_graphs, tiny_program
 
 RNG = np.random.default_rng(11)
 FEEDS = {
+    "image_encoder@64": {"image": RNG.integers(0, 256, (1, 3, 64, 64)).astype(np.uint8)},
     "clip_head@64": {
         "image_tokens": RNG.normal(size=(1, 32, 8, 8)).astype(np.float32),
         "token_mask": np.tri(8, 8, 2, dtype=np.float32)[None],

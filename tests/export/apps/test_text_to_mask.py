@@ -21,9 +21,9 @@ from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.engine.label_points import best_points, part_corners
 from samclip_sdk.engine.label_prompts import mask_prompt
 from samclip_sdk.engine.label_search import find_parts, presence_of
-from samclip_sdk.modeling.checkpoint import load_checkpoint
+from samclip_sdk.modeling.build import build_model
 from samclip_sdk.picture.frame import Frame
-from tests.tiny_config import TINY
+from tests.tiny_config import BUNDLED, TINY
 
 SIDE, CELLS, MASK_SIDE = 64, 8, 32
 CALIBRATION = {
@@ -98,16 +98,14 @@ def test_of_equal_cells_the_first_are_asked_for(info: ModelInfo) -> None:
     assert kinds[0, :3].tolist() == [1, 1, 1]
 
 
-def test_the_file_computes_what_the_module_computes(
-    tiny_bundle: Path, tiny_checkpoint: Path
-) -> None:
+def test_the_file_computes_what_the_module_computes(tiny_bundle: Path) -> None:
     bundle = open_bundle(tiny_bundle)
     name = graph_key("text_to_mask", SIDE)
     assert bundle.manifest.text_to_mask is not None
     (file,) = bundle.graph_files(name, runtime="onnx")
     session = ort.InferenceSession(file.path, providers=["CPUExecutionProvider"])
-    module = TextToMask(load_checkpoint(tiny_checkpoint), bundle.manifest).eval()
-    spec = contract_app_graphs(TINY, resolutions=[])[name]
+    module = TextToMask(build_model(BUNDLED, seed=1), bundle.manifest).eval()
+    spec = contract_app_graphs(BUNDLED, resolutions=[])[name]
     assert [each.name for each in session.get_inputs()] == [each.name for each in spec.inputs]
     generator = torch.Generator().manual_seed(3)
     for texts in (1, 4):

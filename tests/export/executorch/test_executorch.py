@@ -23,9 +23,10 @@ from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.runtimes.executorch.session import ExecuTorchSession
 from tests.arithmetic_graph import SPEC, feed
-from tests.device_bundle import CONFIG, export_alone, verifies_and_answers
+from tests.device_bundle import export_alone, verifies_and_answers
 from tests.executorch_files import STORED, needs_executorch
 from tests.refusals import refused
+from tests.tiny_config import MOBILE
 
 pytestmark = needs_executorch
 
@@ -34,7 +35,7 @@ PRECISIONS = ("fp32", "int8")
 
 def drawn_source() -> Source:
     """Random weights, also where a model starts with zeros, which would hide faults."""
-    source = random_source(CONFIG, seed=1)
+    source = random_source(MOBILE, seed=1)
     torch.manual_seed(2)
     for parameter in source.model.parameters():
         if not parameter.any():
@@ -98,7 +99,7 @@ def test_int8_files_are_smaller(bundle: Bundle) -> None:
 
 
 def graph_of(part: str) -> Graph:
-    graphs = build_graphs(random_source(CONFIG, seed=1).model, resolutions=[64])
+    graphs = build_graphs(random_source(MOBILE, seed=1).model, resolutions=[64])
     return next(graph for graph in graphs if graph.part == part)
 
 

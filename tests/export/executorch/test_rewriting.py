@@ -10,14 +10,13 @@ from export.executorch.rewriting import Rewritten
 from export.executorch.to_executorch import trace_buckets
 from export.graphs import Graph, build_graphs
 from samclip_sdk.modeling.build import build_model
-from tests.device_bundle import CONFIG
-from tests.tiny_config import STUDENT
+from tests.tiny_config import MOBILE, STUDENT
 
 PARTS = ("image_encoder", "clip_head", "text_encoder", "prompt_encoder", "mask_decoder")
 
 
 def graph_of(config: str, part: str) -> Graph:
-    model = build_model({"mobile": CONFIG, "vit": STUDENT}[config], seed=1)
+    model = build_model({"mobile": MOBILE, "vit": STUDENT}[config], seed=1)
     torch.manual_seed(2)
     for parameter in model.parameters():
         if not parameter.any():  # zeros would hide faults

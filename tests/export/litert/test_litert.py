@@ -23,8 +23,9 @@ from export.source import random_source
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.runtimes.litert.interpreter import import_interpreter
-from tests.device_bundle import CONFIG, export_alone, verifies_and_answers
+from tests.device_bundle import export_alone, verifies_and_answers
 from tests.source_tree import ROOT
+from tests.tiny_config import MOBILE
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("litert_torch") is None,
@@ -36,7 +37,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    source, folder = random_source(CONFIG, seed=1), tmp_path_factory.mktemp("litert") / "bundle"
+    source, folder = random_source(MOBILE, seed=1), tmp_path_factory.mktemp("litert") / "bundle"
     return export_alone(source, folder, runtime="litert", precisions=PRECISIONS)
 
 
@@ -54,7 +55,7 @@ def test_verify_passes_and_loading_does_not_warn(bundle: Bundle, precision: str)
 def test_an_embedding_does_not_depend_on_the_bucket(bundle: Bundle, precision: str) -> None:
     with SamClip.load("litert", model=bundle.root, precision=precision) as model:
         session = model.source.session("text_encoder")
-        ids = np.zeros((3, CONFIG.text_encoder.context_length), dtype=np.int32)
+        ids = np.zeros((3, MOBILE.text_encoder.context_length), dtype=np.int32)
         ids[:, :3] = [[101, 5, 102], [101, 6, 102], [101, 7, 102]]
         texts = session.run({"input_ids": ids})["text_embeddings"]
         alone = session.run({"input_ids": ids[:1]})["text_embeddings"]
@@ -76,7 +77,7 @@ def test_the_kotlin_package_answers_alike(bundle: Bundle) -> None:
 
 
 def test_the_converter_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    graphs = build_graphs(random_source(CONFIG, seed=1).model, resolutions=[64])
+    graphs = build_graphs(random_source(MOBILE, seed=1).model, resolutions=[64])
     to_litert(next(each for each in graphs if each.part == "prompt_encoder"))
     assert capfd.readouterr() == ("", "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from export.graphs import Graph
 from export.precision.quantize import KeptInFloat, quantize
 from export.precision.quantized_layers import insert_pairs
 from samclip_sdk.bundle.contract import file_stem
+from samclip_sdk.bundle.graph_spec import TensorSpec
+from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.runtimes.onnx.session import EXACT_INT8
-from tests.export.tiny_programs import tiny_graphs
 from tests.graph_feeds import draw_feed
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")
@@ -217,15 +218,16 @@ def test_layer_that_calibration_never_reached_stays_in_float() -> None:
     assert found.kept_in_float == (KeptInFloat("c", error=None),)
 
 
-def random_feeds(graph: Graph) -> list[dict[str, NDArray[np.generic]]]:
+def random_feeds(inputs: Sequence[TensorSpec]) -> list[dict[str, NDArray[np.generic]]]:
     lengths = {"num_prompts": 2, "num_points": 3}
-    return [draw_feed(graph.inputs, seed=seed, **lengths) for seed in range(2)]
+    return [draw_feed(inputs, seed=seed, **lengths) for seed in range(2)]
 
 
 @pytest.mark.parametrize("name", ["image_encoder@64", "mask_decoder"])
 def test_real_graph_keeps_its_contract(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
     stored = ir.load(tiny_bundle / "onnx" / f"{file_stem(name)}.onnx")
-    fp32, feeds = ir.external_data.load_to_model(stored), random_feeds(tiny_graphs()[name])
+    spec = open_bundle(tiny_bundle).manifest.graphs[name]
+    fp32, feeds = ir.external_data.load_to_model(stored), random_feeds(spec.inputs)
     found = quantize(fp32, graph=name, feeds=feeds, accept=accept)
     assert found.kept_in_float == ()
     check_pairs(found.model)
