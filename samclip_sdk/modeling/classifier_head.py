@@ -138,7 +138,9 @@ class PlaneCellHead(nn.Module):
     def __init__(self, cells: CellHead, *, coarse_dim: int) -> None:
         super().__init__()
         weight, token_dim = cells.inward.weight.detach(), len(cells.norm.weight)
-        self.coarse_dim, self.token_dim = coarse_dim, token_dim
+        self.coarse_dim = coarse_dim
+        self.share_fine = ChannelSum(token_dim - coarse_dim, over=token_dim)
+        self.share_coarse = ChannelSum(coarse_dim, over=token_dim)
         folded, bias = _folded(cells.norm, weight[:, :token_dim], bias=cells.inward.bias)
         self.inward_fine = _conv(folded[:, :-coarse_dim])
         self.inward_coarse = _conv(folded[:, -coarse_dim:])
@@ -146,24 +148,30 @@ class PlaneCellHead(nn.Module):
         self.inward_answer = _conv(weight[:, token_dim:] * cells.outward.out_channels**0.5)
         self.blocks = nn.Sequential(*map(PlaneContextBlock, cells.blocks))
         self.outward = cells.outward
+        self.sum = ChannelSum(cells.outward.out_channels, over=1)
 
     def forward(self, tokens: Tensor, coarse: Tensor) -> Tensor:
         """Corrects the classifier's answer for each patch; see `CellHead.forward`."""
         plain = _twice(coarse)
-        over_length = _over_length(plain)
+        over_length = self._over_length(plain)
         seen = _twice(self.inward_answer(coarse)) * over_length
         x = self.blocks(F.gelu(self._inward(tokens) + seen))
         moved = plain * over_length + self.outward(x)
-        return _to_tokens(moved * _over_length(moved))
+        return _to_tokens(moved * self._over_length(moved))
 
     def _inward(self, tokens: Tensor) -> Tensor:
         fine = tokens[:, : -self.coarse_dim]
         coarse = _once(tokens[:, -self.coarse_dim :])
-        total = fine.sum(dim=1, keepdim=True) + _four(coarse.sum(dim=1, keepdim=True))
-        squares = _squares(fine) + _four(_squares(coarse))
-        scale = _over_deviation(total / self.token_dim, squares / self.token_dim)
-        y: Tensor = (self.inward_fine(fine) + _four(self.inward_coarse(coarse))) * scale
-        return y + self.bias
+        mean, square = (
+            self.share_fine(one) + _four(self.share_coarse(other))
+            for one, other in ((fine, coarse), (fine * fine, coarse * coarse))
+        )
+        y: Tensor = self.inward_fine(fine) + _four(self.inward_coarse(coarse))
+        return y * _over_deviation(mean, square) + self.bias
+
+    def _over_length(self, x: Tensor) -> Tensor:
+        """1 over the length of each place of [B,C,g,g]: [B,1,g,g]."""
+        return torch.rsqrt(self.sum(x * x).clamp(min=1e-12))
 
 
 class PlaneContextBlock(nn.Module):
@@ -194,13 +202,31 @@ class NormedConv(nn.Module):
         assert isinstance(conv, nn.Conv2d)
         folded, bias = _folded(norm, conv.weight.detach(), bias=conv.bias)
         self.conv = _conv(folded)
+        self.mean = ChannelSum(conv.in_channels, over=conv.in_channels)
         self.bias = nn.Parameter(bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [B,C,g,g] to [B,c,g,g]."""
-        mean, square = (each.mean(dim=1, keepdim=True) for each in (x, x * x))
-        y: Tensor = self.conv(x) * _over_deviation(mean, square) + self.bias
+        y: Tensor = self.conv(x) * _over_deviation(self.mean(x), self.mean(x * x)) + self.bias
         return y
+
+
+class ChannelSum(nn.Module):
+    """The sum over channels, divided by a number: as a convolution.
+
+    Runtimes compute a convolution where the others are, in the same layout. XNNPACK, behind
+    ExecuTorch, takes no other sum over channels.
+    """
+
+    weight: Tensor
+
+    def __init__(self, channels: int, *, over: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.full((1, channels, 1, 1), 1 / over))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [B,C,g,g] to [B,1,g,g]."""
+        return F.conv2d(x, self.weight)
 
 
 def pool_unpadded(features: Tensor, token_mask: Tensor) -> Tensor:
@@ -237,15 +263,6 @@ def _conv(weight: Tensor) -> nn.Conv2d:
 def _over_deviation(mean: Tensor, square: Tensor) -> Tensor:
     """1 over the standard deviation of numbers with this mean, and this mean of squares."""
     return torch.rsqrt(square - mean * mean + 1e-6)
-
-
-def _over_length(x: Tensor) -> Tensor:
-    """1 over the length of each place of [B,C,g,g]: [B,1,g,g]."""
-    return torch.rsqrt(_squares(x.float()).clamp(min=1e-12))
-
-
-def _squares(x: Tensor) -> Tensor:
-    return (x * x).sum(dim=1, keepdim=True)
 
 
 def _once(x: Tensor) -> Tensor:
