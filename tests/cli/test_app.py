@@ -350,33 +350,6 @@ class TestInfo:
         assert "…" not in narrow
 
 
-class TestVerify:
-    def test_a_verdict_first(self, tiny_bundle: Path, user_folders: Path) -> None:
-        model = ("--model", str(tiny_bundle))
-        found = answer("verify", *model, "--runtime", "onnx")
-        assert found["passed"]
-        key = found["key"]
-        assert key["providers"] == ["CPUExecutionProvider"]
-        folder = user_folders / "data" / "samclip-sdk" / "verified"
-        (report,) = folder.glob(f"{key['bundle_id']}-onnx-*")
-        assert json.loads(report.read_text()) == found
-        printed = table("verify", *model)
-        verdicts = printed.splitlines()
-        assert verdicts[0].startswith("passed: samclip-test on onnx fp32, ")
-        assert all(each.startswith("passed: ") for each in verdicts)
-        assert any(each.startswith("passed: samclip-test on openvino ") for each in verdicts)
-        listed = table("verify", *model, "--runtime", "onnx", "--checks").splitlines()
-        assert listed[0].startswith("passed: ")
-        assert len(listed) > len(found["checks"])
-
-    def test_of_artifacts_that_are_not_there(self, tiny_bundle: Path) -> None:
-        model = ("--model", str(tiny_bundle))
-        assert "onnx fp32" in fails("verify", *model, "--precision", "int8")
-        assert "Core ML" in fails("verify", *model, "--runtime", "coreml")
-        assert "onnx-gpu" in fails("verify", *model, "--runtime", "onnx", "--device", "cuda")
-        assert "samclip-test" in fails("verify", *model, "--compute-units", "cpu_only")
-
-
 def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
     """One line, code 130; the same command then goes on."""
     pictures, output = tmp_path / "pictures", tmp_path / "found.json"

@@ -20,7 +20,7 @@ from samclip_sdk.errors import BundleError, BundleTamperedError, VerificationErr
 from samclip_sdk.picture.image_prompts import ImagePrompts
 from samclip_sdk.picture.model_prompts import FILLER, NOT_A_POINT, Prompts
 from samclip_sdk.text.tokenizer import Tokenizer
-from tests.command import run
+from tests.command import answer, fails, run, table
 from tests.example_bundle import change_files
 from tests.refusals import refused
 
@@ -132,3 +132,30 @@ def test_a_vocabulary_only_bundle_passes(bundle: Path) -> None:
     report = verify_bundle(bundle)
     assert report.passed
     assert not any("text" in check.name.partition(" ")[0] for check in report.checks)
+
+
+def test_the_command_tells_a_verdict_first(tiny_bundle: Path, user_folders: Path) -> None:
+    model = ("--model", str(tiny_bundle))
+    found = answer("verify", *model, "--runtime", "onnx")
+    assert found["passed"]
+    key = found["key"]
+    assert key["providers"] == ["CPUExecutionProvider"]
+    folder = user_folders / "data" / "samclip-sdk" / "verified"
+    (report,) = folder.glob(f"{key['bundle_id']}-onnx-*")
+    assert json.loads(report.read_text()) == found
+    printed = table("verify", *model)
+    verdicts = printed.splitlines()
+    assert verdicts[0].startswith("passed: samclip-test on onnx fp32, ")
+    assert all(each.startswith("passed: ") for each in verdicts)
+    assert any(each.startswith("passed: samclip-test on openvino ") for each in verdicts)
+    listed = table("verify", *model, "--runtime", "onnx", "--checks").splitlines()
+    assert listed[0].startswith("passed: ")
+    assert len(listed) > len(found["checks"])
+
+
+def test_the_command_names_artifacts_that_are_not_there(tiny_bundle: Path) -> None:
+    model = ("--model", str(tiny_bundle))
+    assert "onnx fp32" in fails("verify", *model, "--precision", "int8")
+    assert "Core ML" in fails("verify", *model, "--runtime", "coreml")
+    assert "onnx-gpu" in fails("verify", *model, "--runtime", "onnx", "--device", "cuda")
+    assert "samclip-test" in fails("verify", *model, "--compute-units", "cpu_only")
