@@ -153,7 +153,7 @@ class TestAnswers:
         assert f"{stored.shape[1]} numbers" in table("embed", GARDEN, *ONNX)
 
     def test_learn_a_coco_file(self, tmp_path: Path) -> None:
-        own, pack = write_things(tmp_path), str(tmp_path / "own.safetensors")
+        own, pack = write_things(tmp_path, pictures=10), str(tmp_path / "own.safetensors")
         asked = ("--coco", str(own), "--images", str(tmp_path), "-o", pack, *ONNX)
         found = answer("learn", *asked)
         (taught,) = found["report"]["labels"]
