@@ -34,8 +34,10 @@ def drawn(example: tuple[Tensor, ...]) -> list[Tensor]:
     ]
 
 
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("config", ["mobile", "vit"])
+@pytest.mark.parametrize(
+    ("config", "part"),
+    [*(("mobile", part) for part in PARTS), *(("vit", part) for part in PARTS[:3])],
+)
 def test_computes_the_same(config: str, part: str) -> None:
     graph = graph_of(config, part)
     for program in trace_buckets(graph).values():
