@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import osam
 import pytest
+from fastapi.testclient import TestClient
 from labelme.app import MainWindow
 from osam.types import Annotation, GenerateRequest, Prompt
 from PIL import Image
@@ -120,13 +121,12 @@ def test_bad_requests_are_refused_in_one_line(pixels: np.ndarray) -> None:
 
 
 def test_over_http(dog: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    testclient = pytest.importorskip("fastapi.testclient")
     monkeypatch.setenv("HOME", str(tmp_path))  # osam logs to ~/.cache/osam
     from osam._server import app
 
     content = base64.b64encode(dog.read_bytes()).decode()
     body = {"model": "samclip", "image": content, "prompt": {"texts": ["dog"]}}
-    client = testclient.TestClient(app)
+    client = TestClient(app)
     answer = client.post("/api/generate", json=body)
     assert answer.status_code == 200
     assert [each["text"] for each in answer.json()["annotations"]] == ["dog"]

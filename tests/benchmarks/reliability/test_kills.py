@@ -77,7 +77,5 @@ def test_of_a_trainings_state_the_tensors_are_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [each for each in VICTIMS if each.name != "export"])
 def test_a_killed_command_ends_as_if_nothing_had_happened(command: Victim, tmp_path: Path) -> None:
     """Twice each; `python -m benchmarks reliability kills` does so more often, export too."""
-    if command.name == "download":
-        pytest.importorskip("samclip_sdk.bundle.hub")
     part = measure(kill_often, command, tmp_path / "work", kills=2, seed=3)
     assert part.run.settings["faults"] == []

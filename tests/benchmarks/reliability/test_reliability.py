@@ -113,7 +113,6 @@ def test_a_long_run_is_sampled(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_server_is_asked_and_sampled() -> None:
-    pytest.importorskip("samclip_sdk.serve")
     samples = list(sample_server(TINY_BUNDLE, minutes=0.1, seed=0))
     assert samples[-1].rss_mb > 50
     assert growth(samples)["more_handles"] < 10

@@ -62,7 +62,7 @@ def test_a_device_is_chosen(tiny_checkpoint: Path) -> None:
 @pytest.mark.parametrize("device", ["cuda", "cuda:7", "mps", "meta", "abacus"])
 def test_a_device_that_is_not_there(tiny_checkpoint: Path, device: str) -> None:
     if device == "cuda" and torch.cuda.is_available():
-        pytest.skip("it is there")
+        pytest.skip("this machine has a CUDA device")
     with pytest.raises(RuntimeMissingError, match=f"torch cannot use {device} here: ") as caught:
         SamClip.load("torch", model=tiny_checkpoint, device=device)
     assert "\n" not in str(caught.value)
