@@ -224,7 +224,7 @@ def command(
             function(measured, **asked)
 
     run.__doc__ = function.__doc__
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature(parameters)
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
 

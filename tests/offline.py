@@ -106,7 +106,7 @@ def run_commands(folder: Path) -> None:
         "tune": (*onnx, "--precision", "auto"),
         "compile": model,
     }
-    commands = set(get_command(app).commands) - WITH_NETWORK  # type: ignore[attr-defined]
+    commands = set(get_command(app).commands) - WITH_NETWORK
     assert commands == set(lines), commands ^ set(lines)
     for name, line in lines.items():
         result = CliRunner().invoke(app, [name, *line])

@@ -40,4 +40,4 @@ def test_an_array_in_bgr_is_answered_as_its_picture() -> None:
 
 
 def test_bgr_is_yes_or_no() -> None:
-    refused(lambda: SamClip.load("onnx", bgr="yes"), PromptError, "bgr")  # type: ignore[arg-type]
+    refused(lambda: SamClip.load("onnx", bgr="yes"), PromptError, "bgr")

@@ -260,10 +260,10 @@ def test_a_vocabulary_that_cannot_be_read_or_written(model: SamClip, tmp_path: P
         (lambda: other.load_vocabulary(path), EmbeddingMismatchError, "fake 1"),
         (lambda: model.load_vocabulary("none\0.json"), BundleError, "none"),
         (lambda: model.load_vocabulary(tmp_path / "none.json"), BundleError, "none.json"),
-        (lambda: model.load_vocabulary(None), BundleError, "None"),  # type: ignore[arg-type]
-        (lambda: model.load_vocabulary(5), BundleError, "5"),  # type: ignore[arg-type]
-        (lambda: model.save_vocabulary(None, "dog"), StorageError, "None"),  # type: ignore[arg-type]
-        (lambda: model.save_vocabulary(5, "dog"), StorageError, "5"),  # type: ignore[arg-type]
+        (lambda: model.load_vocabulary(None), BundleError, "None"),
+        (lambda: model.load_vocabulary(5), BundleError, "5"),
+        (lambda: model.save_vocabulary(None, "dog"), StorageError, "None"),
+        (lambda: model.save_vocabulary(5, "dog"), StorageError, "5"),
         (lambda: model.save_vocabulary(nowhere, "dog"), StorageError, "no folder"),
     ):
         refused(call, error, word)

@@ -32,7 +32,7 @@ def noise(seed: int, *, count: int = 8, height: int = 24, width: int = 36) -> li
 
 def copies(kind: str, frames: list[np.ndarray], folder: Path) -> list[np.ndarray]:
     """What each picture is when it is yielded."""
-    return [load_image(each).copy() for each in REUSED[kind](frames, folder)]  # type: ignore[arg-type]
+    return [load_image(each).copy() for each in REUSED[kind](frames, folder)]
 
 
 @every_kind
@@ -45,7 +45,7 @@ def test_answers_are_those_of_copies(
 ) -> None:
     frames = noise(seed, count=count)
     expected = model.embed_image(copies(kind, frames, tmp_path))
-    found = list(model.embed_image(REUSED[kind](frames, tmp_path)))  # type: ignore[arg-type]
+    found = list(model.embed_image(REUSED[kind](frames, tmp_path)))
     assert len(found) == len(expected) == count
     assert all(map(np.array_equal, found, expected))
     assert count < 2 or not np.array_equal(found[0], found[1])
@@ -59,8 +59,8 @@ def test_results_and_streams_know_their_own_picture(
     expected = copies(kind, frames, tmp_path)
     reused = REUSED[kind]
     found = [
-        *model.segment_text(reused(frames, tmp_path), ["dog"]),  # type: ignore[call-overload]
-        *model.stream(reused(frames, tmp_path), ["dog"]),  # type: ignore[arg-type]
+        *model.segment_text(reused(frames, tmp_path), ["dog"]),
+        *model.stream(reused(frames, tmp_path), ["dog"]),
     ]
     for each, own in zip(found, [*expected, *expected], strict=True):
         np.testing.assert_array_equal(load_image(each.origin), own)

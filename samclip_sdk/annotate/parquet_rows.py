@@ -109,7 +109,7 @@ def find_rows(
         for row, value in enumerate(values):
             where = f"{name}#{row}"
             picture = _picture_at(value, base=base, row=where, seen=seen, follow_urls=follow_urls)
-            (skipped if isinstance(picture, Skipped) else pictures).append(picture)  # type: ignore[arg-type]
+            (skipped if isinstance(picture, Skipped) else pictures).append(picture)  # type: ignore[arg-type]  # mypy joins both lists
     return pictures, skipped
 
 

@@ -125,7 +125,7 @@ def _no_key(path: str | os.PathLike[str], *, kind: str, reason: object) -> Optio
 
 def _import_cryptography() -> None:
     try:
-        import cryptography  # noqa: F401
+        import cryptography  # noqa: F401, only whether it is there
     except ModuleNotFoundError as error:
         raise RuntimeMissingError(
             'signatures need cryptography: pip install "samclip-sdk[signing]"'

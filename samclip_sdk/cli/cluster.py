@@ -199,7 +199,7 @@ class AnnotateCommand(TyperCommand):
         """The parser of Typer, given an address after every --ray."""
         parser = super().make_parser(ctx)
         parse = parser.parse_args
-        setattr(parser, "parse_args", lambda args: parse(_with_address(args)))  # noqa: B010
+        setattr(parser, "parse_args", lambda args: parse(_with_address(args)))  # noqa: B010, types forbid the assignment
         return parser
 
 

@@ -338,7 +338,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         command(**given, **own)
 
     call.__name__, call.__doc__ = command.__name__, command.__doc__
-    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it
     call.__annotations__ = {each.name: each.annotation for each in parameters}
     return call
 

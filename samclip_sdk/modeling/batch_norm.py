@@ -103,5 +103,5 @@ def _by_channel(scale: Tensor, shift: Tensor) -> nn.Conv2d:
     """A depthwise convolution by scale [C] and shift [C]; no converter makes it a BatchNorm."""
     conv = nn.Conv2d(len(scale), len(scale), kernel_size=1, groups=len(scale))
     conv.weight.copy_(scale.view(-1, 1, 1, 1))
-    conv.bias.copy_(shift)  # type: ignore[union-attr]
+    conv.bias.copy_(shift)  # type: ignore[union-attr]  # it has one
     return conv

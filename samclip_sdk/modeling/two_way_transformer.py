@@ -155,7 +155,7 @@ class TokenToImageAttention(Attention):
     fraction of the work.
     """
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # type: ignore[override]  # of fewer arguments
         """Attends q [K,T,D] to k, v [K,N,D]."""
         q = self._split(self.q_proj(q)) * self.scale
         # The keys' bias would add a constant to all logits of a query, which the softmax ignores.

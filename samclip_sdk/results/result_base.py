@@ -80,7 +80,7 @@ class Result(Frozen, ABC, Generic[Item]):
     ) -> Item | Self:
         if isinstance(index, (slice, list, tuple)) or np.ndim(index):
             return self._rows(np.arange(len(self))[_as_index(index)])
-        return self._item(range(len(self))[operator.index(index)])  # type: ignore[arg-type]
+        return self._item(range(len(self))[operator.index(index)])  # type: ignore[arg-type]  # others raise
 
     def _rows(self, places: NDArray[np.intp]) -> Self:
         """A result of some rows, in the order of their indexes [n]."""

@@ -29,7 +29,7 @@ def _are_names(values: object) -> bool:
 
 def _thread_count(threads: object) -> int:
     try:
-        count = -1 if isinstance(threads, bool) else operator.index(threads)  # type: ignore[arg-type]
+        count = -1 if isinstance(threads, bool) else operator.index(threads)  # type: ignore[arg-type]  # any other raises
     except TypeError:
         count = -1
     if not 0 <= count <= MAX_THREADS:

@@ -109,7 +109,7 @@ def create_app(
     _add_questions(app, handler)
     _add_state(app, handler, limits=limits, metrics=metrics)
     _add_page(app)
-    app.openapi = lambda: describe(app, bodies=BODIES)  # type: ignore[method-assign]
+    app.openapi = lambda: describe(app, bodies=BODIES)  # type: ignore[method-assign]  # as FastAPI documents it
     _add_file(app, API_PATH, api_page(app.openapi()), "text/html")
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(HTTPException, _refused_by_http)
@@ -179,7 +179,7 @@ def _add_state(app: FastAPI, handler: RequestHandler, *, limits: Limits, metrics
             workers=len(pool.workers),
             waiting=pool.waiting,
         )
-        return found if pool.ready else JSONResponse(found.model_dump(), 503)  # type: ignore[return-value]
+        return found if pool.ready else JSONResponse(found.model_dump(), 503)  # type: ignore[return-value]  # FastAPI takes both
 
     @app.get("/metrics", response_class=Response, include_in_schema=False)
     async def read_metrics() -> Response:

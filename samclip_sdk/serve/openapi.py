@@ -33,7 +33,7 @@ def describe(app: FastAPI, *, bodies: Mapping[str, type[ImagesRequest]]) -> dict
         title="samclip", version=__version__, description=DESCRIPTION, routes=app.routes
     )
     kinds = [(kind, "validation") for kind in dict.fromkeys(bodies.values())]
-    _, schemas = models_json_schema(kinds, ref_template=_REFS)  # type: ignore[arg-type]
+    _, schemas = models_json_schema(kinds, ref_template=_REFS)  # type: ignore[arg-type]  # a list is invariant
     components = document["components"]
     components["schemas"] = dict(sorted((components["schemas"] | schemas["$defs"]).items()))
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

@@ -74,10 +74,10 @@ def check_installed() -> None:
         RuntimeMissingError: the extra `serve` is not installed.
     """
     try:
-        import fastapi  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import python_multipart  # noqa: F401
-        import uvicorn  # noqa: F401
+        import fastapi  # noqa: F401, only whether it is there
+        import prometheus_client  # noqa: F401, only whether it is there
+        import python_multipart  # noqa: F401, only whether it is there
+        import uvicorn  # noqa: F401, only whether it is there
     except ModuleNotFoundError as error:
         raise RuntimeMissingError(
             f"{error.name} is not installed: pip install 'samclip-sdk[serve]'"

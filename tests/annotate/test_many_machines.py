@@ -112,7 +112,7 @@ def test_a_node_and_a_run_that_are_killed_lose_and_double_nothing(tmp_path: Path
     _, *entries = log_path(together).read_text().splitlines()
     noted = [json.loads(entry)["file_name"] for entry in entries]
     assert sorted(noted) == sorted(set(noted)) == sorted(path.name for path in folder.glob("*.png"))
-    assert [each["name"] for each in report["skipped"]] == ["broken.jpg"]  # type: ignore[attr-defined]
+    assert [each["name"] for each in report["skipped"]] == ["broken.jpg"]
     assert together.read_bytes() == alone.read_bytes()
     assert json.loads(alone.read_text())["annotations"]
     shards = sorted((tmp_path / "together.shards").iterdir())

@@ -223,7 +223,7 @@ def test_a_parquet_in_a_store_names_only_what_is_below_its_folder(store: Any) ->
     ):
         listing = list_source(source)
         assert names(listing) == found
-        assert all(each.content() == content() for each in listing.pictures)  # type: ignore[comparison-overlap]
+        assert all(each.content() == content() for each in listing.pictures)
         told = skipped(listing)
         assert all("outside" in told[each] for each in outside)
 

@@ -205,7 +205,7 @@ LONG = "x" * 60_000
 def reverse(content: dict[str, Any], *keys: str) -> None:
     for key in keys:
         content = content[key]
-    content.reverse()  # type: ignore[attr-defined]
+    content.reverse()
 
 
 ENCODER = ("graphs", "text_encoder", "artifacts")

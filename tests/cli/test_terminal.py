@@ -119,7 +119,7 @@ def test_signs_that_standard_output_has_not_are_shown_by_their_codes(
     print_line("dög 犬")
     print_json({"label": "dög 犬"})
     sys.stdout.flush()
-    *table, line, found = sys.stdout.buffer.getvalue().decode(encoding).splitlines()  # type: ignore[attr-defined]
+    *table, line, found = sys.stdout.buffer.getvalue().decode(encoding).splitlines()
     shown = {"ascii": r"d\xf6g \u72ac", "cp1252": r"dög \u72ac", "utf-8": "dög 犬"}[encoding]
     assert line == shown
     assert shown in table[3]

@@ -81,7 +81,7 @@ def test_objects_below_the_least_score_are_not_told(model: SamClip) -> None:
     (frame,) = model.stream([DOG], LOOKALIKES, threshold=0.2, min_score=least)
     assert 0 < len(frame) <= len(sure)
     refused(lambda: model.segment_instances(DOG, ["dog"], min_score=2), PromptError, "min_score")
-    refused(lambda: model.segment_text(DOG, ["dog"], exclusive=1), PromptError, "exclusive")  # type: ignore[call-overload]
+    refused(lambda: model.segment_text(DOG, ["dog"], exclusive=1), PromptError, "exclusive")
 
 
 def test_on_the_command_line() -> None:

@@ -169,7 +169,7 @@ def test_at_most_so_many_the_best(tmp_path: Path) -> None:
     image = model.encode_image(picture(100, 100))
     every = model.segment_instances(image, LABELS)
     for count in (1, 2, np.int64(3), 9):
-        some = model.segment_instances(image, LABELS, max_instances=count)  # type: ignore[arg-type]
+        some = model.segment_instances(image, LABELS, max_instances=count)
         assert len(some) == min(count, 3)
         np.testing.assert_array_equal(some.masks, every.masks[:count])
 

@@ -38,7 +38,7 @@ class Device(HeadsDiffer):
             found = answer(feed)
             return self.failure(found) if name in self.lost else found
 
-        session.run = run  # type: ignore[method-assign]
+        session.run = run
         return session
 
 

@@ -191,7 +191,7 @@ def test_rows_by_their_label() -> None:
     assert len(text_masks()["cat"]) == 0
     assert classification()["cat"].logits.tolist() == [2.0]
     with pytest.raises((TypeError, IndexError)):
-        masks()["dog"]  # type: ignore[call-overload]
+        masks()["dog"]
 
 
 def test_a_label_that_was_not_asked_is_told_with_those_that_were() -> None:

@@ -13,7 +13,7 @@ RUNTIMES = ("onnx", "openvino", "coreml", "tensorrt", "litert", "executorch", "t
 
 
 def test_any_whole_number_and_any_sequence_will_do() -> None:
-    options = RuntimeOptions(threads=np.int64(3), providers=["A", "B"])  # type: ignore[arg-type]
+    options = RuntimeOptions(threads=np.int64(3), providers=["A", "B"])
     assert (options.threads, options.providers) == (3, ("A", "B"))
     assert options == RuntimeOptions(threads=3, providers=("A", "B"))
 

@@ -68,7 +68,7 @@ def test_an_option_that_no_runtime_could_take(name: str, values: tuple[Any, ...]
             lambda wrong=wrong: RuntimeOptions(**wrong), OptionError, name.replace("_", " ")[:7]
         )
     both = {"device": "cuda", "providers": [CUDA_PROVIDER]}
-    refused(lambda: RuntimeOptions(**both), OptionError, "device", "providers")  # type: ignore[arg-type]
+    refused(lambda: RuntimeOptions(**both), OptionError, "device", "providers")
 
 
 @pytest.mark.parametrize(

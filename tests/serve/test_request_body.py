@@ -61,7 +61,7 @@ def served() -> Iterator[tuple[Served, httpx.Client]]:
     # What is freed is given back at once, so that no body counts for the next one.
     with serving("--body-mb", "17", env={"MALLOC_MMAP_THRESHOLD_": "1000000"}) as found:
         url = found.wait_for("serving")["address"]
-        threading.Thread(target=found.process.stderr.read, daemon=True).start()  # type: ignore[union-attr]
+        threading.Thread(target=found.process.stderr.read, daemon=True).start()
         with httpx.Client(base_url=url, timeout=60) as client:
             yield found, client
 

@@ -67,7 +67,7 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(
     (tmp_path / "circle").symlink_to("circle")
     error = refused(lambda: write(tmp_path / name, b""), StorageError, "cannot write", word)
     assert str(error).isprintable()
-    refused(lambda: write(tmp_path / "a.bin", "text"), TypeError, "bytes-like")  # type: ignore[arg-type]
+    refused(lambda: write(tmp_path / "a.bin", "text"), TypeError, "bytes-like")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["circle", "folder"]
 
 

@@ -28,9 +28,7 @@ def test_int8_keeps_directions(tmp_path: Path, seed: int) -> None:
     sizes = {}
     for dtype in ("float32", "int8"):
         path = tmp_path / f"{dtype}.safetensors"
-        path.write_bytes(
-            encode_vocabulary(labels, embeddings=rows, manifest=manifest, dtype=dtype)  # type: ignore[arg-type]
-        )
+        path.write_bytes(encode_vocabulary(labels, embeddings=rows, manifest=manifest, dtype=dtype))
         found = read_vocabulary(path, manifest=manifest)
         assert list(found.labels) == labels
         assert np.linalg.norm(found.matrix, axis=1) == pytest.approx(np.ones(20), abs=1e-5)

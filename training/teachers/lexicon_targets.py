@@ -60,7 +60,7 @@ def part_taught(
         loss = loss + F.relu(near - cosines).square().sum()
         loss = loss + _KEEP * (1 - (moved * first[movable]).sum(dim=1)).sum()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
         optimizer.step()
         on_progress("moving taught words apart", step + 1, steps)
     found = first.clone()

@@ -95,7 +95,7 @@ def fit(
         if len(lessons.nouns):
             loss = loss + _NEIGHBOURS * _moved(teacher, lessons.nouns, generator)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
         optimizer.step()
         schedule.step()
         on_progress(f"fitting names to classes, loss {loss.item():.3f}", step + 1, steps)

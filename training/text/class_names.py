@@ -34,7 +34,7 @@ class ClassNames:
 
 def imagenet_synsets() -> tuple[int, ...]:
     """The 1,000 classes' offsets in WordNet, in the order of every classifier."""
-    labels = ImageNetInfo("imagenet-1k").label_names()  # type: ignore[no-untyped-call]
+    labels = ImageNetInfo("imagenet-1k").label_names()  # type: ignore[no-untyped-call]  # timm's
     return tuple(int(label.removeprefix("n")) for label in labels)
 
 

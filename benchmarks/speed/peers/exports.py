@@ -95,7 +95,7 @@ def precision_of(runtime: str) -> str:
 def _import_openvino() -> Any:
     """Imports OpenVINO without its telemetry, as the SDK does."""
     known = sys.modules.pop("openvino_telemetry", None)
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as if it were missing
+    sys.modules["openvino_telemetry"] = None  # as if it were missing
     try:
         import openvino
     finally:

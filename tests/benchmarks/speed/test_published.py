@@ -52,7 +52,7 @@ def test_what_is_right_here_is_signed_off_and_the_rest_told(
     signed: list[bool] = []
     checks = [SimpleNamespace(name=name, error=0.03) for name in ("box_mask_iou", "text_mask_iou")]
     made = SimpleNamespace(checks=checks, sign_off=lambda: signed.append(True))
-    assert kept_mask_iou(made) == pytest.approx(0.97)  # type: ignore[arg-type]
+    assert kept_mask_iou(made) == pytest.approx(0.97)
 
     def verify(model: str, *, runtime: str, precision: str) -> Any:
         if runtime == "openvino":

@@ -34,7 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     @property
     def _hub(self) -> HubState:
-        state: HubState = self.server.hub  # type: ignore[attr-defined]
+        state: HubState = self.server.hub
         return state
 
     def log_message(self, format: str, *args: object) -> None:

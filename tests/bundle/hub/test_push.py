@@ -99,7 +99,7 @@ class TestPush:
             signed = in_repository({**FILES, "manifest.sig": b"s" * 64})
             hub.commit("org/signed", signed)
             model = "org/signed"
-        push_bundle(model, "org/new", token=TOKEN)  # type: ignore[arg-type]
+        push_bundle(model, "org/new", token=TOKEN)
         assert hub.files("org/new")["bundle/manifest.sig"] == b"s" * 64
 
 

@@ -47,7 +47,7 @@ class Targets:
         if len(data) < 2:
             return
         with suppress(ValueError):
-            mask = rle_to_mask({"size": [data[0], data[1]], "counts": data[2:]})  # type: ignore[dict-item]
+            mask = rle_to_mask({"size": [data[0], data[1]], "counts": data[2:]})
             assert mask.shape == (data[0], data[1])
             assert np.array_equal(rle_to_mask(mask_to_rle(mask)), mask)
 

@@ -52,7 +52,7 @@ def red_cat() -> NDArray[np.uint8]:
 
 
 def test_three_looks_find_the_same_thing() -> None:
-    masks, good = draw_boxed(RedThings(), red_cat(), BOX, least_iou=LEAST_IOU)  # type: ignore[arg-type]
+    masks, good = draw_boxed(RedThings(), red_cat(), BOX, least_iou=LEAST_IOU)
     assert good.tolist() == [True]
     np.testing.assert_array_equal(masks[0], CAT)
 
@@ -67,7 +67,7 @@ def test_three_looks_find_the_same_thing() -> None:
     ids=["one look", "low score", "loose box"],
 )
 def test_doubtful_masks_are_refused(model: RedThings, box: NDArray[np.float32]) -> None:
-    _, good = draw_boxed(model, red_cat(), box, least_iou=LEAST_IOU)  # type: ignore[arg-type]
+    _, good = draw_boxed(model, red_cat(), box, least_iou=LEAST_IOU)
     assert good.tolist() == [False]
 
 
@@ -84,7 +84,7 @@ def boxed(tmp_path: Path) -> Path:
 
 
 def test_a_set_gets_masks_and_keeps_the_rest(boxed: Path, tmp_path: Path) -> None:
-    told = mask_set(boxed, tmp_path / "out" / "toys", RedThings())  # type: ignore[arg-type]
+    told = mask_set(boxed, tmp_path / "out" / "toys", RedThings())
     assert told == {"kept": 1}
     before, after = (
         json.loads((folder / "instances.json").read_text())
@@ -101,12 +101,12 @@ def test_a_set_gets_masks_and_keeps_the_rest(boxed: Path, tmp_path: Path) -> Non
 
 def test_a_picture_that_is_none_is_counted(boxed: Path, tmp_path: Path) -> None:
     (boxed / "images" / "1.jpg").write_bytes(b"no picture")
-    told = mask_set(boxed, tmp_path / "out", RedThings())  # type: ignore[arg-type]
+    told = mask_set(boxed, tmp_path / "out", RedThings())
     assert told == {"broken": 1}
 
 
 def test_a_damaged_set_leaves_nothing(boxed: Path, tmp_path: Path) -> None:
     (boxed / "instances.json").write_text('{"images": []}')
     with pytest.raises(TrainingError, match="annotations"):
-        mask_set(boxed, tmp_path / "out", RedThings())  # type: ignore[arg-type]
+        mask_set(boxed, tmp_path / "out", RedThings())
     assert not (tmp_path / "out").exists()

@@ -60,7 +60,7 @@ def test_colours_and_masks_go_the_same_way(seed: int) -> None:
         assert (right - left) * (bottom - top) >= 0.38 * HEIGHT * WIDTH
     file = io.BytesIO()
     Image.fromarray(np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255).save(file, "png")
-    image = render(file, view, size=(HEIGHT, WIDTH))  # type: ignore[arg-type]
+    image = render(file, view, size=(HEIGHT, WIDTH))
     seen = view.mask(mask)
     assert (image[seen] >= 120).mean() > 0.97
     rest = ~seen

@@ -107,7 +107,7 @@ def test_every_loss_is_told_and_reaches_every_part(
     assert all(np.isfinite(value) for value in told.values())
     assert {*task.parts} == {*PARTS}
     assert all(learns(part) for part in task.parts.values())
-    assert task.student.image_encoder.high_resolution.stride_4.weight.grad.any()  # type: ignore[union-attr]
+    assert task.student.image_encoder.high_resolution.stride_4.weight.grad.any()
 
 
 def learns(part: nn.Module) -> bool:
