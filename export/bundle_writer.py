@@ -277,6 +277,7 @@ class _Writer:
             self._source.nouns,
             embeddings=self._embed(self._source.nouns),
             manifest=self._info,
+            thresholds=[self._source.thresholds.get(noun) for noun in self._source.nouns],
             dtype="int8",
         )
         return {NOUNS_NAME: content}

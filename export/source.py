@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Source:
         card: Markdown for the model card, with the measured figures; may be empty.
         tokenizer: the `tokenizer.json` that the text encoder was trained with; None if CLIP's.
         nouns: names of things, whose embeddings are added to the bundle; may be empty.
+        thresholds: noun -> 0..1, the presence from which it is in an image, if it has its own.
     """
 
     model: SamClipModel
@@ -66,14 +68,16 @@ class Source:
     card: str = ""
     tokenizer: Path | None = None
     nouns: tuple[str, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_source(folder: Path) -> Source:
     """Reads a checkpoint folder.
 
     Beside the checkpoint's own files it may hold `calibration.json` (the manifest's calibration),
-    `card.md` (prose and measured figures for the model card), `nouns.txt` (a noun in each line) and
-    `NOTICE`, which replaces this repository's. The provenance may have `random_weights`, and
+    `card.md` (prose and measured figures for the model card), `nouns.txt` (a noun in each line),
+    `thresholds.json` (an object with the threshold of nouns that have their own) and `NOTICE`,
+    which replaces this repository's. The provenance may have `random_weights`, and
     `licences` with the licences of the teachers' weights, see `teacher_licences`.
 
     Raises:
@@ -82,6 +86,7 @@ def read_source(folder: Path) -> Source:
     model = load_checkpoint(folder)
     try:
         provenance = read_provenance(folder)
+        nouns = _read_nouns(folder / "nouns.txt")
         calibration = _read(folder / "calibration.json")
         tokenizer = folder / TOKENIZER_NAME
         return Source(
@@ -97,7 +102,8 @@ def read_source(folder: Path) -> Source:
             notice=_read(folder / "NOTICE") or _read(_NOTICE),
             card=_read(folder / "card.md"),
             tokenizer=tokenizer if tokenizer.is_file() else None,
-            nouns=_read_nouns(folder / "nouns.txt"),
+            nouns=nouns,
+            thresholds=_read_thresholds(folder / "thresholds.json", nouns=nouns),
         )
     except (OSError, ValueError, KeyError) as error:
         reason = first_fault(error) if isinstance(error, ValidationError) else one_line(error)
@@ -204,6 +210,19 @@ def _read_nouns(path: Path) -> tuple[str, ...]:
         return check_labels([line for line in lines if line]) if any(lines) else ()
     except TextError as error:
         raise ValueError(f"{path.name}: {error}") from error
+
+
+def _read_thresholds(path: Path, *, nouns: Sequence[str]) -> dict[str, float]:
+    """The thresholds of a file; none if there is no file."""
+    found = json.loads(_read(path) or "{}")
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} is no object of a threshold for each noun")
+    for noun, own in found.items():
+        if noun not in nouns:
+            raise ValueError(f"{path.name}: {one_line(noun)!r} is not in nouns.txt")
+        if isinstance(own, bool) or not isinstance(own, int | float) or not 0 <= own <= 1:
+            raise ValueError(f"{path.name}: {noun!r} has {one_line(own)}; it must be from 0 to 1")
+    return found
 
 
 def _read(path: Path) -> str:

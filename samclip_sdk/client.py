@@ -836,8 +836,8 @@ class SamClip:
         """The presence from which each label counts as being in an image, if a call gives no other.
 
         Returns:
-            For each label, the threshold that `learn_label` or `load_vocabulary` gave it, or else
-            the bundle's calibrated one.
+            For each label, the threshold that `learn_label` or `load_vocabulary` gave it, or that
+            the bundle's nouns have, or else the bundle's calibrated one.
 
         Raises:
             TextError: no label, an empty one, or two that are the same to CLIP.

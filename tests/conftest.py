@@ -92,6 +92,7 @@ def tiny_checkpoint(tiny_config: ModelConfig, tmp_path_factory: pytest.TempPathF
     model = build_model(tiny_config, seed=1)
     save_checkpoint(model, folder, provenance={"random_weights": True, "seed": 1})
     (folder / "nouns.txt").write_text("dog\nred panda\n", encoding="utf-8")
+    (folder / "thresholds.json").write_text('{"red panda": 0.75}', encoding="utf-8")
     return folder
 
 

@@ -21,6 +21,9 @@ from training.teachers.text_encoder_file import copy_tokenizer
 NOUNS_NAME = "nouns.txt"
 """Beside a checkpoint, what it can name: a noun in each line."""
 
+THRESHOLDS_NAME = "thresholds.json"
+"""Beside a checkpoint, the thresholds of nouns that have their own."""
+
 PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
 """Those whose versions a checkpoint tells."""
 

@@ -257,9 +257,9 @@ class Manifest(ModelInfo):
     """`manifest.json`. `files` belong to no graph: tokenizer, goldens, model card.
 
     They may hold `nouns.safetensors`, a vocabulary pack with the default names of
-    `segment_everything`. A bundle without a text_encoder serves vocabulary packs only. A bundle may
-    lack the graphs of apps; every other graph must be there. The field `text_to_mask` describes the
-    graph of this name.
+    `segment_everything`, and with thresholds of labels. A bundle without a text_encoder serves
+    vocabulary packs only. A bundle may lack the graphs of apps; every other graph must be there.
+    The field `text_to_mask` describes the graph of this name.
     """
 
     graphs: dict[str, GraphSpec]

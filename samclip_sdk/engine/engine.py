@@ -270,7 +270,7 @@ class Engine:
         if path is None:
             return None
         pack = read_vocabulary(path, manifest=self.manifest)
-        return KnownWords(pack.labels, pack.matrix)
+        return KnownWords(pack.labels, pack.matrix, pack.thresholds)
 
     def takes_rectangles(self, graph: str) -> bool:
         """Whether images go through image_encoder, by its key, without their padding."""

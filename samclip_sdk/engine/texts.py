@@ -95,9 +95,15 @@ class TextEmbedder:
         self._given = {**self._given, **dict(zip(cleaned, given, strict=True))}
 
     def own_thresholds(self, labels: Sequence[str]) -> list[float | None]:
-        """The threshold that each label was given; None for the bundle's."""
-        given = (self._given.get(clean_text(label)) for label in labels)
-        return [None if each is None else each.threshold for each in given]
+        """The threshold that each label was given, or that a taught word has, else None.
+
+        A taught word that was given another embedding is no taught word any more.
+        """
+        given = self._given
+        cleaned = [clean_text(label) for label in labels]
+        known = None if all(each in given for each in cleaned) else self._known()
+        taught = {} if known is None else known.own_thresholds
+        return [given[each].threshold if each in given else taught.get(each) for each in cleaned]
 
     def thresholds(self, labels: Sequence[str], *, default: float) -> Array:
         """The threshold of each label, float32 [K]: its own, or the default."""

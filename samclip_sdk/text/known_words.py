@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,19 @@ class KnownWords:
     Attributes:
         words: K nouns.
         embeddings: float32 [K,E], unit length.
+        thresholds: for each word, 0..1, the presence from which it is in an image; None for the
+            bundle's.
     """
 
     words: Sequence[str]
     embeddings: NDArray[np.float32]
+    thresholds: Sequence[float | None] = ()
+
+    @cached_property
+    def own_thresholds(self) -> Mapping[str, float]:
+        """Word -> its own threshold."""
+        pairs = zip(self.words, self.thresholds, strict=False)
+        return {clean_text(word): own for word, own in pairs if own is not None}
 
     def nearest(
         self, embedding: NDArray[np.float32], *, count: int = _NEAREST

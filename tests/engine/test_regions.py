@@ -88,6 +88,22 @@ def test_a_taught_label_is_kept_in_a_pack(model: SamClip, tmp_path: Path) -> Non
     assert user.segment_text(picture(), "pet").presence[0] == pytest.approx(0.95, abs=1e-3)
 
 
+def test_a_bundles_nouns_may_have_their_own_thresholds(tmp_path: Path) -> None:
+    maker, source = fake_client(tmp_path)
+    maker.learn_label("dog", source.vector("dog"), threshold=0.97)
+    maker.save_vocabulary(tmp_path / "nouns.safetensors", ["dog", "cat"])
+    model, source = fake_client(tmp_path)
+    (usual,) = model.label_thresholds("cat")
+    source.nouns_path = tmp_path / "nouns.safetensors"
+    assert SamClip(source).label_thresholds(["cat", " Dog ", "sofa"]) == (usual, 0.97, usual)
+    with SamClip(source) as user:
+        user.save_vocabulary(tmp_path / "dog.safetensors", ["dog"])
+        user.learn_label("dog", source.vector("dog"))  # another dog, with the bundle's threshold
+        assert user.label_thresholds("dog") == (usual,)
+        user.load_vocabulary(tmp_path / "dog.safetensors")
+        assert user.label_thresholds("dog") == (0.97,)
+
+
 def test_a_label_keeps_its_own_threshold(model: SamClip, tmp_path: Path) -> None:
     """In every verb, unless a call gives another, and in a pack."""
     region, path = model.embed_region(picture(), **DOG), tmp_path / "pets.safetensors"

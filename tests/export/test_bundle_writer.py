@@ -100,8 +100,10 @@ def test_the_nouns_of_a_checkpoint_are_embedded(tiny_bundle: Path, tmp_path: Pat
     assert path == tiny_bundle.resolve() / "nouns.safetensors"
     pack = read_vocabulary(path, manifest=source.manifest)
     assert pack.labels == ("dog", "red panda")
+    assert pack.thresholds == (None, 0.75)
     own_pack = tmp_path / "own.safetensors"
     with SamClip(source) as model:
+        assert model.label_thresholds(["red panda"]) == (0.75,)
         model.save_vocabulary(own_pack, pack.labels)
     assert path.stat().st_size < own_pack.stat().st_size
     own = read_vocabulary(own_pack, manifest=source.manifest).matrix

@@ -54,9 +54,12 @@ def test_a_trained_checkpoint_is_not_random_whether_calibrated_or_not(checkpoint
 
 def test_nouns_are_a_list_of_labels(checkpoint: Path) -> None:
     (checkpoint / "nouns.txt").write_text("dog\n\n red panda \n", encoding="utf-8")
-    assert read_source(checkpoint).nouns == ("dog", "red panda")
+    source = read_source(checkpoint)
+    assert (source.nouns, source.thresholds) == (("dog", "red panda"), {"red panda": 0.75})
+    (checkpoint / "thresholds.json").unlink()
     (checkpoint / "nouns.txt").unlink()
-    assert read_source(checkpoint).nouns == ()
+    source = read_source(checkpoint)
+    assert (source.nouns, source.thresholds) == ((), {})
 
 
 REAL = {

@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from export.source import read_source
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from tests.own_things import write_things
@@ -139,7 +140,8 @@ def test_what_cannot_be_restored_is_told(
     assert word in done.output
 
 
-def test_of_own_things_the_heads_learn(finished: Path, tmp_path: Path) -> None:
+def finetuned(finished: Path, tmp_path: Path) -> tuple[Path, str]:
+    """The folder of a finetuning of two steps, and what the command printed."""
     pictures = tmp_path / "own"
     pictures.mkdir()
     write_things(pictures, pictures=10)
@@ -148,9 +150,13 @@ def test_of_own_things_the_heads_learn(finished: Path, tmp_path: Path) -> None:
     command = ["finetune", *options, "--set", "optimisation.steps=2", "--set", "batch=2"]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert "item 17" in done.stdout
-    run = tmp_path / "runs" / "finetune" / "finetune"
-    assert f"python -m export {run}" in done.stdout
+    return tmp_path / "runs" / "finetune" / "finetune", done.stdout
+
+
+def test_of_own_things_the_heads_learn(finished: Path, tmp_path: Path) -> None:
+    run, told = finetuned(finished, tmp_path)
+    assert "item 17" in told
+    assert f"python -m export {run}" in told
     moved = changed(finished, run)
     assert any(name.startswith("clip_head.cells.") for name in moved)
     assert all(name.startswith(("clip_head.cells.", "mask_decoder.")) for name in moved)
@@ -159,6 +165,21 @@ def test_of_own_things_the_heads_learn(finished: Path, tmp_path: Path) -> None:
     assert read_provenance(run)["starts_from"] == {"stage": "joint"}
     report = json.loads((run / "report.json").read_text())
     assert report["before"]["item 17"]["pictures"] == report["after"]["item 17"]["pictures"] == 1
+    thresholds = json.loads((run / "thresholds.json").read_text())
+    assert 0 < thresholds["item 17"] < 1
+    assert report["thresholds"] == thresholds
+    assert "threshold" in told
+    assert "--threshold" not in told
+    assert read_source(run).thresholds == thresholds
+
+
+def test_without_nouns_no_bundle_holds_the_thresholds_of_own_things(
+    finished: Path, tmp_path: Path
+) -> None:
+    (finished / "nouns.txt").unlink()
+    run, told = finetuned(finished, tmp_path)
+    assert "--threshold" in told
+    assert read_source(run).thresholds == {}
 
 
 @pytest.mark.parametrize(

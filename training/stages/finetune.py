@@ -18,6 +18,7 @@ from samclip_sdk.engine.learning import (
     LabelledPictures,
     LabelQuality,
     compare,
+    fit_thresholds,
     measure_labels,
     read_coco,
 )
@@ -28,6 +29,7 @@ from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.runtimes.torch.session import Checkpoint
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.progress import OnProgress
+from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.known_words import KNOWN_COSINE
 from training.calibrate import CALIBRATION_NAME
 from training.data_config import JointPhotographs
@@ -37,10 +39,21 @@ from training.real.coco_layout import INSTANCES_NAME, PICTURES_FOLDER, clean_nam
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
 from training.stage import Job, Stage, TrainedSettings
-from training.student_file import NOUNS_NAME, PACKAGES, embed_names, read_nouns, write_student
+from training.student_file import (
+    NOUNS_NAME,
+    PACKAGES,
+    THRESHOLDS_NAME,
+    embed_names,
+    read_nouns,
+    write_student,
+)
 from training.tasks.part import FinetuneTask
 
 _REPORT = "report.json"
+_NO_NOUNS = (
+    f"the model has no {NOUNS_NAME}, and so its bundle no place for thresholds of labels: give "
+    "--threshold with each command"
+)
 
 
 class FinetuneConfig(TrainedSettings):
@@ -111,14 +124,19 @@ class FinetuneConfig(TrainedSettings):
         return Job(task, self.optimisation, write)
 
     def run(self, stage: Stage) -> Path:
-        """Trains, then measures the held-out pictures by the old and the new weights."""
+        """Trains, fits thresholds, and measures the held-out pictures before and after."""
         folder = super().run(stage)
         labelled = self._labelled()
-        _, kept = labelled.split(held_out=self.held_out, seed=self.seed)
-        report = {}
-        for when, checkpoint in (("before", self.checkpoint), ("after", folder)):
+        lessons, kept = labelled.split(held_out=self.held_out, seed=self.seed)
+        before, after = (Engine(Checkpoint(each)) for each in (self.checkpoint, folder))
+        thresholds = fit_thresholds(after, lessons, on_progress=stage.tell)
+        own = [thresholds.get(label) for label in labelled.labels]
+        words = after.texts.embed_labels(labelled.labels, clock=Stopwatch(), warn=False)
+        after.texts.learn(labelled.labels, words, thresholds=own)
+        report: dict[str, Any] = {"thresholds": thresholds}
+        for when, engine in (("before", before), ("after", after)):
             measured = measure_labels(
-                Engine(Checkpoint(checkpoint)),
+                engine,
                 kept,
                 labels=labelled.labels,
                 message=f"measuring {when}",
@@ -126,11 +144,14 @@ class FinetuneConfig(TrainedSettings):
             )
             report[when] = {label: quality.to_dict() for label, quality in measured.items()}
         write_json(folder / _REPORT, report)
+        nouns = read_nouns(folder)
+        named = {clean_name(label): threshold for label, threshold in thresholds.items()}
+        write_json(folder / THRESHOLDS_NAME, {n: t for n, t in named.items() if n in nouns})
         return folder
 
     def told(self, folder: Path) -> str:
         """The report: how well each category is found in held-out pictures, before and after."""
-        report: dict[str, dict[str, dict[str, Any]]] = json.loads((folder / _REPORT).read_bytes())
+        report: dict[str, dict[str, Any]] = json.loads((folder / _REPORT).read_bytes())
         before, after = (
             {
                 label: LabelQuality(**each | {k: math.nan for k, x in each.items() if x is None})
@@ -138,13 +159,17 @@ class FinetuneConfig(TrainedSettings):
             }
             for when in ("before", "after")
         )
-        rows = [COMPARED, *compare(before, after)]
+        rows: list[tuple[str, ...]] = [(*COMPARED, "threshold")]
+        for row in compare(before, after):
+            own = report["thresholds"].get(row[0])
+            rows.append((*row, "-" if own is None else f"{own:.2f}"))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = (
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             for row in rows
         )
-        return "".join(f"{line.rstrip()}\n" for line in lines)
+        note = "" if read_nouns(folder) else f"{_NO_NOUNS}\n"
+        return "".join(f"{line.rstrip()}\n" for line in lines) + note
 
     def _labelled(self) -> LabelledPictures:
         return read_coco(self.coco, images=self.images)

@@ -16,6 +16,7 @@ from samclip_sdk.engine.learning.lesson import (
     LearnedLabel,
     LearnReport,
     checked_share,
+    fit_thresholds,
     learn_pictures,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "LearnedLabel",
     "checked_share",
     "compare",
+    "fit_thresholds",
     "learn_pictures",
     "measure_labels",
     "read_coco",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.learning.coco_file import LabelledPicture, LabelledPictures
-from samclip_sdk.engine.learning.fitting import FOLDS, Fit, Pupil, fit
+from samclip_sdk.engine.learning.fitting import FOLDS, Fit, Pupil, fit, fit_threshold
 from samclip_sdk.engine.learning.label_quality import (
     LabelQuality,
     encode_labelled,
@@ -186,6 +186,38 @@ def learn_pictures(
         pictures=len(lessons.pictures),
         held_out=len(kept.pictures),
     )
+
+
+def fit_thresholds(
+    engine: Engine, labelled: LabelledPictures, *, on_progress: OnProgress
+) -> dict[str, float]:
+    """Fits the threshold of each label to pictures, by its presence in them.
+
+    Args:
+        engine: runs the graphs.
+        labelled: the pictures.
+        on_progress: called after each picture.
+
+    Returns:
+        Label -> 0..1, the presence from which it is in a picture. A label that all pictures show,
+        or none, is left out.
+
+    Raises:
+        ImageError: a picture cannot be read.
+        StorageError: a picture has another size than its entry says.
+    """
+    calibration, labels = engine.manifest.calibration, labelled.labels
+    words = engine.texts.embed_labels(labels, clock=Stopwatch(), warn=False)
+    studied = list(_study(engine, labelled, on_progress=on_progress))
+    presence = _ask(studied, words, calibration=calibration).presence
+    fitted = {}
+    for label, own in zip(labels, presence.T, strict=True):
+        shows = np.array([label in each.labels for each in studied])
+        if shows.any() and not shows.all():
+            fitted[label], _ = fit_threshold(
+                own[shows], own[~shows], default=calibration.presence_threshold
+            )
+    return fitted
 
 
 def _study(
