@@ -43,6 +43,9 @@ def draw_feed(
             values = rng.uniform(0, side_px, size=shape)
         elif spec.name == "has_mask_input":
             values = rng.integers(0, 2, size=shape)
+        elif spec.name == "image_tokens" and not any(side % 2 for side in shape[-2:]):
+            # The coarsest features of a convolutional encoder fill four cells each.
+            values = values[..., ::2, ::2].repeat(2, axis=-1).repeat(2, axis=-2)
         elif spec.name in ("token_mask", "sparse_mask"):
             values = np.ones(shape)
             values[:, -1:] = 0

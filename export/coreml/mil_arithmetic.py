@@ -105,6 +105,10 @@ def reduce_mean(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
     return x.mean(dim=axes.tolist(), keepdim=bool(keep_dims))
 
 
+def rsqrt(x: Tensor, epsilon: Tensor) -> Tensor:
+    return torch.rsqrt(x + epsilon)
+
+
 def reduce_l2_norm(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
     return x.square().sum(dim=axes.tolist(), keepdim=bool(keep_dims)).sqrt()
 
