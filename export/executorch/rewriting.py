@@ -147,7 +147,8 @@ class Rewritten(nn.Module):
         for name, layer in self._layers.values():
             self.register_buffer(f"{name}_weight", layer.weight)
             self.register_buffer(f"{name}_scales", layer.scales)
-            self.register_buffer(f"{name}_bias", layer.bias)
+            if layer.bias is not None:  # torch.export miscounts buffers that are None
+                self.register_buffer(f"{name}_bias", layer.bias)
             self.register_buffer(f"{name}_zeros", torch.zeros(len(layer.scales), dtype=torch.int64))
 
     def forward(self, *feed: Tensor) -> Any:
@@ -171,7 +172,7 @@ class Rewritten(nn.Module):
             torch.int8,
         )
         assert callable(node.target)
-        return node.target(given, weight, getattr(self, f"{name}_bias"), *rest)
+        return node.target(given, weight, getattr(self, f"{name}_bias", None), *rest)
 
     def input_grid(self, node: fx.Node) -> Grid | None:
         """The grid that a node's input is rounded to; None if the node is no layer in int8."""
