@@ -270,15 +270,13 @@ class _Writer:
 
     def _nouns(self) -> dict[str, bytes]:
         """Path -> the pack of the source's nouns, embedded by eager torch; empty without nouns."""
-        if not self._source.nouns:
+        nouns = self._source.nouns
+        if not nouns:
             return {}
         self.steps.begin("embedding the nouns")
+        own = [self._source.thresholds.get(noun) for noun in nouns]
         content = encode_vocabulary(
-            self._source.nouns,
-            embeddings=self._embed(self._source.nouns),
-            manifest=self._info,
-            thresholds=[self._source.thresholds.get(noun) for noun in self._source.nouns],
-            dtype="int8",
+            nouns, embeddings=self._embed(nouns), manifest=self._info, thresholds=own, dtype="int8"
         )
         return {NOUNS_NAME: content}
 
