@@ -115,7 +115,8 @@ def tiny_bundle(onnx_registry: None, tmp_path_factory: pytest.TempPathFactory) -
     from export.source import random_source
 
     def export(folder: Path) -> None:
-        source = replace(random_source(BUNDLED, seed=1), nouns=("dog", "red panda"))
+        nouns, thresholds = ("dog", "red panda"), {"red panda": 0.75}
+        source = replace(random_source(BUNDLED, seed=1), nouns=nouns, thresholds=thresholds)
         write_bundle(source, folder, options=ExportOptions())
 
     return fill(tmp_path_factory.mktemp("tiny") / "bundle", name="tiny_bundle", make=export)
