@@ -19,11 +19,14 @@ from samclip_sdk.modeling.build import SamClipModel
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
 
-MULTIPLES = {"height": 32, "width": 32, "rows": 2, "columns": 2}
-"""What divides the sides of pictures, in pixels, and of maps of cells: the coarsest stride is 32, a
-cell has 16 pixels."""
+MULTIPLES = {
+    **{"height": 32, "width": 32, "rows": 2, "columns": 2},
+    **{"mask_rows": 8, "mask_columns": 8},
+}
+"""What divides the sides of pictures, in pixels, of maps of cells, and of mask prompts: the coarsest
+stride is 32, a cell has 16 pixels, and 4 pixels of a mask."""
 
-_OF_PICTURES = ("image_encoder", "clip_head", "mask_decoder")
+_OF_PICTURES = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")
 
 _EXAMPLE_AXES = {"num_texts": 3, "num_prompts": 3, "num_points": 2}
 """Lengths of the dynamic axes in the export; above 1, which torch.export takes for a constant."""
@@ -149,5 +152,7 @@ def _module(model: SamClipModel, *, part: str, resolution: int | None) -> nn.Mod
         module = model.clip_head.at_resolution(resolution, patch_size=patch_size)
     elif part == "mask_decoder":
         module = model.mask_decoder.at_grid(model.config.grid)
+    elif part == "prompt_encoder":
+        module = model.prompt_encoder.at_cells()
     # Otherwise torch.export traces for gradients too, which takes half as long again.
     return module.requires_grad_(False)

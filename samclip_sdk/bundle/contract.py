@@ -18,7 +18,9 @@ makes every padded token one that the model masks out, and a padded prompt one w
 _OPEN: dict[str, Callable[[tuple[int | str, ...]], tuple[int | str, ...]]] = {
     "image": lambda shape: (*shape[:2], "height", "width"),
     "patch_embeddings": lambda shape: (shape[0], "patches", shape[2]),
-    "low_res_masks": lambda shape: (*shape[:2], "mask_rows", "mask_columns"),
+    **dict.fromkeys(
+        ("mask_input", "low_res_masks"), lambda shape: (*shape[:2], "mask_rows", "mask_columns")
+    ),
     **dict.fromkeys(
         ("image_tokens", "token_mask", "image_embeddings", "dense_embeddings"),
         lambda shape: (*shape[:-2], "rows", "columns"),
@@ -143,10 +145,11 @@ def take_rectangles(graph: GraphSpec) -> GraphSpec:
     model's config says whether it `takes_rectangles`.
 
     Args:
-        graph: of the contract: image_encoder, clip_head or mask_decoder.
+        graph: of the contract: image_encoder, clip_head, prompt_encoder or mask_decoder.
 
     Returns:
-        The same with named axes: `height` and `width` of pixels, `rows` and `columns` of cells.
+        The same with named axes: `height` and `width` of pixels, `rows` and `columns` of cells,
+        `mask_rows` and `mask_columns` of masks.
     """
     inputs, outputs = (
         tuple(

@@ -236,6 +236,8 @@ class Engine:
         self, embedding: ImageEmbedding, prompts: Prompts, *, clock: Stopwatch
     ) -> Iterator[tuple[Array, Array]]:
         """Decodes `max_prompts` at a time: low_res_masks [k,4,4g,4g], iou_predictions [k,4]."""
+        if takes_rectangles(self._graphs.session("prompt_encoder")):
+            prompts = prompts.within(*embedding.cells)
         for feed in prompts.batches(self.manifest.masks.max_prompts):
             encoded = self.run("prompt_encoder", feed, clock=clock)
             yield self.decode_encoded(embedding, encoded, clock=clock)

@@ -10,10 +10,14 @@ from samclip_sdk.runtimes.session import Session
 
 Array = NDArray[np.float32]
 
+_OF_PICTURES = ("image", "image_tokens", "image_embeddings", "mask_input")
+
 
 def takes_rectangles(session: Session) -> bool:
-    """Whether the graph of image_encoder, clip_head or mask_decoder has open sides."""
-    return not isinstance(session.inputs[0].shape[-1], int)
+    """Whether the graph of image_encoder, clip_head, prompt_encoder or mask_decoder has open sides."""
+    return any(
+        each.name in _OF_PICTURES and not isinstance(each.shape[-1], int) for each in session.inputs
+    )
 
 
 def covered_pixels(frame: Frame, *, step: int) -> tuple[int, int]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from samclip_sdk.modeling.config import MaskDecoderConfig
 from samclip_sdk.modeling.neck import LayerNorm2d
@@ -26,7 +29,7 @@ class PromptEncoder(nn.Module):
         self.pe_layer = PositionEmbeddingRandom(dim // 2)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, dim) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, dim)
-        self.mask_downscaling = nn.Sequential(
+        self.mask_downscaling: nn.Module = nn.Sequential(
             nn.Conv2d(1, chans // 4, kernel_size=2, stride=2),
             LayerNorm2d(chans // 4),
             nn.GELU(),
@@ -58,6 +61,13 @@ class PromptEncoder(nn.Module):
         dense = torch.where(has_mask, self.mask_downscaling(mask_input), no_mask)
         return sparse, sparse_mask, dense
 
+    def at_cells(self) -> PromptEncoder:
+        """A copy for export, which takes masks to cells in one step; see `CellDownscaling`."""
+        baked = copy.deepcopy(self)
+        assert isinstance(baked.mask_downscaling, nn.Sequential)
+        baked.mask_downscaling = CellDownscaling(baked.mask_downscaling)
+        return baked
+
     def _embed_points(self, coords: Tensor, labels: Tensor) -> Tensor:
         """Embeds points [K,P,2] with labels [K,P] as [K,P,D]; filler is zero."""
         position = self.pe_layer((coords + 0.5) / self.resolution)
@@ -66,6 +76,70 @@ class PromptEncoder(nn.Module):
         for index, embedding in enumerate(self.point_embeddings):
             sparse = torch.where(label == index, position + embedding.weight, sparse)
         return sparse
+
+
+class CellDownscaling(nn.Module):
+    """`mask_downscaling` with the same outputs in less time, for export.
+
+    Its convolutions halve a mask twice, and no two cells of 4 x 4 pixels meet in them. So here the
+    first one gives what it has in a cell's four quarters as channels of one cell, and maps of few
+    channels and many places are never made. What a norm subtracts, the convolution before it does.
+    """
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        halve, norm, _, again, norm_again, _, self.widen = layers
+        assert isinstance(halve, nn.Conv2d)
+        assert isinstance(again, nn.Conv2d)
+        assert isinstance(norm, LayerNorm2d)
+        assert isinstance(norm_again, LayerNorm2d)
+        width, wider = halve.out_channels, again.out_channels
+        kernel, bias = _centred(halve)
+        quarters = kernel.new_zeros(2, 2, width, 2, 2, 2, 2)
+        for y, x in itertools.product(range(2), repeat=2):
+            quarters[y, x, :, y, :, x, :] = kernel[:, 0]
+        self.cells = nn.Conv2d(1, 4 * width, kernel_size=4, stride=4)
+        self.cells.weight = nn.Parameter(quarters.reshape(4 * width, 1, 4, 4))
+        self.cells.bias = nn.Parameter(bias.repeat(4))
+        self.norm = CentredNorm(norm, groups=4)
+        kernel, bias = _centred(again)
+        self.join = nn.Conv2d(4 * width, wider, kernel_size=1)
+        self.join.weight = nn.Parameter(kernel.permute(0, 2, 3, 1).reshape(wider, -1, 1, 1))
+        self.join.bias = nn.Parameter(bias)
+        self.norm_again = CentredNorm(norm_again, groups=1)
+
+    def forward(self, mask_input: Tensor) -> Tensor:
+        """Maps logits [K,1,4g,4g] to [K,D,g,g]."""
+        x = F.gelu(self.norm(self.cells(mask_input)))
+        y: Tensor = self.widen(F.gelu(self.norm_again(self.join(x))))
+        return y
+
+
+class CentredNorm(nn.Module):
+    """A LayerNorm2d of each of some groups of channels, whose means are zero already."""
+
+    share: Tensor
+
+    def __init__(self, norm: LayerNorm2d, *, groups: int) -> None:
+        super().__init__()
+        width = len(norm.weight)
+        same = torch.block_diag(*[torch.full((width, width), 1 / width)] * groups)
+        self.register_buffer("share", same[..., None, None])
+        self.weight = nn.Parameter(norm.weight.detach().repeat(groups)[:, None, None])
+        self.bias = nn.Parameter(norm.bias.detach().repeat(groups)[:, None, None])
+        self.eps = norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [B,C,H,W] to [B,C,H,W]."""
+        y: Tensor = x * torch.rsqrt(F.conv2d(x * x, self.share) + self.eps)
+        return y * self.weight + self.bias
+
+
+def _centred(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """A convolution's weights and bias, with outputs whose mean over channels is zero."""
+    assert conv.bias is not None
+    weight, bias = conv.weight.detach(), conv.bias.detach()
+    return weight - weight.mean(dim=0, keepdim=True), bias - bias.mean()
 
 
 class PositionEmbeddingRandom(nn.Module):

@@ -8,7 +8,7 @@ prompts of different lengths and takes no part.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,10 @@ class Prompts:
 
     def __len__(self) -> int:
         return len(self.point_labels)
+
+    def within(self, rows: int, columns: int) -> Prompts:
+        """The same for the upper left of the square: so many cells, of 4 x 4 pixels of a mask."""
+        return replace(self, mask_input=self.mask_input[..., : 4 * rows, : 4 * columns])
 
     def batches(self, size: int) -> Iterator[dict[str, NDArray[np.generic]]]:
         """Yields the inputs of at most `size` prompts at a time, by name; of fewer long ones."""

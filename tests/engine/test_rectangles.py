@@ -19,6 +19,7 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image_prompts import image_prompts
+from samclip_sdk.picture.model_prompts import text_prompts
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.runtimes.torch.session import Checkpoint, TorchSession
 from samclip_sdk.system.timing import Stopwatch
@@ -28,6 +29,7 @@ from tests.tiny_config import PYRAMID_STUDENT
 S, STEP, GRID = 64, 32, 4
 RNG = np.random.default_rng(0)
 WIDE = RNG.integers(0, 256, size=(30, 90, 3)).astype(np.uint8)
+MASK = RNG.normal(size=(1, 4 * GRID, 4 * GRID)).astype(np.float32)
 SQUARE = RNG.integers(0, 256, size=(50, 50, 3)).astype(np.uint8)
 
 
@@ -45,6 +47,16 @@ class Squares(Checkpoint):
         session = super().session(graph)
         spec = contract_graphs(self.manifest.model, resolutions=[S])[graph]
         session.inputs, session.outputs = spec.inputs, spec.outputs
+        return session
+
+
+class SquarePrompts(Checkpoint):
+    """A runtime whose prompt encoder has one size."""
+
+    def session(self, graph: str) -> TorchSession:
+        session = super().session(graph)
+        if graph == "prompt_encoder":
+            session.inputs = contract_graphs(self.manifest.model, resolutions=[S])[graph].inputs
         return session
 
 
@@ -69,6 +81,12 @@ def test_the_padding_is_left_out_and_answers_are_whole(folder: Path) -> None:
     assert low_res.shape == (1, 4, 4 * GRID, 4 * GRID)
     assert scores.shape == (1, 4)
     assert (low_res[:, :, 8:] == low_res[:, :, 7:8]).all()
+    asked = text_prompts([np.ones((1, 2), np.float32)], corners=None, mask_input=MASK)
+    by_mask, _ = engine.decode(wide, prompts=asked, tokens=slice(1), clock=Stopwatch())
+    squares, _ = Engine(SquarePrompts(folder)).decode(
+        wide, prompts=asked, tokens=slice(1), clock=Stopwatch()
+    )
+    np.testing.assert_allclose(by_mask, squares, atol=1e-5)
     tall = encode(engine, WIDE.transpose(1, 0, 2).copy())
     assert tall.cells == (4, 2)
     assert masks(engine, tall)[0].shape == low_res.shape
