@@ -23,8 +23,8 @@ MULTIPLES = {
     **{"height": 32, "width": 32, "rows": 2, "columns": 2},
     **{"mask_rows": 8, "mask_columns": 8},
 }
-"""What divides the sides of pictures, in pixels, of maps of cells, and of mask prompts: the coarsest
-stride is 32, a cell has 16 pixels, and 4 pixels of a mask."""
+"""What divides the sides of pictures, of maps of cells, and of masks: the coarsest stride
+is 32, a cell has 16 x 16 pixels of a picture, and 4 x 4 of a mask."""
 
 _OF_PICTURES = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")
 

@@ -14,7 +14,7 @@ _OF_PICTURES = ("image", "image_tokens", "image_embeddings", "mask_input")
 
 
 def takes_rectangles(session: Session) -> bool:
-    """Whether the graph of image_encoder, clip_head, prompt_encoder or mask_decoder has open sides."""
+    """Whether a graph of pictures, or of prompts, has open sides."""
     return any(
         each.name in _OF_PICTURES and not isinstance(each.shape[-1], int) for each in session.inputs
     )
