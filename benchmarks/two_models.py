@@ -79,11 +79,17 @@ class TwoModels:
         self.thresholds = self._tune(tuning, thresholds)
 
     def look(
-        self, image: np.ndarray, thresholds: Thresholds, *, encoded: ImageEmbedding | None = None
+        self,
+        image: np.ndarray,
+        thresholds: Thresholds,
+        *,
+        encoded: ImageEmbedding | None = None,
+        seen: dict[tuple[float, ...], np.ndarray] | None = None,
     ) -> Segments:
         """Segments a picture, uint8 RGB [H,W,3]: a pass of SAM's backbone, and of CLIP's for each.
 
-        What SAM names by itself is not used.
+        What SAM names by itself is not used. `seen` has the embeddings of boxes that were seen
+        before, and gets those of others.
         """
         found = self._teachers.sam.segment_everything(
             image if encoded is None else encoded,
@@ -91,16 +97,18 @@ class TwoModels:
             stability_score_thresh=thresholds.stability,
             **GRID,
         )
-        clip, boxes = self._teachers.clip, torch.from_numpy(np.array(found.boxes))
-        embeddings = [np.empty((0, clip.embed_dim), np.float32)]
+        clip, seen = self._teachers.clip, {} if seen is None else seen
+        boxes = [tuple(box) for box in found.boxes.tolist()]
+        new = [box for box in dict.fromkeys(boxes) if box not in seen]
         picture = torch.from_numpy(image).permute(2, 0, 1)[None].float()
         # Few at a time: a hundred at once would need gigabytes, and take longer.
-        for start in range(0, len(boxes), _CROPS):
-            few = [boxes[start : start + _CROPS]]
+        for start in range(0, len(new), _CROPS):
+            few = new[start : start + _CROPS]
             with torch.inference_mode():
-                crops = roi_align(picture, few, clip.resolution, aligned=True)
-                embeddings.append(clip.embed_images(crops).numpy())
-        return Segments(np.asarray(found.masks), np.concatenate(embeddings), found.predicted_ious)
+                crops = roi_align(picture, [torch.tensor(few)], clip.resolution, aligned=True)
+                seen.update(zip(few, clip.embed_images(crops).numpy(), strict=True))
+        embeddings = [seen[box] for box in boxes] or np.empty((0, clip.embed_dim), np.float32)
+        return Segments(np.asarray(found.masks), np.array(embeddings), found.predicted_ious)
 
     def ask(self, asked: AskedPicture) -> Iterator[Given]:
         """Names segments among the labels alone, and among these and names for nothing.
@@ -145,8 +153,9 @@ class TwoModels:
         for asked in tuning:
             rivals = self._rivals(asked.labels)
             encoded = self._teachers.sam.encode_image(asked.image)
+            seen: dict[tuple[float, ...], np.ndarray] = {}
             for choice in starmap(Thresholds, product(_PREDICTED_IOUS, _STABILITIES)):
-                found = self.look(asked.image, choice, encoded=encoded)
+                found = self.look(asked.image, choice, encoded=encoded, seen=seen)
                 for name, known in rivals.items():
                     masks = name_segments(*found[:2], known, labels=len(asked.labels))
                     presence = np.ones(len(masks))

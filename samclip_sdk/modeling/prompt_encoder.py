@@ -123,7 +123,7 @@ class CentredNorm(nn.Module):
     def __init__(self, norm: LayerNorm2d, *, groups: int) -> None:
         super().__init__()
         width = len(norm.weight)
-        same = torch.block_diag(*[torch.full((width, width), 1 / width)] * groups)
+        same = torch.kron(torch.eye(groups), torch.full((width, width), 1 / width))
         self.register_buffer("share", same[..., None, None])
         self.weight = nn.Parameter(norm.weight.detach().repeat(groups)[:, None, None])
         self.bias = nn.Parameter(norm.bias.detach().repeat(groups)[:, None, None])
