@@ -75,6 +75,7 @@ def test_all_but_the_text_encoder_is_taken(finished: Path) -> None:
     ("part", "module"),
     [
         ("pictures", "image_encoder.neck"),
+        ("outlines", "image_encoder.mix"),
         ("prompts", "mask_decoder"),
         ("cells", "clip_head.cells"),
     ],

@@ -34,8 +34,8 @@ class PartConfig(LabelledSettings):
 
     Args:
         part: `pictures` (all but the text encoder), `heads` (what reads the backbone's features),
-            `prompts` (the prompt encoder and the mask decoder) or `cells` (the layers of the CLIP
-            head that correct each cell).
+            `outlines` (the image encoder, the prompt encoder and the mask decoder), `prompts` (the
+            latter two) or `cells` (the layers of the CLIP head that correct each cell).
         starts_from: the model, a folder.
         share: of what was learned in the weights of the result. The rest are the weights before:
             their mean answers what is new nearly as well, and all else nearly as before (WiSE-FT,

@@ -15,11 +15,12 @@ from samclip_sdk.modeling.build import SamClipModel
 from training.tasks.cell_losses import FalseAlarms
 from training.tasks.joint import JointTask, cell_names, judged_cells, unmasked_names
 
-Part = Literal["pictures", "heads", "prompts", "cells"]
+Part = Literal["pictures", "heads", "outlines", "prompts", "cells"]
 
 MODULES: dict[Part, tuple[str, ...]] = {
     "pictures": ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder"),
     "heads": ("image_encoder", "clip_head"),
+    "outlines": ("image_encoder", "prompt_encoder", "mask_decoder"),
     "prompts": ("prompt_encoder", "mask_decoder"),
     "cells": ("clip_head.cells",),
 }
@@ -92,14 +93,32 @@ class PromptsTask(PartTask):
     losses = ("prompts",)
 
     def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        tokens, embeddings = self._features(batch["images"])
         with torch.no_grad():
-            tokens, embeddings = self.student.image_encoder(batch["images"])
             patches, _ = self._head()(tokens, batch["token_mask"])
         return {
             "presence": self._cells(batch, patches)["presence"],
             "prompts": self._prompts(batch, embeddings),
             "labels": self._labels(batch, embeddings, patches),
         }
+
+    @torch.no_grad()
+    def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self._encoded(images)
+
+    def _encoded(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        tokens, embeddings = self.student.image_encoder(images)
+        return tokens, embeddings
+
+
+class OutlinesTask(PromptsTask):
+    """Teaches the image encoder, too, the losses of `PromptsTask`.
+
+    The CLIP head reads the backbone itself: where that is frozen, the places of names stay.
+    """
+
+    def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self._encoded(images)
 
 
 class CellsTask(PartTask):
@@ -201,6 +220,7 @@ class FinetuneTask(PartTask):
 TASKS: dict[Part, type[PartTask]] = {
     "pictures": PartTask,
     "heads": HeadsTask,
+    "outlines": OutlinesTask,
     "prompts": PromptsTask,
     "cells": CellsTask,
 }

@@ -120,6 +120,11 @@ def learns(part: nn.Module) -> bool:
         ("pictures", LOSSES, {*PARTS}),
         ("heads", {"patches", "embeddings"}, {"image_encoder", "clip_head"}),
         (
+            "outlines",
+            {"presence", "prompts", "labels"},
+            {"image_encoder", "prompt_encoder", "mask_decoder", "presence"},
+        ),
+        (
             "prompts",
             {"presence", "prompts", "labels"},
             {"prompt_encoder", "mask_decoder", "presence"},
