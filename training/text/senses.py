@@ -14,9 +14,10 @@ _NOUN = "1"  # the type of a sense, in its key
 
 _TOPS = 3  # the lexicographer file of person, animal, plant and food, beside what nobody sees
 _BODILY = "physical entity"
-_PERSON = 18
+_ANIMAL, _PERSON = 5, 18
 _MOST_SENSES, _MOST_UNCOUNTED = 2, 3
 _LEAST_SHARE = 0.25  # of how often the commonest sense is meant, for another to count
+_OFTENER = 10  # than an animal, and once more, a person must be meant by its name: kid, not whale
 _MANY_KINDS = 100  # below a sense that counts, however seldom a text means it: food as such
 
 _PEOPLE = {"people": ("person",)}
@@ -173,11 +174,16 @@ class Senses:
 
     def _commonest(self, spelling: str, senses: Sequence[int]) -> tuple[int, ...]:
         counts = {each: self.count(spelling, each) for each in senses}
+        files = {each: self.wordnet.synsets[each].file for each in senses}
+        animals = [counts[each] for each in senses if files[each] == _ANIMAL]
+        if animals:
+            least = _OFTENER * (1 + sum(animals))
+            senses = [x for x in senses if files[x] != _PERSON or counts[x] > least]
+            counts = {each: counts[each] for each in senses}
         kinds = {each: len([*self.wordnet.below(each)]) for each in senses}
         if not any(counts.values()):
             # What has kinds is the commoner; whom a word calls names comes last: a toaster.
-            is_person = {each: self.wordnet.synsets[each].file == _PERSON for each in senses}
-            order = sorted(senses, key=lambda each: (is_person[each], -kinds[each]))
+            order = sorted(senses, key=lambda each: (files[each] == _PERSON, -kinds[each]))
             return tuple(order[:_MOST_UNCOUNTED])
         most = max(counts.values())
         kept = [

@@ -14,6 +14,11 @@ def test_a_sense_that_is_seldom_meant_does_not_count(senses: Senses) -> None:
     assert senses.of("man") == (202, 203)
 
 
+def test_whom_an_animal_gave_its_name_counts_where_texts_mean_it(senses: Senses) -> None:
+    assert senses.of("whale") == (108,)
+    assert senses.of("kid") == (212,)
+
+
 def test_where_nobody_counted_a_person_comes_last(senses: Senses) -> None:
     assert senses.of("mug") == (504, 208)
 
