@@ -18,7 +18,7 @@ from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_out
 from export.precision.activation_ranges import find_layers
 from export.precision.mixed_precision import halve
 from export.precision.quantize import quantize
-from export.probes import open_probes
+from export.probes import Probe, open_probes
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.bundle.contract import file_stem
 from samclip_sdk.bundle.graph_spec import Artifact, Precision, StoredFile
@@ -148,11 +148,12 @@ class OnnxWriter:
         """Quantizes the graph to int8; returns it and the layers that stay in float."""
         if isinstance(graph.eager, ALL_IN_FLOAT):
             return model.clone(), tuple(layer.name for layer in find_layers(model))
+        probes = open_probes(self._draft.probes[graph.name], graph=graph)
         quantized = quantize(
             model,
             graph=graph.name,
             feeds=self._calibration[graph.name],
-            accept=lambda path: self._refusal(path, graph=graph),
+            accept=lambda path: self._refusal(path, graph=graph, probes=probes),
             keep=keep,
         )
         return quantized.model, tuple(each.layer for each in quantized.kept_in_float)
@@ -182,12 +183,11 @@ class OnnxWriter:
             parity=parity,
         )
 
-    def _refusal(self, path: Path, *, graph: Graph) -> str | None:
+    def _refusal(self, path: Path, *, graph: Graph, probes: Sequence[Probe]) -> str | None:
         """The reason why an int8 graph is refused, or None; it is checked as it will be stored."""
         stored = ir.load(path)
         shrink_weights(stored, stored=self._weights)
         ir.save(stored, path)
-        probes = self._draft.probes[graph.name]
         bounds = BOUNDS["int8"]
         if not self._draft.random_weights:
             goal = INT8_COSINE.get(graph.part, INT8_GOAL)
