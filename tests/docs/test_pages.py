@@ -42,13 +42,26 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     built = shutil.ignore_patterns("node_modules", "dist", "build", ".build", ".gradle")
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=built)
     shutil.copytree(ROOT / "examples" / "images", tmp_path / "photos")
-    shutil.copytree(EMBEDDED / DEFAULT_MODEL, tmp_path / "my-bundle")
+    (tmp_path / "my-bundle").symlink_to(EMBEDDED / DEFAULT_MODEL)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
+_SLOW = {
+    f"docs/how-to/{name}.md" for name in ("annotate", "large-pictures", "teach-your-own-things")
+}
+"""Pages whose programs take ten seconds and more."""
+
+
 @pytest.mark.usefixtures("checkout")
-@pytest.mark.parametrize("page", [page for page in PAGES if programs(page)])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page in _SLOW else [])
+        for page in PAGES
+        if programs(page)
+    ],
+)
 def test_what_a_page_shows_runs_and_prints_what_it_says(page: str) -> None:
     """Runs the blocks of a page in their order; those of Python are one program."""
     names: dict[str, Any] = {"__name__": "__main__"}

@@ -190,6 +190,7 @@ def test_in_core_ml(part: str, precision: str, tmp_path: Path) -> None:
     assert error(found, expected=graph.reference(feed)) < bound_of(part, precision)
 
 
+@pytest.mark.slow
 def test_text_to_mask_in_core_ml(tmp_path: Path) -> None:
     source = random_source(MOBILE, seed=1)
     graph = text_to_mask_graph(source.model, describe(source, options=ExportOptions()))
