@@ -15,6 +15,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from export.buckets import bucket_axes, bucket_name
+from export.converter import import_executorch_converter
 from export.executorch.rewriting import Grid, Int8Layer, Layer, Rewritten, find_layers
 from export.graphs import Arrays, Graph
 from export.precision.quantized_layers import round_weight
@@ -55,6 +56,7 @@ def quantize(
     Raises:
         VerificationError: the graph is refused even if all but one of its layers stay in float.
     """
+    import_executorch_converter()  # it defines the operators that round
     axes = bucket_axes(graph)[-1]  # rows do not depend on one another: the largest has them all
     module = programs[bucket_name(axes)].module(check_guards=False)
     assert isinstance(module, fx.GraphModule)

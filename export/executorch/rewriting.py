@@ -240,3 +240,17 @@ class _Interpreter(fx.Interpreter):
             return value
         self._steps[n] = (end, end.steps(value))
         return end.numbers(self._steps[n][1])
+
+    def map_nodes_to_values(self, args: Any, n: fx.Node) -> Any:
+        """What a node reads: of rounded values, numbers of its own.
+
+        XNNPACK cannot lay out one that a convolution reads, and a reader of another layout, too.
+        """
+
+        def load(node: fx.Node) -> Any:
+            if self._owner.output_grid(node) is None:
+                return self.env[node]
+            grid, steps = self._steps[node]
+            return grid.numbers(steps)
+
+        return fx.node.map_arg(args, load)

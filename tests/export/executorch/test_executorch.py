@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from export.executorch.artifacts import LEAST_DELEGATED, read_delegated
+from export.executorch.quantize import quantize
 from export.executorch.to_executorch import Lowered, lower, trace_buckets
 from export.graphs import Graph, build_graphs
 from export.options import ExportError
@@ -118,6 +119,27 @@ def test_weights_in_another_layout() -> None:
     (program,) = trace_buckets(graph).values()
     assert all(each.is_contiguous() for each in program.state_dict.values())
     assert not weight.is_contiguous()
+
+
+def test_a_rounded_value_that_two_layouts_read() -> None:
+    """The CLIP head's features: a convolution reads them, and they are pooled as a matrix."""
+    graph = graph_of("clip_head")
+    programs, feed = trace_buckets(graph), {k: x.numpy() + 1 for k, x in graph.example().items()}
+    layers, _ = quantize(
+        programs,
+        graph=graph,
+        feeds=[feed],
+        probes=[feed],
+        refuse=lambda found: None,
+        worst_first=(),
+    )
+    lowered = lower(
+        programs,
+        inputs=[each.name for each in graph.inputs],
+        outputs=[each.name for each in graph.outputs],
+        int8={"expand": layers["expand"]},
+    )
+    assert lowered.delegated == 1
 
 
 def test_axes_of_any_length() -> None:
