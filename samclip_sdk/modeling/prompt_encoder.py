@@ -131,8 +131,11 @@ class CentredNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [B,C,H,W] to [B,C,H,W]."""
-        y: Tensor = x * torch.rsqrt(F.conv2d(x * x, self.share) + self.eps)
-        return y * self.weight + self.bias
+        over_deviation = torch.rsqrt(F.conv2d(x * x, self.share) + self.eps)
+        # Weighted here: of a product with a constant and a sum, coremltools makes a batch_norm of
+        # two types where the plan has fp16.
+        y: Tensor = x * (over_deviation * self.weight) + self.bias
+        return y
 
 
 def _centred(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
