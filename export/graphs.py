@@ -20,8 +20,12 @@ from samclip_sdk.modeling.build import SamClipModel
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
 
 MULTIPLES = {
-    **{"height": 32, "width": 32, "rows": 2, "columns": 2},
-    **{"mask_rows": 8, "mask_columns": 8},
+    "height": 32,
+    "width": 32,
+    "rows": 2,
+    "columns": 2,
+    "mask_rows": 8,
+    "mask_columns": 8,
 }
 """What divides the sides of pictures, of maps of cells, and of masks: the coarsest stride
 is 32, a cell has 16 x 16 pixels of a picture, and 4 x 4 of a mask."""

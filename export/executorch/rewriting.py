@@ -236,10 +236,9 @@ class _Interpreter(fx.Interpreter):
             grid, steps = self._steps.setdefault(source, (grid, grid.steps(args[0])))
             value = self._owner.multiply(n, grid.numbers(steps), args[3:])
         end = self._owner.output_grid(n)
-        if end is None:
-            return value
-        self._steps[n] = (end, end.steps(value))
-        return end.numbers(self._steps[n][1])
+        if end is not None:
+            self._steps[n] = (end, end.steps(value))
+        return value
 
     def map_nodes_to_values(self, args: Any, n: fx.Node) -> Any:
         """What a node reads: of rounded values, numbers of its own.

@@ -10,14 +10,10 @@ from samclip_sdk.runtimes.session import Session
 
 Array = NDArray[np.float32]
 
-_OF_PICTURES = ("image", "image_tokens", "image_embeddings", "mask_input")
-
 
 def takes_rectangles(session: Session) -> bool:
     """Whether a graph of pictures, or of prompts, has open sides."""
-    return any(
-        each.name in _OF_PICTURES and not isinstance(each.shape[-1], int) for each in session.inputs
-    )
+    return any(isinstance(side, str) for each in session.inputs for side in each.shape[2:])
 
 
 def covered_pixels(frame: Frame, *, step: int) -> tuple[int, int]:

@@ -83,7 +83,7 @@ class HeadsTask(PartTask):
 
 
 class PromptsTask(PartTask):
-    """Teaches the prompt encoder and the mask decoder the masks of prompts and of labels.
+    """Teaches what draws masks those of prompts and of labels.
 
     * `prompts` and `labels`: as in the joint training;
     * `presence`: likewise. It teaches nothing that is kept but the scale of the score maps that
@@ -93,7 +93,7 @@ class PromptsTask(PartTask):
     losses = ("prompts",)
 
     def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        tokens, embeddings = self._features(batch["images"])
+        tokens, embeddings = self.student.image_encoder(batch["images"])
         with torch.no_grad():
             patches, _ = self._head()(tokens, batch["token_mask"])
         return {
@@ -101,24 +101,6 @@ class PromptsTask(PartTask):
             "prompts": self._prompts(batch, embeddings),
             "labels": self._labels(batch, embeddings, patches),
         }
-
-    @torch.no_grad()
-    def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self._encoded(images)
-
-    def _encoded(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        tokens, embeddings = self.student.image_encoder(images)
-        return tokens, embeddings
-
-
-class OutlinesTask(PromptsTask):
-    """Teaches the image encoder, too, the losses of `PromptsTask`.
-
-    The CLIP head reads the backbone itself: where that is frozen, the places of names stay.
-    """
-
-    def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self._encoded(images)
 
 
 class CellsTask(PartTask):
@@ -220,7 +202,7 @@ class FinetuneTask(PartTask):
 TASKS: dict[Part, type[PartTask]] = {
     "pictures": PartTask,
     "heads": HeadsTask,
-    "outlines": OutlinesTask,
+    "outlines": PromptsTask,
     "prompts": PromptsTask,
     "cells": CellsTask,
 }

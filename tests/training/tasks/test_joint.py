@@ -143,6 +143,9 @@ def test_a_part_learns_alone(
         validation=None,
         **taught(),
     )
+    task.student.requires_grad_(False)
+    for path in MODULES[part]:
+        task.student.get_submodule(path).requires_grad_(True)
     with torch.no_grad():  # what came before is not what is there
         next(task.student.image_encoder.parameters()).add_(0.1)
     task(task.dataset[0], loss=part, step=0).backward()
