@@ -145,8 +145,9 @@ def test_thresholds_are_those_that_answer_best(
     picture: np.ndarray, trust: float, least: float
 ) -> None:
     """SAM's own keep the right masks here; a SAM that trusts itself less needs others."""
-    sam = ColourSam(trust)
-    two = two_models(sam, ColourClip(), asked_of(picture))
+    sam, clip = ColourSam(trust), ColourClip()
+    two = two_models(sam, clip, asked_of(picture))
+    assert clip.embedded == 3  # each box once, whatever the number of thresholds
     assert least < two.thresholds.predicted_iou <= 0.88
     assert len(two.look(picture, two.thresholds).masks) == 3
     assert sam.encoded == 2  # once to tune, whatever the number of thresholds
