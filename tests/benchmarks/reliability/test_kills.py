@@ -19,7 +19,7 @@ hidden = pathlib.Path({hidden})
 with hidden.open("ab") as file:
     file.write(b"half ")
     file.flush()
-    time.sleep(0.4)
+    time.sleep(0.8)  # longer than a busy machine takes to start it
     file.write(b"whole")
 os.rename(hidden, "result")
 """
