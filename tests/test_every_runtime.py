@@ -80,7 +80,7 @@ def test_int8_leaves_the_prompt_encoder_in_float(bundle: Bundle) -> None:
         rounded[name] = sum(node.op_type == "QuantizeLinear" for node in nodes)
     assert rounded["prompt_encoder"] == 0 < rounded["mask_decoder"]
     kept = bundle.manifest.kept_in_float["prompt_encoder"]
-    assert kept == ("mask_downscaling.0", "mask_downscaling.3", "mask_downscaling.6")
+    assert {module.split(".")[0] for module in kept} == {"mask_downscaling"}
 
 
 @pytest.mark.parametrize(
