@@ -29,7 +29,7 @@ PYTHON_LOWEST ?= $(or $(call find_python,3.10),$(call find_python,3.11))
 PYTHON_313 ?= $(call find_python,3.13)
 
 .DEFAULT_GOAL := install
-.PHONY: install help demo test test-lowest test-py313 check docs format bench clean
+.PHONY: install help demo test test-lowest test-py313 check types lint docs format bench clean
 .PHONY: test-slow test-slow-export test-slow-training test-slow-rest
 .PHONY: test-c test-kotlin test-swift test-web test-integrations test-litert test-executorch
 .PHONY: fuzz fuzz-parsers audit sbom licences ship ship-phones
@@ -105,9 +105,14 @@ fuzz-parsers: $(DEV)  ## let coverage guide what parsers are given, SECONDS=3600
 	tests/fuzz/coverage_guided/run $(SECONDS)
 
 check: $(DEV)  ## lint, format, types, and the rules of imports and dependencies
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync types lint
+
+types: $(DEV)
+	$(VENV)/bin/mypy
+
+lint: $(DEV)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo --no-cache
 	$(VENV)/bin/deptry .
 

@@ -91,7 +91,12 @@ def build_goldens(
             if graph.resolution in (None, lowest)
         ),
         segment=tuple(
-            recorder.segment(prompt, image_embeddings=image_embeddings, resolution=resolution)
+            recorder.segment(
+                prompt,
+                image_embeddings=image_embeddings,
+                resolution=resolution,
+                box_margin=info.calibration.box_margin,
+            )
             for prompt in ("point", "box")
         ),
         class_embeddings=(recorder.class_embeddings(templates, tokenize=tokenize),),
@@ -139,7 +144,12 @@ class _Recorder:
         )
 
     def segment(
-        self, prompt: str, *, image_embeddings: NDArray[np.generic], resolution: int
+        self,
+        prompt: str,
+        *,
+        image_embeddings: NDArray[np.generic],
+        resolution: int,
+        box_margin: float | None,
     ) -> GoldenSegment:
         """Records the way from the image to masks, with one point or one box in its pixels."""
         height, width = PICTURES[0].shape[:2]
@@ -154,6 +164,10 @@ class _Recorder:
         )
         sparse = self._run("prompt_encoder", next(prompts.batches(1)))
         masks = self._run("mask_decoder", {"image_embeddings": image_embeddings, **sparse})
+        if box_margin is not None:
+            kept = masks["low_res_masks"].astype(np.float32)
+            prompts.keep_in_boxes(kept, margin=box_margin)
+            masks["low_res_masks"] = kept
         low_res, iou = (
             self._tensors.expect(
                 array, key=f"segment.{prompt}.{name}", max_error=_CHAINED * self._tensors.max_error

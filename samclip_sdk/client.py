@@ -380,7 +380,8 @@ class SamClip:
             points: [n,2] for one prompt, [K,n,2] for many.
             point_labels: [n] or [K,n]: 1 foreground (the default), 0 background, 2 and 3 a box's
                 top-left and bottom-right corner, -1 a slot without a point.
-            boxes: [4] for one prompt, [K,4] for many; the part outside the image is cut off.
+            boxes: [4] for one prompt, [K,4] for many; the part outside the image is cut off. Masks
+                end a little outside their box, by the `box_margin` of the bundle's calibration.
             mask_input: [4g,4g] for one prompt, [K,4g,4g] for many: logits, such as the
                 `low_res_masks` of an earlier result.
             multimask_output: True for three masks of each prompt, False for one. By default three

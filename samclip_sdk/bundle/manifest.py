@@ -128,6 +128,9 @@ class Calibration(Record):
     objects: ObjectScore | None = Field(
         default=None, description="of the objects of labels; without it, a product of three scores"
     )
+    box_margin: Share | None = Field(
+        default=None, description="of a box's sides: a box's mask ends there; without it, nowhere"
+    )
 
 
 UNCALIBRATED = Calibration(

@@ -39,6 +39,9 @@ def segment(
     per_prompt = tokens.stop - tokens.start
     embedding = engine.encode(prepared, task=task, clock=clock)
     low_res, scores = engine.decode(embedding, prompts=asked, tokens=tokens, clock=clock)
+    margin = engine.manifest.calibration.box_margin
+    if margin is not None:
+        asked.keep_in_boxes(low_res, margin=margin)
     if best:
         chosen = np.arange(len(scores)), scores.argmax(axis=1)
         low_res, scores, per_prompt = low_res[chosen], scores[chosen], 1

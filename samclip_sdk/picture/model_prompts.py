@@ -19,6 +19,11 @@ NOT_A_POINT, FILLER = -1, -2
 MAX_POINTS = 1000
 """The most points of a prompt, and of one run of the decoder: memory grows with their square."""
 
+OUTSIDE = np.float32(-10)
+"""What the logits of a box's mask are at most, where they are outside the box."""
+
+_VALUE_PX = 4  # of a low-resolution mask: the side of a value, in the model's pixels
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -42,6 +47,27 @@ class Prompts:
     def within(self, rows: int, columns: int) -> Prompts:
         """The same for the upper left of the square: so many cells, of 4 x 4 pixels of a mask."""
         return replace(self, mask_input=self.mask_input[..., : 4 * rows, : 4 * columns])
+
+    def keep_in_boxes(self, low_res: NDArray[np.float32], *, margin: float) -> None:
+        """Lowers the logits of each prompt's masks outside its box, if it has one.
+
+        A box is grown by a margin; a value that it touches is inside.
+
+        Args:
+            low_res: the decoder's logits [K,T,4g,4g], which are changed.
+            margin: a share of the box's width and height, on each side.
+        """
+        rows = zip(low_res, self.point_coords, self.point_labels, strict=True)
+        for masks, coords, kinds in rows:
+            if BOX_TOP_LEFT not in kinds:
+                continue
+            (first,), (second,) = coords[kinds == BOX_TOP_LEFT], coords[kinds == BOX_BOTTOM_RIGHT]
+            grown = margin * (second - first)
+            left, top = np.maximum((first - grown) // _VALUE_PX, 0).astype(int)
+            right, bottom = np.ceil((second + grown) / _VALUE_PX).astype(int)
+            outside = np.ones(masks.shape[1:], dtype=bool)
+            outside[top:bottom, left:right] = False
+            np.minimum(masks, OUTSIDE, out=masks, where=outside)
 
     def batches(self, size: int) -> Iterator[dict[str, NDArray[np.generic]]]:
         """Yields the inputs of at most `size` prompts at a time, by name; of fewer long ones."""

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from samclip_sdk import SamClip
 from samclip_sdk.engine.objects import upscale_and_pack
 from samclip_sdk.picture.frame import Frame, center_crop, letterbox
 from samclip_sdk.picture.image import load_image
@@ -113,6 +114,44 @@ def test_a_mask_comes_back_where_it_was(scene: tuple[Size, list[Box]]) -> None:
     # A mask that is given goes the other way.
     there = mask_to_box(mask_to_model(filled(size, box), frame=frame) > 0.5)
     np.testing.assert_allclose(there.reshape(2, 2), frame.to_model(np.reshape(box, (2, 2))), atol=1)
+
+
+@settings(max_examples=60)
+@given(scenes(sizes), st.sampled_from([0.0, 0.1]))
+def test_the_masks_of_a_box_end_there(scene: tuple[Size, list[Box]], margin: float) -> None:
+    size, (box,) = scene
+    frame = Frame.fit(*size, resolution=RESOLUTION)
+    asked = image_prompts(boxes=box).in_model(frame, mask_side=SIDE)
+    logits = np.full((1, 3, SIDE, SIDE), 10, dtype=np.float32)
+    asked.keep_in_boxes(logits, margin=margin)
+    (mask,) = binarize(logits[0, 2:], frame=frame)
+    sides = np.tile(np.subtract(box[2:], box[:2]), 2)
+    grown = np.clip(box + margin * sides * (-1, -1, 1, 1), 0, np.tile(size[::-1], 2))
+    value = max(size) / SIDE
+    np.testing.assert_allclose(mask_to_box(mask), grown, atol=1.5 * max(value, 1))
+
+
+def test_corners_may_come_in_any_order_and_a_point_bounds_nothing() -> None:
+    points = [[[40, 29], [5, 5], [10, 10]], [[1, 1], [5, 5], [9, 9]]]
+    asked = image_prompts(points, point_labels=[[3, 1, 2], [1, 1, 1]])
+    logits = np.full((2, 1, 16, 16), 10, dtype=np.float32)
+    frame = Frame.fit(64, 64, resolution=64)
+    asked.in_model(frame, mask_side=16).keep_in_boxes(logits, margin=0.0)
+    assert mask_to_box(logits[0, 0] > 0).tolist() == [2, 2, 10, 8]
+    assert (logits[1] == 10).all()
+
+
+def test_masks_end_at_a_box_only_where_the_bundle_says_so(tmp_path: Path) -> None:
+    model, source = fake_client(tmp_path)
+    image, box = np.zeros((64, 64, 3), np.uint8), (8, 16, 40, 48)
+    everywhere = np.full((16, 16), 9)
+    (whole,) = model.segment(image, boxes=box, mask_input=everywhere).masks
+    assert whole.all()
+    kept = source.manifest.calibration.model_copy(update={"box_margin": 0.0})
+    source.manifest = source.manifest.model_copy(update={"calibration": kept})
+    found = SamClip(source).segment(image, boxes=box, mask_input=everywhere)
+    np.testing.assert_allclose(found.boxes, [box], atol=1)
+    assert found.low_res_masks.min() == -10
 
 
 def photograph(size: Size, box: Box, *, orientation: int) -> bytes:

@@ -45,6 +45,8 @@ class CalibrateConfig(StageSettings):
             default; None leaves objects without a calibrated score.
         labels_stay: whether the checkpoint keeps its scores and thresholds of labels, so that only
             those of everything-mode and of objects are chosen.
+        box_margin: where a box's mask ends, as a share of the box's sides on each side; None for
+            nowhere, as in SAM.
     """
 
     one_process = True
@@ -56,6 +58,7 @@ class CalibrateConfig(StageSettings):
     most_false: float | None = Field(default=None, ge=0, lt=1)
     object_precision: float | None = Field(default=None, gt=0, lt=1)
     labels_stay: bool = False
+    box_margin: float | None = Field(default=None, ge=0, le=1)
     seed: int = 0
 
     @model_validator(mode="after")
@@ -76,7 +79,9 @@ class CalibrateConfig(StageSettings):
         """Writes a checkpoint's `calibration.json`, and its origin into the provenance."""
         folder = stage.runs / self.checkpoint
         of = "mask_calibration" if self.labels_stay else "calibration"
-        write_calibration(folder, *self._calibrate(stage), of=of)
+        calibration, provenance = self._calibrate(stage)
+        bounded = calibration.model_copy(update={"box_margin": self.box_margin})
+        write_calibration(folder, bounded, provenance, of=of)
         return folder
 
     def smoke(self, stage: Stage, *, steps: int) -> Pace:

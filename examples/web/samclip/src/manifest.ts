@@ -36,6 +36,8 @@ export interface Calibration {
   readonly presence_threshold: number;
   /** Not there in a bundle whose objects are not calibrated. */
   readonly objects?: ObjectScore | null;
+  /** Of a box's sides: so far outside a box its masks may reach. Without it, anywhere. */
+  readonly box_margin?: number | null;
 }
 
 /** What this package reads of a bundle's manifest.json. */

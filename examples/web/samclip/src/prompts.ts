@@ -33,6 +33,10 @@ export const TOP_LEFT = 2;
 export const BOTTOM_RIGHT = 3;
 const NOT_A_POINT: Token = [0, 0, -1];
 const FILLER: Token = [0, 0, -2];
+/** What the logits of a box's mask are at most, where they are outside the box. */
+const OUTSIDE = -10;
+/** The side of a value of the decoder's masks, in the model's pixels. */
+const VALUE_PX = 4;
 
 /** One prompt: its tokens in model pixels, and its mask. */
 export interface Prompt {
@@ -95,6 +99,25 @@ export function promptTensors(
     mask_input: { data: masks, dims: [count, 1, side, side] },
     has_mask_input: { data: Float32Array.from(prompts, ({ mask }) => Number(!!mask)), dims: [count] },
   };
+}
+
+/** Lowers the logits [side,side] of a prompt's mask outside its box, if it has one, grown by a share of its sides. */
+export function keepInBox(logits: Float32Array, side: number, { tokens }: Prompt, margin: number): void {
+  const first = tokens.find(([, , label]) => label === TOP_LEFT);
+  const second = tokens.find(([, , label]) => label === BOTTOM_RIGHT);
+  if (!first || !second) return;
+  const [left, top] = [0, 1].map((axis) => grown(first, second, axis, margin) / VALUE_PX).map(Math.floor);
+  const [right, bottom] = [0, 1].map((axis) => grown(second, first, axis, margin) / VALUE_PX).map(Math.ceil);
+  for (let at = 0; at < logits.length; at += 1) {
+    const x = at % side;
+    const y = (at - x) / side;
+    if (x < left || x >= right || y < top || y >= bottom) logits[at] = Math.min(logits[at], OUTSIDE);
+  }
+}
+
+/** An edge of a box, moved away from the other one. */
+function grown(edge: Token, other: Token, axis: number, margin: number): number {
+  return edge[axis] + margin * (edge[axis] - other[axis]);
 }
 
 /** One value, or several of which the first is nested deeper, as several. */

@@ -16,7 +16,7 @@ import {
 import { toRgb, type Picture } from "./picture.js";
 import { withoutSpecks } from "./pieces.js";
 import { coveredPixels, upperLeft, wholeMask, wholePatches } from "./rectangles.js";
-import { promptTensors, readPrompts, type Prompt, type Prompts } from "./prompts.js";
+import { keepInBox, promptTensors, readPrompts, type Prompt, type Prompts } from "./prompts.js";
 import { readLabels } from "./labels.js";
 import { checkLabels, checkTexts, cleanText, normalize, openTokenizer, type Tokenize } from "./text.js";
 import { dot, KnownWords, type NearWord } from "./words.js";
@@ -197,11 +197,13 @@ export class SamClip {
     const embedding = await this.admit(image, this.manifest.tasks.segmentation.resolution);
     const side = this.maskSide(embedding);
     const prompts = readPrompts(options, embedding, side);
+    const { box_margin: margin } = this.manifest.calibration;
     const found: PromptMask[] = [];
     let promptIndex = 0;
     for await (const drawn of this.decode(embedding, prompts, side)) {
       for (const token of multimaskOutput ? [1, 2, 3] : [0]) {
         const lowResMask = drawn[token].logits.slice();
+        if (margin != null) keepInBox(lowResMask, side, prompts[promptIndex], margin);
         const mask = toMask(lowResMask, side, embedding, maskThreshold);
         found.push({ mask, score: drawn[token].predictedIou, promptIndex, lowResMask });
       }

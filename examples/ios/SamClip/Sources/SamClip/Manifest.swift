@@ -55,6 +55,8 @@ public struct Manifest: Decodable, Sendable {
         public let mapWeight: Float?
         /// What else is added to them; 0 where there is none.
         public let maskBias: Float?
+        /// Of a box's sides: so far outside a box its masks may reach. Without it, anywhere.
+        public let boxMargin: Float?
         /// Of the objects of labels; without it, their score is a product of three.
         public let objects: ObjectScore?
     }

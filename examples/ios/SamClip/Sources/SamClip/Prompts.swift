@@ -1,6 +1,10 @@
 /// K prompts as the prompt encoder takes them: P tokens each, in pixels of the model's input.
 struct Prompts: Sendable {
     private static let padding: Int32 = -1
+    /// What the logits of a box's mask are at most, where they are outside the box.
+    private static let outside: Float = -10
+    /// The side of a value of the decoder's masks, in the model's pixels.
+    private static let valuePixels: Float = 4
 
     private var coords: [Float] = []
     private var labels: [Int32] = []
@@ -67,6 +71,32 @@ struct Prompts: Sendable {
                 "has_mask_input": Tensor(has, shape: [rows.count]),
             ]
         }
+    }
+
+    /// Masks [K,4,4g,4g] whose logits are lowered outside each prompt's box, if it has one.
+    ///
+    /// The box is grown by a share of its sides, `margin`; a value that it touches is inside.
+    func keptInBoxes(_ lowRes: Tensor, margin: Float) -> Tensor {
+        let (tokens, side) = (labels.count / count, lowRes.shape[3])
+        let each = lowRes.shape[1] * side * side
+        var logits = lowRes.floats
+        for prompt in 0..<count {
+            let own = labels[(prompt * tokens)..<((prompt + 1) * tokens)]
+            guard let first = own.firstIndex(of: 2), let second = own.firstIndex(of: 3) else {
+                continue
+            }
+            let ranges = (0..<2).map { axis in
+                let (low, high) = (coords[2 * first + axis], coords[2 * second + axis])
+                let grown = margin * (high - low)
+                let start = ((low - grown) / Self.valuePixels).rounded(.down)
+                return Int(start)..<Int(((high + grown) / Self.valuePixels).rounded(.up))
+            }
+            for at in (prompt * each)..<((prompt + 1) * each)
+            where !ranges[0].contains(at % side) || !ranges[1].contains(at / side % side) {
+                logits[at] = min(logits[at], Self.outside)
+            }
+        }
+        return Tensor(logits, shape: lowRes.shape)
     }
 
     private static func check(_ point: Point, in frame: Frame) throws {

@@ -74,13 +74,16 @@ extension SamClip {
         }
     }
 
-    /// The logits of all four masks of each prompt, [K,4,4g,4g], and their expected IoUs [K,4].
+    /// The logits of all four masks of each prompt, [K,4,4g,4g], which end at its box, and their
+    /// expected IoUs [K,4].
     package func lowResMasks(
         _ image: EncodedImage, points: [Point], boxes: [Box]
     ) async throws -> (Tensor, Tensor) {
         try check(image)
         let prompts = try Prompts(points: points, boxes: boxes, frame: image.frame)
-        return try await decode(image, prompts)
+        let (lowRes, scores) = try await decode(image, prompts)
+        guard let margin = bundle.manifest.calibration.boxMargin else { return (lowRes, scores) }
+        return (prompts.keptInBoxes(lowRes, margin: margin), scores)
     }
 
     /// The mask of one label.

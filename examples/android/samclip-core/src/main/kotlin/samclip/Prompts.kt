@@ -1,5 +1,8 @@
 package samclip
 
+import kotlin.math.ceil
+import kotlin.math.floor
+
 /** A pixel of the upright picture, (x, y) from its top left. */
 class Point(val x: Float, val y: Float, val foreground: Boolean = true)
 
@@ -57,8 +60,34 @@ internal fun promptFeed(tokens: List<List<Token>>, masks: List<FloatArray?>, mas
 }
 
 /** The prompt encoder's inputs for what an app asks. */
-internal class PromptTokens(prompts: List<Prompt>, frame: Frame, maskSide: Int) {
-    val feed = promptFeed(prompts.map { tokens(it, frame, maskSide) }, prompts.map { it.mask }, maskSide)
+internal class PromptTokens(prompts: List<Prompt>, frame: Frame, private val maskSide: Int) {
+    private val tokens = prompts.map { tokens(it, frame, maskSide) }
+    val feed = promptFeed(tokens, prompts.map { it.mask }, maskSide)
+
+    /**
+     * Lowers the logits of each prompt's masks outside its box, if it has one.
+     *
+     * The box is grown by a share of its sides, [margin]; a value that it touches is inside.
+     */
+    fun keepInBoxes(lowResolution: FloatArray, margin: Float) {
+        val each = lowResolution.size / tokens.size
+        tokens.forEachIndexed { place, own ->
+            val first = own.find { it.label == Token.TOP_LEFT } ?: return@forEachIndexed
+            val second = own.first { it.label == Token.BOTTOM_RIGHT }
+            val columns = touched(first.x, second.x, margin)
+            val rows = touched(first.y, second.y, margin)
+            for (at in place * each until (place + 1) * each) {
+                if (at % maskSide !in columns || at / maskSide % maskSide !in rows) {
+                    lowResolution[at] = minOf(lowResolution[at], OUTSIDE)
+                }
+            }
+        }
+    }
+
+    private fun touched(first: Float, second: Float, margin: Float): IntRange {
+        val grown = margin * (second - first)
+        return floor((first - grown) / VALUE_PX).toInt() until ceil((second + grown) / VALUE_PX).toInt()
+    }
 
     private fun tokens(prompt: Prompt, frame: Frame, maskSide: Int): List<Token> {
         if (prompt.points.isEmpty() && prompt.box == null && prompt.mask == null) {
@@ -105,5 +134,13 @@ internal class PromptTokens(prompts: List<Prompt>, frame: Frame, maskSide: Int) 
             Token(Token.TOP_LEFT, frame.toModelX(left), frame.toModelY(top)),
             Token(Token.BOTTOM_RIGHT, frame.toModelX(right), frame.toModelY(bottom)),
         )
+    }
+
+    private companion object {
+        /** What the logits of a box's mask are at most, where they are outside the box. */
+        const val OUTSIDE = -10f
+
+        /** The side of a value of the decoder's masks, in the model's pixels. */
+        const val VALUE_PX = 4
     }
 }

@@ -266,9 +266,13 @@ class SamClip private constructor(
         return run(name, mapOf("picture" to pixels), "image").getValue("image")
     }
 
-    /** The prompt encoder and the mask decoder; four masks of each prompt. */
-    internal fun decode(image: EncodedImage, prompts: List<Prompt>): Map<String, Tensor> =
-        decode(image, PromptTokens(prompts, image.frame, manifest.maskSide).feed)
+    /** The prompt encoder and the mask decoder; four masks of each prompt, which end at its box. */
+    internal fun decode(image: EncodedImage, prompts: List<Prompt>): Map<String, Tensor> {
+        val tokens = PromptTokens(prompts, image.frame, manifest.maskSide)
+        val decoded = decode(image, tokens.feed)
+        manifest.calibration.boxMargin?.let { tokens.keepInBoxes(decoded.floats("low_res_masks").data, it) }
+        return decoded
+    }
 
     private fun decode(image: EncodedImage, feed: Map<String, Tensor>): Map<String, Tensor> {
         val encoded = run("prompt_encoder", feed, "sparse_embeddings", "sparse_mask", "dense_embeddings")
