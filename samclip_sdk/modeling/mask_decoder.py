@@ -19,9 +19,6 @@ NUM_MASK_TOKENS = 4
 SHARPNESS = 100.0
 """Of the best of three masks: .01 less of predicted IoU make a weight that is e times lower."""
 
-_CHOICE_RATE = 0.1
-"""Of what masks teach the choice of the best: so steep a choice would drown all that they teach."""
-
 
 class MaskDecoder(nn.Module):
     """Maps image and prompt embeddings to mask logits and predicted IoUs.
@@ -78,7 +75,7 @@ class MaskDecoder(nn.Module):
 
         Returns:
             low_res_masks [K,4,4h,4w] (logits) and iou_predictions [K,4]. With dynamic multimask
-            the first mask is the best of the other three.
+            the first mask is the best of the other three, except in training.
         """
         prompts = dense_embeddings.shape[0]
         rows, columns = image_embeddings.shape[-2:]
@@ -97,21 +94,13 @@ class MaskDecoder(nn.Module):
             [mlp(queries[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
         )
         ious = self.iou_prediction_head(queries[:, 0])
-        if self.dynamic_multimask:
-            told = torch.lerp(ious.detach(), ious, _CHOICE_RATE) if self.training else ious
-            hyper, ious = _best_first(hyper, ious, told=told)
+        if self.dynamic_multimask and not self.training:
+            hyper, ious = _best_first(hyper, ious)
         for block in self.local_blocks:
             keys = block(keys, size=image_embeddings.shape[-2:])
         upscaled = self._upscale(keys, finer).transpose(1, 2)
         masks = _in_rows(hyper @ upscaled, columns=columns)
         return masks.reshape(prompts, NUM_MASK_TOKENS, 4 * rows, 4 * columns), ious
-
-    def train(self, mode: bool = True) -> MaskDecoder:
-        """Freezes what nothing is made of: with dynamic multimask, a single mask of its own."""
-        super().train(mode)
-        if self.dynamic_multimask:
-            self.output_hypernetworks_mlps[0].requires_grad_(False)
-        return self
 
     def at_grid(self, grid: int) -> MaskDecoder:
         """A copy for export, for images in squares of grid x grid cells."""
@@ -162,14 +151,13 @@ class MaskDecoder(nn.Module):
         return F.gelu(x).reshape(x.shape[0], -1, second.out_channels)
 
 
-def _best_first(hyper: Tensor, ious: Tensor, *, told: Tensor) -> tuple[Tensor, Tensor]:
+def _best_first(hyper: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
     """Puts the best of tokens 1 to 3 in the place of token 0; [K,4,C] and [K,4] as they came.
 
     Weights take the place of a choice, so that masks which are about as good blend: the rounding
-    of a runtime moves the answer a little, and never to another mask. They are made of the
-    predicted IoUs, `told`.
+    of a runtime moves the answer a little, and never to another mask.
     """
-    weights = (SHARPNESS * told[:, 1:]).softmax(dim=1).unsqueeze(1)
+    weights = (SHARPNESS * ious[:, 1:]).softmax(dim=1).unsqueeze(1)
     best = (weights @ hyper[:, 1:], (weights @ ious[:, 1:, None]).squeeze(1))
     return torch.cat([best[0], hyper[:, 1:]], dim=1), torch.cat([best[1], ious[:, 1:]], dim=1)
 

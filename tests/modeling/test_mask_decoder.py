@@ -125,13 +125,7 @@ def test_the_single_mask_is_the_best_of_the_three_as_in_sam_2(
             masks, ious = dynamic(image, *asked)
         assert_close((masks[:, 0], ious[:, 0]), (masks[:, best], ious[:, best]))
     with torch.no_grad():
+        raw = dynamic.train()(image, *asked)[0]
         own = model.mask_decoder(image, *asked)[0]
+    assert_close((raw,), (own,))
     assert_close((masks[:, 1:],), (own[:, 1:],))
-    with torch.no_grad():
-        bias.zero_()
-    dynamic.train()(image, *asked)[0][:, 0].square().sum().backward()
-    taught = {name for name, each in dynamic.named_parameters() if each.grad is not None}
-    assert "iou_prediction_head.layers.2.weight" in taught, "the choice is learned, too"
-    unused = {name for name, each in dynamic.named_parameters() if not each.requires_grad}
-    assert unused == {each for each in unused if each.startswith("output_hypernetworks_mlps.0.")}
-    assert len(unused) == 6, unused
