@@ -53,7 +53,7 @@ INPUTS = {
     ),
     "test-slow-training": (
         *("training", "export", *SDK, "tests/training", "tests/parity/reference.py"),
-        ":(glob)tests/*.py",
+        *(":(glob)tests/*.py", ":(exclude)samclip_sdk/bundle/embedded", ":(exclude)*.md"),
     ),
 }
 """Target -> what it depends on, besides `COMMON`: git's pathspecs."""
