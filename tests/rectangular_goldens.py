@@ -31,6 +31,7 @@ from samclip_sdk.device.goldens.schema import (
 )
 from samclip_sdk.engine.classify import embed_image
 from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.segment import decode_in_boxes
 from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.runtimes.source import BundleSource
@@ -77,7 +78,8 @@ class _Answers:
         prompts = image_prompts(
             golden.points or None, point_labels=golden.labels or None, boxes=golden.box
         )
-        low_res, scores = self._engine.decode(
+        low_res, scores = decode_in_boxes(
+            self._engine,
             seen,
             prompts=prompts.in_model(seen.frame, mask_side=self._engine.mask_side(seen.frame)),
             tokens=slice(None),

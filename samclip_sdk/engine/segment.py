@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.picture.image_prompts import ImagePrompts
+from samclip_sdk.picture.model_prompts import Prompts
 from samclip_sdk.picture.packed_masks import PackedMasks, pack_logits
+from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.system.timing import Stopwatch
 
@@ -38,10 +41,7 @@ def segment(
     tokens = slice(1, 4) if multimask_output else slice(0, 1)
     per_prompt = tokens.stop - tokens.start
     embedding = engine.encode(prepared, task=task, clock=clock)
-    low_res, scores = engine.decode(embedding, prompts=asked, tokens=tokens, clock=clock)
-    margin = engine.manifest.calibration.box_margin
-    if margin is not None:
-        asked.keep_in_boxes(low_res, margin=margin)
+    low_res, scores = decode_in_boxes(engine, embedding, prompts=asked, tokens=tokens, clock=clock)
     if best:
         chosen = np.arange(len(scores)), scores.argmax(axis=1)
         low_res, scores, per_prompt = low_res[chosen], scores[chosen], 1
@@ -63,3 +63,19 @@ def segment(
         speed=clock.ms,
         origin=embedding.origin,
     )
+
+
+def decode_in_boxes(
+    engine: Engine,
+    embedding: ImageEmbedding,
+    *,
+    prompts: Prompts,
+    tokens: slice,
+    clock: Stopwatch,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Decodes prompts, see `Engine.decode`; masks of a box end there if the bundle says so."""
+    low_res, scores = engine.decode(embedding, prompts=prompts, tokens=tokens, clock=clock)
+    margin = engine.manifest.calibration.box_margin
+    if margin is not None:
+        prompts.keep_in_boxes(low_res, margin=margin)
+    return low_res, scores

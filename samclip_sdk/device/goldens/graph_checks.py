@@ -26,6 +26,7 @@ from samclip_sdk.device.goldens.schema import (
 )
 from samclip_sdk.engine.classify import embed_image
 from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.segment import decode_in_boxes
 from samclip_sdk.errors import BundleError, TextTruncatedWarning, one_line
 from samclip_sdk.picture.frame import letterbox
 from samclip_sdk.picture.image_prompts import image_prompts
@@ -177,7 +178,9 @@ def _segment(golden: GoldenSegment, *, engine: Engine, judge: _Judge) -> Iterato
     prompts = image_prompts(
         golden.points or None, point_labels=golden.labels or None, boxes=golden.box
     ).in_model(embedding.frame, mask_side=4 * embedding.image_embeddings.shape[-1])
-    masks, scores = engine.decode(embedding, prompts=prompts, tokens=slice(None), clock=clock)
+    masks, scores = decode_in_boxes(
+        engine, embedding, prompts=prompts, tokens=slice(None), clock=clock
+    )
     what = "box" if golden.box else "point"
     found = {"low_res_masks": masks, "iou_predictions": scores}
     for name, output in found.items():
