@@ -54,10 +54,11 @@ export async function answered(page) {
 }
 
 export async function choose(page, file, labels) {
-  await page.evaluate(() => (document.getElementById("status").textContent = ""));
-  await page.fill("#labels", labels);
-  await page.setInputFiles("#file", file);
-  // The answer for what was typed comes after that for the picture.
-  await page.waitForTimeout(600);
+  // One after the other: an answer tells neither its picture nor its labels.
   await answered(page);
+  for (const act of [() => page.setInputFiles("#file", file), () => page.fill("#labels", labels)]) {
+    await page.evaluate(() => (document.getElementById("status").textContent = ""));
+    await act();
+    await answered(page);
+  }
 }
