@@ -93,6 +93,7 @@ multipliers = {{ clip_head = 1.0 }}
 [calibrate]
 task = "calibrate"
 checkpoint = "stage2"
+box_margin = 0.02
 photographs = {{ source = "photographs", root = "{data}/photographs" }}
 """
 
@@ -193,6 +194,7 @@ def _check_calibration(recipe: Path, folder: Path) -> None:
     told = run(recipe, "calibrate").splitlines()[-1]
     assert told.endswith(f"Next: python -m export {folder} my-bundle")
     calibration = Calibration.model_validate_json((folder / "calibration.json").read_bytes())
+    assert calibration.box_margin == 0.02
     assert calibration.scale != UNCALIBRATED.scale
     assert read_provenance(folder)["calibration"]["asked"] == 4
     exported = read_source(folder)
