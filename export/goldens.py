@@ -77,7 +77,7 @@ def build_goldens(
     max_error = STORAGE_BOUNDS[weights].max_error
     assert max_error is not None
     tensors = GoldenTensors(max_error=max_error + _FP16_STORAGE)
-    recorder = _Recorder(graphs, tensors=tensors)
+    recorder = _Recorder(graphs, tensors=tensors, box_margin=info.calibration.box_margin)
     # The outputs for the first image, which the goldens hold.
     encoded = probes[graph_key("image_encoder", resolution)][0].expected
     image_embeddings = encoded["image_embeddings"]
@@ -91,12 +91,7 @@ def build_goldens(
             if graph.resolution in (None, lowest)
         ),
         segment=tuple(
-            recorder.segment(
-                prompt,
-                image_embeddings=image_embeddings,
-                resolution=resolution,
-                box_margin=info.calibration.box_margin,
-            )
+            recorder.segment(prompt, image_embeddings=image_embeddings, resolution=resolution)
             for prompt in ("point", "box")
         ),
         class_embeddings=(recorder.class_embeddings(templates, tokenize=tokenize),),
@@ -119,9 +114,12 @@ def build_goldens(
 class _Recorder:
     """Runs eager torch and stores its inputs and outputs."""
 
-    def __init__(self, graphs: Sequence[Graph], *, tensors: GoldenTensors) -> None:
+    def __init__(
+        self, graphs: Sequence[Graph], *, tensors: GoldenTensors, box_margin: float | None
+    ) -> None:
         self._graphs = {graph.name: graph for graph in graphs}
         self._tensors = tensors
+        self._box_margin = box_margin
         self._tensors.keep(PICTURES[0], key=PICTURE)
 
     def graph(self, graph: Graph, *, probe: Probe, key: str) -> GoldenGraph:
@@ -144,12 +142,7 @@ class _Recorder:
         )
 
     def segment(
-        self,
-        prompt: str,
-        *,
-        image_embeddings: NDArray[np.generic],
-        resolution: int,
-        box_margin: float | None,
+        self, prompt: str, *, image_embeddings: NDArray[np.generic], resolution: int
     ) -> GoldenSegment:
         """Records the way from the image to masks, with one point or one box in its pixels."""
         height, width = PICTURES[0].shape[:2]
@@ -164,9 +157,9 @@ class _Recorder:
         )
         sparse = self._run("prompt_encoder", next(prompts.batches(1)))
         masks = self._run("mask_decoder", {"image_embeddings": image_embeddings, **sparse})
-        if box_margin is not None:
+        if self._box_margin is not None:
             kept = masks["low_res_masks"].astype(np.float32)
-            prompts.keep_in_boxes(kept, margin=box_margin)
+            prompts.keep_in_boxes(kept, margin=self._box_margin)
             masks["low_res_masks"] = kept
         low_res, iou = (
             self._tensors.expect(
