@@ -7,6 +7,7 @@ DEMO_VENV := .venv-demo
 LITERT_VENV := .venv-litert
 EXECUTORCH_VENV := .venv-executorch
 DEV := $(VENV)/.installed-dev
+LOCK := .ci/constraints.txt
 DEMO := $(DEMO_VENV)/.installed-demo
 LITERT := $(LITERT_VENV)/.installed-litert
 EXECUTORCH := $(EXECUTORCH_VENV)/.installed-executorch
@@ -32,7 +33,7 @@ PYTHON_313 ?= $(call find_python,3.13)
 .PHONY: install help demo test test-lowest test-py313 check types lint docs format bench clean
 .PHONY: test-slow test-slow-export test-slow-training test-slow-rest
 .PHONY: test-c test-kotlin test-swift test-web test-integrations test-litert test-executorch
-.PHONY: fuzz fuzz-parsers audit sbom licences ship ship-phones
+.PHONY: fuzz fuzz-parsers lock audit sbom licences ship ship-phones
 .DELETE_ON_ERROR:
 
 install: $(DEV)  ## the development environment, .venv
@@ -123,6 +124,12 @@ format: $(DEV)  ## apply the formatter and the safe fixes
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+# Without it, each release of a package would have everything tried again that .ci/green.json knows
+# of. The wheel's smoke set runs on what is newest.
+lock: $(DEV)  ## the newest versions for the development environment, on every Python and system
+	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --no-annotate \
+		--custom-compile-command 'make lock' --extra dev pyproject.toml --output-file $(LOCK)
+
 # Both are of what a user installs: the wheel with onnxruntime, in the demo's environment.
 audit: $(DEV) $(DEMO)  ## known vulnerabilities of what the wheel installs; asks a service for them
 	mkdir -p dist
@@ -202,10 +209,10 @@ $(EXECUTORCH): pyproject.toml | $(EXECUTORCH_VENV)/bin/python
 		'.[export-executorch,openvino,litert,serve,test]' 'httpx>=0.27'
 	@touch $@
 
-$(DEV): pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
+$(DEV): pyproject.toml $(LOCK) | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --constraint $(LOCK) --editable '.[dev]'
 	# On its own: it asks for opencv-python, which would overwrite the headless one.
-	$(VENV)/bin/python -m pip install --quiet --no-deps mobilesam-mirror
+	$(VENV)/bin/python -m pip install --quiet --no-deps mobilesam-mirror==1.0.0
 	@touch $@
 
 # Not editable: the demo runs what a user would install, assets included.
