@@ -109,7 +109,7 @@ check: $(DEV)  ## lint, format, types, and the rules of imports and dependencies
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync types lint
 
 types: $(DEV)
-	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --num-workers $(WORKERS)
 
 lint: $(DEV)
 	$(VENV)/bin/ruff check .

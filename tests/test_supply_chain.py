@@ -83,7 +83,7 @@ def run_offline(what: str, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+@pytest.mark.parametrize("runtime", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_no_verb_opens_a_socket_or_notes_down_the_device(tmp_path: Path, runtime: str) -> None:
     assert run_offline(runtime, tmp_path) == "done\n"
     kept = [path for path in tmp_path.glob("*/**/*") if path.is_file()]

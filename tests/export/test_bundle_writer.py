@@ -110,6 +110,7 @@ def test_the_nouns_of_a_checkpoint_are_embedded(tiny_bundle: Path, tmp_path: Pat
     assert ((own * pack.matrix).sum(axis=1) > 0.999).all()
 
 
+@pytest.mark.slow
 def test_int8_takes_its_ranges_from_the_folder_that_is_given(tmp_path: Path) -> None:
     """Here one whose picture is cut: nothing is exported."""
     (tmp_path / "set").mkdir()

@@ -47,6 +47,8 @@ from tests.processor import openvino_in_int8
 from tests.runtimes.tensorrt.fake_tensorrt import GPU
 from tests.tiny_config import MOBILE, PYRAMID_STUDENT, STUDENT
 
+pytestmark = pytest.mark.slow
+
 SIDE_PX = 96
 AXES = {"num_prompts": 3, "num_points": 5, "num_texts": 5, "num_tokens": 24} | {
     # Of a picture without the padding to a square.
@@ -66,29 +68,27 @@ def preset(name: str) -> ModelConfig:
     return student.model_copy(update={"image_encoder": encoder})
 
 
-PARTS: dict[str, tuple[ModelConfig, str]] = {
-    "pyramid": (MOBILE, "image_encoder"),
-    "classifier head": (MOBILE, "clip_head"),
-    "bert": (MOBILE, "text_encoder"),
-}
-LOCAL_BLOCKS = {"local blocks": (MOBILE, "mask_decoder")}
 OF_PRESETS = {
     name: (preset(name), "image_encoder")
     for name, each in PRESETS.items()
     if each.image_encoder.kind != "vit_det"
 }
-SLOW = LOCAL_BLOCKS | OF_PRESETS
+PARTS: dict[str, tuple[ModelConfig, str]] = {
+    "pyramid": (MOBILE, "image_encoder"),
+    "classifier head": (MOBILE, "clip_head"),
+    "bert": (MOBILE, "text_encoder"),
+    "local blocks": (MOBILE, "mask_decoder"),
+    **OF_PRESETS,
+}
 FINITE = float("inf")
 """The bound where random weights are worth nothing in int8: the graph runs."""
 
-parts = pytest.mark.parametrize(
-    "part", [*PARTS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
-)
+parts = pytest.mark.parametrize("part", PARTS)
 
 
 @functools.cache
 def graph_of(part: str) -> Graph:
-    config, name = (PARTS | SLOW)[part]
+    config, name = PARTS[part]
     model = build_model(config, seed=1)
     draw_batch_norms(model, seed=2)
     if part == "classifier head":
@@ -190,7 +190,6 @@ def test_in_core_ml(part: str, precision: str, tmp_path: Path) -> None:
     assert error(found, expected=graph.reference(feed)) < bound_of(part, precision)
 
 
-@pytest.mark.slow
 def test_text_to_mask_in_core_ml(tmp_path: Path) -> None:
     source = random_source(MOBILE, seed=1)
     graph = text_to_mask_graph(source.model, describe(source, options=ExportOptions()))

@@ -62,6 +62,7 @@ class Elsewhere(nn.Module):
         return tuple(-each for each in self.head(*inputs))
 
 
+@pytest.mark.slow
 def test_int8_is_searched_by_the_questions_of_the_check(tmp_path: Path) -> None:
     """Parts of a square were asked by the check alone: it then refused what had been found."""
     model = build_model(PYRAMID_STUDENT, seed=1).eval()

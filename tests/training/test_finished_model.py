@@ -100,6 +100,7 @@ def test_one_part_learns(finished: Path, tmp_path: Path, part: str, module: str)
     assert provenance["photographs"] == {"toys": "ours"}
 
 
+@pytest.mark.slow
 def test_published_weights_come_back_and_the_heads_answer_as_before(tmp_path: Path) -> None:
     things = [annotation(1, rectangle(20, 20, 80, 70))]
     write_set(tmp_path / "sets" / "toys", [(picture(), things, {})], info={"terms": "ours"})

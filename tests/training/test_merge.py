@@ -149,6 +149,7 @@ def run(recipe: Path, stage: str, *options: str, exit_code: int = 0) -> str:
     return done.output
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:No pretrained weights loaded")  # random ones will do
 def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
     runs = recipe.parent / "runs" / "mine"

@@ -34,13 +34,14 @@ def run(command: Victim, folder: Path) -> list[str]:
     return faults
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hidden", "before", "expected"),
     [
         ("f'.{secrets.token_hex(4)}'", "", ["after 4 kills: left over: ."]),
         # A restart that goes on in the same file, as if nothing were in it.
         ("'.hidden'", "", ["after 4 kills: other: result"]),
-        pytest.param("'.hidden'", "hidden.unlink(missing_ok=True)", [], marks=pytest.mark.slow),
+        ("'.hidden'", "hidden.unlink(missing_ok=True)", []),
     ],
 )
 def test_what_is_left_is_found(

@@ -31,6 +31,7 @@ WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 PARTS = ["image_encoder", "clip_head", "text_encoder", "prompt_encoder", "mask_decoder"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_computes_what_eager_torch_computes(part: str) -> None:
     session = open_session(part)
