@@ -144,6 +144,7 @@ def test_a_folder_has_a_class_in_each_sub_folder(tmp_path: Path) -> None:
     assert [name for _, name in of_folder(tmp_path)] == ["green thing", "red"]
 
 
+@pytest.mark.slow
 def test_the_command_writes_figures_and_a_sheet(root: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     for name in ("red", "green"):

@@ -53,6 +53,7 @@ def answers(ids: dict[str, int], *, until: int = FRAMES) -> list[TrackedInstance
     return found
 
 
+@pytest.mark.slow
 def test_each_object_is_wholly_hidden_for_a_while_and_comes_back() -> None:
     for actor in CAST:
         whole = actor.cutout[1].sum()
