@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from export.bundle_files import store
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, NOT_STATED, Manifest
+from samclip_sdk.bundle.training_sets import told_terms, training_sets
 
 MODEL_CARD = "README.md"
 
@@ -54,7 +54,7 @@ def model_card(manifest: Manifest, *, card: str) -> str:
         card.strip() or "## Quality\n\nNot measured.",
         _licences(manifest),
         _graphs(manifest),
-        f"## Provenance\n\n```json\n{json.dumps(manifest.provenance, indent=2)}\n```",
+        _provenance(manifest),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -97,3 +97,16 @@ def _licences(manifest: Manifest) -> str:
     if all(each.spdx != NOT_STATED for each in manifest.licences):
         return table
     return f"{table}\n\nWhat is not stated here only its makers know: ask them before you ship it."
+
+
+def _provenance(manifest: Manifest) -> str:
+    told = (
+        "## Provenance\n\nIn `manifest.json`, `provenance` has the settings, the seeds and the "
+        "versions of packages of each training, and of the export."
+    )
+    sets = training_sets(manifest)
+    if not sets:
+        return told
+    rows = [f"| {name} | {terms} |" for name, terms in sets.items()]
+    table = "\n".join(["| photographs | terms |", "|---|---|", *rows])
+    return f"{told} The weights were {told_terms(sets)}.\n\n{table}"

@@ -14,7 +14,7 @@ from export.draft import Draft
 from export.external_weights import WeightFiles, shrink_weights
 from export.graphs import Arrays, Graph
 from export.options import WeightPrecision
-from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_outputs
+from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity, refuse_int8
 from export.precision.activation_ranges import find_layers
 from export.precision.mixed_precision import halve
 from export.precision.quantize import quantize
@@ -28,10 +28,8 @@ from samclip_sdk.modeling.prompt_encoder import PromptEncoder
 from samclip_sdk.runtimes.onnx.session import OrtSession
 from samclip_sdk.system.packages import import_onnxruntime
 
-INT8_COSINE = {"image_encoder": 0.9999, "text_encoder": 0.999}
-INT8_GOAL = 0.9995
-"""The smallest cosine of an int8 graph with trained weights, by part: more layers stay in float
-until it is reached. It is stricter than the gate, because the errors of five graphs add up."""
+INT8_COSINES = {"image_encoder": 0.9999, "text_encoder": 0.999}
+"""As `export.parity.INT8_COSINES`."""
 
 ALL_IN_FLOAT = (PromptEncoder, BertTextEncoder)
 """Parts whose int8 graph has no layer in int8. The three small convolutions of mask prompts take
@@ -188,18 +186,14 @@ class OnnxWriter:
         stored = ir.load(path)
         shrink_weights(stored, stored=self._weights)
         ir.save(stored, path)
-        bounds = BOUNDS["int8"]
-        if not self._draft.random_weights:
-            goal = INT8_COSINE.get(graph.part, INT8_GOAL)
-            bounds = Bounds(max_error=None, cosine=goal, iou=bounds.iou)
         session = OrtSession(path, spec=graph.contract())
-        readings = read_outputs(
+        return refuse_int8(
             [session.run(probe.feed) for probe in probes],
-            expected=[probe.expected for probe in probes],
-            bounds=bounds,
+            graph=graph,
+            probes=probes,
             random_weights=self._draft.random_weights,
+            cosines=INT8_COSINES,
         )
-        return next((str(reading) for reading in readings if not reading.kept), None)
 
 
 def file_name(graph: str, *, precision: Precision) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -66,7 +66,7 @@ BOUNDS: dict[Precision, Bounds] = {
 their own bounds: see `samclip_sdk.device.goldens.task_metrics`."""
 
 
-INT8_COSINE = {"image_encoder": 0.999}
+INT8_COSINES = {"image_encoder": 0.999}
 INT8_GOAL = 0.9995
 """The smallest cosine of an int8 graph with trained weights, by part: more layers stay in float
 until it is reached. It is stricter than the gate, because the errors of five graphs add up."""
@@ -132,6 +132,7 @@ def refuse_int8(
     probes: Sequence[Probe],
     random_weights: bool,
     iou: float = BOUNDS["int8"].iou,
+    cosines: Mapping[str, float] = INT8_COSINES,
 ) -> str | None:
     """The reason why the outputs of a graph in int8 are refused, or None.
 
@@ -141,10 +142,11 @@ def refuse_int8(
         probes: inputs and eager torch's outputs.
         random_weights: if True, the bound is that of the gate.
         iou: the smallest mean IoU of masks with trained weights.
+        cosines: the smallest cosine with trained weights, by part; `INT8_GOAL` for other parts.
     """
     bounds = BOUNDS["int8"]
     if not random_weights:
-        goal = INT8_COSINE.get(graph.part, INT8_GOAL)
+        goal = cosines.get(graph.part, INT8_GOAL)
         bounds = Bounds(max_error=None, cosine=goal, iou=iou)
     readings = read_outputs(
         found,

@@ -104,7 +104,7 @@ class ObjectScore(Record):
 class Calibration(Record):
     """A label's score is s = scale * (cos - bias); thresholds are compared with sigmoid(s).
 
-    The last two are for masks without a label. Their defaults are those of segment-anything.
+    The bounds for masks without a label have the defaults of segment-anything.
     """
 
     scale: Multiplier

@@ -19,7 +19,7 @@ NOT_A_POINT, FILLER = -1, -2
 MAX_POINTS = 1000
 """The most points of a prompt, and of one run of the decoder: memory grows with their square."""
 
-OUTSIDE = np.float32(-10)
+_OUTSIDE = np.float32(-10)
 """What the logits of a box's mask are at most, where they are outside the box."""
 
 _VALUE_PX = 4  # of a low-resolution mask: the side of a value, in the model's pixels
@@ -67,7 +67,7 @@ class Prompts:
             right, bottom = np.ceil((second + grown) / _VALUE_PX).astype(int)
             outside = np.ones(masks.shape[1:], dtype=bool)
             outside[top:bottom, left:right] = False
-            np.minimum(masks, OUTSIDE, out=masks, where=outside)
+            np.minimum(masks, _OUTSIDE, out=masks, where=outside)
 
     def batches(self, size: int) -> Iterator[dict[str, NDArray[np.generic]]]:
         """Yields the inputs of at most `size` prompts at a time, by name; of fewer long ones."""

@@ -145,3 +145,13 @@ def test_card_of_real_teachers(tiny_bundle: Path) -> None:
     unknown = manifest.model_copy(update={"licences": teacher_licences({})})
     assert "| weights (SAM teacher) | not stated | not stated |" in model_card(unknown, card="")
     assert "ask them before you ship it" in model_card(unknown, card="")
+
+
+def test_card_lists_the_photographs_of_the_training(tiny_bundle: Path) -> None:
+    sets = {"pets": "CC-BY-4.0", "streets": "research only"}
+    manifest = open_bundle(tiny_bundle).manifest.model_copy(
+        update={"provenance": {"checkpoint": {"stage": "merge", "photographs": sets}}}
+    )
+    card = model_card(manifest, card="")
+    assert "trained on 2 sets of photographs, 1 of them for research only" in card
+    assert "| pets | CC-BY-4.0 |\n| streets | research only |" in card
