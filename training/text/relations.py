@@ -75,7 +75,8 @@ class Relations:
     ) -> NDArray[np.bool_]:
         """Returns which of N names are kin of M others, or share a (grand)parent: bool [N,M].
 
-        A parent or grandparent that is too high does not count. The senses are of the others, where
+        A parent or grandparent that is too high does not count, nor does the head noun of a name
+        that WordNet knows. The senses are of the others, where
         those of their names are not what is meant; of one that has none it is its name's.
         """
         given = [frozenset[int]()] * len(others) if senses is None else senses
@@ -101,8 +102,10 @@ class Relations:
             around |= level
         low = frozenset(filter(self.is_low, around))
         if senses >= set(self.senses.of(name)) or not senses:
-            meant = self._meant(name)
-            return meant | senses, meant | senses | self.upward(name), low
+            meant, upward = self._meant(name), self.upward(name)
+            if self.senses.of(name):
+                upward -= {self.senses.head(name)}  # a Boston bull is no bull
+            return meant | senses, meant | senses | upward, low
         above = {up for each in senses for up in self.wordnet.above(each)}
         return frozenset(senses), frozenset((*senses, *filter(self.is_low, above))), low
 

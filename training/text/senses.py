@@ -17,7 +17,7 @@ _BODILY = "physical entity"
 _ANIMAL, _PERSON = 5, 18
 _MOST_SENSES, _MOST_UNCOUNTED = 2, 3
 _LEAST_SHARE = 0.25  # of how often the commonest sense is meant, for another to count
-_OFTENER = 10  # than an animal, and once more, a person must be meant by its name: kid, not whale
+_OFTENER = 7  # than an animal, and once more, a person must be meant by its name: man, not whale
 _MANY_KINDS = 100  # below a sense that counts, however seldom a text means it: food as such
 
 _PEOPLE = {"people": ("person",)}
@@ -28,6 +28,14 @@ _MEANT = {
     "humans": "person",
     "bunny": "rabbit",
     "speaker": "loudspeaker",
+    "male": "man",
+    "female": "woman",
+    "adult": "man",
+    "queen": "king",
+    "bull": "ox",
+    "calf": "cow",
+    "dolphin": "bottlenose dolphin",
+    "seal": "earless seal",
     **dict.fromkeys(("head", "flag", "napkin", "ladder", "cable", "socket"), ""),
 }
 """Of whom speaks of pictures, what some nouns mean; nothing, where no sense of WordNet's is it."""

@@ -43,3 +43,11 @@ def test_kin(relations: Relations, pair: tuple[str, str]) -> None:
 )
 def test_what_is_no_kin(relations: Relations, pair: tuple[str, str]) -> None:
     assert relations.kin(pair).tolist() == [[True, False], [False, True]]
+
+
+def test_the_head_noun_of_what_wordnet_knows_tells_nothing(relations: Relations) -> None:
+    """A Boston bull is a dog."""
+    assert relations.related(["dog", "sofa"], ["hot dog", "red sofa"]).tolist() == [
+        [False, False],
+        [False, True],
+    ]
