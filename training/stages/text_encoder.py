@@ -24,7 +24,6 @@ from training.tasks.text_encoder import (
     TextBatches,
     TextEncoderTask,
     far_names,
-    keep_names,
     measure_cosines,
 )
 from training.teachers.lexicon_file import LEXICON, read_lexicon, read_names
@@ -63,8 +62,7 @@ class TextEncoderTrainingConfig(TrainedSettings):
         taught_share: share of these words that are taught ones: what pictures show, and ImageNet's
             classes, with their synonyms and plurals.
         far: with `starts_from`, words that it embeds with a lower cosine than this count as taught
-            ones, too. All others are to keep the embeddings that they have: what sees pictures has
-            learned these.
+            ones, too.
     """
 
     one_process = True
@@ -132,9 +130,7 @@ class TextEncoderTrainingConfig(TrainedSettings):
             _go_on(encoder, self.starts_from, pieces=pieces)
         often = np.arange(taught)
         if self.far > -1:
-            far = far_names(encoder.eval(), learned, below=self.far)
-            learned = keep_names(encoder, learned, but=far)
-            often = np.union1d(often, far)
+            often = np.union1d(often, far_names(encoder.eval(), learned, below=self.far))
         batches = TextBatches(
             learned,
             batch=self.batch,

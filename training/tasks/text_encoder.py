@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -212,20 +212,6 @@ def far_names(encoder: BertTextEncoder, texts: TaughtTexts, *, below: float) -> 
         cosines = (encoder(batch["ids"]) * batch["aims"]).sum(dim=1)
         found.append((cosines < below).numpy())
     return np.flatnonzero(np.concatenate(found))
-
-
-@torch.no_grad()
-def keep_names(
-    encoder: BertTextEncoder, texts: TaughtTexts, *, but: NDArray[np.int64]
-) -> TaughtTexts:
-    """The texts, where all names but some are to become what an encoder makes of them already."""
-    words = (len(texts.ids) - texts.corpus) // len(TEMPLATES)
-    rows = np.arange(texts.corpus, len(texts.ids))
-    rows = rows[~np.isin((rows - texts.corpus) % words, but)]
-    aims = texts.aims.clone()
-    for part in np.array_split(rows, max(1, len(rows) // _BATCH)):
-        aims[torch.from_numpy(part)] = encoder(texts.rows(part)["ids"]).to(aims.dtype)
-    return replace(texts, aims=aims)
 
 
 @torch.no_grad()

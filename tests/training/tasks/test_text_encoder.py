@@ -18,7 +18,6 @@ from training.tasks.text_encoder import (
     TextBatches,
     TextEncoderTask,
     far_names,
-    keep_names,
     measure_cosines,
 )
 from training.teachers.text_encoder_file import make_tokenizer
@@ -158,9 +157,3 @@ def test_names_that_an_encoder_has_wrong_are_told(texts: TaughtTexts, tmp_path: 
     named = texts.and_names({"dog": dog, "cat": -dog}, tokenizer)
     assert far_names(encoder, named, below=0.9).tolist() == [1]
     assert far_names(encoder, named, below=-1.1).tolist() == []
-    kept = keep_names(encoder, named, but=np.array([0]))
-    assert torch.equal(kept.aims[: named.corpus], named.aims[: named.corpus])
-    dogs, cats = slice(named.corpus, None, 2), slice(named.corpus + 1, None, 2)
-    assert torch.equal(kept.aims[dogs], named.aims[dogs])
-    assert far_names(encoder, kept, below=0.999).tolist() == []
-    assert not torch.equal(kept.aims[cats], named.aims[cats])
