@@ -327,9 +327,10 @@ class TestInfo:
             assert printed.count(f" {graph} ") == 1
         (header,) = (line for line in printed.splitlines() if "onnx fp32" in line)
         assert re.search("onnx fp32.*onnx fp16.*onnx int8", header)
+        with_files = table("info", "--files")
         for stored in bundle.manifest.stored_files():
             assert stored.sha256[:16] not in printed
-            assert stored.sha256[:16] in table("info", "--files")
+            assert stored.sha256[:16] in with_files
 
     def test_weights_that_were_not_calibrated(self, tmp_path: Path) -> None:
         assert re.search("weights +│ trained +│", table("info"))

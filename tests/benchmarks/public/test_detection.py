@@ -150,6 +150,7 @@ def test_the_things_of_photographs(tmp_path: Path) -> None:
         assert found.value("s", "ap", kind) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_two_models_in_a_row(tmp_path: Path) -> None:
     """The fake's CLIP sees a dog in every crop: each of its masks is one, the surest first."""
     model, source = fake_client(tmp_path)

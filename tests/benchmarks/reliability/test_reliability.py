@@ -35,6 +35,7 @@ def load() -> SamClip:
     return load_exact(TINY_BUNDLE)
 
 
+@pytest.mark.slow
 def test_every_verb_tells_every_picture_apart() -> None:
     """Else an answer of another picture could not be seen."""
     with load() as model:
@@ -51,6 +52,7 @@ def test_the_mix_has_every_verb_and_so_many_calls() -> None:
     assert plan_calls(100, seed=1) == plan_calls(100, seed=1) != plan_calls(100, seed=2)
 
 
+@pytest.mark.slow
 def test_threads_get_what_one_gets_alone() -> None:
     found = [*run_threads(load, plan_calls(60, seed=0), threads=8, seed=0)]
     assert {what for _, what in found} == {"same"}

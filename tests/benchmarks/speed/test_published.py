@@ -69,6 +69,7 @@ def test_what_is_right_here_is_signed_off_and_the_rest_told(
     assert signed == [True]
 
 
+@pytest.mark.slow
 def test_a_start_is_timed_in_processes_of_its_own(tmp_path: Path) -> None:
     part = measure(measure_startup, {"": ROOT, "again": ROOT}, runs=1)
     for split in ("", "again"):
