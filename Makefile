@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --max-worker-restart 0
 SLOW := $(PYTEST) --dist worksteal -m 'slow and not gpu' --durations 20
-SLOW_EXPORT := tests/export tests/modeling tests/parity
+SLOW_EXPORT := tests/export tests/modeling tests/parity tests/runtimes/tensorrt
 
 # The Pythons of the wheel's smoke set: in the PATH or among pyenv's, whose shims may stand for none.
 find_python = $(firstword $(filter-out %/shims/python$(1),$(wildcard \

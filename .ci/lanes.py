@@ -48,7 +48,7 @@ INPUTS = {
     "fuzz": ("samclip_sdk", "tests/fuzz", "tests/serve", "tests/bundles", ":(glob)tests/*.py"),
     "test-slow-export": (
         *("export", "training", *SDK, "tests/export", "tests/modeling", "tests/parity"),
-        *("tests/bundles", "tests/docs/pages.py", "tests/runtimes/tensorrt/fake_tensorrt.py"),
+        *("tests/bundles", "tests/docs/pages.py", "tests/runtimes"),
         ":(glob)tests/*.py",
     ),
     "test-slow-training": (

@@ -88,7 +88,7 @@ def _locations(data: mmap.mmap) -> Iterator[bytes]:
             entry = {field: data[first:last] for field, first, last in _fields(data, start, end)}
             if entry.get(_KEY) == _LOCATION:
                 yield entry.get(_VALUE, b"")
-        elif inner is not None:
+        elif inner is not None and data.find(_LOCATION, start, end) >= 0:  # few nodes hold it
             open_messages.append((inner, _fields(data, start, end)))
             if len(open_messages) > _MOST_NESTED:
                 raise ValueError(f"it has more than {_MOST_NESTED} messages in each other")

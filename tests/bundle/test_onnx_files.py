@@ -84,8 +84,8 @@ def onnx_message(tag: int, content: bytes) -> bytes:
 
 
 def nested() -> bytes:
-    """Graphs in each other, more than any model has."""
-    content = b""
+    """Graphs in each other, more than any model has, around what may be a place."""
+    content = b"location"
     for _ in range(100):  # a graph, its node, that one's attribute
         for tag in (0x32, 0x2A, 0x0A):
             content = onnx_message(tag, content)

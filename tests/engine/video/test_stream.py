@@ -120,7 +120,7 @@ def test_a_known_object_is_asked_for_where_its_label_still_is() -> None:
     assert known_candidates(masks[:0], score_map=scores, frame=frame, options=options) is None
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(3_000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_frames(
     both: tuple[SamClip, FakeSource], tmp_path: Path, count: int
 ) -> None:
@@ -141,7 +141,7 @@ def test_memory_does_not_grow_with_the_frames(
                 tracemalloc.start()
         grown.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
-    assert grown[0] < 500_000
+    assert grown[0] < 200_000  # 80,000 of it are there after a hundred frames
     coco = json.loads((tmp_path / "a.json").read_text())
     assert coco["videos"][0]["length"] == count
     assert [sum(map(bool, each["areas"])) for each in coco["annotations"]] == [count] * 2
