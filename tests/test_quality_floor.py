@@ -135,6 +135,7 @@ def blur(image: np.ndarray) -> np.ndarray:
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
+@pytest.mark.slow
 def test_a_model_that_sees_worse_is_below(model: SamClip) -> None:
     assert {"miou", "found", "box", "recall"} <= below(measure(model, see=blur))
 

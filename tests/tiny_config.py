@@ -79,7 +79,13 @@ MOBILE = PYRAMID_STUDENT.model_copy(
 """As samclip-mobile: a convolutional encoder, whose finer features the mask decoder reads, a
 classifier's head, and a BERT."""
 
-BUNDLED = MOBILE.model_copy(update={"name": "samclip-test", "classification_resolution": 32})
+BUNDLED = MOBILE.model_copy(
+    update={
+        "name": "samclip-test",
+        "classification_resolution": 32,
+        "mask_decoder": MOBILE.mask_decoder.model_copy(update={"depth": 1}),
+    }
+)
 """Of the tiny bundle: the same, with two resolutions."""
 
 SMALL_TINY_VIT = TinyViTConfig(

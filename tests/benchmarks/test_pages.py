@@ -66,6 +66,7 @@ def test_what_was_measured_is_what_is_kept(bundle: Path, suite: str) -> None:
     assert not model.random_weights
 
 
+@pytest.mark.slow
 def test_a_stale_page_is_named_and_written_again(copy: Path) -> None:
     assert run("pages") == (0, "")
     page = copy / "docs/benchmarks/speed_vit_b.md"

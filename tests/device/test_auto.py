@@ -296,7 +296,7 @@ class TestTrials:
         ("path", "reason"),
         [
             ("onnx/mask_decoder.int8.weights", "onnx int8"),
-            ("onnx/mask_decoder.int8.onnx", "no ONNX file"),
+            pytest.param("onnx/mask_decoder.int8.onnx", "no ONNX file", marks=pytest.mark.slow),
         ],
         ids=["computes something else", "does not load"],
     )

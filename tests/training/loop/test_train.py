@@ -92,6 +92,7 @@ def run_here(folder: Path, *, accumulate: int = 1) -> dict[str, Tensor]:
     return parts(folder)
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_bit_equal(tmp_path: Path) -> None:
     launch(tmp_path / "killed", killed_at=5)
     assert same(run_here(tmp_path / "killed"), run_here(tmp_path / "whole"))
