@@ -109,7 +109,8 @@ def test_a_long_run_is_sampled(tmp_path: Path) -> None:
         assert [each.at for each in samples] == list(range(2, 21))
         measured.add("annotate", **growth(samples))
 
-    assert measure(work).value("annotate", "more_handles") == 0
+    # What an earlier test left open may be closed meanwhile.
+    assert measure(work).value("annotate", "more_handles") <= 0
     assert len(json.loads((tmp_path / "out.json").read_bytes())["images"]) == 20
 
 
