@@ -93,6 +93,7 @@ def manifest_in(root: Path) -> Manifest:
     return Manifest.model_validate_json((root / BUNDLE / MANIFEST_NAME).read_bytes())
 
 
+@pytest.mark.slow
 def test_the_shipped_card_is_written_and_the_manifest_has_its_checksum(copy: Path) -> None:
     source, card = copy / CARD_SOURCE, copy / CARD
     shown, said = source.read_text(encoding="utf-8"), "**It is trained.**"

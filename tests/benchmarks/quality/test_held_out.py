@@ -134,6 +134,7 @@ def test_a_gate_that_shuts_all_out_leaves_what_is_behind_it(root: Path) -> None:
     assert "il_mcc" not in found, "nothing was found: there is no correlation"
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_figures(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
