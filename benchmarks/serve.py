@@ -215,6 +215,7 @@ def serve(
     measured: Measuring,
     model: ModelName = DEFAULT_MODEL,
     runtime: Annotated[str, typer.Option(help="onnx or openvino")] = "onnx",
+    precision: Annotated[str, typer.Option(help="of its graphs")] = "fp32",
     workers: Annotated[int, typer.Option(min=1, help="of the server")] = 2,
     pictures: Annotated[int, typer.Option(min=2, help="of a round")] = 48,
     boxes: Annotated[int, typer.Option(min=2, help="of a round")] = 192,
@@ -227,8 +228,10 @@ def serve(
     The machine should be idle: the clients need a part of it as well.
     """
     found, asked = distinct_pictures(pictures), boxes_of(boxes)
-    samclip = measured.of(SamClip.load(runtime, model=model))
-    single = SamClip.load(runtime, model=model, threads=1)
+    samclip = measured.of(SamClip.load(runtime, model=model, precision=precision))
+    single = SamClip.load(runtime, model=model, precision=precision, threads=1)
+    on = f", {runtime} {precision}"
+    path = ("--runtime", runtime, "--precision", precision)
 
     def text(model: SamClip, picture: bytes) -> str:
         return model.segment_text(picture, LABELS).to_json()
@@ -242,14 +245,14 @@ def serve(
     def uploads() -> list[Request]:
         return [upload("/v1/text", as_new(each), {"labels": LABELS}) for each in found]
 
-    with serving(model, "--runtime", runtime, "--workers", str(workers)) as server:
+    with serving(model, *path, "--workers", str(workers)) as server:
         of_ways = partial(compare, measured, server=server, rounds=rounds)
         ways: dict[str, Callable[[], object]] = {
             ONE_BY_ONE: lambda: [text(samclip, each) for each in found],
             READ_AHEAD: ahead,
             SIDE_BY_SIDE: partial(spread, partial(text, single), found),
         }
-        of_ways("three labels of a new picture", ways, uploads, count=pictures)
+        of_ways("three labels of a new picture" + on, ways, uploads, count=pictures)
         one = partial(mask, samclip, samclip.encode_image(found[0]))
         of_one = partial(mask, single, single.encode_image(found[0]))
         ways = {
@@ -261,7 +264,7 @@ def serve(
             ("/v1/segment", "application/json", json.dumps(shared | {"boxes": box}).encode())
             for box in asked
         ]
-        of_ways("a box of one picture", ways, lambda: of_boxes, count=boxes)
-    with serving(model, "--runtime", runtime, "--workers", "2") as server:
+        of_ways("a box of one picture" + on, ways, lambda: of_boxes, count=boxes)
+    with serving(model, *path, "--workers", "2") as server:
         answered = kill_in_the_middle(server, uploads(), clients=max(CLIENTS))
-    measured.add("one of two workers is killed", n=len(found), answered=answered)
+    measured.add("one of two workers is killed" + on, n=len(found), answered=answered)

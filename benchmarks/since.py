@@ -55,8 +55,9 @@ def since(
         spec = "benchmarks.speed.api_subject:ApiSubject"
         sdks = {earlier.name: f"sdk={earlier},", NOW: ""}
         specs = [f"{spec},{sdk}model={models[name]}" for name, sdk in sdks.items()]
-        measured.say("starting up")
         if not vit_b:
+            specs += [f"{each},auto=true" for each in specs]
+            measured.say("starting up")
             measure_startup(measured, {earlier.name: earlier, NOW: ROOT})
         for subject in measure_subjects(measured, specs, how=HowLong(rounds, seconds)):
             subject.add_to(measured)

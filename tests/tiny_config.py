@@ -86,7 +86,7 @@ BUNDLED = MOBILE.model_copy(
         "mask_decoder": MOBILE.mask_decoder.model_copy(update={"depth": 1}),
     }
 )
-"""Of the tiny bundle: the same, with two resolutions."""
+"""Of the tiny bundle: the same with two resolutions, and a mask decoder of one layer."""
 
 SMALL_TINY_VIT = TinyViTConfig(
     image_size_px=64,

@@ -24,15 +24,17 @@ class ApiSubject:
     Attributes:
         sdk: a folder with another package samclip_sdk; this checkout's own if empty.
         model: a bundle's folder; the model in the package if empty.
+        auto: the runtime and the precision are those that the SDK finds to be the fastest here.
     """
 
     sdk: str = ""
     model: str = ""
+    auto: bool = False
 
     @property
     def key(self) -> str:
-        """The folder's name, or "now"."""
-        return Path(self.sdk).name or "now"
+        """The folder's name, or "now"; with "-auto" behind it for the fastest."""
+        return (Path(self.sdk).name or "now") + "-auto" * self.auto
 
     def open(self) -> Opened:
         """Loads the model; its graphs are opened by the first runs."""
@@ -40,10 +42,13 @@ class ApiSubject:
             sys.path.insert(0, self.sdk)  # nothing has imported the package in this process
         from samclip_sdk import SamClip
 
-        model = SamClip.load("onnx", **({"model": self.model} if self.model else {}))
+        asked = {"model": self.model} if self.model else {}
+        asked |= {"runtime": "auto", "precision": "auto"} if self.auto else {"runtime": "onnx"}
+        model = SamClip.load(**asked)
         return Opened(
             name=f"{model.manifest.name} {model.manifest.revision}",
-            packages=("onnxruntime", "numpy", "pillow", "opencv-python-headless"),
+            packages=("onnxruntime", "openvino", "numpy", "pillow", "opencv-python-headless"),
+            precision=f"{model.runtime} {model.precision}",
             notes=f"text-to-mask of {len(LABELS)} labels, all present; masks fill the picture",
             artifact_bytes=None,
             workloads=_workloads(model),

@@ -20,6 +20,7 @@ _LOCATION = b"location"
 _LAST_FIELD = (1 << 29) - 1  # protobuf may drop the first bits of a larger one
 _MOST_VARINT_BITS = 64
 _MOST_NESTED = 100  # the limit of protobuf itself
+_SEARCHED_BYTES = 4096  # of nested messages, all would be searched for each that they are in
 
 # Kind of message -> field -> kind of the messages in it: all ways that lead to a TensorProto's
 # external_data, in onnx.proto of ONNX 1.19. Messages that are not listed hold no tensor.
@@ -88,12 +89,17 @@ def _locations(data: mmap.mmap) -> Iterator[bytes]:
             entry = {field: data[first:last] for field, first, last in _fields(data, start, end)}
             if entry.get(_KEY) == _LOCATION:
                 yield entry.get(_VALUE, b"")
-        elif inner is not None and data.find(_LOCATION, start, end) >= 0:  # few nodes hold it
+        elif inner is not None and _may_name(data, start, end):
             open_messages.append((inner, _fields(data, start, end)))
             if len(open_messages) > _MOST_NESTED:
                 raise ValueError(f"it has more than {_MOST_NESTED} messages in each other")
         elif not field:
             open_messages.pop()
+
+
+def _may_name(data: mmap.mmap, start: int, end: int) -> bool:
+    """Whether a message may hold a location: it is large, or has the word. Few nodes have it."""
+    return end - start > _SEARCHED_BYTES or data.find(_LOCATION, start, end) >= 0
 
 
 def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int, int]]:

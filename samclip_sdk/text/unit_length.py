@@ -18,6 +18,6 @@ def normalize(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
 def find_wrong_length(rows: NDArray[np.float32]) -> tuple[int, float] | None:
     """The first row of [K,E] that does not have unit length, and its length; None if all have."""
     with np.errstate(invalid="ignore"):  # NaN has no length
-        lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
+        lengths = np.sqrt(np.einsum("ke,ke->k", rows, rows, dtype=np.float64))
     wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _TOLERANCE))
     return (int(wrong[0]), float(lengths[wrong[0]])) if len(wrong) else None

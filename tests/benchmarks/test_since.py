@@ -27,7 +27,10 @@ def test_the_command(tmp_path: Path) -> None:
     part = found_by(tmp_path / "since.jsonl", *asked)
     assert not part.run.settings["failures"]
     # The same code and model, but for what is not committed: all but the times is alike.
-    then, now = part.run.settings["subjects"].values()
-    assert then == now
+    subjects = part.run.settings["subjects"]
+    commit = part.run.settings["commit"]
+    assert subjects[commit] == subjects["now"]
+    assert subjects[f"{commit}-auto"]["name"] == subjects["now-auto"]["name"]
     assert part.value("now", "flop", "step mask_decoder") > 1e8
-    assert part.get(part.run.settings["commit"], "ms", "step postprocess")
+    assert part.get(commit, "ms", "step postprocess")
+    assert part.get("now-auto", "ms", "text3")

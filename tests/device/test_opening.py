@@ -21,7 +21,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("runtime", ["auto", "onnx"])
+@pytest.mark.parametrize("runtime", [pytest.param("auto", marks=pytest.mark.slow), "onnx"])
 @pytest.mark.parametrize("kind", ["checkpoint", "bundle"])
 def test_an_embedded_name_wins_over_what_is_called_so_here(
     here: Path, tiny_checkpoint: Path, runtime: str, kind: str

@@ -25,6 +25,7 @@ from tests.refusals import refused
 from tests.tiny_config import PYRAMID_STUDENT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["fp16", "fp32"])
 def test_layers_that_the_plan_keeps_in_fp32_are_stored_as_asked(
     tmp_path: Path, weights: WeightPrecision

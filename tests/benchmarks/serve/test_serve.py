@@ -92,7 +92,7 @@ def test_pictures_are_new_to_a_server_each_time() -> None:
 def test_the_command_measures_and_loses_nothing(tmp_path: Path) -> None:
     few = ["--pictures", 12, "--boxes", 6, "--rounds", 1]
     part = found_by(tmp_path / "serve.jsonl", "serve", "--model", TINY_BUNDLE, *few)
-    answered = part.get("one of two workers is killed", "answered")
+    answered = part.get("one of two workers is killed, onnx fp32", "answered")
     assert (answered.value, answered.n) == (12, 12)
     failed = [row for row in part.rows.values() if row.metric == "failed"]
     assert [row.split for row in failed] == ["1", "4", "16"] * 2

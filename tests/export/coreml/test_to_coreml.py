@@ -27,11 +27,12 @@ from tests.coreml_packages import (
     probes,
 )
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 PARTS = ["image_encoder", "clip_head", "text_encoder", "prompt_encoder", "mask_decoder"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_computes_what_eager_torch_computes(part: str) -> None:
     session = open_session(part)

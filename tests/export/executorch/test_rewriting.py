@@ -12,6 +12,8 @@ from export.graphs import Graph, build_graphs
 from samclip_sdk.modeling.build import build_model
 from tests.tiny_config import MOBILE, STUDENT
 
+pytestmark = pytest.mark.slow
+
 PARTS = ("image_encoder", "clip_head", "text_encoder", "prompt_encoder", "mask_decoder")
 
 
@@ -37,8 +39,7 @@ def drawn(example: tuple[Tensor, ...]) -> list[Tensor]:
 @pytest.mark.parametrize(
     ("config", "part"),
     [
-        *(("mobile", part) for part in PARTS if part != "mask_decoder"),
-        pytest.param("mobile", "mask_decoder", marks=pytest.mark.slow),
+        *(("mobile", part) for part in PARTS),
         *(("vit", part) for part in PARTS[:3]),
     ],
 )

@@ -21,6 +21,8 @@ from export.precision.program_interpreter import ProgramModule
 from tests.export.tiny_programs import tiny_graphs, tiny_program
 from tests.graph_feeds import draw_feed
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("image_encoder@64", "clip_head@64", "text_encoder", "prompt_encoder", "mask_decoder")
 COORDINATES = {
     ":add",

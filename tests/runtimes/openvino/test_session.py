@@ -37,7 +37,8 @@ def open_file(path: Path, **options: Any) -> Session:
 
 
 def compiled_property(session: OpenVINOSession, name: str) -> Any:
-    return session._request.get_compiled_model().get_property(name)
+    with session._requests.lent() as request:
+        return request.get_compiled_model().get_property(name)
 
 
 def test_it_takes_the_threads_that_it_is_given(tmp_path: Path) -> None:
@@ -139,14 +140,29 @@ class CountingCore:
         return getattr(self.core, name)
 
 
-class TestCache:
-    @pytest.fixture
-    def core(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CountingCore:
-        monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: tmp_path / "cache")
-        core = CountingCore()
-        monkeypatch.setattr(module, "openvino_core", lambda: core)
-        return core
+@pytest.fixture
+def core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CountingCore:
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: tmp_path / "cache")
+    core = CountingCore()
+    monkeypatch.setattr(module, "openvino_core", lambda: core)
+    return core
 
+
+def test_a_call_beside_another_has_a_model_of_its_own(
+    tmp_path: Path, core: CountingCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    file = GraphFile(write_onnx(tmp_path / "graph.onnx"))
+    session = OpenVINOSession(file, spec=SPEC, options=RuntimeOptions(threads=1))
+    check(session, feed())
+    assert core.compiled == 1
+    with session._requests.lent():  # another call, which does not end
+        for _ in range(2):
+            check(session, feed())
+    assert core.compiled == 2
+
+
+class TestCache:
     def open(self, tmp_path: Path, **changes: Any) -> None:
         path = tmp_path / "graph.onnx"
         if not path.exists():
