@@ -35,8 +35,8 @@ _TYPES = {"u8": "uint8", "i32": "int32", "f32": "float32", "f16": "float16"}
 class OpenVINOSession:
     """An .onnx file in OpenVINO. Calls of several threads run one after another.
 
-    With a number of threads that leaves cores free, so many calls run at once as the cores allow.
-    Each that does has a compiled model of its own, from when it is first needed.
+    With a number of threads that leaves cores free, as many run at once as the cores allow, from
+    when two calls first meet: the graph is then compiled again, with a stream for each.
 
     Args:
         file: the file, with its external weights beside it. `precision` is the one that it runs
@@ -65,12 +65,18 @@ class OpenVINOSession:
             "INFERENCE_NUM_THREADS": options.threads,
         }
 
-        def make() -> Any:
+        def make(count: int) -> list[Any]:
+            how, keep = config, options.keep_compiled
+            if count > 1:
+                # Where threads are bound to cores, they wait for the program's own threads there.
+                streams = {"NUM_STREAMS": count, "ENABLE_CPU_PINNING": False}
+                how = config | streams | {"INFERENCE_NUM_THREADS": count * options.threads}
+                keep = False
             try:
-                model = _load(core, file, spec=spec, config=config, options=options)
+                model = _load(core, file, spec=spec, config=how, options=options, keep=keep)
             except RuntimeError as error:
                 raise BundleError(f"OpenVINO cannot load {file.path}: {_reason(error)}") from error
-            return model.create_infer_request()
+            return [model.create_infer_request() for _ in range(count)]
 
         self._requests = Requests(make, at_most=_calls_at_once(options.threads))
         with self._requests.lent() as request:
@@ -162,6 +168,7 @@ def _load(
     spec: GraphSpec,
     config: dict[str, Any],
     options: RuntimeOptions,
+    keep: bool,
 ) -> Any:
     """Takes the compiled model from the cache, or compiles the file and keeps the result if asked.
 
@@ -185,7 +192,7 @@ def _load(
             return core.import_model(content, DEVICE, config)
     options.on_progress(f"compiling {file.path.stem} for this CPU", 0, 1)
     model = _compile(core, file.path, stem=stem, config=config)
-    if options.keep_compiled:
+    if keep:
         with suppress(StorageError):
             kept.write(model.export_model().getvalue())
     return model

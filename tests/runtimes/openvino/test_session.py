@@ -148,7 +148,7 @@ def core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CountingCore:
     return core
 
 
-def test_a_call_beside_another_has_a_model_of_its_own(
+def test_where_cores_are_free_a_call_does_not_wait_for_another(
     tmp_path: Path, core: CountingCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
@@ -160,6 +160,8 @@ def test_a_call_beside_another_has_a_model_of_its_own(
         for _ in range(2):
             check(session, feed())
     assert core.compiled == 2
+    assert compiled_property(session, "NUM_STREAMS") == 2
+    assert compiled_property(session, "INFERENCE_NUM_THREADS") == 2
 
 
 class TestCache:
