@@ -230,7 +230,7 @@ def serve(
     found, asked = distinct_pictures(pictures), boxes_of(boxes)
     samclip = measured.of(SamClip.load(runtime, model=model, precision=precision))
     single = SamClip.load(runtime, model=model, precision=precision, threads=1)
-    on = f", {runtime} {precision}"
+    on, at_once = f", {runtime} {precision}", runtime == "onnx"  # others compute a call at a time
     path = ("--runtime", runtime, "--precision", precision)
 
     def text(model: SamClip, picture: bytes) -> str:
@@ -250,15 +250,15 @@ def serve(
         ways: dict[str, Callable[[], object]] = {
             ONE_BY_ONE: lambda: [text(samclip, each) for each in found],
             READ_AHEAD: ahead,
-            SIDE_BY_SIDE: partial(spread, partial(text, single), found),
         }
+        if at_once:
+            ways[SIDE_BY_SIDE] = partial(spread, partial(text, single), found)
         of_ways("three labels of a new picture" + on, ways, uploads, count=pictures)
         one = partial(mask, samclip, samclip.encode_image(found[0]))
         of_one = partial(mask, single, single.encode_image(found[0]))
-        ways = {
-            ONE_BY_ONE: lambda: [*map(one, asked)],
-            SIDE_BY_SIDE: partial(spread, of_one, asked),
-        }
+        ways = {ONE_BY_ONE: lambda: [*map(one, asked)]}
+        if at_once:
+            ways[SIDE_BY_SIDE] = partial(spread, of_one, asked)
         shared = {"images": [{"id": store(server, found[0])}], "multimask_output": False}
         of_boxes = [
             ("/v1/segment", "application/json", json.dumps(shared | {"boxes": box}).encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -18,7 +18,6 @@ from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import BundleError, RuntimeMissingError, StorageError
 from samclip_sdk.runtimes.openvino.fp32_stem import read_with_fp32_stem
-from samclip_sdk.runtimes.openvino.requests import Requests
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.runtimes.table import RUNTIMES
@@ -34,9 +33,6 @@ _TYPES = {"u8": "uint8", "i32": "int32", "f32": "float32", "f16": "float16"}
 
 class OpenVINOSession:
     """An .onnx file in OpenVINO. Calls of several threads run one after another.
-
-    With a number of threads that leaves cores free, as many run at once as the cores allow, from
-    when two calls first meet: the graph is then compiled again, with a stream for each.
 
     Args:
         file: the file, with its external weights beside it. `precision` is the one that it runs
@@ -63,24 +59,14 @@ class OpenVINOSession:
             # Never OpenVINO's default, which is a reduced precision if the CPU has one.
             "INFERENCE_PRECISION_HINT": _hint(file.precision, spec=spec),
             "INFERENCE_NUM_THREADS": options.threads,
+            # Threads that are bound to cores are bound to the first ones, in each process: two
+            # processes of one thread would share one core.
+            "ENABLE_CPU_PINNING": False,
         }
-
-        def make(count: int) -> list[Any]:
-            how, keep = config, options.keep_compiled
-            if count > 1:
-                # Where threads are bound to cores, they wait for the program's own threads there.
-                streams = {"NUM_STREAMS": count, "ENABLE_CPU_PINNING": False}
-                how = config | streams | {"INFERENCE_NUM_THREADS": count * options.threads}
-                keep = False
-            try:
-                model = _load(core, file, spec=spec, config=how, options=options, keep=keep)
-            except RuntimeError as error:
-                raise BundleError(f"OpenVINO cannot load {file.path}: {_reason(error)}") from error
-            return [model.create_infer_request() for _ in range(count)]
-
-        self._requests = Requests(make, at_most=_calls_at_once(options.threads))
-        with self._requests.lent() as request:
-            model = request.get_compiled_model()
+        try:
+            model = _load(core, file, spec=spec, config=config, options=options)
+        except RuntimeError as error:
+            raise BundleError(f"OpenVINO cannot load {file.path}: {_reason(error)}") from error
         inputs = _file_tensors(model.inputs, names=(each.name for each in spec.inputs))
         outputs = _file_tensors(model.outputs, names=(each.name for each in spec.outputs))
         self.inputs = check_tensors(
@@ -89,29 +75,28 @@ class OpenVINOSession:
         self.outputs = check_tensors(
             outputs, specs=spec.outputs, where=file.path.name, stands_for={}, open_axes=True
         )
-        self._places = {
-            name: place for place, port in enumerate(model.outputs) for name in port.get_names()
-        }
+        self._ports = {name: port for port in model.outputs for name in port.get_names()}
+        self._request: Any = model.create_infer_request()
+        self._turn = threading.Lock()
 
     def run(self, feed: Arrays) -> dict[str, NDArray[np.generic]]:
         """Runs the graph; see `Session.run`."""
         axes = check_feed(feed, inputs=self.inputs)
         own = {name: np.ascontiguousarray(array) for name, array in feed.items()}
-        with self._requests.lent() as request:
+        with self._turn:
+            if self._request is None:
+                raise ValueError("the session is closed")
             # The inputs are read without a copy. The outputs are copied, because the next run
             # overwrites the request's buffers.
-            found = request.infer(own, share_inputs=True, share_outputs=False)
-            results = {spec.name: found[self._places[spec.name]] for spec in self.outputs}
+            found = self._request.infer(own, share_inputs=True, share_outputs=False)
+            results = {spec.name: found[self._ports[spec.name]] for spec in self.outputs}
         return check_outputs(results, specs=self.outputs, axes=axes)
 
     def close(self) -> None:
         """Frees the graph."""
-        self._requests.close()
-
-
-def _calls_at_once(threads: int) -> int:
-    """How many calls of so many threads the cores allow; one of OpenVINO's own choice, 0."""
-    return max(1, (os.cpu_count() or 1) // threads) if threads else 1
+        with self._turn:
+            self._request = None
+            self._ports = {}
 
 
 @cache
@@ -168,7 +153,6 @@ def _load(
     spec: GraphSpec,
     config: dict[str, Any],
     options: RuntimeOptions,
-    keep: bool,
 ) -> Any:
     """Takes the compiled model from the cache, or compiles the file and keeps the result if asked.
 
@@ -192,7 +176,7 @@ def _load(
             return core.import_model(content, DEVICE, config)
     options.on_progress(f"compiling {file.path.stem} for this CPU", 0, 1)
     model = _compile(core, file.path, stem=stem, config=config)
-    if keep:
+    if options.keep_compiled:
         with suppress(StorageError):
             kept.write(model.export_model().getvalue())
     return model

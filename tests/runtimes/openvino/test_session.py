@@ -37,14 +37,20 @@ def open_file(path: Path, **options: Any) -> Session:
 
 
 def compiled_property(session: OpenVINOSession, name: str) -> Any:
-    with session._requests.lent() as request:
-        return request.get_compiled_model().get_property(name)
+    return session._request.get_compiled_model().get_property(name)
 
 
 def test_it_takes_the_threads_that_it_is_given(tmp_path: Path) -> None:
     session = open_file(write_onnx(tmp_path / "graph.onnx"), threads=2)
     assert isinstance(session, OpenVINOSession)
     assert compiled_property(session, "INFERENCE_NUM_THREADS") == 2
+
+
+def test_no_thread_is_bound_to_a_core(tmp_path: Path) -> None:
+    """Two workers of `serve`, of one thread each, ran on one core of two."""
+    session = open_file(write_onnx(tmp_path / "graph.onnx"), threads=1)
+    assert isinstance(session, OpenVINOSession)
+    assert not compiled_property(session, "ENABLE_CPU_PINNING")
 
 
 class TestPrecision:
@@ -140,31 +146,14 @@ class CountingCore:
         return getattr(self.core, name)
 
 
-@pytest.fixture
-def core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CountingCore:
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: tmp_path / "cache")
-    core = CountingCore()
-    monkeypatch.setattr(module, "openvino_core", lambda: core)
-    return core
-
-
-def test_where_cores_are_free_a_call_does_not_wait_for_another(
-    tmp_path: Path, core: CountingCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    file = GraphFile(write_onnx(tmp_path / "graph.onnx"))
-    session = OpenVINOSession(file, spec=SPEC, options=RuntimeOptions(threads=1))
-    check(session, feed())
-    assert core.compiled == 1
-    with session._requests.lent():  # another call, which does not end
-        for _ in range(2):
-            check(session, feed())
-    assert core.compiled == 2
-    assert compiled_property(session, "NUM_STREAMS") == 2
-    assert compiled_property(session, "INFERENCE_NUM_THREADS") == 2
-
-
 class TestCache:
+    @pytest.fixture
+    def core(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CountingCore:
+        monkeypatch.setattr("platformdirs.user_cache_path", lambda *_: tmp_path / "cache")
+        core = CountingCore()
+        monkeypatch.setattr(module, "openvino_core", lambda: core)
+        return core
+
     def open(self, tmp_path: Path, **changes: Any) -> None:
         path = tmp_path / "graph.onnx"
         if not path.exists():
