@@ -43,12 +43,12 @@ class ApiSubject:
         from samclip_sdk import SamClip
 
         asked = {"model": self.model} if self.model else {}
-        asked |= {"runtime": "auto", "precision": "auto"} if self.auto else {"runtime": "onnx"}
-        model = SamClip.load(**asked)
+        asked |= {"precision": "auto"} if self.auto else {}
+        model = SamClip.load("auto" if self.auto else "onnx", **asked)
         return Opened(
             name=f"{model.manifest.name} {model.manifest.revision}",
             packages=("onnxruntime", "openvino", "numpy", "pillow", "opencv-python-headless"),
-            precision=f"{model.runtime} {model.precision}",
+            precision=f"{model.source.runtime} {model.source.precision}",
             notes=f"text-to-mask of {len(LABELS)} labels, all present; masks fill the picture",
             artifact_bytes=None,
             workloads=_workloads(model),
