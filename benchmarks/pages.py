@@ -57,7 +57,7 @@ PAGES: dict[str, dict[str, str]] = {
         "since": "since@since_vit_b",
         **{
             each: f"speed_vit_b_{each}"
-            for each in ("bars", "costs", "shares", "image_encoder", "boxes")
+            for each in ("bars", "costs", "image_encoder", "boxes")
         },
     },
 }
