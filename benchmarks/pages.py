@@ -55,10 +55,7 @@ PAGES: dict[str, dict[str, str]] = {
     f"{RECORDS}/speed_vit_b.md": {
         "subjects": "speed_subjects@speed_vit_b",
         "since": "since@since_vit_b",
-        **{
-            each: f"speed_vit_b_{each}"
-            for each in ("bars", "costs", "image_encoder", "boxes")
-        },
+        **{each: f"speed_vit_b_{each}" for each in ("bars", "costs", "image_encoder", "boxes")},
     },
 }
 """Page -> marker -> the template of what stands there; one for several tables names its own."""
