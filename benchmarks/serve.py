@@ -255,9 +255,9 @@ def serve(
             ways[SIDE_BY_SIDE] = partial(spread, partial(text, single), found)
         of_ways("three labels of a new picture" + on, ways, uploads, count=pictures)
         one = partial(mask, samclip, samclip.encode_image(found[0]))
-        of_one = partial(mask, single, single.encode_image(found[0]))
         ways = {ONE_BY_ONE: lambda: [*map(one, asked)]}
         if at_once:
+            of_one = partial(mask, single, single.encode_image(found[0]))
             ways[SIDE_BY_SIDE] = partial(spread, of_one, asked)
         shared = {"images": [{"id": store(server, found[0])}], "multimask_output": False}
         of_boxes = [
