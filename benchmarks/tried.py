@@ -67,15 +67,16 @@ def tried(measured: Measuring, model: ModelName = DEFAULT_MODEL, rounds: Rounds 
     for part in ("image_encoder", "clip_head", "mask_decoder"):
         graph = part if part == "mask_decoder" else graph_key(part, resolution)
         (file,) = bundle.graph_files(graph, runtime="onnx", precision="fp32")
-        path, feed = str(file.path), _feed(bundle.manifest.graphs[graph])
+        spec = bundle.manifest.graphs[graph]
+        path, feed, opened_as = str(file.path), _feed(spec), partial(_open, spec=spec)
         works = {name: (path, change, feed, 1) for name, change in CHANGES.items()}
         if part == "image_encoder":
             several = {name: np.repeat(picture, BATCH, axis=0) for name, picture in feed.items()}
             works[IN_A_BATCH] = (_batched(file.path), _with_arena, several, BATCH)
         found = {}
         for name, (file_or_content, change, given, pictures) in works.items():
-            usual = partial(_open(path, _as_it_is).run, None, feed)
-            changed = partial(_open(file_or_content, change).run, None, given)
+            usual = partial(opened_as(path, _as_it_is).run, None, feed)
+            changed = partial(opened_as(file_or_content, change).run, None, given)
             turns = measured.track(range(1 + rounds), f"{part}, {name}")
             found[name] = np.array([(_ms(usual), _ms(changed) / pictures) for _ in turns][1:])
         every = np.concatenate([pairs[:, 0] for pairs in found.values()])
@@ -95,9 +96,9 @@ def _ms(run: Callable[[], object]) -> float:
     return elapsed_ms(run)
 
 
-def _open(graph: str | bytes, change: Change) -> Any:
+def _open(graph: str | bytes, change: Change, *, spec: GraphSpec) -> Any:
     """The session of a file, or of a file's content."""
-    settings = session_options(DEFAULT_OPTIONS, on_cpu=True)
+    settings = session_options(DEFAULT_OPTIONS, spec=spec, on_cpu=True)
     change(settings)
     return open_graph(graph, options=DEFAULT_OPTIONS, session_options=settings)
 
