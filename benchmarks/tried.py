@@ -45,8 +45,12 @@ def _with_arena(settings: Any) -> None:
     settings.enable_cpu_mem_arena = True
 
 
+def _other_arena(settings: Any) -> None:
+    settings.enable_cpu_mem_arena = not settings.enable_cpu_mem_arena
+
+
 CHANGES: dict[str, Change] = {
-    "a memory arena": _with_arena,
+    "a memory arena, or none where it has one": _other_arena,
     "memory planned, buffers reused": _planned,
     "threads that spin": lambda settings: settings.add_session_config_entry(SPINNING, "1"),
     "branches of a graph in parallel": _in_parallel,
