@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from samclip_sdk.bundle.hub.options import HubOptions
 from samclip_sdk.device.opening import open_source, split_name
 from samclip_sdk.engine import (
+    class_map,
     classify,
     everything,
     instances,
     regions,
     segment,
-    text_to_mask,
     tiled_labels,
 )
 from samclip_sdk.engine.engine import AnyImage, Engine
@@ -468,7 +468,7 @@ class SamClip:
                 than the image; `tile_overlap` without `tiles`, or soft masks with them.
             EmbeddingMismatchError: another model made the embedding.
         """
-        names = check_labels(labels, at_most=text_to_mask.MAX_LABELS)
+        names = check_labels(labels, at_most=class_map.MAX_LABELS)
         options = TextToMaskOptions.of_text(
             self.manifest,
             threshold=threshold,
@@ -536,7 +536,7 @@ class SamClip:
                 are invalid, or larger than the image; `tile_overlap` without `tiles`.
             EmbeddingMismatchError: another model made the embedding.
         """
-        names = check_labels(labels, at_most=text_to_mask.MAX_LABELS)
+        names = check_labels(labels, at_most=class_map.MAX_LABELS)
         options = TextToMaskOptions.of_text(
             self.manifest,
             threshold=threshold,
@@ -677,7 +677,7 @@ class SamClip:
             PromptError: a threshold, a number or tiles are invalid; or, at the first frame, tiles
                 are larger than the image.
         """
-        names = check_labels(labels, at_most=text_to_mask.MAX_LABELS)
+        names = check_labels(labels, at_most=class_map.MAX_LABELS)
         options = TextToMaskOptions.of_text(
             self.manifest,
             threshold=threshold,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import tracemalloc
 from dataclasses import replace
 from functools import partial
@@ -171,6 +172,7 @@ def test_text_finds_what_is_there_and_nothing_else(
     assert result.class_map[5, 5] == 0
     assert result.class_map[5, 95] == 2
     assert result.class_map[45, 95] == -1
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(result)).class_map, result.class_map)
     # One call for both present labels, none where the CLIP head is alone.
     assert source.runs("mask_decoder") == int(refine)
     assert [len(each) for each in result.points] == ([3, 2] if refine else [0] * 2)

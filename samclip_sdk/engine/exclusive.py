@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.engine.text_to_mask import BACKGROUND
+from samclip_sdk.engine.class_map import BACKGROUND, map_of_masks
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
 from samclip_sdk.picture.tiles import CONTAINED_SHARE, is_same
 from samclip_sdk.results.instances import Instances
@@ -80,10 +81,9 @@ def exclusive_labels(found: TextMasks) -> TextMasks:
     )
     kept.sort(key=lambda each: each.place)
     rows = found[[each.place for each in kept]]
-    class_map = np.full(found.size, BACKGROUND, dtype=np.int16)
-    for each, index in zip(kept, rows.label_index.tolist(), strict=True):
-        class_map[each.mask.rows, each.mask.columns][each.mask.part()] = index
-    return replace(rows, masks=_packed(kept, found.size), class_map=class_map)
+    masks = _packed(kept, found.size)
+    claims = list(zip(masks.packed, rows.label_index.tolist(), strict=True))
+    return replace(rows, masks=masks, draw_class_map=partial(map_of_masks, claims, size=found.size))
 
 
 def exclusive_objects(found: Instances) -> Instances:

@@ -14,31 +14,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.engine.class_map import map_of_logits
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.label_prompts import LabelPrompts, extend_into_padding, label_prompts
 from samclip_sdk.engine.label_search import FoundLabels, find_labels
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import without_specks
-from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
-from samclip_sdk.picture.upscale import probabilities, upscale_above
+from samclip_sdk.picture.packed_masks import PackedMasks, pack_logits
+from samclip_sdk.picture.upscale import probabilities
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 from samclip_sdk.system.timing import Stopwatch
 
 Array = NDArray[np.float32]
-
-BACKGROUND = -1
-"""The class map's value where no label has a mask."""
-
-MAX_LABELS = int(np.iinfo(np.int16).max)
-"""The most labels that a class map can tell apart."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +99,7 @@ def compose(
     frame: Frame,
     mask_threshold: float,
 ) -> TextMasks:
-    """Thresholds each present label's logits, and gives every pixel to its highest label.
-
-    Memory holds one label's logits at a time, and only where they may exceed the threshold.
+    """Thresholds each present label's logits, one label at a time.
 
     Args:
         drafts: the masks of the P present labels.
@@ -114,30 +108,17 @@ def compose(
         frame: the image's frame.
         mask_threshold: the logit a pixel must exceed.
     """
-    size = (frame.height_px, frame.width_px)
-    masks = []
-    class_map = np.full(size, BACKGROUND, dtype=np.int16)
-    best = np.full(size, mask_threshold, dtype=np.float32)
-    for place, index in enumerate(found.present.tolist()):
-        part, logits = upscale_above(drafts.low_res[place], frame=frame, threshold=mask_threshold)
-        inside = logits > np.float32(mask_threshold)
-        masks.append(PackedMask.pack(inside, top=part[0].start, left=part[1].start))
-        if not logits.size:
-            continue
-        highest = logits > best[part] if place else inside  # the first has no rival
-        # NumPy's assignment by a mask takes three to thirty times as long.
-        own = np.full(highest.shape, index, dtype=np.int16)
-        cv2.copyTo(own, highest.view(np.uint8), class_map[part])
-        np.maximum(best[part], logits, out=best[part])
+    how: Any = {"frame": frame, "mask_threshold": mask_threshold}
+    masks = tuple(pack_logits(each, **how) for each in drafts.low_res)
     return TextMasks(
         labels=[labels[index] for index in found.present],
         presence=found.presence[found.present],
         scores=drafts.scores,
-        masks=PackedMasks(size, tuple(masks)),
+        masks=PackedMasks((frame.height_px, frame.width_px), masks),
         points=drafts.points,
         label_index=found.present,
         asked=AskedLabels(labels, found.presence, found.score_maps),
-        class_map=class_map,
+        draw_class_map=partial(map_of_logits, drafts.low_res, found.present, **how),
     )
 
 

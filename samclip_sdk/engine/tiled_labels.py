@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from samclip_sdk.engine.class_map import map_of_masks
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.exclusive import exclusive_labels
 from samclip_sdk.engine.label_search import FoundLabels
 from samclip_sdk.engine.options import TextToMaskOptions
-from samclip_sdk.engine.text_to_mask import BACKGROUND, Drafts, draft_masks, segment_text
+from samclip_sdk.engine.text_to_mask import Drafts, draft_masks, segment_text
 from samclip_sdk.engine.views import encode_views, open_views
 from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame
@@ -137,9 +139,8 @@ def compose_tiled(
         claims += [(each.score, index, each.mask) for each in merged]
         scores.append(_mean_score(merged, owners=owners))
         points.append(np.concatenate([each.points for each in views]))
-    class_map = np.full(size, BACKGROUND, dtype=np.int16)
-    for _, index, mask in sorted(claims, key=lambda claim: (claim[0], -claim[1])):
-        class_map[mask.rows, mask.columns][mask.part()] = index
+    claims.sort(key=lambda claim: (claim[0], -claim[1]))
+    drawn = [(mask, index) for _, index, mask in claims]
     return TextMasks(
         labels=[labels[index] for index in present],
         presence=presence[present],
@@ -148,7 +149,7 @@ def compose_tiled(
         points=points,
         label_index=np.array(present, dtype=np.int32),
         asked=AskedLabels(labels, presence, score_maps),
-        class_map=class_map,
+        draw_class_map=partial(map_of_masks, drawn, size=size),
     )
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+_MANY_VALUES = 12_000_000  # of an image; with fewer, threads save less than it costs to split it
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -138,8 +140,12 @@ def _resized(
 ) -> NDArray[np.uint8]:
     """Resizes uint8 [H,W,3] to uint8 [3,h,w]; `size` is (w, h).
 
-    Pillow computes in one thread. A colour in each of three threads gives the same pixels sooner.
+    Pillow computes in one thread. A colour in each of three threads gives the same pixels, for a
+    large image sooner.
     """
+    if image.size < _MANY_VALUES:
+        resized = np.asarray(Image.fromarray(image).resize(size, resampling, box=box))
+        return np.ascontiguousarray(np.moveaxis(resized, -1, 0))
 
     def colour(index: int) -> NDArray[np.uint8]:
         plane = Image.fromarray(np.ascontiguousarray(image[..., index]))

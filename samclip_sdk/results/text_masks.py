@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -65,7 +66,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
             image.
         label_index: int32 [P], the index of each label among all asked.
         asked: the K labels that were asked.
-        class_map: int16 [H,W], the index of each pixel's label among all asked, or -1.
+        draw_class_map: makes `class_map`, when it is first asked for.
         speed: milliseconds by step.
         origin: the source of the image.
         soft_masks: float32 [P,H,W], 0..1, the probability of each pixel that it belongs to the
@@ -89,7 +90,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
     points: Sequence[NDArray[np.float32]]
     label_index: NDArray[np.int32]
     asked: AskedLabels
-    class_map: NDArray[np.int16]
+    draw_class_map: Callable[[], NDArray[np.int16]]
     speed: Mapping[str, float] = field(default_factory=dict)
     origin: ImageOrigin | None = field(default=None, kw_only=True)
     soft_masks: NDArray[np.float32] | None = field(default=None, kw_only=True)
@@ -102,10 +103,9 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         for name in ("presence", "scores"):
             freeze_array(self, name, dtype="float32", shape=(count,))
         freeze_array(self, "label_index", dtype="int32", shape=(count,))
-        height, width = freeze_array(self, "class_map", dtype="int16", shape=(None, None))
-        freeze_masks(self, "masks", shape=(count, height, width))
+        freeze_masks(self, "masks", shape=(count, None, None))
         if self.soft_masks is not None:
-            freeze_array(self, "soft_masks", dtype="float32", shape=(count, height, width))
+            freeze_array(self, "soft_masks", dtype="float32", shape=(count, *self.size))
         if len(self.points) != count or any(each.shape[1:] != (2,) for each in self.points):
             raise ValueError(f"TextMasks.points must be {count} arrays [n, 2]")
         named_so = [self.asked.labels[place] for place in self.label_index]
@@ -131,6 +131,13 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
     def size(self) -> tuple[int, int]:
         """Height and width of the image and of every mask, in pixels."""
         return self.masks.image_size
+
+    @cached_property
+    def class_map(self) -> NDArray[np.int16]:
+        """The index of each pixel's label among all asked, or -1: int16 [H,W]."""
+        drawn = self.draw_class_map()
+        drawn.flags.writeable = False
+        return drawn
 
     @property
     def xyxy(self) -> NDArray[np.float32]:
@@ -205,9 +212,11 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         # Labels have different numbers of points: one array has all points, another the counts.
         points = np.concatenate([np.zeros((0, 2), dtype=np.float32), *self.points])
         counts = np.array([len(each) for each in self.points], dtype=np.int32)
-        arrays = {name: each for name, each in super()._arrays().items() if name != "asked"}
+        other = ("asked", "draw_class_map")
+        arrays = {name: each for name, each in super()._arrays().items() if name not in other}
         return {
             **arrays,
+            "class_map": self.class_map,
             "points": points,
             "points_per_label": counts,
             "asked_labels": np.array(self.asked.labels, dtype=np.str_),

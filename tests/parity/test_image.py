@@ -36,8 +36,9 @@ def test_coordinates_are_those_of_segment_anything() -> None:
     assert ours[0, 0, 0] != ours[0, 0, 1]  # x and y have their own factors
 
 
-def test_letterbox_is_segment_anythings_resize_and_padding() -> None:
-    image = picture(90, 131)
+@pytest.mark.parametrize("size", [(90, 131), (131, 90), (2001, 2003)])
+def test_letterbox_is_segment_anythings_resize_and_padding(size: tuple[int, int]) -> None:
+    image = picture(*size)  # the last is resized in threads
     square, frame = letterbox(image, resolution=64, pad_colour=(124, 116, 104))
     rows, columns = frame.resized_height_px, frame.resized_width_px
     assert square.shape == (1, 3, 64, 64)

@@ -65,7 +65,7 @@ def text_masks() -> TextMasks:
             np.array([0.1, 0.9, 0.2, 0.7], dtype=np.float32),
             np.zeros((4, 8, 8), dtype=np.float32),
         ),
-        class_map=class_map,
+        draw_class_map=partial(np.copy, class_map),
     )
 
 
@@ -112,10 +112,9 @@ ALL = [classification, masks, text_masks, instances, nameless]
         (masks, "boxes", np.zeros((3, 2, 2), np.float32), "float32 [3, 4]"),
         (masks, "prompt_index", np.zeros(3), "prompt_index"),
         (text_masks, "presence", np.zeros(5, np.float32), "float32 [5]"),
-        (text_masks, "masks", np.zeros((2, 80, 60), bool), "bool [2, 60, 80]"),
+        (text_masks, "masks", np.zeros((3, 60, 80), bool), "bool [3, 60, 80]"),
         (text_masks, "label_index", np.array([3, 1]), "['grass', 'dog']"),
         (text_masks, "points", [np.zeros((0, 2))] * 3, "2 arrays [n, 2]"),
-        (text_masks, "class_map", np.zeros((60, 80)), "class_map"),
         (instances, "labels", ["dog"], "Instances.masks"),
         (instances, "scores", np.zeros(2, np.float32), "Instances.scores"),
         (instances, "boxes", np.zeros((3, 2)), "Instances.boxes"),
@@ -142,6 +141,14 @@ def test_results_are_immutable_however_they_travel(make: Any, travel: Any) -> No
                 assert not (isinstance(array, np.ndarray) and array.flags.writeable), each.name
     assert result.speed == make().speed
     assert result.to_json() == make().to_json()
+
+
+@pytest.mark.parametrize("travel", [lambda each: each, *TRAVELS])
+def test_a_class_map_is_drawn_once_and_travels(travel: Any) -> None:
+    result = travel(text_masks())
+    np.testing.assert_array_equal(result.class_map, text_masks().draw_class_map())
+    assert result.class_map is result.class_map
+    assert not result.class_map.flags.writeable
 
 
 def test_a_result_is_apart_from_what_it_was_given() -> None:
@@ -359,7 +366,7 @@ def test_json_and_npz_files(make: Any, tmp_path: Path) -> None:
                 np.testing.assert_array_equal(arrays[name], getattr(result, name))
         saved = set(arrays.files) - {"points_per_label"}
     own = {name for name, value in vars(result).items() if value is not None}
-    own -= {"speed", "origin", "asked"}
+    own -= {"speed", "origin", "asked", "draw_class_map"}
     asked = {"asked_labels", "asked_presence", "score_maps"} if "asked" in vars(result) else set()
     assert saved == own | asked
 
