@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
@@ -225,27 +225,26 @@ class Engine:
                 "prompts at once"
             ) from error
         scores = np.empty((len(prompts), per_prompt), dtype=np.float32)
+        if takes_rectangles(self._graphs.session("prompt_encoder")):
+            prompts = prompts.within(*embedding.cells)
         done = 0
-        for low_res, iou_predictions in self.decode_in_turn(embedding, prompts, clock=clock):
-            own = slice(done, done + len(low_res))
-            masks[own], scores[own] = low_res[:, tokens], iou_predictions[:, tokens]
+        for feed in prompts.batches(self.manifest.masks.max_prompts):
+            encoded = self.run("prompt_encoder", feed, clock=clock)
+            decoded = self.decode_encoded(embedding, encoded, tokens=tokens, clock=clock)
+            own = slice(done, done + len(decoded[0]))
+            masks[own], scores[own] = decoded
             done = own.stop
         return masks, scores
 
-    def decode_in_turn(
-        self, embedding: ImageEmbedding, prompts: Prompts, *, clock: Stopwatch
-    ) -> Iterator[tuple[Array, Array]]:
-        """Decodes `max_prompts` at a time: low_res_masks [k,4,4g,4g], iou_predictions [k,4]."""
-        if takes_rectangles(self._graphs.session("prompt_encoder")):
-            prompts = prompts.within(*embedding.cells)
-        for feed in prompts.batches(self.manifest.masks.max_prompts):
-            encoded = self.run("prompt_encoder", feed, clock=clock)
-            yield self.decode_encoded(embedding, encoded, clock=clock)
-
     def decode_encoded(
-        self, embedding: ImageEmbedding, encoded: Mapping[str, Array], *, clock: Stopwatch
+        self,
+        embedding: ImageEmbedding,
+        encoded: Mapping[str, Array],
+        *,
+        tokens: slice,
+        clock: Stopwatch,
     ) -> tuple[Array, Array]:
-        """Decodes k prompts from the prompt encoder's outputs: see `decode_in_turn`."""
+        """Decodes at most `max_prompts` from the prompt encoder's outputs: see `decode`."""
         rows, columns = embedding.cells
         feed = {
             "image_embeddings": embedding.image_embeddings,
@@ -253,8 +252,9 @@ class Engine:
             "dense_embeddings": encoded["dense_embeddings"][:, :, :rows, :columns],
         }
         decoded = self._run_on(embedding, "mask_decoder", feed, clock=clock)
-        low_res = restore_masks(decoded["low_res_masks"], side=self.mask_side(embedding.frame))
-        return low_res, decoded["iou_predictions"]
+        low_res = decoded["low_res_masks"][:, tokens]
+        low_res = restore_masks(low_res, side=self.mask_side(embedding.frame))
+        return low_res, decoded["iou_predictions"][:, tokens]
 
     def mask_side(self, frame: Frame) -> int:
         """4g, the side of mask prompts and of low-resolution masks."""

@@ -329,13 +329,13 @@ def _good_masks(
         low_res, iou_predictions = prompts.decode(engine, embedding, places, clock=clock)
         with clock.step("postprocess"):
             masks, stability = good_masks(
-                low_res[:, 1:],
-                iou_predictions=iou_predictions[:, 1:],
+                low_res,
+                iou_predictions=iou_predictions,
                 patch_embeddings=patches,
                 frame=frame,
                 mask_threshold=engine.manifest.masks.mask_threshold,
                 options=options,
             )
         found += masks
-        grid.first_masks[places] = np.stack([stability[:, 0], iou_predictions[:, 1]], axis=-1)
+        grid.first_masks[places] = np.stack([stability[:, 0], iou_predictions[:, 0]], axis=-1)
     return found

@@ -117,7 +117,7 @@ class PointPrompts:
     def decode(
         self, engine: Engine, embedding: ImageEmbedding, places: Places, *, clock: Stopwatch
     ) -> tuple[Array, Array]:
-        """The masks of some points: low_res_masks [k,4,4g,4g] and iou_predictions [k,4]."""
+        """Three masks of each of k points: low_res_masks [k,3,4g,4g], iou_predictions [k,3]."""
         count = len(places)
         sparse = np.stack([self.points[places], np.tile(self.padding, (count, 1))], axis=1)
         encoded = {
@@ -125,7 +125,7 @@ class PointPrompts:
             "sparse_mask": np.ones((count, 2), dtype=np.float32),
             "dense_embeddings": self.dense_embeddings.repeat(count, axis=0),
         }
-        return engine.decode_encoded(embedding, encoded, clock=clock)
+        return engine.decode_encoded(embedding, encoded, tokens=slice(1, 4), clock=clock)
 
 
 def encode_grid(

@@ -92,7 +92,7 @@ def test_the_padding_is_left_out_and_answers_are_whole(folder: Path) -> None:
     assert masks(engine, tall)[0].shape == low_res.shape
     grid = encode_grid(engine, points_per_side=2, frame=wide.frame, clock=Stopwatch())
     found, _ = grid.decode(engine, wide, np.arange(3), clock=Stopwatch())
-    assert found.shape == (3, 4, 4 * GRID, 4 * GRID)
+    assert found.shape == (3, 3, 4 * GRID, 4 * GRID)
 
 
 def test_squares_are_as_they_were(folder: Path) -> None:
