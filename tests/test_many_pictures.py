@@ -46,11 +46,12 @@ def model(both: tuple[SamClip, FakeSource]) -> SamClip:
 
 
 def arrays(answer: Any) -> dict[str, np.ndarray]:
-    """The arrays of an answer, by the names of its fields."""
+    """The arrays of an answer, and what it draws when asked to, by the names of its fields."""
     fields = {"": answer} if isinstance(answer, np.ndarray) else vars(answer)
+    drawn = {name: value() if callable(value) else value for name, value in fields.items()}
     return {
         name: value
-        for name, value in fields.items()
+        for name, value in drawn.items()
         if isinstance(value, np.ndarray) and name != "origin"
     }
 
