@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.picture.image_prompts import ImagePrompts
 from samclip_sdk.picture.model_prompts import Prompts
-from samclip_sdk.picture.packed_masks import PackedMasks, pack_logits
+from samclip_sdk.picture.packed_masks import PackedMasks
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.system.timing import Stopwatch
@@ -48,12 +48,7 @@ def segment(
     else:
         low_res = low_res.reshape(-1, *low_res.shape[2:])
     with clock.step("postprocess"):
-        masks = PackedMasks(
-            (frame.height_px, frame.width_px),
-            tuple(
-                pack_logits(each, frame=frame, mask_threshold=mask_threshold) for each in low_res
-            ),
-        )
+        masks = PackedMasks.of_logits(low_res, frame=frame, mask_threshold=mask_threshold)
     return Masks(
         masks=masks,
         scores=scores.reshape(-1),

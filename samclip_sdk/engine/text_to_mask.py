@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ from samclip_sdk.engine.label_search import FoundLabels, find_labels
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import without_specks
-from samclip_sdk.picture.packed_masks import PackedMasks, pack_logits
+from samclip_sdk.picture.packed_masks import PackedMasks
 from samclip_sdk.picture.upscale import probabilities
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
@@ -108,17 +107,18 @@ def compose(
         frame: the image's frame.
         mask_threshold: the logit a pixel must exceed.
     """
-    how: Any = {"frame": frame, "mask_threshold": mask_threshold}
-    masks = tuple(pack_logits(each, **how) for each in drafts.low_res)
+    low_res = drafts.low_res
     return TextMasks(
         labels=[labels[index] for index in found.present],
         presence=found.presence[found.present],
         scores=drafts.scores,
-        masks=PackedMasks((frame.height_px, frame.width_px), masks),
+        masks=PackedMasks.of_logits(low_res, frame=frame, mask_threshold=mask_threshold),
         points=drafts.points,
         label_index=found.present,
         asked=AskedLabels(labels, found.presence, found.score_maps),
-        draw_class_map=partial(map_of_logits, drafts.low_res, found.present, **how),
+        draw_class_map=partial(
+            map_of_logits, low_res, found.present, frame=frame, mask_threshold=mask_threshold
+        ),
     )
 
 

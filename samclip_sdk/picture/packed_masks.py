@@ -119,13 +119,6 @@ EMPTY = PackedMask(slice(0, 0), slice(0, 0), np.zeros((0, 0), np.uint8))
 """The mask without a pixel."""
 
 
-def pack_logits(low_res: NDArray[np.float32], *, frame: Frame, mask_threshold: float) -> PackedMask:
-    """Upscales logits [s,s] in the model frame to the image, thresholds them and packs the mask."""
-    (rows, columns), logits = upscale_above(low_res, frame=frame, threshold=mask_threshold)
-    inside = logits > np.float32(mask_threshold)
-    return PackedMask.pack(inside, top=rows.start, left=columns.start)
-
-
 def shared_area(first: PackedMask, second: PackedMask) -> int:
     """The number of pixels that two masks of an image share."""
     rows, columns = overlap(first.rows, second.rows), overlap(first.columns, second.columns)
@@ -176,6 +169,21 @@ class PackedMasks(NDArrayOperatorsMixin):
             return masks
         height, width = masks.shape[1:]
         return cls((height, width), tuple(map(PackedMask.pack, masks)))
+
+    @classmethod
+    def of_logits(
+        cls, low_res: NDArray[np.float32], *, frame: Frame, mask_threshold: float
+    ) -> PackedMasks:
+        """Upscales logits [N,s,s] in the model frame to the image, and thresholds them.
+
+        The logits of one mask at a time are in memory.
+        """
+        packed = []
+        for each in low_res:
+            (rows, columns), logits = upscale_above(each, frame=frame, threshold=mask_threshold)
+            inside = logits > np.float32(mask_threshold)
+            packed.append(PackedMask.pack(inside, top=rows.start, left=columns.start))
+        return cls((frame.height_px, frame.width_px), tuple(packed))
 
     @property
     def shape(self) -> tuple[int, int, int]:
