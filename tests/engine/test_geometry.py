@@ -184,6 +184,21 @@ def test_a_turned_photograph_is_seen_where_it_is(
     assert center_crop(image, resolution=64).shape == (1, 3, 64, 64)
 
 
+@given(
+    size=st.tuples(st.integers(1, 700), st.integers(1, 700)) | sizes,
+    side=st.sampled_from([64, 576]),
+)
+@settings(max_examples=25)
+def test_a_letterbox_has_the_pixels_of_pillow(size: Size, side: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    square, frame = letterbox(image, resolution=side, pad_colour=(1, 2, 3))
+    rows, columns = frame.resized_height_px, frame.resized_width_px
+    expected = Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(np.moveaxis(square[0, :, :rows, :columns], 0, -1), expected)
+    assert (square[0, :, rows:, 0] == [[1], [2], [3]]).all()
+    assert (square[0, :, 0, columns:] == [[1], [2], [3]]).all()
+
+
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("size", [(480, 640), (640, 480)])
 def test_the_verbs_answer_in_the_upright_picture(
