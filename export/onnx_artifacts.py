@@ -28,8 +28,8 @@ from samclip_sdk.modeling.prompt_encoder import PromptEncoder
 from samclip_sdk.runtimes.onnx.session import OrtSession
 from samclip_sdk.system.packages import import_onnxruntime
 
-INT8_COSINES = {"image_encoder": 0.9999, "text_encoder": 0.999}
-"""As `export.parity.INT8_COSINES`."""
+_COSINES = {"image_encoder": 0.9999, "text_encoder": 0.999}
+"""As `export.parity.INT8_COSINES`, of the file that onnxruntime, OpenVINO and TensorRT share."""
 
 ALL_IN_FLOAT = (PromptEncoder, BertTextEncoder)
 """Parts whose int8 graph has no layer in int8. The three small convolutions of mask prompts take
@@ -192,7 +192,7 @@ class OnnxWriter:
             graph=graph,
             probes=probes,
             random_weights=self._draft.random_weights,
-            cosines=INT8_COSINES,
+            cosines=_COSINES,
         )
 
 
