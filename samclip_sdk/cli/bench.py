@@ -54,6 +54,7 @@ def bench(
             opened.model,
             runtime=opened.runtime,
             precision=opened.precision,
+            public_key=opened.key,
             options=run.for_runtime(display),
             image=image,
             label_count=label_count,

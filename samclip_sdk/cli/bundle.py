@@ -18,7 +18,7 @@ from samclip_sdk.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME, Manifest
 from samclip_sdk.bundle.open import DEFAULT_MODEL, Bundle, bundle_id, open_bundle
 from samclip_sdk.bundle.signature import sign as sign_manifest
 from samclip_sdk.bundle.training_sets import is_restricted, told_terms, training_sets
-from samclip_sdk.cli.options import AnyPrecision, AsJson, BundleModel
+from samclip_sdk.cli.options import AnyPrecision, AsJson, BundleModel, PublicKey
 from samclip_sdk.cli.terminal import Display, print_json, print_line, print_table, working
 from samclip_sdk.cli.tune import auto_choice, print_auto_choice
 from samclip_sdk.errors import BundleError, BundleTamperedError, one_line
@@ -34,6 +34,7 @@ _MEGA = 1e6
 def info(
     *,
     model: BundleModel = DEFAULT_MODEL,
+    key: PublicKey = None,
     files: Annotated[bool, typer.Option("--files", help="list the files of the bundle")] = False,
     licences: Annotated[
         bool,
@@ -49,10 +50,10 @@ def info(
 ) -> None:
     """Tell what a bundle holds; with --runtimes, which runtimes load here and why others do not."""
     if runtimes:
-        _print_runtimes(model, as_json=as_json)
+        _print_runtimes(model, key=key, as_json=as_json)
         return
     with working("opening") as display:
-        bundle = open_named_bundle(model, on_progress=display.show)
+        bundle = open_named_bundle(model, public_key=key, on_progress=display.show)
     manifest = bundle.manifest
     if licences:
         _print_licences(manifest, as_json=as_json)
@@ -68,7 +69,11 @@ def info(
 
 
 def compile_engines(
-    *, model: BundleModel = DEFAULT_MODEL, precision: AnyPrecision = None, as_json: AsJson = False
+    *,
+    model: BundleModel = DEFAULT_MODEL,
+    key: PublicKey = None,
+    precision: AnyPrecision = None,
+    as_json: AsJson = False,
 ) -> None:
     """Build TensorRT engines for this machine's GPU now, instead of at first use."""
     from samclip_sdk.runtimes.tensorrt.cuda import current_gpu
@@ -76,7 +81,8 @@ def compile_engines(
 
     rows = []
     with working("asking for the GPU") as display:
-        bundle, gpu = open_named_bundle(model, on_progress=display.show), current_gpu()
+        gpu = current_gpu()
+        bundle = open_named_bundle(model, public_key=key, on_progress=display.show)
         found = _onnx_files(bundle, precision=precision)
         for index, (file, spec) in enumerate(found, 1):
             show = partial(_show_engine, display, f"engine {index} of {len(found)}")
@@ -180,9 +186,9 @@ def _onnx_files(bundle: Bundle, *, precision: str | None) -> list[tuple[GraphFil
     ]
 
 
-def _print_runtimes(model: str, *, as_json: bool) -> None:
+def _print_runtimes(model: str, *, key: Path | None, as_json: bool) -> None:
     with working("trying the runtimes") as display:
-        bundle = open_named_bundle(model, on_progress=display.show)
+        bundle = open_named_bundle(model, public_key=key, on_progress=display.show)
         states = runtime_states()
         choice = auto_choice(bundle)
     if as_json:

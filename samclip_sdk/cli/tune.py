@@ -17,7 +17,7 @@ def tune(*, opened: ModelOptions, run: RunOptions, as_json: AsJson = False) -> N
     """Try all runtimes of a bundle, and remember the fastest for loading with the same options."""
     with working("opening") as display:
         selection = choose_again(
-            open_named_bundle(opened.model, on_progress=display.show),
+            open_named_bundle(opened.model, public_key=opened.key, on_progress=display.show),
             runtime=opened.runtime,
             precision=opened.precision,
             options=run.for_runtime(display),

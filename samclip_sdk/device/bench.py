@@ -134,6 +134,7 @@ def open_model(
     *,
     runtime: str = "auto",
     precision: str | None = None,
+    public_key: str | os.PathLike[str] | None = None,
     options: RuntimeOptions = DEFAULT_OPTIONS,
     unverified: bool = False,
 ) -> OpenedModel:
@@ -143,6 +144,7 @@ def open_model(
         model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
         runtime: as for `SamClip.load`.
         precision: the artifacts' precision; the bundle's preferred one if None.
+        public_key: the key that must have signed the bundle, see `open_bundle`.
         options: the runtime's options.
         unverified: open it even if `samclip verify` has not passed for these artifacts here.
 
@@ -154,7 +156,9 @@ def open_model(
     with warnings.catch_warnings():
         # An unverified model is refused below, or the report says it.
         warnings.simplefilter("ignore", UnverifiedArtifactWarning)
-        source = open_source(runtime, model=model, precision=precision, options=options)
+        source = open_source(
+            runtime, model=model, precision=precision, public_key=public_key, options=options
+        )
     if not isinstance(source, BundleSource):
         return OpenedModel(
             Engine(source),
@@ -182,6 +186,7 @@ def bench_model(
     *,
     runtime: str = "auto",
     precision: str | None = None,
+    public_key: str | os.PathLike[str] | None = None,
     options: RuntimeOptions = DEFAULT_OPTIONS,
     image: ImageSource | None = None,
     label_count: int = len(PRESENT),
@@ -197,6 +202,7 @@ def bench_model(
         model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
         runtime: as for `SamClip.load`.
         precision: the artifacts' precision; the bundle's preferred one if None.
+        public_key: the key that must have signed the bundle, see `open_bundle`.
         options: the runtime's options.
         image: the input image; with a path, reading and decoding are timed too; noise of
             `PICTURE_PX` if None.
@@ -218,7 +224,12 @@ def bench_model(
     height_px, width_px = load_image(picture).shape[:2]
     memory, start = PeakMemory(), time.perf_counter()
     opened = open_model(
-        model, runtime=runtime, precision=precision, options=options, unverified=unverified
+        model,
+        runtime=runtime,
+        precision=precision,
+        public_key=public_key,
+        options=options,
+        unverified=unverified,
     )
     load_ms = 1000 * (time.perf_counter() - start)
     with closing(opened.engine) as engine:
