@@ -70,9 +70,9 @@ class SamClip:
     its place, and ends the answers.
 
     Threads: any number may use one model at once, and each gets the same results as alone. Every
-    graph is opened once, and every text is embedded once. OpenVINO, Core ML and TensorRT run one
-    call of a graph at a time; onnxruntime and torch run calls in parallel. Call `close` when no
-    thread uses the model.
+    graph is opened once, and every text is embedded once. onnxruntime and torch run calls in
+    parallel; all others run one call of a graph at a time. Call `close` when no thread uses the
+    model.
 
     Processes: load a model in each. In a forked child, a model that its parent loaded raises a
     SamClipError, because runtimes do not survive a fork.
@@ -125,9 +125,9 @@ class SamClip:
 
         Args:
             name: a runtime or a model. A model runs on the runtime that is fastest here.
-                "onnx", "openvino", "coreml" and "tensorrt" run bundles, "torch" checkpoint folders.
-                "auto" takes the fastest installed runtime: it is measured for seconds at the first
-                load of a bundle, and remembered.
+                "onnx", "openvino", "coreml", "tensorrt", "litert" and "executorch" run bundles,
+                "torch" checkpoint folders. "auto" takes the fastest installed runtime: it is
+                measured for seconds at the first load of a bundle, and remembered.
             model: with a runtime's name: a bundle's folder, .zip or name, a checkpoint folder, or
                 `org/name` or `org/name@revision` of a hub. A folder or .zip here with exactly that
                 name wins. By default the model that comes with the package, samclip-mobile.
@@ -138,7 +138,8 @@ class SamClip:
             providers: instead of a device, onnxruntime's execution providers, the preferred one
                 first.
             compute_units: where Core ML may run: "all", "cpu_only", "cpu_and_gpu" or "cpu_and_ne".
-            threads: the number of threads of onnxruntime and OpenVINO; 0 is the runtime's default.
+            threads: the number of threads of onnxruntime, OpenVINO and LiteRT; 0 is the runtime's
+                default.
             revision: a hub model's branch, tag or commit; "main" if None.
             cache_dir: where a hub's model is kept; `samclip-sdk/hub` in the user's cache if None.
             local_files_only: use only the cached files of a hub's model, and send no request.

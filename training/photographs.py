@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from samclip_sdk import SamClip
+from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.terminal import working
 from samclip_sdk.system.atomic_file import atomic_file
 from training.data_config import Photographs as Settings
@@ -26,7 +27,7 @@ def masks(
     root: Annotated[Path, typer.Argument(help="folder of sets in COCO's layout")],
     target: Annotated[Path, typer.Argument(help="gets a copy of each set that has boxes")],
     sets: Annotated[str, typer.Option(help="their names, with commas between")],
-    model: Annotated[str, typer.Option(help="a bundle or a checkpoint")] = "samclip-mobile",
+    model: Annotated[str, typer.Option(help="a bundle or a checkpoint")] = DEFAULT_MODEL,
     runtime: Annotated[str, typer.Option(help="that it runs on")] = "onnx",
     least_iou: Annotated[float, typer.Option(min=0, max=1, help="predicted")] = LEAST_IOU,
 ) -> None:

@@ -122,9 +122,9 @@ class HeldOutPictures:
         return replace(asked, absent=tuple(absent))
 
 
-def read_list(path: Path = LIST) -> tuple[HeldOutSet, ...]:
+def read_list() -> tuple[HeldOutSet, ...]:
     """Reads the committed list."""
-    return TypeAdapter(tuple[HeldOutSet, ...]).validate_json(path.read_bytes())
+    return TypeAdapter(tuple[HeldOutSet, ...]).validate_json(LIST.read_bytes())
 
 
 def choose_held_out(

@@ -94,10 +94,10 @@ class ObjectScore(Record):
     IoU, of the stability score, and of `bias`.
     """
 
-    label_score: float = Field(ge=-1e4, le=1e4)
-    predicted_iou: float = Field(ge=-1e4, le=1e4)
-    stability_score: float = Field(ge=-1e4, le=1e4)
-    bias: float = Field(ge=-1e4, le=1e4)
+    label_score: Logit
+    predicted_iou: Logit
+    stability_score: Logit
+    bias: Logit
     min_score: Probability = Field(description="by default, objects below it are not told")
 
 

@@ -81,8 +81,8 @@ def compile_engines(
 
     rows = []
     with working("asking for the GPU") as display:
-        gpu = current_gpu()
         bundle = open_named_bundle(model, public_key=key, on_progress=display.show)
+        gpu = current_gpu()
         found = _onnx_files(bundle, precision=precision)
         for index, (file, spec) in enumerate(found, 1):
             show = partial(_show_engine, display, f"engine {index} of {len(found)}")

@@ -39,7 +39,6 @@ def try_candidates(
     *,
     candidates: Sequence[RuntimeSet],
     options: RuntimeOptions,
-    seconds: float = SECONDS,
 ) -> tuple[Trial, ...]:
     """Tries the candidates one after another, so that only one model is in memory.
 
@@ -47,19 +46,16 @@ def try_candidates(
         bundle: the bundle to run.
         candidates: the runtimes and precisions to try.
         options: the runtimes' options; `on_progress` is called for each candidate.
-        seconds: the time for the timed passes of each candidate.
     """
     trials = []
     for index, candidate in enumerate(candidates):
         message = f"trying {bundle.manifest.name} on {candidate}"
         options.on_progress(message, index, len(candidates))
-        trials.append(_try(bundle, candidate=candidate, options=options, seconds=seconds))
+        trials.append(_try(bundle, candidate=candidate, options=options))
     return tuple(trials)
 
 
-def _try(
-    bundle: Bundle, *, candidate: RuntimeSet, options: RuntimeOptions, seconds: float
-) -> Trial:
+def _try(bundle: Bundle, *, candidate: RuntimeSet, options: RuntimeOptions) -> Trial:
     """Tries one candidate; any error refuses it."""
     checks: list[Check] = []
     median_ms: float | None = None
@@ -77,7 +73,7 @@ def _try(
             squares = engine.whole_squares()
             checks += graph_checks(bundle, engine=squares, precision=candidate.precision)
             refused = describe_failures(checks, subject=str(candidate))
-            median_ms = None if refused else _median_ms(engine, seconds=seconds)
+            median_ms = None if refused else _median_ms(engine)
     except Exception as error:  # a runtime that cannot load may raise any exception
         refused = " ".join(str(error).split()) or type(error).__name__
     return Trial(
@@ -117,7 +113,7 @@ def _check_engines(bundle: Bundle, *, candidate: RuntimeSet) -> None:
             )
 
 
-def _median_ms(engine: Engine, *, seconds: float) -> float:
+def _median_ms(engine: Engine) -> float:
     """Times passes that do a user's work: encode an image and find labels in it."""
     manifest = engine.manifest
     options = TextToMaskOptions.of_text(
@@ -134,5 +130,5 @@ def _median_ms(engine: Engine, *, seconds: float) -> float:
 
     run()
     least, most = _PASSES
-    passes = repeat(lambda: elapsed_ms(run), seconds=seconds, at_least=least, at_most=most)
+    passes = repeat(lambda: elapsed_ms(run), seconds=SECONDS, at_least=least, at_most=most)
     return round(median(passes), 3)

@@ -32,6 +32,7 @@ from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.system.timing import Stopwatch, elapsed_ms
 from samclip_sdk.text.stored_labels import StoredLabels
+from samclip_sdk.text.unit_length import normalize
 
 CLASSES = 1000
 PRESENT = ("dog", "grass", "sky")
@@ -195,8 +196,7 @@ class Workloads:
         embeddings = np.random.default_rng(0).standard_normal(
             (len(labels), manifest.model.embed_dim), dtype=np.float32
         )
-        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-        self._engine.texts.learn(labels, embeddings)
+        self._engine.texts.learn(labels, normalize(embeddings))
 
 
 def _read_label(stored: StoredLabels, *, templates: Sequence[str]) -> NDArray[np.float32]:

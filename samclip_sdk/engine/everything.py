@@ -320,7 +320,7 @@ def _good_masks(
 ) -> list[GoodMask]:
     """The masks of a grid of points on an image that pass the thresholds."""
     frame = embedding.frame
-    patches = engine.clip_head(embedding, clock=clock).patch_embeddings if named else None
+    patches = engine.patch_embeddings(embedding, clock=clock) if named else None
     good = (options.stability_score_thresh, options.pred_iou_thresh)
     grid = PointGrid(options.points_per_side, good)
     prompts = encode_grid(engine, points_per_side=options.points_per_side, frame=frame, clock=clock)

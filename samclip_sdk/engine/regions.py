@@ -147,7 +147,7 @@ def embed_region(engine: Engine, image: AnyImage, *, region: Region, clock: Stop
     else:
         embedding = engine.encode(prepared, task=task, clock=clock)
         mask = mask_to_model(region.asked, frame=frame)
-    patches = engine.clip_head(embedding, clock=clock).patch_embeddings
+    patches = engine.patch_embeddings(embedding, clock=clock)
     return pool_over_mask(patches, mask=mask)
 
 

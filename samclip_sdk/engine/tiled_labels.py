@@ -2,9 +2,6 @@
 
 In each view a label's mask has connected parts. They are merged as objects are, and their union is
 the label's mask. Labels meet only in the class map.
-
-Each of n tiles is one more chance of a false positive. So the odds of a label's presence must be
-higher in a tile than in the whole image, by the square root of n.
 """
 
 from __future__ import annotations

@@ -73,8 +73,7 @@ class Frame:
             raise ValueError(f"resolution {self.resolution} is not a multiple of {patch_size}")
         grid = self.resolution // patch_size
         mask = np.zeros((1, grid, grid), dtype=np.float32)
-        rows = -(-self.resized_height_px // patch_size)
-        columns = -(-self.resized_width_px // patch_size)
+        rows, columns = covered_cells(self, side=grid)
         mask[:, :rows, :columns] = 1
         return mask
 
@@ -158,7 +157,7 @@ def _resized(
 def covered_cells(frame: Frame, *, side: int) -> tuple[int, int]:
     """The rows and columns that hold any image pixel, in a side x side map of the model's input.
 
-    The rule is that of `Frame.token_mask`, for any side; the image is at the top left.
+    The image is at the top left.
     """
     rows = -(-frame.resized_height_px * side // frame.resolution)
     columns = -(-frame.resized_width_px * side // frame.resolution)

@@ -87,11 +87,6 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
         return described("Instances", said, self._size(), speed=self.speed)
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the image and of every mask, in pixels."""
-        return self.masks.image_size
-
-    @property
     def xyxy(self) -> NDArray[np.float32]:
         """The boxes, under the name that other libraries use."""
         return self.boxes

@@ -75,11 +75,6 @@ class Masks(MaskResult[Mask]):
         return described("Masks", f"{said}: {scores}", self._size(), speed=self.speed)
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the image and of every mask, in pixels."""
-        return self.masks.image_size
-
-    @property
     def soft_masks(self) -> NDArray[np.float32]:
         """The probability of each pixel that it belongs to the mask, float32 [N,H,W], 0..1.
 

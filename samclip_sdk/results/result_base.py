@@ -190,9 +190,9 @@ class MaskResult(Result[MaskRow]):
     masks: PackedMasks
 
     @property
-    @abstractmethod
     def size(self) -> tuple[int, int]:
         """Height and width of the image and of every mask, in pixels."""
+        return self.masks.image_size
 
     @property
     @abstractmethod

@@ -127,11 +127,6 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         pairs = zip(self.asked.labels, self.asked.presence.tolist(), strict=True)
         return {label: presence for label, presence in pairs if label not in self.labels}
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the image and of every mask, in pixels."""
-        return self.masks.image_size
-
     @cached_property
     def class_map(self) -> NDArray[np.int16]:
         """The index of each pixel's label among all asked, or -1: int16 [H,W]."""

@@ -18,9 +18,9 @@ from samclip_sdk.serve.schema import (
     ClassifyRequest,
     EverythingRequest,
     ImagesRequest,
-    InstancesRequest,
+    LabelsRequest,
+    MasksRequest,
     SegmentRequest,
-    TextRequest,
 )
 from samclip_sdk.serve.settings import Limits
 from samclip_sdk.serve.worker_process import Answer
@@ -59,10 +59,7 @@ class RequestHandler:
         check_limits(call.asked, limits=self._limits)
         answers = self.pool.put(verb, call.pictures, call.asked.model_dump(exclude={"images"}))
         request_id: str = request.state.request_id
-        stream = (
-            isinstance(call.asked, (TextRequest, InstancesRequest, EverythingRequest))
-            and call.asked.stream
-        )
+        stream = isinstance(call.asked, MasksRequest) and call.asked.stream
         first = asyncio.gather(*(answers[:1] if stream else answers))
         try:
             found = await asyncio.wait_for(first, self._limits.answer_s)
@@ -121,10 +118,7 @@ def check_limits(asked: ImagesRequest, *, limits: Limits) -> None:
     Raises:
         RefusedError: a count or a length is above its limit; the message names both.
     """
-    if (
-        isinstance(asked, (ClassifyRequest, TextRequest, InstancesRequest, EverythingRequest))
-        and asked.labels
-    ):
+    if isinstance(asked, (ClassifyRequest, LabelsRequest, EverythingRequest)) and asked.labels:
         _at_most(len(asked.labels), limits.labels, "labels")
         longest = max(asked.labels, key=len)
         if len(longest) > limits.letters:

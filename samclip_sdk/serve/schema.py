@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from samclip_sdk.engine.everything import MOST_POINTS_PER_SIDE
+from samclip_sdk.engine.options import MAX_INSTANCES
+from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP
 from samclip_sdk.serve.encoding import MaskFormat
 
 Item = TypeVar("Item")
@@ -76,44 +78,44 @@ class SegmentRequest(ImagesRequest):
     format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")
 
 
-class TextRequest(ImagesRequest):
-    """See `SamClip.segment_text`."""
+class LabelsRequest(ImagesRequest):
+    """Labels to look for in the pictures."""
 
     labels: Labels = Field(description="nouns such as `dog`")
     threshold: Share | None = Field(default=None, description="presence below which one is absent")
     mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
     points_per_class: Annotated[int, Field(ge=1, le=15)] | None = None
-    refine: bool = Field(default=True, description="the mask decoder draws, or the CLIP head alone")
-    exclusive: bool = Field(default=False, description="no pixel has two labels")
+
+
+class MasksRequest(ImagesRequest):
+    """Any number of masks of each picture."""
+
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
-    tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
-    format: MaskFormat = Field(default="rle", description="of each `segmentation`")
-    stream: bool = Field(
-        default=False, description="answer in NDJSON: a line an annotation, picture by picture"
-    )
-
-
-class InstancesRequest(ImagesRequest):
-    """See `SamClip.segment_instances`."""
-
-    labels: Labels = Field(description="nouns such as `dog`")
-    threshold: Share | None = Field(default=None, description="presence below which one is absent")
-    mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
-    points_per_class: Annotated[int, Field(ge=1, le=15)] | None = None
-    max_instances: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=50, description="how many objects are told at most, the best ones"
-    )
-    min_score: Share | None = Field(default=None, description="objects below it are left out")
-    exclusive: bool = Field(default=False, description="no pixel and no object has two labels")
-    tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
-    tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
+    tile_overlap: Annotated[float, Field(ge=LEAST_OVERLAP, le=MOST_OVERLAP)] | None = None
     format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")
     stream: bool = Field(
         default=False, description="answer in NDJSON: a line an annotation, picture by picture"
     )
 
 
-class EverythingRequest(ImagesRequest):
+class TextRequest(MasksRequest, LabelsRequest):
+    """See `SamClip.segment_text`."""
+
+    refine: bool = Field(default=True, description="the mask decoder draws, or the CLIP head alone")
+    exclusive: bool = Field(default=False, description="no pixel has two labels")
+
+
+class InstancesRequest(MasksRequest, LabelsRequest):
+    """See `SamClip.segment_instances`."""
+
+    max_instances: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=MAX_INSTANCES, description="how many objects are told at most, the best ones"
+    )
+    min_score: Share | None = Field(default=None, description="objects below it are left out")
+    exclusive: bool = Field(default=False, description="no pixel and no object has two labels")
+
+
+class EverythingRequest(MasksRequest):
     """See `SamClip.segment_everything`."""
 
     labels: Labels | None = Field(default=None, description="the model's own nouns if not given")
@@ -122,12 +124,6 @@ class EverythingRequest(ImagesRequest):
     stability_score_thresh: Share | None = None
     stability_score_offset: Annotated[Number, Field(ge=0)] = 1.0
     box_nms_thresh: Share = 0.7
-    tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
-    tile_overlap: Annotated[float, Field(ge=0.1, le=0.5)] | None = None
-    format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")
-    stream: bool = Field(
-        default=False, description="answer in NDJSON: a line an annotation, picture by picture"
-    )
 
 
 class ResponseModel(BaseModel):
