@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.graphs import Graph
+from export.options import WeightPrecision
 from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
 from export.probes import Probe
 from export.steps import Steps
@@ -34,16 +35,26 @@ class Draft:
     steps: Steps
 
     def check(
-        self, session: Session, *, graph: Graph, precision: Precision, kind: str, runs_on: str
+        self,
+        session: Session,
+        *,
+        graph: Graph,
+        precision: Precision,
+        kind: str,
+        runs_on: str,
+        weights: WeightPrecision = "fp32",
+        probes: Sequence[Probe] | None = None,
     ) -> Parity:
         """Compares an artifact with eager torch, and closes its session.
 
         Args:
             session: the artifact's session.
             graph: the graph that it was made from.
-            precision: the artifact's precision; decides the bounds.
+            precision: the artifact's precision; decides the bounds, together with `weights`.
             kind: the name of the artifact's format, for messages.
             runs_on: the runtime and device of the session, for the record.
+            weights: what an artifact in fp32 stores its weights in.
+            probes: inputs and eager torch's outputs; by default the draft's own.
 
         Raises:
             VerificationError: the artifact does not run, or its outputs differ too much.
@@ -52,8 +63,8 @@ class Draft:
             return check_parity(
                 session,
                 graph=graph,
-                probes=self.probes[graph.name],
-                bounds=BOUNDS.get(precision, STORAGE_BOUNDS["fp32"]),
+                probes=self.probes[graph.name] if probes is None else probes,
+                bounds=BOUNDS.get(precision, STORAGE_BOUNDS[weights]),
                 random_weights=self.random_weights,
                 runs_on=runs_on,
             )

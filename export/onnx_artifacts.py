@@ -14,7 +14,7 @@ from export.draft import Draft
 from export.external_weights import WeightFiles, shrink_weights
 from export.graphs import Arrays, Graph
 from export.options import WeightPrecision
-from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity, refuse_int8
+from export.parity import refuse_int8
 from export.precision.activation_ranges import find_layers
 from export.precision.mixed_precision import halve
 from export.precision.quantize import quantize
@@ -100,11 +100,8 @@ class OnnxWriter:
             }
             for graph in members:
                 artifacts[graph.name] = tuple(
-                    self._check(
-                        graph, precision=precision, weights=tuple(shared[n] for n in weights[name])
-                    )
+                    self._check(graph, precision=precision, weights=weights, shared=shared)
                     for precision in precisions
-                    for name in [file_name(graph.name, precision=precision)]
                 )
         return OnnxFiles(artifacts, kept)
 
@@ -157,28 +154,21 @@ class OnnxWriter:
         return quantized.model, tuple(each.layer for each in quantized.kept_in_float)
 
     def _check(
-        self, graph: Graph, *, precision: Precision, weights: tuple[StoredFile, ...]
+        self,
+        graph: Graph,
+        *,
+        precision: Precision,
+        weights: Mapping[str, Sequence[str]],
+        shared: Mapping[str, StoredFile],
     ) -> Artifact:
         self._draft.steps.begin(f"checking {graph.name} in {precision}")
-        path = f"onnx/{file_name(graph.name, precision=precision)}"
-        session = OrtSession(self._draft.folder / path, spec=graph.contract())
-        try:
-            parity = check_parity(
-                session,
-                graph=graph,
-                probes=open_probes(self._draft.probes[graph.name], graph=graph),
-                bounds=BOUNDS.get(precision, STORAGE_BOUNDS[self._weights]),
-                random_weights=self._draft.random_weights,
-                runs_on=f"onnxruntime {import_onnxruntime().__version__} CPUExecutionProvider",
-            )
-        finally:
-            session.close()
-        return Artifact(
-            **stored_file(self._draft.folder, path).model_dump(),
-            runtime="onnx",
+        own = weights[file_name(graph.name, precision=precision)]
+        return checked_artifact(
+            graph,
+            draft=self._draft,
             precision=precision,
-            weights=weights,
-            parity=parity,
+            stored=self._weights,
+            weights=tuple(shared[name] for name in own),
         )
 
     def _refusal(self, path: Path, *, graph: Graph, probes: Sequence[Probe]) -> str | None:
@@ -194,6 +184,50 @@ class OnnxWriter:
             random_weights=self._draft.random_weights,
             cosines=_COSINES,
         )
+
+
+def checked_artifact(
+    graph: Graph,
+    *,
+    draft: Draft,
+    precision: Precision,
+    stored: WeightPrecision,
+    weights: tuple[StoredFile, ...],
+) -> Artifact:
+    """Compares a graph's ONNX file in the draft with eager torch, and describes it.
+
+    Args:
+        graph: the graph that was written.
+        draft: the new bundle.
+        precision: the precision that the file computes in.
+        stored: what its weights are stored in.
+        weights: the files of its weights.
+
+    Raises:
+        VerificationError: the file does not run, or its outputs differ too much.
+    """
+    path = f"onnx/{file_name(graph.name, precision=precision)}"
+    parity = draft.check(
+        OrtSession(draft.folder / path, spec=graph.contract()),
+        graph=graph,
+        precision=precision,
+        kind="ONNX",
+        runs_on=onnxruntime_name(),
+        weights=stored,
+        probes=open_probes(draft.probes[graph.name], graph=graph),
+    )
+    return Artifact(
+        **stored_file(draft.folder, path).model_dump(),
+        runtime="onnx",
+        precision=precision,
+        weights=weights,
+        parity=parity,
+    )
+
+
+def onnxruntime_name() -> str:
+    """What a record of a check says of this onnxruntime."""
+    return f"onnxruntime {import_onnxruntime().__version__} CPUExecutionProvider"
 
 
 def file_name(graph: str, *, precision: Precision) -> str:

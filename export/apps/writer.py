@@ -19,11 +19,10 @@ from export.bundle_files import stored_file
 from export.coreml.artifacts import CoreMLWriter
 from export.draft import Draft
 from export.graphs import Graph
-from export.onnx_artifacts import file_name
+from export.onnx_artifacts import checked_artifact, file_name, onnxruntime_name
 from export.options import ExportOptions
-from export.parity import BOUNDS, STORAGE_BOUNDS, check_parity
 from export.precision.plan import measure_ranges
-from export.probes import Probe, open_probes
+from export.probes import Probe
 from export.program import export_program
 from samclip_sdk.bundle.contract import contract_app_graphs, graph_key
 from samclip_sdk.bundle.graph_spec import (
@@ -40,7 +39,6 @@ from samclip_sdk.errors import VerificationError
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.picture.frame import letterbox
 from samclip_sdk.runtimes.onnx.session import OrtSession
-from samclip_sdk.system.packages import import_onnxruntime
 
 Artifacts = Mapping[str, Sequence[Artifact]]
 Asked = tuple[NDArray[np.uint8], NDArray[np.float32]]
@@ -210,24 +208,12 @@ class AppWriter:
         stated = graph.contract().model_copy(update={"inputs": graph.traced_inputs()})
         onnx.save(join_graphs(glue, spec=stated, **files), self._at(path))
         weights = {each.path: each for artifact in used.values() for each in artifact.weights}
-        session = OrtSession(self._at(path), spec=graph.contract())
-        try:
-            parity = check_parity(
-                session,
-                graph=graph,
-                probes=open_probes(self._draft.probes[graph.name], graph=graph),
-                bounds=BOUNDS.get(precision, STORAGE_BOUNDS[self._options.weights]),
-                random_weights=self._draft.random_weights,
-                runs_on=_onnxruntime(),
-            )
-        finally:
-            session.close()
-        return Artifact(
-            **stored_file(self._draft.folder, path).model_dump(),
-            runtime="onnx",
+        return checked_artifact(
+            graph,
+            draft=self._draft,
             precision=precision,
+            stored=self._options.weights,
             weights=tuple(weights.values()),
-            parity=parity,
         )
 
     def _at(self, path: str) -> Path:
@@ -239,9 +225,5 @@ def _key(part: str, graph: Graph) -> str:
     return graph_key(part, graph.resolution)
 
 
-def _onnxruntime() -> str:
-    return f"onnxruntime {import_onnxruntime().__version__} CPUExecutionProvider"
-
-
 def _runs_on() -> str:
-    return f"{_onnxruntime()}, {platform.system()} {platform.machine()}"
+    return f"{onnxruntime_name()}, {platform.system()} {platform.machine()}"
