@@ -21,6 +21,7 @@ from export.precision.quantize import quantize
 from export.probes import Probe, open_probes
 from export.to_onnx import data_dependent_operators, to_onnx
 from samclip_sdk.bundle.contract import file_stem
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import Artifact, Precision, StoredFile
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
@@ -176,7 +177,7 @@ class OnnxWriter:
         stored = ir.load(path)
         shrink_weights(stored, stored=self._weights)
         ir.save(stored, path)
-        session = OrtSession(path, spec=graph.contract())
+        session = OrtSession(GraphFile(path), spec=graph.contract())
         return refuse_int8(
             [session.run(probe.feed) for probe in probes],
             graph=graph,
@@ -208,7 +209,7 @@ def checked_artifact(
     """
     path = f"onnx/{file_name(graph.name, precision=precision)}"
     parity = draft.check(
-        OrtSession(draft.folder / path, spec=graph.contract()),
+        OrtSession(GraphFile(draft.folder / path), spec=graph.contract()),
         graph=graph,
         precision=precision,
         kind="ONNX",

@@ -25,6 +25,7 @@ from export.precision.plan import measure_ranges
 from export.probes import Probe
 from export.program import export_program
 from samclip_sdk.bundle.contract import contract_app_graphs, graph_key
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import (
     Artifact,
     GraphSpec,
@@ -163,7 +164,7 @@ class AppWriter:
     def _letterbox(self, name: str, side: int, spec: GraphSpec) -> Artifact:
         path = f"onnx/{file_name(name, precision='fp32')}"
         ir.save(letterbox_graph(side, pad_colour=self._info.image.pad_colour), self._at(path))
-        session = OrtSession(self._at(path), spec=spec)
+        session = OrtSession(GraphFile(self._at(path)), spec=spec)
         off = 0.0
         for size in _SIZES:
             picture = formula_picture(*size)

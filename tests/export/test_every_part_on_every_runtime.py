@@ -156,7 +156,7 @@ def test_in_onnx(part: str, precision: str, tmp_path: Path) -> None:
     assert bool(batch_norms(graph.eager)) == (graph.part == "image_encoder")
     path, spec = write_onnx(part, tmp_path / "graph.onnx", precision=precision), graph.contract()
     bound = bound_of(part, precision)
-    check(OrtSession(path, spec=spec), graph, bound=bound)
+    check(OrtSession(GraphFile(path), spec=spec), graph, bound=bound)
     assert len(build_engine(path, spec=spec, gpu=GPU)) > 10_000
     if precision == "fp32":
         check(OpenVINOSession(GraphFile(path), spec=spec), graph, bound=bound)

@@ -16,6 +16,7 @@ from export.coreml.mil_interpreter import MilInterpreter
 from export.coreml.to_coreml import to_coreml
 from export.precision.mixed_precision import contract_operations, halve
 from export.program import export_program
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import VIT_B
@@ -51,7 +52,7 @@ def test_vit_b_is_exported() -> None:
     """The export's own gate, and one picture more."""
     manifest = open_bundle(vit_b_bundle()).manifest
     assert manifest.random_weights
-    session = OrtSession(encoder_file(), spec=manifest.graphs[ENCODER])
+    session = OrtSession(GraphFile(encoder_file()), spec=manifest.graphs[ENCODER])
     with torch.inference_mode():
         tokens, embeddings = build_model(VIT_B, seed=0).image_encoder(torch.from_numpy(IMAGE))
     expected = {"image_tokens": tokens.numpy(), "image_embeddings": embeddings.numpy()}

@@ -11,6 +11,7 @@ from export.graphs import Graph, build_graphs
 from export.parity import BOUNDS, STORAGE_BOUNDS, Bounds, check_parity, read_outputs
 from export.probes import Probe, probe_graphs
 from samclip_sdk.bundle.contract import file_stem
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.manifest import ImageSpec
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.modeling.build import build_model
@@ -34,7 +35,9 @@ def other() -> tuple[dict[str, Graph], dict[str, list[Probe]]]:
 
 
 def open_graph(bundle: Path, graph: Graph) -> Session:
-    return OrtSession(bundle / "onnx" / f"{file_stem(graph.name)}.onnx", spec=graph.contract())
+    return OrtSession(
+        GraphFile(bundle / "onnx" / f"{file_stem(graph.name)}.onnx"), spec=graph.contract()
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.contract import graph_key
+from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.device.goldens.check import Check, Tensors
@@ -133,7 +134,7 @@ def _letterboxes(bundle: Bundle, index: GoldenIndex, *, tensors: Tensors) -> Ite
         if spec is None:
             continue
         (file,) = bundle.graph_files(name, runtime="onnx", precision="fp32")
-        session = OrtSession(file.path, spec=spec)
+        session = OrtSession(GraphFile(file.path), spec=spec)
         found = session.run({"picture": letterbox_picture(golden, tensors=tensors)})
         session.close()
         rows, columns = (int(side) for side in found["extent"])

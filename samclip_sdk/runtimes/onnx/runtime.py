@@ -29,7 +29,7 @@ def open_files(
     files: Sequence[GraphFile], *, spec: GraphSpec, options: RuntimeOptions
 ) -> OrtSession:
     """Opens the one file of a graph; keeps what onnxruntime makes of it in the user's cache."""
-    return OrtSession(files[0].path, spec=spec, options=options, file=files[0])
+    return OrtSession(files[0], spec=spec, options=options)
 
 
 def states() -> Sequence[RuntimeState]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,11 +48,11 @@ class OrtSession:
     """An .onnx file in onnxruntime; any number of threads may call it at the same time.
 
     Args:
-        path: the file's path; its external weights lie beside it.
+        file: the file, with its external weights beside it. If it comes with its digest, the
+            optimized graph is kept in the user's cache, if that can be written and the graph runs
+            on the CPU.
         spec: the graph's contract; the file must keep it, but may have fp16 in place of fp32.
         options: the device or the providers, and the number of threads of an operation.
-        file: the path with its digests; then the optimized graph is kept in the user's cache, if
-            that can be written and the graph runs on the CPU.
 
     Raises:
         RuntimeMissingError: onnxruntime, or a provider, is missing.
@@ -61,15 +60,11 @@ class OrtSession:
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        spec: GraphSpec,
-        options: RuntimeOptions = DEFAULT_OPTIONS,
-        file: GraphFile | None = None,
+        self, file: GraphFile, *, spec: GraphSpec, options: RuntimeOptions = DEFAULT_OPTIONS
     ) -> None:
+        path = file.path
         try:
-            session = _open(path, spec=spec, options=options, file=file)
+            session = _open(file, spec=spec, options=options)
         except RuntimeMissingError:
             raise
         except Exception as error:  # onnxruntime's exceptions have no common base class.
@@ -112,15 +107,16 @@ class OrtSession:
         self._session = None
 
 
-def _open(path: Path, *, spec: GraphSpec, options: RuntimeOptions, file: GraphFile | None) -> Any:
+def _open(file: GraphFile, *, spec: GraphSpec, options: RuntimeOptions) -> Any:
     """Opens the optimized graph of the cache, or the file, and then keeps the optimized graph.
 
     If the cache cannot be read or written, or onnxruntime refuses what is there, only time is lost.
     """
+    path = str(file.path)
     on_cpu = wanted_providers(options)[0] == CPU_PROVIDER
     wanted = partial(session_options, options, spec=spec, on_cpu=on_cpu)
-    if file is None or not (file.sha256 and options.keep_compiled and on_cpu):
-        return open_graph(str(path), options=options, session_options=wanted())
+    if not (file.sha256 and options.keep_compiled and on_cpu):
+        return open_graph(path, options=options, session_options=wanted())
     kept = OptimizedGraph(file, settings={EXACT_INT8: "1", _WITHOUT: _FUSED_NORM})
     if found := kept.find():
         as_it_is = wanted()
@@ -130,8 +126,8 @@ def _open(path: Path, *, spec: GraphSpec, options: RuntimeOptions, file: GraphFi
             return open_graph(str(found), options=options, session_options=as_it_is)
     writing = wanted()
     with suppress(Exception), kept.keeping(writing):
-        return open_graph(str(path), options=options, session_options=writing)
-    return open_graph(str(path), options=options, session_options=wanted())
+        return open_graph(path, options=options, session_options=writing)
+    return open_graph(path, options=options, session_options=wanted())
 
 
 def session_options(options: RuntimeOptions, *, spec: GraphSpec, on_cpu: bool) -> Any:

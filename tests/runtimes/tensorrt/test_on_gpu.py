@@ -57,7 +57,7 @@ class TestOnGpu:
         file = gpu_source.bundle.graph_files(graph, runtime="onnx")[0]
         lengths = {"num_texts": count, "num_prompts": count, "num_points": points}
         given = draw_feed(spec.inputs, seed=count, side_px=200, **lengths)
-        wanted = OrtSession(file.path, spec=spec).run(given)
+        wanted = OrtSession(file, spec=spec).run(given)
         session = gpu_source.session(graph)
         found = session.run(given)
         session.close()

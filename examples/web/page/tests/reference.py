@@ -31,7 +31,7 @@ def main(folder: str, picture: str, *labels: str) -> None:
     def run(graph: str, feed: Arrays) -> Arrays:
         name = graph_key(graph, side)
         (file,) = bundle.graph_files(name, runtime="onnx", precision="fp32")
-        return OrtSession(file.path, spec=info.graphs[name]).run(feed)
+        return OrtSession(file, spec=info.graphs[name]).run(feed)
 
     pixels = load_image(picture)
     nouns = read_vocabulary(bundle.file("nouns.safetensors"), manifest=info)
