@@ -601,7 +601,8 @@ class SamClip:
                 the threshold moved up and down; 0 switches this off; by default the bundle's
                 calibrated one, or segment-anything's 0.95.
             stability_score_offset: how far that threshold is moved, a logit.
-            box_nms_thresh: 0..1, the IoU with a better mask's box above which a mask is dropped.
+            box_nms_thresh: 0..1, the IoU with a better mask, or of the boxes of the two, above
+                which a mask is dropped.
             tiles: as in `segment_text`.
             tile_overlap: as in `segment_text`.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from samclip_sdk.cli.terminal import WrongUsageError
@@ -19,6 +21,18 @@ def check_output(path: Path, *, endings: Sequence[str]) -> None:
     """
     check_ending(path, endings=endings)
     check_target(path)
+
+
+def check_sources(path: Path, sources: Sequence[str]) -> None:
+    """Refuses an output that would replace what it is made from.
+
+    Raises:
+        WrongUsageError: it is one of the sources.
+    """
+    for source in sources:
+        with suppress(OSError, ValueError):  # there is none of them, or it is a URL
+            if os.path.samefile(path, source):
+                raise WrongUsageError(f"{one_line(path)} is read: give the output another name")
 
 
 def check_ending(path: Path, *, endings: Sequence[str]) -> None:

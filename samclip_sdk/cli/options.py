@@ -296,7 +296,7 @@ class GridOptions:
     ] = 1.0
     box_nms_thresh: Annotated[
         float,
-        typer.Option(min=0, max=1, help="the IoU with a better box above which a mask is dropped"),
+        typer.Option(min=0, max=1, help="the IoU with a better mask above which one is dropped"),
     ] = 0.7
 
 

@@ -44,6 +44,10 @@ _OBJECT_COLUMNS = (
     *("of the picture", "box"),
 )
 
+_NO_OBJECT = (
+    "no object: those whose score is below the bundle's, or below --min-score, are not told; "
+    "samclip text tells how present a label is"
+)
 _ALTERNATIVES = (
     "the three masks of a prompt are alternatives, not three things: the one with the highest "
     "predicted IoU is the likeliest; --no-multimask draws one alone"
@@ -199,6 +203,7 @@ def instances(
         ),
         columns=_OBJECT_COLUMNS,
         rows_of=_object_rows,
+        note_of=lambda found: "" if len(found) else _NO_OBJECT,
     )
     answer_pictures(image_label, question, given=given, answer=answer, opened=opened, run=run)
 

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from samclip_sdk.annotate.remote_files import RemotePicture, is_url
-from samclip_sdk.cli.checks import check_ending, check_picture
+from samclip_sdk.cli.checks import check_ending, check_picture, check_sources
 from samclip_sdk.cli.options import AsJson, LabelOptions, ModelOptions, RunOptions
 from samclip_sdk.cli.terminal import (
     WrongUsageError,
@@ -119,6 +119,7 @@ class ResultOptions:
                 )
             for each in targets:
                 check_target(each)
+                check_sources(each, images)
         for image in images:
             if not is_url(image):
                 check_picture(Path(image))

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from samclip_sdk.cli.checks import check_output
+from samclip_sdk.cli.checks import check_output, check_sources
 from samclip_sdk.cli.options import (
     AsJson,
     FollowOptions,
@@ -97,7 +97,9 @@ def video(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(min=0.1, help="frames a second of the output; by default those of the source"),
+        typer.Option(
+            min=0.1, max=1000, help="frames a second of the output; by default those of the source"
+        ),
     ] = None,
     output: Outputs = None,
     opened: ModelOptions,
@@ -112,6 +114,7 @@ def video(
         names = given.read(labels)
         for path in output or ():
             check_output(path, endings=(*CODECS, ".json"))
+            check_sources(path, [source])
         footage = open_footage(_source(source))
         with ExitStack() as to:
             samclip = to.enter_context(

@@ -116,7 +116,10 @@ def find_candidates(
     candidates = [each for each in asked if not reasons[each]]
     if not candidates:
         every_reason = "; ".join(dict.fromkeys(reasons.values()))
-        raise RuntimeMissingError(f"{bundle.manifest.name} does not run here: {every_reason}")
+        wanted = "" if precision in (None, AUTO) else f" in {precision}"
+        raise RuntimeMissingError(
+            f"{bundle.manifest.name}{wanted} does not run here: {every_reason}"
+        )
     if precision is None:
         candidates = [each for each in candidates if each.precision == candidates[0].precision]
     return tuple(candidates)

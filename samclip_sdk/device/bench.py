@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 from samclip_sdk.device.bench_workloads import PRESENT, Workloads, check_label_count, steps_ms
 from samclip_sdk.device.opening import open_source
 from samclip_sdk.engine.engine import Engine
-from samclip_sdk.errors import OptionError, UnverifiedArtifactWarning, VerificationError
+from samclip_sdk.errors import (
+    OptionError,
+    UnknownWordWarning,
+    UnverifiedArtifactWarning,
+    VerificationError,
+)
 from samclip_sdk.picture.image import ImageSource, load_image
 from samclip_sdk.runtimes.artifact_sets import find_set, graph_files
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
@@ -232,7 +237,8 @@ def bench_model(
         unverified=unverified,
     )
     load_ms = 1000 * (time.perf_counter() - start)
-    with closing(opened.engine) as engine:
+    with closing(opened.engine) as engine, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownWordWarning)  # 1,000 labels are made up
         workloads = Workloads(
             engine, picture=picture, label_count=label_count, text_encoder=opened.has_text_encoder
         )

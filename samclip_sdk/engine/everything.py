@@ -29,7 +29,7 @@ from samclip_sdk.engine.regions import pool_over_mask, score_labels
 from samclip_sdk.engine.views import encode_views, open_views
 from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.picture.packed_masks import PackedMask, are_alike
 from samclip_sdk.picture.tiles import Tiling, Window, is_cut
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.instances import Instances
@@ -54,7 +54,8 @@ class EverythingOptions:
         pred_iou_thresh: a mask's predicted IoU must exceed it; 0 switches this off.
         stability_score_thresh: the least stability of a mask; 0 switches this off.
         stability_score_offset: how far the threshold is moved to measure stability, a logit.
-        box_nms_thresh: the IoU with a better mask's box above which a mask is dropped.
+        box_nms_thresh: the IoU with a better mask, or of the two boxes, above which a mask is
+            dropped. Segment-anything compares boxes alone.
 
     Raises:
         PromptError: a value is invalid.
@@ -251,7 +252,12 @@ def distinct_good_masks(
         scores=ranks,
         iou_threshold=box_nms_thresh,
     )
-    best = sorted((found[place] for place in kept.tolist()), key=lambda each: -each.predicted_iou)
+    distinct: list[GoodMask] = []
+    for each in (found[place] for place in kept.tolist()):
+        # A stray pixel makes another box of the same mask.
+        if not any(are_alike(each.mask, other.mask, iou=box_nms_thresh) for other in distinct):
+            distinct.append(each)
+    best = sorted(distinct, key=lambda each: -each.predicted_iou)
     return [
         _named(each, texts=texts, thresholds=thresholds, calibration=calibration) for each in best
     ]

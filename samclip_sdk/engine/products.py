@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-_OF_MATRICES, _OF_A_VECTOR = 1 << 20, 1 << 18
+_MOST = 1 << 18
 """The most multiply-adds that OpenBLAS, behind numpy, computes in the calling thread alone."""
 
 
@@ -20,7 +20,17 @@ def product(matrix: Array, other: Array) -> Array:
     20 ms long, spinning, on cores that an image encoder needs then: on two cores a pass of 40 ms
     takes 55.
     """
-    most = _OF_MATRICES if other.ndim == 2 else _OF_A_VECTOR
-    rows = max(1, most // other.size)
-    blocks: list[Any] = [matrix[at : at + rows] @ other for at in range(0, len(matrix), rows)]
-    return np.concatenate(blocks) if blocks else matrix @ other
+    if other.ndim == 1:
+        return np.concatenate([part @ other for part in _rows(matrix, _MOST // len(other))])
+    side = max(1, math.isqrt(_MOST // len(other)))
+    return np.concatenate(
+        [
+            np.concatenate([part @ column.T for column in _rows(other.T, side)], axis=1)
+            for part in _rows(matrix, side)
+        ]
+    )
+
+
+def _rows(matrix: Array, count: int) -> list[Array]:
+    """A matrix, a few rows at a time; an empty one as it is."""
+    return [matrix[at : at + count] for at in range(0, len(matrix) or 1, max(1, count))]

@@ -76,7 +76,7 @@ class TextEmbedder:
         self._texts: Recent[Array] = Recent(limit_bytes=RECENT_BYTES)
         self._labels: Recent[Array] = Recent(limit_bytes=RECENT_BYTES)
         self._opened_tokenizer: Tokenizer | None = None
-        self._turn = threading.Lock()
+        self._turn, self._learning = threading.Lock(), threading.Lock()
         self._process = OwnProcess()
 
     def learn(
@@ -91,8 +91,9 @@ class TextEmbedder:
         """
         cleaned = [clean_text(label) for label in labels]
         given = map(GivenLabel, embeddings, thresholds or [None] * len(labels))
-        # A new dictionary, since other threads may be reading the old one.
-        self._given = {**self._given, **dict(zip(cleaned, given, strict=True))}
+        with self._learning:
+            # A new dictionary, since other threads may be reading the old one.
+            self._given = {**self._given, **dict(zip(cleaned, given, strict=True))}
 
     def own_thresholds(self, labels: Sequence[str]) -> list[float | None]:
         """The threshold that each label was given, or that a taught word has, else None.

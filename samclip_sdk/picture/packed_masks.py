@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import EllipsisType
-from typing import Any, overload
+from typing import Any, SupportsIndex, cast, overload
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -127,6 +127,15 @@ def shared_area(first: PackedMask, second: PackedMask) -> int:
     return int(np.count_nonzero(first.inside(rows, columns) & second.inside(rows, columns)))
 
 
+def are_alike(first: PackedMask, second: PackedMask, *, iou: float) -> bool:
+    """Whether the IoU of two masks of an image is above `iou`."""
+    small, large = sorted((first.area, second.area))
+    if small <= iou * large:  # so that most pairs are not unpacked
+        return False
+    shared = shared_area(first, second)
+    return shared > iou * (small + large - shared)
+
+
 def overlap(first: slice, second: slice) -> slice | None:
     """The range that two ranges share; None if they share nothing."""
     start, stop = max(first.start, second.start), min(first.stop, second.stop)
@@ -239,20 +248,16 @@ class PackedMasks(NDArrayOperatorsMixin):
         | EllipsisType
         | None,
     ) -> Any:
-        if index is None or index is Ellipsis:
-            return np.asarray(self)[index]
-        if isinstance(index, np.ndarray) and index.ndim > 1:
+        if not _is_of_masks(index):
             return np.asarray(self)[index]
         if isinstance(index, tuple):
-            if not index or index[0] is Ellipsis or index[0] is None:
-                return np.asarray(self)[index]
             part = self[index[0]]
             some = (slice(None),) if isinstance(part, PackedMasks) else ()
             return np.asarray(part)[some + index[1:]]
         if isinstance(index, (slice, list)) or (isinstance(index, np.ndarray) and index.ndim):
             places = np.arange(len(self))[index].tolist()
             return PackedMasks(self.image_size, tuple(self.packed[place] for place in places))
-        packed = self.packed[operator.index(index)]
+        packed = self.packed[operator.index(cast(SupportsIndex, index))]
         if packed.empty:
             return np.broadcast_to(np.False_, self.image_size)  # it takes no memory
         mask = np.zeros(self.image_size, dtype=bool)
@@ -271,6 +276,8 @@ class PackedMasks(NDArrayOperatorsMixin):
         return masks if dtype is None else masks.astype(dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(isinstance(each, PackedMasks) for each in options.get("out", ())):
+            raise ValueError("packed masks cannot be changed: take a copy, `np.array(masks)`")
         arrays = [np.asarray(each) if isinstance(each, PackedMasks) else each for each in inputs]
         return getattr(ufunc, method)(*arrays, **options)
 
@@ -300,3 +307,13 @@ class PackedMasks(NDArrayOperatorsMixin):
 
     def _array_method(self, name: str, **options: Any) -> Any:
         return getattr(np.asarray(self), name)(**options)
+
+
+def _is_of_masks(index: Any) -> bool:
+    """Whether an index picks masks first, and then the same place in each of them."""
+    if isinstance(index, tuple):
+        plain = (isinstance(each, (int, np.integer, slice)) for each in index[1:])
+        return bool(index) and all(plain) and _is_of_masks(index[0])
+    if isinstance(index, (list, np.ndarray)):
+        return np.ndim(index) == 1
+    return not (index is None or index is Ellipsis or isinstance(index, (bool, np.bool_)))

@@ -142,7 +142,7 @@ class Result(Frozen, ABC, Generic[Item]):
         else:
             text = self._text(suffix)
             with atomic_file(path) as file:
-                file.write(text.encode("utf-8"))
+                file.write(text.encode("utf-8", "backslashreplace"))  # a name may be no UTF-8
 
     def _repr_png_(self) -> bytes | None:
         """The drawing for a notebook; None, and so the text, without an image."""

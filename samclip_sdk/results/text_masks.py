@@ -125,7 +125,8 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
     def absent(self) -> dict[str, float]:
         """The presence of each asked label that is not in the image."""
         pairs = zip(self.asked.labels, self.asked.presence.tolist(), strict=True)
-        return {label: presence for label, presence in pairs if label not in self.labels}
+        there = set(self.labels)
+        return {label: presence for label, presence in pairs if label not in there}
 
     @cached_property
     def class_map(self) -> NDArray[np.int16]:

@@ -101,6 +101,7 @@ class TestAnswers:
         none = answer("instances", DOG, "dog", *ONNX, *asked, "--threshold", "1")
         assert not none["annotations"]
         assert "label fits" in table("instances", DOG, "dog", *ONNX)
+        assert "--min-score" in table("instances", DOG, "dog", *ONNX, "--min-score", "1")
 
     def test_text_in_tiles(self) -> None:
         """Some cats beside the road are too small in the whole picture."""

@@ -84,6 +84,21 @@ def test_each_picture_has_its_own_output(tmp_path: Path) -> None:
     twice = ("text", DOG, tmp_path / "dog.jpg", "dog", "-o", tmp_path / "{name}.png")
     assert "{name}" in fails(*twice, *NO_MODEL, code=2)
     assert ".npz" in fails("classify", DOG, "dog", "-o", "found.csv", *NO_MODEL, code=2)
+    own = tmp_path / "dog.jpg"
+    assert "is read" in fails(
+        "text", CAT, own, "dog", "-o", tmp_path / "{name}.jpg", *NO_MODEL, code=2
+    )
+    assert own.read_bytes() == Path(DOG).read_bytes()
+
+
+@pytest.mark.parametrize("ending", ["json", "csv"])
+def test_a_picture_whose_name_is_no_text(tmp_path: Path, ending: str) -> None:
+    source, output = tmp_path / "caf\udce9.jpg", tmp_path / f"found.{ending}"
+    shutil.copy(CAT, source)
+    table("text", source, "cat", *ONNX, "-o", output)
+    content = output.read_text(encoding="utf-8")
+    if ending == "json":
+        assert json.loads(content)["images"][0]["file_name"] == source.name
 
 
 def test_a_picture_behind_a_url_needs_a_flag() -> None:

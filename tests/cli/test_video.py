@@ -79,6 +79,7 @@ def test_an_interrupt_leaves_what_was_done(
         (("97", "dog"), 1, "camera 97"),
         (("{film}",), 2, "--labels-file"),
         (("{film}", "dog", "-o", "out.avi"), 2, "out.avi"),
+        (("{film}", "dog", "-o", "{film}"), 2, "is read"),
         (("{film}", "--vocabulary", "nowhere.json", *ONNX), 1, "nowhere.json"),
     ],
 )
@@ -91,3 +92,7 @@ def test_what_cannot_be_is_one_line(
     assert said in told
     assert told.count("\n") == 1
     assert [each.name for each in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_a_rate_without_end_is_refused(tmp_path: Path) -> None:
+    assert "--fps" in fails("video", tmp_path, "dog", "--fps", "inf", code=2)

@@ -15,7 +15,7 @@ from samclip_sdk.device.bench_workloads import CLASSES, PRESENT, Workloads
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.runtimes.sign_off import write_sign_off
 from samclip_sdk.runtimes.source import BundleSource
-from tests.command import answer, fails, table
+from tests.command import answer, fails, run, table
 from tests.drawings import TINY_BUNDLE
 from tests.fake_source import FakeSource, picture, write_picture
 from tests.refusals import refused
@@ -112,3 +112,10 @@ def test_the_command(no_sign_off: Path) -> None:
     printed = table("bench", *options, "--unverified")
     for part in (*NAMES, "image_encoder", "other", "NOT VERIFIED"):
         assert part in printed
+
+
+def test_nobody_is_warned_of_made_up_labels(no_sign_off: Path) -> None:
+    image = write_picture(no_sign_off / "picture.png")
+    told = run("bench", image, *("--runtime", "onnx", "--seconds", "0", "--unverified"))
+    assert told.exit_code == 0
+    assert "warning" not in told.stderr

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from samclip_sdk import Instances, SamClip
+from samclip_sdk.bundle.manifest import UNCALIBRATED
+from samclip_sdk.engine.everything import GoodMask, distinct_good_masks
+from samclip_sdk.picture.packed_masks import PackedMask
 from tests.fake_source import WHERE, fake_client, picture
 
 LABELS = ["zebra", "dog", "cat"]
@@ -93,6 +96,25 @@ def test_thresholds_that_nobody_gives_are_the_models_own(tmp_path: Path) -> None
     # Between equal thresholds a mask does not change.
     stable = calibrated.segment_everything(picture(), **given, stability_score_offset=0.0)
     assert stable.stability_scores.tolist() == [1] * 16
+
+
+def test_a_stray_pixel_makes_no_second_object() -> None:
+    plane = np.zeros((40, 60), dtype=bool)
+    plane[10:20, 10:20] = True
+    stray = plane.copy()
+    stray[39, 59] = True
+    found = [
+        GoodMask(PackedMask.pack(mask), predicted_iou=score, stability_score=1.0, embedding=None)
+        for mask, score in ((stray, 0.8), (plane, 0.9))
+    ]
+    (kept,) = distinct_good_masks(
+        found,
+        texts=None,
+        thresholds=np.zeros(0, dtype=np.float32),
+        calibration=UNCALIBRATED,
+        box_nms_thresh=0.7,
+    )
+    assert kept.mask is found[1].mask
 
 
 def test_fewer_of_the_boxes_that_overlap(model: SamClip) -> None:

@@ -27,10 +27,10 @@ def test_no_product_is_large() -> None:
 
     class Counted(np.ndarray):
         def __matmul__(self, other: Any) -> Any:
-            sizes.append(self.size * (other.size // len(other)))
+            sizes.append(self.size * (np.size(other) // len(other)))
             return np.asarray(self) @ other
 
     for columns in ((), (484,)):
         product(np.zeros((1000, 384), np.float32).view(Counted), np.zeros((384, *columns), "f4"))
-    assert len(sizes) == 2 + 200
-    assert max(sizes) < 1 << 20
+    assert len(sizes) == 2 + 39 * 19
+    assert max(sizes) <= 1 << 18

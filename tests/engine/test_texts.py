@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +132,19 @@ def test_a_label_that_was_cut_is_not_stored(
         with pytest.warns(TextTruncatedWarning):
             labels(make(session, StoredLabels(["model"], folder=tmp_path)), name)
     assert not list(tmp_path.iterdir())
+
+
+def test_threads_that_teach_at_once_lose_nothing(embedder: TextEmbedder) -> None:
+    names = [f"word {place}" for place in range(400)]
+
+    def teach(name: str) -> None:
+        embedder.learn([name], np.ones((1, EMBED_DIM), dtype=np.float32))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(teach, names))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(embedder.given_digests(names))

@@ -89,6 +89,10 @@ class TestPackedMasks:
             np.testing.assert_array_equal(masks[index], planes[index])
         for index in ((), ..., (..., slice(None, None, -1)), None, (None, 2), planes):
             np.testing.assert_array_equal(masks[index], planes[index])
+        for index in (([0, 1], [5, 6]), ([0, 1], [5, 6], [7, 8]), ([[0, 1]], 3), [[0, 1]], True):
+            np.testing.assert_array_equal(masks[index], planes[index])
+        with pytest.raises(ValueError, match="take a copy"):
+            masks |= planes
         for axis in (None, 0, (1, 2)):
             for name in ("sum", "any", "all", "mean"):
                 expected = getattr(planes, name)(axis=axis)

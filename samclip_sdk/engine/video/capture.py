@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.engine.video.footage import NamedPicture
+from samclip_sdk.errors import ImageError, one_line
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -26,11 +27,25 @@ def open_capture(source: str | int, *, options: Sequence[int] = ()) -> cv2.Video
     Args:
         source: a path, a URL, or a camera's number.
         options: of FFmpeg: pairs of OpenCV's properties and their values.
+
+    Raises:
+        ImageError: OpenCV cannot read such a name.
     """
+    if isinstance(source, str) and not opencv_reads(source):
+        raise ImageError(f"{one_line(source)}: OpenCV reads names in UTF-8 alone: rename it")
     with quiet_opencv():
         if options:
             return cv2.VideoCapture(str(source), cv2.CAP_FFMPEG, [*options])
         return cv2.VideoCapture(source)
+
+
+def opencv_reads(name: str) -> bool:
+    """Whether a name is UTF-8; with another one OpenCV ends the process."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_frame(capture: cv2.VideoCapture) -> Pixels | None:

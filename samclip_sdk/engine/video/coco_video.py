@@ -95,7 +95,9 @@ class CocoVideoWriter:
             texts = (_dump(coco[each]) for each in ("segmentation", "bbox", "area"))
             category = self._labels.index(item.label) + 1
             rows.append((number, self._count, category, item.score, *texts))
-        self._database.execute("INSERT INTO frames VALUES (?, ?)", (self._count, found.frame_name))
+        self._database.execute(
+            "INSERT INTO frames VALUES (?, ?)", (self._count, _dump(found.frame_name))
+        )
         self._database.executemany("INSERT INTO masks VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         self._count, self._size = self._count + 1, found.size
         if time.monotonic() >= self._due:
@@ -148,7 +150,7 @@ class CocoVideoWriter:
         names = self._database.execute(
             "SELECT name FROM frames WHERE number < ? ORDER BY number", (self._count,)
         )
-        _write_list(file, (_dump(name) for (name,) in names))
+        _write_list(file, (name for (name,) in names))
         file.write(b"}],\n")
 
     def _write_annotation(

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.engine.video.capture import quiet_opencv
+from samclip_sdk.engine.video.capture import opencv_reads, quiet_opencv
 from samclip_sdk.errors import StorageError, one_line
 from samclip_sdk.system.atomic_file import check_suffix, check_target
 from samclip_sdk.system.leftovers import discard, hidden_path, sweep_once
@@ -49,6 +49,10 @@ class FilmWriter:
     def __init__(self, path: str | os.PathLike[str], *, fps: float = DEFAULT_FPS) -> None:
         suffix = check_suffix(path, *CODECS)
         self._target, self._fps = check_target(path), fps
+        if not opencv_reads(str(self._target)):
+            raise StorageError(
+                f"cannot write {one_line(self._target)}: OpenCV takes names in UTF-8 alone"
+            )
         self._hidden = hidden_path(self._target, ending=suffix)
         self._codecs = CODECS[suffix]
         self.codec = ""

@@ -49,7 +49,7 @@ class OptimizedGraph:
         try:
             noted = json.loads((self.folder / _KEY).read_bytes())
             whole = noted == self._key | {"content": _digests(self.folder)}
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return self.folder / _GRAPH if whole else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,13 @@ def test_it_is_written_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         writer.add(each)
         assert read(path)["videos"][0]["length"] == count
     writer.close()
+
+
+def test_a_frame_whose_name_is_no_text(tmp_path: Path) -> None:
+    path, name = tmp_path / "a.json", "caf\udce9.jpg"
+    with CocoVideoWriter(path, labels=LABELS, name="") as writer:
+        writer.add(replace(FRAMES[0], frame_name=name))
+    assert read(path)["videos"][0]["file_names"] == [name]
 
 
 def test_nothing_is_left_of_nothing(tmp_path: Path) -> None:

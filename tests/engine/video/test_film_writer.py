@@ -90,6 +90,12 @@ def test_a_film_that_lacks_frames_is_no_film(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    refused(lambda: FilmWriter(folder / "a.mp4"), StorageError, "a.mp4", "UTF-8")
+
+
 @pytest.mark.parametrize("name", ["a.avi", "none/a.mp4"])
 def test_what_cannot_be_written(tmp_path: Path, name: str) -> None:
     refused(lambda: FilmWriter(tmp_path / name), StorageError, Path(name).name)

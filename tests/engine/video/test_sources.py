@@ -131,6 +131,8 @@ BAD: list[tuple[Callable[[Path], Any], str]] = [
     (lambda at: -1, "camera -1"),
     (lambda at: make_pipe(at / "a.mp4"), "pipe"),
     (lambda at: write_bytes(at / "a%03d.png", b""), "a%03d.png"),
+    (lambda at: write_film(at / "a.mp4", 3).rename(at / "caf\udce9.mp4"), "caf\\udce9.mp4"),
+    (lambda at: "http://127.0.0.1:1/caf\udce9.mp4", "caf\\udce9.mp4"),
     (lambda at: write_bytes(at / "a.mp4", LIST), "list of other files"),
     (lambda at: write_bytes(at / "a.mp4", b"#EXTM3U\n"), "list of other files"),
     (lambda at: picture(), "ndarray"),
