@@ -18,10 +18,11 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.errors import OptionError, StorageError, one_line
+from samclip_sdk.picture.masks import rle_to_runs
 from samclip_sdk.system.atomic_file import atomic_file, check_target
 from samclip_sdk.system.atomic_folder import atomic_folder
 from samclip_sdk.system.records import Record
@@ -69,6 +70,11 @@ class _Rle(Record):
     size: tuple[int, int]
     counts: str
 
+    @model_validator(mode="after")
+    def _fills_its_size(self) -> _Rle:
+        rle_to_runs(self.model_dump())
+        return self
+
 
 class _Annotation(Record):
     """A mask of a label, or of one of its objects; see `Annotator`."""
@@ -93,6 +99,14 @@ class _Line(Record):
     width: int = Field(ge=1)
     height: int = Field(ge=1)
     annotations: tuple[_Annotation, ...]
+
+    @model_validator(mode="after")
+    def _masks_are_of_its_size(self) -> _Line:
+        size = (self.height, self.width)
+        shapes = [each.segmentation for each in self.annotations]
+        if any(isinstance(each, _Rle) and each.size != size for each in shapes):
+            raise ValueError("a mask of another size")
+        return self
 
 
 class AnnotationLog:

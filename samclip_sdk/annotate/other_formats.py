@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.annotate.picture_files import PictureFile
-from samclip_sdk.errors import StorageError, one_line
+from samclip_sdk.errors import StorageError, one_line, printable
 from samclip_sdk.picture.masks import mask_to_polygons, rle_to_mask
 from samclip_sdk.results.formats import CSV_COLUMNS, csv_row, yolo_lines
 
@@ -70,7 +70,10 @@ def write_yolo(folder: Path, entries: Iterable[Entry], *, labels: Sequence[str])
         )
         path.write_text(lines, encoding="utf-8")
         count += len(annotations)
-    names = "".join(f"  {place}: {json.dumps(name)}\n" for place, name in enumerate(labels))
+    # YAML's texts are JSON's, but a pair of surrogates is two letters there, and what cannot be
+    # printed must be escaped.
+    shown = [printable(json.dumps(name, ensure_ascii=False)) for name in labels]
+    names = "".join(f"  {place}: {name}\n" for place, name in enumerate(shown))
     # Without `path`, trainers take the file's own folder.
     (folder / "data.yaml").write_text(
         f"train: {_IMAGES}\nval: {_IMAGES}\nnames:\n{names}", encoding="utf-8"

@@ -213,9 +213,15 @@ def _column(schema: Any, asked: str | None, *, file: str) -> str:
 def _holds_pictures(kind: Any) -> bool:
     types = import_runtime("pyarrow.types", extra="remote")
     if types.is_struct(kind):
-        names = [kind.field(place).name for place in range(kind.num_fields)]
-        return "bytes" in names
-    return bool(types.is_binary(kind) or types.is_large_binary(kind) or _is_text(kind))
+        place = kind.get_field_index("bytes")  # below 0, too, where two fields have this name
+        return place >= 0 and _is_bytes(kind.field(place).type)
+    return _is_bytes(kind) or _is_text(kind)
+
+
+def _is_bytes(kind: Any) -> bool:
+    types = import_runtime("pyarrow.types", extra="remote")
+    checks = ("is_binary", "is_large_binary", "is_fixed_size_binary", "is_binary_view")
+    return any(getattr(types, each)(kind) for each in checks if hasattr(types, each))
 
 
 def _is_text(kind: Any) -> bool:

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -237,25 +238,15 @@ def bench_model(
         unverified=unverified,
     )
     load_ms = 1000 * (time.perf_counter() - start)
-    with closing(opened.engine) as engine, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnknownWordWarning)  # 1,000 labels are made up
+    with closing(opened.engine) as engine:
         workloads = Workloads(
             engine, picture=picture, label_count=label_count, text_encoder=opened.has_text_encoder
         )
-        timed = _time_workloads(workloads, memory=memory, seconds=seconds, on_progress=on_progress)
-        on_progress("timing the steps", len(timed), len(timed) + _MORE)
-        steps = summarize_steps(repeat(partial(steps_ms, workloads), seconds=seconds))
-        on_progress("timing texts", len(timed) + 1, len(timed) + _MORE)
-        texts = _time_texts(workloads, seconds=seconds) if opened.has_text_encoder else {}
-    manifest = engine.manifest
+        timed, steps, texts = _time_all(
+            workloads, opened, memory=memory, seconds=seconds, on_progress=on_progress
+        )
     return BenchReport(
-        name=manifest.name,
-        revision=manifest.revision,
-        random_weights=manifest.random_weights,
-        runtime=engine.source.runtime,
-        precision=engine.source.precision,
-        verified=opened.verified,
-        artifact_bytes=opened.artifact_bytes,
+        **_facts(opened),
         picture_px=(width_px, height_px),
         label_count=label_count,
         device=f"{platform.platform()}, {cpu_name()}",
@@ -270,6 +261,20 @@ def bench_model(
     )
 
 
+def _facts(opened: OpenedModel) -> dict[str, Any]:
+    """What a report says of the model."""
+    manifest, source = opened.engine.manifest, opened.engine.source
+    return {
+        "name": manifest.name,
+        "revision": manifest.revision,
+        "random_weights": manifest.random_weights,
+        "runtime": source.runtime,
+        "precision": source.precision,
+        "verified": opened.verified,
+        "artifact_bytes": opened.artifact_bytes,
+    }
+
+
 def _check(label_count: int, *, seconds: float) -> None:
     check_label_count(label_count)
     if not (math.isfinite(seconds) and seconds >= 0):
@@ -279,6 +284,25 @@ def _check(label_count: int, *, seconds: float) -> None:
 def _noise() -> NDArray[np.uint8]:
     width_px, height_px = PICTURE_PX
     return np.random.default_rng(0).integers(0, 256, (height_px, width_px, 3), dtype=np.uint8)
+
+
+def _time_all(
+    workloads: Workloads,
+    opened: OpenedModel,
+    *,
+    memory: PeakMemory,
+    seconds: float,
+    on_progress: OnProgress,
+) -> tuple[dict[str, WorkloadTiming], dict[str, Timing], dict[str, Timing]]:
+    """The times of the workloads, of the steps and of texts, if the model embeds any."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownWordWarning)  # of labels that are made up
+        timed = _time_workloads(workloads, memory=memory, seconds=seconds, on_progress=on_progress)
+        on_progress("timing the steps", len(timed), len(timed) + _MORE)
+        steps = summarize_steps(repeat(partial(steps_ms, workloads), seconds=seconds))
+        on_progress("timing texts", len(timed) + 1, len(timed) + _MORE)
+        texts = _time_texts(workloads, seconds=seconds) if opened.has_text_encoder else {}
+    return timed, steps, texts
 
 
 def _time_workloads(

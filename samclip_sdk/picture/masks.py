@@ -157,6 +157,18 @@ def rle_to_mask(rle: dict[str, list[int] | str]) -> NDArray[np.bool_]:
     """Decodes COCO's compressed RLE, `{"size": [H, W], "counts": text or bytes}`, to bool [H,W].
 
     Raises:
+        ValueError: as `rle_to_runs`.
+    """
+    height, width = (int(side) for side in rle["size"])
+    runs = rle_to_runs(rle)
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return np.ascontiguousarray(flat.reshape((height, width), order="F"))
+
+
+def rle_to_runs(rle: dict[str, list[int] | str]) -> NDArray[np.int64]:
+    """The lengths of the runs of COCO's compressed RLE, down the columns, beginning with zeros.
+
+    Raises:
         ValueError: the counts are damaged or do not fill the size, or no image has that size.
     """
     height, width = (int(side) for side in rle["size"])
@@ -179,8 +191,7 @@ def rle_to_mask(rle: dict[str, list[int] | str]) -> NDArray[np.bool_]:
     runs[2::2] = np.cumsum(runs[2::2])
     if runs.min() < 0 or runs.sum() != height * width:
         raise ValueError(f"the RLE's counts do not fill {height} x {width} pixels")
-    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return np.ascontiguousarray(flat.reshape((height, width), order="F"))
+    return runs
 
 
 def mask_to_polygons(

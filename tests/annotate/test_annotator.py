@@ -404,6 +404,8 @@ def line(number: int, content: bytes) -> Callable[[list[bytes]], None]:
 
 NO_LOG, LINE_3 = "is no progress file", "line 3"
 FOUND = {"category_id": 1, "bbox": [0, 0, 1, 1], "area": 1, "score": 0.5}
+# Of no run, without an end, of too many digits, of other letters, of too few pixels, below zero.
+WRONG_COUNTS = ["", "zz", "oooooooo0", "~", "\u00e9", "01", "b0N"]
 DAMAGES: list[tuple[Callable[[list[bytes]], None], str]] = [
     (lambda lines: lines.__setitem__(slice(None), [b"\n"]), NO_LOG),
     (lambda lines: lines.__setitem__(slice(None), [b"some notes of mine"]), NO_LOG),
@@ -417,6 +419,13 @@ DAMAGES: list[tuple[Callable[[list[bytes]], None], str]] = [
             *(("width", 0), ("width", "100"), ("file_name", ["a"]), ("file_name", "\ud800")),
             *(("more", 1), ("annotations", [5]), ("annotations", [FOUND])),
             ("annotations", [{**FOUND, "segmentation": [[1, 2]], "category_id": 4}]),
+        )
+    ),
+    *(
+        (picture_line(annotations=[{**FOUND, "segmentation": each}], width=8, height=2), LINE_3)
+        for each in (
+            *({"size": [2, 8], "counts": counts} for counts in WRONG_COUNTS),
+            *({"size": size, "counts": "`0"} for size in ([1, 16], [-2, -8], [1 << 20, 1 << 20])),
         )
     ),
 ]

@@ -94,6 +94,16 @@ def test_rle_and_polygons_are_one_outline(tmp_path: Path) -> None:
     np.testing.assert_allclose(corners[0], corners[1], atol=1e-6)
 
 
+def test_a_trainer_reads_every_label_back(tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml", reason="a package of other packages")
+    odd = "".join(map(chr, [*range(0x100), 0xD7FF, 0xE000, 0x2028, 0xFEFF, 0xFFFF, 0x10FFFF]))
+    labels = ["dog", "né à l'été", "犬", "😀", '"a\\b": #c', odd]
+    write_yolo(tmp_path, [], labels=labels)
+    written = (tmp_path / "data.yaml").read_bytes()
+    assert yaml.safe_load(written)["names"] == dict(enumerate(labels))
+    assert "😀".encode() in written
+
+
 def test_pictures_that_yolo_cannot_tell_apart_are_refused() -> None:
     check_yolo_names(["a.jpg", "b.png", "c/a.jpg"])
     refused(lambda: check_yolo_names(["a.jpg", "a.png"]), StorageError, "a.jpg", "a.png")

@@ -152,6 +152,29 @@ def test_columns_of_parquet(folder: Path, tmp_path: Path, kind: str) -> None:
         ]
 
 
+def images(path: Path, *values: object, kind: pa.DataType | None = None) -> Path:
+    """A Parquet file with structs as Hugging Face's, whose `bytes` may be anything."""
+    kind = kind and pa.struct([("bytes", kind)])
+    column = pa.array([{"bytes": each} for each in values], kind)
+    parquet.write_table(pa.table({"image": column}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.binary(), pa.large_binary(), pa.binary(len(content())), pa.binary_view()], ids=str
+)
+def test_a_struct_holds_bytes_of_any_kind(tmp_path: Path, kind: pa.DataType) -> None:
+    (found,) = list_source(images(tmp_path / "t.parquet", content(), kind=kind)).pictures
+    assert found.content() == content()
+
+
+@pytest.mark.parametrize("value", ["abc", [300], 0.5, 10**12, None], ids=str)
+def test_a_struct_whose_bytes_are_none_holds_no_pictures(tmp_path: Path, value: object) -> None:
+    path = images(tmp_path / "t.parquet", value)
+    there = "it has image (struct<bytes: "
+    refused(lambda: list_source(path), StorageError, path, "no column", there)
+
+
 def skipped(listing: Listing) -> dict[str, str]:
     return {each.name: each.reason for each in listing.skipped}
 

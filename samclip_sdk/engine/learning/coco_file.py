@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.errors import StorageError, TextError, one_line
+from samclip_sdk.errors import ImageError, StorageError, TextError, one_line
+from samclip_sdk.picture.image import open_image
 from samclip_sdk.picture.limits import MAX_PIXELS
 from samclip_sdk.picture.masks import rle_to_mask, runs_to_rle
 from samclip_sdk.picture.packed_masks import PackedMask
@@ -111,7 +112,8 @@ def read_coco(
 
     Raises:
         StorageError: the file is missing, is no such file, or an annotation in it is wrong; a
-            picture is missing.
+            picture is missing, or has another size than its entry says.
+        ImageError: a picture cannot be read.
         TextError: the name of a category cannot be a label, or the file has no such category.
     """
     name, folder = one_line(path), Path(images)
@@ -122,11 +124,13 @@ def read_coco(
         annotations = list(content["annotations"])
         files = {key: folder / each["file_name"] for key, each in entries.items()}
         sizes = {key: (int(each["height"]), int(each["width"])) for key, each in entries.items()}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise StorageError(
             f"{name} is no COCO file with images, categories and annotations: {one_line(error)}"
         ) from error
     names = _chosen(names, labels=labels, name=name)
+    for key, file in files.items():
+        _check_picture(file, size=sizes[key], name=name)
     objects: dict[Any, dict[str, Labelled]] = {key: defaultdict(Labelled) for key in entries}
     for place, each in enumerate(annotations):
         try:
@@ -134,17 +138,38 @@ def read_coco(
                 continue
             own = objects[each["image_id"]][names[each["category_id"]]]
             _add(each, to=own, size=sizes[each["image_id"]])
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise StorageError(
                 f"annotation {place} of {name} is wrong: {type(error).__name__} {one_line(error)}"
             ) from error
-    for file in files.values():
-        if not file.is_file():
-            raise StorageError(f"{name} names {one_line(file)}: no such file; see --images")
     return LabelledPictures(
         tuple(names.values()),
         [LabelledPicture(files[key], sizes[key], dict(objects[key])) for key in entries],
     )
+
+
+def _check_picture(file: Path, *, size: tuple[int, int], name: str) -> None:
+    """Refuses a picture that is missing, or whose entry tells another size, whichever way up.
+
+    Masks are drawn at the entry's size, so a wrong one could take any memory.
+    """
+    try:
+        if not file.is_file():
+            raise StorageError(f"{name} names {one_line(file)}: no such file; see --images")
+    except OSError as error:  # A name may be too long.
+        raise StorageError(f"{name} names {one_line(file)}: {error.strerror}") from error
+    try:
+        with open_image(file) as image:
+            width, height = image.size
+    except ImageError:
+        raise
+    except Exception as error:  # A damaged header can raise almost anything in Pillow.
+        raise ImageError(f"{one_line(file)} cannot be read: {one_line(error)}") from error
+    if sorted((height, width)) != sorted(size):
+        raise StorageError(
+            f"{one_line(file)} is {width} x {height} pixels, its entry in {name} says "
+            f"{one_line(size[1])} x {one_line(size[0])}"
+        )
 
 
 def _chosen(names: dict[Any, str], *, labels: Sequence[str] | None, name: str) -> dict[Any, str]:
@@ -191,10 +216,12 @@ def _mask(shape: Any, *, size: tuple[int, int]) -> NDArray[np.bool_]:
     counts = shape["counts"]
     if isinstance(counts, list):
         shape = runs_to_rle(np.array(counts, dtype=np.int64), size=size)
-    decoded = rle_to_mask(shape)
-    if decoded.shape != size:
-        raise ValueError(f"the mask is {list(decoded.shape)}, the picture {list(size)}")
-    return decoded
+    elif not isinstance(counts, str):
+        raise TypeError(f"the counts are {one_line(counts)}")
+    own = [int(side) for side in shape["size"]]
+    if own != [*size]:  # before a mask of that size is made
+        raise ValueError(f"the mask is {one_line(own)}, the picture {[*size]}")
+    return rle_to_mask(shape)
 
 
 def _inside(polygon: Any, *, size: tuple[int, int]) -> NDArray[np.bool_]:

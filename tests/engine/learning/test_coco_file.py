@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from PIL import Image
 from pycocotools import mask as pycoco
 
 from samclip_sdk.engine.learning import read_coco
-from samclip_sdk.errors import StorageError, TextError
+from samclip_sdk.errors import ImageError, StorageError, TextError
+from samclip_sdk.picture.masks import runs_to_rle
 from samclip_sdk.picture.packed_masks import PackedMask
 from tests.refusals import refused
 
@@ -98,8 +100,13 @@ def test_one_of_the_categories(tmp_path: Path) -> None:
 
 
 def annotated(**changed: Any) -> dict[str, Any]:
-    entry = {"image_id": 0, "category_id": 3, "bbox": [1, 2, 3, 4]} | changed
-    return content() | {"annotations": [entry]}
+    annotation = {"image_id": 0, "category_id": 3, "bbox": [1, 2, 3, 4]} | changed
+    return content() | {"annotations": [annotation]}
+
+
+def entry(**changed: Any) -> dict[str, Any]:
+    (picture,) = content()["images"]
+    return content() | {"images": [picture | changed]}
 
 
 @pytest.mark.parametrize(
@@ -113,12 +120,56 @@ def annotated(**changed: Any) -> dict[str, Any]:
         (annotated(segmentation=[[1, 2, 3]]), "annotation 0"),
         (annotated(segmentation={"size": [3, 4], "counts": [12]}), "annotation 0"),
         (annotated(segmentation={"size": list(SIZE), "counts": "x"}), "annotation 0"),
+        (annotated(segmentation={"size": list(SIZE), "counts": 10**12}), "annotation 0"),
+        (annotated(segmentation={"size": list(SIZE), "counts": [10**30]}), "annotation 0"),
+        (annotated(segmentation={"size": [1e999, 40], "counts": "x"}), "annotation 0"),
+        (annotated(segmentation=[[10**400, 2, 3, 4, 5, 6]]), "annotation 0"),
+        (annotated(bbox=[10**400, 2, 3, 4]), "annotation 0"),
+        (entry(height=1e999), "infinity"),
+        (entry(height=10**400), "0.png"),
+        (entry(height=SIZE[0] + 1), "31"),
+        (entry(file_name="a" * 5000), "aaa"),
+        (entry(file_name="."), "--images"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path: Path, stored: dict[str, Any], word: str) -> None:
-    (tmp_path / "0.png").touch()
+    write(tmp_path, content())
     (tmp_path / "own.json").write_text(json.dumps(stored))
-    refused(lambda: read_coco(tmp_path / "own.json", images=tmp_path), StorageError, word)
+    refused(
+        lambda: read_coco(tmp_path / "own.json", images=tmp_path), StorageError, "own.json", word
+    )
+
+
+def test_a_file_of_many_brackets_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text("[" * 200_000)
+    refused(lambda: read_coco(tmp_path / "own.json", images=tmp_path), StorageError, "own.json")
+
+
+@pytest.mark.parametrize("size", [(32768, 32768), SIZE])
+def test_a_lie_about_a_size_takes_no_memory(tmp_path: Path, size: tuple[int, int]) -> None:
+    """The entry of a picture may lie, and so may a mask that is there once more."""
+    runs = runs_to_rle(np.array([1 << 30]), size=(32768, 32768))
+    stored = annotated(segmentation=runs) | {
+        "images": entry(height=size[0], width=size[1])["images"]
+    }
+    path = write(tmp_path, content())
+    path.write_text(json.dumps(stored))
+    tracemalloc.start()
+    refused(lambda: read_coco(path, images=tmp_path), StorageError, path, 32768)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+def test_a_picture_on_its_side_is_told_when_it_is_upright(tmp_path: Path) -> None:
+    path = write(tmp_path, entry(height=SIZE[1], width=SIZE[0]))
+    assert read_coco(path, images=tmp_path).pictures[0].size == SIZE[::-1]
+
+
+def test_a_picture_that_is_none_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, content())
+    (tmp_path / "0.png").write_text("no picture")
+    refused(lambda: read_coco(path, images=tmp_path), ImageError, tmp_path / "0.png")
 
 
 @pytest.mark.parametrize(

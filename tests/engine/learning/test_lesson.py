@@ -53,8 +53,10 @@ def test_refusals_come_before_the_model_runs(tmp_path: Path) -> None:
             refused(
                 lambda w=wrong: model.learn_coco(path, images=tmp_path, **w), PromptError, named
             )
-        Image.new("RGB", (64, 96)).save(tmp_path / "1.png")
-        refused(lambda: model.learn_coco(path, images=tmp_path), StorageError, "64 x 96")
+        for width, height in ((64, 96), (96, 128)):  # the last has the pixels, but on its side
+            Image.new("RGB", (width, height)).save(tmp_path / "1.png")
+            told = f"{width} x {height}"
+            refused(lambda: model.learn_coco(path, images=tmp_path), StorageError, told)
         stored = json.loads(path.read_text())
         path.write_text(json.dumps(stored | {"annotations": []}))
         refused(lambda: model.learn_coco(path, images=tmp_path), PromptError, "nothing to learn")
