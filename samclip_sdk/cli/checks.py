@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from samclip_sdk.cli.terminal import WrongUsageError
@@ -23,16 +22,25 @@ def check_output(path: Path, *, endings: Sequence[str]) -> None:
     check_target(path)
 
 
-def check_sources(path: Path, sources: Sequence[str]) -> None:
+def check_sources(outputs: Iterable[Path], *, sources: Iterable[str]) -> None:
     """Refuses an output that would replace what it is made from.
 
     Raises:
         WrongUsageError: it is one of the sources.
     """
-    for source in sources:
-        with suppress(OSError, ValueError):  # there is none of them, or it is a URL
-            if os.path.samefile(path, source):
-                raise WrongUsageError(f"{one_line(path)} is read: give the output another name")
+    read = {_identity(source) for source in sources} - {None}
+    for path in outputs:
+        if _identity(path) in read:
+            raise WrongUsageError(f"{one_line(path)} is read: give the output another name")
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    """What a file is known by under any name; None if there is none, as behind a URL."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # ValueError: NUL in the name
+        return None
+    return found.st_dev, found.st_ino
 
 
 def check_ending(path: Path, *, endings: Sequence[str]) -> None:

@@ -119,7 +119,7 @@ class ResultOptions:
                 )
             for each in targets:
                 check_target(each)
-                check_sources(each, images)
+            check_sources(targets, sources=images)
         for image in images:
             if not is_url(image):
                 check_picture(Path(image))

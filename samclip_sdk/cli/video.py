@@ -114,7 +114,7 @@ def video(
         names = given.read(labels)
         for path in output or ():
             check_output(path, endings=(*CODECS, ".json"))
-            check_sources(path, [source])
+        check_sources(output or (), sources=[source])
         footage = open_footage(_source(source))
         with ExitStack() as to:
             samclip = to.enter_context(
