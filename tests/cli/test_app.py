@@ -14,15 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from PIL import Image
 
 from samclip_sdk import __version__
 from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
-from samclip_sdk.cli.app import app
 from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.picture.masks import rle_to_mask
 from tests.command import answer, fails, run, table
@@ -317,58 +313,8 @@ class TestErrors:
         def no_gpu() -> None:
             raise RuntimeMissingError("there is no GPU")
 
-        monkeypatch.setattr("samclip_sdk.runtimes.tensorrt.cuda.current_gpu", no_gpu)
+        monkeypatch.setattr("samclip_sdk.runtimes.tensorrt.cuda.import_cudart", no_gpu)
         assert "there is no GPU" in fails("compile")
-
-
-OPENS_A_MODEL = {
-    "classify": (DOG, "dog"),
-    "text": (DOG, "dog"),
-    "instances": (DOG, "dog"),
-    "segment": (DOG, "--point", "9,9"),
-    "everything": (DOG,),
-    "embed": (DOG,),
-    "learn": ("tabby", "--positive", f"{CAT}:150,200", "-o", "own.safetensors"),
-    "annotate": (str(IMAGES), "-o", "own.json", "dog"),
-    "video": (str(IMAGES), "dog"),
-    "info": (),
-    "words": (),
-    "verify": (),
-    "bench": ("--seconds", "0"),
-    "tune": (),
-    "compile": (),
-}
-"""Every command that opens a model to use it, and the least that it is given beside the model."""
-
-
-@pytest.fixture
-def public_key(tmp_path: Path) -> Path:
-    """A key that has signed nothing."""
-    path = tmp_path / "public.pem"
-    public = Ed25519PrivateKey.generate().public_key()
-    path.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return path
-
-
-class TestKeys:
-    @pytest.mark.parametrize("command", OPENS_A_MODEL)
-    def test_a_model_that_is_not_signed_with_the_key_is_not_opened(
-        self, command: str, public_key: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.chdir(public_key.parent)
-        monkeypatch.setattr("samclip_sdk.runtimes.tensorrt.cuda.current_gpu", lambda: "none")
-        asked = (command, *OPENS_A_MODEL[command], "--model", TINY_BUNDLE, "--key", public_key)
-        assert "is not signed" in fails(*asked)
-        assert list(public_key.parent.iterdir()) == [public_key]
-
-    def test_a_server_does_not_start_with_it(self, public_key: Path) -> None:
-        served = run("serve", TINY_BUNDLE, "--key", public_key)
-        assert served.exit_code == 1
-        assert "is not signed" in served.stderr.splitlines()[-1]
-
-    def test_no_command_is_forgotten(self) -> None:
-        others = set(typer.main.get_group(app).commands) - set(OPENS_A_MODEL)
-        assert others == {"serve", "sign", "push"}
 
 
 class TestInfo:
