@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.errors import OptionError, StorageError, one_line
@@ -82,7 +82,7 @@ class _Annotation(Record):
     category_id: int = Field(ge=1)
     bbox: tuple[float, float, float, float]
     area: float = Field(ge=0)
-    segmentation: _Rle | tuple[tuple[float, ...], ...]
+    segmentation: _Rle | tuple[tuple[FiniteFloat, ...], ...]
     score: float
     label_score: float | None = None
     predicted_iou: float | None = None
@@ -102,11 +102,21 @@ class _Line(Record):
 
     @model_validator(mode="after")
     def _masks_are_of_its_size(self) -> _Line:
-        size = (self.height, self.width)
-        shapes = [each.segmentation for each in self.annotations]
-        if any(isinstance(each, _Rle) and each.size != size for each in shapes):
-            raise ValueError("a mask of another size")
+        for annotation in self.annotations:
+            mask = annotation.segmentation
+            if isinstance(mask, _Rle):
+                fits = mask.size == (self.height, self.width)
+            else:
+                fits = all(self._holds(polygon) for polygon in mask)
+            if not fits:
+                raise ValueError("a mask of another size")
         return self
+
+    def _holds(self, polygon: Sequence[float]) -> bool:
+        """Whether a polygon x, y, x, y, ... of three corners or more lies in the picture."""
+        x, y = polygon[0::2], polygon[1::2]
+        inside = len(x) == len(y) >= 3 and min(polygon) >= 0
+        return inside and max(x) <= self.width and max(y) <= self.height
 
 
 class AnnotationLog:

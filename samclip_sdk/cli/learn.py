@@ -15,7 +15,6 @@ from samclip_sdk.cli.options import (
     ModelOptions,
     RunOptions,
     TextCache,
-    Vocabulary,
     grouped,
 )
 from samclip_sdk.cli.terminal import (
@@ -88,7 +87,9 @@ def learn(
     score: Annotated[
         float, typer.Option(help="the score that the examples shall have, 0.5 to 1")
     ] = 0.95,
-    vocabulary: Vocabulary = None,
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="a vocabulary pack, whose labels the new one has too")
+    ] = None,
     text_cache: TextCache = True,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="the vocabulary pack to write, .safetensors")
@@ -97,10 +98,7 @@ def learn(
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Teach a label by examples, or the categories of a COCO file; write a vocabulary pack.
-
-    The pack also has the labels of --vocabulary.
-    """
+    """Teach a label by examples, or the categories of a COCO file; write a vocabulary pack."""
     with working("learning", if_interrupted="nothing was written") as display:
         positives = [_example(text, option="--positive") for text in positive or ()]
         negatives = [_example(text, option="--negative") for text in negative or ()]

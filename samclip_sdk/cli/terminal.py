@@ -202,6 +202,8 @@ def _answering() -> Iterator[None]:
         typer.Exit: for any other error.
     """
     try:
+        if sys.stdout is None:  # as Python has it if the descriptor is closed
+            raise OSError(errno.EBADF, "standard output is closed")
         yield
     except OSError as error:
         if error.errno == errno.EPIPE:

@@ -426,6 +426,8 @@ DAMAGES: list[tuple[Callable[[list[bytes]], None], str]] = [
         for each in (
             *({"size": [2, 8], "counts": counts} for counts in WRONG_COUNTS),
             *({"size": size, "counts": "`0"} for size in ([1, 16], [-2, -8], [1 << 20, 1 << 20])),
+            *([corners] for corners in ([], [0, 0, 1, 1], [0, 0, 8, 0, 8], [0, 0, 8, 0, 8, 3])),
+            *([[0, 0, 8, 0, 8, each]] for each in (-1, float("nan"), float("inf"))),
         )
     ),
 ]

@@ -138,9 +138,11 @@ def test_an_answer_that_cannot_be_written_is_one_line(
         def write(self, text: str) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr("sys.stdout", Full())
-        with pytest.raises(typer.Exit) as left:
-            printing("{}")
-    assert left.value.exit_code == 1
-    assert capsys.readouterr().err == "error: cannot write the answer: No space left on device\n"
+    # Python has None for a descriptor that is closed.
+    for stdout, why in ((Full(), "No space left on device"), (None, "standard output is closed")):
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", stdout)
+            with pytest.raises(typer.Exit) as left:
+                printing("{}")
+        assert left.value.exit_code == 1
+        assert capsys.readouterr().err == f"error: cannot write the answer: {why}\n"

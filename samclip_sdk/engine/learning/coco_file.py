@@ -23,6 +23,7 @@ from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.text.tokenizer import check_labels, clean_text
 
 Box = tuple[float, float, float, float]
+_EDGE_PIXELS = 1 << 20  # rows times edges that are looked at together, whatever a polygon's corners
 
 
 @dataclass(frozen=True)
@@ -230,12 +231,16 @@ def _inside(polygon: Any, *, size: tuple[int, int]) -> NDArray[np.bool_]:
     if len(corners) < 3 or not np.isfinite(corners).all():
         raise ValueError("a polygon has three corners at least, of two numbers each")
     height, width = size
-    (x0, y0), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
-    centres = np.arange(height)[:, None] + 0.5
-    row, edge = np.nonzero((y0 <= centres) != (y1 <= centres))
-    slope = (x1[edge] - x0[edge]) / (y1[edge] - y0[edge])
-    crossing = x0[edge] + (row + 0.5 - y0[edge]) * slope
     crossings = np.zeros((height, width + 1), dtype=np.int32)
-    np.add.at(crossings, (row, np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)), 1)
+    centres = np.arange(height)[:, None] + 0.5
+    edges = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
+    at_once = max(1, _EDGE_PIXELS // height)
+    for start in range(0, len(edges), at_once):
+        (x0, y0), (x1, y1) = edges[start : start + at_once].transpose(1, 2, 0)
+        row, edge = np.nonzero((y0 <= centres) != (y1 <= centres))
+        slope = (x1[edge] - x0[edge]) / (y1[edge] - y0[edge])
+        crossing = x0[edge] + (row + 0.5 - y0[edge]) * slope
+        column = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
+        np.add.at(crossings, (row, column), 1)
     inside: NDArray[np.bool_] = crossings.cumsum(axis=1)[:, :width] % 2 == 1
     return inside

@@ -78,6 +78,20 @@ def test_masks_are_those_of_pycocotools(tmp_path: Path, compressed: bool) -> Non
     assert "gadget G7" not in picture.objects
 
 
+def test_any_number_of_corners_takes_little_memory(tmp_path: Path) -> None:
+    height, width = SIZE
+    stored = content()
+    outline = [0, 0, width, 0, width, height, 0, height, *[0, 0, 0, height] * 100_000]
+    stored["annotations"] = [{"image_id": 0, "category_id": 3, "segmentation": [outline]}]
+    path = write(tmp_path, stored)
+    tracemalloc.start()
+    (picture, *_) = read_coco(path, images=tmp_path).pictures
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert drawn(picture.objects["mug"].masks[0]).all()
+    assert peak < 150_000_000
+
+
 def test_of_each_label_a_fifth_is_held_out(tmp_path: Path) -> None:
     stored = content(40)
     stored["annotations"] = [
