@@ -282,7 +282,7 @@ class _Writer:
 
     def _embed(self, labels: Sequence[str]) -> NDArray[np.float32]:
         """Embeds labels by eager torch: [K,E]."""
-        return Engine(self._eager()).texts.embed_labels(labels, clock=Stopwatch())
+        return Engine(self._eager()).texts.own_embeddings(labels, clock=Stopwatch())
 
     def _text_to_mask_probes(self, gate: TaskGate | None) -> list[Probe]:
         """Probes as apps run them: images with the labels found in them, or with any labels."""

@@ -40,6 +40,7 @@ class EagerSource:
     runtime: str = "torch"
     precision: str = "fp32"
     nouns_path: Path | None = None
+    words_path: Path | None = None
 
     def session(self, graph: str) -> Session:
         """Opens a graph by its key."""
@@ -56,6 +57,7 @@ class _OneGraph:
     other: ModelSource
     graph: str
     nouns_path: Path | None = None
+    words_path: Path | None = None
 
     @property
     def id(self) -> str:

@@ -38,6 +38,7 @@ from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.row_items import Instance, LabelProb, Mask, TextMask
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.results.tracked import TrackedInstance, TrackedInstances
+from samclip_sdk.text.word_table import Reading
 
 __version__ = "0.1.0"
 
@@ -66,6 +67,7 @@ __all__ = [
     "OptionError",
     "PreparedImage",
     "PromptError",
+    "Reading",
     "RunError",
     "RuntimeMissingError",
     "SamClip",

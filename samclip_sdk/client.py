@@ -52,6 +52,7 @@ from samclip_sdk.text.learned_label import check_regions, checked_score, learn_e
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import check_labels, check_texts
 from samclip_sdk.text.vocabulary import encode_vocabulary, read_vocabulary
+from samclip_sdk.text.word_table import Reading
 
 Array = NDArray[np.float32]
 Labels: TypeAlias = "str | Sequence[str]"
@@ -205,14 +206,14 @@ class SamClip:
     def words(self) -> tuple[str, ...]:
         """The nouns that pictures taught the model, in the order of the alphabet.
 
-        A label outside them may still be found, if it is near one; see `nearest_words`. They are
-        English. () if the bundle does not tell them.
+        `read_labels` tells what it takes any other label for. They are English. () if the bundle
+        does not tell them.
         """
         known = self._engine.known_words
         return () if known is None else tuple(known.words)
 
     def nearest_words(self, label: str, *, count: int = 3) -> list[tuple[str, float]]:
-        """The taught words that the model takes a label for: the nearest first, with cosines.
+        """The taught words nearest to a label's own embedding, the nearest first, with cosines.
 
         Returns:
             `count` pairs at most; none if the bundle does not tell its words.
@@ -223,16 +224,20 @@ class SamClip:
         """
         check_integer(count, name="count", least=1)
         known, names = self._engine.known_words, check_labels([label])
-        embedded = self._engine.texts.embed_labels(names, clock=Stopwatch(), warn=False)
+        embedded = self._engine.texts.own_embeddings(names, clock=Stopwatch())
         return [] if known is None else known.nearest(embedded[0], count=int(count))
 
-    def unknown_labels(self, labels: Sequence[str]) -> dict[str, str]:
-        """The labels that the model was not taught, each with the sentence that warns of it.
+    def read_labels(self, labels: Labels) -> dict[str, Reading]:
+        """What the model takes labels for, in their order; empty if the bundle does not tell.
+
+        A label is a taught word (or was given by `learn_label` or `load_vocabulary`); the same as
+        one in another word, number or spelling; read as others: its kind, the kinds of a general
+        word, or its head noun; or not known. Every result has the last two in `read_as`.
 
         Raises:
-            TextError: an empty label, or one twice.
+            TextError: no label, an empty one, or two that are the same.
         """
-        return self._engine.texts.unknown_labels(check_labels(labels), clock=Stopwatch())
+        return self._engine.texts.read(check_labels(labels), clock=Stopwatch())
 
     def __repr__(self) -> str:
         name = self.manifest.name
@@ -422,6 +427,7 @@ class SamClip:
         labels: Labels,
         *,
         threshold: float | None = None,
+        allow_unknown: bool = False,
         mask_threshold: float | None = None,
         points_per_class: int | None = None,
         refine: bool = True,
@@ -446,6 +452,9 @@ class SamClip:
             labels: nouns such as "dog"; each is put into the bundle's prompt templates.
             threshold: 0..1, the presence below which a label counts as absent and gets an empty
                 mask; by default the label's own, or else the bundle's calibrated one.
+            allow_unknown: whether a label that the model does not know (see `read_labels`) may be
+                found at the default threshold, by what the text encoder makes of it. Without it,
+                or a `threshold`, such a label is absent.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0 with
                 `refine`, the calibrated one of the CLIP head without.
             points_per_class: the most points that the mask decoder gets for each label; 3 by
@@ -469,11 +478,12 @@ class SamClip:
                 than the image; `tile_overlap` without `tiles`, or soft masks with them.
             EmbeddingMismatchError: another model made the embedding.
         """
+        check_flag(allow_unknown, name="allow_unknown")
         names = check_labels(labels, at_most=class_map.MAX_LABELS)
         options = TextToMaskOptions.of_text(
             self.manifest,
             threshold=threshold,
-            by_label=self._engine.label_thresholds(names),
+            by_label=self._engine.label_thresholds(names, allow_unknown=allow_unknown),
             mask_threshold=mask_threshold,
             points_per_class=points_per_class,
             refine=refine,
@@ -499,6 +509,7 @@ class SamClip:
         labels: Labels,
         *,
         threshold: float | None = None,
+        allow_unknown: bool = False,
         mask_threshold: float | None = None,
         points_per_class: int | None = None,
         max_instances: int = MAX_INSTANCES,
@@ -518,6 +529,7 @@ class SamClip:
             labels: nouns such as "dog"; each is put into the bundle's prompt templates.
             threshold: 0..1, the presence below which a label counts as absent and has no objects;
                 by default the label's own, or else the bundle's calibrated one.
+            allow_unknown: as in `segment_text`.
             mask_threshold: the logit a pixel must exceed; by default the bundle's, 0.
             points_per_class: as in `segment_text`.
             max_instances: the most objects in the result; the best ones stay.
@@ -537,11 +549,12 @@ class SamClip:
                 are invalid, or larger than the image; `tile_overlap` without `tiles`.
             EmbeddingMismatchError: another model made the embedding.
         """
+        check_flag(allow_unknown, name="allow_unknown")
         names = check_labels(labels, at_most=class_map.MAX_LABELS)
         options = TextToMaskOptions.of_text(
             self.manifest,
             threshold=threshold,
-            by_label=self._engine.label_thresholds(names),
+            by_label=self._engine.label_thresholds(names, allow_unknown=allow_unknown),
             mask_threshold=mask_threshold,
             points_per_class=points_per_class,
         )
@@ -568,6 +581,7 @@ class SamClip:
         image: AnyImage,
         labels: Labels | None = None,
         *,
+        allow_unknown: bool = False,
         points_per_side: int = 32,
         pred_iou_thresh: float | None = None,
         stability_score_thresh: float | None = None,
@@ -593,6 +607,7 @@ class SamClip:
                 bundle's own nouns. Each mask gets the label that fits its content best, if that
                 fits as well as a label must to be in an image; else its label is "". Without
                 labels, a bundle without nouns gives no names.
+            allow_unknown: as in `segment_text`, of names.
             points_per_side: the grid's points along each side, 1 to 1024; the number of prompts is
                 its square.
             pred_iou_thresh: 0..1, a mask's predicted IoU must exceed it; 0 switches this off; by
@@ -614,6 +629,7 @@ class SamClip:
             EmbeddingMismatchError: another model made the embedding.
         """
         names = None if labels is None else check_labels(labels)
+        check_flag(allow_unknown, name="allow_unknown")
         options = EverythingOptions.from_calibration(
             self.manifest.calibration,
             points_per_side=points_per_side,
@@ -625,7 +641,13 @@ class SamClip:
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
         return self._each(
             image,
-            partial(everything.segment_everything, labels=names, options=options, tiling=tiling),
+            partial(
+                everything.segment_everything,
+                labels=names,
+                allow_unknown=allow_unknown,
+                options=options,
+                tiling=tiling,
+            ),
         )
 
     def stream(
@@ -634,6 +656,7 @@ class SamClip:
         labels: Labels,
         *,
         threshold: float | None = None,
+        allow_unknown: bool = False,
         mask_threshold: float | None = None,
         max_instances: int = MAX_INSTANCES,
         min_score: float | None = None,
@@ -658,6 +681,7 @@ class SamClip:
                 or an iterator of images as every other method takes them.
             labels: nouns such as "dog"; each is put into the bundle's prompt templates.
             threshold: as in `segment_text`.
+            allow_unknown: as in `segment_text`.
             mask_threshold: as in `segment_text`.
             max_instances: the most objects of a frame; the best ones stay.
             min_score: as in `segment_instances`.
@@ -679,11 +703,12 @@ class SamClip:
             PromptError: a threshold, a number or tiles are invalid; or, at the first frame, tiles
                 are larger than the image.
         """
+        check_flag(allow_unknown, name="allow_unknown")
         names = check_labels(labels, at_most=class_map.MAX_LABELS)
         options = TextToMaskOptions.of_text(
             self.manifest,
             threshold=threshold,
-            by_label=self._engine.label_thresholds(names),
+            by_label=self._engine.label_thresholds(names, allow_unknown=allow_unknown),
             mask_threshold=mask_threshold,
         )
         tiling = Tiling.asked(tiles, overlap=tile_overlap)
@@ -717,13 +742,15 @@ class SamClip:
         """Embeds labels as `classify` and `segment_text` do: each in the bundle's templates.
 
         Returns:
-            float32 [K,E], unit length: the mean over the templates, or the embedding that
-            `learn_label` or `load_vocabulary` gave a label.
+            float32 [K,E], unit length: the mean over the templates, of the word that a label is
+            read as; or the embedding that `learn_label` or `load_vocabulary` gave a label.
 
         Raises:
-            TextError: no label, an empty one, or two that are the same to CLIP.
+            TextError: no label, an empty one, two that are the same to CLIP, or a general word that
+                several taught words answer for.
         """
-        return np.array(self._engine.texts.embed_labels(check_labels(labels), clock=Stopwatch()))
+        names = check_labels(labels)
+        return np.array(self._engine.texts.embed_single_labels(names, clock=Stopwatch()))
 
     def learn_label(
         self,
@@ -766,7 +793,7 @@ class SamClip:
         unwanted = check_regions(negatives, name="negative", embed_dim=dim)
         own = None if threshold is None else checked_threshold(threshold)
         learned = learn_embedding(
-            self._engine.texts.embed_labels([name], clock=Stopwatch(), warn=False)[0],
+            self._engine.texts.own_embeddings([name], clock=Stopwatch())[0],
             positives=wanted,
             negatives=unwanted,
             calibration=self.manifest.calibration,
@@ -852,18 +879,20 @@ class SamClip:
     def save_vocabulary(self, path: str | os.PathLike[str], labels: str | Sequence[str]) -> None:
         """Writes the labels' text embeddings, for an app that ships no text encoder.
 
-        A label's own threshold is written too.
+        A label's own threshold is written too, and what it is read as, so that an app tells it.
 
         Raises:
-            TextError: no label, an empty one, or two that are the same to CLIP.
+            TextError: no label, an empty one, two that are the same to CLIP, or a general word that
+                several taught words answer for.
             StorageError: the file cannot be written.
         """
         names = check_labels(labels)
         content = encode_vocabulary(
             names,
-            embeddings=self._engine.texts.embed_labels(names, clock=Stopwatch()),
+            embeddings=self._engine.texts.embed_single_labels(names, clock=Stopwatch()),
             manifest=self.manifest,
             thresholds=self._engine.texts.own_thresholds(names),
+            read_as=self._engine.texts.told(names, clock=Stopwatch()),
         )
         with atomic_file(path) as file:
             file.write(content)
@@ -880,7 +909,10 @@ class SamClip:
         """
         vocabulary = read_vocabulary(path, manifest=self.manifest)
         self._engine.texts.learn(
-            vocabulary.labels, vocabulary.matrix, thresholds=vocabulary.thresholds
+            vocabulary.labels,
+            vocabulary.matrix,
+            thresholds=vocabulary.thresholds,
+            read_as=vocabulary.read_as,
         )
         return vocabulary.labels
 

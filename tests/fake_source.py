@@ -34,6 +34,7 @@ class FakeSource:
     runtime = "fake"
     precision = "fp32"
     nouns_path: Path | None = None
+    words_path: Path | None = None
 
     def __init__(self, folder: Path, *, model_id: str = "fake", revision: str = "1") -> None:
         self.id = model_id

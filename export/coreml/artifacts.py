@@ -155,6 +155,7 @@ class InterpretedSource:
         self.manifest: ModelInfo = bundle.manifest
         self.tokenizer_path = bundle.file("tokenizer.json")
         self.nouns_path: Path | None = None
+        self.words_path: Path | None = None
         self.runtime = "coreml"
         self.precision = precision
         self._bundle = bundle

@@ -31,6 +31,7 @@ MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.sig"
 TOKENIZER_NAME = "tokenizer.json"
 NOUNS_NAME = "nouns.safetensors"
+WORDS_NAME = "words.json"
 GOLDEN_INDEX = "golden/index.json"
 GOLDEN_TENSORS = "golden/tensors.safetensors"
 GOLDEN_LABELS = "golden/labels.safetensors"
@@ -260,7 +261,8 @@ class Manifest(ModelInfo):
     """`manifest.json`. `files` belong to no graph: tokenizer, goldens, model card.
 
     They may hold `nouns.safetensors`, a vocabulary pack with the default names of
-    `segment_everything`, and with thresholds of labels. A bundle without a text_encoder serves
+    `segment_everything`, and with thresholds of labels, and `words.json`, a table of what other
+    texts mean among these nouns. A bundle without a text_encoder serves
     vocabulary packs only. A bundle may lack the graphs of apps; every other graph must be there.
     The field `text_to_mask` describes the graph of this name.
     """

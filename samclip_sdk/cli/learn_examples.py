@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.client import Array, SamClip
 from samclip_sdk.engine.label_search import find_parts
+from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.learning import threshold_between
 from samclip_sdk.engine.regions import score_labels
 from samclip_sdk.picture.masks import mask_to_model
@@ -92,7 +93,7 @@ def learn_examples(
     )
     learned, calibration = teach(), samclip.manifest.calibration
     scores = [
-        float(score_labels(each, texts=learned[None], calibration=calibration)[0])
+        float(score_labels(each, text=LabelVectors.of(learned[None]), calibration=calibration)[0])
         for each in regions
     ]
     presence = [_presence(samclip, label, each) for each in examples]

@@ -37,6 +37,10 @@ TextCache = Annotated[
 Threshold = Annotated[
     float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
 ]
+AllowUnknown = Annotated[
+    bool,
+    typer.Option("--allow-unknown", help="find words that the model does not know, as it may"),
+]
 MinScore = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="leave out objects below it; by default the bundle's"),
@@ -189,6 +193,7 @@ class TextOptions:
     """How labels become masks; see `SamClip.segment_text`."""
 
     threshold: Threshold = None
+    allow_unknown: AllowUnknown = False
     mask_threshold: MaskThreshold = None
     points_per_class: PointsPerClass = None
     refine: Annotated[
@@ -202,6 +207,7 @@ class InstanceOptions:
     """How the objects of labels are found; see `SamClip.segment_instances`."""
 
     threshold: Threshold = None
+    allow_unknown: AllowUnknown = False
     mask_threshold: MaskThreshold = None
     points_per_class: PointsPerClass = None
     max_instances: Annotated[int, typer.Option(min=1, help="objects at most, the best ones")] = (
@@ -258,6 +264,7 @@ class FollowOptions:
     """How objects are found in frames and followed; see `SamClip.stream`."""
 
     threshold: Threshold = None
+    allow_unknown: AllowUnknown = False
     mask_threshold: MaskThreshold = None
     max_instances: Annotated[
         int, typer.Option(min=1, help="the number of objects of a frame, at most")
@@ -272,6 +279,7 @@ class FollowOptions:
 class GridOptions:
     """The grid of points, and the filters of masks; see `SamClip.segment_everything`."""
 
+    allow_unknown: AllowUnknown = False
     points_per_side: Annotated[
         int,
         typer.Option(

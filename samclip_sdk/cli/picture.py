@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +38,7 @@ from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.result_base import SUFFIXES
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.system.atomic_file import atomic_file
+from samclip_sdk.text.word_table import Reading
 
 _OBJECT_COLUMNS = (
     *("label", "score", "label fits", "predicted IoU", "stability"),
@@ -67,7 +68,8 @@ def classify(
 
     def rows_of(result: Classification) -> Iterator[Row]:
         for each in sorted(result, key=lambda each: -each.prob):
-            yield each.label, f"{each.prob:.3f}", f"{each.presence:.3f}"
+            label = with_reading(each.label, result.read_as)
+            yield label, f"{each.prob:.3f}", f"{each.presence:.3f}"
 
     question = Question(
         "classifying",
@@ -152,7 +154,7 @@ def text(
         shares = dict(zip(result.labels, result.masks.areas / (height * width), strict=True))
         for label, presence in zip(result.asked.labels, result.asked.presence, strict=True):
             share = f"{shares[label]:.1%}" if label in result else "absent"
-            yield label, f"{presence:.3f}", share
+            yield with_reading(label, result.read_as), f"{presence:.3f}", share
 
     question = Question(
         "segmenting",
@@ -160,6 +162,7 @@ def text(
             images,
             labels,
             threshold=asked.threshold,
+            allow_unknown=asked.allow_unknown,
             mask_threshold=asked.mask_threshold,
             points_per_class=asked.points_per_class,
             refine=asked.refine,
@@ -193,6 +196,7 @@ def instances(
             images,
             labels,
             threshold=asked.threshold,
+            allow_unknown=asked.allow_unknown,
             mask_threshold=asked.mask_threshold,
             points_per_class=asked.points_per_class,
             max_instances=asked.max_instances,
@@ -228,6 +232,7 @@ def everything(
         lambda samclip, images, _: samclip.segment_everything(
             images,
             given.known(samclip, names) or None,
+            allow_unknown=asked.allow_unknown,
             points_per_side=asked.points_per_side,
             pred_iou_thresh=asked.pred_iou_thresh,
             stability_score_thresh=asked.stability_score_thresh,
@@ -294,7 +299,7 @@ def embed(
 def _object_rows(result: Instances) -> Iterator[Row]:
     for item in result:
         yield (
-            item.label or "-",
+            with_reading(item.label, result.read_as) if item.label else "-",
             f"{item.score:.3f}",
             f"{item.label_score:.3f}" if item.label else "-",
             f"{item.predicted_iou:.3f}",
@@ -302,6 +307,17 @@ def _object_rows(result: Instances) -> Iterator[Row]:
             f"{item.mask.mean():.1%}",
             " ".join(f"{edge:.0f}" for edge in item.box),
         )
+
+
+def with_reading(label: str, read_as: Mapping[str, Reading]) -> str:
+    """A label with what it was taken for, if that is to be told."""
+    reading = read_as.get(label)
+    if reading is None:
+        return label
+    words = ", ".join(reading.words)
+    if reading.kind == "read_as":
+        return f"{label} (read as {words})"
+    return f"{label} (not known; nearest: {words} {reading.cosine:.2f})"
 
 
 def _point_label(point: Sequence[float]) -> int:

@@ -202,7 +202,7 @@ class Workloads:
 def _read_label(stored: StoredLabels, *, templates: Sequence[str]) -> NDArray[np.float32]:
     """Reads a label from the disk; a fresh embedder has no labels in memory."""
     embedder = TextEmbedder(_not_needed, tokenizer=_not_needed, templates=templates, stored=stored)
-    return embedder.embed_labels(PRESENT[:1], clock=Stopwatch())
+    return embedder.own_embeddings(PRESENT[:1], clock=Stopwatch())
 
 
 def _not_needed() -> NoReturn:

@@ -8,7 +8,6 @@ import numpy as np
 
 from samclip_sdk.engine.engine import AnyImage, Array, Engine
 from samclip_sdk.engine.label_search import highest_presence
-from samclip_sdk.engine.products import product
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.system.timing import Stopwatch
 
@@ -26,7 +25,7 @@ def classify(
     text = engine.texts.embed_labels(labels, clock=clock)
     embedding = engine.encode(image, task=engine.manifest.tasks.classification, clock=clock)
     head = engine.clip_head(embedding, clock=clock)
-    cosines = product(text, head.image_embedding[0])
+    cosines = text.cosines_at_once(head.image_embedding)[:, 0]
     logits = (engine.manifest.text.logit_scale * cosines).astype(np.float32)
     odds = np.exp(logits - logits.max())
     return Classification(
@@ -35,10 +34,11 @@ def classify(
         logits=logits,
         presence=highest_presence(
             head.patch_embeddings,
-            text_embeddings=text,
+            text=text,
             frame=embedding.frame,
             calibration=engine.manifest.calibration,
         ),
         speed=clock.ms,
         origin=embedding.origin,
+        read_as=engine.texts.told(labels, clock=clock),
     )

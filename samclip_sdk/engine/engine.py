@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -33,6 +33,7 @@ from samclip_sdk.text.known_words import KnownWords
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.text.vocabulary import read_vocabulary
+from samclip_sdk.text.word_table import read_table
 
 Array = NDArray[np.float32]
 
@@ -260,19 +261,23 @@ class Engine:
         """4g, the side of mask prompts and of low-resolution masks."""
         return self.manifest.mask_side(frame.resolution)
 
-    def label_thresholds(self, labels: Sequence[str]) -> Array:
-        """The least presence of each label, float32 [K]: its own, or else the bundle's."""
+    def label_thresholds(self, labels: Sequence[str], *, allow_unknown: bool) -> Array:
+        """The least presence of each label, float32 [K]: its own, or else the bundle's.
+
+        Without `allow_unknown`, no presence is enough for a label that the model does not know.
+        """
         default = self.manifest.calibration.presence_threshold
-        return self.texts.thresholds(labels, default=default)
+        return self.texts.thresholds(labels, default=default, allow_unknown=allow_unknown)
 
     @cached_property
     def known_words(self) -> KnownWords | None:
         """The words that the model was taught; None if its bundle does not tell them."""
-        path = self.source.nouns_path
-        if path is None:
+        nouns, table = self.source.nouns_path, self.source.words_path
+        if nouns is None:
             return None
-        pack = read_vocabulary(path, manifest=self.manifest)
-        return KnownWords(pack.labels, pack.matrix, pack.thresholds)
+        pack = read_vocabulary(nouns, manifest=self.manifest)
+        reads = None if table is None else partial(read_table, table)
+        return KnownWords(pack.labels, pack.matrix, pack.thresholds, reads)
 
     def takes_rectangles(self, graph: str) -> bool:
         """Whether images go through image_encoder, by its key, without their padding."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.engine import AnyImage, Engine
+from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.objects import (
     FoundObject,
     compose_instances,
@@ -35,6 +36,7 @@ from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.system.arguments import check_integer, finite_number
 from samclip_sdk.system.timing import Stopwatch
+from samclip_sdk.text.word_table import Reading
 
 Array = NDArray[np.float32]
 
@@ -222,7 +224,7 @@ def uncut_masks(
 def distinct_good_masks(
     found: Sequence[GoodMask],
     *,
-    texts: Array | None,
+    text: LabelVectors | None,
     thresholds: Array,
     calibration: Calibration,
     box_nms_thresh: float,
@@ -231,7 +233,7 @@ def distinct_good_masks(
 
     Args:
         found: the masks of all prompts, in their order.
-        texts: [K,E], unit length; None without labels.
+        text: of K labels; None without labels.
         thresholds: [K], the least score of each label.
         calibration: the calibration of the scores.
         box_nms_thresh: see `EverythingOptions`.
@@ -259,21 +261,21 @@ def distinct_good_masks(
             distinct.append(each)
     best = sorted(distinct, key=lambda each: -each.predicted_iou)
     return [
-        _named(each, texts=texts, thresholds=thresholds, calibration=calibration) for each in best
+        _named(each, text=text, thresholds=thresholds, calibration=calibration) for each in best
     ]
 
 
 def _named(
-    found: GoodMask, *, texts: Array | None, thresholds: Array, calibration: Calibration
+    found: GoodMask, *, text: LabelVectors | None, thresholds: Array, calibration: Calibration
 ) -> FoundObject:
     """The object, with the best label if that fits as well as a label must to be in an image."""
     score = found.predicted_iou
     thing = FoundObject(
         found.mask, score=score, predicted_iou=score, stability_score=found.stability_score
     )
-    if texts is None or found.embedding is None:
+    if text is None or found.embedding is None:
         return thing
-    fits = score_labels(found.embedding, texts=texts, calibration=calibration)
+    fits = score_labels(found.embedding, text=text, calibration=calibration)
     best = int(np.where(fits >= thresholds, fits, -1).argmax())
     if fits[best] < thresholds[best]:
         return thing
@@ -285,6 +287,7 @@ def segment_everything(
     image: AnyImage,
     *,
     labels: Sequence[str] | None,
+    allow_unknown: bool,
     options: EverythingOptions,
     tiling: Tiling | None,
     clock: Stopwatch,
@@ -293,12 +296,16 @@ def segment_everything(
 
     Without labels, the model's own nouns are the names; without nouns, objects have no names.
     """
-    text: Array | None
+    text: LabelVectors | None
+    read_as: dict[str, Reading] = {}
     if labels is None:
         known = engine.known_words
-        labels, text = ((), None) if known is None else (known.words, known.embeddings)
+        labels, text = (), None
+        if known is not None:
+            labels, text = known.words, LabelVectors.of(known.embeddings)
     else:
         text = engine.texts.embed_labels(labels, clock=clock)
+        read_as = engine.texts.told(labels, clock=clock)
     views = open_views(engine, image, tiling=tiling, clock=clock)
     found: list[GoodMask] = []
     for view, embedding in encode_views(engine, views, clock=clock):
@@ -307,13 +314,13 @@ def segment_everything(
     with clock.step("postprocess"):
         things = distinct_good_masks(
             found,
-            texts=text,
-            thresholds=engine.label_thresholds(labels),
+            text=text,
+            thresholds=engine.label_thresholds(labels, allow_unknown=allow_unknown),
             calibration=engine.manifest.calibration,
             box_nms_thresh=options.box_nms_thresh,
         )
         result = compose_instances(things, labels=labels, size=views.size)
-    return replace(result, speed=clock.ms, origin=views.whole.origin)
+    return replace(result, speed=clock.ms, origin=views.whole.origin, read_as=read_as)
 
 
 def _good_masks(

@@ -19,6 +19,7 @@ from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.exclusive import exclusive_objects
 from samclip_sdk.engine.label_search import FoundLabels, find_labels
+from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.object_candidates import Candidates, chosen_masks, find_candidates
 from samclip_sdk.engine.object_score import object_score
 from samclip_sdk.engine.objects import (
@@ -59,7 +60,7 @@ def distinct_objects(
     predicted_ious: Array,
     *,
     patch_embeddings: Array,
-    text_embedding: Array,
+    text: LabelVectors,
     label_index: int,
     frame: Frame,
     calibration: Calibration,
@@ -71,7 +72,7 @@ def distinct_objects(
         low_res: logits [n,4g,4g].
         predicted_ious: [n].
         patch_embeddings: [1,h*h,E], unit length.
-        text_embedding: [E], unit length.
+        text: of this label alone.
         label_index: the label's index among all that were asked.
         frame: the image's frame.
         calibration: the calibration of the scores.
@@ -86,7 +87,7 @@ def distinct_objects(
     found = []
     for logits, mask, predicted in zip(low_res, small, predicted_ious.tolist(), strict=True):
         pooled = pool_over_mask(patch_embeddings, mask=mask)
-        (fits,) = score_labels(pooled, texts=text_embedding[None], calibration=calibration).tolist()
+        (fits,) = score_labels(pooled, text=text, calibration=calibration).tolist()
         packed, stability = upscale_and_pack(
             logits, frame=frame, mask_threshold=mask_threshold, stability_offset=STABILITY_OFFSET
         )
@@ -137,20 +138,25 @@ def segment_instances(
         result = compose_instances(sure, labels=labels, size=views.size)
         if exclusive:
             result = exclusive_objects(result)
-    return replace(result, speed=clock.ms, origin=views.whole.origin)
+    return replace(
+        result,
+        speed=clock.ms,
+        origin=views.whole.origin,
+        read_as=engine.texts.told(labels, clock=clock),
+    )
 
 
 def find_objects(
     engine: Engine,
     views: Views,
     *,
-    text: Array,
+    text: LabelVectors,
     options: TextToMaskOptions,
     max_instances: int,
     clock: Stopwatch,
 ) -> list[FoundObject]:
-    """Finds the best objects of labels in the image, by the labels' embeddings [K,E]."""
-    found: list[list[tuple[FoundObject, Window]]] = [[] for _ in text]
+    """Finds the best objects of labels in the image, by the labels' vectors."""
+    found: list[list[tuple[FoundObject, Window]]] = [[] for _ in range(len(text))]
     best = list[FoundObject]()
     for view, embedding in encode_views(engine, views, clock=clock):
         own = views.options_in(view, options)
@@ -170,7 +176,7 @@ def _objects(
     engine: Engine,
     embedding: ImageEmbedding,
     *,
-    text: Array,
+    text: LabelVectors,
     options: TextToMaskOptions,
     clock: Stopwatch,
 ) -> Iterator[list[FoundObject]]:
@@ -181,7 +187,7 @@ def _objects(
     patches = engine.patch_embeddings(embedding, clock=clock)
     found = find_labels(
         patches,
-        text_embeddings=text,
+        text=text,
         frame=embedding.frame,
         calibration=engine.manifest.calibration,
         threshold=options.presence_threshold,
@@ -205,16 +211,16 @@ def judge_of_label(
     engine: Engine,
     embedding: ImageEmbedding,
     *,
-    text: Array,
+    text: LabelVectors,
     label_index: int,
     options: TextToMaskOptions,
     clock: Stopwatch,
 ) -> Judge:
-    """`distinct_objects` for one of the labels with the embeddings [K,E], and for an image."""
+    """`distinct_objects` for one of the labels, and for an image."""
     return partial(
         distinct_objects,
         patch_embeddings=engine.patch_embeddings(embedding, clock=clock),
-        text_embedding=text[label_index],
+        text=text.one(label_index),
         label_index=label_index,
         frame=embedding.frame,
         calibration=engine.manifest.calibration,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.engine.products import product
+from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.upscale import sigmoid
 
@@ -68,7 +68,7 @@ class FoundLabels:
 def find_labels(
     patch_embeddings: Array,
     *,
-    text_embeddings: Array,
+    text: LabelVectors,
     frame: Frame,
     calibration: Calibration,
     threshold: float | Array,
@@ -77,24 +77,22 @@ def find_labels(
 
     Args:
         patch_embeddings: [1,h*h,E], unit length.
-        text_embeddings: [K,E], unit length.
+        text: of K labels.
         frame: where the image lies in the model's input.
         calibration: the calibration of the scores.
         threshold: 0..1, the least presence of a label that is in the image; [K], one for each.
     """
-    maps = score_maps(patch_embeddings, text_embeddings=text_embeddings, calibration=calibration)
+    maps = score_maps(patch_embeddings, text=text, calibration=calibration)
     presence = presence_of(maps, frame=frame)
     return FoundLabels(maps, presence, np.flatnonzero(presence >= threshold).astype(np.int32))
 
 
-def score_maps(
-    patch_embeddings: Array, *, text_embeddings: Array, calibration: Calibration
-) -> Array:
+def score_maps(patch_embeddings: Array, *, text: LabelVectors, calibration: Calibration) -> Array:
     """Scores every patch against every label: s = scale * (cos - bias).
 
     Args:
         patch_embeddings: [1,h*h,E], unit length.
-        text_embeddings: [K,E], unit length.
+        text: of K labels.
         calibration: the scale and the bias.
 
     Returns:
@@ -102,9 +100,7 @@ def score_maps(
     """
     patches = patch_embeddings[0]
     side = math.isqrt(len(patches))
-    # One product for each label: in a single matrix product the last bits of a label's scores
-    # would depend on how many labels stand beside it.
-    cosines = np.stack([product(patches, embedding) for embedding in text_embeddings])
+    cosines = text.cosines(patches)
     scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
     maps: Array = (scale * (cosines - bias)).astype(np.float32)
     return maps.reshape(-1, side, side)
@@ -125,7 +121,7 @@ def presence_of(maps: Array, *, frame: Frame) -> Array:
 
 
 def highest_presence(
-    patch_embeddings: Array, *, text_embeddings: Array, frame: Frame, calibration: Calibration
+    patch_embeddings: Array, *, text: LabelVectors, frame: Frame, calibration: Calibration
 ) -> Array:
     """Computes `presence_of` for thousands of labels, many in one matrix product.
 
@@ -138,5 +134,5 @@ def highest_presence(
     side = math.isqrt(len(patches))
     rows, columns = covered_cells(frame, side=side)
     inside = patches.reshape(side, side, -1)[:rows, :columns].reshape(rows * columns, -1)
-    best = product(text_embeddings, inside.T).max(axis=1)
+    best = text.cosines_at_once(inside).max(axis=1)
     return sigmoid(np.float32(calibration.scale) * (best - np.float32(calibration.bias)))

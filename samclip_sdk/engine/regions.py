@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.engine import AnyImage, Array, Engine
 from samclip_sdk.engine.label_search import score_maps
+from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.objects import model_masks
 from samclip_sdk.errors import PromptError, one_line
 from samclip_sdk.picture.frame import Frame
@@ -113,18 +114,18 @@ def pool_over_mask(patch_embeddings: Array, *, mask: NDArray[np.bool_] | Array) 
     return normalize((shares.ravel() @ patches).astype(np.float32))
 
 
-def score_labels(embedding: Array, *, texts: Array, calibration: Calibration) -> Array:
+def score_labels(embedding: Array, *, text: LabelVectors, calibration: Calibration) -> Array:
     """Scores how well each label fits a pooled embedding.
 
     Args:
         embedding: [E], unit length.
-        texts: [K,E], unit length.
+        text: of K labels.
         calibration: the calibration of the scores.
 
     Returns:
         float32 [K], 0..1: the sigmoid of the calibrated cosine.
     """
-    maps = score_maps(embedding[None, None], text_embeddings=texts, calibration=calibration)
+    maps = score_maps(embedding[None, None], text=text, calibration=calibration)
     return sigmoid(maps.ravel())
 
 

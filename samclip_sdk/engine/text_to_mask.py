@@ -24,6 +24,7 @@ from samclip_sdk.engine.class_map import map_of_logits
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.label_prompts import LabelPrompts, extend_into_padding, label_prompts
 from samclip_sdk.engine.label_search import FoundLabels, find_labels
+from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import without_specks
@@ -145,21 +146,26 @@ def segment_text(
         if options.return_soft_masks:
             soft = probabilities(drafts.low_res, frame=embedding.frame)
             result = replace(result, soft_masks=soft)
-    return replace(result, speed=clock.ms, origin=embedding.origin)
+    return replace(
+        result,
+        speed=clock.ms,
+        origin=embedding.origin,
+        read_as=engine.texts.told(labels, clock=clock),
+    )
 
 
 def draft_masks(
     engine: Engine,
     embedding: ImageEmbedding,
     *,
-    text: Array,
+    text: LabelVectors,
     options: TextToMaskOptions,
     clock: Stopwatch,
 ) -> tuple[FoundLabels, Drafts]:
-    """Finds labels by their embeddings [K,E], and draws the masks of those in the image."""
+    """Finds labels by their vectors, and draws the masks of those in the image."""
     found = find_labels(
         engine.patch_embeddings(embedding, clock=clock),
-        text_embeddings=text,
+        text=text,
         frame=embedding.frame,
         calibration=engine.manifest.calibration,
         threshold=options.presence_threshold,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.errors import UnknownWordWarning
+from samclip_sdk.engine.label_vectors import LabelVectors
+from samclip_sdk.errors import TextError, UnknownWordWarning, one_line
 from samclip_sdk.runtimes.session import Session, run_graph
 from samclip_sdk.system.own_process import OwnProcess
 from samclip_sdk.system.recent import Recent
@@ -21,11 +22,17 @@ from samclip_sdk.text.known_words import KnownWords
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import MAX_LETTERS, TokenIds, Tokenizer, clean_text
 from samclip_sdk.text.unit_length import normalize
+from samclip_sdk.text.word_table import Reading
 
 Array = NDArray[np.float32]
 
 RECENT_BYTES = 32 << 20
 """Room for 10,000 embeddings of CLIP ViT-L, for texts and for labels each."""
+
+NEVER = 2.0
+"""The threshold of a label that the model does not know: no presence reaches it."""
+
+_WARNED = 3  # labels that a warning names
 
 _ENTRY_BYTES = 400  # about the size of a dictionary's slot, an array's and a text's header
 
@@ -37,10 +44,12 @@ class GivenLabel:
     Attributes:
         embedding: [E], unit length.
         threshold: 0..1, the presence from which the label is in an image; None for the bundle's.
+        read_as: what an answer must tell of the label, from a pack; None if nothing.
     """
 
     embedding: Array
     threshold: float | None
+    read_as: Reading | None = None
 
 
 class TextEmbedder:
@@ -73,6 +82,7 @@ class TextEmbedder:
         self._stored = stored
         self._known = known
         self._given: dict[str, GivenLabel] = {}
+        self._warned: set[str] = set()
         self._texts: Recent[Array] = Recent(limit_bytes=RECENT_BYTES)
         self._labels: Recent[Array] = Recent(limit_bytes=RECENT_BYTES)
         self._opened_tokenizer: Tokenizer | None = None
@@ -80,7 +90,12 @@ class TextEmbedder:
         self._process = OwnProcess()
 
     def learn(
-        self, labels: Sequence[str], embeddings: Array, *, thresholds: Sequence[float | None] = ()
+        self,
+        labels: Sequence[str],
+        embeddings: Array,
+        *,
+        thresholds: Sequence[float | None] = (),
+        read_as: Sequence[Reading | None] = (),
     ) -> None:
         """Takes the embeddings [K,E] of labels, which then need no text encoder any more.
 
@@ -88,75 +103,150 @@ class TextEmbedder:
             labels: K of them.
             embeddings: [K,E], unit length.
             thresholds: K of them, None for the bundle's; or none at all.
+            read_as: what answers must tell of them, None for nothing; or none at all.
         """
         cleaned = [clean_text(label) for label in labels]
-        given = map(GivenLabel, embeddings, thresholds or [None] * len(labels))
+        none = [None] * len(labels)
+        given = map(GivenLabel, embeddings, thresholds or none, read_as or none)
         with self._learning:
             # A new dictionary, since other threads may be reading the old one.
             self._given = {**self._given, **dict(zip(cleaned, given, strict=True))}
 
+    def read(self, labels: Sequence[str], *, clock: Stopwatch) -> dict[str, Reading]:
+        """What the model takes each label for, by what it was given, was taught, and its table.
+
+        Empty if the model does not tell its words: then every text speaks for itself.
+
+        Args:
+            labels: K names of classes, from `check_texts`.
+            clock: records how long the text encoder ran, if it did: for labels that are not known.
+        """
+        given = self._given
+        cleaned = {label: clean_text(label) for label in labels}
+        known = None if all(each in given for each in cleaned.values()) else self._known()
+        readings = {}
+        for label, name in cleaned.items():
+            if name in given:
+                readings[label] = given[name].read_as or Reading("taught", (label,))
+            elif known is not None and known.table is not None:
+                found = known.read(name)
+                readings[label] = found or known.unknown(self._own_embedding(label, clock))
+        return readings
+
+    def told(self, labels: Sequence[str], *, clock: Stopwatch) -> dict[str, Reading]:
+        """The readings that an answer must tell: of labels that others answer for, or nothing."""
+        readings = self.read(labels, clock=clock)
+        return {label: each for label, each in readings.items() if each.told}
+
     def own_thresholds(self, labels: Sequence[str]) -> list[float | None]:
         """The threshold that each label was given, or that a taught word has, else None.
 
-        A taught word that was given another embedding is no taught word any more.
+        A taught word that was given another embedding is no taught word any more. Of several words
+        that answer for a label the highest counts. A label that is not known has none.
         """
         given = self._given
-        cleaned = [clean_text(label) for label in labels]
-        known = None if all(each in given for each in cleaned) else self._known()
+        readings = self.read(labels, clock=Stopwatch())
+        known = self._known() if readings else None
         taught = {} if known is None else known.own_thresholds
-        return [given[each].threshold if each in given else taught.get(each) for each in cleaned]
+        found: list[float | None] = []
+        for label in labels:
+            cleaned = [clean_text(word) for word in self._words(label, readings)]
+            own = [given[each].threshold if each in given else taught.get(each) for each in cleaned]
+            found.append(max((each for each in own if each is not None), default=None))
+        return found
 
-    def thresholds(self, labels: Sequence[str], *, default: float) -> Array:
-        """The threshold of each label, float32 [K]: its own, or the default."""
-        own = self.own_thresholds(labels)
-        return np.array([default if each is None else each for each in own], dtype=np.float32)
+    def thresholds(
+        self, labels: Sequence[str], *, default: float, allow_unknown: bool = True
+    ) -> Array:
+        """The threshold of each label, float32 [K]: its own, or the default.
+
+        Without `allow_unknown` that of a label that the model does not know is `NEVER`.
+        """
+        own = [default if each is None else each for each in self.own_thresholds(labels)]
+        if not allow_unknown:
+            readings = self.read(labels, clock=Stopwatch())
+            unknown = [label in readings and readings[label].kind == "unknown" for label in labels]
+            own = [NEVER if never else each for each, never in zip(own, unknown, strict=True)]
+        return np.array(own, dtype=np.float32)
 
     def given_digests(self, labels: Sequence[str]) -> tuple[str, ...]:
         """A digest of 16 hex digits of what each label was given; "" if nothing was."""
         given = (self._given.get(clean_text(label)) for label in labels)
         return tuple("" if each is None else _digest(each) for each in given)
 
-    def embed_labels(self, labels: Sequence[str], *, clock: Stopwatch, warn: bool = True) -> Array:
-        """Embeds labels: the mean of the normalised embeddings over the templates, renormalised.
+    def embed_labels(self, labels: Sequence[str], *, clock: Stopwatch) -> LabelVectors:
+        """Embeds labels as they are read: by the words that answer for them, or by themselves.
+
+        Warns once of labels that are read as others or not known, all of a call in one warning.
 
         Args:
             labels: K names of classes, from `check_texts`.
             clock: records how long the text encoder ran, if it did.
-            warn: whether to warn, once for each, of labels that the model was not taught.
-
-        Returns:
-            float32 [K,E], unit length.
 
         Raises:
             SamClipError: this process was forked from the one that loaded the model.
         """
         self._process.check()
-        given = self._given
-        rows = []
+        readings = self.read(labels, clock=clock)
+        self._warn(readings)
+        groups = []
         for label in labels:
-            cleaned = clean_text(label)
-            own = given.get(cleaned)
-            known = self._labels.get(cleaned) if own is None else own.embedding
-            if known is None:
-                known = self._compute(
-                    label, recent=self._labels, compute=self._embed_label, clock=clock
-                )
-                taught = self._known() if warn else None
-                why = taught and taught.why_unknown(label, known)
-                if why:
-                    warn_user(why, UnknownWordWarning)
-            rows.append(known)
-        return np.stack(rows)
+            groups.append(self.own_embeddings(self._words(label, readings), clock=clock))
+        return LabelVectors.joined(groups)
 
-    def unknown_labels(self, labels: Sequence[str], *, clock: Stopwatch) -> dict[str, str]:
-        """The labels that the model was not taught, each with what `embed_labels` warns of it."""
-        taught, given = self._known(), self._given
-        asked = [label for label in labels if clean_text(label) not in given]
-        if taught is None or not asked:
-            return {}
-        embedded = self.embed_labels(asked, clock=clock, warn=False)
-        told = map(taught.why_unknown, asked, embedded)
-        return {label: why for label, why in zip(asked, told, strict=True) if why}
+    def embed_single_labels(self, labels: Sequence[str], *, clock: Stopwatch) -> Array:
+        """Embeds labels as `embed_labels`, one vector for each: float32 [K,E].
+
+        Raises:
+            TextError: several words answer for a label.
+            SamClipError: as `embed_labels`.
+        """
+        for label, reading in self.told(labels, clock=clock).items():
+            if len(self._words(label, {label: reading})) > 1:
+                raise TextError(
+                    f"{one_line(label, limit=60)!r} is any of {', '.join(reading.words)}, and has "
+                    "no embedding of its own: give these labels"
+                )
+        return self.embed_labels(labels, clock=clock).rows
+
+    def own_embeddings(self, labels: Sequence[str], *, clock: Stopwatch) -> Array:
+        """Embeds labels by themselves, whatever they are read as: float32 [K,E], unit length.
+
+        That is what a label was given, or else the mean of the normalised embeddings over the
+        templates, renormalised.
+
+        Raises:
+            SamClipError: as `embed_labels`.
+        """
+        self._process.check()
+        return np.stack([self._own_embedding(label, clock) for label in labels])
+
+    def _words(self, label: str, readings: Mapping[str, Reading]) -> tuple[str, ...]:
+        """The words whose embeddings answer for a label, or the label for itself."""
+        reading = readings.get(label)
+        if reading is None or reading.kind == "unknown" or clean_text(label) in self._given:
+            return (label,)
+        return reading.words
+
+    def _own_embedding(self, label: str, clock: Stopwatch) -> Array:
+        given = self._given.get(clean_text(label))
+        if given is not None:
+            return given.embedding
+        return self._compute(label, recent=self._labels, compute=self._embed_label, clock=clock)
+
+    def _warn(self, readings: Mapping[str, Reading]) -> None:
+        """Warns of labels that it did not warn of before, in one line for any number."""
+        fresh = {
+            label: each
+            for label, each in readings.items()
+            if each.told and clean_text(label) not in self._warned
+        }
+        if not fresh:
+            return
+        self._warned |= {clean_text(label) for label in fresh}
+        shown = [describe(label, each) for label, each in list(fresh.items())[:_WARNED]]
+        more = f"; and {len(fresh) - _WARNED} labels more" if len(fresh) > _WARNED else ""
+        warn_user("; ".join(shown) + more + ": see read_as of the result", UnknownWordWarning)
 
     def embed_texts(self, texts: Sequence[str], *, clock: Stopwatch) -> Array:
         """Embeds texts as they are: captions, queries.
@@ -241,8 +331,19 @@ class TextEmbedder:
         return self._opened_tokenizer
 
 
+def describe(label: str, reading: Reading) -> str:
+    """One clause on a label that is read as another, or is not known."""
+    shown, words = one_line(label, limit=60), ", ".join(map(repr, reading.words))
+    if reading.kind == "read_as":
+        several = "any of " if len(reading.words) > 1 else ""
+        return f"{shown!r} is read as {several}{words}"
+    return f"{shown!r} is not known; the nearest taught word is {words} ({reading.cosine:.2f})"
+
+
 def _digest(given: GivenLabel) -> str:
     content = given.embedding.astype("<f4").tobytes()
+    if given.read_as is not None:
+        content += repr(given.read_as).encode()
     if given.threshold is not None:
         content += np.float64(given.threshold).tobytes()
     return hashlib.sha256(content).hexdigest()[:16]

@@ -221,4 +221,9 @@ def _segment_views(
             labels=labels,
             size=views.size,
         )
-    return replace(result, speed=clock.ms, origin=views.whole.origin)
+    return replace(
+        result,
+        speed=clock.ms,
+        origin=views.whole.origin,
+        read_as=engine.texts.told(labels, clock=clock),
+    )

@@ -21,6 +21,7 @@ from samclip_sdk.results.result_base import (
     named,
 )
 from samclip_sdk.results.row_items import LabelProb
+from samclip_sdk.text.word_table import Reading, readings_dict
 
 if TYPE_CHECKING:
     import supervision
@@ -37,6 +38,7 @@ class Classification(Labelled[LabelProb]):
         presence: float32 [K], 0..1: whether each label is in the image, independent of the others.
         speed: milliseconds by step.
         origin: the source of the image.
+        read_as: the labels that other words answer for, or that the model does not know.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = ("labels", "probs", "logits", "presence")
@@ -47,6 +49,7 @@ class Classification(Labelled[LabelProb]):
     presence: NDArray[np.float32]
     speed: Mapping[str, float] = field(default_factory=dict)
     origin: ImageOrigin | None = field(default=None, kw_only=True)
+    read_as: Mapping[str, Reading] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,6 +77,7 @@ class Classification(Labelled[LabelProb]):
             "probs": self.probs.tolist(),
             "logits": self.logits.tolist(),
             "presence": self.presence.tolist(),
+            "read_as": readings_dict(self.read_as),
             "speed": dict(self.speed),
         }
 

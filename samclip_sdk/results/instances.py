@@ -22,6 +22,7 @@ from samclip_sdk.results.result_base import (
     named,
 )
 from samclip_sdk.results.row_items import Instance
+from samclip_sdk.text.word_table import Reading, readings_dict
 
 if TYPE_CHECKING:
     import supervision
@@ -48,6 +49,7 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
         stability_scores: float32 [N], 0..1, how little the mask changes with its threshold.
         speed: milliseconds by step.
         origin: the source of the image.
+        read_as: the labels that other words answer for, or that the model does not know.
     """
 
     ROWS: ClassVar[tuple[str, ...]] = (
@@ -65,6 +67,7 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
     stability_scores: NDArray[np.float32]
     speed: Mapping[str, float] = field(default_factory=dict)
     origin: ImageOrigin | None = field(default=None, kw_only=True)
+    read_as: Mapping[str, Reading] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,7 +111,11 @@ class Instances(Labelled[Instance], MaskResult[Instance]):
             }
             for place, label in enumerate(self.labels)
         ]
-        return {**self._coco(own), "speed": dict(self.speed)}
+        return {
+            **self._coco(own),
+            "read_as": readings_dict(self.read_as),
+            "speed": dict(self.speed),
+        }
 
     def to_supervision(self) -> supervision.Detections:
         """Converts to supervision's `Detections`; `class_id` is the index among the labels asked.

@@ -24,6 +24,7 @@ from samclip_sdk.results.result_base import (
     named,
 )
 from samclip_sdk.results.row_items import TextMask
+from samclip_sdk.text.word_table import Reading, readings_dict
 
 if TYPE_CHECKING:
     import supervision
@@ -69,6 +70,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         draw_class_map: makes `class_map`, when it is first asked for.
         speed: milliseconds by step.
         origin: the source of the image.
+        read_as: the labels that other words answer for, or that the model does not know.
         soft_masks: float32 [P,H,W], 0..1, the probability of each pixel that it belongs to the
             mask, whatever other labels are there; None if they were not asked for.
     """
@@ -93,6 +95,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
     draw_class_map: Callable[[], NDArray[np.int16]]
     speed: Mapping[str, float] = field(default_factory=dict)
     origin: ImageOrigin | None = field(default=None, kw_only=True)
+    read_as: Mapping[str, Reading] = field(default_factory=dict, kw_only=True)
     soft_masks: NDArray[np.float32] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -166,6 +169,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
             **self._coco(own),
             "labels": list(self.asked.labels),
             "presence": self.asked.presence.tolist(),
+            "read_as": readings_dict(self.read_as),
             "speed": dict(self.speed),
         }
 

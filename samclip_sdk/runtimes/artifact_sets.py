@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from samclip_sdk.bundle.graph_spec import StoredFile
-from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, Manifest
+from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, WORDS_NAME, Manifest
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import BundleError
 from samclip_sdk.runtimes.table import RUNTIMES
@@ -78,7 +78,8 @@ def graph_files(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[StoredF
 def set_paths(manifest: Manifest, *, runtime_set: RuntimeSet) -> tuple[str, ...]:
     """The files that the SDK reads to run a set: `graph_files`, the tokenizer and the nouns."""
     paths = [each.path for each in graph_files(manifest, runtime_set=runtime_set)]
-    paths += [each.path for each in manifest.files if each.path in (TOKENIZER_NAME, NOUNS_NAME)]
+    of_texts = (TOKENIZER_NAME, NOUNS_NAME, WORDS_NAME)
+    paths += [each.path for each in manifest.files if each.path in of_texts]
     return tuple(dict.fromkeys(paths))
 
 

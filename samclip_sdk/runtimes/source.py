@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from samclip_sdk.bundle.files import GraphFile
-from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, ModelInfo
+from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, WORDS_NAME, ModelInfo
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.errors import BundleError, UnverifiedArtifactWarning
 from samclip_sdk.runtimes.artifact_sets import find_set, set_paths
@@ -49,6 +49,10 @@ class ModelSource(Protocol):
     @property
     def nouns_path(self) -> Path | None:
         """The model's vocabulary pack of nouns; None if it has none."""
+
+    @property
+    def words_path(self) -> Path | None:
+        """The model's table of words; None if it has none."""
 
     def session(self, graph: str) -> Session:
         """Opens a graph by its key, such as `image_encoder@256`."""
@@ -182,8 +186,12 @@ class BundleSource:
     @property
     def nouns_path(self) -> Path | None:
         """The bundle's nouns.safetensors, verified; None if the bundle has none."""
-        named = any(each.path == NOUNS_NAME for each in self.bundle.manifest.files)
-        return self.bundle.file(NOUNS_NAME) if named else None
+        return self._optional(NOUNS_NAME)
+
+    @property
+    def words_path(self) -> Path | None:
+        """The bundle's words.json, verified; None if the bundle has none."""
+        return self._optional(WORDS_NAME)
 
     def session(self, graph: str) -> Session:
         """Opens a graph by its key.
@@ -203,6 +211,11 @@ class BundleSource:
             spec=self.bundle.manifest.graphs[graph],
             options=self._options,
         )
+
+    def _optional(self, name: str) -> Path | None:
+        """A file that a bundle may lack, verified."""
+        named = any(each.path == name for each in self.bundle.manifest.files)
+        return self.bundle.file(name) if named else None
 
     def _graph_files(self, graph: str) -> tuple[GraphFile, ...]:
         """The verified artifacts of a graph in this set."""

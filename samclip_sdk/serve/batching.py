@@ -128,8 +128,7 @@ class BatchAnswerer:
     def _answer_one(self, picture: DecodedPicture, ask: Ask) -> bytes:
         if ask["verb"] == "classify":
             pixels = load_image(picture.content) if picture.pixels is None else picture.pixels
-            classified = self._model.classify(pixels, ask["labels"]).to_dict()
-            return to_line({**classified, "warnings": self._warnings(ask)})
+            return to_line(self._model.classify(pixels, ask["labels"]).to_dict())
         image = self._embed(picture)
         if ask["verb"] == "images":
             frame = image.frame
@@ -139,19 +138,15 @@ class BatchAnswerer:
             "instances": self._instances,
             "everything": self._everything,
         }[ask["verb"]]
-        found = {**answer(image, ask), "warnings": self._warnings(ask)}
+        found = answer(image, ask)
         return to_lines(found, image_index=ask["index"]) if ask["stream"] else to_line(found)
-
-    def _warnings(self, ask: Ask) -> list[str]:
-        """What the SDK warns of the labels of a question."""
-        labels = ask["labels"]
-        return list(self._model.unknown_labels(labels).values()) if labels else []
 
     def _text(self, image: ImageEmbedding, ask: Ask) -> dict[str, Any]:
         found = self._model.segment_text(
             image,
             ask["labels"],
             threshold=ask["threshold"],
+            allow_unknown=ask["allow_unknown"],
             mask_threshold=ask["mask_threshold"],
             points_per_class=ask["points_per_class"],
             refine=ask["refine"],
@@ -166,6 +161,7 @@ class BatchAnswerer:
             image,
             ask["labels"],
             threshold=ask["threshold"],
+            allow_unknown=ask["allow_unknown"],
             mask_threshold=ask["mask_threshold"],
             points_per_class=ask["points_per_class"],
             max_instances=ask["max_instances"],

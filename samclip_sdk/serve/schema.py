@@ -17,6 +17,8 @@ Listed: TypeAlias = Annotated[list[Item], Field(fail_fast=True)]
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+ALLOW_UNKNOWN = "labels that the model does not know may be found without a `threshold`"
+READ_AS = "the labels that other words answer for, or that the model does not know"
 Side = Annotated[int, Field(ge=1, le=8)]
 Point: TypeAlias = Annotated[Listed[Number], Field(min_length=2, max_length=2)]
 Box: TypeAlias = Annotated[Listed[Number], Field(min_length=4, max_length=4)]
@@ -83,6 +85,7 @@ class LabelsRequest(ImagesRequest):
 
     labels: Labels = Field(description="nouns such as `dog`")
     threshold: Share | None = Field(default=None, description="presence below which one is absent")
+    allow_unknown: bool = Field(default=False, description=ALLOW_UNKNOWN)
     mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
     points_per_class: Annotated[int, Field(ge=1, le=15)] | None = None
 
@@ -119,6 +122,7 @@ class EverythingRequest(MasksRequest):
     """See `SamClip.segment_everything`."""
 
     labels: Labels | None = Field(default=None, description="the model's own nouns if not given")
+    allow_unknown: bool = Field(default=False, description=ALLOW_UNKNOWN)
     points_per_side: Annotated[int, Field(ge=1, le=MOST_POINTS_PER_SIDE)] = 32
     pred_iou_thresh: Share | None = None
     stability_score_thresh: Share | None = None
@@ -146,6 +150,16 @@ class StoredImages(ResponseModel):
     answers: list[StoredImage]
 
 
+class Reading(ResponseModel):
+    """What a label was taken for."""
+
+    kind: Literal["read_as", "unknown"]
+    words: list[str] = Field(
+        description="the words that answer for it; of an unknown one the nearest"
+    )
+    cosine: float | None = Field(default=None, description="of an unknown label to that word")
+
+
 class Classified(ResponseModel):
     """How well each label describes a picture, in the order of the request."""
 
@@ -153,8 +167,8 @@ class Classified(ResponseModel):
     probs: list[float] = Field(description="the softmax over the labels")
     logits: list[float]
     presence: list[float]
+    read_as: dict[str, Reading] = Field(description=READ_AS)
     speed: dict[str, float] = Field(description="milliseconds by step")
-    warnings: list[str] = Field(description="of labels that the model was not taught")
 
 
 class ClassifiedImages(ResponseModel):
@@ -226,7 +240,7 @@ class Masks(ResponseModel):
     speed: dict[str, float] = Field(description="milliseconds by step")
     labels: list[str] | None = Field(default=None, description="without `instances`: the labels")
     presence: list[float] | None = Field(default=None, description="their presence, 0..1")
-    warnings: list[str] | None = Field(default=None, description="of labels that it was not taught")
+    read_as: dict[str, Reading] | None = Field(default=None, description=f"of labels: {READ_AS}")
 
 
 class MaskedImages(ResponseModel):

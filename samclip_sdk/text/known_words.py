@@ -1,8 +1,8 @@
-"""The words that a model was taught, and how near any other text is to them."""
+"""The words that a model was taught, and what it takes any other text for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
@@ -10,13 +10,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.errors import one_line
 from samclip_sdk.text.tokenizer import clean_text
-
-KNOWN_COSINE = 0.75
-"""From this cosine on, a text says as much to the model as the taught word that is nearest: plurals
-(cars and car, .99), synonyms (couch and sofa, .92) and kinds (puppy and dog, .92) are above it in
-samclip-mobile, and what nothing taught is below (goat and sheep, .54)."""
+from samclip_sdk.text.word_table import Reading, WordReader, WordTable
 
 _NEAREST = 3
 _SPELLED_ALIKE = 0.8  # difflib's ratio: persn and person .91, okra and opera .67
@@ -27,15 +22,18 @@ class KnownWords:
     """The words that pictures taught a model.
 
     Attributes:
-        words: K nouns.
+        words: K nouns, clean.
         embeddings: float32 [K,E], unit length.
         thresholds: for each word, 0..1, the presence from which it is in an image; None for the
             bundle's.
+        table: opens the table of what other texts mean, when there is a first one; None if the
+            bundle has none, and each text speaks for itself.
     """
 
     words: Sequence[str]
     embeddings: NDArray[np.float32]
     thresholds: Sequence[float | None] = ()
+    table: Callable[[], WordTable] | None = None
 
     @cached_property
     def own_thresholds(self) -> Mapping[str, float]:
@@ -51,29 +49,29 @@ class KnownWords:
         order = np.argsort(-cosines, kind="stable")[:count].tolist()
         return [(self.words[place], float(cosines[place])) for place in order]
 
-    def why_unknown(self, label: str, embedding: NDArray[np.float32]) -> str | None:
-        """What a user should know of a label that says more or less than the taught word it is for.
+    def read(self, label: str) -> Reading | None:
+        """What the model takes a clean label for by its table; None if it is not known."""
+        if label in self._places:
+            return Reading("taught", (label,))
+        return self._reader.read(label)
 
-        The same of a label that is far from all taught words. None if there is nothing to know.
-        """
-        nearest, cleaned = self.nearest(embedding), clean_text(label)
-        if cleaned in self.words:
-            return None
-        untaught = f"the model was not taught {one_line(label, limit=60)!r}, and"
-        word, cosine = nearest[0]
-        if cosine >= KNOWN_COSINE:
-            taken = f"{untaught} takes it for {word!r} ({cosine:.2f})"
-            if f" {word} " in f" {cleaned} ":
-                return f"{taken}: it knows nouns, and not what is said of them"
-            if f" {cleaned} " in f" {word} ":
-                return f"{taken}, which may be less than you mean"
-            return None
-        named = ", ".join(f"{word} ({cosine:.2f})" for word, cosine in nearest)
-        spelled = _spelled_like(cleaned, tuple(self.words))
-        return (
-            f"{untaught} may take it for something else; the nearest words that it knows: {named}"
-            + "".join(f"; did you mean {word!r}?" for word in spelled)
-        )
+    def unknown(self, embedding: NDArray[np.float32]) -> Reading:
+        """The reading of a label that is not known, by its own embedding [E]."""
+        ((word, cosine),) = self.nearest(embedding, count=1)
+        return Reading("unknown", (word,), cosine)
+
+    def spelled_like(self, label: str) -> str | None:
+        """The word that is spelled most like a clean label, if one is."""
+        return next(iter(_spelled_like(label, tuple(self.words))), None)
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {word: place for place, word in enumerate(self.words)}
+
+    @cached_property
+    def _reader(self) -> WordReader:
+        assert self.table is not None
+        return WordReader(self.table(), self.words)
 
 
 @lru_cache(maxsize=4096)

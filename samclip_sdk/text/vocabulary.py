@@ -3,15 +3,18 @@
 A pack is a safetensors file: a JSON header, then raw little-endian numbers, which a few lines of
 any language read. `embeddings` are float32, or int8 in a quarter of the space: then the reader
 scales each row to unit length. The metadata have the labels, the model that made the embeddings,
-and `thresholds` if labels have their own: for each label the least presence, or null.
+`thresholds` if labels have their own: for each label the least presence, or null, and `read_as` if
+labels are read as other words or not known: for each label null, or what an answer must tell:
+`{"kind": "read_as", "words": ["hat"]}` or `{"kind": "unknown", "words": ["modem"], "cosine": 0.4}`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -24,6 +27,7 @@ from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.errors import BundleError, EmbeddingMismatchError, TextError, one_line
 from samclip_sdk.text.tokenizer import check_labels
 from samclip_sdk.text.unit_length import find_wrong_length, normalize
+from samclip_sdk.text.word_table import Reading
 
 PackedAs: TypeAlias = Literal["float32", "int8"]
 
@@ -31,6 +35,7 @@ _FORMAT = "samclip labels"
 _TENSOR = "embeddings"
 _DTYPES = (np.float32, np.int8)
 _STORED_DTYPES = ("F32", "I8")
+_MOST_COSINE = 1.01  # of vectors whose length is 1 but for rounding
 _MAX_HEADER_BYTES = 16 << 20  # 700,000 labels of 20 letters
 
 
@@ -44,11 +49,12 @@ class PackMetadata(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["samclip labels"]
-    schema_version: Literal["1"]
+    schema_version: Literal["2"]
     model: str
     revision: str
     labels: Json[tuple[Any, ...]] = Field(min_length=1)
     thresholds: Json[tuple[Any, ...]] | None = None
+    read_as: Json[tuple[Any, ...]] | None = None
 
 
 class Vocabulary:
@@ -64,6 +70,7 @@ class Vocabulary:
         labels: K of them.
         thresholds: for each label, 0..1, the presence from which it is in an image; None for the
             bundle's.
+        read_as: for each label, what an answer must tell of it; None if nothing.
         matrix: their embeddings, float32 [K,E], unit length.
 
     Raises:
@@ -86,6 +93,11 @@ class Vocabulary:
             self.thresholds = tuple(map(_threshold, own))
         if len(self.thresholds) != len(self.labels):
             raise ValueError(f"thresholds are {len(self.thresholds)} for {len(self.labels)} labels")
+        self.read_as: tuple[Reading | None, ...] = (None,) * len(self.labels)
+        if metadata.read_as is not None:
+            self.read_as = tuple(map(_reading, metadata.read_as))
+        if len(self.read_as) != len(self.labels):
+            raise ValueError(f"read_as has {len(self.read_as)} for {len(self.labels)} labels")
         rows = stored.astype(np.float32)
         self.matrix: NDArray[np.float32] = normalize(rows) if stored.dtype == np.int8 else rows
         wrong = find_wrong_length(self.matrix)
@@ -105,17 +117,37 @@ def _threshold(value: Any) -> float | None:
     return float(value)
 
 
+def _reading(value: Any) -> Reading | None:
+    if value is None:
+        return None
+    wrong = ValueError(f"read_as has {one_line(value)}, which is no reading of a label")
+    if not isinstance(value, dict) or not set(value) <= {"kind", "words", "cosine"}:
+        raise wrong
+    kind, words, cosine = value.get("kind"), value.get("words"), value.get("cosine")
+    if not isinstance(words, list) or not words or not all(isinstance(each, str) for each in words):
+        raise wrong
+    if kind == "read_as" and cosine is None:
+        return Reading(kind, tuple(words))
+    if kind != "unknown" or isinstance(cosine, bool) or not isinstance(cosine, int | float):
+        raise wrong
+    if not abs(cosine) <= _MOST_COSINE:
+        raise wrong
+    return Reading(kind, tuple(words), float(cosine))
+
+
 def encode_vocabulary(
     labels: Sequence[str],
     *,
     embeddings: NDArray[np.float32],
     manifest: ModelInfo,
     thresholds: Sequence[float | None] = (),
+    read_as: Mapping[str, Reading] = MappingProxyType({}),
     dtype: PackedAs = "float32",
 ) -> bytes:
     """The content of a pack with `embeddings` [K,E], unit length, one row for each label.
 
-    `thresholds` has one for each label, or none at all. In int8, the largest number of each row is
+    `thresholds` has one for each label, or none at all; `read_as` has the labels that are read as
+    other words or not known. In int8, the largest number of each row is
     127: the cosine with the float32 row stays above 0.999.
     """
     rows = embeddings
@@ -124,13 +156,16 @@ def encode_vocabulary(
     stored = np.ascontiguousarray(rows.astype(dtype))
     metadata = {
         "format": _FORMAT,
-        "schema_version": "1",
+        "schema_version": "2",
         "model": manifest.name,
         "revision": manifest.revision,
         "labels": json.dumps(list(labels), ensure_ascii=False),
     }
     if any(each is not None for each in thresholds):
         metadata["thresholds"] = json.dumps(list(thresholds))
+    if any(label in read_as for label in labels):
+        told = [read_as[label].to_dict() if label in read_as else None for label in labels]
+        metadata["read_as"] = json.dumps(told, ensure_ascii=False)
     Vocabulary(PackMetadata.model_validate(metadata), stored)  # else it could not be read
     return _in_order(safetensors.numpy.save({_TENSOR: stored}, metadata=metadata))
 

@@ -111,7 +111,7 @@ def _graphs(
             "picture to image embedding", embedding, expected=embedded.expected, chained=True
         )
     for classes in index.class_embeddings if "text_encoder" in graphs else ():
-        embeddings = engine.texts.embed_labels(classes.labels, clock=Stopwatch())
+        embeddings = engine.texts.own_embeddings(classes.labels, clock=Stopwatch())
         yield judge.compare("class embeddings", embeddings, expected=classes.expected)
 
 

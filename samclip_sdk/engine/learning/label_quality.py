@@ -94,7 +94,7 @@ def measure_labels(
     options = TextToMaskOptions.of_text(
         engine.manifest,
         threshold=None,
-        by_label=engine.label_thresholds(labels),
+        by_label=engine.label_thresholds(labels, allow_unknown=False),
         mask_threshold=None,
     )
     ious: dict[str, list[float]] = {label: [] for label in labels}

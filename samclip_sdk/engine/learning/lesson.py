@@ -153,7 +153,7 @@ def learn_pictures(
     labels = [label for label in labelled.labels if lessons.with_label(label)]
     if not labels:
         raise PromptError("no picture shows any of the labels: there is nothing to learn from")
-    words = engine.texts.embed_labels(labels, clock=Stopwatch(), warn=False)
+    words = engine.texts.own_embeddings(labels, clock=Stopwatch())
     before = measure_labels(
         engine, kept, labels=labels, message="measuring before", on_progress=on_progress
     )
@@ -207,7 +207,7 @@ def fit_thresholds(
         StorageError: a picture has another size than its entry says.
     """
     calibration, labels = engine.manifest.calibration, labelled.labels
-    words = engine.texts.embed_labels(labels, clock=Stopwatch(), warn=False)
+    words = engine.texts.own_embeddings(labels, clock=Stopwatch())
     studied = list(_study(engine, labelled, on_progress=on_progress))
     presence = _ask(studied, words, calibration=calibration).presence
     fitted = {}

@@ -99,6 +99,7 @@ class Stream:
         self._min_score = min_score
         self._tiling = tiling
         self._text = engine.texts.embed_labels(labels, clock=Stopwatch())
+        self._read_as = engine.texts.told(labels, clock=Stopwatch())
         self._tracks = Tracks()
         self._maps: Array | None = None  # score maps of the frame where the model last ran
         self._motion: Motion | None = None  # the motion since that frame
@@ -140,7 +141,12 @@ class Stream:
         self._index, self._last = index + 1, read
         given = {each.name: getattr(found, each.name) for each in fields(found)}
         return TrackedInstances(
-            **given | {"speed": clock.ms, "origin": read.prepared.origin},
+            **given
+            | {
+                "speed": clock.ms,
+                "origin": read.prepared.origin,
+                "read_as": self._read_as,
+            },
             ids=np.array([each.id for each in tracks], dtype=np.int32),
             frame_index=index,
             frame_name=read.name,
@@ -197,7 +203,7 @@ class Stream:
             maps = self._averaged(
                 score_maps(
                     patches,
-                    text_embeddings=self._text,
+                    text=self._text,
                     calibration=engine.manifest.calibration,
                 )
             )

@@ -48,6 +48,7 @@ class Checkpoint:
         runtime: "torch".
         precision: "fp32".
         nouns_path: None, because the nouns are embedded at the export.
+        words_path: None, likewise.
 
     Raises:
         RuntimeMissingError: torch is not installed, or cannot use the device.
@@ -57,6 +58,7 @@ class Checkpoint:
     runtime = "torch"
     precision = "fp32"
     nouns_path = None
+    words_path = None
 
     def __init__(self, folder: str | os.PathLike[str], *, device: str = "cpu") -> None:
         for module in ("torch", "safetensors"):

@@ -5,9 +5,14 @@ import { Stage } from "./stage.js";
 /** @typedef {import("./stage.js").Asked} Asked */
 /** @typedef {import("./stage.js").Mask} Mask */
 /**
+ * What a label was taken for: `words` answer for it, or it is not known, and they are the nearest.
+ *
+ * @typedef {{ readonly kind: string, readonly words: readonly string[], readonly cosine?: number }} Reading
+ */
+/**
  * The presence of a label, or the score of an object. No mask: the label is absent.
  *
- * @typedef {{ readonly presence: number, readonly mask: Mask | undefined }} Answer
+ * @typedef {{ readonly presence: number, readonly mask: Mask | undefined, readonly readAs?: Reading | undefined }} Answer
  */
 /** @typedef {{ readonly mask: Mask, readonly score: number }} PromptMask */
 /**
@@ -192,7 +197,7 @@ export class Page {
         row.style.setProperty("--colour", COLOURS[place % COLOURS.length]);
         row.innerHTML =
           '<label><input type="checkbox"> </label><span class="bar" aria-hidden="true"></span>' +
-          '<span class="said">…</span><button type="button" disabled>PNG</button>';
+          '<span class="said">…</span><button type="button" disabled>PNG</button><span class="reading"></span>';
         row.querySelector("label")?.append(label);
         const png = /** @type {HTMLButtonElement} */ (row.querySelector("button"));
         png.ariaLabel = `PNG of the mask of ${label}`;
@@ -216,7 +221,8 @@ export class Page {
     labels.forEach((label, place) => {
       const answer = this.answers.get(label);
       if (!answer) return;
-      const { presence, mask } = answer;
+      const { presence, mask, readAs } = answer;
+      /** @type {HTMLElement} */ (rows[place].querySelector(".reading")).textContent = readAs ? told(readAs) : "";
       const said = /** @type {HTMLElement} */ (rows[place].querySelector(".said"));
       said.textContent = mask ? `${presence.toFixed(2)} · ${share(mask)}` : "absent";
       said.ariaLabel = mask ? `${this.measure} ${presence.toFixed(2)}, ${share(mask)} of the picture` : null;
@@ -313,6 +319,12 @@ export async function timed(name, work) {
   const value = await work();
   setTiming(name, `${Math.round(performance.now() - before)} ms`);
   return value;
+}
+
+/** @param {Reading} reading */
+function told({ kind, words, cosine }) {
+  if (kind === "read_as") return `read as ${words.join(", ")}`;
+  return `not known; the nearest word is ${words.join(", ")} (${cosine?.toFixed(2)})`;
 }
 
 /** @param {Mask} mask */

@@ -68,7 +68,7 @@ class ServerPage extends Page {
     if (!this.encoded) return;
     const image = await this.encoded;
     say("Looking for objects…");
-    const { annotations } = await timed("Objects", () => ask(...this.question(image)));
+    const { annotations, read_as: readAs } = await timed("Objects", () => ask(...this.question(image)));
     if (turn !== this.labelsTurn) return;
     /** @type {Map<string, number>} */
     const counts = new Map();
@@ -76,7 +76,11 @@ class ServerPage extends Page {
     for (const { label, score, segmentation } of best.slice(0, DRAWN)) {
       const name = label || "thing";
       counts.set(name, (counts.get(name) ?? 0) + 1);
-      this.answers.set(`${name} ${counts.get(name)}`, { presence: score, mask: decode(segmentation) });
+      const answer = { presence: score, mask: decode(segmentation), readAs: readAs[label] };
+      this.answers.set(`${name} ${counts.get(name)}`, answer);
+    }
+    for (const [label, reading] of Object.entries(readAs)) {
+      if (!counts.has(label)) this.answers.set(label, { presence: 0, mask: undefined, readAs: reading });
     }
     this.listAnswers([...this.answers.keys()]);
     const rest = best.length > DRAWN ? `, the best ${DRAWN} are drawn` : "";
@@ -123,11 +127,11 @@ const page = new ServerPage({
     return { id };
   },
   async segmentText(image, labels) {
-    const { annotations, presence } = await ask("text", { images: [image], labels });
+    const { annotations, presence, read_as: readAs } = await ask("text", { images: [image], labels });
     const masks = new Map(
       annotations.map((/** @type {Annotation} */ each) => [each.label, decode(each.segmentation)]),
     );
-    return labels.map((label, k) => ({ presence: presence[k], mask: masks.get(label) }));
+    return labels.map((label, k) => ({ presence: presence[k], mask: masks.get(label), readAs: readAs[label] }));
   },
   async segment(image, { points, pointLabels, box }, multimask) {
     const { annotations } = await ask("segment", {

@@ -28,6 +28,7 @@ class GpuSource:
         self.id, self.manifest = self.bundle.id, self.bundle.manifest
         self.tokenizer_path = self.bundle.file("tokenizer.json")
         self.nouns_path: Path | None = None
+        self.words_path: Path | None = None
         self.memory = DeviceMemory(CudaRuntime(import_cudart()))
         self._cache = cache
 
