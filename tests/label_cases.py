@@ -18,7 +18,9 @@ import numpy as np
 from samclip_sdk.engine.exclusive import settle
 from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.text.known_words import KnownWords
+from samclip_sdk.text.tokenizer import clean_text
 from samclip_sdk.text.vocabulary import PackMetadata, Vocabulary
+from samclip_sdk.text.word_table import WordReader, WordTable
 
 CASES = Path(__file__).resolve().parents[1] / "examples" / "label_cases.json"
 
@@ -42,30 +44,61 @@ COMPETING = [
     ("no pixel", [(0.9, [0, 0, 4, 4]), (0.8, [2, 2, 2, 2])]),
 ]
 
-WORDS = ("dog", "cat", "car", "cell phone")
+TABLE = WordTable(
+    same={
+        "sofa": ("couch",),
+        "eyeglasses": ("glasses",),
+        "person": ("people",),
+        "grapes": ("grape",),
+    },
+    read_as={"person": ("woman", "child"), "canoe": ("kayak",), "glass": ("tumbler",)},
+    any_of={"animal": ("dog", "cat", "yeti"), "monster": ("yeti",)},
+    unknown=("hot plate", "prairie dog"),
+    joints=("of", "with", "on", "in"),
+    measures=("slice", "loaf", "group"),
+    articles=("a", "the", "my"),
+)
+WORDS = (
+    *("dog", "cat", "sofa", "person", "canoe", "plate", "bread", "hat", "cup", "glass", "grapes"),
+    *("hot dog", "t-shirt", "eyeglasses", "leaf", "knife", "berry", "dish", "dress", "bow tie"),
+)
+READ = (
+    *("dog", "dogs", " A  Dog", "my dogs", "couch", "couches", "the couch", "glass", "glasses"),
+    *("tumblers", "people", "grape", "grapes", "woman", "a child", "kayaks", "animal", "animals"),
+    *("monster", "yeti", "hot dog", "hotdogs", "red hot dog", "hot plate", "hot plates"),
+    *(
+        "old hot-plate",
+        "prairie dogs",
+        "plate",
+        "plates",
+        "tshirt",
+        "t shirts",
+        "bow-tie",
+        "bowties",
+    ),
+    *("slice of bread", "slices of the bread", "a loaf of my bread", "group of people on a sofa"),
+    *("cup of coffee", "coffee cup", "hard hat", "hat with a red feather", "red dog in the sofa"),
+    *("leaves", "knives", "berries", "dishes", "dresses", "dres", "s", "of", "a", "the of"),
+    *(
+        "router",
+        "dog router",
+        "dog of",
+        "slice of",
+        "of bread",
+        "with dog",
+        "star",
+        "dog's",
+        "Ärmel",
+    ),
+)
+"""Labels that are read by the table for a model of these words."""
+
 COSINES = [
     ("zog", [0.5, 0.5, 0.3, 0.1]),
-    ("red car", [0.0, 0.1, 0.72, 0.3]),
-    ("Red  car", [0.0, 0.1, 0.95, 0.2]),
-    ("red cart", [0.0, 0.1, 0.95, 0.2]),
-    ("cars", [0.0, 0.1, 0.94, 0.3]),
-    ("the bound", [0.1, 0.75, 0.2, 0.1]),
-    (" Cell  Phone", [0.4, 0.3, 0.2, 0.1]),
-    (" Phone", [0.1, 0.2, 0.1, 0.92]),
-    ("hone", [0.1, 0.2, 0.1, 0.92]),
+    ("Hund", [0.1, -0.2, 0.0, 0.3]),
+    ("x", [0.2, 0.2, 0.2, 0.2]),
 ]
-
-SPELLED = {
-    " Cel  Phone": WORDS,
-    "boatimg": ("boating", "boat", "boatings"),
-    "goating": ("boating", "coating", "oat"),
-    "wattle bear": ("water bottle", "teddy bear", "bear"),
-    "telphoen": ("telephone", "phone", "microphone"),
-    "umbrela": ("umbrella", "zebra", "cobra"),
-    "ÿak": ("yak", "ÿake", "ox"),
-    "okra": ("opera", "dog", "cat"),
-}
-"""Labels that mean what no word does, and the words, some of which are spelled like them."""
+"""Labels that are not known, with the cosines of the first four words."""
 
 PACKED = ("dog", "cat", '"thresholds"')
 """The labels of the packs, which the model `cases` 1 made."""
@@ -85,6 +118,26 @@ THRESHOLDS = [
     ("half a list", "[0.5, null"),
 ]
 
+READ_AS = [
+    ("nothing to tell", None),
+    ("nulls alone", "[null, null, null]"),
+    (
+        "one read as another, and one that is not known",
+        '[{"kind": "read_as", "words": ["hat"]}, null, '
+        '{"kind": "unknown", "words": ["modem"], "cosine": 0.25}]',
+    ),
+    ("several words", '[{"kind": "read_as", "words": ["dog", "cat"]}, null, null]'),
+    ("no words", '[{"kind": "read_as", "words": []}, null, null]'),
+    ("no cosine", '[{"kind": "unknown", "words": ["modem"]}, null, null]'),
+    ("a cosine of a known one", '[{"kind": "read_as", "words": ["hat"], "cosine": 1}, null, null]'),
+    ("a cosine of 2", '[{"kind": "unknown", "words": ["modem"], "cosine": 2}, null, null]'),
+    ("another kind", '[{"kind": "taught", "words": ["hat"]}, null, null]'),
+    ("another field", '[{"kind": "read_as", "words": ["hat"], "why": "x"}, null, null]'),
+    ("a text", '["hat", null, null]'),
+    ("too few for the labels", "[null, null]"),
+    ("half an object", '[{"kind": "read_as", '),
+]
+
 
 def answers() -> dict[str, Any]:
     """The questions, each with this package's answer."""
@@ -95,11 +148,11 @@ def answers() -> dict[str, Any]:
     ]
     return {
         "exclusive": [_competing(name, masks) for name, masks in [*COMPETING, *drawn]],
-        "words": [
-            *(_known(label, cosines) for label, cosines in COSINES),
-            *(_known(label, [0.5, 0.3, 0.1], words=words) for label, words in SPELLED.items()),
-        ],
-        "thresholds": [_packed(name, stored) for name, stored in THRESHOLDS],
+        "tables": [{"words": WORDS, "table": TABLE.model_dump(mode="json")}],
+        "readings": [_read(label) for label in READ],
+        "unknown": [_unknown(label, cosines) for label, cosines in COSINES],
+        "thresholds": [_packed(name, "thresholds", stored) for name, stored in THRESHOLDS],
+        "read_as": [_packed(name, "read_as", stored) for name, stored in READ_AS],
     }
 
 
@@ -138,45 +191,54 @@ def _rectangle(box: list[int]) -> PackedMask:
     return PackedMask.pack(np.ones((bottom - top, right - left), bool), top=top, left=left)
 
 
-def _known(label: str, cosines: list[float], *, words: tuple[str, ...] = WORDS) -> dict[str, Any]:
+def _read(label: str) -> dict[str, Any]:
+    """`reading` is null if the label is not known."""
+    found = WordReader(TABLE, WORDS).read(clean_text(label))
+    return {"label": label, "reading": None if found is None else found.to_dict()}
+
+
+def _unknown(label: str, cosines: list[float]) -> dict[str, Any]:
     """The words are axes, and the label has a further one, so that it has unit length."""
     rest = np.sqrt(max(0.0, 1 - float(np.square(cosines).sum())))
-    embedding = np.array([*cosines, *[0.0] * (len(words) - len(cosines)), rest], np.float32)
-    rows = np.eye(len(words) + 1, dtype=np.float32)[: len(words)]
-    known = KnownWords(words, rows)
+    embedding = np.array([*cosines, rest], np.float32)
+    rows = np.eye(len(cosines) + 1, dtype=np.float32)[: len(cosines)]
+    known = KnownWords(WORDS[: len(cosines)], rows)
     return {
-        "words": words,
+        "words": known.words,
         "embeddings": rows.tolist(),
         "label": label,
         "embedding": embedding.tolist(),
         "nearest": known.nearest(embedding),
-        "warning": known.why_unknown(label, embedding),
+        "reading": known.unknown(embedding).to_dict(),
     }
 
 
-def _packed(name: str, stored: str | None) -> dict[str, Any]:
-    """`pack` is the file in base64; `thresholds` are null if it must be refused."""
+def _packed(name: str, field: str, stored: str | None) -> dict[str, Any]:
+    """`pack` is the file in base64; what it has for each label is null if it must be refused."""
     rows = np.eye(len(PACKED), 4, dtype=np.float32)
     metadata = {
         "format": "samclip labels",
-        "schema_version": "1",
+        "schema_version": "2",
         "model": "cases",
         "revision": "1",
         "labels": json.dumps(PACKED),
-        **({} if stored is None else {"thresholds": stored}),
+        **({} if stored is None else {field: stored}),
     }
     entry = {"dtype": "F32", "shape": rows.shape, "data_offsets": [0, rows.nbytes]}
     header = json.dumps({"__metadata__": metadata, "embeddings": entry}).encode()
     content = struct.pack("<Q", len(header)) + header + rows.tobytes()
     try:
-        thresholds = Vocabulary(PackMetadata.model_validate(metadata), rows).thresholds
+        vocabulary = Vocabulary(PackMetadata.model_validate(metadata), rows)
     except ValueError:
-        thresholds = None
+        found = None
+    else:
+        told = [None if each is None else each.to_dict() for each in vocabulary.read_as]
+        found = list(vocabulary.thresholds) if field == "thresholds" else told
     return {
         "name": name,
         "stored": stored,
         "pack": base64.b64encode(content).decode(),
-        "thresholds": thresholds,
+        field: found,
     }
 
 

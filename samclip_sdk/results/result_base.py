@@ -177,7 +177,8 @@ class Result(Frozen, ABC, Generic[Item]):
 
     def _arrays(self) -> dict[str, Any]:
         """Every field that an .npz holds, by name."""
-        names = [each.name for each in fields(self) if each.name not in ("speed", "origin")]  # type: ignore[arg-type]  # subclasses are dataclasses
+        other = ("speed", "origin", "read_as")
+        names = [each.name for each in fields(self) if each.name not in other]  # type: ignore[arg-type]  # subclasses are dataclasses
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 
