@@ -31,6 +31,7 @@ from samclip_sdk.engine.options import (
     checked_threshold,
     default_min_score,
 )
+from samclip_sdk.engine.packs import load_labels, save_labels
 from samclip_sdk.engine.video.sources import VideoSource, open_footage
 from samclip_sdk.engine.video.stream import Stream, follow_footage
 from samclip_sdk.picture.image import ImageSource
@@ -45,13 +46,11 @@ from samclip_sdk.results.tracked import TrackedInstances
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.source import ModelSource
 from samclip_sdk.system.arguments import check_flag, check_integer, finite_number
-from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.learned_label import check_regions, checked_score, learn_embedding
 from samclip_sdk.text.stored_labels import StoredLabels
 from samclip_sdk.text.tokenizer import check_labels, check_texts
-from samclip_sdk.text.vocabulary import encode_vocabulary, read_vocabulary
 from samclip_sdk.text.word_table import Reading
 
 Array = NDArray[np.float32]
@@ -478,7 +477,6 @@ class SamClip:
                 than the image; `tile_overlap` without `tiles`, or soft masks with them.
             EmbeddingMismatchError: another model made the embedding.
         """
-        check_flag(allow_unknown, name="allow_unknown")
         names = check_labels(labels, at_most=class_map.MAX_LABELS)
         options = TextToMaskOptions.of_text(
             self.manifest,
@@ -549,7 +547,6 @@ class SamClip:
                 are invalid, or larger than the image; `tile_overlap` without `tiles`.
             EmbeddingMismatchError: another model made the embedding.
         """
-        check_flag(allow_unknown, name="allow_unknown")
         names = check_labels(labels, at_most=class_map.MAX_LABELS)
         options = TextToMaskOptions.of_text(
             self.manifest,
@@ -703,7 +700,6 @@ class SamClip:
             PromptError: a threshold, a number or tiles are invalid; or, at the first frame, tiles
                 are larger than the image.
         """
-        check_flag(allow_unknown, name="allow_unknown")
         names = check_labels(labels, at_most=class_map.MAX_LABELS)
         options = TextToMaskOptions.of_text(
             self.manifest,
@@ -886,16 +882,7 @@ class SamClip:
                 several taught words answer for.
             StorageError: the file cannot be written.
         """
-        names = check_labels(labels)
-        content = encode_vocabulary(
-            names,
-            embeddings=self._engine.texts.embed_single_labels(names, clock=Stopwatch()),
-            manifest=self.manifest,
-            thresholds=self._engine.texts.own_thresholds(names),
-            read_as=self._engine.texts.told(names, clock=Stopwatch()),
-        )
-        with atomic_file(path) as file:
-            file.write(content)
+        save_labels(self._engine, path, check_labels(labels))
 
     def load_vocabulary(self, path: str | os.PathLike[str]) -> tuple[str, ...]:
         """Reads a file of `save_vocabulary`; its labels then need no text encoder.
@@ -907,14 +894,7 @@ class SamClip:
             BundleError: the file is missing or is no vocabulary pack.
             EmbeddingMismatchError: another model made it.
         """
-        vocabulary = read_vocabulary(path, manifest=self.manifest)
-        self._engine.texts.learn(
-            vocabulary.labels,
-            vocabulary.matrix,
-            thresholds=vocabulary.thresholds,
-            read_as=vocabulary.read_as,
-        )
-        return vocabulary.labels
+        return load_labels(self._engine, path)
 
     def _each(self, image: AnyImage, answer: AnswersOne[Answer]) -> Answer:
         """Answers one image or many, which are read at the segmentation resolution."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import UNCALIBRATED, ObjectScore
 from samclip_sdk.engine.instances import distinct_objects
+from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.object_candidates import chosen_masks, find_candidates
 from samclip_sdk.picture.frame import Frame
 
@@ -165,7 +166,7 @@ def _case(
     found = distinct_objects(
         *drawn,
         patch_embeddings=patches(),
-        text_embedding=np.array([1, 0], np.float32),
+        text=LabelVectors.of(np.array([[1, 0]], np.float32)),
         label_index=0,
         frame=frame,
         calibration=CALIBRATION,

@@ -63,7 +63,7 @@ def run_verbs(runtime: str, folder: Path) -> None:
             "save_vocabulary": lambda: model.save_vocabulary(pack, ["my mug", "dog"]),
             "load_vocabulary": lambda: model.load_vocabulary(pack),
             "nearest_words": lambda: model.nearest_words("dogs"),
-            "unknown_labels": lambda: model.unknown_labels(["dogs"]),
+            "read_labels": lambda: model.read_labels(["dogs", "qwxz"]),
             "embed_labels": lambda: model.embed_labels(["dog"]),
         }
         for call in calls.values():

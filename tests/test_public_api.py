@@ -18,7 +18,7 @@ NAMES = """
 BundleError BundleSchemaError BundleSignatureError BundleTamperedError Classification ClusterError
 EmbeddingMismatchError Frame HubError HubUnreachableError ImageEmbedding ImageError ImageSource
 Instance Instances LabelProb LabelQuality LearnReport LearnedLabel Mask Masks OptionError
-PreparedImage PromptError RunError RuntimeMissingError SamClip SamClipError SamClipWarning
+PreparedImage PromptError Reading RunError RuntimeMissingError SamClip SamClipError SamClipWarning
 StorageError TextError TextMask TextMasks TextTruncatedWarning TrackedInstance TrackedInstances
 UnaskedLabelError UnknownWordWarning UnverifiedArtifactWarning VerificationError
 VideoCutShortWarning VideoReconnectedWarning VideoSource
@@ -41,25 +41,27 @@ SIGNATURES = {
         "multimask_output=None, mask_threshold=None)"
     ),
     "segment_text": (
-        "(self, image, labels, *, threshold=None, mask_threshold=None, points_per_class=None, "
-        "refine=True, exclusive=False, return_soft_masks=False, tiles=None, tile_overlap=None)"
-    ),
-    "segment_instances": (
-        "(self, image, labels, *, threshold=None, mask_threshold=None, points_per_class=None, "
-        "max_instances=50, min_score=None, exclusive=False, tiles=None, tile_overlap=None)"
-    ),
-    "segment_everything": (
-        "(self, image, labels=None, *, points_per_side=32, pred_iou_thresh=None, "
-        "stability_score_thresh=None, stability_score_offset=1.0, box_nms_thresh=0.7, "
+        "(self, image, labels, *, threshold=None, allow_unknown=False, mask_threshold=None, "
+        "points_per_class=None, refine=True, exclusive=False, return_soft_masks=False, "
         "tiles=None, tile_overlap=None)"
     ),
+    "segment_instances": (
+        "(self, image, labels, *, threshold=None, allow_unknown=False, mask_threshold=None, "
+        "points_per_class=None, max_instances=50, min_score=None, exclusive=False, tiles=None, "
+        "tile_overlap=None)"
+    ),
+    "segment_everything": (
+        "(self, image, labels=None, *, allow_unknown=False, points_per_side=32, "
+        "pred_iou_thresh=None, stability_score_thresh=None, stability_score_offset=1.0, "
+        "box_nms_thresh=0.7, tiles=None, tile_overlap=None)"
+    ),
     "stream": (
-        "(self, source, labels, *, threshold=None, mask_threshold=None, max_instances=50, "
-        "min_score=None, encode_every=1, tiles=None, tile_overlap=None)"
+        "(self, source, labels, *, threshold=None, allow_unknown=False, mask_threshold=None, "
+        "max_instances=50, min_score=None, encode_every=1, tiles=None, tile_overlap=None)"
     ),
     "words": "",
     "nearest_words": "(self, label, *, count=3)",
-    "unknown_labels": "(self, labels)",
+    "read_labels": "(self, labels)",
     "embed_text": "(self, texts)",
     "embed_labels": "(self, labels)",
     "embed_image": "(self, image)",

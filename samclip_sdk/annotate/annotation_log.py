@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, JsonValue, ValidationError, model_validator
 
 from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.errors import OptionError, StorageError, one_line
@@ -36,7 +36,8 @@ class AnnotationSettings(Record):
     """All that an annotation depends on, besides the picture.
 
     `label_digests` are `SamClip.label_digests` of the labels: a label that was taught again is
-    another label. `thresholds` has one for each label. `max_instances` and `min_score` are None
+    another label. `read_as` has those that other words answer for, or that the model does not
+    know. `thresholds` has one for each label. `max_instances` and `min_score` are None
     where a label has one annotation a picture, `tiles` and `tile_overlap` where pictures are looked
     at as a whole.
     """
@@ -44,7 +45,7 @@ class AnnotationSettings(Record):
     # pydantic before 2.10 warns of names that begin as its own methods.
     model_config = ConfigDict(protected_namespaces=())
 
-    schema_version: Literal[5] = 5
+    schema_version: Literal[6] = 6
     model: str
     model_id: str
     revision: str
@@ -52,7 +53,9 @@ class AnnotationSettings(Record):
     precision: str
     labels: tuple[str, ...]
     label_digests: tuple[str, ...]
+    read_as: dict[str, dict[str, JsonValue]]
     thresholds: tuple[float, ...]
+    allow_unknown: bool
     mask_threshold: float
     points_per_class: int
     refine: bool

@@ -68,6 +68,7 @@ class Annotator:
         labels: str | Sequence[str],
         *,
         threshold: float | None = None,
+        allow_unknown: bool = False,
         mask_threshold: float | None = None,
         points_per_class: int | None = None,
         refine: bool = True,
@@ -89,16 +90,16 @@ class Annotator:
             points_per_class=points_per_class,
             refine=refine,
         )
-        for name, flag in (("polygons", polygons), ("exclusive", exclusive)):
+        flags = {"polygons": polygons, "exclusive": exclusive, "allow_unknown": allow_unknown}
+        for name, flag in flags.items():
             check_flag(flag, name=name)
         self._tiling = Tiling.asked(tiles, overlap=tile_overlap)
         names = check_labels(labels)
         self._model, self._threshold = model, threshold
         self.settings = AnnotationSettings(
             **_identity(model),
-            labels=names,
-            label_digests=model.label_digests(names),
-            thresholds=_thresholds(model, names, threshold=threshold),
+            **_labels(model, names, threshold=threshold),
+            allow_unknown=allow_unknown,
             mask_threshold=options.mask_threshold,
             points_per_class=options.points_per_class,
             refine=refine,
@@ -156,6 +157,7 @@ class Annotator:
             image,
             settings.labels,
             threshold=self._threshold,
+            allow_unknown=settings.allow_unknown,
             mask_threshold=settings.mask_threshold,
             points_per_class=settings.points_per_class,
             max_instances=max_instances,
@@ -185,6 +187,7 @@ class Annotator:
             image,
             settings.labels,
             threshold=self._threshold,
+            allow_unknown=settings.allow_unknown,
             mask_threshold=settings.mask_threshold,
             points_per_class=settings.points_per_class,
             refine=settings.refine,
@@ -326,12 +329,16 @@ def _least_score(model: SamClip, instances: bool, *, min_score: float | None) ->
     return None
 
 
-def _thresholds(
-    model: SamClip, labels: Sequence[str], *, threshold: float | None
-) -> tuple[float, ...]:
-    if threshold is None:
-        return model.label_thresholds(labels)
-    return (float(threshold),) * len(labels)
+def _labels(model: SamClip, labels: Sequence[str], *, threshold: float | None) -> dict[str, Any]:
+    """The settings of the labels."""
+    own = model.label_thresholds(labels)
+    readings = model.read_labels(labels)
+    return {
+        "labels": labels,
+        "label_digests": model.label_digests(labels),
+        "read_as": {label: each.to_dict() for label, each in readings.items() if each.told},
+        "thresholds": own if threshold is None else (float(threshold),) * len(labels),
+    }
 
 
 def _most_objects(instances: bool, *, max_instances: int | None) -> int | None:

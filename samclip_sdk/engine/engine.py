@@ -28,6 +28,7 @@ from samclip_sdk.picture.model_prompts import Prompts
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.runtimes.session import Arrays, run_graph
 from samclip_sdk.runtimes.source import ModelSource
+from samclip_sdk.system.arguments import check_flag
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.known_words import KnownWords
 from samclip_sdk.text.stored_labels import StoredLabels
@@ -266,6 +267,7 @@ class Engine:
 
         Without `allow_unknown`, no presence is enough for a label that the model does not know.
         """
+        check_flag(allow_unknown, name="allow_unknown")
         default = self.manifest.calibration.presence_threshold
         return self.texts.thresholds(labels, default=default, allow_unknown=allow_unknown)
 

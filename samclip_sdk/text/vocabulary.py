@@ -202,7 +202,12 @@ def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Voc
         )
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = PackMetadata.model_validate(file.metadata() or {})
+            found = file.metadata() or {}
+            if (found.get("format"), found.get("schema_version")) == (_FORMAT, "1"):
+                raise ValueError(
+                    "it has schema 1, which does not say what labels are read as: save it again"
+                )
+            metadata = PackMetadata.model_validate(found)
             dtype = file.get_slice(_TENSOR).get_dtype()
             if dtype not in _STORED_DTYPES:  # numpy does not have all that a file may hold
                 raise ValueError(f"embeddings are {dtype}, expected float32 or int8")

@@ -17,13 +17,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import StringConstraints, ValidationError
 
 from samclip_sdk.errors import BundleError, one_line
-from samclip_sdk.system.records import Record, first_fault
+from samclip_sdk.system.records import Record, check_values, first_fault
 
 Kind: TypeAlias = Literal["taught", "same", "read_as", "unknown"]
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
-MAX_TABLE_BYTES = 4 << 20
+MAX_TABLE_BYTES, MAX_TABLE_VALUES = 4 << 20, 60_000
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,9 @@ def read_table(path: str | os.PathLike[str]) -> WordTable:
     if len(content) > MAX_TABLE_BYTES:
         raise BundleError(f"{name} has more than {MAX_TABLE_BYTES} bytes")
     try:
+        check_values(content, at_most=MAX_TABLE_VALUES)
         return WordTable.model_validate_json(content)
     except ValidationError as error:
         raise BundleError(f"{name} is no table of words: {first_fault(error)}") from error
+    except ValueError as error:
+        raise BundleError(f"{name} is no table of words: {error}") from error

@@ -109,7 +109,7 @@ def test_a_stray_pixel_makes_no_second_object() -> None:
     ]
     (kept,) = distinct_good_masks(
         found,
-        texts=None,
+        text=None,
         thresholds=np.zeros(0, dtype=np.float32),
         calibration=UNCALIBRATED,
         box_nms_thresh=0.7,

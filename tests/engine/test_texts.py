@@ -70,7 +70,7 @@ def embedder(make: Callable[..., TextEmbedder], session: FakeSession) -> TextEmb
 
 
 def labels(embedder: TextEmbedder, *names: str) -> np.ndarray:
-    return embedder.embed_labels(names, clock=Stopwatch())
+    return embedder.own_embeddings(names, clock=Stopwatch())
 
 
 def texts(embedder: TextEmbedder, *names: str) -> np.ndarray:

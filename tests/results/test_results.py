@@ -366,7 +366,7 @@ def test_json_and_npz_files(make: Any, tmp_path: Path) -> None:
                 np.testing.assert_array_equal(arrays[name], getattr(result, name))
         saved = set(arrays.files) - {"points_per_label"}
     own = {name for name, value in vars(result).items() if value is not None}
-    own -= {"speed", "origin", "asked", "draw_class_map"}
+    own -= {"speed", "origin", "read_as", "asked", "draw_class_map"}
     asked = {"asked_labels", "asked_presence", "score_maps"} if "asked" in vars(result) else set()
     assert saved == own | asked
 

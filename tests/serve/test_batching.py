@@ -69,7 +69,7 @@ def test_together_is_as_alone_to_the_last_bit(model: SamClip) -> None:
     assert sum(isinstance(each, str) for each in together.values()) == 2
 
 
-def test_each_answer_warns_of_labels_that_were_not_taught() -> None:
+def test_each_answer_tells_what_labels_were_read_as() -> None:
     labels = ["dog", "qwxz frobnicator"]
     kinds = {"classify": ClassifyRequest, "text": TextRequest, "instances": InstancesRequest}
     asks = [ask(kind(labels=labels), verb) for verb, kind in kinds.items()]
@@ -78,6 +78,6 @@ def test_each_answer_warns_of_labels_that_were_not_taught() -> None:
         for _ in range(2):
             *found, nameless = answers(taught, asks).values()
             for each in found:
-                (warned,) = each["warnings"]
-                assert "'qwxz frobnicator'" in warned
-            assert nameless["warnings"] == []
+                assert list(each["read_as"]) == ["qwxz frobnicator"]
+                assert each["read_as"]["qwxz frobnicator"]["kind"] == "unknown"
+            assert nameless["read_as"] == {}

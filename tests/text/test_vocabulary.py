@@ -46,7 +46,7 @@ def test_a_pack_is_a_safetensors_file(tmp_path: Path) -> None:
     with safetensors.safe_open(path, framework="numpy") as file:
         assert file.metadata() == {
             "format": "samclip labels",
-            "schema_version": "1",
+            "schema_version": "2",
             "model": manifest.name,
             "revision": manifest.revision,
             "labels": '["a", "é"]',
@@ -98,7 +98,10 @@ def equal(value: float, *, count: int = 2) -> np.ndarray:
 NO_PACK = "not a vocabulary pack"
 DAMAGES: list[tuple[Callable[[bytes], bytes], str]] = [
     *((lambda _, content=content: content, NO_PACK) for content in (b"", b"{}", b"\xff" * 100)),
-    (lambda content: with_parts(content, schema_version="2"), NO_PACK),
+    (lambda content: with_parts(content, schema_version="3"), NO_PACK),
+    (lambda content: with_parts(content, schema_version="1"), "save it again"),
+    (lambda content: with_parts(content, read_as="[null]"), "read_as has 1 for 2 labels"),
+    (lambda content: with_parts(content, read_as='["hat", null]'), "no reading"),
     (lambda content: with_parts(content, more="1"), NO_PACK),
     (lambda content: with_parts(content, labels="dog"), "JSON"),
     (lambda content: with_parts(content, labels="[]"), "at least 1"),

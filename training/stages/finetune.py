@@ -30,7 +30,6 @@ from samclip_sdk.runtimes.torch.session import Checkpoint
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.progress import OnProgress
 from samclip_sdk.system.timing import Stopwatch
-from samclip_sdk.text.known_words import KNOWN_COSINE
 from training.calibrate import CALIBRATION_NAME
 from training.data_config import JointPhotographs
 from training.errors import TrainingError
@@ -50,6 +49,7 @@ from training.student_file import (
 from training.tasks.part import FinetuneTask
 
 _REPORT = "report.json"
+_KIN_COSINE = 0.75  # of names of one thing: couch and sofa .92, goat and sheep .54
 _NO_NOUNS = (
     f"the model has no {NOUNS_NAME}, and so its bundle no place for thresholds of labels: give "
     "--threshold with each command"
@@ -111,7 +111,7 @@ class FinetuneConfig(TrainedSettings):
         dataset = JointBatches(photographs, settings, seed=self.optimisation.seed, augment=False)
         nouns = [each for each in read_nouns(self.checkpoint) if each not in dataset.names]
         names = embed_names(student, [*dataset.names, *nouns], folder=self.checkpoint)
-        task = FinetuneTask(student, dataset, names=names, kin=names @ names.T >= KNOWN_COSINE)
+        task = FinetuneTask(student, dataset, names=names, kin=names @ names.T >= _KIN_COSINE)
         calibration = engine.manifest.calibration
         task.presence.start(scale=calibration.scale, bias=calibration.bias)
         provenance = self.provenance(stage, PACKAGES)
@@ -131,7 +131,7 @@ class FinetuneConfig(TrainedSettings):
         before, after = (Engine(Checkpoint(each)) for each in (self.checkpoint, folder))
         thresholds = fit_thresholds(after, lessons, on_progress=stage.tell)
         own = [thresholds.get(label) for label in labelled.labels]
-        words = after.texts.embed_labels(labelled.labels, clock=Stopwatch(), warn=False)
+        words = after.texts.own_embeddings(labelled.labels, clock=Stopwatch())
         after.texts.learn(labelled.labels, words, thresholds=own)
         report: dict[str, Any] = {"thresholds": thresholds}
         for when, engine in (("before", before), ("after", after)):
