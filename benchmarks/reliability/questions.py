@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,8 @@ def _add(value: Any, digest: Any) -> None:
         for each in fields(value):
             if each.name not in _NOT_COMPARED:
                 _add(getattr(value, each.name), digest)
+    elif isinstance(value, Mapping):
+        _add(list(value.items()), digest)
     elif isinstance(value, Sequence) and not (is_array or isinstance(value, str)):
         for each in value:
             _add(each, digest)

@@ -23,28 +23,34 @@ def test_a_model_warns_once_of_each_label() -> None:
         assert [each.filename for each in told] == [__file__]
         with warnings.catch_warnings():
             warnings.simplefilter("error", SamClipWarning)
-            model.segment_text(picture(), ["qwxz frobnicator"])
-            assert list(model.unknown_labels(["dog", "qwxz frobnicator"])) == ["qwxz frobnicator"]
+            found = model.segment_text(picture(), ["qwxz frobnicator"])
+            assert list(found.read_as) == ["qwxz frobnicator"]
             model.learn_label("my zyxq thing", model.embed_region(picture(), point=[5, 5]))
 
 
-def test_a_word_that_stands_for_a_longer_one_is_told() -> None:
+def test_no_word_silently_means_another() -> None:
+    """Each of these was found as something else without a word, or missed."""
     with SamClip.load("onnx", threads=1, text_cache=False) as model:
-        (word, _), *_ = model.nearest_words("camel")
-        assert word == "arabian camel"
-        told = model.unknown_labels(["camel", "dogs", "couch"])
-        assert list(told) == ["camel"]
-        assert "'arabian camel'" in told["camel"]
+        readings = model.read_labels(
+            ["hard hat", "coffee cup", "fire engine", "couch", "woman", "router", "star", "charger"]
+        )
+    kinds = {label: (each.kind, *each.words) for label, each in readings.items()}
+    assert kinds["hard hat"] == ("read_as", "hat")
+    assert kinds["coffee cup"] == ("read_as", "cup")
+    assert kinds["fire engine"] == ("same", "fire truck")
+    assert kinds["couch"] == ("same", "sofa")
+    assert kinds["woman"] == ("read_as", "person")
+    assert {kinds[label][0] for label in ("router", "star", "charger")} == {"unknown"}
 
 
 def test_on_the_command_line() -> None:
     listed = table("words", *ONNX).splitlines()
     assert "dog" in listed
     assert listed == answer("words", *ONNX)["words"]
-    near = answer("words", "dogs", "zebra", *ONNX)["nearest"]
-    assert [near[word][0][0] for word in ("dogs", "zebra")] == ["dog", "zebra"]
-    assert "zebra" in table("words", "zebra", *ONNX)
-    asked = ("words", "camel", "goat", *ONNX)
-    assert answer(*asked)["taken_for"] == {"camel": "arabian camel", "goat": None}
-    assert "taken for" in table(*asked)
-    assert "none" in table(*asked)
+    asked = ("words", "dogs", "goat", "coffee cup", *ONNX)
+    found = answer(*asked)
+    assert found["nearest"]["dogs"][0][0] == "dog"
+    kinds = {word: each["kind"] for word, each in found["readings"].items()}
+    assert kinds == {"dogs": "same", "goat": "unknown", "coffee cup": "read_as"}
+    for said in ("the same", "not known", "read as another", "cup"):
+        assert said in table(*asked)
