@@ -244,8 +244,9 @@ class TextEmbedder:
         if not fresh:
             return
         self._warned |= {clean_text(label) for label in fresh}
-        shown = [describe(label, each) for label, each in list(fresh.items())[:_WARNED]]
-        more = f"; and {len(fresh) - _WARNED} labels more" if len(fresh) > _WARNED else ""
+        worst = sorted(fresh.items(), key=lambda item: item[1].kind != "unknown")
+        shown = [describe(label, each) for label, each in worst[:_WARNED]]
+        more = f"; and {len(fresh) - _WARNED} more" if len(fresh) > _WARNED else ""
         warn_user("; ".join(shown) + more + ": see read_as of the result", UnknownWordWarning)
 
     def embed_texts(self, texts: Sequence[str], *, clock: Stopwatch) -> Array:
