@@ -160,6 +160,7 @@ ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figur
 	rm -f docs/benchmarks/held_out_sets.jsonl
 	$(VENV)/bin/python -m benchmarks quality --held-out-sets $(HELD_OUT) --write
 	$(VENV)/bin/python -m benchmarks objects $(HELD_OUT) --two-models --write
+	$(VENV)/bin/python -m benchmarks words --common --held-out-sets $(HELD_OUT) --write
 	$(VENV)/bin/python examples/demo.py --output dist/demo
 	cp dist/demo/contact_sheet.jpg docs/images/demo.jpg
 	cp dist/demo/failures.jpg docs/images/failures.jpg

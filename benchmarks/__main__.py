@@ -30,6 +30,7 @@ from benchmarks.suite import command, one_line_errors
 from benchmarks.tiles import tiles
 from benchmarks.tried import tried
 from benchmarks.video.measure import video
+from benchmarks.words.command import words, words_suite
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
@@ -41,6 +42,7 @@ for suite in (objects, video, tiles, growth, serve, encoders, tried, floats):
 app.command("evaluate", epilog=LAYOUTS)(command("evaluate", evaluate, shows=["evaluate"]))
 app.command("speed")(command(which_table, speed, shows=which_tables))
 app.command("since")(command(which_since, since, shows=lambda suite: [f"since@{suite}"]))
+app.command("words")(command(words_suite, words, shows=["words"]))
 app.command()(compare)
 app.command("paper")(command(SUITE, paper, shows=list(PAGES["docs/results.md"].values())))
 campaigns = typer.Typer(

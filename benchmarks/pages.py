@@ -43,6 +43,7 @@ PAGES: dict[str, dict[str, str]] = {
     f"{RECORDS}/quality.md": {"quality": "quality"},
     f"{RECORDS}/held_out_sets.md": {each: each for each in ("held_out_sets", "objects")},
     f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},
+    f"{RECORDS}/words.md": {"words": "words"},
     CARD_SOURCE: {"held_out_sets": "held_out_summary"},
     f"{RECORDS}/growth.md": {"growth": "growth"},
     f"{RECORDS}/serve.md": {"serve": "serve"},

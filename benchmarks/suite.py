@@ -188,7 +188,7 @@ def measuring(
             yield measured
             measured.save()
         known = read_table(place) if place.exists() else Table()
-        typer.echo(print_tables(suite, known, measured.shows))
+        typer.echo(print_tables(suite, known, measured.shows).rstrip())
         typer.echo(f"The figures are in {place}.", err=True)
         if write:
             for page in write_pages(ROOT):

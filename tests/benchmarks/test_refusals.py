@@ -26,6 +26,8 @@ REFUSED: list[tuple[str, tuple[str, ...]]] = [
     ("quality --photographs none", ("none",)),
     ("quality --held-out-sets none", ("none",)),
     ("objects . --only nowhere", ("nowhere",)),
+    ("words --list --half aside", ("--list", "--aside")),
+    ("words --half seen --write", ("--half", "seen", "--write")),
     ("evaluate imagenet . --boxes a.json", ("--boxes", "imagenet")),
     ("evaluate lvis . --boxes a.json --heads both_heads", ("--heads", "lvis")),
     ("evaluate imagenet . --presence-threshold 0.5", ("--presence-threshold", "imagenet")),
