@@ -55,7 +55,11 @@ def test_the_pages_show_what_was_measured() -> None:
 
 @pytest.mark.parametrize(
     ("bundle", "suite"),
-    [(TINY_BUNDLE, "quality"), (EMBEDDED / DEFAULT_MODEL, "held_out_sets")],
+    [
+        (TINY_BUNDLE, "quality"),
+        (EMBEDDED / DEFAULT_MODEL, "held_out_sets"),
+        (EMBEDDED / DEFAULT_MODEL, "words"),
+    ],
 )
 def test_what_was_measured_is_what_is_kept(bundle: Path, suite: str) -> None:
     """A bundle has the very weights of its figures."""
