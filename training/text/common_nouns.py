@@ -46,7 +46,7 @@ def common_nouns(
     WordNet counted a sense of the noun that can be seen; and which share that is of all uses of the
     word.
     """
-    costs = {name: _cost(senses, name, pieces(name)) for name in _candidates(senses)}
+    costs = {name: noun_cost(senses, name, pieces(name)) for name in _candidates(senses)}
     return tuple(sorted(costs, key=lambda name: (costs[name], name))[:count])
 
 
@@ -59,7 +59,8 @@ def _candidates(senses: Senses) -> Iterator[str]:
             yield name
 
 
-def _cost(senses: Senses, name: str, ids: Sequence[int]) -> float:
+def noun_cost(senses: Senses, name: str, ids: Sequence[int]) -> float:
+    """How rare a noun is, by the ids of its word pieces; see `common_nouns`."""
     seen, share, is_proper = senses.uses(name)
     place = max(ids) + _PIECE * (len(ids) - 1)
     rare = _PROPER if is_proper and not seen else 1.0

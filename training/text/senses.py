@@ -86,10 +86,14 @@ class Senses:
 
     def shown(self, name: str) -> list[int]:
         """Returns the senses of a noun, in WordNet's spelling, that a photograph can show."""
-        listed = self._listed(name)
+        listed = self.listed(name)
         return [
-            each for each in listed if self.is_visible(each) and not self._is_proper(each, name)
+            each for each in listed if self.is_visible(each) and not self.is_proper(each, name)
         ]
+
+    def listed(self, spelling: str) -> tuple[int, ...]:
+        """Returns all senses of a noun, in WordNet's spelling, the commonest first."""
+        return self._index.get(spelling.replace(" ", "_"), ())
 
     def head(self, name: str) -> str | None:
         """The noun that a name of several words is a kind of: that of a "cup of tea" is a cup.
@@ -135,7 +139,7 @@ class Senses:
         """
         seen = sum(self.count(name, each) for each in self.shown(name))
         others = self._uses[name.replace(" ", "_")] - seen
-        is_proper = any(self._is_proper(each, name) for each in self._listed(name))
+        is_proper = any(self.is_proper(each, name) for each in self.listed(name))
         return seen, (seen + 1) / (seen + others + 1), is_proper
 
     @cached_property
@@ -155,12 +159,16 @@ class Senses:
         above = self.wordnet.above(offset)
         return any(self.wordnet.synsets[each].names[0] == _BODILY for each in above)
 
+    def is_proper(self, offset: int, spelling: str) -> bool:
+        """Returns whether a sense is the name of a person or a place, such as the poet Crane."""
+        return spelling not in self.wordnet.synsets[offset].names
+
     def _find(self, name: str) -> tuple[int, ...]:
         return next(filter(None, map(self._spelled, self._spellings(name))), ())
 
     def _all(self, name: str) -> tuple[int, ...]:
         """Returns all senses of a name."""
-        return next(filter(None, map(self._listed, self._spellings(name))), ())
+        return next(filter(None, map(self.listed, self._spellings(name))), ())
 
     def _spellings(self, name: str) -> Iterator[str]:
         """Yields under which names to look for one, the likeliest first."""
@@ -169,12 +177,9 @@ class Senses:
             yield from (each, each.replace(" ", "-"), each.replace("-", " "))
             yield each.replace(" ", "").replace("-", "")
 
-    def _listed(self, spelling: str) -> tuple[int, ...]:
-        return self._index.get(spelling.replace(" ", "_"), ())
-
     def _spelled(self, spelling: str) -> tuple[int, ...]:
-        senses = self._listed(spelling)
-        found = [each for each in senses if not self._is_proper(each, spelling)] or [*senses]
+        senses = self.listed(spelling)
+        found = [each for each in senses if not self.is_proper(each, spelling)] or [*senses]
         shown = [each for each in found if self.is_visible(each)]
         if not shown and spelling in self._irregular:
             return ()  # "men" are no more than a workforce in WordNet
@@ -200,10 +205,6 @@ class Senses:
             if count >= _LEAST_SHARE * most or kinds[each] >= _MANY_KINDS
         ]
         return tuple(sorted(kept, key=lambda each: -counts[each])[:_MOST_SENSES])
-
-    def _is_proper(self, offset: int, spelling: str) -> bool:
-        """Returns whether a sense is the name of a person or a place, such as the poet Crane."""
-        return spelling not in self.wordnet.synsets[offset].names
 
 
 def _offsets(line: str) -> tuple[str, tuple[int, ...]]:

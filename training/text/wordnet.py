@@ -14,7 +14,8 @@ WORDNET = Path("/usr/share/wordnet")
 """The folder of Debian's package."""
 
 _DATA = "data.noun"
-_HYPERNYMS = ("@", "@i")
+_INSTANCE = "@i"
+_HYPERNYMS = ("@", _INSTANCE)
 _LICENCE_INDENT = "  "  # the lines before the first entry
 _Line = TypeVar("_Line")
 
@@ -35,6 +36,7 @@ class Synset:
         names: its synonyms, the commonest first, with spaces.
         parents: offsets of the synsets that it is a kind of, or an instance of.
         gloss: its definition, with examples behind semicolons.
+        is_instance: whether it is a certain person, place or other single thing.
     """
 
     offset: int
@@ -42,6 +44,7 @@ class Synset:
     names: tuple[str, ...]
     parents: tuple[int, ...]
     gloss: str
+    is_instance: bool = False
 
 
 class WordNet:
@@ -122,4 +125,5 @@ def _synset(line: str) -> Synset:
         names=names,
         parents=tuple(int(to) for kind, to, *_ in pointers if kind in _HYPERNYMS),
         gloss=gloss.strip(),
+        is_instance=any(kind == _INSTANCE for kind, *_ in pointers),
     )
