@@ -45,6 +45,7 @@ from samclip_sdk.bundle.manifest import (
     GOLDEN_LABELS,
     NOUNS_NAME,
     TOKENIZER_NAME,
+    WORDS_NAME,
     Manifest,
     TextToMaskSpec,
 )
@@ -269,7 +270,10 @@ class _Writer:
         return {name: [probe.feed for probe in runs] for name, runs in probes.items()}
 
     def _nouns(self) -> dict[str, bytes]:
-        """Path -> the pack of the source's nouns, embedded by eager torch; empty without nouns."""
+        """Path -> the pack of the source's nouns, embedded by eager torch, and its table of words.
+
+        Empty without nouns.
+        """
         nouns = self._source.nouns
         if not nouns:
             return {}
@@ -278,7 +282,8 @@ class _Writer:
         content = encode_vocabulary(
             nouns, embeddings=self._embed(nouns), manifest=self._info, thresholds=own, dtype="int8"
         )
-        return {NOUNS_NAME: content}
+        words = {WORDS_NAME: self._source.words} if self._source.words else {}
+        return {NOUNS_NAME: content, **words}
 
     def _embed(self, labels: Sequence[str]) -> NDArray[np.float32]:
         """Embeds labels by eager torch: [K,E]."""

@@ -12,13 +12,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from samclip_sdk.bundle.files import file_sha256
-from samclip_sdk.bundle.manifest import NOT_STATED, TOKENIZER_NAME, Calibration, Licence
+from samclip_sdk.bundle.manifest import (
+    NOT_STATED,
+    TOKENIZER_NAME,
+    WORDS_NAME,
+    Calibration,
+    Licence,
+)
 from samclip_sdk.errors import BundleError, TextError, one_line
 from samclip_sdk.modeling.build import SamClipModel, build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_config, read_provenance
 from samclip_sdk.modeling.config import PRESETS, ModelConfig
 from samclip_sdk.system.records import first_fault
 from samclip_sdk.text.tokenizer import check_labels
+from samclip_sdk.text.word_table import read_table
 
 TOKENIZER_LICENCES = {
     "clip": Licence(
@@ -55,6 +62,7 @@ class Source:
         card: Markdown for the model card, with the measured figures; may be empty.
         tokenizer: the `tokenizer.json` that the text encoder was trained with; None if CLIP's.
         nouns: names of things, whose embeddings are added to the bundle; may be empty.
+        words: the content of `words.json`, what other texts mean among the nouns; may be empty.
         thresholds: noun -> 0..1, the presence from which it is in an image, if it has its own.
     """
 
@@ -68,6 +76,7 @@ class Source:
     card: str = ""
     tokenizer: Path | None = None
     nouns: tuple[str, ...] = ()
+    words: bytes = b""
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -76,6 +85,7 @@ def read_source(folder: Path) -> Source:
 
     Beside the checkpoint's own files it may hold `calibration.json` (the manifest's calibration),
     `card.md` (prose and measured figures for the model card), `nouns.txt` (a noun in each line),
+    `words.json` (what other texts mean among them, see `python -m training.word_table`),
     `thresholds.json` (an object with the threshold of nouns that have their own) and `NOTICE`,
     which replaces this repository's. The provenance may have `random_weights`, and
     `licences` with the licences of the teachers' weights, see `teacher_licences`.
@@ -103,6 +113,7 @@ def read_source(folder: Path) -> Source:
             card=_read(folder / "card.md"),
             tokenizer=tokenizer if tokenizer.is_file() else None,
             nouns=nouns,
+            words=_read_words(folder / WORDS_NAME),
             thresholds=_read_thresholds(folder / "thresholds.json", nouns=nouns),
         )
     except (OSError, ValueError, KeyError) as error:
@@ -210,6 +221,18 @@ def _read_nouns(path: Path) -> tuple[str, ...]:
         return check_labels([line for line in lines if line]) if any(lines) else ()
     except TextError as error:
         raise ValueError(f"{path.name}: {error}") from error
+
+
+def _read_words(path: Path) -> bytes:
+    """The content of a table of words, checked; empty if there is no file.
+
+    Raises:
+        BundleError: it is no such table.
+    """
+    if not path.is_file():
+        return b""
+    read_table(path)
+    return path.read_bytes()
 
 
 def _read_thresholds(path: Path, *, nouns: Sequence[str]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from samclip_sdk.bundle.manifest import WORDS_NAME
 from samclip_sdk.cli.terminal import working
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.text.tokenizer import clean_text
@@ -19,8 +20,6 @@ from training.text.relations import Relations
 from training.text.word_exceptions import EXCEPTIONS, read_exceptions
 from training.text.wordnet import WORDNET, WordNet
 
-WORDS_NAME = "words.json"
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
@@ -30,7 +29,9 @@ def word_table(
     exceptions: Annotated[Path, typer.Option(help="reviewed entries, TOML")] = EXCEPTIONS,
     wordnet: Annotated[Path, typer.Option(help="WordNet's folder")] = WORDNET,
     count: Annotated[int, typer.Option(min=1, help="of the commonest nouns")] = 16000,
-    compounds: Annotated[int, typer.Option(min=0, help="of the commonest of several words")] = 30000,
+    compounds: Annotated[
+        int, typer.Option(min=0, help="of the commonest of several words")
+    ] = 30000,
 ) -> None:
     """Writes words.json beside a checkpoint's nouns.txt, from WordNet and reviewed exceptions."""
     try:

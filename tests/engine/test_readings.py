@@ -108,9 +108,7 @@ def test_what_a_user_taught_comes_first(model: SamClip, source: FakeSource) -> N
 
 def test_one_warning_for_any_number_of_labels(model: SamClip) -> None:
     labels = [f"zebra {number}" for number in range(500)]
-    with pytest.warns(
-        UnknownWordWarning, match="'zebra 0' is not known.*and 498 more"
-    ) as told:
+    with pytest.warns(UnknownWordWarning, match="'zebra 0' is not known.*and 498 more") as told:
         model.classify(picture(), ["puppy", *labels])
     assert len(told) == 1
     with warnings.catch_warnings():

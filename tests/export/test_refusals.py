@@ -115,6 +115,7 @@ def test_a_folder_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("calibration.json", "{", "cannot be exported"),
         ("calibration.json", '{"scale": -1}', "scale"),
         ("nouns.txt", "dog\nDog\n", "Dog"),
+        ("words.json", "{}", "words.json"),
         ("thresholds.json", "[0.5]", "thresholds.json"),
         ("thresholds.json", '{"dog": 1.5}', "1.5"),
         ("thresholds.json", '{"dog": true}', "True"),

@@ -15,6 +15,7 @@ from export.options import ExportOptions
 from export.source import find_config, read_source, teacher_licences
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.bundle.open import open_bundle
+from tests.label_cases import TABLE
 from tests.tiny_config import TINY
 
 CALIBRATION = {
@@ -50,6 +51,13 @@ def test_a_trained_checkpoint_is_not_random_whether_calibrated_or_not(checkpoint
     assert (described.random_weights, described.calibrated) == (False, True)
     assert source.provenance == {"stage": 3}
     assert "Apache" in source.notice
+
+
+def test_a_table_of_words_is_carried_as_it_is(checkpoint: Path) -> None:
+    assert read_source(checkpoint).words == b""
+    content = TABLE.model_dump_json().encode()
+    (checkpoint / "words.json").write_bytes(content)
+    assert read_source(checkpoint).words == content
 
 
 def test_nouns_are_a_list_of_labels(checkpoint: Path) -> None:

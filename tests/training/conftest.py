@@ -7,6 +7,7 @@ import pytest
 from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
+from tests.label_cases import TABLE
 from tests.tiny_config import PYRAMID_STUDENT
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.vocabulary import Noun, tiny_vocabulary
@@ -35,4 +36,5 @@ def finished(tmp_path: Path) -> Path:
     save_checkpoint(build_model(PYRAMID_STUDENT, seed=1), folder, provenance={"stage": "joint"})
     (folder / "calibration.json").write_text(UNCALIBRATED.model_dump_json())
     (folder / "nouns.txt").write_text("dog\ncat\n")
+    (folder / "words.json").write_text(TABLE.model_dump_json())
     return folder

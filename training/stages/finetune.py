@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from samclip_sdk.bundle.manifest import WORDS_NAME
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.learning import (
     COMPARED,
@@ -175,12 +176,13 @@ class FinetuneConfig(TrainedSettings):
         return read_coco(self.coco, images=self.images)
 
     def _write_beside(self, run: Path, names: tuple[str, ...]) -> None:
-        """Writes the calibration, which still holds, and the nouns with those that are new."""
-        if (self.checkpoint / CALIBRATION_NAME).is_file():
-            shutil.copyfile(self.checkpoint / CALIBRATION_NAME, run / CALIBRATION_NAME)
+        """Writes what still holds, and the nouns with those that are new."""
+        for name in (CALIBRATION_NAME, WORDS_NAME):
+            if (self.checkpoint / name).is_file():
+                shutil.copyfile(self.checkpoint / name, run / name)
         nouns = read_nouns(self.checkpoint)
         if nouns:
-            nouns += [name for name in names if name not in nouns]
+            nouns += [each for each in names if each not in nouns]
             with atomic_file(run / NOUNS_NAME) as file:
                 file.write("".join(f"{noun}\n" for noun in nouns).encode())
 

@@ -24,7 +24,9 @@ _OFFSET = "n"  # the letter before an offset: ImageNet's names of synsets
 
 
 def _split(text: object) -> object:
-    return tuple(" ".join(each.split()) for each in text.split(",")) if isinstance(text, str) else text
+    return (
+        tuple(" ".join(each.split()) for each in text.split(",")) if isinstance(text, str) else text
+    )
 
 
 def _offsets(text: object) -> object:
