@@ -13,7 +13,7 @@ import typer
 from benchmarks.figures import NONE
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from benchmarks.words.absent import add_absent, without_table
-from benchmarks.words.common import count_kinds, draw_sample, find_common, sample_line
+from benchmarks.words.commonest import count_kinds, draw_sample, find_common, sample_line
 from benchmarks.words.everyday import (
     BEFORE,
     COMMON_BEFORE,

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 
 from benchmarks.pages import RECORDS, ROOT
-from benchmarks.words.common import draw_sample
+from benchmarks.words.commonest import draw_sample
 from benchmarks.words.everyday import read_before, read_everyday
 
 WORDS = read_everyday()
