@@ -47,7 +47,8 @@ for (const { name, size, extent, mask_threshold, label, candidates, decoded, obj
       four.map(({ blobs, predicted_iou }) => ({ logits: logitsOf(blobs), predictedIou: predicted_iou })));
     const drawn = found.length < 2 ? [masks[0][0]] : masks.map((four, k) => chosenMask(four, found[k], side, frame));
     const text = Float32Array.from(text_embedding);
-    const judge = { frame, maskThreshold: mask_threshold, patches, texts: [text.map((each) => -each), text], calibration };
+    const texts = [text.map((each) => -each), text]; // The word that fits best counts.
+    const judge = { frame, maskThreshold: mask_threshold, patches, texts, calibration };
     const answered = distinctObjects(drawn, side, judge);
     assert.equal(answered.length, objects.length);
     answered.forEach(({ logits, score, labelScore, predictedIou, stabilityScore }, k) => {
