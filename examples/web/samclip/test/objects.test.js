@@ -92,8 +92,9 @@ for (const [name, labels] of [
     assert.deepEqual(found.map(({ label }) => label), objects.map(({ label }) => label));
     const scores = ["score", "labelScore", "predictedIou", "stabilityScore"];
     found.forEach((each, k) => {
-      const { label, mask } = each;
-      assert.deepEqual(Object.keys(each).sort(), ["label", "mask", ...scores].sort());
+      const { label, mask, readAs = null, ...others } = each;
+      assert.deepEqual(Object.keys(others).sort(), [...scores].sort());
+      assert.deepEqual(readAs, objects[k].readAs);
       close(scores.map((name) => each[name]), scores.map((name) => objects[k][name]), 1e-3);
       assert.ok(iou(mask, objects[k].mask) >= 0.99, `${label}: IoU ${iou(mask, objects[k].mask)}`);
       assert.deepEqual(mask, maskOf(mask.data, mask.width, mask.height));
