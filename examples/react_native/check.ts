@@ -2,21 +2,30 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { type EncodedImage, type LabelPack, type Manifest, readLabelPack, TextToMask, withoutPadding } from './textToMask';
+import {
+  type EncodedImage, type LabelPack, type Manifest, readLabelPack, type Reading, TextToMask, withoutPadding,
+} from './textToMask';
 
 interface Given {
   manifest: Manifest;
   pack: LabelPack;
-  cases: { pack: string; thresholds: (number | null)[] | null }[];
+  cases: {
+    thresholds: { pack: string; thresholds: (number | null)[] | null }[];
+    read_as: { pack: string; read_as: (Reading | null)[] | null }[];
+  };
 }
 
-/** Thresholds of single labels, as Python reads them, and what they do to the labels of a pack. */
-async function checkThresholds(model: TextToMask, image: EncodedImage, { manifest, pack, cases }: Given): Promise<void> {
-  for (const { pack: content, thresholds } of cases) {
-    const own = { ...manifest, name: 'cases', revision: '1' };
-    const read = () => readLabelPack(Uint8Array.from(Buffer.from(content, 'base64')).buffer, own).thresholds;
-    if (thresholds) assert.deepEqual(read(), thresholds);
-    else assert.throws(read);
+/** Thresholds and readings of single labels, as Python reads them, and what they do to the labels of a pack. */
+async function checkLabels(model: TextToMask, image: EncodedImage, { manifest, pack, cases }: Given): Promise<void> {
+  const read = (content: string) =>
+    readLabelPack(Uint8Array.from(Buffer.from(content, 'base64')).buffer, { ...manifest, name: 'cases', revision: '1' });
+  for (const { pack: content, thresholds } of cases.thresholds) {
+    if (thresholds) assert.deepEqual(read(content).thresholds, thresholds);
+    else assert.throws(() => read(content));
+  }
+  for (const { pack: content, read_as: readAs } of cases.read_as) {
+    if (readAs) assert.deepEqual(read(content).readAs, readAs);
+    else assert.throws(() => read(content));
   }
   const odds = (await model.find(image, pack)).map(({ presence }) => presence);
   const present = async (thresholds: (number | null)[]) =>
@@ -25,6 +34,14 @@ async function checkThresholds(model: TextToMask, image: EncodedImage, { manifes
   assert.deepEqual(await present(odds.map((each) => each + 1e-4)), odds.map(() => false));
   const usual = Math.fround(manifest.calibration.presence_threshold);
   assert.deepEqual(await present(odds.map(() => null)), odds.map((each) => each >= usual));
+  const thresholds = odds.map(() => 0);
+  const readAs = odds.map((): Reading => ({ kind: 'unknown', words: ['hat'], cosine: 0.5 }));
+  for (const [options, there] of [[{}, false], [{ allowUnknown: true }, true], [{ threshold: 0 }, true]] as const) {
+    const found = await model.find(image, { ...pack, thresholds, readAs }, options);
+    assert.deepEqual(found.map((each) => each.present), odds.map(() => there));
+    assert.deepEqual(found.map((each) => each.readAs), readAs);
+    assert.deepEqual(found.map(({ presence }) => presence), odds);
+  }
 }
 
 /** Which pixels are left of a picture's square, and that a model which needs the whole has it. */
@@ -60,7 +77,7 @@ async function main(folder: string, labelCases: string): Promise<void> {
   const read = (path: string) => Uint8Array.from(readFileSync(`${folder}/${path}`)).buffer;
   const json = (path: string) => JSON.parse(readFileSync(`${folder}/${path}`, 'utf8'));
   const manifest: Manifest = json('manifest.json');
-  const { thresholds: cases } = JSON.parse(readFileSync(labelCases, 'utf8'));
+  const cases = JSON.parse(readFileSync(labelCases, 'utf8'));
   const content = read('golden/tensors.safetensors');
   const headerBytes = Number(new DataView(content).getBigUint64(0, true));
   const header = JSON.parse(Buffer.from(content, 8, headerBytes).toString());
@@ -92,12 +109,15 @@ async function main(folder: string, labelCases: string): Promise<void> {
     });
     console.log(`IoU ${(both / either).toFixed(4)}`);
     assert(both / either >= 0.99, 'the masks are not the golden ones');
-    await checkThresholds(model, image, { manifest, pack: labels, cases });
-    await assert.rejects(model.find(image, { labels: [], embeddings: new Float32Array(), thresholds: [] }), /at least one/);
+    await checkLabels(model, image, { manifest, pack: labels, cases });
+    const none = { labels: [], embeddings: new Float32Array(), thresholds: [], readAs: [] };
+    await assert.rejects(model.find(image, none), /at least one/);
   }
   await checkPadding(folder, manifest);
   const pack = read(goldens[0].pack);
   assert.throws(() => readLabelPack(pack, { ...manifest, revision: 'other' }), /not of/);
+  const older = Buffer.from(Buffer.from(pack).toString('latin1').replace(/("schema_version": ?)"2"/, '$1"1"'), 'latin1');
+  assert.throws(() => readLabelPack(Uint8Array.from(older).buffer, manifest), /schema_version 1; .* save them again/);
   await assert.rejects(model.encode({ width: 0, height: 2, pixels: new Uint8Array() }), /0 x 2/);
   const open = (path: string) => InferenceSession.create(path);
   await assert.rejects(TextToMask.load(folder, { ...manifest, schema_version: 2 }, open), /knows 1/);

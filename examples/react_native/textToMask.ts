@@ -20,15 +20,20 @@ export interface Picture {
   pixels: Uint8Array;
 }
 
+/** What a label is read as: `words` answer for it, any of them; or it is not known, and they are the nearest. */
+export type Reading = { kind: 'read_as'; words: string[] } | { kind: 'unknown'; words: string[]; cosine: number };
+
 /**
  * Labels with their embeddings of unit length, row by row.
  *
- * A label is in a picture from the presence of its threshold on, 0 to 1; null is for the bundle's.
+ * A label is in a picture from the presence of its threshold on, 0 to 1; null is for the bundle's. `readAs` has what an
+ * app must tell of a label; null for nothing.
  */
 export interface LabelPack {
   labels: string[];
   embeddings: Float32Array;
   thresholds: (number | null)[];
+  readAs: (Reading | null)[];
 }
 
 /** `mask` has a 1 for each pixel of the label, in the picture's size; it is empty if the label is not there. */
@@ -38,6 +43,7 @@ export interface TextMask {
   presence: number;
   score: number;
   mask: Uint8Array;
+  readAs: Reading | null;
 }
 
 /** What is kept of a picture between questions. */
@@ -55,6 +61,9 @@ export function readLabelPack(content: ArrayBuffer, manifest: Manifest): LabelPa
   const header = JSON.parse(utf8(new Uint8Array(content, 8, headerBytes)));
   const { format, model, revision, ...stored } = header.__metadata__ ?? {};
   if (format !== 'samclip labels') throw new Error('this file is no label pack: export the labels again');
+  if (stored.schema_version !== '2') {
+    throw new Error(`the labels have schema_version ${stored.schema_version}; this code knows 2: save them again`);
+  }
   if (model !== manifest.name || revision !== manifest.revision) {
     throw new Error(`the labels are of ${model} ${revision}, not of ${manifest.name} ${manifest.revision}`);
   }
@@ -64,16 +73,29 @@ export function readLabelPack(content: ArrayBuffer, manifest: Manifest): LabelPa
   if (thresholds.length !== labels.length || !thresholds.every(fits)) {
     throw new Error(`the thresholds are ${stored.thresholds}; each label must have one from 0 to 1, or null`);
   }
+  const readings: unknown[] = stored.read_as ? JSON.parse(stored.read_as) : labels.map(() => null);
+  if (readings.length !== labels.length || !readings.every(isReading)) {
+    throw new Error(`the pack has read_as ${stored.read_as}; each label must have what it is read as, or null`);
+  }
   const { dtype, shape, data_offsets: offsets } = header.embeddings;
   const data = content.slice(8 + headerBytes + offsets[0], 8 + headerBytes + offsets[1]);
-  if (dtype === 'F32') return { labels, embeddings: new Float32Array(data), thresholds };
+  if (dtype === 'F32') return { labels, embeddings: new Float32Array(data), thresholds, readAs: readings };
   const embeddings = Float32Array.from(new Int8Array(data));
   for (let start = 0; start < embeddings.length; start += shape[1]) {
     const row = embeddings.subarray(start, start + shape[1]);
     const length = Math.sqrt(row.reduce((sum, each) => sum + each * each, 0));
     row.forEach((each, place) => (row[place] = each / Math.max(length, 1e-6)));
   }
-  return { labels, embeddings, thresholds };
+  return { labels, embeddings, thresholds, readAs: readings };
+}
+
+function isReading(each: unknown): each is Reading | null {
+  if (each === null) return true;
+  const { kind, words, cosine, ...others } = each as Record<string, unknown>;
+  const right = Array.isArray(words) && words.length > 0 && words.every((word) => typeof word === 'string');
+  if (!right || Object.keys(others).length) return false;
+  if (kind === 'read_as') return cosine == null;
+  return kind === 'unknown' && typeof cosine === 'number' && Math.abs(cosine) <= 1.01;
 }
 
 /** An open model. It does not check the sha256 of files: check them where you download the bundle. */
@@ -112,8 +134,17 @@ export class TextToMask {
     return { width, height, feed: { image_tokens, image_embeddings, extent } };
   }
 
-  /** Finds labels; ask for a few at a time, since each one's logits take a megabyte. */
-  async find(image: EncodedImage, { labels, embeddings, thresholds }: LabelPack): Promise<TextMask[]> {
+  /**
+   * Finds labels; ask for a few at a time, since each one's logits take a megabyte.
+   *
+   * With `threshold`, all labels are there from that presence on. A label that the model does not know is there only
+   * with `threshold` or `allowUnknown`.
+   */
+  async find(
+    image: EncodedImage,
+    { labels, embeddings, thresholds, readAs }: LabelPack,
+    { threshold, allowUnknown = false }: { threshold?: number; allowUnknown?: boolean } = {},
+  ): Promise<TextMask[]> {
     if (!labels.length) throw new Error('there is no label: give at least one');
     const shape = [labels.length, embeddings.length / labels.length];
     const found = await this.decoder.run({ ...image.feed, text_embeddings: new Tensor('float32', embeddings, shape) });
@@ -122,11 +153,13 @@ export class TextToMask {
     );
     const side = this.manifest.tasks.segmentation.resolution;
     return labels.map((label, row) => {
-      const least = thresholds[row] ?? this.manifest.calibration.presence_threshold;
+      const own = thresholds[row] ?? this.manifest.calibration.presence_threshold;
+      const never = readAs[row]?.kind === 'unknown' && !allowUnknown;
+      const least = threshold ?? (never ? Infinity : own);
       const present = presence[row] >= Math.fround(least);
-      const own = logits.subarray(row * side * side, (row + 1) * side * side);
-      const mask = present ? this.toPicture(own, extent, image) : new Uint8Array(image.width * image.height);
-      return { label, present, presence: presence[row], score: scores[row], mask };
+      const drawn = logits.subarray(row * side * side, (row + 1) * side * side);
+      const mask = present ? this.toPicture(drawn, extent, image) : new Uint8Array(image.width * image.height);
+      return { label, present, presence: presence[row], score: scores[row], mask, readAs: readAs[row] };
     });
   }
 

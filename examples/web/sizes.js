@@ -42,14 +42,15 @@ export function sizesTable(bundle) {
     return `| ${name} | ${mb(statSync(path).size)} | ${mb(gzipSync(readFileSync(path)).length)} |`;
   };
   const labels = ["nouns.safetensors"];
-  const typed = [...labels, "tokenizer.json"];
+  const read = [...labels, "words.json"];
+  const typed = [...read, "tokenizer.json"];
   return [
     `| the model's files, MB | ${PRECISIONS.join(" | ")} |`,
     "|---|---:|---:|---:|",
     row("points and boxes", points, []),
     row("masks of the nouns of the label pack", words, labels),
     row("the same, and any words: with text encoder and tokenizer", [...words, ...text], typed),
-    row("points, boxes and nouns, as the page", [...words, ...points], labels),
+    row("points, boxes and nouns, as the page", [...words, ...points], read),
     row("all of that, and any words", [...words, ...points, ...text], typed),
     row("classification alone, of the nouns", classes, labels),
     "",

@@ -272,15 +272,6 @@ export function say(text) {
 }
 
 /**
- * Tells of what may be wrong, though the work went on.
- *
- * @param {string} text
- */
-export function warn(text) {
-  element("problem").textContent = text;
-}
-
-/**
  * @param {string} name
  * @param {string} text
  */

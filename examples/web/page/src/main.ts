@@ -18,7 +18,7 @@ const page = new Page<ImageEmbedding>({
   encodeImage: async (picture) => (await running).model.encodeImage(picture),
   segmentText: async (image, labels) => {
     const found = await (await running).model.segmentText(image, labels);
-    return found.map(({ presence, present, mask }) => ({ presence, mask: present ? mask : undefined }));
+    return found.map(({ presence, present, mask, readAs }) => ({ presence, mask: present ? mask : undefined, readAs }));
   },
   segment: async (image, { points, pointLabels, box }, multimaskOutput) =>
     (await running).model.segment(image, {

@@ -2,7 +2,6 @@
 
 import type { OnProgress } from "samclip";
 import { loadInWorker, type SamClipInWorker } from "samclip/worker";
-import { warn } from "../../../../samclip_sdk/serve/page/page.js";
 import { THREADS } from "./threads";
 
 const BUNDLE = new URL("bundle/", document.baseURI).href;
@@ -21,11 +20,10 @@ export async function start(onProgress: OnProgress, webgpu = false): Promise<Run
     const model = await loadInWorker(worker, BUNDLE, {
       precision: "fp32",
       onProgress,
-      onWarning: warn,
       ...(webgpu ? { executionProviders: ["webgpu"] } : {}),
     });
     await model.loadLabels(PACK);
-    await model.prepare("encodeImage", "segmentText", "segment");
+    await model.prepare("encodeImage", "segmentText", "segment", "readLabels");
     const cpu = `WebAssembly, ${THREADS} ${THREADS > 1 ? "threads" : "thread"}`;
     return { model, runsOn: webgpu ? "WebGPU" : cpu, stop: () => worker.terminate() };
   } catch (error) {

@@ -65,6 +65,18 @@ for (const [name, labels] of [
   });
 }
 
+test("a label that is read as another word says so, and one that is not known is absent", async () => {
+  const { page, close } = await open(browser, site.url);
+  await choose(page, images + "dog.jpg", "dogs, smiling dog, zxqv");
+  const rows = await page.locator("#answers li").allInnerTexts();
+  assert.match(rows[0], /0\.\d\d · \d+ %/);
+  assert.doesNotMatch(rows[0], /read as|not known/);
+  assert.match(rows[1], /0\.\d\d · \d+ %[^]*read as dog$/);
+  assert.match(rows[2], /absent[^]*not known; the nearest word is .+ \(0\.\d\d\)$/);
+  assert.match(await page.locator("#status").textContent(), /2 of 3 labels found: dogs, smiling dog/);
+  await close();
+});
+
 test("a page without the two headers, as in a WebView, works on one thread", async () => {
   const { page, close } = await open(browser, site.url, {}, (page) =>
     page.route(/\/$|\.html$/, async (route) => {

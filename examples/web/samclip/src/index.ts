@@ -8,4 +8,4 @@ export type { Box, Point, Prompts } from "./prompts.js";
 export * from "./samclip.js";
 export { cleanText } from "./text.js";
 export { verify, type Check, type Part } from "./verify.js";
-export type { NearWord } from "./words.js";
+export type { NearWord, Reading } from "./words.js";

@@ -52,8 +52,8 @@ export interface Judge {
   readonly maskThreshold: number;
   /** The embeddings [h*h,E] of the picture's patches, of unit length. */
   readonly patches: Float32Array;
-  /** The label's embedding [E], of unit length. */
-  readonly text: Float32Array;
+  /** The embeddings [E] of the words that answer for the label, of unit length; the one that fits best counts. */
+  readonly texts: readonly Float32Array[];
   readonly calibration: Calibration;
 }
 
@@ -137,10 +137,11 @@ interface Judged {
 }
 
 function judgeMask({ logits, predictedIou }: Drawn, side: number, judge: Judge): Judged {
-  const { frame, maskThreshold, patches, text, calibration } = judge;
+  const { frame, maskThreshold, patches, texts, calibration } = judge;
   const clean = withoutSpecks(logits, side, maskThreshold);
   const small = maskOf(modelMask(clean, side, frame, maskThreshold), side, side);
-  const cosine = dot(poolOverMask(patches, small, text.length), text);
+  const pooled = poolOverMask(patches, small, texts[0].length);
+  const cosine = Math.max(...texts.map((text) => dot(pooled, text)));
   const labelScore = sigmoid(calibration.scale * (cosine - calibration.bias));
   const { area, stabilityScore } = measure(clean, side, frame, maskThreshold);
   const score = objectScore(labelScore, predictedIou, stabilityScore, calibration.objects);

@@ -1,7 +1,7 @@
 /** SamClip: one backbone pass, then classification, masks of prompts, and masks of texts. */
 
 import {
-  BundleError, EmbeddingMismatchError, GraphError, OptionError, PromptError, reason,
+  BundleError, EmbeddingMismatchError, GraphError, OptionError, PromptError, reason, TextError,
 } from "./errors.js";
 import { BundleFiles, sha256, type FileCache, type OnProgress, type Source } from "./files.js";
 import { artifactOf, parseManifest, precisionsOf, type Manifest, type Precision } from "./manifest.js";
@@ -17,9 +17,9 @@ import { toRgb, type Picture } from "./picture.js";
 import { withoutSpecks } from "./pieces.js";
 import { coveredPixels, upperLeft, wholeMask, wholePatches } from "./rectangles.js";
 import { keepInBox, promptTensors, readPrompts, type Prompt, type Prompts } from "./prompts.js";
-import { readLabels } from "./labels.js";
+import { readPack } from "./labels.js";
 import { checkLabels, checkTexts, cleanText, normalize, openTokenizer, type Tokenize } from "./text.js";
-import { dot, KnownWords, type NearWord } from "./words.js";
+import { dot, KnownWords, readTable, type NearWord, type Reading } from "./words.js";
 
 export interface LoadOptions {
   /** onnxruntime-web or onnxruntime-node. */
@@ -31,8 +31,6 @@ export interface LoadOptions {
   /** Whether files are kept in the browser's cache, which is the default; or a cache. */
   readonly cache?: boolean | FileCache;
   readonly onProgress?: OnProgress;
-  /** Is told of labels that the model was not taught; `console.warn` if not given. */
-  readonly onWarning?: (message: string) => void;
 }
 
 /**
@@ -62,15 +60,25 @@ export interface PromptMask {
   readonly lowResMask: Float32Array;
 }
 
+/** What is told of a label that other words answer for, or that the model does not know; nothing of any other. */
+export interface Told {
+  readonly readAs?: Reading;
+}
+
 export interface SegmentTextOptions {
   /** The presence from which on a label is in the picture; the label's own or the bundle's if not given. */
   readonly threshold?: number;
+  /**
+   * Whether a label that the model does not know (see `readLabels`) may be found, by what the text encoder makes of
+   * it. Without it, or a `threshold`, such a label is absent.
+   */
+  readonly allowUnknown?: boolean;
   readonly maskThreshold?: number;
   /** No pixel has two labels: the likelier one keeps it. */
   readonly exclusive?: boolean;
 }
 
-export interface TextMask {
+export interface TextMask extends Told {
   readonly label: string;
   /** 0 to 1: how likely the label is in the picture. */
   readonly presence: number;
@@ -89,7 +97,7 @@ export interface SegmentInstancesOptions extends SegmentTextOptions {
 }
 
 /** An object of a label. */
-export interface Instance {
+export interface Instance extends Told {
   readonly label: string;
   /** 0 to 1: how likely the object is right. */
   readonly score: number;
@@ -102,37 +110,67 @@ export interface Instance {
   readonly mask: Mask;
 }
 
-export interface ClassScore {
+export interface ClassScore extends Told {
   readonly label: string;
   readonly prob: number;
   readonly logit: number;
 }
 
-export type Verb = "encodeImage" | "segment" | "segmentText" | "segmentInstances" | "classify" | "embedText";
+export type Verb =
+  | "encodeImage" | "segment" | "segmentText" | "segmentInstances" | "classify" | "embedText" | "readLabels";
 
 /** The default of `maxInstances`. */
 const MAX_INSTANCES = 50;
 
+/** The threshold of a label that the model does not know: no presence reaches it. */
+const NEVER = 2;
+
+/** What a label was given by a pack. */
+interface GivenLabel {
+  readonly row: Float32Array;
+  /** Null for the bundle's. */
+  readonly threshold: number | null;
+  /** What an answer must tell of it. */
+  readonly readAs: Reading | null;
+}
+
+/** A label with the embeddings of the words that answer for it. */
+interface AskedLabel {
+  readonly label: string;
+  readonly told: Told;
+  readonly rows: readonly Float32Array[];
+  /** Its own presence from which on it is in the picture, or the bundle's. */
+  readonly threshold: number;
+}
+
+/** What the picture has of a word. */
+interface DrawnWord {
+  readonly presence: number;
+  readonly score: number;
+  readonly logits: Float32Array;
+}
+
 interface DrawnLabel {
+  readonly asked: AskedLabel;
   readonly answer: Omit<TextMask, "mask">;
-  /** The label's embedding. */
-  readonly text: Float32Array;
   /** The logits of its mask, at the size of the model's input; without a meaning for an absent label. */
   readonly logits: Float32Array;
 }
 
 /** The pack of the words that the model was taught. */
 const NOUNS = "nouns.safetensors";
+/** The table of what other texts mean among them. */
+const WORDS = "words.json";
 
 /** These compute in integers, or with a table that WebGPU cannot read. */
 const NOT_ON_WEBGPU = /^(letterbox|text_encoder)/;
 
 export class SamClip {
   private readonly sessions = new Map<string, Promise<OrtSession>>();
-  private readonly labels = new Map<string, Float32Array>();
-  private readonly thresholds = new Map<string, number | null>();
+  private readonly given = new Map<string, GivenLabel>();
+  private readonly embedded = new Map<string, Float32Array>();
   private tokenizer: Promise<Tokenize> | undefined;
-  private nouns: Promise<KnownWords | undefined> | undefined;
+  private known: Promise<KnownWords | undefined> | undefined;
   private turn: Promise<unknown> = Promise.resolve();
 
   private constructor(
@@ -143,12 +181,11 @@ export class SamClip {
     private readonly files: BundleFiles,
     private readonly ort: Ort,
     private readonly providers: readonly ExecutionProvider[] | undefined,
-    private readonly onWarning: (message: string) => void,
   ) {}
 
   /** Reads a bundle's manifest. Its other files come when they are first needed; see `prepare`. */
   static async load(source: Source, options: LoadOptions): Promise<SamClip> {
-    const { ort, executionProviders: providers, onWarning = console.warn } = options;
+    const { ort, executionProviders: providers } = options;
     const files = await BundleFiles.open(source, options);
     const content = await files.manifest();
     const manifest = parseManifest(content);
@@ -161,7 +198,7 @@ export class SamClip {
       throw new OptionError("int8 on WebGPU draws other masks (IoU .91): take fp32, or leave out webgpu");
     }
     const id = (await sha256(content)).slice(0, 16);
-    return new SamClip(manifest, id, precision, files, ort, providers, onWarning);
+    return new SamClip(manifest, id, precision, files, ort, providers);
   }
 
   /** Fetches and opens what some verbs need, so that their first call does not wait for it. */
@@ -176,9 +213,11 @@ export class SamClip {
       segmentInstances: [...segmentText, `clip_head@${segmentation.resolution}`, ...segment],
       classify: [...encoderGraphs(classification.resolution), `clip_head@${classification.resolution}`],
       embedText: ["text_encoder"],
+      readLabels: [],
     };
     const texts = verbs.includes("embedText") ? this.openTokenizer() : undefined;
-    await Promise.all([texts, ...verbs.flatMap((verb) => graphs[verb]).map((name) => this.open(name))]);
+    const words = verbs.includes("readLabels") ? this.knownWords() : undefined;
+    await Promise.all([texts, words, ...verbs.flatMap((verb) => graphs[verb]).map((name) => this.open(name))]);
   }
 
   /**
@@ -212,7 +251,12 @@ export class SamClip {
     return found;
   }
 
-  /** Finds labels in the picture and draws their masks, in the order of the labels. */
+  /**
+   * Finds labels in the picture and draws their masks, in the order of the labels.
+   *
+   * A label that several words answer for is as present as the likeliest of them. Its mask holds those of all its
+   * words that are in the picture, and its score is that of the likeliest.
+   */
   async segmentText(
     image: Picture | ImageEmbedding,
     labels: string | readonly string[],
@@ -221,11 +265,10 @@ export class SamClip {
     const { threshold, maskThreshold = this.manifest.masks.mask_threshold } = options;
     checkFinite("maskThreshold", maskThreshold);
     checkShare("threshold", threshold);
-    const names = checkLabels(labels);
-    const rows = await this.embedLabels(names);
+    const asked = await this.ask(labels, options);
     const embedding = await this.admit(image, this.manifest.tasks.segmentation.resolution);
     const found: TextMask[] = [];
-    for await (const { answer, logits } of this.drawLabels(embedding, names, rows, threshold)) {
+    for await (const { answer, logits } of this.drawLabels(embedding, asked)) {
       const mask = answer.present
         ? toMask(logits, embedding.resolution, embedding, maskThreshold)
         : emptyMask(embedding);
@@ -238,7 +281,8 @@ export class SamClip {
    * Finds the objects of labels in the picture, the best first.
    *
    * Each part of a label's mask is an object, so that objects that touch may be one. Only the cut at
-   * `maxInstances` and `exclusive` depend on which other labels are asked.
+   * `maxInstances` and `exclusive` depend on which other labels are asked. Of a label without an object nothing is
+   * told: `readLabels` tells whether the model knows it.
    */
   async segmentInstances(
     image: Picture | ImageEmbedding,
@@ -254,20 +298,19 @@ export class SamClip {
     if (!(Number.isInteger(maxInstances) && maxInstances > 0)) {
       throw new PromptError(`maxInstances is ${maxInstances}; it must be a whole number from 1 on`);
     }
-    const names = checkLabels(labels);
-    const rows = await this.embedLabels(names);
+    const asked = await this.ask(labels, options);
     const embedding = await this.admit(image, tasks.segmentation.resolution);
     const side = this.maskSide(embedding);
     const { patches } = await this.clipHead(embedding);
     const judge = { frame: embedding, maskThreshold, patches, calibration };
-    const found: (FoundObject & { readonly label: string })[] = [];
-    for await (const { answer, text, logits } of this.drawLabels(embedding, names, rows, threshold)) {
+    const found: (FoundObject & Told & { readonly label: string })[] = [];
+    for await (const { asked: { label, told, rows }, answer, logits } of this.drawLabels(embedding, asked)) {
       if (!answer.present) continue;
       const mask = withoutSpecks(unscaled(logits, embedding.resolution, side), side, maskThreshold);
       const whole = { logits: mask, predictedIou: answer.score };
       const drawn = await this.drawParts(embedding, whole, side, maskThreshold);
-      const objects = distinctObjects(drawn, side, { ...judge, text });
-      found.push(...objects.map((each) => ({ ...each, label: answer.label })));
+      const objects = distinctObjects(drawn, side, { ...judge, texts: rows });
+      found.push(...objects.map((each) => ({ ...each, label, ...told })));
     }
     found.sort((first, second) => second.score - first.score);
     const best = found.slice(0, maxInstances).filter(({ score }) => score >= minScore);
@@ -284,19 +327,19 @@ export class SamClip {
     image: Picture | ImageEmbedding,
     labels: string | readonly string[],
   ): Promise<ClassScore[]> {
-    const names = checkLabels(labels);
-    const rows = await this.embedLabels(names);
+    const asked = await this.ask(labels);
     const { resolution, crop } = this.manifest.tasks.classification;
     if (crop !== "letterbox" && !isEmbedding(image)) {
       throw new BundleError(`this bundle classifies by ${crop}, which is not there: encode the picture first`);
     }
     const embedding = await this.admit(image, resolution);
     const { seen } = await this.clipHead(embedding);
-    const logits = rows.map((row) => this.manifest.text.logit_scale * dot(row, seen));
+    const cosines = asked.map(({ rows }) => Math.max(...rows.map((row) => dot(row, seen))));
+    const logits = cosines.map((cosine) => this.manifest.text.logit_scale * cosine);
     const highest = Math.max(...logits);
     const odds = logits.map((logit) => Math.exp(logit - highest));
     const all = odds.reduce((sum, each) => sum + each, 0);
-    return names.map((label, k) => ({ label, prob: odds[k] / all, logit: logits[k] }));
+    return asked.map(({ label, told }, k) => ({ label, prob: odds[k] / all, logit: logits[k], ...told }));
   }
 
   /** Embeds texts as they are (captions, queries), without templates; each of unit length. */
@@ -304,21 +347,39 @@ export class SamClip {
     return this.encodeTexts(checkTexts(texts));
   }
 
-  /** Embeds labels: the mean over the bundle's templates, brought to unit length; each once. */
+  /**
+   * Embeds labels: the mean over the bundle's templates of the word that a label is read as, brought to unit length;
+   * or what a pack gave a label. A general word that several words answer for is refused.
+   */
   async embedLabels(labels: string | readonly string[]): Promise<Float32Array[]> {
-    const rows: Float32Array[] = [];
+    const asked = await this.ask(labels);
+    return asked.map(({ label, told, rows }) => {
+      if (rows.length === 1) return rows[0];
+      throw new TextError(
+        `"${label}" is any of ${told.readAs?.words.join(", ")}, and has no embedding of its own: give these labels`,
+      );
+    });
+  }
+
+  /** The embedding of a label by itself, whatever it is read as. */
+  async ownEmbedding(label: string): Promise<Float32Array> {
+    const name = cleanText(label);
+    return this.given.get(name)?.row ?? this.embedded.get(name) ?? (await this.embedLabel(name));
+  }
+
+  /**
+   * What the model takes labels for, in their order; none, but for those of packs, if the bundle does not tell.
+   *
+   * A label is what a pack gave; a taught word; the same as one in another word, number or spelling; read as others:
+   * its kind, the kinds of a general word, or its head noun; or not known. Every answer has the last two in `readAs`.
+   */
+  async readLabels(labels: string | readonly string[]): Promise<Map<string, Reading>> {
+    const readings = new Map<string, Reading>();
     for (const label of checkLabels(labels)) {
-      let row = this.labels.get(cleanText(label));
-      if (!row) {
-        row = await this.embedLabel(cleanText(label));
-        // An app that ships no nouns is not told.
-        const known = await this.knownWords().catch(() => undefined);
-        const warning = known?.warning(label, row);
-        if (warning) this.onWarning(warning);
-      }
-      rows.push(row);
+      const reading = await this.reading(label);
+      if (reading) readings.set(label, reading);
     }
-    return rows;
+    return readings;
   }
 
   /** The nouns that pictures taught the model, in the order of the alphabet; none if its bundle does not tell. */
@@ -326,18 +387,19 @@ export class SamClip {
     return (await this.knownWords())?.words ?? [];
   }
 
-  /** The taught words that the model takes a label for, the nearest first. */
+  /** The taught words nearest to a label's own embedding, the nearest first. */
   async nearestWords(label: string, { count = 3 } = {}): Promise<NearWord[]> {
     if (!(Number.isInteger(count) && count > 0)) {
       throw new OptionError(`count is ${count}; it must be a whole number from 1 on`);
     }
-    const [name] = checkLabels(label).map(cleanText);
-    const row = this.labels.get(name) ?? (await this.embedLabel(name));
+    const [name] = checkLabels(label);
+    const row = await this.ownEmbedding(name);
     return (await this.knownWords())?.nearest(row, count) ?? [];
   }
 
   /**
-   * Reads a label pack; its labels then need no text encoder, and have the pack's thresholds.
+   * Reads a label pack; its labels then need no text encoder, have the pack's thresholds, and are told to be read
+   * as the pack says.
    *
    * @param pack the path of a pack in the bundle, such as "nouns.safetensors", or a pack's content.
    * @returns its labels.
@@ -348,10 +410,9 @@ export class SamClip {
       typeof pack === "string"
         ? await this.read(pack)
         : pack instanceof Uint8Array ? pack : new Uint8Array(await pack.arrayBuffer());
-    const { labels, rows, thresholds } = readLabels(content, name, this.manifest);
+    const { labels, rows, thresholds, readAs } = readPack(content, name, this.manifest);
     labels.map(cleanText).forEach((label, k) => {
-      this.labels.set(label, rows[k]);
-      this.thresholds.set(label, thresholds[k]);
+      this.given.set(label, { row: rows[k], threshold: thresholds[k], readAs: readAs[k] });
     });
     return labels;
   }
@@ -461,24 +522,34 @@ export class SamClip {
   /** Yields what the picture has of each label. */
   private async *drawLabels(
     embedding: ImageEmbedding,
-    labels: readonly string[],
-    rows: readonly Float32Array[],
-    threshold: number | undefined,
+    asked: readonly AskedLabel[],
   ): AsyncGenerator<DrawnLabel> {
     const side = embedding.resolution;
-    for (const [start, part] of this.batches(rows)) {
+    const words = asked.flatMap((each) =>
+      each.rows.map((row, k) => ({ asked: each, row, isLast: k === each.rows.length - 1 })),
+    );
+    let drawn: DrawnWord | undefined;
+    for (const [, part] of this.batches(words)) {
       const { mask_logits, scores, presence } = await this.run(`text_to_mask@${side}`, {
         image_tokens: embedding.imageTokens,
         image_embeddings: embedding.imageEmbeddings,
         extent: { data: Float32Array.from(embedding.extent), dims: [2] },
-        text_embeddings: { data: joined(part), dims: [part.length, part[0].length] },
+        text_embeddings: { data: joined(part.map(({ row }) => row)), dims: [part.length, part[0].row.length] },
       });
-      for (const k of part.keys()) {
-        const label = labels[start + k];
-        const present = presence.data[k] >= Math.fround(threshold ?? this.ownThreshold(label));
-        const score = present ? scores.data[k] : 0;
+      for (const [k, { asked, isLast }] of part.entries()) {
+        const least = Math.fround(asked.threshold);
         const logits = mask_logits.data.subarray(k * side * side, (k + 1) * side * side);
-        yield { answer: { label, presence: presence.data[k], present, score }, text: part[k], logits };
+        const word = { presence: presence.data[k], score: scores.data[k], logits };
+        drawn = drawn ? eitherWord(drawn, word, least) : word;
+        if (!isLast) continue;
+        const present = drawn.presence >= least;
+        const score = present ? drawn.score : 0;
+        yield {
+          asked,
+          answer: { label: asked.label, presence: drawn.presence, present, score, ...asked.told },
+          logits: drawn.logits,
+        };
+        drawn = undefined;
       }
     }
   }
@@ -514,23 +585,64 @@ export class SamClip {
     const { templates } = this.manifest.text;
     const found = await this.encodeTexts(templates.map((each) => each.replaceAll("{}", label)));
     const row = normalize(found[0].map((_, i) => found.reduce((sum, each) => sum + each[i], 0) / found.length));
-    this.labels.set(label, row);
+    this.embedded.set(label, row);
     return row;
   }
 
-  private ownThreshold(label: string): number {
-    return this.thresholds.get(cleanText(label)) ?? this.manifest.calibration.presence_threshold;
+  /** Reads and embeds labels, with the thresholds that the options leave them. */
+  private async ask(
+    labels: string | readonly string[],
+    { threshold, allowUnknown }: Pick<SegmentTextOptions, "threshold" | "allowUnknown"> = {},
+  ): Promise<AskedLabel[]> {
+    const asked: AskedLabel[] = [];
+    for (const label of checkLabels(labels)) {
+      const reading = await this.reading(label);
+      const isUnknown = reading?.kind === "unknown";
+      const alone = !reading || isUnknown || this.given.has(cleanText(label));
+      const words = alone ? [label] : reading.words;
+      const rows: Float32Array[] = [];
+      for (const word of words) rows.push(await this.ownEmbedding(word));
+      const own = isUnknown && !allowUnknown ? NEVER : await this.ownThreshold(words, reading !== undefined);
+      const told = reading && (isUnknown || reading.kind === "read_as") ? { readAs: reading } : {};
+      asked.push({ label, told, rows, threshold: threshold ?? own });
+    }
+    return asked;
   }
 
+  /** What the model takes a label for, by what it was given, was taught, and its table. */
+  private async reading(label: string): Promise<Reading | undefined> {
+    const name = cleanText(label);
+    const given = this.given.get(name);
+    if (given) return given.readAs ?? { kind: "taught", words: [label] };
+    const known = await this.knownWords();
+    if (!known?.reads) return undefined;
+    return known.read(name) ?? known.unknown(await this.ownEmbedding(name));
+  }
+
+  /** The highest threshold that the words were given or, if the model `reads`, were taught; or the bundle's. */
+  private async ownThreshold(words: readonly string[], reads: boolean): Promise<number> {
+    const own: number[] = [];
+    for (const word of words.map(cleanText)) {
+      const given = this.given.get(word);
+      const threshold = given || !reads ? given?.threshold : (await this.knownWords())?.threshold(word);
+      if (threshold != null) own.push(threshold);
+    }
+    return own.length ? Math.max(...own) : this.manifest.calibration.presence_threshold;
+  }
+
+  /** None if the bundle does not tell them. */
   private knownWords(): Promise<KnownWords | undefined> {
-    const there = this.manifest.files.some(({ path }) => path === NOUNS);
-    this.nouns ??= (there ? this.read(NOUNS) : Promise.resolve(undefined)).then((content) => {
-      if (!content) return undefined;
-      const { labels, rows } = readLabels(content, NOUNS, this.manifest);
-      return new KnownWords(labels, rows);
-    });
-    this.nouns.catch(() => (this.nouns = undefined));
-    return this.nouns;
+    this.known ??= this.readWords();
+    this.known.catch(() => (this.known = undefined));
+    return this.known;
+  }
+
+  private async readWords(): Promise<KnownWords | undefined> {
+    const there = (path: string) => this.manifest.files.some((each) => each.path === path);
+    if (!there(NOUNS)) return undefined;
+    const [nouns, words] = await Promise.all([this.read(NOUNS), there(WORDS) ? this.read(WORDS) : undefined]);
+    const { labels, rows, thresholds } = readPack(nouns, NOUNS, this.manifest);
+    return new KnownWords(labels, rows, thresholds, words && readTable(words, WORDS));
   }
 
   private openTokenizer(): Promise<Tokenize> {
@@ -622,6 +734,13 @@ function checkShare(name: string, value: number | undefined): void {
   if (value !== undefined && !(value >= 0 && value <= 1)) {
     throw new PromptError(`${name} is ${value}; it must be from 0 to 1`);
   }
+}
+
+/** Two words that answer for one label: the mask of the likelier, with the other's if that is in the picture, too. */
+function eitherWord(first: DrawnWord, second: DrawnWord, least: number): DrawnWord {
+  const [likelier, other] = second.presence > first.presence ? [second, first] : [first, second];
+  if (other.presence < least) return likelier;
+  return { ...likelier, logits: likelier.logits.map((logit, i) => Math.max(logit, other.logits[i])) };
 }
 
 function joined(rows: readonly Float32Array[]): Float32Array {

@@ -13,7 +13,7 @@ import { verify, type Check, type Part } from "./verify.js";
 
 const VERBS = [
   "prepare", "encodeImage", "segment", "segmentText", "segmentInstances", "classify", "embedText",
-  "embedLabels", "loadLabels", "words", "nearestWords", "close",
+  "embedLabels", "loadLabels", "readLabels", "words", "nearestWords", "close",
 ] as const;
 type WorkerVerb = (typeof VERBS)[number];
 
@@ -36,7 +36,6 @@ interface Answer {
   readonly value?: unknown;
   readonly error?: { readonly name: string; readonly message: string };
   readonly progress?: Progress;
-  readonly warning?: string;
 }
 
 /** Answers a page's calls; `choose` tells which runtime the options need. */
@@ -50,8 +49,7 @@ export function serve(choose: (options: WorkerOptions) => Ort | Promise<Ort>): v
     if (verb !== "load") return (model as any)[verb](...args);
     const [source, options] = args as [Source, WorkerOptions];
     const onProgress = (progress: Progress) => port.postMessage({ id: 0, progress } satisfies Answer);
-    const onWarning = (warning: string) => port.postMessage({ id: 0, warning } satisfies Answer);
-    model = await SamClip.load(source, { ...options, ort: await choose(options), onProgress, onWarning });
+    model = await SamClip.load(source, { ...options, ort: await choose(options), onProgress });
     return { manifest: model.manifest, id: model.id, precision: model.precision };
   }
 
@@ -72,13 +70,12 @@ export function serve(choose: (options: WorkerOptions) => Ort | Promise<Ort>): v
 export async function loadInWorker(
   worker: Worker,
   source: Source,
-  { onProgress = () => {}, onWarning = console.warn, ...options }: WorkerOptions = {},
+  { onProgress = () => {}, ...options }: WorkerOptions = {},
 ): Promise<SamClipInWorker> {
   const waiting = new Map<number, { resolve(value: any): void; reject(error: Error): void }>();
   let last = 0;
-  worker.onmessage = ({ data: { id, value, error, progress, warning } }: MessageEvent<Answer>) => {
+  worker.onmessage = ({ data: { id, value, error, progress } }: MessageEvent<Answer>) => {
     if (progress) return onProgress(progress);
-    if (warning) return onWarning(warning);
     const call = waiting.get(id);
     waiting.delete(id);
     if (error) call?.reject(revive(error.name, error.message));

@@ -1,5 +1,6 @@
 /** The bundle under test, in memory and behind a server that can misbehave. */
 
+import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join, relative } from "node:path";
@@ -37,12 +38,26 @@ export function withManifest(change) {
   return { ...files, "manifest.json": new TextEncoder().encode(JSON.stringify(changed)) };
 }
 
+/** The bundle's files with another table of words. */
+export function withWords(table) {
+  const content = new TextEncoder().encode(JSON.stringify(table));
+  const sha256 = createHash("sha256").update(content).digest("hex");
+  const changed = withManifest((each) => {
+    each.files = each.files.filter(({ path }) => path !== "words.json");
+    each.files.push({ path: "words.json", sha256, size_bytes: content.length });
+  });
+  return { ...changed, "words.json": content };
+}
+
 /** The bundle's pack, with thresholds of its labels. */
-export function withThresholds(thresholds) {
+export const withThresholds = (thresholds) => withMetadata({ thresholds: JSON.stringify(thresholds) });
+
+/** The bundle's pack, with other metadata. */
+export function withMetadata(changes) {
   const pack = Buffer.from(files[PACK]);
   const end = 8 + Number(pack.readBigUInt64LE());
   const header = JSON.parse(pack.subarray(8, end));
-  header.__metadata__.thresholds = JSON.stringify(thresholds);
+  Object.assign(header.__metadata__, changes);
   const changed = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(changed.length));

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from samclip_sdk import SamClip
 from samclip_sdk.picture import load_image
+from samclip_sdk.text.word_table import readings_dict
 
 
 def main(folder: str, picture: str, *labels: str) -> None:
@@ -26,6 +27,7 @@ def main(folder: str, picture: str, *labels: str) -> None:
     side = model.manifest.tasks.segmentation.resolution  # No resampler has a part in it.
     pixels = np.asarray(ImageOps.contain(Image.fromarray(load_image(picture)), (side, side)))
     found = model.segment_instances(pixels, labels, min_score=0)
+    told = readings_dict(found.read_as)
     objects = [
         {
             "label": each.label,
@@ -34,6 +36,7 @@ def main(folder: str, picture: str, *labels: str) -> None:
             "predictedIou": each.predicted_iou,
             "stabilityScore": each.stability_score,
             "mask": _base64(np.packbits(each.mask)),
+            "readAs": told.get(each.label),
         }
         for each in found
     ]

@@ -29,6 +29,7 @@ test("a worker answers in order, tells progress, and its errors keep their class
   const note = (name) => (value) => (order.push(name), value);
   const embedding = await model.encodeImage(picture());
   const [label] = await model.loadLabels(PACK);
+  assert.deepEqual(await model.readLabels(label), new Map([[label, { kind: "taught", words: [label] }]]));
   const calls = [
     model.segmentText(embedding, label).then(note("text")),
     model.segment(embedding, { points: [[500, 3]] }).catch(note("error")),
