@@ -198,6 +198,33 @@ class TestAnswers:
         assert told["threshold"] == answer("info")["manifest"]["calibration"]["presence_threshold"]
         assert f"still found: {face}" in " ".join(table(*asked).split())
 
+    def test_learn_tells_a_whole_from_a_part(self, tmp_path: Path) -> None:
+        """The box of a dog's middle teaches the whole dog; that of a temple teaches the temple."""
+        asked = ("-o", str(tmp_path / "part.safetensors"), *ONNX)
+        part = ("learn", "part 3", "--positive", f"{DOG}:60,150,120,210", *asked)
+        told = answer(*part)
+        (fit,) = told["box_ious"]
+        assert told["whole"]
+        assert (fit["before"], told["found"]) == (0.0, [True])
+        assert 0 < fit["after"] < 0.3
+        printed = " ".join(table(*part).split())
+        assert f"0 % -> {100 * fit['after']:.0f} %" in printed
+        assert "learnt the whole thing, not the part" in printed
+        assert "finetune" in printed
+        temple = ("learn", "item 17", "--positive", f"{TEMPLE}:60,30,370,400", *asked)
+        told = answer(*temple)
+        assert told["box_ious"][0]["after"] > 0.7
+        assert not told["whole"]
+        assert "not the part" not in table(*temple)
+        point = answer("learn", "pet", "--positive", f"{DOG}:140,200", *asked)
+        assert point["box_ious"] == [{"before": None, "after": None}]
+
+    def test_learn_a_part_from_a_coco_file(self, tmp_path: Path) -> None:
+        own = write_things(tmp_path, pictures=10, part=True)
+        asked = ("--coco", str(own), "--images", str(tmp_path), "--model", str(TINY_BUNDLE), *ONNX)
+        printed = table("learn", *asked, "-o", str(tmp_path / "own.safetensors"))
+        assert "item 17 learnt the whole thing, not the part" in " ".join(printed.split())
+
     def test_learn(self, tmp_path: Path) -> None:
         pack, more = str(tmp_path / "temple.safetensors"), str(tmp_path / "more.safetensors")
         box = ("--positive", f"{TEMPLE}:60,30,370,400")
