@@ -257,6 +257,11 @@ class TestAnswers:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout == f"samclip-sdk {__version__}\n"
 
+    def test_points_that_are_shares_of_a_picture(self) -> None:
+        assert "(0.5, 0.5) lies within one pixel" in fails(
+            "segment", DOG, "--point", ".5,.5", *ONNX
+        )
+
     def test_a_warning_is_one_line(self) -> None:
         result = run("classify", GARDEN, "dog", "x" * 10_000, *ONNX, "--json")
         assert result.exit_code == 0
@@ -275,6 +280,8 @@ class TestErrors:
         ("line", "word"),
         [
             ("classify none.png dog", "none.png"),
+            ("embed https://host/dog.jpg", "download it first"),
+            ("learn cup --positive https://host/dog.jpg:1,1", "download it first"),
             ("embed --text dog -o none/x.npy", "none/x.npy"),
             ("text DOG dog -o none/masks.png", "none/masks.png"),
             ("text DOG dog -o /dev/null/masks.png", "/dev/null/masks.png"),
