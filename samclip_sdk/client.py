@@ -34,6 +34,7 @@ from samclip_sdk.engine.options import (
 from samclip_sdk.engine.packs import load_labels, save_labels
 from samclip_sdk.engine.video.sources import VideoSource, open_footage
 from samclip_sdk.engine.video.stream import Stream, follow_footage
+from samclip_sdk.errors import OptionError
 from samclip_sdk.picture.image import ImageSource
 from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.picture.tiles import Tiling
@@ -88,8 +89,14 @@ class SamClip:
     """
 
     def __init__(
-        self, source: ModelSource, *, stored_labels: StoredLabels | None = None, bgr: bool = False
+        self,
+        source: ModelSource | None = None,
+        *,
+        stored_labels: StoredLabels | None = None,
+        bgr: bool = False,
     ) -> None:
+        if source is None or isinstance(source, str | os.PathLike):
+            raise OptionError('a model is opened by SamClip.load, such as SamClip.load("onnx")')
         self.source = source
         self.manifest = source.manifest
         check_flag(bgr, name="bgr")

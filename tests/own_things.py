@@ -10,8 +10,13 @@ import numpy as np
 from PIL import Image
 
 
-def write_things(folder: Path, *, pictures: int = 20, masks: bool = True) -> Path:
-    """Pictures with a striped square in each other one, and a plain square in each."""
+def write_things(
+    folder: Path, *, pictures: int = 20, masks: bool = True, part: bool = False
+) -> Path:
+    """Pictures with a striped square in each other one, and a plain square in each.
+
+    With `part`, only a box in the middle of the striped square is labelled.
+    """
     rng = np.random.default_rng(1)
     stored: dict[str, Any] = {
         "images": [],
@@ -26,12 +31,13 @@ def write_things(folder: Path, *, pictures: int = 20, masks: bool = True) -> Pat
         if number % 2:
             square = pixels[y : y + 40, x : x + 40]
             square[:], square[::8], square[1::8] = (240, 20, 200), 0, 0
+            corners = [x, y, x + 40, y, x + 40, y + 40, x, y + 40]
             stored["annotations"].append(
                 {
                     "image_id": number,
                     "category_id": 1,
-                    "bbox": [x, y, 40, 40],
-                    "segmentation": [[x, y, x + 40, y, x + 40, y + 40, x, y + 40]] if masks else [],
+                    "bbox": [x + 12, y + 12, 16, 16] if part else [x, y, 40, 40],
+                    "segmentation": [corners] if masks and not part else [],
                 }
             )
         Image.fromarray(pixels).save(folder / f"{number}.png")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from samclip_sdk.cli.terminal import WrongUsageError
 from samclip_sdk.errors import ImageError, one_line
+from samclip_sdk.picture.image import no_such_file
 from samclip_sdk.system.atomic_file import check_target
 
 
@@ -69,7 +70,7 @@ def check_picture(path: Path) -> None:
     except (OSError, ValueError):  # ValueError: NUL in the name
         there = False
     if not there:
-        raise ImageError(f"{one_line(path)}: no such file")
+        raise ImageError(no_such_file(one_line(path)))
 
 
 def read_numbers(text: str, *, option: str, counts: Sequence[int]) -> list[float]:

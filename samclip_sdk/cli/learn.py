@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from samclip_sdk.cli.checks import check_output, check_picture, read_numbers
-from samclip_sdk.cli.learn_examples import Example, Told, learn_examples
+from samclip_sdk.cli.learn_examples import Example, Told, learn_examples, whole_note
 from samclip_sdk.cli.options import (
     AsJson,
     ModelOptions,
@@ -157,6 +157,11 @@ def _learn_coco(
             f"less is covered than before of: {', '.join(report.worse)}; give more pictures of it, "
             "or leave the label out, and the model takes it as its own word"
         )
+    notes += [
+        whole_note(each.label, pictures="held-out pictures", same_as=each.same_as)
+        for each in report.labels
+        if each.whole
+    ]
     return Told(
         [each.label for each in report.labels],
         (*COMPARED, "examples", "negatives", "threshold"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,11 @@ from samclip_sdk.client import Array, SamClip
 from samclip_sdk.engine.label_search import find_parts
 from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.learning import threshold_between
+from samclip_sdk.engine.learning.coco_file import Labelled
+from samclip_sdk.engine.learning.given_regions import fit_to_given, pieces_at, takes_the_whole
+from samclip_sdk.engine.learning.lesson import MOST_PICTURES
 from samclip_sdk.engine.regions import score_labels
+from samclip_sdk.errors import UnknownWordWarning
 from samclip_sdk.picture.masks import mask_to_model
 from samclip_sdk.picture.upscale import sigmoid
 from samclip_sdk.results.image_embedding import ImageEmbedding
@@ -50,12 +55,14 @@ class _Looked:
 
     Attributes:
         name: what the user wrote.
+        box: what was given, if it is a box.
         image: its picture.
         mask: bool [H,W], what is shown there.
         region: [E], the embedding of that.
     """
 
     name: str
+    box: Labelled | None
     image: ImageEmbedding
     mask: NDArray[np.bool_]
     region: Array
@@ -91,35 +98,61 @@ def learn_examples(
     teach = partial(
         samclip.learn_label, label, regions[:count], negatives=regions[count:], score=score
     )
+    before = [_find(samclip, label, each) for each in examples]
     learned, calibration = teach(), samclip.manifest.calibration
     scores = [
         float(score_labels(each, text=LabelVectors.of(learned[None]), calibration=calibration)[0])
         for each in regions
     ]
     presence = [_presence(samclip, label, each) for each in examples]
-    found = [_is_found(samclip, label, each) for each in examples]
+    after = [_find(samclip, label, each) for each in examples]
     (default,) = samclip.label_thresholds(label)
-    wrong = [told for told, seen in zip(presence[count:], found[count:], strict=True) if seen]
+    wrong = [told for told, now in zip(presence[count:], after[count:], strict=True) if now.found]
     between = threshold_between(presence[:count], wrong, default=default)
     if between is not None:
         teach(threshold=between)
-        found = [_is_found(samclip, label, each) for each in examples]
+        after = [_find(samclip, label, each) for each in examples]
     names = [each.name for each in examples]
     kinds = ["positive"] * count + ["negative"] * len(negatives)
     numbers = ([f"{each:.3f}" for each in column] for column in (scores, presence))
-    said = ["yes" if each else "no" for each in found]
-    still = [name for name, seen in zip(names[count:], found[count:], strict=True) if seen]
+    said = ["yes" if each.found else "no" for each in after]
+    still = [name for name, now in zip(names[count:], after[count:], strict=True) if now.found]
+    fits = [(then.fit, now.fit) for then, now in zip(before[:count], after, strict=False)]
+    fits += [(None, None)] * len(negatives)
+    boxed = [each.whole for each in after[:count] if each.found and each.fit is not None]
+    whole = sum(boxed) > MOST_PICTURES * len(boxed)
+    notes = _notes(label, default=default, raised=between, still=still)
+    if whole:
+        notes.append(whole_note(label, pictures="examples", same_as=None))
     return Told(
         [label],
-        ("example", "", "score", "presence", "found"),
-        list(zip(names, kinds, *numbers, said, strict=True)),
-        _notes(label, default=default, raised=between, still=still),
+        ("example", "", "score", "presence", "found", "IoU with the box"),
+        list(zip(names, kinds, *numbers, said, [_change(*each) for each in fits], strict=True)),
+        notes,
         {
             "scores": scores,
             "presence": presence,
-            "found": found,
+            "found": [each.found for each in after],
+            "box_ious": [{"before": then, "after": now} for then, now in fits],
+            "whole": whole,
             "threshold": default if between is None else between,
         },
+    )
+
+
+def whole_note(label: str, *, pictures: str, same_as: str | None) -> str:
+    """What a user should know of a label that learnt a whole thing instead of a part.
+
+    Args:
+        label: the label.
+        pictures: which ones were looked at, such as "held-out pictures".
+        same_as: the taught word that masks the same, if one does.
+    """
+    same = f", as that of {same_as!r} does" if same_as else ""
+    return (
+        f"{label} learnt the whole thing, not the part: in most {pictures} its mask covers what "
+        f"you gave, and at least twice as much{same}; for the part, segment it by a box, or train "
+        "the model with `python -m training finetune`"
     )
 
 
@@ -144,7 +177,9 @@ def _look(samclip: SamClip, example: Example, *, image: ImageEmbedding) -> _Look
     box, point = (at, None) if len(at) == 4 else (None, at)
     drawn = samclip.segment(image, boxes=box, points=None if point is None else [point]).best()
     region = samclip.embed_region(image, box=box, point=point)
-    return _Looked(f"{path}:{','.join(f'{each:g}' for each in at)}", image, drawn[0].mask, region)
+    name = f"{path}:{','.join(f'{each:g}' for each in at)}"
+    given = None if box is None else Labelled(boxes=[(box[0], box[1], box[2], box[3])])
+    return _Looked(name, given, image, drawn[0].mask, region)
 
 
 def _presence(samclip: SamClip, label: str, looked: _Looked) -> float:
@@ -162,7 +197,33 @@ def _presence(samclip: SamClip, label: str, looked: _Looked) -> float:
     return float(sigmoid(score_map[own].max()))
 
 
-def _is_found(samclip: SamClip, label: str, looked: _Looked) -> bool:
-    """Whether the mask of a label covers half of an example."""
-    mask = samclip.segment_text(looked.image, label).mask(label)
-    return bool(mask[looked.mask].mean() >= 0.5)
+@dataclass(frozen=True)
+class _Found:
+    """How the mask of a label fits an example.
+
+    Attributes:
+        found: whether it covers half of what is shown.
+        fit: 0..1, the IoU of its pieces there with the given box; None of a point.
+        whole: whether it takes a whole thing instead of the part in the box.
+    """
+
+    found: bool
+    fit: float | None
+    whole: bool
+
+
+def _find(samclip: SamClip, label: str, looked: _Looked) -> _Found:
+    with warnings.catch_warnings():  # that the label is unknown is why it is taught
+        warnings.simplefilter("ignore", UnknownWordWarning)
+        mask = samclip.segment_text(looked.image, label).mask(label)
+    found = bool(mask[looked.mask].mean() >= 0.5)
+    if looked.box is None:
+        return _Found(found, None, whole=False)
+    fit = fit_to_given(pieces_at(mask, looked.box), looked.box)
+    return _Found(found, fit, whole=takes_the_whole(mask, looked.box))
+
+
+def _change(before: float | None, after: float | None) -> str:
+    return (
+        "-" if before is None or after is None else f"{100 * before:.0f} % -> {100 * after:.0f} %"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 
 from samclip_sdk.bundle.hub.opening import open_named_bundle
 from samclip_sdk.bundle.hub.options import DEFAULT_HUB, HubOptions
@@ -20,6 +21,8 @@ from samclip_sdk.runtimes.table import RUNTIMES
 NAMES = (AUTO, *RUNTIMES)
 """The names that `SamClip.load` takes as a runtime; any other name is a model."""
 
+_SPELLED_ALIKE = 0.7  # difflib's ratio: onxx and onnx .75, tflite and litert .67
+
 
 def split_name(
     name: str | os.PathLike[str], *, model: str | os.PathLike[str] | None
@@ -36,18 +39,26 @@ def split_name(
     if name in NAMES:
         return str(name), DEFAULT_MODEL if model is None else model
     known = ", ".join(NAMES)
+    shown, meant = one_line(os.fspath(name)), _meant(os.fspath(name))
     if model is not None:
         raise RuntimeMissingError(
-            f"there is no runtime {one_line(os.fspath(name))!r}: use {known}; a model is given as "
+            f"there is no runtime {shown!r}{meant}: use {known}; a model is given as "
             f"{one_line(os.fspath(model))} already"
         )
     if not (os.path.exists(name) or is_repository_name(name) or name in embedded_bundles()):
         raise BundleError(
-            f"{one_line(os.fspath(name))} is no runtime ({known}), and no model: there is no such "
-            f"folder or .zip, embedded are {', '.join(embedded_bundles())}, and a repository of a "
-            "hub is called org/name"
+            f"{shown} is no runtime and no model{meant}; runtimes are {known}; a model is a folder "
+            f"or .zip, {' or '.join(embedded_bundles())}, or org/name of a hub"
         )
     return AUTO, name
+
+
+def _meant(name: str) -> str:
+    """The runtime or embedded model that a name is meant for, if it is nearly spelled so."""
+    lowered, names = name.lower(), [*NAMES, *embedded_bundles()]
+    alike = [each for each in NAMES if lowered.startswith(each)]
+    alike += get_close_matches(lowered, names, n=1, cutoff=_SPELLED_ALIKE)
+    return f' (did you mean "{alike[0]}"?)' if alike else ""
 
 
 def open_source(
@@ -82,7 +93,7 @@ def open_source(
     """
     if runtime not in NAMES:
         names = ", ".join(NAMES)
-        raise RuntimeMissingError(f"there is no runtime {runtime!r}: use {names}")
+        raise RuntimeMissingError(f"there is no runtime {runtime!r}{_meant(runtime)}: use {names}")
     if runtime == AUTO and _is_checkpoint(model):
         runtime = "torch"
     if runtime != AUTO:
@@ -95,7 +106,8 @@ def open_source(
         if is_embedded(model):
             raise BundleError(
                 f'{model} is a bundle inside the package, and "torch" runs checkpoints: give the '
-                f"folder of one as model, such as ./{model}"
+                "folder of one as model; a checkout has this one's in "
+                "training/checkpoints/mobile/refinement"
             )
         if precision not in (None, AUTO, "fp32"):
             raise BundleError(f"a checkpoint runs in fp32, not in {precision}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import threading
 from typing import BinaryIO, TypeAlias, TypeGuard, TypeVar
@@ -69,6 +70,8 @@ class _PillowLocks:
 
 
 _LOCKS = _PillowLocks()
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # pathlib leaves one slash of two
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -177,9 +180,11 @@ def load_with_origin(
     elif _is_file(source):
         content = _read(source)
     else:
+        tensor = callable(getattr(source, "permute", None))
         raise ImageError(
             "an image is a path, a PIL image, a uint8 array, bytes or an open file, "
             f"not a {type(source).__name__}"
+            + (": of a uint8 tensor [3,H,W] give tensor.permute(1, 2, 0).numpy()" if tensor else "")
         )
     if not content:
         raise ImageError("what was given is empty: 0 bytes")
@@ -219,6 +224,16 @@ def _read(file: BinaryIO) -> bytes:
     return content
 
 
+def no_such_file(name: str) -> str:
+    """What a user should know of a picture that is not there; a URL is none of the disk's files."""
+    if not _URL.match(name):
+        return f"{name}: no such file"
+    return (
+        f"{name} is a URL, and no file: download it first; `samclip annotate` reads URLs, and with "
+        "--fetch `samclip text`, `classify` and `segment` do"
+    )
+
+
 def _from_file(file: str | BinaryIO, *, name: str) -> NDArray[np.uint8]:
     try:
         with open_image(file) as image:
@@ -226,7 +241,7 @@ def _from_file(file: str | BinaryIO, *, name: str) -> NDArray[np.uint8]:
     except ImageError:
         raise
     except FileNotFoundError:
-        raise ImageError(f"{name}: no such file") from None
+        raise ImageError(no_such_file(name)) from None
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image, or of a format that cannot be read") from error
     except Image.DecompressionBombError as error:
@@ -241,7 +256,10 @@ def _from_file(file: str | BinaryIO, *, name: str) -> NDArray[np.uint8]:
 
 def _from_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
     if array.dtype != np.uint8:
-        raise ImageError(f"the image array has dtype {array.dtype}; it must be uint8, 0 to 255")
+        told = f"the image array has dtype {array.dtype}; it must be uint8, 0 to 255"
+        if array.dtype.kind == "f":
+            told += ': of floats from 0 to 1 give (255 * array).round().astype("uint8")'
+        raise ImageError(told)
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4):
         raise ImageError(

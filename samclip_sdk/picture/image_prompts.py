@@ -19,6 +19,8 @@ from samclip_sdk.picture.model_prompts import (
     assemble_prompts,
 )
 
+_IN_PIXELS = "are in pixels of the upright image: multiply shares of it by its width and height"
+
 
 @dataclass(frozen=True)
 class ImagePrompts:
@@ -116,6 +118,7 @@ def image_prompts(
         coords = np.zeros((count, 0, 2), dtype=np.float32)
         kinds = np.zeros((count, 0), dtype=np.int32)
     _check_corners(coords, kinds, boxes_given=corners is not None)
+    _check_pixels(coords, kinds)
     if corners is None and masks is None and not (kinds >= 0).any(axis=1).all():
         raise PromptError("a prompt has no point: every point label of it is -1; leave it out")
     return ImagePrompts(coords, point_labels=kinds, boxes=corners, mask_input=masks)
@@ -181,10 +184,7 @@ def _boxes(boxes: ArrayLike | None) -> NDArray[np.float32] | None:
         (corners.max(axis=(1, 2)) <= 1) & (np.diff(corners, axis=1).min(axis=(1, 2)) < 1)
     ]
     if len(shares):
-        raise PromptError(
-            f"{_box_text(shares[0])} lies within one pixel; boxes are in pixels of the upright "
-            "image: multiply shares of it by its width and height"
-        )
+        raise PromptError(f"{_box_text(shares[0])} lies within one pixel; boxes {_IN_PIXELS}")
     return corners
 
 
@@ -226,6 +226,20 @@ def _check_corners(
             )
         if not (top_left < bottom_right).all():
             raise PromptError("the corner labelled 2 must be left of and above the one labelled 3")
+
+
+def _check_pixels(coords: NDArray[np.float32], kinds: NDArray[np.int32]) -> None:
+    """Refuses points that are shares of an image: all of a prompt's in its first pixel.
+
+    Points of whole numbers, such as (0, 1), may be pixels.
+    """
+    for row, kind in zip(coords, kinds, strict=True):
+        points = row[kind >= 0]
+        inside = ((points >= 0) & (points <= 1)).all(axis=1)
+        shares = points[(points % 1 != 0).any(axis=1)]
+        if len(shares) and inside.all():
+            x, y = shares[0].tolist()
+            raise PromptError(f"point ({x:g}, {y:g}) lies within one pixel; points {_IN_PIXELS}")
 
 
 def _masks(mask_input: ArrayLike | None) -> NDArray[np.float32] | None:

@@ -198,6 +198,33 @@ class TestAnswers:
         assert told["threshold"] == answer("info")["manifest"]["calibration"]["presence_threshold"]
         assert f"still found: {face}" in " ".join(table(*asked).split())
 
+    def test_learn_tells_a_whole_from_a_part(self, tmp_path: Path) -> None:
+        """The box of a dog's middle teaches the whole dog; that of a temple teaches the temple."""
+        asked = ("-o", str(tmp_path / "part.safetensors"), *ONNX)
+        part = ("learn", "part 3", "--positive", f"{DOG}:60,150,120,210", *asked)
+        told = answer(*part)
+        (fit,) = told["box_ious"]
+        assert told["whole"]
+        assert (fit["before"], told["found"]) == (0.0, [True])
+        assert 0 < fit["after"] < 0.3
+        printed = " ".join(table(*part).split())
+        assert f"0 % -> {100 * fit['after']:.0f} %" in printed
+        assert "learnt the whole thing, not the part" in printed
+        assert "finetune" in printed
+        temple = ("learn", "item 17", "--positive", f"{TEMPLE}:60,30,370,400", *asked)
+        told = answer(*temple)
+        assert told["box_ious"][0]["after"] > 0.7
+        assert not told["whole"]
+        assert "not the part" not in table(*temple)
+        point = answer("learn", "pet", "--positive", f"{DOG}:140,200", *asked)
+        assert point["box_ious"] == [{"before": None, "after": None}]
+
+    def test_learn_a_part_from_a_coco_file(self, tmp_path: Path) -> None:
+        own = write_things(tmp_path, pictures=10, part=True)
+        asked = ("--coco", str(own), "--images", str(tmp_path), "--model", str(TINY_BUNDLE), *ONNX)
+        printed = table("learn", *asked, "-o", str(tmp_path / "own.safetensors"))
+        assert "item 17 learnt the whole thing, not the part" in " ".join(printed.split())
+
     def test_learn(self, tmp_path: Path) -> None:
         pack, more = str(tmp_path / "temple.safetensors"), str(tmp_path / "more.safetensors")
         box = ("--positive", f"{TEMPLE}:60,30,370,400")
@@ -230,6 +257,11 @@ class TestAnswers:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout == f"samclip-sdk {__version__}\n"
 
+    def test_points_that_are_shares_of_a_picture(self) -> None:
+        assert "(0.5, 0.5) lies within one pixel" in fails(
+            "segment", DOG, "--point", ".5,.5", *ONNX
+        )
+
     def test_a_warning_is_one_line(self) -> None:
         result = run("classify", GARDEN, "dog", "x" * 10_000, *ONNX, "--json")
         assert result.exit_code == 0
@@ -249,6 +281,8 @@ class TestErrors:
         ("line", "word"),
         [
             ("classify none.png dog", "none.png"),
+            ("embed https://host/dog.jpg", "download it first"),
+            ("learn cup --positive https://host/dog.jpg:1,1", "download it first"),
             ("embed --text dog -o none/x.npy", "none/x.npy"),
             ("text DOG dog -o none/masks.png", "none/masks.png"),
             ("text DOG dog -o /dev/null/masks.png", "/dev/null/masks.png"),

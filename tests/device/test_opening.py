@@ -44,6 +44,8 @@ def test_a_path_means_the_folder_of_an_embedded_name(here: Path, tiny_checkpoint
 def test_torch_does_not_take_the_embedded_bundle(here: Path, tiny_checkpoint: Path) -> None:
     shutil.copytree(tiny_checkpoint, here / EMBEDDED)
     refused(
-        lambda: open_source("torch", model=EMBEDDED, precision=None), BundleError, f"./{EMBEDDED}"
+        lambda: open_source("torch", model=EMBEDDED, precision=None),
+        BundleError,
+        "training/checkpoints/mobile/refinement",
     )
     assert open_source("torch", model=f"./{EMBEDDED}", precision=None).runtime == "torch"

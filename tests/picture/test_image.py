@@ -129,6 +129,15 @@ GREY, PIXELS = np.full((4, 4), np.nan, np.float32), np.zeros((4, 4, 3), np.uint8
 OUTSIZED = struct.pack(
     "<2sIHHIIiiHHIIiiII", b"BM", 54, 0, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0
 )
+
+
+class Tensor:
+    """What tells a tensor of torch, which need not be installed, from anything else."""
+
+    def permute(self, *_: int) -> Tensor:
+        return self
+
+
 REFUSED: list[tuple[object, str]] = [
     *(
         (content, "what was given")
@@ -145,11 +154,15 @@ REFUSED: list[tuple[object, str]] = [
         for name in ("a\0b.png", "\ud800.png", "x" * 5000, "", "loop", "a\nb.png", Path("loop"))
     ),
     (Path("missing.jpg"), "missing.jpg"),
+    ("https://host/dog.jpg", "https://host/dog.jpg is a URL, and no file: download it first"),
+    (Path("https://host/dog.jpg"), "download it first"),
     (Path("."), "cannot be read"),
     *((source, "pixel") for source in (Image.new("L", (1, 1)), PIXELS[:1, :1])),
     *((source, "empty") for source in (Image.new("RGB", (0, 5)), PIXELS[:0])),
     *((PIXELS.astype(kind), np.dtype(kind).name) for kind in (float, np.float32, np.uint16, bool)),
     (np.full((4, 4, 3), np.nan), "uint8"),
+    (PIXELS / 255, '(255 * array).round().astype("uint8")'),
+    (Tensor(), "tensor.permute(1, 2, 0).numpy()"),
     (Image.fromarray(GREY), "floating-point"),
     (Image.fromarray(np.full((4, 4), 100_000, dtype=np.int32)), "32-bit"),
     *(

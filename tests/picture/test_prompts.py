@@ -109,6 +109,8 @@ def test_text_prompts_even_out_with_filler() -> None:
         ({"points": [[1, 1], [9, 9]], "labels": [2, 3], "boxes": [0, 0, 9, 9]}, "not both"),
         ({"boxes": [9, 9, 1, 1]}, "reversed"),
         ({"boxes": [[0, 0, 1, 1], [0.1, 0.1, 0.5, 0.5]]}, "[0.1, 0.1, 0.5, 0.5]"),
+        ({"points": [[9, 9], [1, 0.25]], "labels": [-1, 1]}, "(1, 0.25) lies within one pixel"),
+        ({"points": [[[9, 9], [0.5, 0.5]], [[0, 0], [0.25, 1]]]}, "(0.25, 1)"),
         ({"boxes": [1, 1, 1, 9]}, "empty"),
         ({"boxes": [101, 0, 120, 9]}, "[101, 0, 120, 9]"),
         ({"boxes": [[0, 0, 9, 9], [0, -9, 9, 0]]}, "[0, -9, 9, 0]"),
@@ -122,3 +124,8 @@ def test_text_prompts_even_out_with_filler() -> None:
 )
 def test_what_cannot_be_is_refused(given: dict[str, Any], word: str) -> None:
     refused(lambda: prompts(**given), PromptError, word)
+
+
+@pytest.mark.parametrize("points", [[[0, 0]], [[1, 1], [0, 1]], [[0.5, 0.5], [9, 9]], [[1.5, 0]]])
+def test_points_in_the_corner_of_an_image_are_no_shares(points: list[list[float]]) -> None:
+    assert len(prompts(points=points)) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +332,19 @@ def test_a_package_that_is_not_installed(
         (lambda: check_runtime("abacus"), RuntimeMissingError, "abacus"),
         (lambda: check_runtime("torch"), RuntimeMissingError, "torch"),
         (lambda: SamClip.load("tpu"), BundleError, "tpu is no runtime"),
+        *(
+            (
+                partial(SamClip.load, name),
+                BundleError,
+                f'{name} is no runtime and no model (did you mean "onnx"?)',
+            )
+            for name in ("ONNX", "onnxruntime", "onxx")
+        ),
+        (lambda: SamClip.load("pytorch", model="x"), RuntimeMissingError, 'did you mean "torch"?'),
+        (lambda: SamClip.load("SamClip-mobil"), BundleError, 'did you mean "samclip-mobile"?'),
+        (lambda: SamClip.load("torch"), BundleError, "training/checkpoints/mobile/refinement"),
+        (SamClip, OptionError, 'SamClip.load("onnx")'),
+        (lambda: SamClip("onnx"), OptionError, 'SamClip.load("onnx")'),
         (lambda: SamClip.load(compute_units="cpu_only"), RuntimeMissingError, "compute_units"),
         (lambda: fake_session(SPEC, answer=expected).run(feed(0)), PromptError, "rows is 0"),
         (

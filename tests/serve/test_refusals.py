@@ -101,6 +101,7 @@ REFUSED: list[tuple[Sent, int, tuple[str, ...]]] = [
     (ask("segment"), 422, ("PromptError",)),
     (ask("segment", points=[[1, 9999]]), 422, ("(1, 9999)", "288 x 384")),
     (ask("segment", points=[[1, 2, 3]]), 422, ("points",)),
+    (ask("segment", points=[[0.5, 0.5]]), 422, ("(0.5, 0.5)", "pixels")),
     (ask("segment", points=[[1, 2]] * 21), 422, ("points and boxes: 21", "20")),
     (ask("segment", boxes=[9, 9, 1, 1]), 422, ("PromptError", "box")),
     (ask("everything", points_per_side=9), 422, ("81",)),

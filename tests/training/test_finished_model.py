@@ -198,3 +198,15 @@ def test_what_is_missing_is_named(tmp_path: Path, arguments: list[str], word: st
     assert done.exit_code == 1
     assert word in done.output
     assert not (tmp_path / "runs").exists()
+
+
+def test_elsewhere_than_in_a_checkout_the_finished_model_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = write_things(tmp_path, pictures=2)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["finetune", "--coco", str(own), "--images", str(tmp_path)])
+    assert done.exit_code == 1
+    told = " ".join(done.output.split())
+    assert f"in {tmp_path}: run this in a checkout" in told
+    assert "to its end first" not in told

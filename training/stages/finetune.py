@@ -86,6 +86,11 @@ class FinetuneConfig(TrainedSettings):
 
     def check(self, *, runs: Path) -> None:
         """Looks for the checkpoint and the pictures; raises TrainingError if one is missing."""
+        if not self.checkpoint.is_dir():
+            raise TrainingError(
+                f"there is no folder {self.checkpoint} in {Path.cwd()}: run this in a checkout, or "
+                "give the folder of a finished model by --set 'checkpoint=\"FOLDER\"'"
+            )
         check_trained(self.checkpoint)
         if not any(each.objects for each in self._labelled().pictures):
             raise TrainingError(f"{self.coco} labels no object: there is nothing to learn from")

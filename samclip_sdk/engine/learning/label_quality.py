@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.learning.coco_file import Labelled, LabelledPicture, LabelledPictures
+from samclip_sdk.engine.learning.given_regions import fit_to_given, takes_the_whole
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.segment import segment
 from samclip_sdk.engine.text_to_mask import segment_text
@@ -33,8 +34,10 @@ class LabelQuality:
         others: the number of pictures that do not.
         found: 0..1, the share of the former in which it is found; NaN without any.
         false: 0..1, the share of the latter in which it is found; NaN without any.
-        miou: 0..1, the mean IoU of its mask with the true one where it is; a label that is not
-            found counts as 0. NaN without any.
+        miou: 0..1, the mean IoU of its mask with the masks or boxes that were given, as
+            `fit_to_given` compares them; a label that is not found counts as 0. NaN without any.
+        whole: 0..1, of the pictures in which it is found, the share in which its mask covers what
+            was given and is far larger, as `takes_the_whole` decides. NaN without any.
     """
 
     pictures: int
@@ -42,11 +45,15 @@ class LabelQuality:
     found: float
     false: float
     miou: float
+    whole: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """The fields for JSON, with None for NaN."""
         return {name: None if math.isnan(value) else value for name, value in vars(self).items()}
 
+
+SAME_MASK = 0.75
+"""The mean IoU from which two labels mask the same."""
 
 COMPARED = ("label", "pictures", "others", "found", "false", "mIoU")
 
@@ -78,7 +85,7 @@ def measure_labels(
     message: str,
     on_progress: OnProgress,
 ) -> dict[str, LabelQuality]:
-    """Looks for labels in pictures, as `segment_text` does, and compares with the truth.
+    """Looks for labels in pictures, as `segment_text` does, and compares with what was given.
 
     Args:
         engine: runs the graphs.
@@ -98,6 +105,7 @@ def measure_labels(
         mask_threshold=None,
     )
     ious: dict[str, list[float]] = {label: [] for label in labels}
+    wholes: dict[str, list[bool]] = {label: [] for label in labels}
     seen: dict[str, list[bool]] = {label: [] for label in labels}
     false: dict[str, list[bool]] = {label: [] for label in labels}
     on_progress(message, 0, len(labelled.pictures))
@@ -106,12 +114,14 @@ def measure_labels(
         found = segment_text(engine, embedding, labels=labels, options=options, clock=Stopwatch())
         masks = dict(zip(found.labels, found.masks, strict=True))
         for label in labels:
-            if label in picture.objects:
-                truth = true_mask(engine, embedding, picture.objects[label])
-                seen[label].append(label in masks)
-                ious[label].append(_iou(masks[label], truth) if label in masks else 0.0)
-            else:
+            own = picture.objects.get(label)
+            if own is None:
                 false[label].append(label in masks)
+                continue
+            seen[label].append(label in masks)
+            ious[label].append(fit_to_given(masks[label], own) if label in masks else 0.0)
+            if label in masks:
+                wholes[label].append(takes_the_whole(masks[label], own))
         on_progress(message, done, len(labelled.pictures))
     return {
         label: LabelQuality(
@@ -120,9 +130,48 @@ def measure_labels(
             found=_mean(seen[label]),
             false=_mean(false[label]),
             miou=_mean(ious[label]),
+            whole=_mean(wholes[label]),
         )
         for label in labels
     }
+
+
+def same_mask(
+    engine: Engine, labelled: LabelledPictures, *, label: str, words: Sequence[str]
+) -> str | None:
+    """The word whose mask is the same as a label's, in the pictures where the label is found.
+
+    Args:
+        engine: runs the graphs.
+        labelled: the pictures.
+        label: the label.
+        words: the words to compare it with, the likeliest first.
+
+    Raises:
+        ImageError: a picture cannot be read.
+        StorageError: a picture has another size than its entry says.
+    """
+    asked = [label, *words]
+    options = TextToMaskOptions.of_text(
+        engine.manifest,
+        threshold=None,
+        by_label=engine.label_thresholds(asked),
+        mask_threshold=None,
+    )
+    ious: list[NDArray[np.float32]] = []
+    for picture in labelled.pictures:
+        if label in picture.objects:
+            embedding = encode_labelled(engine, picture)
+            found = segment_text(
+                engine, embedding, labels=asked, options=options, clock=Stopwatch()
+            )
+            if label in found.labels:
+                masks = np.stack([found.mask(each) for each in asked])
+                ious.append(mask_ious(masks[:1], masks[1:])[0])
+    if not ious or not words:
+        return None
+    means = np.mean(ious, axis=0)
+    return words[int(means.argmax())] if means.max() >= SAME_MASK else None
 
 
 def encode_labelled(engine: Engine, picture: LabelledPicture) -> ImageEmbedding:
@@ -160,10 +209,6 @@ def true_mask(engine: Engine, embedding: ImageEmbedding, own: Labelled) -> NDArr
         for each in drawn.masks:
             mask |= each
     return mask
-
-
-def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    return float(mask_ious(first[None], second[None])[0, 0])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from samclip_sdk.engine.learning.label_quality import (
     LabelQuality,
     encode_labelled,
     measure_labels,
+    same_mask,
     true_mask,
 )
 from samclip_sdk.engine.regions import pool_over_mask
@@ -33,12 +34,18 @@ from samclip_sdk.picture.upscale import sigmoid
 from samclip_sdk.system.arguments import finite_number
 from samclip_sdk.system.progress import OnProgress
 from samclip_sdk.system.timing import Stopwatch
+from samclip_sdk.text.tokenizer import clean_text
 from samclip_sdk.text.unit_length import normalize
 
 Array = NDArray[np.float32]
 
 ROUNDS = 3
 """How often negatives are looked for."""
+
+MOST_PICTURES = 0.5
+"""The share of pictures above which a label that takes the whole in them has learnt the whole."""
+
+_LIKELY_WORDS = 5  # that a label which learnt a whole thing is compared with
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class LearnedLabel:
         threshold: 0..1, the presence from which it counts as being in a picture.
         before: how well it was found in the held-out pictures by its word.
         after: the same, now.
+        same_as: if it learnt a whole thing instead of the part that was given, the taught word that
+            masks the same; None if none does.
     """
 
     label: str
@@ -60,6 +69,16 @@ class LearnedLabel:
     threshold: float
     before: LabelQuality
     after: LabelQuality
+    same_as: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it learnt a whole thing instead of the part that was given.
+
+        In most held-out pictures where it is found, its mask covers what was given, and is at least
+        twice as large.
+        """
+        return self.after.whole > MOST_PICTURES
 
     def to_dict(self) -> dict[str, Any]:
         """The fields for JSON."""
@@ -97,6 +116,11 @@ class LearnReport:
     def worse(self) -> tuple[str, ...]:
         """The labels whose masks cover less of what is there than those of their words did."""
         return tuple(each.label for each in self.labels if each.after.miou < each.before.miou)
+
+    @property
+    def wholes(self) -> tuple[str, ...]:
+        """The labels that learnt a whole thing instead of the part that was given."""
+        return tuple(each.label for each in self.labels if each.whole)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields for JSON."""
@@ -170,22 +194,36 @@ def learn_pictures(
     after = measure_labels(
         engine, kept, labels=labels, message="measuring after", on_progress=on_progress
     )
+    told = [
+        LearnedLabel(
+            label,
+            lessons.with_label(label),
+            learned[label].negatives,
+            learned[label].threshold,
+            before[label],
+            after[label],
+        )
+        for label in labels
+    ]
     return LearnReport(
-        labels=tuple(
-            LearnedLabel(
-                label,
-                lessons.with_label(label),
-                learned[label].negatives,
-                learned[label].threshold,
-                before[label],
-                after[label],
-            )
-            for label in labels
-        ),
+        labels=tuple(_compared_with_words(engine, kept, each) for each in told),
         left_out=tuple(each for each in labelled.labels if each not in labels),
         pictures=len(lessons.pictures),
         held_out=len(kept.pictures),
     )
+
+
+def _compared_with_words(
+    engine: Engine, kept: LabelledPictures, learned: LearnedLabel
+) -> LearnedLabel:
+    """A label with the word whose whole thing it learnt instead of a part."""
+    known = engine.known_words
+    if not learned.whole or known is None:
+        return learned
+    (embedding,) = engine.texts.embed_labels([learned.label], clock=Stopwatch(), warn=False)
+    nearest = [word for word, _ in known.nearest(embedding, count=_LIKELY_WORDS)]
+    words = [word for word in nearest if clean_text(word) != clean_text(learned.label)]
+    return replace(learned, same_as=same_mask(engine, kept, label=learned.label, words=words))
 
 
 def fit_thresholds(

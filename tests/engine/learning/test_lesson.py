@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,34 @@ def test_a_thing_is_learnt_and_measured(tmp_path: Path, masks: bool) -> None:
         assert json.loads(json.dumps(report.to_dict()))["labels"][0]["after"]["found"] == 1.0
     assert ("measuring after", 4, 4) in told
     assert {done for message, done, _ in told if message == "looking at examples"} == {*range(17)}
+
+
+def test_a_whole_that_was_learnt_instead_of_a_part_is_told(tmp_path: Path) -> None:
+    with SamClip.load("onnx", model=TINY_BUNDLE) as model:
+        report = model.learn_coco(write_things(tmp_path, part=True), images=tmp_path)
+        (part,) = report.labels
+        assert (part.after.found, part.after.whole) == (1.0, 1.0)
+        assert part.after.miou < 0.3
+        assert report.wholes == ("item 17",)
+        told = report.to_dict()["labels"][0]
+        assert (told["after"]["whole"], told["same_as"]) == (1.0, part.same_as)
+        report = model.learn_coco(write_things(tmp_path, masks=False), images=tmp_path)
+        assert (report.wholes, report.labels[0].same_as) == ((), None)
+
+
+def test_the_word_that_masks_the_same_is_named(tmp_path: Path) -> None:
+    """The box of a dog's middle teaches the whole dog."""
+    own, dog = tmp_path / "own.json", Path(__file__).parents[3] / "examples" / "images" / "dog.jpg"
+    images = [{"id": n, "file_name": f"{n}.jpg", "width": 288, "height": 384} for n in range(5)]
+    for each in images:
+        shutil.copy(dog, tmp_path / str(each["file_name"]))
+    boxes = [{"image_id": n, "category_id": 1, "bbox": [60, 150, 60, 60]} for n in range(5)]
+    stored = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "part 3"}]}
+    own.write_text(json.dumps(stored, default=str))
+    with SamClip.load("onnx") as model:
+        report = model.learn_coco(own, images=tmp_path)
+    assert report.wholes == ("part 3",)
+    assert report.labels[0].same_as == "dog"
 
 
 def test_labels_that_got_worse_are_named() -> None:
