@@ -23,6 +23,7 @@ from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.label_prompts import LabelPrompts, ask_for_labels, disturbed, frame_of
 from training.tasks.losses import MultimaskLoss, mask_iou
 from training.tasks.mask_prompts import coarse_mask_prompt, correct
+from training.tasks.picture_decoder import PictureDecoder, in_row_order, in_token_order
 from training.tasks.tasks import SHEET_ROWS, Task, iou_by_prompt
 from training.teachers.efficientnet_lite import ImageNetClassifier
 
@@ -171,20 +172,21 @@ class JointTask(Task):
     def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Computes the losses by name."""
         tokens, embeddings = self.student.image_encoder(batch["images"])
-        patches, pooled = self._head()(tokens, batch["token_mask"])
-        losses = self._names(batch, tokens, patches, pooled)
-        losses["prompts"] = self._prompts(batch, embeddings)
+        coarse, pooled = self._head().classified(tokens, batch["token_mask"])
+        patches = self._head().cells(tokens, coarse)
+        decoder = PictureDecoder(self.student, embeddings)
+        losses = self._names(batch, coarse, patches, pooled)
+        losses["prompts"] = self._prompts(batch, decoder)
         if step >= self.labels_after:
-            losses["labels"] = self._labels(batch, embeddings, patches)
+            losses["labels"] = self._labels(batch, decoder, patches)
         return losses
 
     def _names(
-        self, batch: dict[str, Tensor], tokens: Tensor, patches: Tensor, pooled: Tensor
+        self, batch: dict[str, Tensor], coarse: Tensor, patches: Tensor, pooled: Tensor
     ) -> dict[str, Tensor]:
         """Computes the losses of the names of pictures and of cells."""
         assert self.classifier is not None
         told = self.classifier(batch["images"], batch["token_mask"])
-        coarse = self._head().classified(tokens)
         with torch.autocast(pooled.device.type, enabled=False):  # bf16 has steps of .004
             pictures = _LOGIT_SCALE * pooled @ self.names.T
             return {
@@ -227,37 +229,38 @@ class JointTask(Task):
         yes = F.softplus(-self.presence.logits((seen * vectors).sum(dim=1))).mean()
         return F.cross_entropy(logits, name) + yes
 
-    def _prompts(self, batch: dict[str, Tensor], embeddings: Tensor) -> Tensor:
+    def _prompts(self, batch: dict[str, Tensor], decoder: PictureDecoder) -> Tensor:
         """SAM's loss against the true masks; some prompts come with a coarse mask, or twice."""
         owners, targets = batch["owners"], batch["targets"].float()
         if not len(owners):
-            return embeddings.sum() * 0
-        plain = _plain(batch)
-        coarse = torch.rand(len(owners), device=targets.device) < _COARSE
-        mask_input = coarse_mask_prompt(torch.logit(targets, eps=1e-4))
-        asked = plain._replace(mask_input=mask_input)
-        masks, iou = self._decode(embeddings, owners, asked, has_mask=coarse)
-        loss: Tensor = self.mask_loss(masks, iou, targets)
-        again = (torch.rand(len(owners), device=targets.device) < _CORRECTED).nonzero().flatten()
+            return decoder.embeddings.sum() * 0
+        coords, labels = batch["point_coords"], batch["point_labels"]
+        coarse = _some(targets, share=_COARSE)
+        given = coarse_mask_prompt(torch.logit(targets[coarse], eps=1e-4))
+        true = in_token_order(targets)
+        masks, iou = decoder(owners, LabelPrompts(coords, labels, given), coarse)
+        loss: Tensor = self.mask_loss(masks.unsqueeze(2), iou, true.unsqueeze(1))
+        again = _some(targets, share=_CORRECTED)
         if len(again):
-            corrected = correct(
-                plain.coords[again], plain.labels[again], masks[again, 0].detach(), targets[again]
-            )
-            masks, iou = self._decode(embeddings, owners[again], LabelPrompts(*corrected))
-            loss = loss + len(again) / len(owners) * self.mask_loss(masks, iou, targets[again])
+            answers = in_row_order(masks[again, 0].detach())
+            corrected = correct(coords[again], labels[again], answers, targets[again])
+            masks, iou = decoder(owners[again], LabelPrompts(*corrected), _all(again))
+            missed = self.mask_loss(masks.unsqueeze(2), iou, true[again].unsqueeze(1))
+            loss = loss + len(again) / len(owners) * missed
         return loss
 
-    def _labels(self, batch: dict[str, Tensor], embeddings: Tensor, patches: Tensor) -> Tensor:
+    def _labels(self, batch: dict[str, Tensor], decoder: PictureDecoder, patches: Tensor) -> Tensor:
         """SAM's loss for labels that are there; a mask of another is worth nothing."""
         owners = batch["asked_owners"]
         if not len(owners):
-            return embeddings.sum() * 0
+            return decoder.embeddings.sum() * 0
         asked, targets = self._asked(batch, disturbed(self._maps(batch, patches)))
-        masks, iou = self._decode(embeddings, owners, asked)
+        masks, iou = decoder(owners, asked, _all(owners))
         there = batch["asked_shown"] & targets.any(dim=2).any(dim=1)
         loss = (iou[~there] ** 2).sum() / iou.numel()
         if there.any():
-            loss = loss + self.mask_loss(masks[there], iou[there], targets[there])
+            true = in_token_order(targets[there])
+            loss = loss + self.mask_loss(masks[there].unsqueeze(2), iou[there], true.unsqueeze(1))
         return loss
 
     def _maps(self, batch: dict[str, Tensor], patches: Tensor) -> Tensor:
@@ -300,6 +303,16 @@ class JointTask(Task):
         prompts = self.student.prompt_encoder(*asked, has_mask.float())
         masks, iou = self.student.mask_decoder(embeddings[owners], *prompts)
         return masks.float(), iou.float()
+
+
+def _some(rows: Tensor, *, share: float) -> Tensor:
+    """Draws rows [K,...], each with a probability: int64 [n]."""
+    return (torch.rand(len(rows), device=rows.device) < share).nonzero().flatten()
+
+
+def _all(rows: Tensor) -> Tensor:
+    """The numbers of all rows [K,...]: int64 [K]."""
+    return torch.arange(len(rows), device=rows.device)
 
 
 def _plain(batch: dict[str, Tensor]) -> LabelPrompts:

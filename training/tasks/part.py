@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from samclip_sdk.modeling.build import SamClipModel
 from training.tasks.cell_losses import FalseAlarms
 from training.tasks.joint import JointTask, cell_names, judged_cells, unmasked_names
+from training.tasks.picture_decoder import PictureDecoder
 
 Part = Literal["pictures", "heads", "outlines", "prompts", "cells"]
 
@@ -96,10 +97,11 @@ class PromptsTask(PartTask):
         tokens, embeddings = self.student.image_encoder(batch["images"])
         with torch.no_grad():
             patches, _ = self._head()(tokens, batch["token_mask"])
+        decoder = PictureDecoder(self.student, embeddings)
         return {
             "presence": self._cells(batch, patches)["presence"],
-            "prompts": self._prompts(batch, embeddings),
-            "labels": self._labels(batch, embeddings, patches),
+            "prompts": self._prompts(batch, decoder),
+            "labels": self._labels(batch, decoder, patches),
         }
 
 
@@ -118,7 +120,7 @@ class CellsTask(PartTask):
         (before,) = self._before
         with torch.no_grad():
             tokens, _ = self.student.image_encoder(batch["images"])
-            coarse = self._head().classified(tokens)
+            coarse, _ = self._head().classified(tokens, batch["token_mask"])
             kept = before(tokens, coarse)
         patches = self._head().cells(tokens, coarse)
         targets = cell_names(batch)
@@ -159,12 +161,13 @@ class FinetuneTask(PartTask):
     def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         tokens, embeddings = self._features(batch["images"])
         patches, _ = self._head()(tokens, batch["token_mask"])
+        decoder = PictureDecoder(self.student, embeddings)
         return {
             **self._cells(batch, patches),
             "alarms": self._alarms(batch, patches),
             "kept": self._kept(batch, tokens, patches),
-            "prompts": self._prompts(batch, embeddings),
-            "labels": self._labels(batch, embeddings, patches),
+            "prompts": self._prompts(batch, decoder),
+            "labels": self._labels(batch, decoder, patches),
         }
 
     def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
