@@ -23,6 +23,7 @@ from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.label_prompts import LabelPrompts, ask_for_labels, disturbed, frame_of
 from training.tasks.losses import MultimaskLoss, mask_iou
 from training.tasks.mask_prompts import coarse_mask_prompt, correct
+from training.tasks.proposals import ProposalLoss, encode, proposal_recall
 from training.tasks.tasks import SHEET_ROWS, Task, iou_by_prompt
 from training.teachers.efficientnet_lite import ImageNetClassifier
 
@@ -45,7 +46,8 @@ class JointTask(Task):
     * `somewhere`: a name that is known without a mask is to be found where the classifier sees it,
       in its box if it has one;
     * `prompts`: SAM's training, by points, boxes and coarse masks, and asked again;
-    * `labels`: what text-to-mask asks, by the student's own score maps, from `labels_after` on.
+    * `labels`: what text-to-mask asks, by the student's own score maps, from `labels_after` on;
+    * `proposals`: the boxes of things of any kind, if the student has a proposal head.
 
     Args:
         student: a merged model with a `ClassifierHead`.
@@ -62,7 +64,15 @@ class JointTask(Task):
 
     weights: ClassVar[dict[str, float]] = {"pictures": 0.5, "somewhere": 0.5}
     losses = ("joint",)
-    metrics = ("cell_top1", "found", "false", "text_miou", "box_miou", "point_miou")
+    metrics = (
+        "cell_top1",
+        "found",
+        "false",
+        "text_miou",
+        "box_miou",
+        "point_miou",
+        "proposal_recall",
+    )
     names: Tensor
     classes: Tensor
     kin: Tensor
@@ -98,6 +108,7 @@ class JointTask(Task):
         self.named_pictures = NamedPictures()
         self.named_cells = NamedCells()
         self.mask_loss = MultimaskLoss(points=_POINTS)
+        self.proposal_loss = ProposalLoss()
         self._told: dict[str, Tensor] = {}
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
@@ -115,9 +126,9 @@ class JointTask(Task):
 
         `cell_top1`: cells whose name is nearest, of all names that batches number. `found` and
         `false`: names asked for, there and not, whose presence is one half or more. And the IoU of
-        single masks: of labels, boxes and points.
+        single masks: of labels, boxes and points. `proposal_recall`: things that have a proposal.
         """
-        tokens, embeddings = self.student.image_encoder(batch["images"])
+        tokens, embeddings, proposals = encode(self.student.image_encoder, batch["images"])
         patches, _ = self._head()(tokens, batch["token_mask"])
         targets = cell_names(batch)
         named, known = targets >= 0, batch["present"].shape[1]
@@ -136,6 +147,7 @@ class JointTask(Task):
             "false": seen[~shown],
             "text_miou": mask_iou(masks[:, 0], label_targets)[shown],
             **iou_by_prompt(ious, batch["point_labels"]),
+            "proposal_recall": proposal_recall(proposals, batch),
         }
 
     def draw(self, batch: dict[str, Tensor]) -> np.ndarray | None:
@@ -170,13 +182,22 @@ class JointTask(Task):
 
     def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Computes the losses by name."""
-        tokens, embeddings = self.student.image_encoder(batch["images"])
+        tokens, embeddings, proposals = encode(self.student.image_encoder, batch["images"])
         patches, pooled = self._head()(tokens, batch["token_mask"])
         losses = self._names(batch, tokens, patches, pooled)
+        losses |= self._proposals(batch, proposals)
         losses["prompts"] = self._prompts(batch, embeddings)
         if step >= self.labels_after:
             losses["labels"] = self._labels(batch, embeddings, patches)
         return losses
+
+    def _proposals(self, batch: dict[str, Tensor], proposals: Tensor | None) -> dict[str, Tensor]:
+        """Computes the loss of the proposal head, by name, if there is one that learns."""
+        if proposals is None or not proposals.requires_grad:
+            return {}
+        targets = batch["places"], batch["boxes"], batch["background"]
+        with torch.autocast(proposals.device.type, enabled=False):
+            return {"proposals": self.proposal_loss(proposals, *targets)}
 
     def _names(
         self, batch: dict[str, Tensor], tokens: Tensor, patches: Tensor, pooled: Tensor
