@@ -24,6 +24,7 @@ from training.tasks.label_prompts import LabelPrompts, ask_for_labels, disturbed
 from training.tasks.losses import MultimaskLoss, mask_iou
 from training.tasks.mask_prompts import coarse_mask_prompt, correct
 from training.tasks.picture_decoder import PictureDecoder, in_row_order, in_token_order
+from training.tasks.proposals import ProposalLoss, encode, proposal_recall
 from training.tasks.tasks import SHEET_ROWS, Task, iou_by_prompt
 from training.teachers.efficientnet_lite import ImageNetClassifier
 
@@ -46,7 +47,8 @@ class JointTask(Task):
     * `somewhere`: a name that is known without a mask is to be found where the classifier sees it,
       in its box if it has one;
     * `prompts`: SAM's training, by points, boxes and coarse masks, and asked again;
-    * `labels`: what text-to-mask asks, by the student's own score maps, from `labels_after` on.
+    * `labels`: what text-to-mask asks, by the student's own score maps, from `labels_after` on;
+    * `proposals`: the boxes of things of any kind, if the student has a proposal head.
 
     Args:
         student: a merged model with a `ClassifierHead`.
@@ -63,7 +65,15 @@ class JointTask(Task):
 
     weights: ClassVar[dict[str, float]] = {"pictures": 0.5, "somewhere": 0.5}
     losses = ("joint",)
-    metrics = ("cell_top1", "found", "false", "text_miou", "box_miou", "point_miou")
+    metrics = (
+        "cell_top1",
+        "found",
+        "false",
+        "text_miou",
+        "box_miou",
+        "point_miou",
+        "proposal_recall",
+    )
     names: Tensor
     classes: Tensor
     kin: Tensor
@@ -99,6 +109,7 @@ class JointTask(Task):
         self.named_pictures = NamedPictures()
         self.named_cells = NamedCells()
         self.mask_loss = MultimaskLoss(points=_POINTS)
+        self.proposal_loss = ProposalLoss()
         self._told: dict[str, Tensor] = {}
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
@@ -116,9 +127,9 @@ class JointTask(Task):
 
         `cell_top1`: cells whose name is nearest, of all names that batches number. `found` and
         `false`: names asked for, there and not, whose presence is one half or more. And the IoU of
-        single masks: of labels, boxes and points.
+        single masks: of labels, boxes and points. `proposal_recall`: things that have a proposal.
         """
-        tokens, embeddings = self.student.image_encoder(batch["images"])
+        tokens, embeddings, proposals = encode(self.student.image_encoder, batch["images"])
         patches, _ = self._head()(tokens, batch["token_mask"])
         targets = cell_names(batch)
         named, known = targets >= 0, batch["present"].shape[1]
@@ -137,6 +148,7 @@ class JointTask(Task):
             "false": seen[~shown],
             "text_miou": mask_iou(masks[:, 0], label_targets)[shown],
             **iou_by_prompt(ious, batch["point_labels"]),
+            "proposal_recall": proposal_recall(proposals, batch),
         }
 
     def draw(self, batch: dict[str, Tensor]) -> np.ndarray | None:
@@ -171,15 +183,24 @@ class JointTask(Task):
 
     def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Computes the losses by name."""
-        tokens, embeddings = self.student.image_encoder(batch["images"])
+        tokens, embeddings, proposals = encode(self.student.image_encoder, batch["images"])
         coarse, pooled = self._head().classified(tokens, batch["token_mask"])
         patches = self._head().cells(tokens, coarse)
         decoder = PictureDecoder(self.student, embeddings)
         losses = self._names(batch, coarse, patches, pooled)
+        losses |= self._proposals(batch, proposals)
         losses["prompts"] = self._prompts(batch, decoder)
         if step >= self.labels_after:
             losses["labels"] = self._labels(batch, decoder, patches)
         return losses
+
+    def _proposals(self, batch: dict[str, Tensor], proposals: Tensor | None) -> dict[str, Tensor]:
+        """Computes the loss of the proposal head, by name, if there is one that learns."""
+        if proposals is None or not proposals.requires_grad:
+            return {}
+        targets = batch["places"], batch["boxes"], batch["background"]
+        with torch.autocast(proposals.device.type, enabled=False):
+            return {"proposals": self.proposal_loss(proposals, *targets)}
 
     def _names(
         self, batch: dict[str, Tensor], coarse: Tensor, patches: Tensor, pooled: Tensor
