@@ -53,7 +53,9 @@ class Optimisation(Settings):
     averaging: float = Field(
         default=0.0, ge=0, lt=1, description="decay of averaged weights (EMA), which are the result"
     )
-    clip_norm: float = Field(default=1.0, gt=0)
+    clip_norm: float = Field(
+        default=1.0, gt=0, description="the largest norm of each part's gradient"
+    )
     multipliers: dict[str, float] = Field(
         default={}, description="part -> factor on the learning rate; other parts are frozen"
     )

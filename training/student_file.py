@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from samclip_sdk.bundle.manifest import TOKENIZER_NAME, Calibration
-from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.modeling.config import BertTextConfig
+from samclip_sdk.modeling.build import SamClipModel, build_model
+from samclip_sdk.modeling.checkpoint import load_checkpoint, save_checkpoint
+from samclip_sdk.modeling.config import BertTextConfig, ModelConfig, PyramidConfig
 from samclip_sdk.text.tokenizer import Tokenizer
 from training.calibrate import CALIBRATION_NAME
+from training.errors import TrainingError
 from training.teachers.captions import tokenize
 from training.teachers.text_encoder_file import copy_tokenizer
 
@@ -27,7 +28,56 @@ THRESHOLDS_NAME = "thresholds.json"
 PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "open_clip_torch")
 """Those whose versions a checkpoint tells."""
 
+PROPOSAL_HEAD = "image_encoder.proposal_head."
+"""What the weights of a proposal head begin with in a checkpoint."""
+
 _BATCH = 64
+
+
+def has_proposals(config: ModelConfig) -> bool:
+    """Returns whether a model has a proposal head."""
+    return isinstance(config.image_encoder, PyramidConfig) and config.image_encoder.proposals
+
+
+def with_proposals(config: ModelConfig) -> ModelConfig:
+    """The config with a proposal head; raises TrainingError if its image encoder can have none."""
+    encoder = config.image_encoder
+    if not isinstance(encoder, PyramidConfig):
+        raise TrainingError(
+            f"the image encoder of {config.name} is a {encoder.kind}, and no pyramid: it can have "
+            "no proposal head"
+        )
+    proposing = encoder.model_copy(update={"proposals": True})
+    return config.model_copy(update={"image_encoder": proposing})
+
+
+def start_from(folder: Path, *, proposals: bool, seed: int) -> tuple[SamClipModel, bool]:
+    """Loads a checkpoint whose training goes on.
+
+    Any checkpoint is loaded by its own config, strictly. Only here may a model get a part that it
+    has not had: with `proposals`, a proposal head of random weights, which depend on `seed`.
+
+    Returns:
+        The model, and whether its proposal head is new.
+
+    Raises:
+        BundleError: as `load_checkpoint` does.
+        TrainingError: with `proposals`, if the model can have no such head.
+    """
+    student = load_checkpoint(folder)
+    if not proposals or has_proposals(student.config):
+        return student, False
+    larger = build_model(with_proposals(student.config), seed=seed)
+    larger.load_state_dict(larger.state_dict() | student.state_dict())
+    return larger, True
+
+
+def with_own_head(student: SamClipModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint's weights; if they have no proposal head at all, with the student's own."""
+    if any(key.startswith(PROPOSAL_HEAD) for key in state):
+        return dict(state)
+    own = {key: x for key, x in student.state_dict().items() if key.startswith(PROPOSAL_HEAD)}
+    return {**state, **own}
 
 
 def write_student(

@@ -45,14 +45,18 @@ class ClassifierHead(nn.Module):
         Returns:
             patch_embeddings [B,h*w,E] and image_embedding [B,E], L2-normalised.
         """
+        coarse, pooled = self.classified(image_tokens, token_mask)
+        return self.cells(image_tokens, coarse), pooled
+
+    def classified(self, image_tokens: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The classifier's own answers, before `cells`; the arguments are those of `forward`.
+
+        Returns:
+            That for each place, [B,E,h/2,w/2] of any length, and the image_embedding [B,E].
+        """
         features = self.features(image_tokens)
         pooled = self.embed(pool_unpadded(features, token_mask))
-        return self.cells(image_tokens, self.project(features)), pooled
-
-    def classified(self, image_tokens: Tensor) -> Tensor:
-        """Maps tokens [B,C,g,g] to the classifier's own answer for each place, [B,E,g/2,g/2]."""
-        coarse: Tensor = self.project(self.features(image_tokens))
-        return coarse
+        return self.project(features), pooled
 
     def features(self, image_tokens: Tensor) -> Tensor:
         """Maps tokens [B,C,g,g] to the features [B,F,g/2,g/2] that the classifier pools."""

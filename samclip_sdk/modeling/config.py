@@ -89,6 +89,9 @@ class PyramidConfig(_ImageEncoderConfig):
         description="channels of the backbone's strides 8, 16 and 32"
     )
     embed_dim: int = Field(default=256, gt=0)
+    proposals: bool = Field(
+        default=False, description="whether a head proposes boxes of things of any kind: ours"
+    )
     pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     pixel_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (58.395, 57.12, 57.375)
 
@@ -358,6 +361,7 @@ MOBILE = ModelConfig(
     image_encoder=PyramidConfig(
         backbone="tf_efficientnet_lite2",
         widths=(48, 120, 352),
+        proposals=True,
         pixel_mean=(127.0, 127.0, 127.0),
         pixel_std=(128.0, 128.0, 128.0),
     ),

@@ -79,10 +79,7 @@ class MaskDecoder(nn.Module):
         """
         prompts = dense_embeddings.shape[0]
         rows, columns = image_embeddings.shape[-2:]
-        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        output_tokens = output_tokens.unsqueeze(0).expand(prompts, -1, -1)
-        tokens = torch.cat([output_tokens, sparse_embeddings], dim=1)
-        token_mask = torch.cat([torch.ones_like(output_tokens[..., 0]), sparse_mask], dim=1)
+        tokens, token_mask = self.tokens(sparse_embeddings, sparse_mask)
         coarse, finer = image_embeddings, None
         if self.high_resolution:
             width = dense_embeddings.shape[1]
@@ -90,17 +87,32 @@ class MaskDecoder(nn.Module):
         queries, keys = self.transformer(
             coarse + dense_embeddings, self._positions(rows, columns), tokens, token_mask
         )
+        hyper, ious = self.answers(queries)
+        for block in self.local_blocks:
+            keys = block(keys, size=image_embeddings.shape[-2:])
+        upscaled = self._upscale(keys, finer).transpose(1, 2)
+        masks = in_rows(hyper @ upscaled, columns=columns)
+        return masks.reshape(prompts, NUM_MASK_TOKENS, 4 * rows, 4 * columns), ious
+
+    def tokens(self, sparse_embeddings: Tensor, sparse_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Puts the output tokens before the prompts' [K,P,D]: [K,5+P,D], and the mask [K,5+P]."""
+        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        output_tokens = output_tokens.unsqueeze(0).expand(sparse_embeddings.shape[0], -1, -1)
+        tokens = torch.cat([output_tokens, sparse_embeddings], dim=1)
+        return tokens, torch.cat([torch.ones_like(output_tokens[..., 0]), sparse_mask], dim=1)
+
+    def answers(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """What the output tokens say, queries [K,T,D]: each mask's weights [K,4,D/8] and IoU [K,4].
+
+        A mask is the product of its weights and the upscaled image.
+        """
         hyper = torch.stack(
             [mlp(queries[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
         )
         ious = self.iou_prediction_head(queries[:, 0])
         if self.dynamic_multimask and not self.training:
-            hyper, ious = _best_first(hyper, ious)
-        for block in self.local_blocks:
-            keys = block(keys, size=image_embeddings.shape[-2:])
-        upscaled = self._upscale(keys, finer).transpose(1, 2)
-        masks = _in_rows(hyper @ upscaled, columns=columns)
-        return masks.reshape(prompts, NUM_MASK_TOKENS, 4 * rows, 4 * columns), ious
+            return _best_first(hyper, ious)
+        return hyper, ious
 
     def at_grid(self, grid: int) -> MaskDecoder:
         """A copy for export, for images in squares of grid x grid cells."""
@@ -116,6 +128,14 @@ class MaskDecoder(nn.Module):
             positions = self.pe_layer.dense(max(rows, columns))
         return positions[..., :rows, :columns]
 
+    def upscaling_layers(self) -> tuple[nn.ConvTranspose2d, LayerNorm2d, nn.ConvTranspose2d]:
+        """The layers of `output_upscaling` that have weights; GELU follows the last two."""
+        first, norm, _, second, _ = self.output_upscaling
+        assert isinstance(first, nn.ConvTranspose2d)
+        assert isinstance(norm, LayerNorm2d)
+        assert isinstance(second, nn.ConvTranspose2d)
+        return first, norm, second
+
     def _upscale(self, x: Tensor, finer: Tensor | None) -> Tensor:
         """Applies `output_upscaling` to tokens [K,h*w,D].
 
@@ -129,12 +149,9 @@ class MaskDecoder(nn.Module):
                 to the output of the first layer, the others to that of the second.
 
         Returns:
-            [K,h*w*4*4,D/8]: of each token the 16 in its place, see `_in_rows`.
+            [K,h*w*4*4,D/8]: of each token the 16 in its place, see `in_rows`.
         """
-        first, norm, _, second, _ = self.output_upscaling
-        assert isinstance(first, nn.ConvTranspose2d)
-        assert isinstance(second, nn.ConvTranspose2d)
-        assert isinstance(norm, LayerNorm2d)
+        first, norm, second = self.upscaling_layers()
         x, y = _spread(x, first), None
         if finer is not None:
             dim = 4 * first.out_channels
@@ -171,7 +188,7 @@ def _spread(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
     return x @ layer.weight.permute(0, 2, 3, 1).flatten(1) + layer.bias.repeat(4)
 
 
-def _in_rows(masks: Tensor, *, columns: int) -> Tensor:
+def in_rows(masks: Tensor, *, columns: int) -> Tensor:
     """Brings the pixels of masks [K,N,h*w*4*4] into rows: [K*N*4h,4w], w being `columns`.
 
     Each of h x w squares has 2 x 2 smaller ones in consecutive places, and each of these 2 x 2

@@ -54,7 +54,7 @@ class PromptEncoder(nn.Module):
         Returns:
             sparse_embeddings [K,P,D], sparse_mask [K,P] (0 for filler), dense_embeddings [K,D,g,g].
         """
-        sparse = self._embed_points(point_coords, point_labels)
+        sparse = self.embed_points(point_coords, point_labels)
         sparse_mask = (point_labels != -2).to(sparse.dtype)
         no_mask = self.no_mask_embed.weight.reshape(1, -1, 1, 1)
         has_mask = has_mask_input.reshape(-1, 1, 1, 1) > 0.5
@@ -68,7 +68,7 @@ class PromptEncoder(nn.Module):
         baked.mask_downscaling = CellDownscaling(baked.mask_downscaling)
         return baked
 
-    def _embed_points(self, coords: Tensor, labels: Tensor) -> Tensor:
+    def embed_points(self, coords: Tensor, labels: Tensor) -> Tensor:
         """Embeds points [K,P,2] with labels [K,P] as [K,P,D]; filler is zero."""
         position = self.pe_layer((coords + 0.5) / self.resolution)
         label = labels.unsqueeze(-1)

@@ -6,7 +6,8 @@ The paper names such backbones as its next step (appendix E). The interface is t
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,24 @@ from samclip_sdk.errors import RuntimeMissingError
 from samclip_sdk.modeling.batch_norm import fold_batch_norm, freeze_batch_norm
 from samclip_sdk.modeling.config import PyramidConfig
 from samclip_sdk.modeling.neck import LayerNorm2d, build_neck
+from samclip_sdk.modeling.proposal_head import ProposalHead
 
 STRIDES = (8, 16, 32)
 FINEST = 4
+
+
+class Encoded(NamedTuple):
+    """What an image encoder with a proposal head makes of images.
+
+    Attributes:
+        image_tokens: [B,C,g,g], as `PyramidEncoder.forward` returns them.
+        image_embeddings: [B,D,g,g], likewise.
+        proposals: [B,30,g,g], see `proposal_head.boxes_of`.
+    """
+
+    image_tokens: Tensor
+    image_embeddings: Tensor
+    proposals: Tensor
 
 
 class PyramidEncoder(nn.Module):
@@ -75,6 +91,9 @@ class PyramidEncoder(nn.Module):
             self._finest = info.reduction().index(FINEST)
             widths = info.channels()[self._finest], fine
             self.high_resolution = HighResolution(*widths, out_chans=out_chans)
+        self.proposal_head: ProposalHead | None = None
+        if config.proposals:
+            self.proposal_head = ProposalHead(fine=fine, fused=dim)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes letterboxed images.
@@ -87,14 +106,50 @@ class PyramidEncoder(nn.Module):
             image_embeddings [B,out_chans,g,g], g = S / 16; with high resolution
             [B,4*out_chans,g,g], see `HighResolution`.
         """
-        x = (image.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
-        features = self.backbone(x)
+        features = self._features(image)
         strides = [features[each] for each in self._places]
-        embeddings = self.neck(self.fuse(*strides))
+        return self._outputs(features, strides, self.fuse(*strides))
+
+    def forward_proposals(self, image: Tensor) -> Encoded:
+        """Encodes letterboxed images [B,3,S,S] as `forward` does, and proposes boxes of things.
+
+        Raises:
+            ValueError: the encoder has no proposal head.
+        """
+        features = self._features(image)
+        strides = [features[each] for each in self._places]
+        fused = self.fuse(*strides)
+        return Encoded(*self._outputs(features, strides, fused), self._propose(strides[0], fused))
+
+    def propose(self, image: Tensor, *, frozen: bool = False) -> Tensor:
+        """Proposes boxes of things alone: [B,30,g,g]; frozen, only the head gets a gradient."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            features = self._features(image)
+            strides = [features[each] for each in self._places]
+            fused = self.fuse(*strides)
+        return self._propose(strides[0], fused)
+
+    def _features(self, image: Tensor) -> Sequence[Tensor]:
+        """All of the backbone's features."""
+        x = (image.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
+        features: Sequence[Tensor] = self.backbone(x)
+        return features
+
+    def _outputs(
+        self, features: Sequence[Tensor], strides: Sequence[Tensor], fused: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The image's tokens and its embeddings."""
+        embeddings = self.neck(fused)
         if self.high_resolution is not None:
             finer = self.high_resolution(features[self._finest], strides[0])
             embeddings = torch.cat([embeddings, finer], dim=1)
         return join_strides(*strides), embeddings
+
+    def _propose(self, fine: Tensor, fused: Tensor) -> Tensor:
+        if self.proposal_head is None:
+            raise ValueError("the image encoder has no proposal head: set image_encoder.proposals")
+        proposals: Tensor = self.proposal_head(fine, fused)
+        return proposals
 
     def fuse(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
         """Fuses the backbone's features at strides 8, 16 and 32, [B,c,S/8,S/8] and so on.

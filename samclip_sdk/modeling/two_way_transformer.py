@@ -73,6 +73,14 @@ class TwoWayAttentionBlock(nn.Module):
         self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor, bias: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Maps queries [K,T,D] and keys [K,N,D] to the same; `bias` [K,1,1,T] hides tokens."""
+        queries, k = self.update_tokens(queries, keys, query_pe, key_pe, bias)
+        attended = self.cross_attn_image_to_token(k, queries + query_pe, queries, bias)
+        return queries, self.norm4(keys + attended)
+
+    def update_tokens(
+        self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The first half: returns the new queries, and the keys with their positions."""
         if self.skip_first_layer_pe:
             queries = self.self_attn(queries, queries, queries, bias)
         else:
@@ -82,9 +90,7 @@ class TwoWayAttentionBlock(nn.Module):
         k = keys + key_pe
         attended = self.cross_attn_token_to_image(queries + query_pe, k, keys)
         queries = self.norm2(queries + attended)
-        queries = self.norm3(queries + self.mlp(queries))
-        attended = self.cross_attn_image_to_token(k, queries + query_pe, queries, bias)
-        return queries, self.norm4(keys + attended)
+        return self.norm3(queries + self.mlp(queries)), k
 
 
 class ImageTokenNorm(nn.LayerNorm):
@@ -129,20 +135,20 @@ class Attention(nn.Module):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """Attends q [K,T,D] to k, v [K,N,D]; `bias` [K,1,1,N] is added to the logits."""
         q, k, v = (
-            self._split(self.q_proj(q)),
-            self._split(self.k_proj(k)),
-            self._split(self.v_proj(v)),
+            self.split(self.q_proj(q)),
+            self.split(self.k_proj(k)),
+            self.split(self.v_proj(v)),
         )
         logits = (q * self.scale) @ k.transpose(-2, -1) + bias
         y = (logits.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
         out: Tensor = self.out_proj(y)
         return out
 
-    def _split(self, x: Tensor) -> Tensor:
+    def split(self, x: Tensor) -> Tensor:
         """Maps [K,T,C] to heads [K,n,T,C/n]."""
         return x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
 
-    def _by_head(self, projection: nn.Linear) -> Tensor:
+    def by_head(self, projection: nn.Linear) -> Tensor:
         """The rows of a projection's weight [C,D], by head: [n,C/n,D]."""
         return projection.weight.view(self.num_heads, self.head_dim, -1)
 
@@ -157,11 +163,11 @@ class TokenToImageAttention(Attention):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # type: ignore[override]  # of fewer arguments
         """Attends q [K,T,D] to k, v [K,N,D]."""
-        q = self._split(self.q_proj(q)) * self.scale
+        q = self.split(self.q_proj(q)) * self.scale
         # The keys' bias would add a constant to all logits of a query, which the softmax ignores.
-        logits = (q @ self._by_head(self.k_proj)).flatten(1, 2) @ k.transpose(-2, -1)
+        logits = (q @ self.by_head(self.k_proj)).flatten(1, 2) @ k.transpose(-2, -1)
         seen = (logits.softmax(dim=-1) @ v).reshape(v.shape[0], self.num_heads, -1, v.shape[-1])
-        y = seen @ self._by_head(self.v_proj).transpose(-2, -1)
+        y = seen @ self.by_head(self.v_proj).transpose(-2, -1)
         out: Tensor = self.out_proj(y.transpose(1, 2).flatten(2) + self.v_proj.bias)
         return out
 
@@ -171,9 +177,9 @@ class ImageToTokenAttention(Attention):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """Attends q [K,N,D] to k, v [K,T,D]; `bias` [K,1,1,T] is added to the logits."""
-        k, v = self._split(self.k_proj(k)) * self.scale, self._split(self.v_proj(v))
+        k, v = self.split(self.k_proj(k)) * self.scale, self.split(self.v_proj(v))
         own = self.q_proj.bias.view(self.num_heads, 1, -1) @ k.transpose(-2, -1) + bias
-        keys = (k @ self._by_head(self.q_proj)).flatten(1, 2)
+        keys = (k @ self.by_head(self.q_proj)).flatten(1, 2)
         logits = q @ keys.transpose(-2, -1) + own.flatten(1).unsqueeze(1)
         shares = logits.reshape(*q.shape[:2], self.num_heads, -1).softmax(dim=-1).flatten(2)
         outward = self.out_proj.weight.view(-1, self.num_heads, self.head_dim)

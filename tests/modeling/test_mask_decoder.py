@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import MaskDecoderConfig
-from samclip_sdk.modeling.mask_decoder import LocalBlock, MaskDecoder, _in_rows
+from samclip_sdk.modeling.mask_decoder import LocalBlock, MaskDecoder, in_rows
 
 GRID, SIDE = 8, 32
 
@@ -99,7 +99,7 @@ def test_finer_features_enter_the_upscaling_as_in_sam_2() -> None:
     first, norm, activation, second, last = decoder.output_upscaling
     x = keys.transpose(1, 2).reshape(3, 32, GRID, GRID)
     x = last(second(activation(norm(first(x) + stride_8))) + stride_4)
-    upscaled = _in_rows(decoder._upscale(keys, finer).transpose(1, 2), columns=GRID)
+    upscaled = in_rows(decoder._upscale(keys, finer).transpose(1, 2), columns=GRID)
     torch.testing.assert_close(upscaled.view_as(x), x, atol=1e-5, rtol=1e-5)
 
 

@@ -20,6 +20,7 @@ from tests.training.text.wordnet_files import write_wordnet
 from training.__main__ import app
 from training.errors import TrainingError
 from training.stages.joint import give_trained_parts
+from training.student_file import PROPOSAL_HEAD
 from training.teachers.efficientnet_lite import lite2_state
 from training.teachers.text_teacher import load_text_teacher
 
@@ -54,9 +55,9 @@ multipliers = {{ "{module}" = 1.0 }}
 
 
 def changed(before: Path, after: Path) -> set[str]:
-    """The weights that differ."""
+    """The weights that differ, or are new."""
     old, new = (load_checkpoint(folder).state_dict() for folder in (before, after))
-    return {name for name, tensor in old.items() if not torch.equal(tensor, new[name])}
+    return {name for name, x in new.items() if name not in old or not torch.equal(x, old[name])}
 
 
 def test_all_but_the_text_encoder_is_taken(finished: Path) -> None:
@@ -78,6 +79,7 @@ def test_all_but_the_text_encoder_is_taken(finished: Path) -> None:
         ("outlines", "image_encoder.mix"),
         ("prompts", "mask_decoder"),
         ("cells", "clip_head.cells"),
+        ("proposals", "image_encoder.proposal_head"),
     ],
 )
 def test_one_part_learns(finished: Path, tmp_path: Path, part: str, module: str) -> None:
@@ -93,8 +95,10 @@ def test_one_part_learns(finished: Path, tmp_path: Path, part: str, module: str)
     assert done.exit_code == 0, done.output
     run = tmp_path / "runs" / "own" / "more"
     moved = changed(finished, run)
-    assert moved
-    assert all(name.startswith(f"{module}.") for name in moved)
+    new = {name for name in moved if name.startswith(PROPOSAL_HEAD)}
+    assert bool(new) == (part in ("pictures", "outlines", "proposals"))
+    assert any(name.startswith(f"{module}.") for name in moved)
+    assert all(name.startswith(f"{module}.") for name in moved - new)
     provenance = read_provenance(run)
     assert provenance["starts_from"] == {"stage": "joint"}
     assert provenance["photographs"] == {"toys": "ours"}

@@ -63,7 +63,7 @@ def measure_pace(
     for step in range(count):
         set_learning_rate(state["optimizer"], settings, step=step)
         walked = walk_backward(fabric, state, source, settings, accumulate)
-        update(fabric, state, settings)
+        update(state, settings)
         pictures, timed = pictures + walked.images, timed + 1
         if step == 0 < count - 1:
             began, pictures, timed = time.monotonic(), 0, 0

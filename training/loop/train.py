@@ -162,7 +162,7 @@ def train(
                     if (index := walked.bad) is not None:  # no other process has this one
                         torch.save(task.dataset[index], run / f"bad_batch_{index}.pt")
                     raise FloatingPointError(f"not finite at step {state['step']}: {walked.values}")
-                update(fabric, state, settings)
+                update(state, settings)
                 log.add(walked, rate=rate, step=state["step"])
                 with averaged(task, state.get("average")):
                     if validate(task, settings, fabric, log, state):
@@ -259,10 +259,15 @@ def walk_backward(
     return Walked(values, next(bad, None), images, broken)
 
 
-def update(fabric: Fabric, state: dict[str, Any], settings: Optimisation) -> None:
-    """Makes the optimizer's step. The gradient must be finite."""
+def update(state: dict[str, Any], settings: Optimisation) -> None:
+    """Makes the optimizer's step. The gradient must be finite.
+
+    Each part's gradient is clipped by its own norm: a part with a large one, as a backbone is,
+    would slow all others down.
+    """
     module, optimizer = state["task"], state["optimizer"]
-    fabric.clip_gradients(module, optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
+    for part in module.parts.values():
+        nn.utils.clip_grad_norm_(part.parameters(), settings.clip_norm)
     optimizer.step()
     optimizer.zero_grad()
     if (average := state.get("average")) is not None:

@@ -42,6 +42,7 @@ class AnnotationTable:
         areas_px: float32 [M], as `Annotation.area_px`.
         has_mask: bool [M], whether there is a segmentation.
         promptable: bool [M], whether it is the mask of one thing, which a prompt can ask for.
+        single: bool [M], whether it is one thing, with or without a mask.
     """
 
     def __init__(self) -> None:
@@ -61,7 +62,11 @@ class AnnotationTable:
         self._keys.append((entry["image_id"], entry["category_id"], entry.get("id")))
         area = entry.get("area") or width * height
         self._numbers.extend((left, top, width, height, area))
-        self._flags.append(bool(entry.get("iscrowd")) + 2 * bool(entry.get("semantic")))
+        self._flags.append(
+            bool(entry.get("iscrowd"))
+            + 2 * bool(entry.get("semantic"))
+            + 4 * bool(entry.get("single"))
+        )
         segmentation = entry.get("segmentation")
         self._packed.append(marshal.dumps(segmentation) if segmentation else b"")
 
@@ -95,6 +100,7 @@ class AnnotationTable:
         self._segmentations = b"".join(packed)
         self.has_mask = np.diff(self._bounds) > 0
         self.promptable = self.has_mask & ~self.crowd & ~self.semantic
+        self.single = ~self.crowd & (~self.semantic | (flags & 4).astype(bool))
         del self._keys, self._numbers, self._flags, self._packed
 
     def numbers_of(self, picture: int) -> np.ndarray:

@@ -9,7 +9,8 @@ Facts that COCO does not have are in fields that other readers ignore:
   shows; see `clean_labels`). `neg_category_ids` and `not_exhaustive_category_ids`, as LVIS has
   them, are heeded;
 * a category: COCO's own `isthing`, and `nameless`, of masks whose category is no name;
-* an annotation: `semantic`, where one mask holds all of a kind. It may have no `segmentation`.
+* an annotation: `semantic`, where one mask holds all of a kind, and `single`, where it is one thing
+  for all that. It may have no `segmentation`.
 """
 
 from __future__ import annotations

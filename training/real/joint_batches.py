@@ -20,6 +20,7 @@ from training.data_config import JointPhotographs
 from training.real.photograph_masks import cell_coverage
 from training.real.photograph_views import View, draw_view, recolour, whole_view
 from training.real.photographs import Photographs
+from training.real.proposal_targets import proposal_targets, unlabelled_weight
 from training.real.records import count_tensor, read_or_replace
 from training.real.segments import NAMELESS, Segment, locate_segments, paste_segment
 
@@ -50,6 +51,9 @@ class JointBatches(Dataset[Batch]):
     * `asked_owners` int64 [L], the picture of each of L labels that are asked for, `asked` int64
       [L], their names, `asked_targets` float16 [L,h,h], the share that the name's masks cover, and
       `asked_shown` bool [L], false of a name that the picture does not show, by its promise;
+    * `boxes` float32 [T,4], the boxes of T things, XYXY in pixels of the input, `box_owners` int64
+      [T], the picture of each, `places` int64 [B,6,g,g], the thing that each place of the proposal
+      head has, or -1, and `background` float32 [B,6,g,g], see `ProposalTargets`;
     * `broken` int64, the records found broken, in the order of `records.KINDS`.
 
     The resolution S is `resolution`, and `late_resolution` from the batch `late_from` on.
@@ -123,6 +127,7 @@ class JointBatches(Dataset[Batch]):
         for each in sorted(segments, key=lambda each: each.concept):
             own.setdefault(each.concept, []).append(each)
         unnamed = _union(own.pop(NAMELESS, []), size)
+        proposals = proposal_targets(segments, view.frame, unlabelled=unlabelled_weight(one))
         names = [*own]
         areas = {name: _union(found, size) for name, found in own.items()}
         present = np.zeros(len(self.names), bool)
@@ -139,6 +144,7 @@ class JointBatches(Dataset[Batch]):
             "unnamed": cell_coverage(unnamed, cell_px=PATCH_PX),
             "present": present,
             "absent": absent,
+            **proposals._asdict(),
             **self._prompts(segments, view, rng),
             **self._labels(own, areas, absent, rng, size),
         }
@@ -257,15 +263,24 @@ def _stack(rows: Sequence[_Row]) -> Batch:
         "names": _pad_rows([row["names"] for row in rows], most, fill=-1),
         "owners": _owners([len(row["targets"]) for row in rows]),
         "asked_owners": _owners([len(row["asked"]) for row in rows]),
+        "box_owners": _owners([len(row["boxes"]) for row in rows]),
+        "places": _numbered(rows),
     }
     for key in ("coverage", "masked", "exhaustive"):
         batch[key] = _pad_rows([row[key] for row in rows], most, fill=0)
-    for key in ("token_mask", "unnamed", "present", "absent"):
+    for key in ("token_mask", "unnamed", "present", "absent", "background"):
         batch[key] = torch.from_numpy(np.stack([row[key] for row in rows]))
     prompts = ("point_coords", "point_labels", "targets", "asked", "asked_targets", "asked_shown")
-    for key in prompts:
+    for key in (*prompts, "boxes"):
         batch[key] = torch.from_numpy(np.concatenate([row[key] for row in rows]))
     return batch
+
+
+def _numbered(rows: Sequence[_Row]) -> Tensor:
+    """The thing of each place, counted through the batch: int64 [B,6,g,g]."""
+    before = np.cumsum([0, *(len(row["boxes"]) for row in rows)])[:-1]
+    places = np.stack([row["places"] for row in rows])
+    return torch.from_numpy(np.where(places < 0, -1, places + before[:, None, None, None]))
 
 
 def _owners(counts: Sequence[int]) -> Tensor:

@@ -61,6 +61,19 @@ class View:
         high = np.minimum(box[2:], self.box[2:])
         return float(np.prod(np.maximum(high - low, 0))) * self.scale**2
 
+    def share(self, box: np.ndarray) -> float:
+        """How much of the area of a box, XYXY in the picture's pixels, is in sight: 0 to 1."""
+        whole = float(np.prod(box[2:] - box[:2])) * self.scale**2
+        return self.visible_px(box) / whole if whole else 0.0
+
+    def box_in_sight(self, box: np.ndarray) -> np.ndarray:
+        """What is in sight of a box, XYXY in the picture's pixels: float32 [4], in the input's."""
+        part = np.array(self.box, np.float32).reshape(2, 2)
+        corners = self.frame.to_model(box.reshape(2, 2).clip(part[0], part[1]) - part[0])
+        if self.flipped:
+            corners[:, 0] = self.frame.resized_width_px - corners[::-1, 0]
+        return corners.reshape(4).astype(np.float32)
+
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """A mask bool [H,W] of the picture in the input: bool [S,S], nothing in the padding.
 

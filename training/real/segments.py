@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.masks import mask_to_box
 from training.composed.cutouts import paint_over, warp
 from training.real.annotation_table import Annotation
 from training.real.photograph import Photograph
@@ -27,6 +29,10 @@ _TRIES = 4  # places for a thing that would hide others
 _OPAQUE = 128  # alpha from which a pixel is the thing's
 
 
+Role = Literal["thing", "stuff", "unclear"]
+"""One thing that can be counted; a kind that cannot, such as grass; a crowd or any other region."""
+
+
 @dataclass
 class Segment:
     """One annotation in a view.
@@ -38,6 +44,9 @@ class Segment:
         single: whether it is the mask of one thing, which a prompt can ask for.
         exhaustive: whether its set promises that the picture's annotations hold all of its kind.
         partial: whether its set says that the picture may have more of its kind.
+        role: what it is to the proposal head.
+        box: float32 [4], XYXY in pixels of the input, the part of its box that is in sight.
+        share: how much of its box that is, 0 to 1.
     """
 
     concept: int
@@ -46,6 +55,9 @@ class Segment:
     single: bool
     exhaustive: bool
     partial: bool
+    role: Role
+    box: np.ndarray
+    share: float
 
 
 def locate_segments(one: Photograph, view: View, broken: Counter[str]) -> list[Segment]:
@@ -76,11 +88,25 @@ def locate_segments(one: Photograph, view: View, broken: Counter[str]) -> list[S
                     single=bool(table.promptable[number]),
                     exhaustive=one.found.exhaustive(one.row, annotation.category),
                     partial=one.found.partial(one.row, annotation.category),
+                    role=role_of(one, number),
+                    box=view.box_in_sight(annotation.box),
+                    share=view.share(annotation.box),
                 )
             )
     for each in found:
         each.exhaustive &= each.concept not in lost
     return found
+
+
+def role_of(one: Photograph, number: int) -> Role:
+    """What an annotation is to the proposal head."""
+    table = one.found.table
+    category = one.found.categories[table.categories[number]]
+    if category.nameless or table.crowd[number]:
+        return "unclear"
+    if not category.thing:
+        return "stuff" if table.has_mask[number] else "unclear"
+    return "thing" if table.single[number] else "unclear"
 
 
 def paste_segment(
@@ -124,7 +150,17 @@ def paste_segment(
             each.area = each.area & ~own
     segments[:] = [each for each in segments if each.area.any()]
     (concept,) = donor.concepts(np.array([number])).tolist()
-    return Segment(concept, own, masked=True, single=True, exhaustive=True, partial=False)
+    return Segment(
+        concept,
+        own,
+        masked=True,
+        single=True,
+        exhaustive=True,
+        partial=False,
+        role="thing",
+        box=mask_to_box(own),
+        share=1.0,
+    )
 
 
 def cut_out(one: Photograph, annotation: Annotation, *, resolution: int) -> np.ndarray | None:

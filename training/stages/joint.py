@@ -23,7 +23,7 @@ from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs, find_sets
 from training.real.taught_nouns import class_names
 from training.stage import Job, Stage, TrainedSettings
-from training.student_file import PACKAGES, write_student
+from training.student_file import PACKAGES, with_own_head, write_student
 from training.tasks.joint import JointTask
 from training.teachers.efficientnet_lite import LICENCE, ImageNetClassifier, lite2_file, load_lite2
 from training.teachers.lexicon_file import LEXICON, read_names
@@ -184,13 +184,16 @@ def give_classifier(
 
 
 def give_trained_parts(student: SamClipModel, folder: Path) -> None:
-    """Gives a student a checkpoint's weights but the text encoder's, if it is of the same model."""
+    """Gives a student a checkpoint's weights but the text encoder's, if it is of the same model.
+
+    A student with a proposal head keeps its own where the checkpoint has none.
+    """
     path = folder / WEIGHTS_NAME
     own = {f"text_encoder.{key}": x for key, x in student.text_encoder.state_dict().items()}
     trained = {
         key: x for key, x in read_weights(path).items() if not key.startswith("text_encoder.")
     }
-    give_weights(student, trained | own, path)
+    give_weights(student, with_own_head(student, trained | own), path)
 
 
 def _embeddings(names: list[str], *, run: Path) -> Tensor:

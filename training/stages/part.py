@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
+from samclip_sdk.modeling.checkpoint import read_provenance
 from training.errors import TrainingError
 from training.files import check_trained
 from training.real.joint_batches import JointBatches
@@ -20,8 +20,10 @@ from training.stages.joint import LabelledSettings, give_classifier
 from training.student_file import (
     PACKAGES,
     embed_names,
+    has_proposals,
     read_calibration,
     read_nouns,
+    start_from,
     write_student,
 )
 from training.tasks.part import MODULES, TASKS, Part
@@ -35,8 +37,10 @@ class PartConfig(LabelledSettings):
     Args:
         part: `pictures` (all but the text encoder), `heads` (what reads the backbone's features),
             `outlines` (the image encoder, the prompt encoder and the mask decoder), `prompts` (the
-            latter two) or `cells` (the layers of the CLIP head that correct each cell).
-        starts_from: the model, a folder.
+            latter two), `cells` (the layers of the CLIP head that correct each cell) or `proposals`
+            (the head that proposes boxes of things).
+        starts_from: the model, a folder. If it has no proposal head, `proposals` gives it a new
+            one; so do `pictures` and `outlines`, if the config's model has one.
         share: of what was learned in the weights of the result. The rest are the weights before:
             their mean answers what is new nearly as well, and all else nearly as before (WiSE-FT,
             arXiv:2109.01903).
@@ -62,7 +66,12 @@ class PartConfig(LabelledSettings):
 
     def prepare(self, stage: Stage) -> Job:
         """Builds the student and its data."""
-        student = load_checkpoint(self.starts_from)
+        proposals = self.part == "proposals" or (
+            self.part in ("pictures", "outlines") and has_proposals(stage.model)
+        )
+        student, fresh = start_from(
+            self.starts_from, proposals=proposals, seed=self.optimisation.seed
+        )
         train, validation = self.batches(stage)
         names, classes, kin = self.names(stage, train.names, others=read_nouns(self.starts_from))
         classifier = ImageNetClassifier()
@@ -75,6 +84,7 @@ class PartConfig(LabelledSettings):
             classes=classes,
             kin=kin,
             validation=validation,
+            fresh=fresh,
         )
         if (found := read_calibration(self.starts_from)) is not None:
             task.presence.start(scale=found.scale, bias=found.bias)

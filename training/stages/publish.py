@@ -15,6 +15,7 @@ from training.calibrate import CALIBRATION_NAME
 from training.errors import TrainingError
 from training.files import check_trained, write_json
 from training.stage import Stage, StageSettings
+from training.student_file import PROPOSAL_HEAD
 from training.tasks.part import MODULES
 from training.teachers.text_encoder_file import copy_tokenizer
 from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, read_weights, save_weights
@@ -120,6 +121,10 @@ def _replace_part(state: dict[str, Tensor], content: dict[str, Any], folder: Pat
     prefixes = tuple(f"{module}." for module in MODULES[part])
     weights = {key: x for key, x in read_weights(path).items() if key.startswith(prefixes)}
     own = {key: x.shape for key, x in state.items() if key.startswith(prefixes)}
+    if not any(key.startswith(PROPOSAL_HEAD) for key in state):  # the part may have brought it
+        new = {key: x.shape for key, x in weights.items() if key.startswith(PROPOSAL_HEAD)}
+        own |= new
+        content["model"]["image_encoder"] |= {"proposals": True} if new else {}
     if {key: x.shape for key, x in weights.items()} != own:
         raise TrainingError(f"{path} is of another model: train its {part} from the checkpoint")
     state |= weights

@@ -23,6 +23,8 @@ from training.tasks.contact_sheet import draw_contact_sheet
 from training.tasks.label_prompts import LabelPrompts, ask_for_labels, disturbed, frame_of
 from training.tasks.losses import MultimaskLoss, mask_iou
 from training.tasks.mask_prompts import coarse_mask_prompt, correct
+from training.tasks.picture_decoder import PictureDecoder, in_row_order, in_token_order
+from training.tasks.proposals import ProposalLoss, encode, proposal_recall
 from training.tasks.tasks import SHEET_ROWS, Task, iou_by_prompt
 from training.teachers.efficientnet_lite import ImageNetClassifier
 
@@ -45,7 +47,8 @@ class JointTask(Task):
     * `somewhere`: a name that is known without a mask is to be found where the classifier sees it,
       in its box if it has one;
     * `prompts`: SAM's training, by points, boxes and coarse masks, and asked again;
-    * `labels`: what text-to-mask asks, by the student's own score maps, from `labels_after` on.
+    * `labels`: what text-to-mask asks, by the student's own score maps, from `labels_after` on;
+    * `proposals`: the boxes of things of any kind, if the student has a proposal head.
 
     Args:
         student: a merged model with a `ClassifierHead`.
@@ -62,7 +65,15 @@ class JointTask(Task):
 
     weights: ClassVar[dict[str, float]] = {"pictures": 0.5, "somewhere": 0.5}
     losses = ("joint",)
-    metrics = ("cell_top1", "found", "false", "text_miou", "box_miou", "point_miou")
+    metrics = (
+        "cell_top1",
+        "found",
+        "false",
+        "text_miou",
+        "box_miou",
+        "point_miou",
+        "proposal_recall",
+    )
     names: Tensor
     classes: Tensor
     kin: Tensor
@@ -98,6 +109,7 @@ class JointTask(Task):
         self.named_pictures = NamedPictures()
         self.named_cells = NamedCells()
         self.mask_loss = MultimaskLoss(points=_POINTS)
+        self.proposal_loss = ProposalLoss()
         self._told: dict[str, Tensor] = {}
 
     def forward(self, batch: dict[str, Tensor], *, loss: str, step: int) -> Tensor:
@@ -115,9 +127,9 @@ class JointTask(Task):
 
         `cell_top1`: cells whose name is nearest, of all names that batches number. `found` and
         `false`: names asked for, there and not, whose presence is one half or more. And the IoU of
-        single masks: of labels, boxes and points.
+        single masks: of labels, boxes and points. `proposal_recall`: things that have a proposal.
         """
-        tokens, embeddings = self.student.image_encoder(batch["images"])
+        tokens, embeddings, proposals = encode(self.student.image_encoder, batch["images"])
         patches, _ = self._head()(tokens, batch["token_mask"])
         targets = cell_names(batch)
         named, known = targets >= 0, batch["present"].shape[1]
@@ -136,6 +148,7 @@ class JointTask(Task):
             "false": seen[~shown],
             "text_miou": mask_iou(masks[:, 0], label_targets)[shown],
             **iou_by_prompt(ious, batch["point_labels"]),
+            "proposal_recall": proposal_recall(proposals, batch),
         }
 
     def draw(self, batch: dict[str, Tensor]) -> np.ndarray | None:
@@ -170,21 +183,31 @@ class JointTask(Task):
 
     def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Computes the losses by name."""
-        tokens, embeddings = self.student.image_encoder(batch["images"])
-        patches, pooled = self._head()(tokens, batch["token_mask"])
-        losses = self._names(batch, tokens, patches, pooled)
-        losses["prompts"] = self._prompts(batch, embeddings)
+        tokens, embeddings, proposals = encode(self.student.image_encoder, batch["images"])
+        coarse, pooled = self._head().classified(tokens, batch["token_mask"])
+        patches = self._head().cells(tokens, coarse)
+        decoder = PictureDecoder(self.student, embeddings)
+        losses = self._names(batch, coarse, patches, pooled)
+        losses |= self._proposals(batch, proposals)
+        losses["prompts"] = self._prompts(batch, decoder)
         if step >= self.labels_after:
-            losses["labels"] = self._labels(batch, embeddings, patches)
+            losses["labels"] = self._labels(batch, decoder, patches)
         return losses
 
+    def _proposals(self, batch: dict[str, Tensor], proposals: Tensor | None) -> dict[str, Tensor]:
+        """Computes the loss of the proposal head, by name, if there is one that learns."""
+        if proposals is None or not proposals.requires_grad:
+            return {}
+        targets = batch["places"], batch["boxes"], batch["background"]
+        with torch.autocast(proposals.device.type, enabled=False):
+            return {"proposals": self.proposal_loss(proposals, *targets)}
+
     def _names(
-        self, batch: dict[str, Tensor], tokens: Tensor, patches: Tensor, pooled: Tensor
+        self, batch: dict[str, Tensor], coarse: Tensor, patches: Tensor, pooled: Tensor
     ) -> dict[str, Tensor]:
         """Computes the losses of the names of pictures and of cells."""
         assert self.classifier is not None
         told = self.classifier(batch["images"], batch["token_mask"])
-        coarse = self._head().classified(tokens)
         with torch.autocast(pooled.device.type, enabled=False):  # bf16 has steps of .004
             pictures = _LOGIT_SCALE * pooled @ self.names.T
             return {
@@ -227,37 +250,38 @@ class JointTask(Task):
         yes = F.softplus(-self.presence.logits((seen * vectors).sum(dim=1))).mean()
         return F.cross_entropy(logits, name) + yes
 
-    def _prompts(self, batch: dict[str, Tensor], embeddings: Tensor) -> Tensor:
+    def _prompts(self, batch: dict[str, Tensor], decoder: PictureDecoder) -> Tensor:
         """SAM's loss against the true masks; some prompts come with a coarse mask, or twice."""
         owners, targets = batch["owners"], batch["targets"].float()
         if not len(owners):
-            return embeddings.sum() * 0
-        plain = _plain(batch)
-        coarse = torch.rand(len(owners), device=targets.device) < _COARSE
-        mask_input = coarse_mask_prompt(torch.logit(targets, eps=1e-4))
-        asked = plain._replace(mask_input=mask_input)
-        masks, iou = self._decode(embeddings, owners, asked, has_mask=coarse)
-        loss: Tensor = self.mask_loss(masks, iou, targets)
-        again = (torch.rand(len(owners), device=targets.device) < _CORRECTED).nonzero().flatten()
+            return decoder.embeddings.sum() * 0
+        coords, labels = batch["point_coords"], batch["point_labels"]
+        coarse = _some(targets, share=_COARSE)
+        given = coarse_mask_prompt(torch.logit(targets[coarse], eps=1e-4))
+        true = in_token_order(targets)
+        masks, iou = decoder(owners, LabelPrompts(coords, labels, given), coarse)
+        loss: Tensor = self.mask_loss(masks.unsqueeze(2), iou, true.unsqueeze(1))
+        again = _some(targets, share=_CORRECTED)
         if len(again):
-            corrected = correct(
-                plain.coords[again], plain.labels[again], masks[again, 0].detach(), targets[again]
-            )
-            masks, iou = self._decode(embeddings, owners[again], LabelPrompts(*corrected))
-            loss = loss + len(again) / len(owners) * self.mask_loss(masks, iou, targets[again])
+            answers = in_row_order(masks[again, 0].detach())
+            corrected = correct(coords[again], labels[again], answers, targets[again])
+            masks, iou = decoder(owners[again], LabelPrompts(*corrected), _all(again))
+            missed = self.mask_loss(masks.unsqueeze(2), iou, true[again].unsqueeze(1))
+            loss = loss + len(again) / len(owners) * missed
         return loss
 
-    def _labels(self, batch: dict[str, Tensor], embeddings: Tensor, patches: Tensor) -> Tensor:
+    def _labels(self, batch: dict[str, Tensor], decoder: PictureDecoder, patches: Tensor) -> Tensor:
         """SAM's loss for labels that are there; a mask of another is worth nothing."""
         owners = batch["asked_owners"]
         if not len(owners):
-            return embeddings.sum() * 0
+            return decoder.embeddings.sum() * 0
         asked, targets = self._asked(batch, disturbed(self._maps(batch, patches)))
-        masks, iou = self._decode(embeddings, owners, asked)
+        masks, iou = decoder(owners, asked, _all(owners))
         there = batch["asked_shown"] & targets.any(dim=2).any(dim=1)
         loss = (iou[~there] ** 2).sum() / iou.numel()
         if there.any():
-            loss = loss + self.mask_loss(masks[there], iou[there], targets[there])
+            true = in_token_order(targets[there])
+            loss = loss + self.mask_loss(masks[there].unsqueeze(2), iou[there], true.unsqueeze(1))
         return loss
 
     def _maps(self, batch: dict[str, Tensor], patches: Tensor) -> Tensor:
@@ -300,6 +324,16 @@ class JointTask(Task):
         prompts = self.student.prompt_encoder(*asked, has_mask.float())
         masks, iou = self.student.mask_decoder(embeddings[owners], *prompts)
         return masks.float(), iou.float()
+
+
+def _some(rows: Tensor, *, share: float) -> Tensor:
+    """Draws rows [K,...], each with a probability: int64 [n]."""
+    return (torch.rand(len(rows), device=rows.device) < share).nonzero().flatten()
+
+
+def _all(rows: Tensor) -> Tensor:
+    """The numbers of all rows [K,...]: int64 [K]."""
+    return torch.arange(len(rows), device=rows.device)
 
 
 def _plain(batch: dict[str, Tensor]) -> LabelPrompts:

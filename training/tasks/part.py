@@ -12,10 +12,13 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from samclip_sdk.modeling.build import SamClipModel
+from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
 from training.tasks.cell_losses import FalseAlarms
 from training.tasks.joint import JointTask, cell_names, judged_cells, unmasked_names
+from training.tasks.picture_decoder import PictureDecoder
+from training.tasks.proposals import encode
 
-Part = Literal["pictures", "heads", "outlines", "prompts", "cells"]
+Part = Literal["pictures", "heads", "outlines", "prompts", "cells", "proposals"]
 
 MODULES: dict[Part, tuple[str, ...]] = {
     "pictures": ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder"),
@@ -23,6 +26,7 @@ MODULES: dict[Part, tuple[str, ...]] = {
     "outlines": ("image_encoder", "prompt_encoder", "mask_decoder"),
     "prompts": ("prompt_encoder", "mask_decoder"),
     "cells": ("clip_head.cells",),
+    "proposals": ("image_encoder.proposal_head",),
 }
 """The modules of each part, by their paths in the model."""
 
@@ -36,6 +40,7 @@ class PartTask(JointTask):
         student: a merged model with a `ClassifierHead`.
         modules: what learns, by paths in the model.
         names: float32 [N,E], as in `JointTask`; the student's own embeddings.
+        fresh: whether the proposal head has random weights, which are no part of any mean.
     """
 
     def __init__(
@@ -45,9 +50,12 @@ class PartTask(JointTask):
         *,
         modules: tuple[str, ...],
         names: Tensor,
+        fresh: bool = False,
         **others: Any,
     ) -> None:
         super().__init__(student, dataset, names=names, **others)
+        head = student.get_submodule("image_encoder.proposal_head") if fresh else nn.Module()
+        self._fresh = {id(each) for each in head.parameters()}
         self._learned = nn.ModuleList(student.get_submodule(path) for path in modules)
         self._before = copy.deepcopy(self._learned).requires_grad_(False)
 
@@ -55,14 +63,15 @@ class PartTask(JointTask):
     def mix(self, share: float) -> None:
         """Gives the student the mean of its weights before and of what it learned, by a share."""
         for mine, before in zip(self._learned.parameters(), self._before.parameters(), strict=True):
-            mine.lerp_(before, 1 - share)
+            if id(mine) not in self._fresh:
+                mine.lerp_(before, 1 - share)
 
 
 class HeadsTask(PartTask):
     """Teaches what reads the backbone's features to answer as before: the backbone was changed.
 
-    * `patches` and `embeddings`: the answers before the change, in the cells that show the picture;
-      each channel of the embeddings weighs alike.
+    * `patches`, `embeddings` and, if there are any, `proposals`: the answers before the change, in
+      the cells that show the picture; each channel of the latter two weighs alike.
     """
 
     losses = ("heads",)
@@ -71,21 +80,32 @@ class HeadsTask(PartTask):
         encoder, head = self._before
         shown = batch["token_mask"].flatten(1) > 0
         with torch.no_grad():
-            tokens, embeddings_before = encoder(batch["images"])
+            tokens, embeddings_before, proposals_before = encode(encoder, batch["images"])
             patches_before, _ = head(tokens, batch["token_mask"])
-        tokens, embeddings = self.student.image_encoder(batch["images"])
+        tokens, embeddings, proposals = encode(self.student.image_encoder, batch["images"])
         patches, _ = self._head()(tokens, batch["token_mask"])
-        wanted = embeddings_before.flatten(2).transpose(1, 2)[shown]
-        found = embeddings.flatten(2).transpose(1, 2)[shown]
-        missed = (found - wanted).square().mean(dim=0) / wanted.var(dim=0).clamp(min=1e-3)
         moved = 1 - F.cosine_similarity(patches, patches_before, dim=2)
-        return {"patches": _KEPT * moved[shown].mean(), "embeddings": _KEPT * missed.mean()}
+        losses = {
+            "patches": _KEPT * moved[shown].mean(),
+            "embeddings": _KEPT * _missed(embeddings, embeddings_before, shown),
+        }
+        if proposals is not None and proposals_before is not None:
+            losses["proposals"] = _KEPT * _missed(proposals, proposals_before, shown)
+        return losses
+
+
+def _missed(found: Tensor, wanted: Tensor, shown: Tensor) -> Tensor:
+    """How far maps [B,C,g,g] are from others in the cells shown, bool [B,n], in variances."""
+    found, wanted = (each.flatten(2).transpose(1, 2)[shown] for each in (found, wanted))
+    missed = (found - wanted).square().mean(dim=0) / wanted.var(dim=0).clamp(min=1e-3)
+    return missed.mean()
 
 
 class PromptsTask(PartTask):
     """Teaches what draws masks those of prompts and of labels.
 
-    * `prompts` and `labels`: as in the joint training;
+    * `prompts` and `labels`: as in the joint training, and `proposals` where the image encoder
+      learns;
     * `presence`: likewise. It teaches nothing that is kept but the scale of the score maps that
       labels are asked by.
     """
@@ -93,13 +113,15 @@ class PromptsTask(PartTask):
     losses = ("prompts",)
 
     def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        tokens, embeddings = self.student.image_encoder(batch["images"])
+        tokens, embeddings, proposals = encode(self.student.image_encoder, batch["images"])
         with torch.no_grad():
             patches, _ = self._head()(tokens, batch["token_mask"])
+        decoder = PictureDecoder(self.student, embeddings)
         return {
+            **self._proposals(batch, proposals),
             "presence": self._cells(batch, patches)["presence"],
-            "prompts": self._prompts(batch, embeddings),
-            "labels": self._labels(batch, embeddings, patches),
+            "prompts": self._prompts(batch, decoder),
+            "labels": self._labels(batch, decoder, patches),
         }
 
 
@@ -118,7 +140,7 @@ class CellsTask(PartTask):
         (before,) = self._before
         with torch.no_grad():
             tokens, _ = self.student.image_encoder(batch["images"])
-            coarse = self._head().classified(tokens)
+            coarse, _ = self._head().classified(tokens, batch["token_mask"])
             kept = before(tokens, coarse)
         patches = self._head().cells(tokens, coarse)
         targets = cell_names(batch)
@@ -131,6 +153,17 @@ class CellsTask(PartTask):
             "somewhere": self._somewhere(batch, patches, coarse),
             "kept": _KEPT * (moved * stay).sum() / stay.sum().clamp(min=1),
         }
+
+
+class ProposalsTask(PartTask):
+    """Teaches the proposal head alone, on features that stay: the joint training's `proposals`."""
+
+    losses = ("proposals",)
+
+    def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        encoder = self.student.image_encoder
+        assert isinstance(encoder, PyramidEncoder)
+        return self._proposals(batch, encoder.propose(batch["images"], frozen=True))
 
 
 class FinetuneTask(PartTask):
@@ -159,12 +192,13 @@ class FinetuneTask(PartTask):
     def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         tokens, embeddings = self._features(batch["images"])
         patches, _ = self._head()(tokens, batch["token_mask"])
+        decoder = PictureDecoder(self.student, embeddings)
         return {
             **self._cells(batch, patches),
             "alarms": self._alarms(batch, patches),
             "kept": self._kept(batch, tokens, patches),
-            "prompts": self._prompts(batch, embeddings),
-            "labels": self._labels(batch, embeddings, patches),
+            "prompts": self._prompts(batch, decoder),
+            "labels": self._labels(batch, decoder, patches),
         }
 
     def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,5 +239,6 @@ TASKS: dict[Part, type[PartTask]] = {
     "outlines": PromptsTask,
     "prompts": PromptsTask,
     "cells": CellsTask,
+    "proposals": ProposalsTask,
 }
 """The task of each part."""

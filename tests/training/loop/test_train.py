@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from samclip_sdk.errors import StorageError
 from tests.training.toy_task import Numbers, Toy, logged, run, settings, weights
-from training.loop.train import Autocast, build_fabric, train
+from training.loop.train import Autocast, begin, build_fabric, train, update
 
 ROOT = Path(__file__).parents[3]
 
@@ -132,6 +132,31 @@ def test_half_precision_leaves_inputs_alone() -> None:
     with fabric.autocast():
         assert nn.Linear(4, 4)(coords).dtype == torch.bfloat16
     assert torch.equal(fabric.setup_module(nn.Identity())(coords), coords)
+
+
+def test_each_part_is_clipped_by_its_own_norm() -> None:
+    """A part with a large gradient leaves the steps of the others as they are."""
+    task, config = Toy(), settings(clip_norm=0.5)
+    fabric = build_fabric("fp32", accelerator="cpu")
+    state = begin(task, config, fabric)
+    lengths = {"body": 1000.0, "alone": 0.25}
+    for name, length in lengths.items():
+        for parameter in (learned := list(task.parts[name].parameters())):
+            parameter.grad = torch.full_like(parameter, length)
+        total = nn.utils.get_total_norm([p.grad for p in learned if p.grad is not None])
+        for parameter in learned:
+            assert parameter.grad is not None
+            parameter.grad *= length / total
+    norms: dict[str, float] = {}
+
+    def note(*_: object) -> None:
+        for name in lengths:
+            found = [p.grad for p in task.parts[name].parameters() if p.grad is not None]
+            norms[name] = float(nn.utils.get_total_norm(found))
+
+    state["optimizer"].optimizer.register_step_pre_hook(note)
+    update(state, config)
+    assert norms == pytest.approx({"body": 0.5, "alone": 0.25}, rel=1e-4)
 
 
 def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:

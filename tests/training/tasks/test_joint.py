@@ -238,11 +238,11 @@ def test_a_point_is_at_the_same_place_in_pictures_of_any_size(photographs: Path,
     task = joint(photographs, size=size)
     batch = task.dataset[0]
     told: list[Tensor] = []
-    task.student.prompt_encoder.register_forward_hook(lambda _, asked, __: told.append(asked[0]))
+    places = task.student.prompt_encoder.pe_layer
+    places.register_forward_hook(lambda _, asked, __: told.append(asked[0]))
     with torch.no_grad():
         task(batch, loss="joint", step=0)
-    places = (batch["point_coords"] + 0.5) / size
-    torch.testing.assert_close((told[0] + 0.5) / task.student.prompt_encoder.resolution, places)
+    torch.testing.assert_close(told[0], (batch["point_coords"] + 0.5) / size)
 
 
 def test_pictures_that_ask_for_nothing_are_measured_too(tmp_path: Path) -> None:

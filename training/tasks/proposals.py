@@ -1,0 +1,122 @@
+"""The loss of the proposal head, and how many things it finds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_sdk.modeling.proposal_head import boxes_of, by_place
+from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
+
+MOST_PROPOSALS = 30
+"""Boxes of a picture that are looked at."""
+
+FOUND_IOU = 0.5
+"""The IoU from which a box is that of a thing."""
+
+SAME_IOU = 0.7
+"""The IoU from which two boxes are of one thing."""
+
+_LOOKED_AT = 300  # boxes among which equal ones are looked for
+_BOXES = 2.0  # weight of the boxes beside the objectness, as in GFL
+_LEAST = 0.1  # share of a box with which a place still learns it
+
+
+class ProposalLoss(nn.Module):
+    """Quality focal loss of the objectness, and GIoU loss of the boxes (GFL, arXiv:2006.04388).
+
+    The objectness of a place that proposes a thing learns the IoU of its box, of any other place 0.
+    Boxes weigh as much as their IoU: what is near already becomes exact.
+    """
+
+    def forward(
+        self, proposals: Tensor, places: Tensor, boxes: Tensor, background: Tensor
+    ) -> Tensor:
+        """Computes the loss of a batch.
+
+        Args:
+            proposals: [B,30,g,g].
+            places: int64 [B,6,g,g], the true box of each place, -1 for none.
+            boxes: float32 [T,4].
+            background: float32 [B,6,g,g], weights of the places with -1.
+
+        Returns:
+            A scalar.
+        """
+        logits, positive = by_place(proposals.float())[:, 0], places >= 0
+        found, _ = boxes_of(proposals)
+        iou, giou = overlaps(found[positive], boxes[places[positive]])
+        quality = torch.zeros_like(logits)
+        quality[positive] = iou.detach()
+        entropy = F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+        weight = torch.where(positive, 1.0, background)
+        focal = weight * (logits.sigmoid() - quality).square() * entropy
+        objectness = focal.sum() / positive.sum().clamp(min=len(proposals))
+        near = iou.detach().clamp(min=_LEAST)
+        return objectness + _BOXES * (near * (1 - giou)).sum() / near.sum().clamp(min=1)
+
+
+def overlaps(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """The IoU and the generalised IoU (arXiv:1902.09630) of boxes XYXY [...,4] and [...,4]."""
+    low, high = torch.maximum(boxes, others), torch.minimum(boxes, others)
+    shared = _area(torch.cat([low[..., :2], high[..., 2:]], dim=-1))
+    union = _area(boxes) + _area(others) - shared
+    around = _area(torch.cat([high[..., :2], low[..., 2:]], dim=-1))
+    iou = shared / union.clamp(min=1e-6)
+    return iou, iou - (around - union) / around.clamp(min=1e-6)
+
+
+def best_boxes(
+    boxes: Tensor, scores: Tensor, *, most: int = MOST_PROPOSALS
+) -> tuple[Tensor, Tensor]:
+    """The best of boxes [N,4] by their scores [N]; of those of one thing (`SAME_IOU`) the best.
+
+    Returns:
+        Boxes [n,4] and scores [n], the best first, n <= `most`.
+    """
+    scores, order = scores.topk(min(_LOOKED_AT, len(scores)))
+    boxes = boxes[order]
+    same = (overlaps(boxes[:, None], boxes[None])[0] > SAME_IOU).cpu()
+    kept: list[int] = []
+    for place in range(len(boxes)):
+        if len(kept) < most and not same[place, kept].any():
+            kept.append(place)
+    return boxes[kept], scores[kept]
+
+
+@torch.no_grad()
+def proposal_recall(proposals: Tensor | None, batch: dict[str, Tensor]) -> Tensor:
+    """Which things of a batch have a proposal among the best of their picture: float [T], 0 or 1.
+
+    In the padding nothing is proposed.
+
+    Args:
+        proposals: [B,30,g,g]; None tells of no thing.
+        batch: of `JointBatches`.
+    """
+    if proposals is None:
+        return batch["boxes"].new_zeros(0)
+    boxes, owners = batch["boxes"], batch["box_owners"]
+    found, scores = boxes_of(proposals)
+    scores = scores * batch["token_mask"][:, None]
+    hit = torch.zeros(len(boxes), device=boxes.device)
+    for picture in sorted({*owners.tolist()}):
+        best, _ = best_boxes(found[picture].flatten(0, 2), scores[picture].flatten())
+        own = owners == picture
+        iou, _ = overlaps(boxes[own][:, None], best[None])
+        hit[own] = (iou.amax(dim=1) >= FOUND_IOU).float()
+    return hit
+
+
+def encode(encoder: nn.Module, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """An image encoder's tokens, embeddings and proposals; None of these without a head."""
+    if isinstance(encoder, PyramidEncoder) and encoder.proposal_head is not None:
+        return encoder.forward_proposals(images)
+    tokens, embeddings = encoder(images)
+    return tokens, embeddings, None
+
+
+def _area(boxes: Tensor) -> Tensor:
+    """The areas of boxes XYXY, nothing of those that are inside out."""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
