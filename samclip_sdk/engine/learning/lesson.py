@@ -220,7 +220,7 @@ def _compared_with_words(
     known = engine.known_words
     if not learned.whole or known is None:
         return learned
-    (embedding,) = engine.texts.embed_labels([learned.label], clock=Stopwatch(), warn=False)
+    (embedding,) = engine.texts.own_embeddings([learned.label], clock=Stopwatch())
     nearest = [word for word, _ in known.nearest(embedding, count=_LIKELY_WORDS)]
     words = [word for word in nearest if clean_text(word) != clean_text(learned.label)]
     return replace(learned, same_as=same_mask(engine, kept, label=learned.label, words=words))
