@@ -155,7 +155,7 @@ def same_mask(
     options = TextToMaskOptions.of_text(
         engine.manifest,
         threshold=None,
-        by_label=engine.label_thresholds(asked),
+        by_label=engine.label_thresholds(asked, allow_unknown=False),
         mask_threshold=None,
     )
     ious: list[NDArray[np.float32]] = []
