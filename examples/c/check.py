@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
+LINE = re.compile(
+    r"(?P<file>.*?): (?P<label>.*): presence (?P<presence>[0-9.]+)(?P<absent>, absent)?(?P<told>, .*)?"
+)
+"""What the program says of a label."""
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 """Runs the program with arguments."""
 
@@ -40,10 +47,12 @@ def main(program: str, bundle: Path, folder: Path) -> None:
         print(answer.stdout, end="")
         found = b""
         for line, expected in zip(answer.stdout.splitlines(), golden["presence"], strict=True):
-            file, _, presence, *absent = line.replace(":", "").replace(",", "").split()
-            mask = Path(file).read_bytes()[-height * width :]
-            assert abs(float(presence) - expected) < 0.001, f"presence {presence}, not {expected}"
-            assert bool(absent) == (255 not in mask), f"only absent labels have empty masks: {line}"
+            said = LINE.fullmatch(line)
+            assert said, line
+            mask = Path(said["file"]).read_bytes()[-height * width :]
+            presence = float(said["presence"])
+            assert abs(presence - expected) < 0.001, f"presence {presence}, not {expected}"
+            assert bool(said["absent"]) == (255 not in mask), f"only absent labels are empty: {line}"
             found += mask
         pixels = list(zip(found, bits_of(tensor(golden["masks"])[1]), strict=False))
         iou = sum(a == 255 and b for a, b in pixels) / sum(a == 255 or b for a, b in pixels)
@@ -52,6 +61,7 @@ def main(program: str, bundle: Path, folder: Path) -> None:
 
     pack = bundle / goldens[-1]["pack"]
     check_thresholds(run, (bundle, picture, pack, output), goldens[-1]["presence"])
+    check_read_as(run, (bundle, picture, pack, output), goldens[-1]["presence"])
     check_refusals(run, bundle, picture, pack)
     check_padding(run, bundle, pack, output)
 
@@ -77,21 +87,69 @@ def check_thresholds(run: Run, asked: tuple[Path, ...], odds: list[float]) -> No
     edited = output.with_name("edited.safetensors")
     for step in (-0.01, 0.01):
         thresholds = [min(max(each + step, 0.0), 1.0) for each in odds]
-        edited.write_bytes(with_thresholds(pack, json.dumps(thresholds)))
+        edited.write_bytes(edited_pack(pack, thresholds=json.dumps(thresholds)))
         answer = run(bundle, picture, edited, output)
         present = ["absent" not in line for line in answer.stdout.splitlines()]
         wanted = [least < each for least, each in zip(thresholds, odds, strict=True)]
         assert present == wanted, (thresholds, answer)
-    edited.write_bytes(with_thresholds(pack, json.dumps([None] * len(odds))))
+    edited.write_bytes(edited_pack(pack, thresholds=json.dumps([None] * len(odds))))
     assert run(bundle, picture, edited, output).stdout == run(bundle, picture, pack, output).stdout
 
     cases = json.loads((HERE.parent / "label_cases.json").read_text(encoding="utf-8"))
     for case in cases["thresholds"]:
         if case["thresholds"] is None:
-            edited.write_bytes(with_thresholds(pack, case["stored"]))
+            edited.write_bytes(edited_pack(pack, thresholds=case["stored"]))
             refused = run(bundle, picture, edited, output)
             assert refused.returncode == 1, (case["name"], refused)
             assert "threshold from 0 to 1" in refused.stderr, (case["name"], refused)
+
+
+def check_read_as(run: Run, asked: tuple[Path, ...], odds: list[float]) -> None:
+    """Sees that what a pack tells of its labels is told, and that an unknown one is not drawn."""
+    bundle, picture, pack, output = asked
+    edited = output.with_name("edited.safetensors")
+    labels = ["dog", '"thresholds"', "\u00c4rmel \U0001f436"]
+    common = {"labels": json.dumps(labels), "thresholds": json.dumps([0] * len(odds))}
+    cases = json.loads((HERE.parent / "label_cases.json").read_text(encoding="utf-8"))
+    for case in cases["read_as"]:
+        stored = {} if case["stored"] is None else {"read_as": case["stored"]}
+        edited.write_bytes(edited_pack(pack, **common, **stored))
+        answer = run(bundle, picture, edited, output)
+        if case["read_as"] is None:
+            assert answer.returncode == 1, (case["name"], answer)
+            assert "what it is read as" in answer.stderr, (case["name"], answer)
+            continue
+        assert answer.returncode == 0, (case["name"], answer)
+        said = lines_of(answer)
+        assert [each["label"] for each in said] == labels, (case["name"], answer)
+        for each, reading, presence in zip(said, case["read_as"], odds, strict=True):
+            unknown = reading is not None and reading["kind"] == "unknown"
+            assert (each["told"] or "") == told(reading), (case["name"], answer)
+            assert bool(each["absent"]) == unknown, (case["name"], answer)
+            assert abs(float(each["presence"]) - presence) < 0.001, (case["name"], answer)
+        for allowed in ("--allow-unknown", "0"):
+            found = lines_of(run(bundle, picture, edited, output, allowed))
+            assert not any(each["absent"] for each in found), (case["name"], found)
+        if any(line["absent"] for line in said):
+            found = lines_of(run(bundle, picture, edited, output, "1"))
+            assert all(each["absent"] for each in found), (case["name"], found)
+
+
+def lines_of(answer: subprocess.CompletedProcess[str]) -> list[re.Match[str]]:
+    """What the program says of each label."""
+    found = list(map(LINE.fullmatch, answer.stdout.splitlines()))
+    assert found, answer
+    return [each for each in found if each is not None]
+
+
+def told(reading: dict[str, Any] | None) -> str:
+    """How the program says a reading, beside the label's presence."""
+    if reading is None:
+        return ""
+    words = ", ".join(reading["words"])
+    if reading["kind"] == "read_as":
+        return f", read as {words}"
+    return f", not known, nearest {words} {reading['cosine']:.2f}"
 
 
 def check_refusals(run: Run, bundle: Path, picture: Path, pack: Path) -> None:
@@ -99,11 +157,16 @@ def check_refusals(run: Run, bundle: Path, picture: Path, pack: Path) -> None:
     folder, output = picture.parent, picture.with_name("mask")
     wrong = folder / "wrong"
     wrong.write_bytes(b"GIF89a, no picture and no pack")
+    old = folder / "old.safetensors"
+    old.write_bytes(edited_pack(pack, schema_version="1"))
     for arguments, word in (
         ((bundle, picture), "usage"),
         ((folder, picture, pack, output), "manifest.json"),
         ((bundle, wrong, pack, output), "PPM"),
         ((bundle, picture, wrong, output), "safetensors"),
+        ((bundle, picture, old, output), "save it again"),
+        ((bundle, picture, pack, output, "1.5"), "usage"),
+        ((bundle, picture, pack, output, "--allow"), "usage"),
         ((bundle, picture, pack, folder / "nowhere" / "mask"), "cannot write"),
     ):
         refused = run(*arguments)
@@ -112,14 +175,14 @@ def check_refusals(run: Run, bundle: Path, picture: Path, pack: Path) -> None:
         print("refused:", refused.stderr.strip().splitlines()[-1])
 
 
-def with_thresholds(pack: Path, stored: str) -> bytes:
-    """A pack of three labels with thresholds, as JSON."""
+def edited_pack(pack: Path, **changed: str) -> bytes:
+    """A pack of three labels with other metadata."""
     content = pack.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
-    header["__metadata__"]["thresholds"] = stored
-    changed = json.dumps(header).encode()
-    return struct.pack("<Q", len(changed)) + changed + content[8 + length :]
+    header["__metadata__"].update(changed)
+    edited = json.dumps(header).encode()
+    return struct.pack("<Q", len(edited)) + edited + content[8 + length :]
 
 
 def bits_of(packed: bytes) -> list[int]:

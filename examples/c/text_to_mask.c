@@ -1,9 +1,11 @@
 /* Masks of labels in a picture: letterbox@S, image_encoder@S, text_to_mask@S, on onnxruntime's C API.
  *
- *     text_to_mask BUNDLE PICTURE.ppm LABELS.safetensors OUTPUT
+ *     text_to_mask BUNDLE PICTURE.ppm LABELS.safetensors OUTPUT [THRESHOLD | --allow-unknown]
  *
- * writes OUTPUT-0.pgm, OUTPUT-1.pgm ...: 255 where the label is, in the picture's size. The graphs are taken from
- * where every export puts them. It does not check the sha256 of files: an app that fetches a bundle should. */
+ * writes OUTPUT-0.pgm, OUTPUT-1.pgm ...: 255 where the label is, in the picture's size. A label that the model does not
+ * know is drawn only with a THRESHOLD, the presence from which all labels are there, or with --allow-unknown. The
+ * graphs are taken from where every export puts them. It does not check the sha256 of files: an app that fetches a
+ * bundle should. */
 #include <inttypes.h>
 #include <math.h>
 #include <onnxruntime_c_api.h>
@@ -13,6 +15,9 @@
 #include <string.h>
 
 typedef struct { const char *name; OrtValue *value; } Tensor;
+
+/* A label of a pack: the presence from which it is in a picture; what to tell of how the model reads it, or NULL. */
+typedef struct { char *name, *told; int unknown; float threshold; } Label;
 
 static const OrtApi *api;
 static OrtEnv *env;
@@ -97,24 +102,149 @@ static void run(const char *bundle, const char *graph, int side, const Tensor *i
     api->ReleaseSessionOptions(options);
 }
 
-/* Takes the thresholds of the labels that have their own: "[0.5, null, ...]" in the JSON text of a pack. */
-static void read_thresholds(const char *json, const char *path, float *thresholds, int64_t count) {
-    if (!strstr(json, "\"thresholds\"")) return;
-    const char *at = field(json, "thresholds", path) + 1;
-    for (int64_t i = 0; i < count && *at == (i ? ',' : '['); i++) {
-        at += 1 + strspn(at + 1, " ");
-        char *end = (char *)at + 4;
-        if (strncmp(at, "null", 4)) thresholds[i] = strtof(at, &end);
-        if (end == at || !(thresholds[i] >= 0 && thresholds[i] <= 1)) break;
-        at = end + strspn(end, " ");
-        if (i == count - 1 && *at == ']') return;
-    }
-    fail("%s must have a threshold from 0 to 1, or null, for each of %" PRId64 " labels\n", path, count);
+/* Passes the next sign but for space, if it is this one. */
+static int passes(const char **at, char sign) {
+    *at += strspn(*at, " \t\r\n");
+    if (**at != sign) return 0;
+    ++*at;
+    return 1;
 }
 
-/* The embeddings of a label pack, float32 [*count,*width] of unit length, and the presence from which each label is in
- * a picture: its own threshold, or the usual one. */
-static float *read_pack(const char *path, int64_t *count, int64_t *width, float usual, float **thresholds) {
+/* Passes a null of JSON, if it is next. */
+static int passes_null(const char **at) {
+    *at += strspn(*at, " \t\r\n");
+    if (strncmp(*at, "null", 4)) return 0;
+    *at += 4;
+    return 1;
+}
+
+/* Passes a number, if one is next. */
+static int passes_number(const char **at, double *number) {
+    *at += strspn(*at, " \t\r\n");
+    char *end;
+    *number = strtod(*at, &end);
+    if (end == *at || *at + strspn(*at, "+-.0123456789eE") < end) return 0; /* no nan, no hexadecimal one */
+    *at = end;
+    return 1;
+}
+
+/* Passes the four digits of a \u of JSON, if they are next, else -1. */
+static long passes_digits(const char **at) {
+    char digits[5] = {0};
+    if (strspn(*at, "0123456789abcdefABCDEF") < 4) return -1;
+    memcpy(digits, *at, 4);
+    *at += 4;
+    return strtol(digits, NULL, 16);
+}
+
+/* Passes a text of JSON and returns it in UTF-8, in memory of its own; NULL if none is next, or a wrong one. */
+static char *passes_text(const char **at) {
+    if (!passes(at, '"')) return NULL;
+    char *text = malloc(strlen(*at) + 1), *end = text; /* no escape is shorter than what it stands for */
+    if (!text) fail("the memory is full\n");
+    for (; **at != '"'; ) {
+        if (!(unsigned char)**at || (unsigned char)**at < ' ') return NULL;
+        if (**at != '\\') {
+            *end++ = *(*at)++;
+            continue;
+        }
+        ++*at;
+        const char *plain = "\"\\/bfnrt", *found = **at ? strchr(plain, **at) : NULL;
+        long code = 0;
+        if (found) code = "\"\\/\b\f\n\r\t"[found - plain], ++*at;
+        else if (*(*at)++ != 'u' || (code = passes_digits(at)) < 1) return NULL;
+        if (code >> 10 == 0xDC >> 2) return NULL; /* the second half of a pair */
+        if (code >> 10 == 0xD8 >> 2) { /* the first half */
+            if (strncmp(*at, "\\u", 2)) return NULL;
+            *at += 2;
+            long second = passes_digits(at);
+            if (second >> 10 != 0xDC >> 2) return NULL;
+            code = 0x10000 + ((code & 0x3FF) << 10) + (second & 0x3FF);
+        }
+        int more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3; /* bytes behind the first */
+        *end++ = (char)(more ? (0xF00 >> (more + 1) & 0xFF) | code >> 6 * more : code);
+        while (more--) *end++ = (char)(0x80 | (code >> 6 * more & 0x3F));
+    }
+    *end = 0;
+    ++*at;
+    return text;
+}
+
+/* Passes a list of one text or more and returns them with commas between them; NULL if no such list is next. */
+static char *passes_texts(const char **at) {
+    char *all = calloc(strlen(*at) + 1, 1), *text; /* ", " is no longer than the quotes and the comma */
+    if (!all) fail("the memory is full\n");
+    if (!passes(at, '[')) return NULL;
+    do {
+        if (!(text = passes_text(at))) return NULL;
+        sprintf(all + strlen(all), "%s%s", *all ? ", " : "", text);
+        free(text);
+    } while (passes(at, ','));
+    return passes(at, ']') ? all : NULL;
+}
+
+/* Passes what a pack tells of how a label is read, or null; 0 if it is neither. */
+static int passes_reading(const char **at, Label *label) {
+    if (passes_null(at)) return 1;
+    char *kind = NULL, *words = NULL, *key;
+    double cosine = 0;
+    int has_cosine = 0;
+    if (!passes(at, '{')) return 0;
+    do {
+        if (!(key = passes_text(at)) || !passes(at, ':')) return 0;
+        if (!strcmp(key, "kind")) {
+            if (!(kind = passes_text(at))) return 0;
+        } else if (!strcmp(key, "words")) {
+            if (!(words = passes_texts(at))) return 0;
+        } else if (strcmp(key, "cosine")) {
+            return 0;
+        } else if (!passes_null(at)) {
+            if (!passes_number(at, &cosine) || fabs(cosine) > 1.01) return 0;
+            has_cosine = 1;
+        }
+        free(key);
+    } while (passes(at, ','));
+    if (!passes(at, '}') || !kind || !words) return 0;
+    label->unknown = !strcmp(kind, "unknown");
+    if (label->unknown != has_cosine || (!label->unknown && strcmp(kind, "read_as"))) return 0;
+    size_t room = strlen(words) + 64;
+    label->told = malloc(room);
+    if (!label->told) fail("the memory is full\n");
+    if (label->unknown) snprintf(label->told, room, "not known, nearest %s %.2f", words, cosine);
+    else snprintf(label->told, room, "read as %s", words);
+    free(kind);
+    free(words);
+    return 1;
+}
+
+static int passes_name(const char **at, Label *label) {
+    return (label->name = passes_text(at)) != NULL;
+}
+
+static int passes_threshold(const char **at, Label *label) {
+    if (passes_null(at)) return 1;
+    double threshold;
+    if (!passes_number(at, &threshold) || threshold < 0 || threshold > 1) return 0;
+    label->threshold = (float)threshold;
+    return 1;
+}
+
+/* Reads a list for the labels, with one entry for each, that the metadata of a pack hold as a text of JSON. */
+static void read_entries(const char *json, const char *key, const char *path, Label *labels, int64_t count,
+                         int (*passes_entry)(const char **, Label *), const char *what) {
+    const char *stored = field(json, key, path);
+    char *list = passes_text(&stored);
+    const char *at = list;
+    int right = list && passes(&at, '[');
+    for (int64_t i = 0; right && i < count; i++) right = (!i || passes(&at, ',')) && passes_entry(&at, labels + i);
+    if (!right || !passes(&at, ']') || at[strspn(at, " \t\r\n")])
+        fail("%s must have %s for each of %" PRId64 " labels\n", path, what, count);
+    free(list);
+}
+
+/* The embeddings of a label pack, float32 [*count,*width] of unit length, and its labels, whose thresholds are their
+ * own, or the usual one. */
+static float *read_pack(const char *path, int64_t *count, int64_t *width, float usual, Label **labels) {
     size_t size, begin;
     char *content = read_file(path, &size);
     uint64_t header = 0; /* its length is little-endian, as this machine must be */
@@ -122,6 +252,12 @@ static float *read_pack(const char *path, int64_t *count, int64_t *width, float 
     if (size <= 8 || header > size - 8) fail("%s is not a safetensors file\n", path);
     char *data = content + 8 + header, first = *data;
     *data = 0; /* the JSON text ends here, while it is searched */
+    const char *stored = field(content + 8, "schema_version", path);
+    char *version = passes_text(&stored);
+    if (!version || strcmp(version, "2"))
+        fail("%s has schema_version %s; this program knows 2: save it again with the model\n", path,
+             version ? version : "that is no text");
+    free(version);
     const char *entry = field(content + 8, "embeddings", path);
     size_t bytes = strncmp(field(entry, "dtype", path), "\"I8\"", 4) ? sizeof(float) : 1;
     if (sscanf(field(entry, "shape", path), "[%" SCNd64 ", %" SCNd64 "]", count, width) != 2 ||
@@ -130,10 +266,15 @@ static float *read_pack(const char *path, int64_t *count, int64_t *width, float 
         fail("%s holds no embeddings [labels,width]\n", path);
     int64_t numbers = *count * *width;
     float *rows = malloc((size_t)numbers * sizeof(float));
-    *thresholds = malloc((size_t)*count * sizeof(float));
-    if (!rows || !*thresholds) fail("%s is too large for the memory\n", path);
-    for (int64_t i = 0; i < *count; i++) (*thresholds)[i] = usual;
-    read_thresholds(content + 8, path, *thresholds, *count);
+    *labels = calloc((size_t)*count, sizeof(Label));
+    if (!rows || !*labels) fail("%s is too large for the memory\n", path);
+    for (int64_t i = 0; i < *count; i++) (*labels)[i].threshold = usual;
+    read_entries(content + 8, "labels", path, *labels, *count, passes_name, "a text");
+    if (strstr(content + 8, "\"thresholds\""))
+        read_entries(content + 8, "thresholds", path, *labels, *count, passes_threshold,
+                     "a threshold from 0 to 1, or null,");
+    if (strstr(content + 8, "\"read_as\""))
+        read_entries(content + 8, "read_as", path, *labels, *count, passes_reading, "what it is read as, or null,");
     *data = first;
     if (bytes > 1) memcpy(rows, data + begin, (size_t)numbers * sizeof(float));
     else
@@ -172,12 +313,22 @@ static void write_mask(const char *path, int64_t width, int64_t height, const fl
 }
 
 int main(int count, char **arguments) {
-    if (count != 5) fail("usage: %s BUNDLE PICTURE.ppm LABELS.safetensors OUTPUT\n", arguments[0]);
+    float asked_threshold = -1;
+    int allow_unknown = count == 6 && !strcmp(arguments[5], "--allow-unknown");
+    if (count == 6 && !allow_unknown) {
+        char *end;
+        asked_threshold = strtof(arguments[5], &end);
+        if (end == arguments[5] || *end || !(asked_threshold >= 0 && asked_threshold <= 1)) count = 0;
+    }
+    if (count != 5 && count != 6)
+        fail("usage: %s BUNDLE PICTURE.ppm LABELS.safetensors OUTPUT [THRESHOLD from 0 to 1 | --allow-unknown]\n",
+             arguments[0]);
     const char *bundle = arguments[1];
     char path[4096];
     snprintf(path, sizeof path, "%s/manifest.json", bundle);
     size_t size;
-    int64_t width, height, labels, dim;
+    int64_t width, height, asked, dim;
+    Label *labels;
     char *manifest = read_file(path, &size);
     long version = strtol(field(manifest, "schema_version", path), NULL, 10);
     if (version != 1) fail("%s has schema_version %ld; this program knows 1\n", path, version);
@@ -193,13 +344,13 @@ int main(int count, char **arguments) {
         width < 1 || height < 1 || width > 1 << 15 || height > 1 << 15 ||
         size - (size_t)head < (size_t)(3 * width * height))
         fail("%s is not a binary PPM picture (P6, 255, without comments)\n", arguments[2]);
-    float *thresholds, *embeddings = read_pack(arguments[3], &labels, &dim, presence_threshold, &thresholds);
+    float *embeddings = read_pack(arguments[3], &asked, &dim, presence_threshold, &labels);
 
     api = OrtGetApiBase()->GetApi(ORT_API_VERSION);
     if (!api) fail("the onnxruntime here is older than %d\n", ORT_API_VERSION);
     check(api->CreateEnv(ORT_LOGGING_LEVEL_WARNING, "samclip", &env));
     check(api->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory));
-    int64_t pixels[] = {height, width, 3}, rows[] = {labels, dim};
+    int64_t pixels[] = {height, width, 3}, rows[] = {asked, dim};
     Tensor given = tensor("picture", picture + head, pixels, 3, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
     Tensor boxed[] = {{"image", NULL}, {"extent", NULL}};
     run(bundle, "letterbox", side, &given, 1, boxed, 2);
@@ -207,16 +358,19 @@ int main(int count, char **arguments) {
     Tensor seen = padded ? boxed[0] : without_padding(boxed[0], side, floats(boxed[1]));
     run(bundle, "image_encoder", side, &seen, 1, encoded, 2); /* once a picture */
     Tensor texts = tensor("text_embeddings", embeddings, rows, 2, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
-    Tensor asked[] = {encoded[0], encoded[1], boxed[1], texts};
+    Tensor question[] = {encoded[0], encoded[1], boxed[1], texts};
     Tensor answer[] = {{"mask_logits", NULL}, {"presence", NULL}};
-    run(bundle, "text_to_mask", side, asked, 4, answer, 2); /* once a question */
+    run(bundle, "text_to_mask", side, question, 4, answer, 2); /* once a question */
 
-    for (int64_t label = 0; label < labels; label++) {
-        float presence = floats(answer[1])[label];
-        const float *logits = presence >= thresholds[label] ? floats(answer[0]) + label * side * side : NULL;
-        snprintf(path, sizeof path, "%s-%" PRId64 ".pgm", arguments[4], label);
+    for (int64_t i = 0; i < asked; i++) {
+        const Label *label = labels + i;
+        float presence = floats(answer[1])[i], least = asked_threshold >= 0 ? asked_threshold : label->threshold;
+        int may_be = !label->unknown || allow_unknown || asked_threshold >= 0;
+        const float *logits = may_be && presence >= least ? floats(answer[0]) + i * side * side : NULL;
+        snprintf(path, sizeof path, "%s-%" PRId64 ".pgm", arguments[4], i);
         write_mask(path, width, height, logits, side, floats(boxed[1]), mask_threshold);
-        printf("%s: presence %.4f%s\n", path, presence, logits ? "" : ", absent");
+        printf("%s: %s: presence %.4f%s%s%s\n", path, label->name, presence, logits ? "" : ", absent",
+               label->told ? ", " : "", label->told ? label->told : "");
     }
     return 0;
 }

@@ -30,7 +30,7 @@ android {
 // What text-to-mask reads of the bundle, in fp32: no goldens, no other precision, no graph of other skills.
 val bundle by tasks.registering(Sync::class) {
     from("../../../samclip_sdk/bundle/embedded/samclip-mobile") {
-        include("manifest.json", "NOTICE", "tokenizer.json", "nouns.safetensors")
+        include("manifest.json", "NOTICE", "tokenizer.json", "nouns.safetensors", "words.json")
         include("onnx/letterbox_576.onnx", "onnx/image_encoder_576.onnx", "onnx/text_to_mask_576.onnx")
         include("onnx/text_encoder.onnx", "onnx/*fp32*.weights")
     }

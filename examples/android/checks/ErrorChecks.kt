@@ -101,6 +101,9 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
         checks.refuses<PromptException>("a number of words that cannot be", "count is 0") {
             model.nearestWords("dog", count = 0)
         }
+        checks.refuses<TextException>("a label twice to read", "\"dog\" and \"DOG\"") {
+            model.readLabels(listOf("dog", "DOG"))
+        }
         checks.refuses<TextException>("a label twice", "\"dog\" and \" Dog\"") {
             model.embedLabels(listOf("dog", " Dog"))
         }
@@ -113,6 +116,10 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
         val other = text.replace(revision, revision.reversed()).toByteArray(Charsets.ISO_8859_1)
         checks.refuses<EmbeddingMismatchException>("a pack of another model", revision.reversed(), revision) {
             model.loadLabels(other, "other.safetensors")
+        }
+        val old = text.replace(Regex("(\"schema_version\": ?)\"2\""), "$1\"1\"").toByteArray(Charsets.ISO_8859_1)
+        checks.refuses<BundleSchemaException>("an old pack", "schema_version 1", "save it again") {
+            model.loadLabels(old, "old.safetensors")
         }
         checks.refuses<BundleException>("half a pack", "half.safetensors", "outside") {
             model.loadLabels(pack.copyOf(pack.size - 1), "half.safetensors")
@@ -146,6 +153,9 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
     private fun objects(model: SamClip) {
         val image = model.encode(picture)
         val dog = listOf("dog")
+        checks.refuses<PromptException>("a presence that cannot be", "threshold is 2.0", "0 to 1") {
+            model.segmentText(image, dog, threshold = 2f)
+        }
         checks.refuses<PromptException>("a score that cannot be", "minScore is 1.5", "0 to 1") {
             model.segmentInstances(image, dog, minScore = 1.5f)
         }

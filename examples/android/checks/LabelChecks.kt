@@ -3,15 +3,23 @@ package samclip.checks
 import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
+import java.security.MessageDigest
 import java.util.Base64
+import kotlin.math.abs
 import samclip.BundleException
+import samclip.BundleTamperedException
 import samclip.Frame
 import samclip.Json
 import samclip.KnownWords
 import samclip.LabelPack
 import samclip.Manifest
 import samclip.Mask
+import samclip.Reading
 import samclip.SamClip
+import samclip.TextException
+import samclip.WordReader
+import samclip.WordTable
+import samclip.cleanText
 import samclip.settled
 
 /** What `label_cases.json` asks, which the Python package answered; and the same of a model. */
@@ -20,25 +28,50 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
 
     fun run() {
         for (each in cases["exclusive"].list) checks.check("labels compete: ${each["name"].text}") { competing(each) }
-        for (each in cases["words"].list) checks.check("taught words near \"${each["label"].text}\"") { near(each) }
-        for (each in cases["thresholds"].list) checks.check("thresholds of a pack: ${each["name"].text}") { packed(each) }
+        for (each in cases["readings"].list) checks.check("read \"${each["label"].text}\"") { read(each) }
+        for (each in cases["unknown"].list) checks.check("not known: \"${each["label"].text}\"") { near(each) }
+        for (each in cases["thresholds"].list) checks.check("thresholds of a pack: ${each["name"].text}") {
+            packed(each, each["thresholds"], { it.number.toFloat() }, LabelPack::thresholds)
+        }
+        for (each in cases["read_as"].list) checks.check("read_as of a pack: ${each["name"].text}") {
+            packed(each, each["read_as"], ::reading, LabelPack::readAs)
+        }
         checks.check("a label has the threshold of its pack, or the bundle's") {
             SamClip.load(folder, JniBackend).use(::gates)
         }
-        checks.check("a model warns once of a label that it was not taught") {
-            val warnings = ArrayList<String>()
-            SamClip.load(folder, JniBackend, onWarning = warnings::add).use { model ->
+        checks.check("a model tells its words") {
+            SamClip.load(folder, JniBackend).use { model ->
                 check(model.words.size > 1000 && "dog" in model.words) { "${model.words.size} words" }
                 val (same, next) = model.nearestWords("dog", count = 2)
                 check(same.word == "dog" && same.cosine > 0.98 && next.cosine < same.cosine) { "$same, $next" }
-                model.embedLabels(listOf("dogs", "zxqv"))
-                model.embedLabels(listOf("zxqv"))
             }
-            check(warnings.size == 1 && "'zxqv'" in warnings.single()) { "$warnings" }
-            warnings.single()
+        }
+        checks.check("a model reads labels by its table") { SamClip.load(withTable(), JniBackend).use(::readsLabels) }
+        checks.check("the same without text_to_mask") {
+            SamClip.load(withTable("\"text_to_mask@" to "\"other@"), JniBackend).use(::readsLabels)
+        }
+        checks.check("labels of a pack are read as it tells, without a text encoder") {
+            val file = "golden/other.safetensors" // no words of the bundle are needed
+            val edited = withTable("\"text_encoder\":" to "\"other\":", "\"nouns.safetensors\"" to "\"$file\"")
+            SamClip.load(edited, JniBackend).use(::tellsItsPack)
+        }
+        checks.check("the thresholds of taught words are those of what is read as them") {
+            SamClip.load(withTable(), JniBackend).use(::hasTaughtThresholds)
+        }
+        checks.refuses<BundleTamperedException>("a changed table", "words.json") {
+            val copy = withTable()
+            File(copy, "words.json").appendText(" ")
+            SamClip.load(copy, JniBackend).use { it.readLabels(listOf("dog")) }
+        }
+        checks.refuses<BundleException>("a table of another schema", "schema_version 2") { table("2") }
+        checks.refuses<BundleException>("a table without a part", "joints") { table("1") }
+        checks.check("a bundle without a table lets each text speak for itself") {
+            val copy = withTable()
+            check(File(copy, "words.json").delete())
+            SamClip.load(copy, JniBackend).use { check(it.readLabels(listOf("woman", "zxqv")).isEmpty()) }
         }
         checks.check("labels that compete share no pixel, in a bundle without nouns that calibrates objects") {
-            SamClip.load(withoutNouns(), JniBackend, onWarning = { error(it) }).use(::sharesNoPixel)
+            SamClip.load(withoutNouns(), JniBackend).use(::sharesNoPixel)
         }
     }
 
@@ -73,24 +106,156 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
         val found = known.nearest(embedding).map { it.word to it.cosine }
         val expected = each["nearest"].list.map { it.list[0].text to it.list[1].number.toFloat() }
         check(found == expected) { "$found" }
-        val warning = known.warning(each["label"].text, embedding)
-        check(warning == each["warning"].takeUnless { it.isNull }?.text) { "$warning" }
+        check(known.unknown(embedding) == reading(each["reading"])) { "${known.unknown(embedding)}" }
     }
 
-    private fun packed(each: Json) {
+    private fun read(each: Json): String {
+        val (asked) = cases["tables"].list
+        val reader = WordReader(WordTable(asked["table"]), asked["words"].list.map { it.text })
+        val found = reader.read(cleanText(each["label"].text))
+        check(found == each["reading"].takeUnless { it.isNull }?.let(::reading)) { "$found" }
+        return "$found"
+    }
+
+    private fun reading(json: Json) = Reading(
+        Reading.Kind.valueOf(json["kind"].text.uppercase()),
+        json["words"].list.map { it.text },
+        json.find("cosine")?.number?.toFloat(),
+    )
+
+    /** A pack that must be refused, or has what is expected for each label. */
+    private fun <T> packed(each: Json, expected: Json, value: (Json) -> T, part: (LabelPack) -> List<T?>) {
         val edited = File(folder, "manifest.json").readText()
             .replace(Regex("(\"embed_dim\":) ?[0-9]+"), "$1 4")
             .replaceFirst(Regex("(\"name\":) ?\"[^\"]*\""), "$1 \"cases\"")
             .replaceFirst(Regex("(\"revision\":) ?\"[^\"]*\""), "$1 \"1\"")
         val manifest = Manifest(Json.parse(edited, "manifest.json"))
         val content = Base64.getDecoder().decode(each["pack"].text)
-        val found = runCatching { LabelPack.read(content, "case.safetensors", manifest).thresholds }
-        if (each["thresholds"].isNull) {
+        val found = runCatching { part(LabelPack.read(content, "case.safetensors", manifest)) }
+        if (expected.isNull) {
             check(found.exceptionOrNull() is BundleException) { "$found" }
         } else {
-            val expected = each["thresholds"].list.map { if (it.isNull) null else it.number.toFloat() }
-            check(found.getOrThrow() == expected) { "$found" }
+            check(found.getOrThrow() == expected.list.map { if (it.isNull) null else value(it) }) { "$found" }
         }
+    }
+
+    private fun readsLabels(model: SamClip): String {
+        val readings = model.readLabels(listOf("dog", "couches", "woman", "pet", "zxqv", "hot plate"))
+        fun known(kind: Reading.Kind, vararg words: String) = Reading(kind, words.asList())
+        val (taught, same, woman, pet) = readings.values.toList()
+        check(taught == known(Reading.Kind.TAUGHT, "dog") && same == known(Reading.Kind.SAME, "sofa")) { "$readings" }
+        check(woman == known(Reading.Kind.READ_AS, "person")) { "$readings" }
+        check(pet == known(Reading.Kind.READ_AS, "person", "sky")) { "$readings" }
+        for (label in listOf("zxqv", "hot plate")) {
+            val (nearest) = model.nearestWords(label, count = 1)
+            val expected = Reading(Reading.Kind.UNKNOWN, listOf(nearest.word), nearest.cosine)
+            check(readings[label] == expected) { "$readings" }
+        }
+        check(model.embedLabels(listOf("woman"))[0].contentEquals(model.embedLabels(listOf("person"))[0]))
+        val refused = runCatching { model.embedLabels(listOf("pet")) }.exceptionOrNull()
+        check(refused is TextException && "any of person, sky" in refused.message.orEmpty()) { "$refused" }
+        return answersAsRead(model)
+    }
+
+    /** What is asked is a person and the sky, both of which the picture shows. */
+    private fun answersAsRead(model: SamClip): String {
+        val goldens = Goldens(folder)
+        val picture = goldens.picture(goldens.part("text_to_mask").first()["image"].text)
+        val image = model.encode(picture)
+        val asked = listOf("person", "sky", "woman", "pet", "zxqv")
+        val (person, sky, woman, pet, unknown) = model.segmentText(image, asked)
+        check(person.readAs == null && sky.readAs == null) { "${person.readAs}, ${sky.readAs}" }
+        check(person.present && sky.present && woman.present && pet.present) { "something is not there" }
+        check(woman.readAs?.words == listOf("person") && woman.mask.area == person.mask.area) { "${woman.readAs}" }
+        check(abs(woman.presence - person.presence) < 1e-5) { "a woman's presence is ${woman.presence}" }
+        check(abs(pet.presence - maxOf(person.presence, sky.presence)) < 1e-5) { "the presence is ${pet.presence}" }
+        val all = (0 until picture.height).flatMap { y -> (0 until picture.width).map { x -> x to y } }
+        val both = all.count { (x, y) -> pet.mask[x, y] && (person.mask[x, y] || sky.mask[x, y]) }
+        val either = all.count { (x, y) -> pet.mask[x, y] || person.mask[x, y] || sky.mask[x, y] }
+        check(both > 0.8 * either) { "any of both covers $both of $either pixels" }
+        val maps = model.scoreMaps(image, asked)
+        check(abs(maps[3].presence - pet.presence) < 1e-3) { "its map says ${maps[3].presence}" }
+
+        check(!unknown.present && unknown.presence > 0 && unknown.mask.area == 0) { "zxqv is there" }
+        check(unknown.readAs?.kind == Reading.Kind.UNKNOWN) { "${unknown.readAs}" }
+        val allowed = model.segmentText(image, asked, allowUnknown = true).last()
+        check(allowed.presence == unknown.presence) { "${allowed.presence}, not ${unknown.presence}" }
+        check(allowed.present == (allowed.presence >= model.manifest.calibration.presenceThreshold))
+        check(model.segmentText(image, asked, threshold = 0f).all { it.present }) { "less than nothing" }
+        check(model.segmentText(image, asked, threshold = 1f).none { it.present }) { "surer than sure" }
+
+        val objects = model.segmentInstances(image, listOf("woman", "zxqv"), minScore = 0f)
+        check(objects.isNotEmpty() && objects.all { it.label == "woman" }) { "${objects.map { it.label }}" }
+        check(objects.all { it.readAs?.words == listOf("person") }) { "${objects.map { it.readAs }}" }
+        val more = model.segmentInstances(image, listOf("woman", "zxqv"), minScore = 0f, threshold = 0f)
+        check(more.any { it.readAs?.kind == Reading.Kind.UNKNOWN }) { "${more.map { it.label }}" }
+        val pets = model.segmentInstances(image, listOf("pet"), minScore = 0f)
+        check(pets.isNotEmpty()) { "any of two has no object" }
+
+        val shares = model.classify(picture, asked)
+        check(shares.map { it.label } == asked && abs(shares.sumOf { it.probability.toDouble() } - 1) < 1e-5)
+        check(shares[2].probability == shares[0].probability) { "a woman is no person" }
+        check(shares[3].probability == maxOf(shares[0].probability, shares[1].probability)) { "any is no maximum" }
+        check(shares.map { it.readAs } == listOf(person, sky, woman, pet, unknown).map { it.readAs })
+        return "$both of $either pixels"
+    }
+
+    private fun tellsItsPack(model: SamClip) {
+        val goldens = Goldens(folder)
+        val golden = goldens.part("text_to_mask").first()
+        val stored = """[{"kind": "read_as", "words": ["hat"]}, null, """ +
+            """{"kind": "unknown", "words": ["modem"], "cosine": 0.25}]"""
+        val content = withMetadata(File(folder, golden["pack"].text).readBytes(), "read_as", stored)
+        val labels = model.loadLabels(content, "edited.safetensors")
+        val told = listOf(
+            Reading(Reading.Kind.READ_AS, listOf("hat")), null, Reading(Reading.Kind.UNKNOWN, listOf("modem"), 0.25f),
+        )
+        val readings = model.readLabels(labels).values.toList()
+        val taught = Reading(Reading.Kind.TAUGHT, listOf(labels[1]))
+        check(readings == listOf(told[0], taught, told[2])) { "$readings" }
+        val image = model.encode(goldens.picture(golden["image"].text))
+        val found = model.segmentText(image, labels)
+        check(found.map { it.readAs } == told) { "${found.map { it.readAs }}" }
+        check(found[0].present && !found[2].present) { "${found.map { it.present }}" }
+        val allowed = model.segmentText(image, labels, allowUnknown = true)
+        check(allowed[2].present && allowed[2].presence == found[2].presence) { "${allowed.map { it.present }}" }
+    }
+
+    /** A pack that gives "person" a threshold of 1: a woman is then not there either, nor is any of both. */
+    private fun hasTaughtThresholds(model: SamClip) {
+        val goldens = Goldens(folder)
+        val golden = goldens.part("text_to_mask").first()
+        val content = withMetadata(File(folder, golden["pack"].text).readBytes(), "thresholds", "[1, null, null]")
+        model.loadLabels(content, "edited.safetensors")
+        val image = model.encode(goldens.picture(golden["image"].text))
+        val present = model.segmentText(image, listOf("woman", "pet", "sky")).map { it.present }
+        check(present == listOf(false, false, true)) { "$present" }
+    }
+
+    private fun table(version: String): WordTable {
+        val stored = """{"schema_version": $version, "same": {}, "read_as": {}, "any_of": {}, "unknown": []}"""
+        return WordTable.read(stored.toByteArray(), "words.json")
+    }
+
+    /** The bundle with a table of its own, and with other edits of its manifest. */
+    private fun withTable(vararg edits: Pair<String, String>): File {
+        val table = """{"schema_version": 1, "same": {"sofa": ["couch"]}, "read_as": {"person": ["woman"]},
+            "any_of": {"pet": ["person", "sky", "yeti"]}, "unknown": ["hot plate"], "joints": ["of", "with"],
+            "measures": ["slice"], "articles": ["a", "the"]}"""
+        val digest = MessageDigest.getInstance("SHA-256").digest(table.toByteArray())
+        val sha256 = digest.joinToString("") { "%02x".format(it) }
+        var manifest = File(folder, "manifest.json").readText()
+        for ((from, to) in edits) manifest = manifest.replace(from, to)
+        val entry = """{"path": "words.json", "sha256": "$sha256", "size_bytes": ${table.length}}, """
+        val edited = manifest.replace("\"words.json\"", "\"other.json\"")
+            .replaceFirst(Regex("(\"files\": ?\\[)(?=\\s*\\{\\s*\"path\": ?\"tokenizer.json)"), "$1$entry")
+        check(entry in edited) { "the manifest's files do not begin with tokenizer.json" }
+        val copy = linkedCopy(folder, "manifest.json", edited)
+        File(copy, "words.json").let { file ->
+            file.delete()
+            file.writeText(table)
+        }
+        return copy
     }
 
     private fun gates(model: SamClip) {
@@ -101,7 +266,7 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
         val image = model.encode(goldens.picture(golden["image"].text))
         val odds = model.segmentText(image, labels).map { it.presence }
         fun present(thresholds: List<Float?>): List<Boolean> {
-            model.loadLabels(withThresholds(content, thresholds), "edited.safetensors")
+            model.loadLabels(withMetadata(content, "thresholds", "$thresholds"), "edited.safetensors")
             return model.segmentText(image, labels).map { it.present }
         }
         val usual = odds.map { it >= model.manifest.calibration.presenceThreshold }
@@ -110,11 +275,12 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
         check(present(odds.map { null }) == usual) { "the bundle's threshold is not taken" }
     }
 
-    /** A pack with thresholds of its labels. */
-    private fun withThresholds(pack: ByteArray, thresholds: List<Float?>): ByteArray {
+    /** A pack with a text of JSON more. */
+    private fun withMetadata(pack: ByteArray, key: String, stored: String): ByteArray {
         val length = ByteBuffer.wrap(pack).order(ByteOrder.LITTLE_ENDIAN).getLong().toInt()
+        val escaped = stored.replace("\"", "\\\"")
         val header = String(pack, 8, length)
-            .replace(Regex("(\"__metadata__\": ?\\{)"), "$1\"thresholds\": \"$thresholds\", ").toByteArray()
+            .replace(Regex("\"__metadata__\": ?\\{")) { "${it.value}\"$key\": \"$escaped\", " }.toByteArray()
         val start = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(header.size.toLong())
         return start.array() + header + pack.copyOfRange(8 + length, pack.size)
     }

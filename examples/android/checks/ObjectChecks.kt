@@ -4,6 +4,7 @@ import java.io.File
 import kotlin.math.abs
 import kotlin.math.cos
 import kotlin.math.sin
+import samclip.AskedLabel
 import samclip.Calibration
 import samclip.DrawnMask
 import samclip.EncodedImage
@@ -101,7 +102,8 @@ internal class ObjectChecks(private val folder: File, cases: File, private val c
         val grid = cases["grid"].int
         val patches = List(grid * grid) { floatArrayOf(cos(it % grid / 8f), sin(it % grid / 8f)) }
         val embedding = cases["text_embedding"].list.map { it.number.toFloat() }.toFloatArray()
-        return SeenLabel("label", embedding, patches, Calibration(cases["calibration"]))
+        val asked = AskedLabel("label", null, listOf(embedding), threshold = 0f)
+        return SeenLabel(asked, patches, Calibration(cases["calibration"]))
     }
 
     private fun sameLabel() {

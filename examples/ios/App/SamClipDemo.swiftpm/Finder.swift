@@ -40,8 +40,13 @@ final class Finder {
         await step("Found \(text)") {
             overlay = nil
             let found = try await model.segment(image, text: text)
+            let words = (found.readAs?.words ?? []).joined(separator: " or ")
+            if found.readAs?.kind == .unknown {
+                throw SamClipError.text("The model does not know \(text); the nearest is \(words)")
+            }
+            let asked = words.isEmpty ? text : "\(text), read as \(words),"
             guard found.isPresent else {
-                throw SamClipError.text("There is no \(text) in this photo")
+                throw SamClipError.text("There is no \(asked) in this photo")
             }
             overlay = try found.mask.cgImage(red: 1, green: 0.3, blue: 0)
         }

@@ -48,6 +48,12 @@ public struct ModelBundle: Sendable {
         return try checked(file).content
     }
 
+    /// Whether one of the manifest's `files` is there.
+    func has(_ path: String) -> Bool {
+        manifest.files.contains { $0.path == path }
+            && FileManager.default.fileExists(atPath: folder.appendingPathComponent(path).path)
+    }
+
     /// One of the bundle's label packs.
     public func labelPack(_ path: String) throws -> LabelPack {
         try LabelPack(content(of: path), named: path, for: manifest)

@@ -158,16 +158,17 @@ package struct FoundObject: Sendable {
 ///
 /// - Parameters:
 ///   - patches: embeddings [1,h*h,E], of unit length.
-///   - embedding: the label's.
+///   - texts: the embeddings of the words that answer for the label.
 ///   - label: its place among all that were asked.
 package func distinctObjects(
-    _ masks: [DrawnMask], patches: Tensor, embedding: [Float], label: Int,
+    _ masks: [DrawnMask], patches: Tensor, texts: [[Float]], label: Int,
     calibration: Manifest.Calibration
 ) -> [FoundObject] {
     let found = masks.map { mask -> (object: FoundObject, area: Int) in
         let clean = mask.withoutSpecks()
         let (area, stability) = clean.measured()
-        let cosine = dot(pooled(patches, under: clean)[...], embedding[...])
+        let seen = pooled(patches, under: clean)
+        let cosine = texts.map { dot(seen[...], $0[...]) }.max() ?? -1
         let fits = sigmoid(calibration.scale * (cosine - calibration.bias))
         let score = objectScore(
             fits, predictedIoU: clean.predictedIoU, stability: stability,

@@ -14,22 +14,15 @@ public final class SamClip: Sendable {
     /// - Parameters:
     ///   - folder: of the unpacked bundle.
     ///   - backend: the runtime.
-    ///   - onWarning: is told, once for each, of labels that the model was not taught.
     /// - Throws: `SamClipError.bundle` or `.schema`.
-    public static func load(
-        from folder: URL, backend: any Backend,
-        onWarning: @escaping @Sendable (String) -> Void = writeToStandardError
-    ) async throws -> SamClip {
-        SamClip(
-            bundle: try ModelBundle(folder: folder), backend: backend, onWarning: onWarning)
+    public static func load(from folder: URL, backend: any Backend) async throws -> SamClip {
+        SamClip(bundle: try ModelBundle(folder: folder), backend: backend)
     }
 
-    private init(
-        bundle: ModelBundle, backend: any Backend, onWarning: @escaping @Sendable (String) -> Void
-    ) {
+    private init(bundle: ModelBundle, backend: any Backend) {
         self.bundle = bundle
         sessions = Sessions(bundle: bundle, backend: backend)
-        texts = TextEmbedder(bundle: bundle, sessions: sessions, onWarning: onWarning)
+        texts = TextEmbedder(bundle: bundle, sessions: sessions)
         needsPadding =
             backend.runtime != "onnx" || bundle.manifest.model.imageEncoder.kind != "pyramid"
     }
@@ -41,10 +34,12 @@ public final class SamClip: Sendable {
         let image = try await encode(Picture(rgb: grey, height: side, width: side))
         let width = bundle.manifest.model.embedDim
         let label = unit([Float](repeating: 1, count: width))
-        _ = try await answers(image, embeddings: [label], thresholds: [0])
+        let asked = AskedLabel(label: "", readAs: nil, texts: [label], threshold: 0)
+        _ = try await answers(image, [asked])
     }
 
-    /// Takes labels' embeddings and thresholds as given: no text encoder runs for them.
+    /// Takes labels' embeddings and thresholds, and what is told of them, as given: no text encoder
+    /// runs for them.
     public func learn(_ pack: LabelPack) async { await texts.learn(pack) }
 
     /// Runs the image encoder, once a picture.
@@ -59,16 +54,30 @@ public final class SamClip: Sendable {
         try await texts.embedding(ofText: text)
     }
 
-    /// A label's embedding over the bundle's prompt templates, of unit length.
+    /// The embedding over the bundle's prompt templates, of unit length, of the word that a label
+    /// is read as.
+    ///
+    /// - Throws: `SamClipError.text` too if it is a general word, for which several answer.
     public func embed(label: String) async throws -> [Float] {
-        try await texts.embeddings(ofLabels: [label])[0]
+        try await texts.embedding(ofLabel: label)
+    }
+
+    /// What the model takes labels for, each by its text; none if the bundle does not tell, and no
+    /// pack gave the label.
+    ///
+    /// A label is a taught word, or was given by a pack; the same as one in another word, number or
+    /// spelling; read as others: its kind, the kinds of a general word, or its head noun; or not
+    /// known. Every answer has the last two in `readAs`.
+    public func readLabels(_ labels: [String]) async throws -> [String: Reading] {
+        let readings = try await texts.read(labels)
+        return Dictionary(uniqueKeysWithValues: zip(labels, readings)).compactMapValues { $0 }
     }
 
     /// The nouns that pictures taught the model, in the order of the alphabet; none if its bundle
     /// does not tell them.
     public func words() async throws -> [String] { try await texts.words()?.words ?? [] }
 
-    /// The taught words that the model takes a label for, the nearest first.
+    /// The taught words nearest to a label's own embedding, the nearest first.
     public func nearestWords(to label: String, count: Int = 3) async throws -> [NearWord] {
         guard count > 0 else {
             throw SamClipError.prompt("count is \(count); it must be 1 or more")
@@ -85,13 +94,16 @@ public final class SamClip: Sendable {
 
     /// How well each label describes a picture, the best first.
     public func classify(_ picture: Picture, labels: [String]) async throws -> [Ranked] {
-        let embeddings = try await texts.embeddings(ofLabels: labels)
+        let asked = try await texts.ask(labels)
         let whole = try await embed(picture)
         let scale = bundle.manifest.text.logitScale
-        let logits = embeddings.map { scale * dot(whole[...], $0[...]) }
+        let logits = asked.map { label in
+            scale * (label.texts.map { dot(whole[...], $0[...]) }.max() ?? -1)
+        }
         let powers = logits.map { exp($0 - (logits.max() ?? 0)) }
         let sum = powers.reduce(0, +)
-        return zip(labels, powers).map { Ranked(label: $0, probability: $1 / sum) }
+        return zip(asked, powers)
+            .map { Ranked(label: $0.label, probability: $1 / sum, readAs: $0.readAs) }
             .sorted { $0.probability > $1.probability }
     }
 
@@ -141,11 +153,6 @@ public final class SamClip: Sendable {
     }
 }
 
-/// A line on standard error, where Xcode's console shows it.
-@Sendable public func writeToStandardError(_ message: String) {
-    FileHandle.standardError.write(Data("\(message)\n".utf8))
-}
-
 /// A picture after the image encoder; its maps lack the padding if the model needs none.
 public struct EncodedImage: Sendable {
     public let frame: Frame
@@ -158,6 +165,8 @@ public struct EncodedImage: Sendable {
 public struct Ranked: Sendable, Equatable {
     public let label: String
     public let probability: Float
+    /// Tells it if the label is read as another word, or is not known.
+    public let readAs: Reading?
 }
 
 extension [String: Tensor] {

@@ -6,7 +6,7 @@ public enum SamClipError: Error, Equatable, Sendable {
     case bundle(String)
     /// A file whose sha256 is not the manifest's.
     case tampered(String)
-    /// A manifest of a schema that this package does not know.
+    /// A manifest, a pack or a table of words of a schema that this package does not know.
     case schema(String)
     /// A graph that the bundle does not have for this runtime and precision.
     case missingGraph(String)

@@ -14,13 +14,14 @@ package struct ScoreMap: Sendable {
         self.frame = frame
     }
 
-    /// The cosines of patches [1,h*h,E] and a label, brought to scores.
-    init(patches: Tensor, label: [Float], frame: Frame, calibration: Manifest.Calibration) {
-        let count = patches.shape[1]
+    /// The cosines of patches [1,h*h,E] and a label's texts, the highest of each patch, brought to
+    /// scores.
+    init(patches: Tensor, texts: [[Float]], frame: Frame, calibration: Manifest.Calibration) {
+        let (count, width) = (patches.shape[1], patches.shape[2])
         let values = patches.floats
         scores = (0..<count).map { patch in
-            let start = patch * label.count
-            let cosine = dot(values[start..<(start + label.count)], label[...])
+            let seen = values[(patch * width)..<((patch + 1) * width)]
+            let cosine = texts.map { dot(seen, $0[...]) }.max() ?? -1
             return calibration.scale * (cosine - calibration.bias)
         }
         side = Int(Double(count).squareRoot())

@@ -20,6 +20,8 @@ public struct LabelMask: Sendable {
     /// The IoU that the model expects of the mask; 0 if the label is absent.
     public let score: Float
     public let mask: Mask
+    /// Tells it if the label is read as another word, or is not known.
+    public let readAs: Reading?
 }
 
 /// An object of a label.
@@ -34,9 +36,12 @@ public struct ObjectMask: Sendable {
     /// How little the mask depends on the threshold, 0 to 1.
     public let stabilityScore: Float
     public let mask: Mask
+    /// Tells it if the label is read as another word, or is not known.
+    public let readAs: Reading?
 
-    init(_ found: FoundObject, label: String, mask: Mask) {
-        self.label = label
+    init(_ found: FoundObject, of asked: AskedLabel, mask: Mask) {
+        label = asked.label
+        readAs = asked.readAs
         self.mask = mask
         score = found.score
         labelScore = found.labelScore
@@ -45,11 +50,20 @@ public struct ObjectMask: Sendable {
     }
 }
 
-/// What the model says of a label: logits [S,S] in its own frame.
+/// What the model says of a label: logits [S,S] in its own frame, or none if it is not there.
 struct LabelAnswer: Sendable {
     let presence: Float
     let score: Float
     let logits: ArraySlice<Float>
+
+    /// Of a label that either word may be: the likelier one's presence and score, and the pixels of
+    /// both that are there.
+    func or(_ other: LabelAnswer) -> LabelAnswer {
+        let best = other.presence > presence ? other : self
+        var both = logits.isEmpty ? other.logits : logits
+        if !logits.isEmpty, !other.logits.isEmpty { both = zip(logits, other.logits).map(max)[...] }
+        return LabelAnswer(presence: best.presence, score: best.score, logits: both)
+    }
 }
 
 extension SamClip {
@@ -95,17 +109,24 @@ extension SamClip {
     ///
     /// The answer for a label does not depend on the others, unless they compete.
     ///
-    /// - Parameter exclusive: no pixel has two labels; the likelier one keeps it.
+    /// - Parameters:
+    ///   - exclusive: no pixel has two labels; the likelier one keeps it.
+    ///   - threshold: 0 to 1, the presence below which a label is absent; by default the label's
+    ///     own, or else the bundle's.
+    ///   - allowUnknown: whether a label that the model does not know (see `readLabels`) may be
+    ///     present at the default threshold, by what the text encoder makes of it. Without it, or
+    ///     a `threshold`, such a label is absent.
     /// - Throws: `SamClipError.text` if there is no label, an empty one, one with a comma, or one
-    ///   twice.
+    ///   twice; `.prompt` if the threshold is out of its range.
     public func segment(
-        _ image: EncodedImage, labels: [String], exclusive: Bool = false
+        _ image: EncodedImage, labels: [String], exclusive: Bool = false,
+        threshold: Float? = nil, allowUnknown: Bool = false
     ) async throws -> [LabelMask] {
         try check(image)
-        let embeddings = try await texts.embeddings(ofLabels: labels)
-        let thresholds = await texts.thresholds(ofLabels: labels)
-        let answers = try await answers(image, embeddings: embeddings, thresholds: thresholds)
-        let present = answers.indices.filter { answers[$0].presence >= thresholds[$0] }
+        try Self.check(threshold, "threshold")
+        let asked = try await texts.ask(labels, threshold: threshold, allowUnknown: allowUnknown)
+        let answers = try await answers(image, asked)
+        let present = answers.indices.filter { answers[$0].presence >= asked[$0].threshold }
         let alone = present.map { mask(answers[$0].logits, image.frame) }
         let masks =
             exclusive
@@ -117,7 +138,8 @@ extension SamClip {
             let mask = found[place] ?? nil
             return LabelMask(
                 label: labels[place], presence: answers[place].presence, isPresent: mask != nil,
-                score: mask == nil ? 0 : answers[place].score, mask: mask ?? .empty(image.frame))
+                score: mask == nil ? 0 : answers[place].score, mask: mask ?? .empty(image.frame),
+                readAs: asked[place].readAs)
         }
     }
 
@@ -134,12 +156,13 @@ extension SamClip {
     ///   - minScore: 0 to 1, the score below which an object is left out; by default the bundle's.
     ///   - maxInstances: the most objects; the best ones stay.
     ///   - exclusive: no pixel and no object has two labels; the likelier one keeps it.
+    ///   - allowUnknown: as in `segment`.
     /// - Throws: `SamClipError.text` as `segment`; `.prompt` if a threshold, a score or
     ///   `maxInstances` is out of its range.
     public func segmentInstances(
         _ image: EncodedImage, labels: [String], threshold: Float? = nil,
         maskThreshold: Float? = nil, minScore: Float? = nil, maxInstances: Int = 50,
-        exclusive: Bool = false
+        exclusive: Bool = false, allowUnknown: Bool = false
     ) async throws -> [ObjectMask] {
         try check(image)
         try Self.check(threshold, "threshold")
@@ -151,11 +174,10 @@ extension SamClip {
             throw SamClipError.prompt("maxInstances is \(maxInstances); it must be 1 or more")
         }
         let manifest = bundle.manifest
-        let embeddings = try await texts.embeddings(ofLabels: labels)
-        let thresholds = await texts.thresholds(ofLabels: labels).map { threshold ?? $0 }
+        let asked = try await texts.ask(labels, threshold: threshold, allowUnknown: allowUnknown)
         let best = try await objects(
-            image, embeddings: embeddings, thresholds: thresholds,
-            maskThreshold: maskThreshold ?? manifest.masks.maskThreshold, atMost: maxInstances)
+            image, asked, maskThreshold: maskThreshold ?? manifest.masks.maskThreshold,
+            atMost: maxInstances)
         let least = minScore ?? manifest.calibration.objects?.minScore ?? 0
         let sure = best.filter { $0.score >= least }
         let alone = sure.map(\.drawn.mask)
@@ -163,7 +185,7 @@ extension SamClip {
             exclusive
             ? settled(alone, labels: sure.map(\.label), likelihoods: sure.map(\.score)) : alone
         return zip(sure, masks).compactMap { object, mask in
-            mask.map { ObjectMask(object, label: labels[object.label], mask: $0) }
+            mask.map { ObjectMask(object, of: asked[object.label], mask: $0) }
         }
     }
 
@@ -174,19 +196,18 @@ extension SamClip {
 
     /// The best objects of all labels, the best first; among equals, the first label's first.
     private func objects(
-        _ image: EncodedImage, embeddings: [[Float]], thresholds: [Float], maskThreshold: Float,
-        atMost count: Int
+        _ image: EncodedImage, _ asked: [AskedLabel], maskThreshold: Float, atMost count: Int
     ) async throws -> [FoundObject] {
         let calibration = bundle.manifest.calibration
         let patches = try await clipHead(image).tensor("patch_embeddings")
         var best: [FoundObject] = []
-        for (label, embedding) in embeddings.enumerated() {
+        for (place, label) in asked.enumerated() {
             let map = ScoreMap(
-                patches: patches, label: embedding, frame: image.frame, calibration: calibration)
-            if map.presence < thresholds[label] { continue }
+                patches: patches, texts: label.texts, frame: image.frame, calibration: calibration)
+            if map.presence < label.threshold { continue }
             let masks = try await candidates(image, map, maskThreshold: maskThreshold)
             best += distinctObjects(
-                masks, patches: patches, embedding: embedding, label: label,
+                masks, patches: patches, texts: label.texts, label: place,
                 calibration: calibration)
             best = Array(best.sorted { $0.score > $1.score }.prefix(count))
         }
@@ -213,24 +234,34 @@ extension SamClip {
     }
 
     /// Asks the bundle's own graph, if it has one, or takes its steps one by one.
-    func answers(
-        _ image: EncodedImage, embeddings: [[Float]], thresholds: [Float]
-    ) async throws -> [LabelAnswer] {
+    ///
+    /// Of several words that answer for a label, the graph draws each, and the label is what all of
+    /// those that are there cover. Step by step, its score map is the highest of theirs, as in
+    /// Python, and is drawn once.
+    func answers(_ image: EncodedImage, _ asked: [AskedLabel]) async throws -> [LabelAnswer] {
         let graph = "text_to_mask@\(image.frame.resolution)"
-        return sessions.has(graph)
-            ? try await answers(image, embeddings, of: graph)
-            : try await answersInSteps(image, embeddings, thresholds)
+        guard sessions.has(graph) else { return try await answersInSteps(image, asked) }
+        let words = asked.flatMap { label in
+            label.texts.map { (text: $0, least: label.threshold) }
+        }
+        var drawn = try await answers(image, words, of: graph)[...]
+        return asked.map { label in
+            let own = drawn.prefix(label.texts.count)
+            drawn = drawn.dropFirst(label.texts.count)
+            return own.dropFirst().reduce(own.first!) { $0.or($1) }
+        }
     }
 
     private func answers(
-        _ image: EncodedImage, _ embeddings: [[Float]], of graph: String
+        _ image: EncodedImage, _ words: [(text: [Float], least: Float)], of graph: String
     ) async throws -> [LabelAnswer] {
         let area = image.frame.resolution * image.frame.resolution
         var answers: [LabelAnswer] = []
         // It decodes absent labels too, a megabyte of logits each.
-        for start in stride(from: 0, to: embeddings.count, by: 8) {
-            let part = embeddings[start..<min(start + 8, embeddings.count)]
-            let labels = Tensor(part.flatMap { $0 }, shape: [part.count, part[start].count])
+        for start in stride(from: 0, to: words.count, by: 8) {
+            let part = words[start..<min(start + 8, words.count)]
+            let labels = Tensor(
+                part.flatMap(\.text), shape: [part.count, part[start].text.count])
             let found = try await sessions.run(
                 graph,
                 [
@@ -241,9 +272,10 @@ extension SamClip {
             let (presence, scores) = (try found.floats("presence"), try found.floats("scores"))
             answers += part.indices.map { index in
                 let place = index - start
+                let own = logits[(place * area)..<((place + 1) * area)]
                 return LabelAnswer(
                     presence: presence[place], score: scores[place],
-                    logits: logits[(place * area)..<((place + 1) * area)])
+                    logits: presence[place] < part[index].least ? [] : Array(own)[...])
             }
         }
         return answers
@@ -252,15 +284,15 @@ extension SamClip {
     /// The same for bundles without the graph: the box around a label's parts, their best three
     /// cells and its scores ask once.
     private func answersInSteps(
-        _ image: EncodedImage, _ embeddings: [[Float]], _ thresholds: [Float]
+        _ image: EncodedImage, _ asked: [AskedLabel]
     ) async throws -> [LabelAnswer] {
         let calibration = bundle.manifest.calibration
         let patches = try await clipHead(image).tensor("patch_embeddings")
         var answers: [LabelAnswer] = []
-        for (label, threshold) in zip(embeddings, thresholds) {
+        for label in asked {
             let map = ScoreMap(
-                patches: patches, label: label, frame: image.frame, calibration: calibration)
-            if map.presence < threshold {
+                patches: patches, texts: label.texts, frame: image.frame, calibration: calibration)
+            if map.presence < label.threshold {
                 answers.append(LabelAnswer(presence: map.presence, score: 0, logits: []))
                 continue
             }

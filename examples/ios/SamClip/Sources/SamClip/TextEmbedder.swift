@@ -1,34 +1,102 @@
 import Foundation
 
+/// A label as a picture is asked for it.
+struct AskedLabel: Sendable {
+    let label: String
+    /// What an answer must tell of it.
+    let readAs: Reading?
+    /// The embeddings of the words that answer for it: it is there if any of them is.
+    let texts: [[Float]]
+    /// The presence from which it is there.
+    let threshold: Float
+}
+
 /// Texts and labels to embeddings of unit length; a label's is computed once.
+///
+/// What labels are read as is told in `samclip_sdk/engine/texts.py`.
 actor TextEmbedder {
+    /// What a pack gave a label: a threshold is nil for the bundle's, and a reading is what answers
+    /// must tell.
+    private struct Given {
+        let embedding: [Float]
+        let threshold: Float?
+        let readAs: Reading?
+    }
+
     private let bundle: ModelBundle
     private let sessions: Sessions
-    private var known: [String: [Float]] = [:]
-    private var thresholds: [String: Float] = [:]
+    private var given: [String: Given] = [:]
+    private var computed: [String: [Float]] = [:]
     private var tokenizer: Tokenizer?
     private var taught: KnownWords?
-    private let onWarning: @Sendable (String) -> Void
+    private var opened: WordReader?
     private static let nouns = "nouns.safetensors"
+    private static let table = "words.json"
+    /// The threshold of a label that is not known: no presence reaches it.
+    private static let never: Float = 2
 
-    init(
-        bundle: ModelBundle, sessions: Sessions, onWarning: @escaping @Sendable (String) -> Void
-    ) {
+    init(bundle: ModelBundle, sessions: Sessions) {
         self.bundle = bundle
         self.sessions = sessions
-        self.onWarning = onWarning
     }
 
     func learn(_ pack: LabelPack) {
         for (place, label) in pack.labels.map(cleaned).enumerated() {
-            known[label] = pack.embeddings[place]
-            thresholds[label] = pack.thresholds[place]
+            given[label] = Given(
+                embedding: pack.embeddings[place], threshold: pack.thresholds[place],
+                readAs: pack.readAs[place])
         }
     }
 
-    /// The presence from which each label is in a picture: its own, or the bundle's.
-    func thresholds(ofLabels labels: [String]) -> [Float] {
-        labels.map { thresholds[cleaned($0)] ?? bundle.manifest.calibration.presenceThreshold }
+    /// What the model takes each label for; nil for all if it does not tell its words: then each
+    /// text speaks for itself.
+    func read(_ labels: [String]) async throws -> [Reading?] {
+        var readings: [Reading?] = []
+        for (label, name) in zip(labels, try checked(labels)) {
+            readings.append(try await reading(label, name))
+        }
+        return readings
+    }
+
+    /// Labels as they are read.
+    ///
+    /// - Parameters:
+    ///   - threshold: that of all labels; without one, a label that is not known is never there.
+    ///   - allowUnknown: whether it may be there all the same.
+    func ask(
+        _ labels: [String], threshold: Float? = nil, allowUnknown: Bool = false
+    ) async throws -> [AskedLabel] {
+        var asked: [AskedLabel] = []
+        for (label, name) in zip(labels, try checked(labels)) {
+            let reading = try await reading(label, name)
+            var words = [name]
+            if let reading, reading.kind != .unknown, given[name] == nil {
+                words = reading.words.map(cleaned)
+            }
+            var texts: [[Float]] = []
+            for word in words { texts.append(try await own(word)) }
+            let never = reading?.kind == .unknown && !allowUnknown ? Self.never : nil
+            let usual = bundle.manifest.calibration.presenceThreshold
+            let least = try threshold ?? never ?? ownThreshold(words) ?? usual
+            asked.append(
+                AskedLabel(label: label, readAs: reading?.told, texts: texts, threshold: least))
+        }
+        return asked
+    }
+
+    private func reading(_ label: String, _ name: String) async throws -> Reading? {
+        if let given = given[name] { return given.readAs ?? Reading(.taught, [label]) }
+        guard let words = try words(), let reader = try reader(words) else { return nil }
+        if let found = reader.read(name) { return found }
+        return words.unknown(try await own(name))
+    }
+
+    /// Of several words that answer for a label the highest threshold counts; nil if none has one.
+    private func ownThreshold(_ words: [String]) throws -> Float? {
+        try words.compactMap { word in
+            if let given = given[word] { return given.threshold }
+            return try self.words()?.thresholds[word]
+        }.max()
     }
 
     func embedding(ofText text: String) async throws -> [Float] {
@@ -36,58 +104,64 @@ actor TextEmbedder {
         return try await embeddings(ofPrompts: [text])[0]
     }
 
-    /// The mean over the bundle's templates of each label.
-    func embeddings(ofLabels labels: [String]) async throws -> [[Float]] {
-        var rows: [[Float]] = []
-        for (label, name) in zip(labels, try checked(labels)) {
-            if let row = known[name] {
-                rows.append(row)
-                continue
-            }
-            let row = try await embedded(name)
-            // An app that ships no nouns is not told.
-            if let words = try? words(), let told = words.warning(of: label, embedding: row) {
-                onWarning(told)
-            }
-            rows.append(row)
+    /// The embedding of the word that a label is read as.
+    func embedding(ofLabel label: String) async throws -> [Float] {
+        let asked = try await ask([label])[0]
+        guard asked.texts.count == 1 else {
+            let words = (asked.readAs?.words ?? []).joined(separator: ", ")
+            throw SamClipError.text(
+                "\"\(label)\" is any of \(words), and has no embedding of its own: give these "
+                    + "labels")
         }
-        return rows
+        return asked.texts[0]
     }
 
-    /// The words that pictures taught the model; none if its bundle does not tell.
+    /// The words that pictures taught the model; none if its bundle does not tell, or the app does
+    /// not bring them.
     func words() throws -> KnownWords? {
-        if taught == nil, bundle.manifest.files.contains(where: { $0.path == Self.nouns }) {
+        if taught == nil, bundle.has(Self.nouns) {
             let pack = try bundle.labelPack(Self.nouns)
-            taught = KnownWords(words: pack.labels, rows: pack.embeddings)
+            taught = KnownWords(
+                words: pack.labels, rows: pack.embeddings, thresholds: pack.thresholds)
         }
         return taught
     }
 
-    /// The words that are nearest to a label; nobody is warned of it.
+    private func reader(_ known: KnownWords) throws -> WordReader? {
+        if opened == nil, bundle.has(Self.table) {
+            let table = try WordTable(bundle.content(of: Self.table), named: Self.table)
+            opened = WordReader(table, words: known.words)
+        }
+        return opened
+    }
+
+    /// The words that are nearest to a label's own embedding.
     func words(near label: String, count: Int) async throws -> [NearWord] {
-        let name = try checked([label])[0]
-        let row = if let row = known[name] { row } else { try await embedded(name) }
+        let row = try await own(try checked([label])[0])
         return try words()?.nearest(to: row, count: count) ?? []
     }
 
-    private func embedded(_ name: String) async throws -> [Float] {
+    /// A clean label's own embedding, whatever it is read as: what a pack gave, or else the mean
+    /// over the bundle's templates.
+    private func own(_ name: String) async throws -> [Float] {
+        if let row = given[name]?.embedding ?? computed[name] { return row }
         let prompts = bundle.manifest.text.templates.map {
             $0.replacingOccurrences(of: "{}", with: name)
         }
         let found = try await embeddings(ofPrompts: prompts)
         let row = unit(found.dropFirst().reduce(found[0]) { zip($0, $1).map(+) })
-        known[name] = row
+        computed[name] = row
         return row
     }
 
     private func embeddings(ofPrompts prompts: [String]) async throws -> [[Float]] {
-        let ids = try opened().batch(prompts)
+        let ids = try openedTokenizer().batch(prompts)
         let found = try await sessions.run("text_encoder", ["input_ids": ids])
         let embeddings = try found.tensor("text_embeddings")
         return (0..<prompts.count).map { embeddings.rows($0..<($0 + 1)).floats }
     }
 
-    private func opened() throws -> Tokenizer {
+    private func openedTokenizer() throws -> Tokenizer {
         if let tokenizer { return tokenizer }
         let opened = try Tokenizer(json: bundle.content(of: "tokenizer.json"))
         tokenizer = opened

@@ -83,7 +83,7 @@ import Testing
                 ? [masks[0][0]]
                 : try zip(candidates, masks).map { try #require($0.best(of: $1)) }
             let found = distinctObjects(
-                chosen, patches: patches, embedding: cases.textEmbedding, label: 0,
+                chosen, patches: patches, texts: [cases.textEmbedding], label: 0,
                 calibration: cases.calibration)
             #expect(found.count == each.objects.count, "\(each.name)")
             for (object, wanted) in zip(found, each.objects) {

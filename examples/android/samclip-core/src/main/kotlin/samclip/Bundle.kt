@@ -17,6 +17,9 @@ internal class Bundle(private val folder: File, private val runtime: String = "o
     /** Whether a graph is there, for the runtime. */
     fun hasGraph(name: String): Boolean = artifacts(name).isNotEmpty()
 
+    /** Whether a file that belongs to no graph is there: the manifest lists it, and the app brought it. */
+    fun has(path: String): Boolean = path in manifest.files && file(path).exists()
+
     /** The inputs and outputs of a graph that is there. */
     fun spec(name: String): GraphSpec = manifest.graphs.getValue(name).spec
 

@@ -1,17 +1,20 @@
 package samclip
 
+import kotlin.math.abs
 import kotlin.math.max
 import kotlin.math.sqrt
 
 /**
  * Labels with their embeddings, so that an app needs no text encoder for them.
  *
- * The thresholds, 0..1, are the presences from which labels are in a picture; null for the bundle's.
+ * The thresholds, 0..1, are the presences from which labels are in a picture; null for the bundle's. What answers must
+ * tell of the labels, since they are read as other words or not known, is [readAs]; null for nothing.
  */
 internal class LabelPack private constructor(
     val labels: List<String>,
     val embeddings: List<FloatArray>,
     val thresholds: List<Float?>,
+    val readAs: List<Reading?>,
 ) {
     companion object {
         /** Reads the content of a pack for a model; [name] stands for it in messages. */
@@ -20,8 +23,11 @@ internal class LabelPack private constructor(
             fun field(key: String) =
                 file.metadata[key] ?: throw BundleException("$name is no label pack: it has no $key")
             if (field("format") != "samclip labels") throw BundleException("$name is no label pack: ${field("format")}")
-            if (field("schema_version") != "1") {
-                throw BundleSchemaException("$name has schema_version ${field("schema_version")}; this reader knows 1")
+            if (field("schema_version") != SCHEMA_VERSION) {
+                throw BundleSchemaException(
+                    "$name has schema_version ${field("schema_version")}; this reader knows $SCHEMA_VERSION: save it " +
+                        "again with the model",
+                )
             }
             if (field("model") != manifest.name || field("revision") != manifest.revision) {
                 throw EmbeddingMismatchException(
@@ -39,7 +45,8 @@ internal class LabelPack private constructor(
             }
             val flat = file.floats("embeddings")
             val rows = labels.indices.map { unitLength(flat.copyOfRange(it * width, (it + 1) * width)) }
-            return LabelPack(labels, rows, thresholds(file.metadata["thresholds"], labels.size, name))
+            val thresholds = thresholds(file.metadata["thresholds"], labels.size, name)
+            return LabelPack(labels, rows, thresholds, readAs(file.metadata["read_as"], labels.size, name))
         }
 
         /** What is [stored] is JSON; nothing is if no label has its own. */
@@ -55,6 +62,33 @@ internal class LabelPack private constructor(
             }
             return found
         }
+
+        /** What is stored is JSON; nothing is if no label has something to tell. */
+        private fun readAs(stored: String?, count: Int, name: String): List<Reading?> {
+            if (stored == null) return List(count) { null }
+            val found = Json.parse(stored, "read_as of $name").list.map { if (it.isNull) null else reading(it, name) }
+            if (found.size != count) throw BundleException("read_as of $name has ${found.size} for $count labels")
+            return found
+        }
+
+        private fun reading(stored: Json, name: String): Reading {
+            val fields = stored.fields
+            val cosine = fields["cosine"]?.takeUnless { it.isNull }?.number
+            val kind = when (stored["kind"].text) {
+                "read_as" -> Reading.Kind.READ_AS.takeIf { cosine == null }
+                "unknown" -> Reading.Kind.UNKNOWN.takeIf { cosine != null && abs(cosine) <= MOST_COSINE }
+                else -> null
+            }
+            val words = stored["words"].list.map { it.text }
+            if (kind == null || words.isEmpty() || !FIELDS.containsAll(fields.keys)) {
+                throw BundleException("read_as of $name has what is no reading of a label: save the pack again")
+            }
+            return Reading(kind, words, cosine?.toFloat())
+        }
+
+        private const val SCHEMA_VERSION = "2"
+        private const val MOST_COSINE = 1.01 // of vectors whose length is 1 but for rounding
+        private val FIELDS = setOf("kind", "words", "cosine")
     }
 }
 

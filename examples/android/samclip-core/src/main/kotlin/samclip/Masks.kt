@@ -64,6 +64,35 @@ internal class DrawnMask(val logits: FloatArray, val predictedIou: Float) {
     }
 }
 
+/** What text_to_mask@S gives for a label: logits [S,S] over the model's input, or null if the label is not there. */
+internal class DrawnText(val presence: Float, val score: Float, val logits: FloatArray?) {
+    /** A label that either may be: the likelier one's presence and score, and the pixels of both that are there. */
+    fun or(other: DrawnText): DrawnText {
+        val best = if (other.presence > presence) other else this
+        val both = when {
+            logits == null -> other.logits
+            other.logits == null -> logits
+            else -> FloatArray(logits.size) { maxOf(logits[it], other.logits[it]) }
+        }
+        return DrawnText(best.presence, best.score, both)
+    }
+
+    companion object {
+        /** One for each row of the graph's outputs, which are of these labels. */
+        fun all(found: Map<String, Tensor>, labels: List<AskedLabel>): List<DrawnText> {
+            val presences = found.floats("presence").data
+            val scores = found.floats("scores").data
+            val logits = found.floats("mask_logits").data
+            val size = logits.size / labels.size
+            return labels.mapIndexed { row, label ->
+                val there = presences[row] >= label.threshold
+                val own = if (there) logits.copyOfRange(row * size, (row + 1) * size) else null
+                DrawnText(presences[row], scores[row], own)
+            }
+        }
+    }
+}
+
 /** The top left rows x columns of a map, scaled bilinearly: half-pixel centres, edges repeated. */
 internal class Resize(private val map: FloatArray, private val stride: Int, val rows: Int, val columns: Int) {
     /** Gives each row of the result, in an array that is used again for the next. */

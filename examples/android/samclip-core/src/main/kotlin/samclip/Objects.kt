@@ -9,7 +9,8 @@ import kotlin.math.max
  * An object of a label, and its mask.
  *
  * The [score] (0..1) tells how likely the object is right. It comes of the other three: how well the label fits, the
- * mask's IoU as the model expects it, and how little the mask depends on its threshold.
+ * mask's IoU as the model expects it, and how little the mask depends on its threshold. If the label is read as another
+ * word, or is not known, [readAs] tells it.
  */
 class ObjectMask internal constructor(
     val label: String,
@@ -18,17 +19,17 @@ class ObjectMask internal constructor(
     val predictedIou: Float,
     val stabilityScore: Float,
     val mask: Mask,
+    val readAs: Reading? = null,
 ) {
-    internal fun with(mask: Mask) = ObjectMask(label, score, labelScore, predictedIou, stabilityScore, mask)
+    internal fun with(mask: Mask) = ObjectMask(label, score, labelScore, predictedIou, stabilityScore, mask, readAs)
 }
 
 /** A place where a label may have an object: a prompt of the mask decoder, with its mask prompt. */
 internal class Candidate(val tokens: List<Token>, val map: FloatArray)
 
-/** A label by its embedding, as the patches of a picture and the calibration of a model see it. */
+/** A label as the patches of a picture and the calibration of a model see it. */
 internal class SeenLabel(
-    val name: String,
-    private val embedding: FloatArray,
+    val asked: AskedLabel,
     private val patches: List<FloatArray>,
     val calibration: Calibration,
 ) {
@@ -38,9 +39,10 @@ internal class SeenLabel(
         val shares = FloatArray(patches.size)
         val share = (grid * grid).toFloat() / (side * side)
         for (cell in mask.stream()) shares[cell / side * grid / side * grid + cell % side * grid / side] += share
-        val pooled = FloatArray(embedding.size)
+        val pooled = FloatArray(patches.first().size)
         for ((place, patch) in patches.withIndex()) for (i in pooled.indices) pooled[i] += shares[place] * patch[i]
-        return sigmoid(calibration.logit(dot(unitLength(pooled), embedding)))
+        val seen = unitLength(pooled)
+        return sigmoid(calibration.logit(asked.texts.maxOf { dot(seen, it) }))
     }
 }
 
@@ -106,7 +108,8 @@ internal class Objects(private val frame: Frame, private val side: Int, private 
         val stability = least.area.toFloat() / max(most.area, 1)
         val fits = label.score(inside(drawn.logits), side)
         val score = objectScore(fits, drawn.predictedIou, stability, label.calibration.objects)
-        return ObjectMask(label.name, score, fits, drawn.predictedIou.coerceAtMost(1f), stability, mask)
+        val predicted = drawn.predictedIou.coerceAtMost(1f)
+        return ObjectMask(label.asked.label, score, fits, predicted, stability, mask, label.asked.readAs)
     }
 
     /** The cells of a mask; none is in the padding. */

@@ -12,18 +12,11 @@ class SamClip private constructor(
     private val bundle: Bundle,
     private val backend: Backend,
     private val precision: String,
-    private val onWarning: (String) -> Unit,
 ) : AutoCloseable {
     private val graphs = HashMap<String, Graph>()
-    private val labelEmbeddings = HashMap<String, FloatArray>()
-    private val labelThresholds = HashMap<String, Float?>()
     private val needsPadding = backend.runtime != "onnx" || !bundle.manifest.convolutional
     private val tokenizer by lazy { Tokenizer(bundle.read("tokenizer.json")) }
-    private val knownWords by lazy {
-        if (NOUNS !in manifest.files) return@lazy null
-        val pack = LabelPack.read(bundle.read(NOUNS), NOUNS, manifest)
-        KnownWords(pack.labels, pack.embeddings)
-    }
+    private val labels = Labels(bundle, ::embedText)
 
     val manifest: Manifest get() = bundle.manifest
 
@@ -32,15 +25,24 @@ class SamClip private constructor(
 
     /** The nouns that pictures taught the model, in the order of the alphabet; none if its bundle does not tell. */
     val words: List<String>
-        @Synchronized get() = knownWords?.words.orEmpty()
+        @Synchronized get() = labels.known?.words.orEmpty()
 
-    /** The taught words that the model takes a label for, the nearest first. */
+    /**
+     * What the model takes labels for, in their order; none if the bundle does not tell, and no pack gave the label.
+     *
+     * A label is a taught word, or was given by a pack; the same as one in another word, number or spelling; read as
+     * others: its kind, the kinds of a general word, or its head noun; or not known. Every answer has the last two in
+     * `readAs`.
+     */
+    @Synchronized
+    fun readLabels(labels: List<String>): Map<String, Reading> = this.labels.read(labels)
+
+    /** The taught words nearest to a label's own embedding, the nearest first. */
     @Synchronized
     fun nearestWords(label: String, count: Int = 3): List<NearWord> {
         if (count < 1) throw PromptException("count is $count; it must be 1 or more")
-        val name = checkLabels(listOf(label)).single()
-        val embedding = labelEmbeddings.getOrPut(name) { embedLabel(name) }
-        return knownWords?.nearest(embedding, count).orEmpty()
+        val name = Labels.checkLabels(listOf(label)).single()
+        return labels.known?.nearest(labels.own(name), count).orEmpty()
     }
 
     /**
@@ -48,40 +50,56 @@ class SamClip private constructor(
      *
      * With [exclusive], no pixel has two labels: the likelier one keeps it, and a label that loses its mask is not
      * there.
+     *
+     * @param threshold 0..1, the presence below which a label is not there; by default the label's own, or else the
+     *     bundle's.
+     * @param allowUnknown whether a label that the model does not know (see [readLabels]) may be there at the default
+     *     threshold, by what the text encoder makes of it. Without it, or a [threshold], such a label is not there.
      */
     @Synchronized
-    fun segmentText(image: EncodedImage, labels: List<String>, exclusive: Boolean = false): List<TextMask> {
-        val found = textMasks(image, labels)
+    fun segmentText(
+        image: EncodedImage,
+        labels: List<String>,
+        exclusive: Boolean = false,
+        threshold: Float? = null,
+        allowUnknown: Boolean = false,
+    ): List<TextMask> {
+        check(image)
+        checkShare("threshold", threshold)
+        val asked = this.labels.ask(labels, threshold, allowUnknown)
+        val found = asked.zip(drawn(image, asked)) { label, drawn -> textMask(label, drawn, image.frame) }
         if (!exclusive) return found
         val present = found.filter { it.present }
         val left = present.zip(settled(present.map { it.mask }, present.map { it.presence })).toMap()
         return found.map {
-            TextMask(it.label, left[it] != null, it.presence, it.score, left[it] ?: Mask.empty(image.frame))
+            val mask = left[it] ?: Mask.empty(image.frame)
+            TextMask(it.label, left[it] != null, it.presence, it.score, mask, it.readAs)
         }
     }
 
-    private fun textMasks(image: EncodedImage, labels: List<String>): List<TextMask> {
-        check(image)
-        return labels.zip(embedLabels(labels)).chunked(manifest.maxPrompts).flatMap { part ->
-            val found = drawn(image, part.map { (_, embedding) -> embedding })
-            part.mapIndexed { row, (label, _) -> textMask(label, row, found, image.frame) }
-        }
-    }
-
-    /** The masks of texts as `mask_logits`, `scores` and `presence`, by the graph that does it all if it is there. */
-    private fun drawn(image: EncodedImage, texts: List<FloatArray>): Map<String, Tensor> {
+    /**
+     * What is drawn for each label, by the graph that does it all if it is there.
+     *
+     * Of several words that answer for a label, the graph draws each, and the label is what all of those that are there
+     * cover. Without the graph, the label's score map is the highest of theirs, as in Python, and is drawn once.
+     */
+    private fun drawn(image: EncodedImage, asked: List<AskedLabel>): List<DrawnText> {
         val name = "text_to_mask@${image.frame.resolution}"
-        if (!bundle.hasGraph(name)) {
-            val prompts = LabelPrompts(maps(image, texts), manifest)
-            return prompts.drawn(decode(image, prompts.feed))
+        if (!bundle.hasGraph(name)) return asked.chunked(manifest.maxPrompts).flatMap { part ->
+            val prompts = LabelPrompts(maps(image, part), manifest)
+            DrawnText.all(prompts.drawn(decode(image, prompts.feed)), part)
         }
-        val feed = mapOf(
-            "image_tokens" to image.tokens,
-            "image_embeddings" to image.embeddings,
-            "extent" to image.frame.extent(),
-            "text_embeddings" to rows(texts),
-        )
-        return run(name, feed, "mask_logits", "scores", "presence")
+        val words = asked.flatMap { label -> label.texts.map { label to it } }
+        val drawn = words.chunked(manifest.maxPrompts).flatMap { part ->
+            val feed = mapOf(
+                "image_tokens" to image.tokens,
+                "image_embeddings" to image.embeddings,
+                "extent" to image.frame.extent(),
+                "text_embeddings" to rows(part.map { (_, text) -> text }),
+            )
+            DrawnText.all(run(name, feed, "mask_logits", "scores", "presence"), part.map { (label, _) -> label })
+        }.iterator()
+        return asked.map { label -> label.texts.map { drawn.next() }.reduce(DrawnText::or) }
     }
 
     /**
@@ -118,6 +136,7 @@ class SamClip private constructor(
      *
      * @param threshold 0..1, the presence below which a label has no objects; by default the label's own, or else the
      *     bundle's.
+     * @param allowUnknown as in [segmentText].
      * @param maskThreshold the logit that a pixel must exceed; by default the bundle's.
      * @param minScore 0..1, the score below which an object is left out; by default the bundle's, or 0 if it does not
      *     calibrate objects.
@@ -132,6 +151,7 @@ class SamClip private constructor(
         minScore: Float? = null,
         maxInstances: Int = 50,
         exclusive: Boolean = false,
+        allowUnknown: Boolean = false,
     ): List<ObjectMask> {
         check(image)
         checkShare("threshold", threshold)
@@ -140,14 +160,14 @@ class SamClip private constructor(
             throw PromptException("maskThreshold is $maskThreshold; it must be finite")
         }
         if (maxInstances < 1) throw PromptException("maxInstances is $maxInstances; it must be 1 or more")
-        val texts = embedLabels(labels)
+        val asked = this.labels.ask(labels, threshold, allowUnknown)
         val patches = patches(image)
         val objects = Objects(image.frame, manifest.maskSide, maskThreshold ?: manifest.maskThreshold)
         var best = emptyList<ObjectMask>()
-        for ((label, text) in labels.zip(texts)) {
-            val map = map(image, patches, text)
-            if (map.presence < (threshold ?: presenceThreshold(label))) continue
-            val seen = SeenLabel(label, text, patches, manifest.calibration)
+        for (label in asked) {
+            val map = map(image, patches, label)
+            if (map.presence < label.threshold) continue
+            val seen = SeenLabel(label, patches, manifest.calibration)
             val found = objects.distinct(drawnObjects(image, map, objects), seen)
             best = (best + found).sortedByDescending { it.score }.take(maxInstances)
         }
@@ -173,28 +193,30 @@ class SamClip private constructor(
 
     /** How well each label describes a picture, as probabilities in the order of the labels. */
     @Synchronized
-    fun classify(picture: Picture, labels: List<String>): List<Float> {
-        val texts = embedLabels(labels)
+    fun classify(picture: Picture, labels: List<String>): List<LabelShare> {
+        val asked = this.labels.ask(labels)
         val seen = embedImage(picture)
-        val logits = texts.map { manifest.logitScale * dot(it, seen) }
+        val logits = asked.map { label -> manifest.logitScale * label.texts.maxOf { dot(it, seen) } }
         val odds = logits.map { exp(it - logits.max()) }
-        return odds.map { (it / odds.sum()).toFloat() }
+        return asked.zip(odds) { label, odd -> LabelShare(label.label, (odd / odds.sum()).toFloat(), label.readAs) }
     }
 
     /** Where each label is, without masks: cheap even for the thousand labels of a pack. */
     @Synchronized
     fun scoreMaps(image: EncodedImage, labels: List<String>): List<ScoreMap> {
         check(image)
-        return maps(image, embedLabels(labels))
+        return maps(image, this.labels.ask(labels))
     }
 
-    private fun maps(image: EncodedImage, texts: List<FloatArray>): List<ScoreMap> {
+    private fun maps(image: EncodedImage, asked: List<AskedLabel>): List<ScoreMap> {
         val patches = patches(image)
-        return texts.map { map(image, patches, it) }
+        return asked.map { map(image, patches, it) }
     }
 
-    private fun map(image: EncodedImage, patches: List<FloatArray>, text: FloatArray): ScoreMap {
-        val logits = FloatArray(patches.size) { manifest.calibration.logit(dot(patches[it], text)) }
+    private fun map(image: EncodedImage, patches: List<FloatArray>, label: AskedLabel): ScoreMap {
+        val logits = FloatArray(patches.size) { place ->
+            manifest.calibration.logit(label.texts.maxOf { dot(patches[place], it) })
+        }
         return ScoreMap(logits, gridSide(patches), image.frame)
     }
 
@@ -212,19 +234,23 @@ class SamClip private constructor(
     /** Embeds texts as they are, such as captions or queries: vectors of unit length. */
     @Synchronized
     fun embedText(texts: List<String>): List<FloatArray> {
-        checkTexts(texts)
+        Labels.checkTexts(texts)
         val ids = tokenizer.batch(texts)
         val flat = run("text_encoder", mapOf("input_ids" to ids), "text_embeddings").floats("text_embeddings").data
         return texts.indices.map { flat.copyOfRange(it * manifest.embedDim, (it + 1) * manifest.embedDim) }
     }
 
-    /** Embeds names of things, each put into the templates of the bundle; each is computed once. */
+    /**
+     * Embeds names of things, each put into the templates of the bundle, as the words that they are read as; each is
+     * computed once. A general word that several words answer for has no embedding.
+     */
     @Synchronized
-    fun embedLabels(labels: List<String>): List<FloatArray> = labels.zip(checkLabels(labels)) { label, cleaned ->
-        labelEmbeddings.getOrPut(cleaned) { embedLabel(cleaned).also { warnIfUnknown(label, it) } }
-    }
+    fun embedLabels(labels: List<String>): List<FloatArray> = this.labels.single(labels)
 
-    /** Learns the labels of a pack in the bundle, such as `nouns.safetensors`, with its thresholds; returns them. */
+    /**
+     * Learns the labels of a pack in the bundle, such as `nouns.safetensors`, with its thresholds and what it tells of
+     * them; returns them.
+     */
     @Synchronized
     fun loadLabels(path: String): List<String> = loadLabels(bundle.read(path), path)
 
@@ -232,10 +258,7 @@ class SamClip private constructor(
     @Synchronized
     fun loadLabels(content: ByteArray, name: String): List<String> {
         val pack = LabelPack.read(content, name, manifest)
-        pack.labels.map(::cleanText).forEachIndexed { place, label ->
-            labelEmbeddings[label] = pack.embeddings[place]
-            labelThresholds[label] = pack.thresholds[place]
-        }
+        labels.learn(pack)
         return pack.labels
     }
 
@@ -294,35 +317,11 @@ class SamClip private constructor(
         return run("clip_head@${image.frame.resolution}", feed, output).floats(output).data
     }
 
-    private fun warnIfUnknown(label: String, embedding: FloatArray) {
-        // An app that ships no nouns is not told.
-        val known = runCatching { knownWords }.getOrNull()
-        known?.warning(label, embedding)?.let(onWarning)
+    private fun textMask(asked: AskedLabel, drawn: DrawnText, frame: Frame): TextMask {
+        val logits = drawn.logits
+        val mask = if (logits == null) Mask.empty(frame) else Mask.ofModel(logits, frame, manifest.maskThreshold)
+        return TextMask(asked.label, logits != null, drawn.presence, drawn.score, mask, asked.readAs)
     }
-
-    private fun embedLabel(label: String): FloatArray {
-        if (!bundle.hasGraph("text_encoder")) {
-            throw BundleException("no pack holds \"$label\", and the bundle has no text_encoder: load a pack with it")
-        }
-        val rows = embedText(manifest.templates.map { it.replace("{}", label) })
-        return unitLength(FloatArray(manifest.embedDim) { at -> rows.map { it[at] }.average().toFloat() })
-    }
-
-    private fun textMask(label: String, row: Int, found: Map<String, Tensor>, frame: Frame): TextMask {
-        val presence = found.floats("presence").data[row]
-        val present = presence >= presenceThreshold(label)
-        val mask = if (present) {
-            val pixels = frame.resolution * frame.resolution
-            val logits = found.floats("mask_logits").data.copyOfRange(row * pixels, (row + 1) * pixels)
-            Mask.ofModel(logits, frame, manifest.maskThreshold)
-        } else {
-            Mask.empty(frame)
-        }
-        return TextMask(label, present, presence, found.floats("scores").data[row], mask)
-    }
-
-    private fun presenceThreshold(label: String): Float =
-        labelThresholds[cleanText(label)] ?: manifest.calibration.presenceThreshold
 
     private fun promptMask(drawn: DrawnMask, prompt: Int, frame: Frame): PromptMask {
         val mask = Mask.ofLowResolution(drawn.logits, manifest.maskSide, frame, manifest.maskThreshold)
@@ -347,42 +346,10 @@ class SamClip private constructor(
         if (value != null && value !in 0f..1f) throw PromptException("$name is $value; it must be from 0 to 1")
     }
 
-    /** The texts as CLIP cleans them. */
-    private fun checkTexts(texts: List<String>): List<String> {
-        if (texts.isEmpty()) throw TextException("there is no text: give at least one label")
-        return texts.mapIndexed { place, text ->
-            cleanText(text).ifEmpty { throw TextException("text $place is empty: leave it out") }
-        }
-    }
-
-    /** The labels as CLIP cleans them; each names a class of its own. */
-    private fun checkLabels(labels: List<String>): List<String> {
-        val cleaned = checkTexts(labels)
-        cleaned.forEachIndexed { place, each ->
-            val label = labels[place]
-            if (',' in label) throw TextException("the label \"$label\" has a comma: give a label for each word")
-            val first = cleaned.indexOf(each)
-            if (first != place) {
-                throw TextException("\"${labels[first]}\" and \"$label\" are the same label: leave one out")
-            }
-        }
-        return cleaned
-    }
-
     companion object {
-        private const val NOUNS = "nouns.safetensors"
-
-        /**
-         * Opens the bundle in [folder] on a runtime; [precision] is fp32, fp16 or int8.
-         *
-         * [onWarning] is told, once for each, of labels that the model was not taught.
-         */
-        fun load(
-            folder: File,
-            backend: Backend,
-            precision: String = "fp32",
-            onWarning: (String) -> Unit = System.err::println,
-        ): SamClip = SamClip(Bundle(folder, backend.runtime), backend, precision, onWarning)
+        /** Opens the bundle in [folder] on a runtime; [precision] is fp32, fp16 or int8. */
+        fun load(folder: File, backend: Backend, precision: String = "fp32"): SamClip =
+            SamClip(Bundle(folder, backend.runtime), backend, precision)
     }
 }
 
@@ -397,7 +364,8 @@ class EncodedImage internal constructor(
 /**
  * A label in a picture: whether it is there, by its presence (0..1), and its mask.
  *
- * The score is the mask's IoU as the model expects it; it means nothing if the label is not there.
+ * The score is the mask's IoU as the model expects it; it means nothing if the label is not there. If the label is read
+ * as another word, or is not known, [readAs] tells it.
  */
 class TextMask internal constructor(
     val label: String,
@@ -405,7 +373,11 @@ class TextMask internal constructor(
     val presence: Float,
     val score: Float,
     val mask: Mask,
+    val readAs: Reading? = null,
 )
+
+/** A label, and its share in a softmax over all that were asked; what it is read as, if that must be told. */
+class LabelShare internal constructor(val label: String, val probability: Float, val readAs: Reading?)
 
 /** A mask of a prompt, by its place; [lowResolution] may be the mask prompt of the next question. */
 class PromptMask internal constructor(

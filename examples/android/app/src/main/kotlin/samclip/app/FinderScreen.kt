@@ -30,6 +30,7 @@ import kotlin.time.measureTimedValue
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
+import samclip.Reading
 import samclip.SamClipException
 import samclip.TextMask
 import samclip.android.toBitmap
@@ -102,5 +103,10 @@ private fun overlays(found: List<TextMask>): List<Bitmap> = found.mapIndexedNotN
 
 private fun describe(found: TextMask): String {
     val share = 100f * found.mask.area / (found.mask.width * found.mask.height)
-    return if (found.present) "%s: %.0f %% of the picture".format(found.label, share) else "${found.label}: not there"
+    val said =
+        if (found.present) "%s: %.0f %% of the picture".format(found.label, share) else "${found.label}: not there"
+    val reading = found.readAs ?: return said
+    val words = reading.words.joinToString(" or ")
+    val unknown = reading.kind == Reading.Kind.UNKNOWN
+    return if (unknown) "$said; not known, the nearest word is $words" else "$said; read as $words"
 }
