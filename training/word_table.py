@@ -30,7 +30,9 @@ def word_table(
     exceptions: Annotated[Path, typer.Option(help="reviewed entries, TOML")] = EXCEPTIONS,
     wordnet: Annotated[Path, typer.Option(help="WordNet's folder")] = WORDNET,
     count: Annotated[int, typer.Option(min=1, help="of the commonest nouns")] = 16000,
-    compounds: Annotated[int, typer.Option(min=0, help="of the commonest of several words")] = 30000,
+    compounds: Annotated[
+        int, typer.Option(min=0, help="of the commonest of several words")
+    ] = 30000,
 ) -> None:
     """Writes words.json beside a checkpoint's nouns.txt, from WordNet and reviewed exceptions."""
     try:

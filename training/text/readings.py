@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from samclip_sdk.text.tokenizer import clean_text
@@ -86,10 +86,11 @@ class Readings:
         self._taught = dict.fromkeys(taught)
         self._meant: dict[str, tuple[int, ...]] = {}
         for word in taught_words(taught, relations=relations):
-            for name in word.names:
-                if name in self._taught:
-                    senses = word.senses if word.known else ()
-                    self._meant[name] = exceptions.senses.get(name, senses)
+            known = tuple(each for each in word.senses if each in self._wordnet.synsets)
+            for name in self._taught.keys() & word.names:
+                senses = known or self._senses.of(name)[:1]
+                meant = senses if word.known else ()
+                self._meant[name] = exceptions.senses.get(name, meant)
         self._words: dict[int, tuple[str, ...]] = {}
         for name, senses in self._meant.items():
             for each in senses:
@@ -263,8 +264,9 @@ def _plurals(
     found = dict[str, Entry]()
     for name, entry in {**words, **entries}.items():
         plural = plural_of(name, irregular=senses.plurals) if " " not in name else None
-        is_said = plural is None or plural in entries or plural in words
-        if not is_said and entry != _UNKNOWN and reader.read(plural) is None:
+        if plural is None or plural in entries or plural in words or entry == _UNKNOWN:
+            continue
+        if reader.read(plural) is None:
             found[plural] = entry
     return found
 
@@ -272,14 +274,15 @@ def _plurals(
 def _needed(
     entries: Mapping[str, Entry], taught: Sequence[str], exceptions: WordExceptions
 ) -> dict[str, Entry]:
-    """Leaves out what is read alike without its entry, by the rule of head nouns."""
+    """Leaves out what is read alike without its entry: by its head noun, or in another spelling."""
     reader = _table(entries, exceptions).reader(taught)
     joints = set(exceptions.rule.joints)
-    return {
-        text: entry
-        for text, entry in entries.items()
-        if not joints.isdisjoint(text.split()) or _is_needed(text, entry, reader)
-    }
+    kept: dict[str, Entry] = {}
+    for text in sorted(entries, key=lambda each: (-each.count(" "), each)):
+        if not joints.isdisjoint(text.split()) or _is_needed(text, entries[text], reader):
+            kept[text] = entries[text]
+    spelled = {text.replace(" ", "").replace("-", ""): text for text in reversed([*kept])}
+    return {text: kept[text] for text in sorted(spelled.values())}
 
 
 def _is_needed(text: str, entry: Entry, reader: WordReader) -> bool:

@@ -87,9 +87,7 @@ class Senses:
     def shown(self, name: str) -> list[int]:
         """Returns the senses of a noun, in WordNet's spelling, that a photograph can show."""
         listed = self.listed(name)
-        return [
-            each for each in listed if self.is_visible(each) and not self.is_proper(each, name)
-        ]
+        return [each for each in listed if self.is_visible(each) and not self.is_proper(each, name)]
 
     def listed(self, spelling: str) -> tuple[int, ...]:
         """Returns all senses of a noun, in WordNet's spelling, the commonest first."""
