@@ -54,15 +54,16 @@ def make_table(
     readings = Readings(taught, relations=relations, exceptions=exceptions)
     nouns = _nouns(relations.senses, pieces)
     entries = dict(readings.said())
+    said = {_spelled(text) for text in (*entries, *taught)}
     singles = [name for name in nouns if " " not in name]
     for name in (*singles[:count], *readings.synonyms()):
-        if name not in entries and (entry := readings.of(name)):
+        if _spelled(name) not in said and (entry := readings.of(name)):
             entries[name] = entry
     entries |= _plurals(entries, taught, relations.senses, exceptions)
     reader = _table(entries, exceptions).reader(taught)
     several = [name for name in nouns if " " in name][:compounds]
     for name in several:
-        if name not in entries and (entry := readings.compound(name, reader)):
+        if _spelled(name) not in said and (entry := readings.compound(name, reader)):
             entries[name] = entry
     return _table(_needed(entries, taught, exceptions), exceptions)
 
@@ -281,7 +282,7 @@ def _needed(
     for text in sorted(entries, key=lambda each: (-each.count(" "), each)):
         if not joints.isdisjoint(text.split()) or _is_needed(text, entries[text], reader):
             kept[text] = entries[text]
-    spelled = {text.replace(" ", "").replace("-", ""): text for text in reversed([*kept])}
+    spelled = {_spelled(text): text for text in reversed([*kept])}
     return {text: kept[text] for text in sorted(spelled.values())}
 
 
@@ -295,6 +296,11 @@ def _is_needed(text: str, entry: Entry, reader: WordReader) -> bool:
     if entry == _UNKNOWN:
         return read is not None
     return entry[0] == "same" or read is None or set(read.words) != set(entry[1])
+
+
+def _spelled(text: str) -> str:
+    """A text without what spellings differ in; see `WordReader`."""
+    return text.replace(" ", "").replace("-", "")
 
 
 def _ends(text: str) -> Iterator[str]:
