@@ -54,15 +54,16 @@ def make_table(
     readings = Readings(taught, relations=relations, exceptions=exceptions)
     nouns = _nouns(relations.senses, pieces)
     entries = dict(readings.said())
+    said = {_spelled(text) for text in (*entries, *taught)}
     singles = [name for name in nouns if " " not in name]
     for name in (*singles[:count], *readings.synonyms()):
-        if name not in entries and (entry := readings.of(name)):
+        if _spelled(name) not in said and (entry := readings.of(name)):
             entries[name] = entry
     entries |= _plurals(entries, taught, relations.senses, exceptions)
     reader = _table(entries, exceptions).reader(taught)
     several = [name for name in nouns if " " in name][:compounds]
     for name in several:
-        if name not in entries and (entry := readings.compound(name, reader)):
+        if _spelled(name) not in said and (entry := readings.compound(name, reader)):
             entries[name] = entry
     return _table(_needed(entries, taught, exceptions), exceptions)
 
@@ -86,10 +87,11 @@ class Readings:
         self._taught = dict.fromkeys(taught)
         self._meant: dict[str, tuple[int, ...]] = {}
         for word in taught_words(taught, relations=relations):
-            for name in word.names:
-                if name in self._taught:
-                    senses = word.senses if word.known else ()
-                    self._meant[name] = exceptions.senses.get(name, senses)
+            known = tuple(each for each in word.senses if each in self._wordnet.synsets)
+            for name in self._taught.keys() & word.names:
+                senses = known or self._senses.of(name)[:1]
+                meant = senses if word.known else ()
+                self._meant[name] = exceptions.senses.get(name, meant)
         self._words: dict[int, tuple[str, ...]] = {}
         for name, senses in self._meant.items():
             for each in senses:
@@ -263,8 +265,9 @@ def _plurals(
     found = dict[str, Entry]()
     for name, entry in {**words, **entries}.items():
         plural = plural_of(name, irregular=senses.plurals) if " " not in name else None
-        is_said = plural is None or plural in entries or plural in words
-        if not is_said and entry != _UNKNOWN and reader.read(plural) is None:
+        if plural is None or plural in entries or plural in words or entry == _UNKNOWN:
+            continue
+        if reader.read(plural) is None:
             found[plural] = entry
     return found
 
@@ -272,14 +275,15 @@ def _plurals(
 def _needed(
     entries: Mapping[str, Entry], taught: Sequence[str], exceptions: WordExceptions
 ) -> dict[str, Entry]:
-    """Leaves out what is read alike without its entry, by the rule of head nouns."""
+    """Leaves out what is read alike without its entry: by its head noun, or in another spelling."""
     reader = _table(entries, exceptions).reader(taught)
     joints = set(exceptions.rule.joints)
-    return {
-        text: entry
-        for text, entry in entries.items()
-        if not joints.isdisjoint(text.split()) or _is_needed(text, entry, reader)
-    }
+    kept: dict[str, Entry] = {}
+    for text in sorted(entries, key=lambda each: (-each.count(" "), each)):
+        if not joints.isdisjoint(text.split()) or _is_needed(text, entries[text], reader):
+            kept[text] = entries[text]
+    spelled = {_spelled(text): text for text in reversed([*kept])}
+    return {text: kept[text] for text in sorted(spelled.values())}
 
 
 def _is_needed(text: str, entry: Entry, reader: WordReader) -> bool:
@@ -292,6 +296,11 @@ def _is_needed(text: str, entry: Entry, reader: WordReader) -> bool:
     if entry == _UNKNOWN:
         return read is not None
     return entry[0] == "same" or read is None or set(read.words) != set(entry[1])
+
+
+def _spelled(text: str) -> str:
+    """A text without what spellings differ in; see `WordReader`."""
+    return text.replace(" ", "").replace("-", "")
 
 
 def _ends(text: str) -> Iterator[str]:

@@ -50,9 +50,9 @@ class Rule(Record):
 class Topic(Record):
     """Texts of one topic, by what is said of them; see `WordTable`."""
 
-    same: dict[str, Texts] = {}
-    read_as: dict[str, Texts] = {}
-    any_of: dict[str, Texts] = {}
+    same: dict[str, Texts] = Field(default_factory=dict)
+    read_as: dict[str, Texts] = Field(default_factory=dict)
+    any_of: dict[str, Texts] = Field(default_factory=dict)
     unknown: Texts = ()
 
 
@@ -60,7 +60,7 @@ class _File(Record):
     rule: Rule
     senses: dict[str, Offsets]
     depth: dict[str, int]
-    topics: dict[str, Topic] = {}
+    topics: dict[str, Topic] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
