@@ -28,6 +28,7 @@ from samclip_sdk.picture.model_prompts import Prompts
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.runtimes.session import Arrays, run_graph
 from samclip_sdk.runtimes.source import ModelSource
+from samclip_sdk.system.arguments import check_flag
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.known_words import KnownWords
 from samclip_sdk.text.stored_labels import StoredLabels
@@ -69,6 +70,7 @@ class Engine:
         self, source: ModelSource, *, stored_labels: StoredLabels | None = None, bgr: bool = False
     ) -> None:
         self.source = source
+        check_flag(bgr, name="bgr")
         self.bgr = bgr
         self._squares = False
         self.manifest = source.manifest
