@@ -34,9 +34,10 @@ def model_card(manifest: Manifest, *, card: str) -> str:
         card: prose and measured figures from the model's maker; may be empty.
     """
     parts = [
-        f"# {manifest.name}\n\nRevision `{manifest.revision}`. One merged SAM + CLIP model: one "
-        "backbone pass, then masks from points and boxes, zero-shot classification, and masks from "
-        "text. `manifest.json` describes every file; open the folder with `samclip_sdk`.",
+        f"# {manifest.name}\n\nRevision `{manifest.revision}`. One model by the method of "
+        "SAM-CLIP: one backbone pass, then masks from points and boxes, zero-shot classification, "
+        "and masks from text. `manifest.json` describes every file; open the folder with "
+        "`samclip_sdk`.",
     ]
     if manifest.random_weights:
         parts.append(

@@ -88,7 +88,7 @@ def read_source(folder: Path) -> Source:
     `words.json` (what other texts mean among them, see `python -m training.word_table`),
     `thresholds.json` (an object with the threshold of nouns that have their own) and `NOTICE`,
     which replaces this repository's. The provenance may have `random_weights`, and
-    `licences` with the licences of the teachers' weights, see `teacher_licences`.
+    `licences` with the licences of the weights, see `weight_licences`.
 
     Raises:
         BundleError: the checkpoint is missing, or one of these files is damaged.
@@ -106,7 +106,7 @@ def read_source(folder: Path) -> Source:
             calibration=Calibration.model_validate_json(calibration) if calibration else None,
             random_weights=provenance.get("random_weights") is True,
             licences=(
-                *teacher_licences(provenance),
+                *weight_licences(provenance),
                 TOKENIZER_LICENCES[model.config.text_encoder.kind],
             ),
             notice=_read(folder / "NOTICE") or _read(_NOTICE),
@@ -127,19 +127,22 @@ def _revision(folder: Path, *, model: SamClipModel) -> str:
     return hashlib.sha256(f"{weights} {model.config.model_dump_json()}".encode()).hexdigest()[:16]
 
 
-def teacher_licences(provenance: Mapping[str, Any]) -> tuple[Licence, ...]:
-    """The licences of a merged model's weights, which are those of its two teachers.
+def weight_licences(provenance: Mapping[str, Any]) -> tuple[Licence, ...]:
+    """The licences of a model's weights: of its parts, or of a merged model's two teachers.
 
     Args:
         provenance: the checkpoint's provenance. Its `licences`, or those of a checkpoint that it
-            started from, hold an SPDX or other licence name for "sam" and for "clip".
+            started from, are a list with `part`, `spdx` and `source` of each part; or, of a merge,
+            they hold an SPDX or other licence name for "sam" and for "clip".
 
     Returns:
-        A licence for each teacher: this repository's own for the small ones, which are trained
-        here, and "not stated" if the provenance has none.
+        A licence for each part; or for each teacher, this repository's own for the small ones,
+        which are trained here, and "not stated" if the provenance has none.
     """
     origins = list(_origins(provenance))
     stated: object = next((each["licences"] for each in origins if "licences" in each), {})
+    if isinstance(stated, list):
+        return tuple(Licence.model_validate(each) for each in stated)
     if not isinstance(stated, Mapping):
         raise ValueError(f"provenance.licences must name sam and clip, not be {one_line(stated)}")
     licences = []

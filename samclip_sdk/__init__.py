@@ -1,4 +1,4 @@
-"""One merged SAM + CLIP model: one backbone pass, three skills, any edge runtime."""
+"""One model by the method of SAM-CLIP: one backbone pass, three skills, any edge runtime."""
 
 from samclip_sdk.client import SamClip
 from samclip_sdk.engine.learning import LabelQuality, LearnedLabel, LearnReport

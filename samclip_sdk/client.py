@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.bundle.hub.options import HubOptions
-from samclip_sdk.device.opening import open_source, split_name
+from samclip_sdk.device.opening import open_source, opened_source, split_name
 from samclip_sdk.engine import (
     class_map,
     classify,
@@ -34,7 +34,6 @@ from samclip_sdk.engine.options import (
 from samclip_sdk.engine.packs import load_labels, save_labels
 from samclip_sdk.engine.video.sources import VideoSource, open_footage
 from samclip_sdk.engine.video.stream import Stream, follow_footage
-from samclip_sdk.errors import OptionError
 from samclip_sdk.picture.image import ImageSource
 from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.picture.tiles import Tiling
@@ -95,12 +94,9 @@ class SamClip:
         stored_labels: StoredLabels | None = None,
         bgr: bool = False,
     ) -> None:
-        if source is None or isinstance(source, str | os.PathLike):
-            raise OptionError('a model is opened by SamClip.load, such as SamClip.load("onnx")')
-        self.source = source
-        self.manifest = source.manifest
-        check_flag(bgr, name="bgr")
-        self._engine = Engine(source, stored_labels=stored_labels, bgr=bgr)
+        self.source = opened_source(source)
+        self.manifest = self.source.manifest
+        self._engine = Engine(self.source, stored_labels=stored_labels, bgr=bgr)
 
     @classmethod
     def load(
@@ -407,22 +403,18 @@ class SamClip:
             PromptError: there is no prompt, or one makes no sense for this image.
             EmbeddingMismatchError: another model made the embedding.
         """
-        prompts = image_prompts(
-            points, point_labels=point_labels, boxes=boxes, mask_input=mask_input
-        )
+        asked = image_prompts(points, point_labels=point_labels, boxes=boxes, mask_input=mask_input)
         if multimask_output is not None:
             check_flag(multimask_output, name="multimask_output")
-        threshold = finite_number(
-            self.manifest.masks.mask_threshold if mask_threshold is None else mask_threshold,
-            name="mask_threshold",
-        )
+        usual = self.manifest.masks.mask_threshold
+        threshold = usual if mask_threshold is None else mask_threshold
         return self._each(
             image,
             partial(
                 segment.segment,
-                prompts=prompts,
+                prompts=asked,
                 multimask_output=multimask_output,
-                mask_threshold=threshold,
+                mask_threshold=finite_number(threshold, name="mask_threshold"),
             ),
         )
 

@@ -13,7 +13,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 LINE = re.compile(
-    r"(?P<file>.*?): (?P<label>.*): presence (?P<presence>[0-9.]+)(?P<absent>, absent)?(?P<told>, .*)?"
+    r"(?P<file>.*?): (?P<label>.*): presence (?P<presence>[0-9.]+)(?P<absent>, absent)?"
+    r"(?P<told>, .*)?"
 )
 """What the program says of a label."""
 
@@ -52,7 +53,9 @@ def main(program: str, bundle: Path, folder: Path) -> None:
             mask = Path(said["file"]).read_bytes()[-height * width :]
             presence = float(said["presence"])
             assert abs(presence - expected) < 0.001, f"presence {presence}, not {expected}"
-            assert bool(said["absent"]) == (255 not in mask), f"only absent labels are empty: {line}"
+            assert bool(said["absent"]) == (255 not in mask), (
+                f"only absent labels are empty: {line}"
+            )
             found += mask
         pixels = list(zip(found, bits_of(tensor(golden["masks"])[1]), strict=False))
         iou = sum(a == 255 and b for a, b in pixels) / sum(a == 255 or b for a, b in pixels)

@@ -51,4 +51,4 @@ def main(
         typer.Option("--version", help="tell the version", callback=_tell_version, is_eager=True),
     ] = False,
 ) -> None:
-    """One merged SAM + CLIP model: classify, segment by prompt, segment by text."""
+    """One model by the method of SAM-CLIP: classify, segment by prompt, segment by text."""

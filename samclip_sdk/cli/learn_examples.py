@@ -98,32 +98,25 @@ def learn_examples(
     teach = partial(
         samclip.learn_label, label, regions[:count], negatives=regions[count:], score=score
     )
-    before = [_find(samclip, label, each) for each in examples]
-    learned, calibration = teach(), samclip.manifest.calibration
-    scores = [
-        float(score_labels(each, text=LabelVectors.of(learned[None]), calibration=calibration)[0])
-        for each in regions
-    ]
+    find = partial(_find, samclip, label)
+    before = list(map(find, examples))
+    scores = _scores(samclip, teach(), regions=regions)
     presence = [_presence(samclip, label, each) for each in examples]
-    after = [_find(samclip, label, each) for each in examples]
+    after = list(map(find, examples))
     (default,) = samclip.label_thresholds(label)
     wrong = [told for told, now in zip(presence[count:], after[count:], strict=True) if now.found]
     between = threshold_between(presence[:count], wrong, default=default)
     if between is not None:
         teach(threshold=between)
-        after = [_find(samclip, label, each) for each in examples]
+        after = list(map(find, examples))
     names = [each.name for each in examples]
     kinds = ["positive"] * count + ["negative"] * len(negatives)
     numbers = ([f"{each:.3f}" for each in column] for column in (scores, presence))
     said = ["yes" if each.found else "no" for each in after]
     still = [name for name, now in zip(names[count:], after[count:], strict=True) if now.found]
-    fits = [(then.fit, now.fit) for then, now in zip(before[:count], after, strict=False)]
-    fits += [(None, None)] * len(negatives)
-    boxed = [each.whole for each in after[:count] if each.found and each.fit is not None]
-    whole = sum(boxed) > MOST_PICTURES * len(boxed)
-    notes = _notes(label, default=default, raised=between, still=still)
-    if whole:
-        notes.append(whole_note(label, pictures="examples", same_as=None))
+    fits = [(then.fit, now.fit) for then, now in zip(before, after, strict=True)]
+    whole = _is_whole(after[:count])
+    notes = _notes(label, default=default, raised=between, still=still, whole=whole)
     return Told(
         [label],
         ("example", "", "score", "presence", "found", "IoU with the box"),
@@ -138,6 +131,16 @@ def learn_examples(
             "threshold": default if between is None else between,
         },
     )
+
+
+def _scores(samclip: SamClip, learned: Array, *, regions: Sequence[Array]) -> list[float]:
+    """The score of a label [E] in each region."""
+    calibration = samclip.manifest.calibration
+    asked = [
+        score_labels(each, text=LabelVectors.of(learned[None]), calibration=calibration)
+        for each in regions
+    ]
+    return [float(scores[0]) for scores in asked]
 
 
 def whole_note(label: str, *, pictures: str, same_as: str | None) -> str:
@@ -156,8 +159,16 @@ def whole_note(label: str, *, pictures: str, same_as: str | None) -> str:
     )
 
 
-def _notes(label: str, *, default: float, raised: float | None, still: Sequence[str]) -> list[str]:
-    """What a user should know of a label's threshold, and of negatives that are found."""
+def _is_whole(found: Sequence[_Found]) -> bool:
+    """Whether a label takes the whole thing in most boxes in which it is found."""
+    boxed = [each.whole for each in found if each.found and each.fit is not None]
+    return sum(boxed) > MOST_PICTURES * len(boxed)
+
+
+def _notes(
+    label: str, *, default: float, raised: float | None, still: Sequence[str], whole: bool
+) -> list[str]:
+    """What a user should know of a label's threshold, of found negatives, and of a whole."""
     notes = []
     if raised is not None:
         notes.append(
@@ -169,6 +180,8 @@ def _notes(label: str, *, default: float, raised: float | None, still: Sequence[
             f"still found: {', '.join(still)}; to this model it is the same thing, or it touches "
             "what you want: give more examples of both"
         )
+    if whole:
+        notes.append(whole_note(label, pictures="examples", same_as=None))
     return notes
 
 

@@ -15,7 +15,7 @@ from samclip_sdk.errors import BundleError, OptionError, RuntimeMissingError, on
 from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
 from samclip_sdk.runtimes.opening import check_openable
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions, check_options
-from samclip_sdk.runtimes.source import BundleSource, OpenedSource
+from samclip_sdk.runtimes.source import BundleSource, ModelSource, OpenedSource
 from samclip_sdk.runtimes.table import RUNTIMES
 
 NAMES = (AUTO, *RUNTIMES)
@@ -131,6 +131,13 @@ def open_source(
         runtime, precision, warn = chosen.runtime, chosen.precision, not compared
     check_openable(runtime, precision=precision, options=options)
     return BundleSource(bundle, runtime=runtime, precision=precision, options=options, warn=warn)
+
+
+def opened_source(source: ModelSource | None) -> ModelSource:
+    """Where a model's graphs come from; an OptionError if it is only its name, or nothing."""
+    if source is None or isinstance(source, str | os.PathLike):
+        raise OptionError('a model is opened by SamClip.load, such as SamClip.load("onnx")')
+    return source
 
 
 def _is_checkpoint(model: str | os.PathLike[str]) -> bool:

@@ -71,6 +71,7 @@ class Engine:
         self, source: ModelSource, *, stored_labels: StoredLabels | None = None, bgr: bool = False
     ) -> None:
         self.source = source
+        check_flag(bgr, name="bgr")
         self.bgr = bgr
         self._squares = False
         self.manifest = source.manifest

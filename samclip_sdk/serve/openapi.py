@@ -13,7 +13,7 @@ from samclip_sdk import __version__
 from samclip_sdk.serve.schema import ImagesRequest
 
 DESCRIPTION = """Masks of texts, points and boxes, everything in a picture, and how well labels
-describe it, by one SAM + CLIP model. Coordinates are pixels of the upright picture.
+describe it, by one model. Coordinates are pixels of the upright picture.
 
 A body is JSON with `images`, or `multipart/form-data` with the pictures as files called `image`
 and all else in a part `request`, as JSON. Where the server has keys, send

@@ -12,11 +12,12 @@ import pytest
 from export.description import describe
 from export.model_card import model_card
 from export.options import ExportOptions
-from export.source import find_config, read_source, teacher_licences
-from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.bundle.open import open_bundle
+from export.source import find_config, read_source, weight_licences
+from samclip_sdk.bundle.manifest import NOT_STATED, Calibration, Licence
+from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 from tests.label_cases import TABLE
 from tests.tiny_config import TINY
+from training.teachers.licences import JOINT_LICENCES
 
 CALIBRATION = {
     "scale": 40.0,
@@ -88,6 +89,13 @@ REAL = {
 
 SAM = ("weights (SAM teacher)", "Apache-2.0", "vit_b data/sam_vit_b_01ec64.pth")
 CLIP = ("weights (CLIP teacher)", "MIT", "ViT-L-14 datacomp_xl_s13b_b90k")
+PARTS = [
+    ("weights (backbone)", "Apache-2.0", "https://github.com/some/backbone"),
+    ("weights (all others)", "MIT", "trained here"),
+]
+NO_TEACHERS = {
+    "licences": [dict(zip(("part", "spdx", "source"), each, strict=True)) for each in PARTS]
+}
 HERE = {"clip_teacher": {"nouns": 12}, "sam_teacher": {"optimisation": {"steps": 2}}}
 OURS = [(part, "Apache-2.0", "trained with this package; see NOTICE") for part, *_ in (SAM, CLIP)]
 NOBODY = [(part, "not stated", "not stated") for part, *_ in (SAM, CLIP)]
@@ -97,6 +105,8 @@ NOBODY = [(part, "not stated", "not stated") for part, *_ in (SAM, CLIP)]
     ("provenance", "told"),
     [
         (REAL, [SAM, CLIP]),
+        (NO_TEACHERS, PARTS),
+        ({"stage": "finetune", "starts_from": NO_TEACHERS}, PARTS),
         ({"stage": "stage3", "starts_from": REAL}, [SAM, CLIP]),  # it leaves it to its start
         ({"stage": "stage3", "starts_from": {"starts_from": HERE}}, OURS),
         ({"stage": "stage3"}, NOBODY),
@@ -107,7 +117,7 @@ def test_the_teachers_own_licences_are_carried(
     provenance: dict[str, Any], told: list[tuple[str, ...]]
 ) -> None:
     """As some stage states them; a licence that nobody stated is not made up."""
-    found = teacher_licences(provenance)
+    found = weight_licences(provenance)
     assert [(each.part, each.spdx, each.source) for each in found] == told
 
 
@@ -141,7 +151,7 @@ def test_card_tells_what_was_measured(tiny_bundle: Path) -> None:
 def test_card_of_real_teachers(tiny_bundle: Path) -> None:
     """Trained weights mean something; thresholds that nobody chose do not, and it says so."""
     manifest = open_bundle(tiny_bundle).manifest.model_copy(
-        update={"random_weights": False, "licences": teacher_licences(REAL)}
+        update={"random_weights": False, "licences": weight_licences(REAL)}
     )
     card = model_card(manifest, card="")
     assert "means nothing" not in card
@@ -150,7 +160,7 @@ def test_card_of_real_teachers(tiny_bundle: Path) -> None:
     assert "not stated" not in card
     calibrated = manifest.model_copy(update={"calibration": Calibration(**CALIBRATION)})
     assert "**Not calibrated.**" not in model_card(calibrated, card="")
-    unknown = manifest.model_copy(update={"licences": teacher_licences({})})
+    unknown = manifest.model_copy(update={"licences": weight_licences({})})
     assert "| weights (SAM teacher) | not stated | not stated |" in model_card(unknown, card="")
     assert "ask them before you ship it" in model_card(unknown, card="")
 
@@ -163,3 +173,14 @@ def test_card_lists_the_photographs_of_the_training(tiny_bundle: Path) -> None:
     card = model_card(manifest, card="")
     assert "trained on 2 sets of photographs, 1 of them for research only" in card
     assert "| pets | CC-BY-4.0 |\n| streets | research only |" in card
+
+
+def test_the_embedded_model_states_no_teacher_that_it_never_had() -> None:
+    """No SAM and no CLIP taught it: its parts began as a classifier's and a text model's."""
+    manifest = open_bundle(DEFAULT_MODEL).manifest
+    assert not [each for each in manifest.licences if "teacher" in each.part]
+    assert not [each for each in manifest.licences if NOT_STATED in (each.spdx, each.source)]
+    checkpoint = Path(__file__).parents[2] / "training/checkpoints/mobile/refinement"
+    assert manifest.licences == read_source(checkpoint).licences
+    joint = tuple(Licence.model_validate(each) for each in JOINT_LICENCES)
+    assert manifest.licences[: len(joint)] == joint

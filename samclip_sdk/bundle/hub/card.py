@@ -67,7 +67,7 @@ def _licence(name: str, *, manifest: Manifest) -> dict[str, str]:
 def _sources(manifest: Manifest) -> list[str]:
     """The repositories that the manifest names as sources of its parts."""
     found = [_HUB_SOURCE.fullmatch(each.source) for each in manifest.licences]
-    return [each[1] for each in found if each]
+    return list(dict.fromkeys(each[1] for each in found if each))
 
 
 def _runtimes(manifest: Manifest) -> list[str]:
