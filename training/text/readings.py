@@ -65,7 +65,8 @@ def make_table(
     for name in several:
         if _spelled(name) not in said and (entry := readings.compound(name, reader)):
             entries[name] = entry
-    return _table(_needed(entries, taught, exceptions), exceptions)
+    strict = {text: _strict(text, entry) for text, entry in entries.items()}
+    return _table(_needed(strict, taught, exceptions), exceptions)
 
 
 class Readings:
@@ -234,6 +235,15 @@ class Readings:
     def _is_person(self, sense: int) -> bool:
         people = self._meant.get(_PERSON, ())
         return sense in people or any(each in people for each in self._wordnet.above(sense))
+
+
+def _strict(text: str, entry: Entry) -> Entry:
+    """The entry of a text; one that says a part of its word, or more, is not the same: "fan"."""
+    kind, words = entry
+    own = set(text.split())
+    if kind == "same" and (own < set(words[0].split()) or own > set(words[0].split())):
+        return "read_as", words
+    return entry
 
 
 def _nouns(senses: Senses, pieces: Callable[[str], Sequence[int]]) -> list[str]:
