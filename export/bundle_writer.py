@@ -270,10 +270,7 @@ class _Writer:
         return {name: [probe.feed for probe in runs] for name, runs in probes.items()}
 
     def _nouns(self) -> dict[str, bytes]:
-        """Path -> the pack of the source's nouns, embedded by eager torch, and its table of words.
-
-        Empty without nouns.
-        """
+        """Path -> the pack of the source's nouns, and its table of words; empty without nouns."""
         nouns = self._source.nouns
         if not nouns:
             return {}
@@ -282,8 +279,9 @@ class _Writer:
         content = encode_vocabulary(
             nouns, embeddings=self._embed(nouns), manifest=self._info, thresholds=own, dtype="int8"
         )
-        words = {WORDS_NAME: self._source.words} if self._source.words else {}
-        return {NOUNS_NAME: content, **words}
+        return {NOUNS_NAME: content} | (
+            {WORDS_NAME: words} if (words := self._source.words) else {}
+        )
 
     def _embed(self, labels: Sequence[str]) -> NDArray[np.float32]:
         """Embeds labels by eager torch: [K,E]."""

@@ -56,7 +56,6 @@ def test_a_label_is_one_of_four_things(model: SamClip) -> None:
     assert found["zebra"].cosine is not None
 
 
-@pytest.mark.filterwarnings("ignore::samclip_sdk.UnknownWordWarning")
 def test_a_label_is_answered_by_the_words_it_is_read_as(model: SamClip) -> None:
     found = model.segment_text(picture(), ["dog", "hound", "puppy", "boat"])
     assert found.labels == ("dog", "hound", "puppy")
@@ -66,7 +65,6 @@ def test_a_label_is_answered_by_the_words_it_is_read_as(model: SamClip) -> None:
     assert found.to_dict()["read_as"] == {"puppy": {"kind": "read_as", "words": ["dog"]}}
 
 
-@pytest.mark.filterwarnings("ignore::samclip_sdk.UnknownWordWarning")
 def test_a_general_word_is_any_of_its_kinds(model: SamClip) -> None:
     found = model.segment_text(picture(), ["dog", "cat", "animal"], refine=False)
     maps = found.asked.score_maps
@@ -80,7 +78,6 @@ def test_a_general_word_is_any_of_its_kinds(model: SamClip) -> None:
     assert probs.read_as == found.read_as
 
 
-@pytest.mark.filterwarnings("ignore::samclip_sdk.UnknownWordWarning")
 def test_a_label_that_is_not_known_is_found_only_if_that_is_asked(
     model: SamClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +113,6 @@ def test_one_warning_for_any_number_of_labels(model: SamClip) -> None:
         model.segment_text(picture(), ["puppy", *labels])  # each is told once
 
 
-@pytest.mark.filterwarnings("ignore::samclip_sdk.UnknownWordWarning")
 def test_a_pack_tells_what_its_labels_are_read_as(model: SamClip, tmp_path: Path) -> None:
     pack = tmp_path / "labels.safetensors"
     model.save_vocabulary(pack, ["puppy", "dog", "zebra"])

@@ -13,31 +13,13 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import MOBILE, ModelConfig, PyramidConfig
 from samclip_sdk.modeling.proposal_head import (
     PLACES,
-    UNITS_PX,
     ProposalHead,
     boxes_of,
     by_place,
     place_centres,
 )
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
-from tests.tiny_config import PYRAMID_STUDENT
-
-PROPOSING = PYRAMID_STUDENT.model_copy(
-    update={
-        "image_encoder": PYRAMID_STUDENT.image_encoder.model_copy(update={"proposals": True}),
-        "mask_decoder": PYRAMID_STUDENT.mask_decoder.model_copy(update={"high_resolution": True}),
-    }
-)
-
-
-def proposals_of(boxes: Tensor, objectness: Tensor) -> Tensor:
-    """What the head says where each place has a box [B,6,h,w,4]: the inverse of `boxes_of`."""
-    x, y = place_centres(*boxes.shape[2:4])
-    left, top, right, bottom = boxes.unbind(dim=-1)
-    units = torch.tensor(UNITS_PX)[:, None, None]
-    sides = torch.stack([x - left, y - top, right - x, bottom - y], dim=1)
-    values = torch.cat([objectness.unsqueeze(1), (sides / units).log()], dim=1)
-    return torch.cat([values[:, :, :4].flatten(1, 2), values[:, :, 4:].flatten(1, 2)], dim=1)
+from tests.proposal_cases import PROPOSING, proposals_of
 
 
 @given(seed=st.integers(0, 999), height=st.integers(1, 4), width=st.integers(1, 4))

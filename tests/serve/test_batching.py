@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from samclip_sdk import SamClip
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.serve.batching import BatchAnswerer
@@ -71,7 +69,6 @@ def test_together_is_as_alone_to_the_last_bit(model: SamClip) -> None:
     assert sum(isinstance(each, str) for each in together.values()) == 2
 
 
-@pytest.mark.filterwarnings("ignore::samclip_sdk.UnknownWordWarning")
 def test_each_answer_tells_what_labels_were_read_as() -> None:
     labels = ["dog", "qwxz frobnicator"]
     kinds = {"classify": ClassifyRequest, "text": TextRequest, "instances": InstancesRequest}

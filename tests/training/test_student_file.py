@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import load_checkpoint, save_checkpoint
-from tests.modeling.test_proposal_head import PROPOSING
+from tests.proposal_cases import PROPOSING
 from tests.refusals import refused
 from tests.tiny_config import STUDENT
 from training.errors import TrainingError

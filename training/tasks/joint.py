@@ -26,12 +26,16 @@ from training.tasks.mask_prompts import coarse_mask_prompt, correct
 from training.tasks.picture_decoder import PictureDecoder, in_row_order, in_token_order
 from training.tasks.proposals import ProposalLoss, encode, proposal_recall
 from training.tasks.tasks import SHEET_ROWS, Task, iou_by_prompt
+from training.tasks.taught_cells import (
+    LOGIT_SCALE,
+    absent_names,
+    cell_names,
+    draw_cells,
+    seen_places,
+    unmasked_names,
+)
 from training.teachers.efficientnet_lite import ImageNetClassifier
 
-_LOGIT_SCALE = 20.0  # of cosines among names
-_COVERED = 0.5  # share of a cell from which a mask's name is the cell's
-_CELLS = 160  # of a picture that are taught, those of each name as many
-_SOMEWHERE = 4  # names of a picture without a mask that are looked for
 _POINTS = 1024  # of a mask that the loss looks at
 _COARSE, _CORRECTED = 0.33, 0.33  # shares of prompts with a coarse mask, and asked again
 _PADDING = -20.0  # a score there, below all others
@@ -209,7 +213,7 @@ class JointTask(Task):
         assert self.classifier is not None
         told = self.classifier(batch["images"], batch["token_mask"])
         with torch.autocast(pooled.device.type, enabled=False):  # bf16 has steps of .004
-            pictures = _LOGIT_SCALE * pooled @ self.names.T
+            pictures = LOGIT_SCALE * pooled @ self.names.T
             return {
                 "classes": F.cross_entropy(pictures[:, self.classes], told),
                 "pictures": self.named_pictures(pictures, batch["present"], self.kin),
@@ -227,7 +231,7 @@ class JointTask(Task):
         named = taught >= 0
         cosines = patches[picture, cell] @ self.names.T
         return {
-            "cells": self.named_cells(_LOGIT_SCALE * cosines[named], taught[named], self.kin),
+            "cells": self.named_cells(LOGIT_SCALE * cosines[named], taught[named], self.kin),
             "presence": self.presence(cosines[:, :known], taught, absent),
         }
 
@@ -243,7 +247,7 @@ class JointTask(Task):
         vectors = self.names[name]
         shares = seen_places(coarse.detach()[picture], vectors, places)
         seen = torch.einsum("pn,pne->pe", shares, patches[picture])
-        logits = _LOGIT_SCALE * seen @ self.names.T
+        logits = LOGIT_SCALE * seen @ self.names.T
         rivals = batch["present"][picture].float() @ self.kin[: batch["present"].shape[1]].float()
         own = F.one_hot(name, len(self.names)).bool()
         logits = logits.masked_fill((rivals > 0) & ~own, -torch.inf)
@@ -341,92 +345,3 @@ def _plain(batch: dict[str, Tensor]) -> LabelPrompts:
     coords, labels = batch["point_coords"], batch["point_labels"]
     side = batch["targets"].shape[-1]
     return LabelPrompts(coords, labels, coords.new_zeros(len(coords), 1, side, side))
-
-
-def cell_names(batch: dict[str, Tensor]) -> Tensor:
-    """The name of each cell, whose masks cover most of it and half at least: int64 [B,n], or -1."""
-    coverage = (batch["coverage"] * batch["masked"][:, :, None, None]).flatten(2)
-    most, place = coverage.max(dim=1)
-    return torch.where(most >= _COVERED, batch["names"].gather(1, place), -1)
-
-
-def judged_cells(batch: dict[str, Tensor]) -> Tensor:
-    """Returns the cells that learn absent names: bool [B,n]; none under a mask without a name."""
-    return (batch["token_mask"].flatten(1) > 0) & (batch["unnamed"].flatten(1) < _COVERED)
-
-
-def draw_cells(batch: dict[str, Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Draws up to `_CELLS` cells of each picture that teach something, each name as often.
-
-    Returns the picture and the cell of each, int64 [m] both.
-    """
-    promises = batch["absent"].any(dim=1) | batch["exhaustive"].any(dim=1)
-    useful = (targets >= 0) | (judged_cells(batch) & promises.unsqueeze(1))
-    keys = torch.rand(targets.shape, device=targets.device)
-    for row, each in zip(targets, keys, strict=True):
-        _, which, counts = row.unique(return_inverse=True, return_counts=True)
-        each.pow_(counts[which].sqrt())
-    keys = keys.masked_fill(~useful, -1)
-    best, cells = keys.topk(min(_CELLS, keys.shape[1]), dim=1)
-    picture, place = (best >= 0).nonzero(as_tuple=True)
-    return picture, cells[picture, place]
-
-
-def absent_names(batch: dict[str, Tensor], picture: Tensor, cell: Tensor, kin: Tensor) -> Tensor:
-    """Returns the names that m cells do not show, by the promise of their set: bool [m,V].
-
-    What a picture does not show is in none of its cells, unless it is kin, bool [V,V], of what it
-    shows; and of a name that is there, all cells but its own do not show it.
-    """
-    related = batch["present"].float() @ kin.float() > 0
-    absent = (batch["absent"] & ~related)[picture]
-    outside = (batch["coverage"].flatten(2) == 0) & batch["exhaustive"].unsqueeze(2)
-    outside = outside[picture, :, cell]
-    names = batch["names"][picture]
-    # Of a cell's own name, no kin is told to be absent there: it may be what is seen.
-    own = cell_names(batch)[picture, cell]
-    absent = torch.cat([absent, absent[:, :1]], dim=1)  # a column for what is no name
-    absent = absent.scatter(1, torch.where(names >= 0, names, absent.shape[1] - 1), outside)
-    absent = absent[:, :-1] & judged_cells(batch)[picture, cell].unsqueeze(1)
-    return absent & ~(kin[own.clamp(min=0)] & (own >= 0).unsqueeze(1))
-
-
-def seen_places(coarse: Tensor, vectors: Tensor, places: Tensor) -> Tensor:
-    """Returns where the classifier sees names: weights [p,n] of cells, which sum to 1.
-
-    Args:
-        coarse: its answers [p,E,g/2,g/2], of any length.
-        vectors: of a name each, unit vectors [p,E].
-        places: bool [p,n], where the name may be; all other weights are 0.
-    """
-    cosines = torch.einsum("pehw,pe->phw", F.normalize(coarse.float(), dim=1), vectors)
-    finer = F.interpolate(cosines.unsqueeze(1), scale_factor=2.0, mode="bilinear").flatten(1)
-    return (_LOGIT_SCALE * finer).masked_fill(~places, -torch.inf).softmax(dim=1)
-
-
-def unmasked_names(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Names that pictures show without a mask, a few of each: where each of them may be.
-
-    In its boxes if there are any, else anywhere in the picture.
-
-    Returns:
-        The picture int64 [p] and the name int64 [p] of each, and the places bool [p,n].
-    """
-    masked = torch.zeros_like(batch["present"])
-    boxed: dict[tuple[int, int], Tensor] = {}
-    for row, column in (batch["names"] >= 0).nonzero().tolist():
-        known = int(batch["names"][row, column])
-        if batch["masked"][row, column]:
-            masked[row, known] = True
-        else:
-            boxed[row, known] = batch["coverage"][row, column].flatten() > 0
-    unpadded = batch["token_mask"].flatten(1) > 0
-    keys = torch.rand(masked.shape, device=masked.device) * (batch["present"] & ~masked)
-    best, name = keys.topk(min(_SOMEWHERE, keys.shape[1]), dim=1)
-    picture, place = (best > 0).nonzero(as_tuple=True)
-    name = name[picture, place]
-    places = [
-        boxed.get(pair, unpadded[pair[0]])
-        for pair in zip(picture.tolist(), name.tolist(), strict=True)
-    ]
-    return picture, name, torch.stack([*places, unpadded[0]])[: len(places)]

@@ -14,9 +14,10 @@ from torch.utils.data import Dataset
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
 from training.tasks.cell_losses import FalseAlarms
-from training.tasks.joint import JointTask, cell_names, judged_cells, unmasked_names
+from training.tasks.joint import JointTask
 from training.tasks.picture_decoder import PictureDecoder
 from training.tasks.proposals import encode
+from training.tasks.taught_cells import cell_names, judged_cells, unmasked_names
 
 Part = Literal["pictures", "heads", "outlines", "prompts", "cells", "proposals"]
 

@@ -51,7 +51,6 @@ def test_a_whole_that_was_learnt_instead_of_a_part_is_told(tmp_path: Path) -> No
         assert (report.wholes, report.labels[0].same_as) == ((), None)
 
 
-@pytest.mark.filterwarnings("ignore::samclip_sdk.UnknownWordWarning")
 def test_the_word_that_masks_the_same_is_named(tmp_path: Path) -> None:
     """The box of a dog's middle teaches the whole dog."""
     own, dog = tmp_path / "own.json", Path(__file__).parents[3] / "examples" / "images" / "dog.jpg"

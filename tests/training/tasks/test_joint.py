@@ -19,15 +19,15 @@ from training.loop.optimizer import build_optimizer, choose_trained
 from training.loop_config import Optimisation
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
-from training.tasks.joint import (
-    JointTask,
+from training.tasks.joint import JointTask
+from training.tasks.part import MODULES, TASKS, Part
+from training.tasks.taught_cells import (
     absent_names,
     cell_names,
     draw_cells,
     seen_places,
     unmasked_names,
 )
-from training.tasks.part import MODULES, TASKS, Part
 
 SIZE = 64
 STUDENT = PYRAMID_STUDENT.model_copy(

@@ -10,7 +10,7 @@ import torch
 
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
-from tests.modeling.test_proposal_head import PROPOSING, proposals_of
+from tests.proposal_cases import PROPOSING, proposals_of
 from tests.training.photograph_files import annotation, encode, rectangle, write_set
 from tests.training.tasks.test_joint import batches, taught
 from training.tasks.joint import JointTask
