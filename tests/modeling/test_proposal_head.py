@@ -20,6 +20,7 @@ from samclip_sdk.modeling.proposal_head import (
 )
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
 from tests.proposal_cases import PROPOSING, proposals_of
+from tests.tiny_config import PYRAMID_STUDENT
 
 
 @given(seed=st.integers(0, 999), height=st.integers(1, 4), width=st.integers(1, 4))
