@@ -45,7 +45,6 @@ from samclip_sdk.bundle.manifest import (
     GOLDEN_LABELS,
     NOUNS_NAME,
     TOKENIZER_NAME,
-    WORDS_NAME,
     Manifest,
     TextToMaskSpec,
 )
@@ -279,9 +278,7 @@ class _Writer:
         content = encode_vocabulary(
             nouns, embeddings=self._embed(nouns), manifest=self._info, thresholds=own, dtype="int8"
         )
-        return {NOUNS_NAME: content} | (
-            {WORDS_NAME: words} if (words := self._source.words) else {}
-        )
+        return {NOUNS_NAME: content, **self._source.words}
 
     def _embed(self, labels: Sequence[str]) -> NDArray[np.float32]:
         """Embeds labels by eager torch: [K,E]."""

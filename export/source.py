@@ -62,7 +62,7 @@ class Source:
         card: Markdown for the model card, with the measured figures; may be empty.
         tokenizer: the `tokenizer.json` that the text encoder was trained with; None if CLIP's.
         nouns: names of things, whose embeddings are added to the bundle; may be empty.
-        words: the content of `words.json`, what other texts mean among the nouns; may be empty.
+        words: `words.json` and its content, what other texts mean among the nouns; may be empty.
         thresholds: noun -> 0..1, the presence from which it is in an image, if it has its own.
     """
 
@@ -76,7 +76,7 @@ class Source:
     card: str = ""
     tokenizer: Path | None = None
     nouns: tuple[str, ...] = ()
-    words: bytes = b""
+    words: Mapping[str, bytes] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -226,16 +226,16 @@ def _read_nouns(path: Path) -> tuple[str, ...]:
         raise ValueError(f"{path.name}: {error}") from error
 
 
-def _read_words(path: Path) -> bytes:
-    """The content of a table of words, checked; empty if there is no file.
+def _read_words(path: Path) -> dict[str, bytes]:
+    """A table of words by its name, checked; empty if there is no file.
 
     Raises:
         BundleError: it is no such table.
     """
     if not path.is_file():
-        return b""
+        return {}
     read_table(path)
-    return path.read_bytes()
+    return {path.name: path.read_bytes()}
 
 
 def _read_thresholds(path: Path, *, nouns: Sequence[str]) -> dict[str, float]:

@@ -55,10 +55,10 @@ def test_a_trained_checkpoint_is_not_random_whether_calibrated_or_not(checkpoint
 
 
 def test_a_table_of_words_is_carried_as_it_is(checkpoint: Path) -> None:
-    assert read_source(checkpoint).words == b""
+    assert read_source(checkpoint).words == {}
     content = TABLE.model_dump_json().encode()
     (checkpoint / "words.json").write_bytes(content)
-    assert read_source(checkpoint).words == content
+    assert read_source(checkpoint).words == {"words.json": content}
 
 
 def test_nouns_are_a_list_of_labels(checkpoint: Path) -> None:
