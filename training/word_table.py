@@ -14,8 +14,8 @@ from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.text.tokenizer import clean_text
 from samclip_sdk.text.word_table import WordTable
 from training.errors import TrainingError
+from training.readings import make_table
 from training.student_file import NOUNS_NAME
-from training.text.readings import make_table
 from training.text.relations import Relations
 from training.text.word_exceptions import EXCEPTIONS, read_exceptions
 from training.text.wordnet import WORDNET, WordNet

@@ -8,7 +8,7 @@ import pytest
 
 from samclip_sdk.text.word_table import WordTable
 from tests.training.text.things import write_things
-from training.text.readings import make_table
+from training.readings import make_table
 from training.text.relations import Relations
 from training.text.word_exceptions import Rule, WordExceptions
 from training.text.wordnet import WordNet
