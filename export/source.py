@@ -141,10 +141,12 @@ def weight_licences(provenance: Mapping[str, Any]) -> tuple[Licence, ...]:
     """
     origins = list(_origins(provenance))
     stated: object = next((each["licences"] for each in origins if "licences" in each), {})
-    if isinstance(stated, list):
+    if isinstance(stated, list) and all(isinstance(each, Mapping) for each in stated):
         return tuple(Licence.model_validate(each) for each in stated)
     if not isinstance(stated, Mapping):
-        raise ValueError(f"provenance.licences must name sam and clip, not be {one_line(stated)}")
+        raise ValueError(
+            f"provenance.licences must name parts, or sam and clip, not be {one_line(stated)}"
+        )
     licences = []
     for teacher, part in _TEACHERS.items():
         source = _teacher(teacher, origins=origins)

@@ -5,7 +5,6 @@ It is for trained weights only, because the answers of random ones have no meani
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from samclip_sdk.device.goldens.task_metrics import (
     compare_answers,
 )
 from samclip_sdk.engine.engine import Engine
-from samclip_sdk.errors import UnknownWordWarning, VerificationError
+from samclip_sdk.errors import VerificationError
 from samclip_sdk.runtimes.session import Session
 from samclip_sdk.runtimes.source import ModelSource
 from samclip_sdk.runtimes.torch.session import TorchSession
@@ -160,8 +159,7 @@ class TaskGate:
         return compare_answers(self._answer(source, squares=squares), reference=reference)
 
     def _answer(self, source: ModelSource, *, squares: bool) -> TaskAnswers:
-        with closing(Engine(source)) as engine, warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnknownWordWarning)  # no user asks for these labels
+        with closing(Engine(source)) as engine:
             asked = engine.whole_squares() if squares else engine
             return answer_tasks(asked, self.pictures, vocabulary=self.vocabulary)
 
