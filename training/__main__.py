@@ -23,6 +23,7 @@ from samclip_sdk.errors import SamClipError
 from samclip_sdk.system.progress import OnProgress
 from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
 from training.errors import TrainingError
+from training.loop.memory import keep_freed_memory
 from training.loop.run_state import check_state
 from training.loop.train import build_fabric, leave_processes
 from training.stage import Stage, StageSettings
@@ -154,6 +155,7 @@ class Launch:
 
     def __call__(self, settings: StageSettings) -> Fabric:
         """Starts the processes; each goes on from here."""
+        keep_freed_memory()
         fabric = build_fabric(
             settings.computes_in,
             devices=self.devices,

@@ -32,6 +32,11 @@ class _Frozen(nn.Module):
         return self
 
 
+def is_frozen(norm: nn.Module) -> bool:
+    """Whether `freeze_batch_norm` froze it."""
+    return isinstance(norm, _Frozen)
+
+
 @torch.no_grad()
 def fold_batch_norm(module: nn.Module, *, example: Tensor) -> None:
     """Rewrites a module in eval mode without BatchNorm; its outputs stay the same.
@@ -44,10 +49,10 @@ def fold_batch_norm(module: nn.Module, *, example: Tensor) -> None:
         module: the module, which is changed in place; its parameters may be frozen.
         example: an input of its forward, which is run once to find the order of the layers.
     """
-    for path, conv in _what_they_follow(module, example=example).items():
+    for path, conv in what_they_follow(module, example=example).items():
         norm = module.get_submodule(path)
         assert isinstance(norm, nn.BatchNorm2d)
-        scale, shift = _scale_and_shift(norm)
+        scale, shift = scale_and_shift(norm)
         if conv is None:
             linear: nn.Module = _by_channel(scale, shift)
         else:
@@ -59,7 +64,7 @@ def fold_batch_norm(module: nn.Module, *, example: Tensor) -> None:
         module.set_submodule(path, nn.Sequential(linear, activation))
 
 
-def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """The scale [C] and the shift [C] of a BatchNorm's channels in eval mode."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -71,7 +76,7 @@ def _batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
     return [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
 
 
-def _what_they_follow(module: nn.Module, *, example: Tensor) -> dict[str, nn.Conv2d | None]:
+def what_they_follow(module: nn.Module, *, example: Tensor) -> dict[str, nn.Conv2d | None]:
     """Path of each BatchNorm that the forward runs -> the convolution to fold it into, or None."""
     paths = {each: path for path, each in module.named_modules()}
     made: dict[int, tuple[Tensor, nn.Module]] = {}

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from samclip_sdk.errors import StorageError
 from tests.training.toy_task import Numbers, Toy, logged, run, settings, weights
-from training.loop.train import Autocast, begin, build_fabric, train, update
+from training.loop.train import begin, build_fabric, train, update
 
 ROOT = Path(__file__).parents[3]
 
@@ -272,18 +272,6 @@ def test_bf16_forwards_use_the_weights_of_the_step(tmp_path: Path) -> None:
     task = Toy(before=check)
     run(task, settings(precision="bf16"), tmp_path)
     assert checked == list(range(8))
-
-
-@torch.autocast("cpu", torch.bfloat16)
-def test_in_bf16_depthwise_convolutions_that_learn_stay_fp32() -> None:
-    """On a CPU: torch's backward of them takes five times as long in bf16."""
-    depthwise, full = nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 4, 3)
-    plain, learned = torch.ones(1, 4, 3, 3), torch.ones(1, 4, 3, 3, requires_grad=True)
-    Autocast("cpu").convert_module(nn.Sequential(depthwise, full))
-    assert depthwise(plain).dtype == full(learned).dtype == torch.bfloat16
-    assert depthwise(learned).dtype == depthwise(learned.bfloat16()).dtype == torch.float32
-    depthwise(learned).sum().backward()
-    assert learned.grad is not None
 
 
 def test_losses_and_the_speed_are_logged_and_progress_is_told(tmp_path: Path) -> None:
