@@ -132,7 +132,8 @@ class Readings:
     def compound(self, text: str, reader: WordReader) -> Entry | None:
         """The entry of a noun of several words; None if what a reader says without it is right.
 
-        That is right if each sense of the noun is a kind of what is read.
+        That is right if each sense of the noun is a kind of what is read: not if that is any of
+        several words, for a special kind of their general word is none of them.
         """
         if text in self._taught:
             return None
@@ -143,7 +144,8 @@ class Readings:
         meant = {sense for word in read.words for sense in self._meant.get(word, ())}
         meant.update(self._commonest(head))
         senses = self._all(text)
-        if not all(meant & {each, *self._wordnet.above(each)} for each in senses):
+        is_kind = all(meant & {each, *self._wordnet.above(each)} for each in senses)
+        if len(read.words) > 1 or not is_kind:
             return own or _UNKNOWN
         is_nearer = own is not None and self._is_below(own[1], read.words)
         return own if is_nearer else None
