@@ -30,7 +30,7 @@ from training.stage import Stage, StageSettings
 from training.stage_order import note_done, stages_to_run
 from training.stages.publish import PublishConfig
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
 _CONFIG, _RUNS = "tiny", Path("runs")  # the defaults, which no command needs to name
 _PUBLISHED = Path(__file__).parent / "checkpoints"

@@ -20,7 +20,8 @@ def check_trained(folder: Path | None) -> None:
     """Raises TrainingError if no stage left its weights in a folder; None needs nothing."""
     if folder is not None and not (folder / _WEIGHTS).is_file():
         raise TrainingError(
-            f"{folder} has no {_WEIGHTS}: run the stage {folder.name} to its end first"
+            f"{folder.absolute()} has no {_WEIGHTS}: name the folder of a checkpoint, or run the"
+            f" stage {folder.name} to its end first; relative paths start from the current folder"
         )
 
 

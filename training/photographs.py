@@ -19,7 +19,12 @@ from training.real.taught_nouns import choose_taught, taught_words
 from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
 
 
 @app.command()

@@ -20,7 +20,12 @@ from training.text.relations import Relations
 from training.text.word_exceptions import EXCEPTIONS, read_exceptions
 from training.text.wordnet import WORDNET, WordNet
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
 
 
 @app.command()

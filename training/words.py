@@ -28,7 +28,7 @@ from training.text.nearest_words import NearestWord, measure_nearest
 from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
 _RUNTIME = "onnx"
 _BATCH = 64

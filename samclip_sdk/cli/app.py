@@ -26,7 +26,7 @@ from samclip_sdk.cli.verify import verify
 from samclip_sdk.cli.video import video
 from samclip_sdk.cli.words import words
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 for command in (classify, text, instances):
     app.command(cls=LabelCommand)(command)
 for command in (segment, everything, embed, learn):

@@ -33,6 +33,9 @@ NEVER = 2.0
 """The threshold of a label that the model does not know: no presence reaches it."""
 
 _WARNED = 3  # labels that a warning names
+_FAR = (
+    0.35  # cosine to the nearest taught word: below it a label is in another language, or is none
+)
 
 _ENTRY_BYTES = 400  # about the size of a dictionary's slot, an array's and a text's header
 
@@ -338,7 +341,10 @@ def describe(label: str, reading: Reading) -> str:
     if reading.kind == "read_as":
         several = "any of " if len(reading.words) > 1 else ""
         return f"{shown!r} is read as {several}{words}"
-    return f"{shown!r} is not known; the nearest taught word is {words} ({reading.cosine:.2f})"
+    hint = ", and far: words are English" if reading.cosine < _FAR else ""
+    return (
+        f"{shown!r} is not known; the nearest taught word is {words} ({reading.cosine:.2f}{hint})"
+    )
 
 
 def _digest(given: GivenLabel) -> str:

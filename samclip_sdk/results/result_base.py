@@ -80,7 +80,10 @@ class Result(Frozen, ABC, Generic[Item]):
     ) -> Item | Self:
         if isinstance(index, (slice, list, tuple)) or np.ndim(index):
             return self._rows(np.arange(len(self))[_as_index(index)])
-        return self._item(range(len(self))[operator.index(index)])  # type: ignore[arg-type]  # others raise
+        place = operator.index(index)  # type: ignore[arg-type]  # others raise
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"{type(self).__name__} has {len(self)} entries, and none at {place}")
+        return self._item(place % len(self))
 
     def _rows(self, places: NDArray[np.intp]) -> Self:
         """A result of some rows, in the order of their indexes [n]."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, WORDS_NAME, ModelInfo
-from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.bundle.open import DEFAULT_MODEL, EMBEDDED, Bundle
 from samclip_sdk.errors import BundleError, UnverifiedArtifactWarning
 from samclip_sdk.runtimes.artifact_sets import find_set, set_paths
 from samclip_sdk.runtimes.onnx.providers import CPU_PROVIDER, wanted_providers
@@ -158,8 +158,9 @@ class BundleSource:
         if "compute_units" in self._known.options:
             chosen["--compute-units"] = (options.compute_units,)
         arguments = [f"{name} {value}" for name, values in chosen.items() for value in values]
-        model = f"--model {shlex.quote(self.bundle.name)} --runtime {self.runtime}"
-        return " ".join(("samclip verify", model, *arguments))
+        is_default = Path(self.bundle.name) == EMBEDDED / DEFAULT_MODEL
+        model = () if is_default else (f"--model {shlex.quote(self.bundle.name)}",)
+        return " ".join(("samclip verify", *model, f"--runtime {self.runtime}", *arguments))
 
     @property
     def _on_gpu(self) -> bool:

@@ -258,7 +258,8 @@ def _problem(text: str) -> str:
 def _twice(first: str, second: str) -> str:
     if first == second:
         return f"the label {_shown(first)} is there twice"
-    return f"the labels {_shown(first)} and {_shown(second)} are the same one to CLIP"
+    both = f"the labels {_shown(first)} and {_shown(second)}"
+    return f"{both} are the same: case and spaces do not count"
 
 
 def _shown(text: str) -> str:

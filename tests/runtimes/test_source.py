@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from samclip_sdk import BundleError, SamClip
-from samclip_sdk.bundle.open import open_bundle
+from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 from samclip_sdk.device.opening import open_source
 from samclip_sdk.errors import UnverifiedArtifactWarning
 from samclip_sdk.runtimes.options import RuntimeOptions
@@ -41,7 +41,7 @@ def unproven() -> dict[str, Any]:
     return content
 
 
-def warned(runtime: str, folder: Path, **options: Any) -> list[str]:
+def warned(runtime: str, folder: Path | str, **options: Any) -> list[str]:
     """What loading says, in the order in which it says it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -89,6 +89,10 @@ class TestWarnings:
         assert "on openvino fp32 here" in warned("openvino", folder)[0]
         sign_off(folder, "openvino")
         assert warned("openvino", folder) == []
+
+    def test_of_the_default_model_the_command_needs_no_name(self) -> None:
+        (message,) = warned("openvino", DEFAULT_MODEL)
+        assert "run `samclip verify --runtime openvino --precision fp32`" in message
 
     @pytest.mark.parametrize(
         ("options", "arguments"),

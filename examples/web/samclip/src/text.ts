@@ -84,7 +84,7 @@ export function checkLabels(labels: string | readonly string[]): string[] {
     const first = places.get(cleaned);
     if (first === label) throw new TextError(`the label "${label}" is there twice`);
     if (first !== undefined) {
-      throw new TextError(`the labels "${first}" and "${label}" are the same one to CLIP`);
+      throw new TextError(`the labels "${first}" and "${label}" are the same: case and spaces do not count`);
     }
     places.set(cleaned, label);
   }
