@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item", covariant=True)
 MaskRow = TypeVar("MaskRow", bound=MaskItem, covariant=True)
 
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 SUFFIXES = (*_FORMATS, ".json", ".npz")
 """The suffixes that every result's `save` takes: for overlays, and for the result itself."""
 
@@ -232,13 +232,16 @@ class MaskResult(Result[MaskRow]):
             mask.draw(shown)
         return np.dstack([pixels, np.where(shown, np.uint8(255), np.uint8(0))])
 
-    def to_yolo(self) -> str:
+    def to_yolo(self, *, tolerance_px: float = 0.0) -> str:
         """The outlines as YOLO's lines for segmentation, `CLASS X Y X Y ...`, one for each mask.
 
         Classes count from 0: the indexes of the labels among all asked, or 0 without labels. An
         empty mask has no line.
+
+        Args:
+            tolerance_px: how far an outline may leave the mask's edge, for fewer corners.
         """
-        outlines = (item.polygons() for item in self)
+        outlines = self.polygons(tolerance_px=tolerance_px)
         return yolo_lines(outlines, size=self.size, classes=self._classes()[0])
 
     def to_csv(self) -> str:

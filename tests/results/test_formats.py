@@ -60,6 +60,13 @@ def test_yolo_draws_the_masks_again() -> None:
     assert off <= 0.03 * planes[0].sum()
 
 
+def test_yolo_with_fewer_corners() -> None:
+    planes = np.zeros((1, HEIGHT, WIDTH), dtype=bool)
+    planes[0] = np.tri(HEIGHT, WIDTH, dtype=bool)  # a stair
+    stair = replace(text_masks()[:1], masks=planes)
+    assert len(stair.to_yolo(tolerance_px=2).split()) < 0.2 * len(stair.to_yolo().split())
+
+
 def test_empty_masks_have_no_line_of_yolo() -> None:
     assert [line.split()[0] for line in masks().to_yolo().splitlines()] == ["0", "0"]
     assert nothing_present().to_yolo() == ""

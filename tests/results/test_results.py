@@ -249,9 +249,10 @@ def test_a_result_is_drawn_over_what_it_was_made_from(make: Any, tmp_path: Path)
     for picture in (str(path), path.read_bytes(), PICTURE, Image.fromarray(PICTURE)):
         result = dataclasses.replace(make(), origin=picture)
         np.testing.assert_array_equal(result.plot(), drawn)
-        result.save(tmp_path / "a.jpeg")
-        with Image.open(tmp_path / "a.jpeg") as saved:
-            assert (saved.format, saved.size) == ("JPEG", drawn.shape[1::-1])
+        for kind in ("jpeg", "webp"):
+            result.save(tmp_path / f"a.{kind}")
+            with Image.open(tmp_path / f"a.{kind}") as saved:
+                assert (saved.format, saved.size) == (kind.upper(), drawn.shape[1::-1])
         result.save(tmp_path / "a.png")
         with Image.open(tmp_path / "a.png") as saved:
             np.testing.assert_array_equal(np.array(saved), drawn)
