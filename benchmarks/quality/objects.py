@@ -8,6 +8,7 @@ told by default.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from benchmarks.metrics.average_precision import Results, average_precision
 from benchmarks.metrics.cgf1 import Datum, Rle, cgf1, judge
 from benchmarks.public.detection import by_one_model, things_of
 from benchmarks.quality.dataset import ALL
+from benchmarks.quality.everything import measure_everything
 from benchmarks.quality.held_out import HeldOutPictures, choose_held_out, read_list
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from benchmarks.two_models import by_two_models
@@ -34,6 +36,9 @@ from training.real.records import BrokenRecord
 
 PRECISION = 0.8
 """The precision at which recall is told."""
+
+CROWDS = {"recall_one": (1, 1), "recall_few": (2, 3), "recall_many": (4, 1 << 30)}
+"""Recall of names by how many objects of a name a picture has: the least and the most."""
 
 MOST = 100
 """Objects of a picture that are looked at, as COCO's evaluator does of a category."""
@@ -53,6 +58,9 @@ def objects(
     two_models: Annotated[
         bool, typer.Option("--two-models", help="the model's own halves in a row beside it")
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="ask for everything in the pictures, too")
+    ] = False,
     seed: Seed = 0,
 ) -> None:
     """Measures the objects that a model finds by their names, on sets that no training saw.
@@ -67,20 +75,26 @@ def objects(
     samclip, bootstrap = measured.of(SamClip.load(runtime, model=model)), Bootstrap(seed=seed)
     chosen = choose_held_out(root, sets, seed=seed)
     measure_objects(measured, samclip, chosen, bootstrap, two_models=two_models)
+    if everything:
+        complete = [each for each in chosen.sets if chosen.photographs[each].found.complete]
+        asked = [each for each, *_ in things_of(chosen.photographs, complete)[2]]
+        measure_everything(measured, samclip, chosen, asked, bootstrap)
     measured.settings |= {"resamples": bootstrap.resamples}
 
 
 class Judged(NamedTuple):
     """What was found in a picture: the objects of names that are there, float and bool [N].
 
-    `wanted` objects of these names are there. `data` are of these names and of absent ones, above
-    the least score.
+    `counts` int [N] and `wanted` int [M] tell how many objects of its name there are, of each that
+    was found and of each that is there. `data` are of these names and of absent ones, above the
+    least score.
     """
 
     picture: int
     scores: np.ndarray
     right: np.ndarray
-    wanted: int
+    counts: np.ndarray
+    wanted: np.ndarray
     data: list[Datum]
 
 
@@ -150,23 +164,40 @@ def _judge(
         for phrase in (*sorted(set(shown.names)), *absent)
     ]
     scores = np.array([score for _, score, *_ in own])
-    return Judged(picture, scores, right, len(shown.names), data)
+    number = Counter(shown.names)
+    counts = np.array([number[name] for name, *_ in own], int)
+    wanted = np.array([number[name] for name in shown.names], int)
+    return Judged(picture, scores, right, counts, wanted, data)
 
 
 def _figures(judged: Sequence[Judged], bootstrap: Bootstrap, *, min_score: float) -> dict[str, Any]:
-    _, scores, right, counts, data = zip(*judged, strict=True)
-    wanted = np.array(counts)
+    _, scores, right, counts, each_wanted, data = zip(*judged, strict=True)
+    wanted = np.array([len(each) for each in each_wanted])
     told = np.array([(each >= min_score).sum() for each in scores])
-    hits = np.array([(own & (s >= min_score)).sum() for s, own in zip(scores, right, strict=True)])
+    hit = [own & (s >= min_score) for s, own in zip(scores, right, strict=True)]
+    hits = np.array([each.sum() for each in hit])
     statistics: dict[str, Statistic] = {
         "precision": ratio(hits, told),
         "recall": ratio(hits, wanted),
         "recall_at_80": recall_at(PRECISION, scores=scores, right=right, wanted=wanted),
         **{name: partial(_of_names, data, name) for name in ("cgf1", "pmf1", "il_mcc")},
+        **{
+            name: ratio(_inside(bounds, counts, hit), _inside(bounds, each_wanted, each_wanted))
+            for name, bounds in CROWDS.items()
+        },
     }
     owners = np.arange(len(judged))
     figures = {name: bootstrap.estimate(each, owners=owners) for name, each in statistics.items()}
     return {**figures, "wanted": int(wanted.sum()), "told": int(told.sum())}
+
+
+def _inside(
+    bounds: tuple[int, int], counts: Sequence[np.ndarray], counted: Sequence[np.ndarray]
+) -> np.ndarray:
+    """How many of what is counted have a count within bounds, by picture."""
+    least, most = bounds
+    pairs = zip(counts, counted, strict=True)
+    return np.array([((own >= least) & (own <= most) & (each > 0)).sum() for own, each in pairs])
 
 
 def recall_at(
