@@ -578,7 +578,7 @@ class SamClip:
         labels: Labels | None = None,
         *,
         allow_unknown: bool = False,
-        points_per_side: int = 32,
+        points_per_side: int | None = None,
         pred_iou_thresh: float | None = None,
         stability_score_thresh: float | None = None,
         stability_score_offset: float = 1.0,
@@ -586,13 +586,15 @@ class SamClip:
         tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
     ) -> Instances:
-        """Segments all objects in the image and their parts, and names them.
+        """Segments all objects in the image, and names them.
 
-        The method and its parameters are those of segment-anything's SamAutomaticMaskGenerator with
-        one crop. Each point of a grid gets three masks. The masks that are stable and have a high
-        predicted IoU stay; if boxes overlap, the best mask stays. Empty masks are left out. One
-        thing is quicker: of a grid with 32 points or more along each side, a point whose neighbours
-        have masks that are far from good is left out.
+        A model that proposes boxes of things gets a mask for each, the likeliest first. With
+        `points_per_side`, and of another model, the method and its parameters are those of
+        segment-anything's SamAutomaticMaskGenerator with one crop: each point of a grid gets three
+        masks, and those that are stable and have a high predicted IoU stay. If boxes or masks
+        overlap, the best mask stays. Empty masks are left out. One thing is quicker: of a grid with
+        32 points or more along each side, a point whose neighbours have masks that are far from
+        good is left out.
 
         With `tiles`, each tile gets the grid too, like the crops of segment-anything. A mask that a
         tile cuts is left out. If the boxes of masks overlap, a tile's mask stays.
@@ -605,9 +607,9 @@ class SamClip:
                 labels, a bundle without nouns gives no names.
             allow_unknown: as in `segment_text`, of names.
             points_per_side: the grid's points along each side, 1 to 1024; the number of prompts is
-                its square.
+                its square. By default the model's proposals, or 32.
             pred_iou_thresh: 0..1, a mask's predicted IoU must exceed it; 0 switches this off; by
-                default the bundle's calibrated one, or segment-anything's 0.88.
+                default 0 for proposals, else the bundle's calibrated one or segment-anything's .88.
             stability_score_thresh: 0..1, the least stability of a mask: the IoU of the masks with
                 the threshold moved up and down; 0 switches this off; by default the bundle's
                 calibrated one, or segment-anything's 0.95.
@@ -626,8 +628,8 @@ class SamClip:
         """
         names = None if labels is None else check_labels(labels)
         check_flag(allow_unknown, name="allow_unknown")
-        options = EverythingOptions.from_calibration(
-            self.manifest.calibration,
+        options = EverythingOptions.for_model(
+            self.manifest,
             points_per_side=points_per_side,
             pred_iou_thresh=pred_iou_thresh,
             stability_score_thresh=stability_score_thresh,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from samclip_sdk.modeling.proposal_head import UNITS_PX, place_centres
+from samclip_sdk.modeling.proposal_head import place_centres
+from samclip_sdk.picture.proposals import UNITS_PX
 from tests.tiny_config import PYRAMID_STUDENT
 
 PROPOSING = PYRAMID_STUDENT.model_copy(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from samclip_sdk.bundle.graph_spec import DType, GraphSpec, TensorSpec
 from samclip_sdk.modeling.config import ModelConfig
 from samclip_sdk.picture.model_prompts import FILLER
+from samclip_sdk.picture.proposals import PROPOSAL_CHANNELS
 
 PER_RESOLUTION = ("image_encoder", "clip_head")
 """The graphs that exist at several resolutions."""
@@ -22,7 +23,7 @@ _OPEN: dict[str, Callable[[tuple[int | str, ...]], tuple[int | str, ...]]] = {
         ("mask_input", "low_res_masks"), lambda shape: (*shape[:2], "mask_rows", "mask_columns")
     ),
     **dict.fromkeys(
-        ("image_tokens", "token_mask", "image_embeddings", "dense_embeddings"),
+        ("image_tokens", "token_mask", "image_embeddings", "dense_embeddings", "proposals"),
         lambda shape: (*shape[:-2], "rows", "columns"),
     ),
 }
@@ -102,7 +103,11 @@ def contract_app_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> di
     side = model.segmentation_resolution
     encoder, _ = _image_graphs(model, side)
     graphs[graph_key("text_to_mask", side)] = GraphSpec(
-        inputs=(*encoder.outputs, extent, _tensor("text_embeddings", "num_texts", model.embed_dim)),
+        inputs=(
+            *encoder.outputs[:2],
+            extent,
+            _tensor("text_embeddings", "num_texts", model.embed_dim),
+        ),
         outputs=(
             _tensor("mask_logits", "num_texts", side, side),
             _tensor("scores", "num_texts"),
@@ -168,9 +173,10 @@ def _image_graphs(model: ModelConfig, resolution: int) -> tuple[GraphSpec, Graph
     patches = (grid // model.token_pooling(resolution)) ** 2
     tokens = _tensor("image_tokens", 1, model.image_encoder.token_dim, grid, grid)
     embeddings = _tensor("image_embeddings", 1, model.mask_decoder.image_dim, grid, grid)
+    proposals = [_tensor("proposals", 1, PROPOSAL_CHANNELS, grid, grid)] * model.proposes
     encoder = GraphSpec(
         inputs=(_tensor("image", 1, 3, resolution, resolution, dtype="uint8"),),
-        outputs=(tokens, embeddings),
+        outputs=(tokens, embeddings, *proposals),
     )
     head = GraphSpec(
         inputs=(tokens, _tensor("token_mask", 1, grid, grid)),

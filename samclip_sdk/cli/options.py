@@ -281,11 +281,13 @@ class GridOptions:
 
     allow_unknown: AllowUnknown = False
     points_per_side: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=1, help="points on a side of the grid; its square is the number of prompts"
+            min=1,
+            help="points on a side of a grid, its square is the number of prompts; by default what "
+            "the model proposes, or 32",
         ),
-    ] = 32
+    ] = None
     pred_iou_thresh: Annotated[
         float | None,
         typer.Option(

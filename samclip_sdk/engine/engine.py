@@ -171,6 +171,7 @@ class Engine:
             image_embeddings=encoded["image_embeddings"],
             frame=frame,
             bundle_id=self.source.id,
+            proposals=encoded.get("proposals"),
             speed=dict(clock.ms),
             origin=prepared.origin,
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.bundle.manifest import Calibration
+from samclip_sdk.bundle.manifest import Calibration, ModelInfo
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.objects import (
@@ -26,6 +26,7 @@ from samclip_sdk.engine.objects import (
     upscale_and_pack,
 )
 from samclip_sdk.engine.point_grid import PointGrid, encode_grid
+from samclip_sdk.engine.proposed_masks import decode_proposals
 from samclip_sdk.engine.regions import pool_over_mask, score_labels
 from samclip_sdk.engine.views import encode_views, open_views
 from samclip_sdk.errors import PromptError
@@ -42,6 +43,9 @@ Array = NDArray[np.float32]
 
 MOST_POINTS_PER_SIDE = 1024
 
+POINTS_PER_SIDE = 32
+"""Of the grid for a model that proposes no boxes."""
+
 _ROUGH_ERROR, _ROUGH_CELLS = 0.05, 64
 """How far the rough stability of a mask of so many cells is from the true one at most. Of 6,261
 masks of samclip-mobile, no good one was left out by it."""
@@ -52,7 +56,8 @@ class EverythingOptions:
     """The grid and the thresholds of good masks; see `SamClip.segment_everything`.
 
     Attributes:
-        points_per_side: the grid's points along each side, from 1 to 1024.
+        points_per_side: the grid's points along each side, from 1 to 1024; None stands for the
+            boxes that the model proposes.
         pred_iou_thresh: a mask's predicted IoU must exceed it; 0 switches this off.
         stability_score_thresh: the least stability of a mask; 0 switches this off.
         stability_score_offset: how far the threshold is moved to measure stability, a logit.
@@ -63,15 +68,16 @@ class EverythingOptions:
         PromptError: a value is invalid.
     """
 
-    points_per_side: int
+    points_per_side: int | None
     pred_iou_thresh: float
     stability_score_thresh: float
     stability_score_offset: float
     box_nms_thresh: float
 
     def __post_init__(self) -> None:
-        check_integer(self.points_per_side, name="points_per_side", least=1)
-        if self.points_per_side > MOST_POINTS_PER_SIDE:
+        if self.points_per_side is not None:
+            check_integer(self.points_per_side, name="points_per_side", least=1)
+        if (self.points_per_side or 0) > MOST_POINTS_PER_SIDE:
             raise PromptError(
                 f"points_per_side is {self.points_per_side}; it must be {MOST_POINTS_PER_SIDE} "
                 "or less"
@@ -85,23 +91,32 @@ class EverythingOptions:
             raise PromptError(f"stability_score_offset is {offset:g}; it must be 0 or more")
 
     @classmethod
-    def from_calibration(
+    def for_model(
         cls,
-        own: Calibration,
+        info: ModelInfo,
         *,
-        points_per_side: int,
+        points_per_side: int | None,
         pred_iou_thresh: float | None,
         stability_score_thresh: float | None,
         stability_score_offset: float,
         box_nms_thresh: float,
     ) -> EverythingOptions:
-        """Replaces the caller's None values by the model's calibrated thresholds."""
+        """Replaces the caller's None values by the model's own.
+
+        These are its proposals, of whose masks all stay, or else a grid of 32 points along each
+        side, of whose masks those stay that reach the calibrated thresholds.
+        """
+        proposed, own = points_per_side is None and info.model.proposes, info.calibration
+        if points_per_side is None and not proposed:
+            points_per_side = POINTS_PER_SIDE
+        if pred_iou_thresh is None:
+            pred_iou_thresh = 0.0 if proposed else own.pred_iou_thresh
+        if stability_score_thresh is None:
+            stability_score_thresh = 0.0 if proposed else own.stability_score_thresh
         return cls(
             points_per_side=points_per_side,
-            pred_iou_thresh=own.pred_iou_thresh if pred_iou_thresh is None else pred_iou_thresh,
-            stability_score_thresh=own.stability_score_thresh
-            if stability_score_thresh is None
-            else stability_score_thresh,
+            pred_iou_thresh=pred_iou_thresh,
+            stability_score_thresh=stability_score_thresh,
             stability_score_offset=stability_score_offset,
             box_nms_thresh=box_nms_thresh,
         )
@@ -117,6 +132,7 @@ class GoodMask:
         stability_score: 0..1; see `upscale_and_pack`.
         embedding: float32 [E], pooled over the mask, unit length; None if masks get no names.
         from_tile: whether a tile of the image shows it.
+        proposal_score: how likely its box shows one whole thing, if it was proposed; else 1.
     """
 
     mask: PackedMask
@@ -124,6 +140,12 @@ class GoodMask:
     stability_score: float
     embedding: Array | None
     from_tile: bool = False
+    proposal_score: float = 1.0
+
+    @property
+    def score(self) -> float:
+        """How good the mask is, 0..1."""
+        return self.proposal_score * self.predicted_iou
 
 
 def rough_stability(
@@ -243,9 +265,7 @@ def distinct_good_masks(
     """
     if not found:
         return []
-    order = sorted(
-        range(len(found)), key=lambda i: (not found[i].from_tile, -found[i].predicted_iou)
-    )
+    order = sorted(range(len(found)), key=lambda i: (not found[i].from_tile, -found[i].score))
     ranks = np.empty(len(found), dtype=np.float32)
     ranks[order] = np.arange(len(found), 0, -1)
     kept = distinct_boxes(
@@ -259,7 +279,7 @@ def distinct_good_masks(
         # A stray pixel makes another box of the same mask.
         if not any(are_alike(each.mask, other.mask, iou=box_nms_thresh) for other in distinct):
             distinct.append(each)
-    best = sorted(distinct, key=lambda each: -each.predicted_iou)
+    best = sorted(distinct, key=lambda each: -each.score)
     return [
         _named(each, text=text, thresholds=thresholds, calibration=calibration) for each in best
     ]
@@ -269,9 +289,11 @@ def _named(
     found: GoodMask, *, text: LabelVectors | None, thresholds: Array, calibration: Calibration
 ) -> FoundObject:
     """The object, with the best label if that fits as well as a label must to be in an image."""
-    score = found.predicted_iou
     thing = FoundObject(
-        found.mask, score=score, predicted_iou=score, stability_score=found.stability_score
+        found.mask,
+        score=found.score,
+        predicted_iou=found.predicted_iou,
+        stability_score=found.stability_score,
     )
     if text is None or found.embedding is None:
         return thing
@@ -309,7 +331,7 @@ def segment_everything(
     views = open_views(engine, image, tiling=tiling, clock=clock)
     found: list[GoodMask] = []
     for view, embedding in encode_views(engine, views, clock=clock):
-        good = _good_masks(engine, embedding, named=text is not None, options=options, clock=clock)
+        good = _find_masks(engine, embedding, named=text is not None, options=options, clock=clock)
         found += good if view.size == views.size else uncut_masks(good, view=view, size=views.size)
     with clock.step("postprocess"):
         things = distinct_good_masks(
@@ -323,7 +345,7 @@ def segment_everything(
     return replace(result, speed=clock.ms, origin=views.whole.origin, read_as=read_as)
 
 
-def _good_masks(
+def _find_masks(
     engine: Engine,
     embedding: ImageEmbedding,
     *,
@@ -331,12 +353,53 @@ def _good_masks(
     options: EverythingOptions,
     clock: Stopwatch,
 ) -> list[GoodMask]:
+    """The masks of what the model proposes, or of a grid of points, that pass the thresholds."""
+    patches = engine.patch_embeddings(embedding, clock=clock) if named else None
+    points = options.points_per_side
+    if points is None:
+        return _proposed_masks(engine, embedding, patches=patches, options=options, clock=clock)
+    return _grid_masks(engine, embedding, points, patches=patches, options=options, clock=clock)
+
+
+def _proposed_masks(
+    engine: Engine,
+    embedding: ImageEmbedding,
+    *,
+    patches: Array | None,
+    options: EverythingOptions,
+    clock: Stopwatch,
+) -> list[GoodMask]:
+    """The masks of the boxes that the model proposes."""
+    proposals, low_res, predicted_iou = decode_proposals(engine, embedding, clock=clock)
+    found: list[GoodMask] = []
+    with clock.step("postprocess"):
+        for place, score in enumerate(proposals.scores.tolist()):
+            masks, _ = good_masks(
+                low_res[place, None, None],
+                iou_predictions=predicted_iou[place, None, None],
+                patch_embeddings=patches,
+                frame=embedding.frame,
+                mask_threshold=engine.manifest.masks.mask_threshold,
+                options=options,
+            )
+            found += [replace(each, proposal_score=score) for each in masks]
+    return found
+
+
+def _grid_masks(
+    engine: Engine,
+    embedding: ImageEmbedding,
+    points_per_side: int,
+    *,
+    patches: Array | None,
+    options: EverythingOptions,
+    clock: Stopwatch,
+) -> list[GoodMask]:
     """The masks of a grid of points on an image that pass the thresholds."""
     frame = embedding.frame
-    patches = engine.patch_embeddings(embedding, clock=clock) if named else None
     good = (options.stability_score_thresh, options.pred_iou_thresh)
-    grid = PointGrid(options.points_per_side, good)
-    prompts = encode_grid(engine, points_per_side=options.points_per_side, frame=frame, clock=clock)
+    grid = PointGrid(points_per_side, good)
+    prompts = encode_grid(engine, points_per_side=points_per_side, frame=frame, clock=clock)
     found: list[GoodMask] = []
     for places in grid.batches():
         low_res, iou_predictions = prompts.decode(engine, embedding, places, clock=clock)

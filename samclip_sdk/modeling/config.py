@@ -290,6 +290,11 @@ class ModelConfig(_Config):
         return self.segmentation_resolution // self.image_encoder.patch_size
 
     @property
+    def proposes(self) -> bool:
+        """Whether the image encoder proposes boxes of things."""
+        return isinstance(self.image_encoder, PyramidConfig) and self.image_encoder.proposals
+
+    @property
     def takes_rectangles(self) -> bool:
         """Whether a picture needs no padding to a square; its sides are padded to whole steps.
 

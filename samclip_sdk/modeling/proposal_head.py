@@ -11,17 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_sdk.modeling.neck import LayerNorm2d
-
-PLACES = 6
-"""Boxes that each cell of 16 pixels proposes: four small ones, a middle and a large one."""
-
-UNITS_PX = (16.0, 16.0, 16.0, 16.0, 48.0, 160.0)
-"""Of each of these, the distance that is told as 0."""
+from samclip_sdk.picture.proposals import MOST_EXPONENT, UNITS_PX
 
 _VALUES = 5  # of a box: its objectness and four distances
 _WIDTH, _FINE_WIDTH = 128, 64
 _RARE = -4.6  # objectness of 1 %: at first nothing is a thing
-_MOST = 4.0  # of a distance, 55 units: no picture is larger
 
 
 class ProposalHead(nn.Module):
@@ -134,7 +128,7 @@ def boxes_of(proposals: Tensor) -> tuple[Tensor, Tensor]:
     values = by_place(proposals.float())
     centres = place_centres(*proposals.shape[2:]).to(values.device)
     units = torch.tensor(UNITS_PX, device=values.device)[:, None, None]
-    left, top, right, bottom = (units * values[:, 1:].clamp(max=_MOST).exp()).unbind(dim=1)
+    left, top, right, bottom = (units * values[:, 1:].clamp(max=MOST_EXPONENT).exp()).unbind(dim=1)
     x, y = centres
     boxes = torch.stack([x - left, y - top, x + right, y + bottom], dim=-1)
     return boxes, values[:, 0].sigmoid()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,20 +21,6 @@ from samclip_sdk.modeling.proposal_head import ProposalHead
 
 STRIDES = (8, 16, 32)
 FINEST = 4
-
-
-class Encoded(NamedTuple):
-    """What an image encoder with a proposal head makes of images.
-
-    Attributes:
-        image_tokens: [B,C,g,g], as `PyramidEncoder.forward` returns them.
-        image_embeddings: [B,D,g,g], likewise.
-        proposals: [B,30,g,g], see `proposal_head.boxes_of`.
-    """
-
-    image_tokens: Tensor
-    image_embeddings: Tensor
-    proposals: Tensor
 
 
 class PyramidEncoder(nn.Module):
@@ -95,8 +81,8 @@ class PyramidEncoder(nn.Module):
         if config.proposals:
             self.proposal_head = ProposalHead(fine=fine, fused=dim)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes letterboxed images.
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Encodes letterboxed images, and proposes boxes of things if there is a head for it.
 
         Args:
             image: [B,3,S,S], RGB 0..255, uint8 or float.
@@ -104,22 +90,16 @@ class PyramidEncoder(nn.Module):
         Returns:
             image_tokens [B,C,g,g], where C is the channels of all three strides, and
             image_embeddings [B,out_chans,g,g], g = S / 16; with high resolution
-            [B,4*out_chans,g,g], see `HighResolution`.
-        """
-        features = self._features(image)
-        strides = [features[each] for each in self._places]
-        return self._outputs(features, strides, self.fuse(*strides))
-
-    def forward_proposals(self, image: Tensor) -> Encoded:
-        """Encodes letterboxed images [B,3,S,S] as `forward` does, and proposes boxes of things.
-
-        Raises:
-            ValueError: the encoder has no proposal head.
+            [B,4*out_chans,g,g], see `HighResolution`. With a proposal head also proposals
+            [B,30,g,g], see `proposal_head.boxes_of`.
         """
         features = self._features(image)
         strides = [features[each] for each in self._places]
         fused = self.fuse(*strides)
-        return Encoded(*self._outputs(features, strides, fused), self._propose(strides[0], fused))
+        outputs = self._outputs(features, strides, fused)
+        if self.proposal_head is None:
+            return outputs
+        return (*outputs, self.proposal_head(strides[0], fused))
 
     def propose(self, image: Tensor, *, frozen: bool = False) -> Tensor:
         """Proposes boxes of things alone: [B,30,g,g]; frozen, only the head gets a gradient."""
@@ -127,7 +107,10 @@ class PyramidEncoder(nn.Module):
             features = self._features(image)
             strides = [features[each] for each in self._places]
             fused = self.fuse(*strides)
-        return self._propose(strides[0], fused)
+        if self.proposal_head is None:
+            raise ValueError("the image encoder has no proposal head: set image_encoder.proposals")
+        proposals: Tensor = self.proposal_head(strides[0], fused)
+        return proposals
 
     def _features(self, image: Tensor) -> Sequence[Tensor]:
         """All of the backbone's features."""
@@ -144,12 +127,6 @@ class PyramidEncoder(nn.Module):
             finer = self.high_resolution(features[self._finest], strides[0])
             embeddings = torch.cat([embeddings, finer], dim=1)
         return join_strides(*strides), embeddings
-
-    def _propose(self, fine: Tensor, fused: Tensor) -> Tensor:
-        if self.proposal_head is None:
-            raise ValueError("the image encoder has no proposal head: set image_encoder.proposals")
-        proposals: Tensor = self.proposal_head(fine, fused)
-        return proposals
 
     def fuse(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
         """Fuses the backbone's features at strides 8, 16 and 32, [B,c,S/8,S/8] and so on.

@@ -55,6 +55,8 @@ class ImageEmbedding(Frozen):
         image_embeddings: float32 [1,D,h,w], after the neck; D is 256 in SAM.
         frame: where the image lies in the model's input.
         bundle_id: the id of the bundle that made it; no other bundle can read it.
+        proposals: float32 [1,30,h,w], boxes of things of any kind, which `picture.proposals` reads;
+            None if the model proposes none.
         speed: milliseconds by step; not saved.
         origin: the source of the image, for results that are drawn over it; not saved.
     """
@@ -63,12 +65,15 @@ class ImageEmbedding(Frozen):
     image_embeddings: NDArray[np.float32]
     frame: Frame
     bundle_id: str
+    proposals: NDArray[np.float32] | None = None
     speed: Mapping[str, float] = field(default_factory=dict)
     origin: ImageOrigin | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         shape = freeze_array(self, "image_tokens", dtype="float32", shape=(1, None, None, None))
         freeze_array(self, "image_embeddings", dtype="float32", shape=(1, None, *shape[2:]))
+        if self.proposals is not None:
+            freeze_array(self, "proposals", dtype="float32", shape=(1, None, *shape[2:]))
         grid = max(shape[2:])
         if not grid or self.frame.resolution % grid:
             raise ValueError(f"{self.frame.resolution} px have no grid of {grid} x {grid} patches")
@@ -104,13 +109,18 @@ class ImageEmbedding(Frozen):
             )
         resolution = encoder.inputs[0].shape[-1]
         shapes = {each.name: each.shape for each in encoder.outputs}
-        own = {name: getattr(self, name).shape for name in shapes}
+        own = {name: array.shape for name, array in self._arrays().items()}
         whole = {name: (*shape[:2], *[max(self.cells)] * 2) for name, shape in own.items()}
         if (self.frame.resolution, whole) != (resolution, shapes):
             raise EmbeddingMismatchError(
                 f"the image embedding is of {self.frame.resolution} px with {own}, this model has "
                 f"{resolution} px with {shapes}: encode the image again"
             )
+
+    def _arrays(self) -> dict[str, NDArray[np.float32]]:
+        """What the backbone made, by the graph's names."""
+        found = {"image_tokens": self.image_tokens, "image_embeddings": self.image_embeddings}
+        return found if self.proposals is None else found | {"proposals": self.proposals}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes an .npz file, completely or not at all.
@@ -122,8 +132,7 @@ class ImageEmbedding(Frozen):
         with atomic_file(path) as file:
             np.savez(
                 file,
-                image_tokens=self.image_tokens,
-                image_embeddings=self.image_embeddings,
+                **self._arrays(),  # type: ignore[arg-type]  # numpy's stub takes it for a flag
                 frame=np.array(astuple(self.frame), dtype=np.int64),
                 bundle_id=np.array(self.bundle_id),
             )
@@ -144,6 +153,7 @@ class ImageEmbedding(Frozen):
                     image_embeddings=_finite(arrays["image_embeddings"]),
                     frame=_frame(arrays["frame"]),
                     bundle_id=str(arrays["bundle_id"]),
+                    proposals=_finite(arrays["proposals"]) if "proposals" in arrays else None,
                 )
         except FileNotFoundError as error:
             raise StorageError(f"{name}: no such file") from error

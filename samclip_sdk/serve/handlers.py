@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from samclip_sdk.engine.everything import POINTS_PER_SIDE
 from samclip_sdk.errors import one_line
 from samclip_sdk.serve.encoding import to_line
 from samclip_sdk.serve.errors import RefusedError
@@ -133,7 +134,7 @@ def check_limits(asked: ImagesRequest, *, limits: Limits) -> None:
         _at_most(points + boxes, limits.prompts, "points and boxes")
     if isinstance(asked, EverythingRequest):
         rows, columns = asked.tiles or (0, 0)
-        points = asked.points_per_side**2 * (1 + rows * columns)
+        points = (asked.points_per_side or POINTS_PER_SIDE) ** 2 * (1 + rows * columns)
         _at_most(points, limits.points_per_side**2, "points of points_per_side, in all tiles")
 
 

@@ -123,7 +123,7 @@ class EverythingRequest(MasksRequest):
 
     labels: Labels | None = Field(default=None, description="the model's own nouns if not given")
     allow_unknown: bool = Field(default=False, description=ALLOW_UNKNOWN)
-    points_per_side: Annotated[int, Field(ge=1, le=MOST_POINTS_PER_SIDE)] = 32
+    points_per_side: Annotated[int, Field(ge=1, le=MOST_POINTS_PER_SIDE)] | None = None
     pred_iou_thresh: Share | None = None
     stability_score_thresh: Share | None = None
     stability_score_offset: Annotated[Number, Field(ge=0)] = 1.0

@@ -12,13 +12,13 @@ from torch import Tensor
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import MOBILE, ModelConfig, PyramidConfig
 from samclip_sdk.modeling.proposal_head import (
-    PLACES,
     ProposalHead,
     boxes_of,
     by_place,
     place_centres,
 )
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
+from samclip_sdk.picture.proposals import PLACES
 from tests.proposal_cases import PROPOSING, proposals_of
 from tests.tiny_config import PYRAMID_STUDENT
 
@@ -94,12 +94,11 @@ def test_the_encoder_answers_as_without_it() -> None:
     encoder = model.image_encoder
     assert isinstance(encoder, PyramidEncoder)
     image = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
-    tokens, embeddings = encoder(image)
-    encoded = encoder.forward_proposals(image)
-    assert torch.equal(encoded.image_tokens, tokens)
-    assert torch.equal(encoded.image_embeddings, embeddings)
-    assert encoded.proposals.shape == (2, 30, 4, 6)
-    assert torch.equal(encoder.propose(image), encoded.proposals)
+    tokens, embeddings, proposals = encoder(image)
+    assert proposals.shape == (2, 30, 4, 6)
+    assert torch.equal(encoder.propose(image), proposals)
+    encoder.proposal_head = None
+    assert all(map(torch.equal, encoder(image), (tokens, embeddings)))
 
 
 def test_a_frozen_encoder_gets_no_gradient() -> None:
@@ -117,7 +116,7 @@ def test_an_encoder_without_it_says_so() -> None:
     assert isinstance(encoder, PyramidEncoder)
     assert not any("proposal" in name for name in encoder.state_dict())
     with pytest.raises(ValueError, match=r"image_encoder\.proposals"):
-        encoder.forward_proposals(torch.zeros(1, 3, 64, 64))
+        encoder.propose(torch.zeros(1, 3, 64, 64))
 
 
 def test_the_config_tells_it_and_older_ones_have_none() -> None:
@@ -131,15 +130,6 @@ def test_the_config_tells_it_and_older_ones_have_none() -> None:
     assert not older.image_encoder.proposals
 
 
-class _Exported(torch.nn.Module):
-    def __init__(self, encoder: PyramidEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.encoder.forward_proposals(image)
-
-
 @torch.no_grad()
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 96)])
 def test_it_is_exported_with_fixed_shapes(height: int, width: int) -> None:
@@ -147,10 +137,8 @@ def test_it_is_exported_with_fixed_shapes(height: int, width: int) -> None:
     assert isinstance(encoder, PyramidEncoder)
     folded = encoder.at_resolution(64)
     image = torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8)
-    program = torch.export.export(_Exported(folded), (image,), strict=False)
+    program = torch.export.export(folded, (image,), strict=False)
     for node in program.graph.nodes:
         assert not any(word in str(node.target) for word in ("nonzero", "index_put", "item"))
-    for found, wanted in zip(
-        program.module()(image), encoder.forward_proposals(image), strict=True
-    ):
+    for found, wanted in zip(program.module()(image), encoder(image), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from samclip_sdk.modeling.proposal_head import PLACES, place_centres
+from samclip_sdk.modeling.proposal_head import place_centres
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import mask_to_box
+from samclip_sdk.picture.proposals import PLACES
 from training.batches import PATCH_PX
 from training.real.photograph import Photograph
 from training.real.segments import NAMELESS, Segment

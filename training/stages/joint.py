@@ -179,7 +179,7 @@ def give_classifier(
     means = []
     for index in range(_CENTRED_ON):
         batch = pictures[index]
-        tokens, _ = student.image_encoder(batch["images"])
+        tokens, *_ = student.image_encoder(batch["images"])
         means.append(pool_unpadded(head.features(tokens), batch["token_mask"]).mean(dim=0))
     classifier.start(head, axes=axes, centre=torch.stack(means).mean(dim=0))
 

@@ -100,7 +100,7 @@ class DistillTask(Task):
         scenes = batch["scenes"]
         with torch.no_grad():
             reference = self.sam.encode(scenes["images"])
-        tokens, embeddings = self.student.image_encoder(scenes["images"])
+        tokens, embeddings, *_ = self.student.image_encoder(scenes["images"])
         total: Tensor = tokens.new_zeros((), dtype=torch.float32)
         if self.sam_weight:
             sam_loss = self._sam_loss(scenes, embeddings, reference, with_mask=bool(step % 2))
@@ -125,7 +125,7 @@ class DistillTask(Task):
         student's and the SAM teacher's single masks.
         """
         pictures, values = batch["pictures"], {}
-        tokens, _ = self.student.image_encoder(pictures["images"])
+        tokens, *_ = self.student.image_encoder(pictures["images"])
         embeddings = self.student.clip_head(tokens, pictures["token_mask"])[1]
         target = self._target(pictures)
         values["clip_cosine"] = (embeddings * target).sum(dim=1)
@@ -167,7 +167,7 @@ class DistillTask(Task):
 
     def _clip_loss(self, pictures: dict[str, Tensor]) -> Tensor:
         target = self._target(pictures)
-        tokens, _ = self.student.image_encoder(pictures["images"])
+        tokens, *_ = self.student.image_encoder(pictures["images"])
         head = self.student.clip_head
         if isinstance(head, ClipHead):  # no patch need be embedded
             embeddings = head.embed(max_pool(*head.encode(tokens, pictures["token_mask"])))

@@ -157,7 +157,7 @@ class JointTask(Task):
 
     def draw(self, batch: dict[str, Tensor]) -> np.ndarray | None:
         """Draws each picture's first label: points, truth, score map and mask."""
-        tokens, embeddings = self.student.image_encoder(batch["images"])
+        tokens, embeddings, *_ = self.student.image_encoder(batch["images"])
         patches, _ = self._head()(tokens, batch["token_mask"])
         owners = batch["asked_owners"]
         if not len(owners):

@@ -140,7 +140,7 @@ class CellsTask(PartTask):
     def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         (before,) = self._before
         with torch.no_grad():
-            tokens, _ = self.student.image_encoder(batch["images"])
+            tokens, *_ = self.student.image_encoder(batch["images"])
             coarse, _ = self._head().classified(tokens, batch["token_mask"])
             kept = before(tokens, coarse)
         patches = self._head().cells(tokens, coarse)
@@ -209,7 +209,7 @@ class FinetuneTask(PartTask):
             key = hashlib.sha256(image.cpu().numpy().tobytes()).digest()
             if key not in self._seen:
                 with torch.no_grad():
-                    tokens, embeddings = self.student.image_encoder(image[None])
+                    tokens, embeddings, *_ = self.student.image_encoder(image[None])
                 self._seen[key] = tokens.half(), embeddings.half()
             rows.append(self._seen[key])
         tokens, embeddings = (torch.cat(each).float() for each in zip(*rows, strict=True))

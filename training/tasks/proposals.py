@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_sdk.modeling.proposal_head import boxes_of, by_place
-from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
 
 MOST_PROPOSALS = 30
 """Boxes of a picture that are looked at."""
@@ -111,10 +110,8 @@ def proposal_recall(proposals: Tensor | None, batch: dict[str, Tensor]) -> Tenso
 
 def encode(encoder: nn.Module, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
     """An image encoder's tokens, embeddings and proposals; None of these without a head."""
-    if isinstance(encoder, PyramidEncoder) and encoder.proposal_head is not None:
-        return encoder.forward_proposals(images)
-    tokens, embeddings = encoder(images)
-    return tokens, embeddings, None
+    tokens, embeddings, *rest = encoder(images)
+    return tokens, embeddings, rest[0] if rest else None
 
 
 def _area(boxes: Tensor) -> Tensor:

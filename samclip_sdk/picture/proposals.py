@@ -1,0 +1,89 @@
+"""Boxes of things of any kind, read from what the image encoder's proposal head tells of cells."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samclip_sdk.picture.frame import Frame, covered_cells
+
+Array = NDArray[np.float32]
+
+PLACES = 6
+"""Boxes that each cell of 16 pixels proposes: four small ones, a middle and a large one."""
+
+UNITS_PX = (16.0, 16.0, 16.0, 16.0, 48.0, 160.0)
+"""Of each of these, the distance that is told as 0."""
+
+MOST_EXPONENT = 4.0
+"""Of a distance, 55 units: no image is larger."""
+
+PROPOSAL_CHANNELS = 5 * PLACES
+"""Of each box its objectness and four distances."""
+
+_SMALL = 4  # places of stride 8
+_CENTRES = np.array([[4, 12, 4, 12, 8, 8], [4, 4, 12, 12, 8, 8]], dtype=np.float32)
+_CELL_PX = 16
+_LOOKED_AT = 300  # boxes among which equal ones are looked for
+
+
+class Proposals(NamedTuple):
+    """Boxes of an image, the best first.
+
+    Attributes:
+        boxes: float32 [N,4], XYXY in image pixels, inside the image.
+        scores: float32 [N], how likely each shows one whole thing, 0..1.
+    """
+
+    boxes: Array
+    scores: Array
+
+
+def read_proposals(values: Array, *, frame: Frame, most: int, same_iou: float) -> Proposals:
+    """Reads the best boxes; of those that are alike the best one.
+
+    A side of the value v is unit * exp(min(v, 4)) pixels from the middle of its place.
+
+    Args:
+        values: float32 [1,30,h,w], of the image encoder.
+        frame: where the image lies in the model's input.
+        most: how many boxes are wanted.
+        same_iou: the IoU above which two boxes are of one thing.
+
+    Returns:
+        At most `most` of them.
+    """
+    rows, columns = covered_cells(frame, side=frame.resolution // _CELL_PX)
+    shown = values[0, :, :rows, :columns]
+    small = shown[: 5 * _SMALL].reshape(5, _SMALL, rows, columns)
+    own = np.concatenate([small, shown[5 * _SMALL :].reshape(5, PLACES - _SMALL, rows, columns)], 1)
+    order = np.argsort(-own[0], axis=None, kind="stable")[:_LOOKED_AT]
+    place, row, column = np.unravel_index(order, own[0].shape)
+    x = _CENTRES[0, place] + _CELL_PX * column
+    y = _CENTRES[1, place] + _CELL_PX * row
+    told = np.minimum(own[1:, place, row, column], MOST_EXPONENT)
+    left, top, right, bottom = np.array(UNITS_PX, np.float32)[place] * np.exp(told)
+    corners = np.stack([x - left, y - top, x + right, y + bottom], axis=-1).reshape(-1, 2, 2)
+    most_px = (frame.width_px, frame.height_px)
+    boxes = frame.to_image(corners).clip(0, most_px).reshape(-1, 4).astype(np.float32)
+    kept = distinct(boxes, most=most, same_iou=same_iou)
+    scores = 1 / (1 + np.exp(-own[0].ravel()[order[kept]]))
+    return Proposals(boxes[kept], scores.astype(np.float32))
+
+
+def distinct(boxes: Array, *, most: int, same_iou: float) -> NDArray[np.intp]:
+    """Which boxes [N,4], the best first, stay: empty ones, and those like a better one, go."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    areas = sides.prod(axis=1)
+    kept: list[int] = []
+    for place in np.flatnonzero((sides >= 1).all(axis=1)).tolist():
+        low = np.maximum(boxes[kept, :2], boxes[place, :2])
+        high = np.minimum(boxes[kept, 2:], boxes[place, 2:])
+        shared = (high - low).clip(min=0).prod(axis=1)
+        if not (shared > same_iou * (areas[kept] + areas[place] - shared)).any():
+            kept.append(place)
+        if len(kept) == most:
+            break
+    return np.array(kept, dtype=np.intp)
