@@ -15,7 +15,7 @@ from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import SamClip
 from samclip_sdk.device.auto_records import AUTO
-from samclip_sdk.engine.options import MAX_INSTANCES
+from samclip_sdk.engine.queries import MAX_INSTANCES
 from samclip_sdk.errors import PromptError, TextError, one_line
 from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from samclip_sdk.engine.everything import MOST_POINTS_PER_SIDE
-from samclip_sdk.engine.options import MAX_INSTANCES
+from samclip_sdk.engine.queries import MAX_INSTANCES
 from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP
 from samclip_sdk.serve.encoding import MaskFormat
 
@@ -123,7 +122,7 @@ class EverythingRequest(MasksRequest):
 
     labels: Labels | None = Field(default=None, description="the model's own nouns if not given")
     allow_unknown: bool = Field(default=False, description=ALLOW_UNKNOWN)
-    points_per_side: Annotated[int, Field(ge=1, le=MOST_POINTS_PER_SIDE)] = 32
+    points_per_side: Annotated[int, Field(ge=1, le=1024)] = 32
     pred_iou_thresh: Share | None = None
     stability_score_thresh: Share | None = None
     stability_score_offset: Annotated[Number, Field(ge=0)] = 1.0
