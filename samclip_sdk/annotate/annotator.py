@@ -84,7 +84,7 @@ class Annotator:
         check_flag(instances, name="instances")
         if instances and not check_flag(refine, name="refine"):
             raise PromptError("refine is False; the mask decoder draws the masks of instances")
-        common = {
+        common: dict[str, Any] = {
             "labels": labels,
             "threshold": threshold,
             "allow_unknown": allow_unknown,
@@ -94,7 +94,7 @@ class Annotator:
             "tiles": tiles,
             "tile_overlap": tile_overlap,
         }
-        of_objects = {"max_instances": max_instances, "min_score": min_score}
+        of_objects: dict[str, Any] = {"max_instances": max_instances, "min_score": min_score}
         of_objects = {name: value for name, value in of_objects.items() if value is not None}
         self._query: InstanceQuery | TextQuery
         if instances:

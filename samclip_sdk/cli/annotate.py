@@ -16,6 +16,7 @@ from samclip_sdk.cli.checks import check_ending
 from samclip_sdk.cli.cluster import AnnotatorOptions, ClusterOptions, Opening
 from samclip_sdk.cli.options import (
     AsJson,
+    Asked,
     LabelOptions,
     Labels,
     ModelOptions,
@@ -24,6 +25,7 @@ from samclip_sdk.cli.options import (
     grouped,
 )
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
+from samclip_sdk.engine.queries import TextQuery
 from samclip_sdk.system.reading_ahead import READERS
 
 _ENDINGS: dict[OutputFormat, str] = {"coco": ".json", "csv": ".csv", "yolo": ""}
@@ -145,7 +147,8 @@ def annotate(
     labels: Labels = None,
     *,
     given: LabelOptions,
-    asked: AnnotatorOptions,
+    asked: Annotated[Asked, TextQuery],
+    how: AnnotatorOptions,
     cut: TileOptions,
     parquet: ParquetOptions,
     written: OutputOptions,
@@ -165,18 +168,17 @@ def annotate(
     """
     with working("opening", if_interrupted="the same command goes on from there") as display:
         names = given.read(labels)
-        asked.check()
+        how.check(refine=asked["refine"])
         cut.read()
         target, form, shard_size = written.target(), written.form, written.shard_size
         check_output(target, overwrite=overwrite, form=form, sharded=shard_size is not None)
         cluster.check(at_once=at_once)
         listing = parquet.list_source(source, leave_out=(target, log_path(target)))
         listing.check()
-        opening = Opening(tuple(names), given, asked, cut, opened, run)
+        opening = Opening(tuple(names), given, asked, how, cut, opened, run)
         with opening.load(display) as samclip:
             annotator = opening.annotator(samclip)
-            how = {"readers": readers, "at_once": at_once}
-            with cluster.answering(annotator, opening, **how) as answer:
+            with cluster.answering(annotator, opening, readers=readers, at_once=at_once) as answer:
                 report = annotate_listing(
                     annotator.settings,
                     listing,

@@ -21,15 +21,16 @@ from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
 from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.annotate.ray_workers import RayWorkers, check_address, find_cluster, import_ray
 from samclip_sdk.cli.options import (
+    Asked,
     LabelOptions,
-    MinScore,
     ModelOptions,
     RunOptions,
-    TextOptions,
     TileOptions,
+    query_option,
 )
 from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import SamClip
+from samclip_sdk.engine.queries import InstanceQuery
 from samclip_sdk.runtimes.table import RUNTIMES
 
 WORKERS = 2
@@ -107,22 +108,19 @@ class ClusterOptions:
 
 
 @dataclass(frozen=True)
-class AnnotatorOptions(TextOptions):
-    """How the labels of every picture become annotations; see `Annotator`."""
+class AnnotatorOptions:
+    """What becomes an annotation, and how it is written; see `Annotator`."""
 
     instances: Annotated[
         bool, typer.Option(help="an annotation for each object, or one for each label")
     ] = True
-    max_instances: Annotated[
-        int | None,
-        typer.Option(min=1, help="with --instances: objects of a picture, at most; by default 50"),
-    ] = None
-    min_score: MinScore = None
+    max_instances: Annotated[int | None, query_option(InstanceQuery, "max_instances")] = None
+    min_score: Annotated[float | None, query_option(InstanceQuery, "min_score")] = None
     polygons: Annotated[
         bool, typer.Option("--polygons", help="masks as polygons; by default as RLE")
     ] = False
 
-    def check(self) -> None:
+    def check(self, *, refine: bool) -> None:
         """Refuses options that exclude each other.
 
         Raises:
@@ -132,7 +130,7 @@ class AnnotatorOptions(TextOptions):
             raise WrongUsageError("--max-instances needs --instances")
         if self.min_score is not None and not self.instances:
             raise WrongUsageError("--min-score needs --instances")
-        if self.instances and not self.refine:
+        if self.instances and not refine:
             raise WrongUsageError(
                 "--no-refine and --instances: the mask decoder draws the objects; leave one out, "
                 "or give --no-instances"
@@ -146,7 +144,8 @@ class Opening:
     Attributes:
         labels: the labels of the command line; those of the vocabulary if there are none.
         given: the vocabulary, and whether embeddings of labels are kept.
-        asked: how labels become annotations.
+        asked: how labels are found.
+        how: what becomes an annotation.
         cut: the tiles of large pictures.
         opened: the model.
         run: where the model runs.
@@ -154,7 +153,8 @@ class Opening:
 
     labels: tuple[str, ...]
     given: LabelOptions
-    asked: AnnotatorOptions
+    asked: Asked
+    how: AnnotatorOptions
     cut: TileOptions
     opened: ModelOptions
     run: RunOptions
@@ -170,13 +170,7 @@ class Opening:
     def annotator(self, samclip: SamClip) -> Annotator:
         """Embeds the labels; raises the errors of `Annotator`."""
         labels = self.given.known(samclip, self.labels)
-        return Annotator(
-            samclip,
-            labels,
-            **vars(self.asked),
-            tiles=self.cut.read(),
-            tile_overlap=self.cut.tile_overlap,
-        )
+        return Annotator(samclip, labels, **self.asked, **vars(self.how), **self.cut.asked())
 
     def elsewhere(self, settings: AnnotationSettings, *, threads: int) -> Opening:
         """The same for workers in other folders: absolute paths, and the runtime chosen here."""

@@ -12,16 +12,14 @@ import typer
 from samclip_sdk.cli.checks import check_output, check_picture, read_numbers
 from samclip_sdk.cli.options import (
     AsJson,
-    GridOptions,
-    InstanceOptions,
+    Asked,
     LabelOptions,
-    MaskThreshold,
     ModelOptions,
     OtherPicture,
     RunOptions,
-    TextOptions,
     TileOptions,
     grouped,
+    query_option,
 )
 from samclip_sdk.cli.pictures import (
     Pictures,
@@ -32,6 +30,7 @@ from samclip_sdk.cli.pictures import (
     answer_pictures,
 )
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_table, working
+from samclip_sdk.engine.queries import EverythingQuery, InstanceQuery, PromptQuery, TextQuery
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.prompt_masks import Masks
@@ -92,14 +91,8 @@ def segment(
     box: Annotated[
         list[str] | None, typer.Option(help="X0,Y0,X1,Y1; each box is a prompt of its own")
     ] = None,
-    multimask: Annotated[
-        bool | None,
-        typer.Option(
-            help="three masks a prompt, or one; by default three of a single point alone, and the "
-            "best of three of several points"
-        ),
-    ] = None,
-    mask_threshold: MaskThreshold = None,
+    multimask: Annotated[bool | None, query_option(PromptQuery, "multimask_output")] = None,
+    mask_threshold: Annotated[float | None, query_option(PromptQuery, "mask_threshold")] = None,
     answer: ResultOptions,
     opened: ModelOptions,
     run: RunOptions,
@@ -139,7 +132,7 @@ def text(
     image_label: PicturesAndLabels,
     *,
     given: LabelOptions,
-    asked: TextOptions,
+    asked: Annotated[Asked, TextQuery],
     cut: TileOptions,
     answer: ResultOptions,
     opened: ModelOptions,
@@ -147,7 +140,7 @@ def text(
 ) -> None:
     """Find labels in each picture: a mask for each one that is present."""
     with working("segmenting"):
-        tiles = cut.read()
+        tiles = cut.asked()
 
     def rows_of(result: TextMasks) -> Iterator[Row]:
         height, width = result.size
@@ -158,18 +151,7 @@ def text(
 
     question = Question(
         "segmenting",
-        lambda samclip, images, labels: samclip.segment_text(
-            images,
-            labels,
-            threshold=asked.threshold,
-            allow_unknown=asked.allow_unknown,
-            mask_threshold=asked.mask_threshold,
-            points_per_class=asked.points_per_class,
-            refine=asked.refine,
-            exclusive=asked.exclusive,
-            tiles=tiles,
-            tile_overlap=cut.tile_overlap,
-        ),
+        lambda samclip, images, labels: samclip.segment_text(images, labels, **asked, **tiles),
         columns=("label", "presence", "of the picture"),
         rows_of=rows_of,
     )
@@ -181,7 +163,7 @@ def instances(
     image_label: PicturesAndLabels,
     *,
     given: LabelOptions,
-    asked: InstanceOptions,
+    asked: Annotated[Asked, InstanceQuery],
     cut: TileOptions,
     answer: ResultOptions,
     opened: ModelOptions,
@@ -189,22 +171,10 @@ def instances(
 ) -> None:
     """Find the objects of labels in each picture: a mask for each one."""
     with working("segmenting"):
-        tiles = cut.read()
+        tiles = cut.asked()
     question = Question(
         "segmenting",
-        lambda samclip, images, labels: samclip.segment_instances(
-            images,
-            labels,
-            threshold=asked.threshold,
-            allow_unknown=asked.allow_unknown,
-            mask_threshold=asked.mask_threshold,
-            points_per_class=asked.points_per_class,
-            max_instances=asked.max_instances,
-            min_score=asked.min_score,
-            exclusive=asked.exclusive,
-            tiles=tiles,
-            tile_overlap=cut.tile_overlap,
-        ),
+        lambda samclip, images, labels: samclip.segment_instances(images, labels, **asked, **tiles),
         columns=_OBJECT_COLUMNS,
         rows_of=_object_rows,
         note_of=lambda found: "" if len(found) else _NO_OBJECT,
@@ -217,7 +187,7 @@ def everything(
     image: Pictures,
     *,
     given: LabelOptions,
-    asked: GridOptions,
+    asked: Annotated[Asked, EverythingQuery],
     cut: TileOptions,
     answer: ResultOptions,
     opened: ModelOptions,
@@ -225,21 +195,12 @@ def everything(
 ) -> None:
     """Segment everything in each picture, and name it: with the bundle's nouns, or yours."""
     with working("segmenting"):
-        tiles = cut.read()
+        tiles = cut.asked()
         names = given.read(()) if given.label or given.labels_file else []
     question = Question(
         "segmenting",
         lambda samclip, images, _: samclip.segment_everything(
-            images,
-            given.known(samclip, names) or None,
-            allow_unknown=asked.allow_unknown,
-            points_per_side=asked.points_per_side,
-            pred_iou_thresh=asked.pred_iou_thresh,
-            stability_score_thresh=asked.stability_score_thresh,
-            stability_score_offset=asked.stability_score_offset,
-            box_nms_thresh=asked.box_nms_thresh,
-            tiles=tiles,
-            tile_overlap=cut.tile_overlap,
+            images, given.known(samclip, names) or None, **asked, **tiles
         ),
         columns=_OBJECT_COLUMNS,
         rows_of=_object_rows,

@@ -17,7 +17,7 @@ import typer
 from samclip_sdk.cli.checks import check_output, check_sources
 from samclip_sdk.cli.options import (
     AsJson,
-    FollowOptions,
+    Asked,
     LabelOptions,
     Labels,
     ModelOptions,
@@ -32,6 +32,7 @@ from samclip_sdk.cli.terminal import (
     print_table,
     working,
 )
+from samclip_sdk.engine.queries import StreamQuery
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
 from samclip_sdk.engine.video.film_writer import CODECS, DEFAULT_FPS, UNPLAYED, FilmWriter
 from samclip_sdk.engine.video.footage import Footage
@@ -90,7 +91,7 @@ def video(
     labels: Labels = None,
     *,
     given: LabelOptions,
-    asked: FollowOptions,
+    asked: Annotated[Asked, StreamQuery],
     cut: TileOptions,
     frames: Annotated[
         int | None, typer.Option(min=1, help="stop after this many frames; by default at the end")
@@ -122,13 +123,7 @@ def video(
             )
             wanted = given.known(samclip, names)
             report = Report(wanted)
-            found = samclip.stream(
-                footage,
-                wanted,
-                **vars(asked),
-                tiles=cut.read(),
-                tile_overlap=cut.tile_overlap,
-            )
+            found = samclip.stream(footage, wanted, **asked, **cut.asked())
             takers = _open_outputs(to, output or (), footage, labels=wanted, fps=fps)
             to.enter_context(closing(found))
             start = time.perf_counter()

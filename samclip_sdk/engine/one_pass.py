@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cached_property
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -66,8 +65,11 @@ class Pass:
         self.engine, self.image, self.manifest = engine, image, engine.manifest
         self.clock = clock or Stopwatch()
         self._task, self._whole_square = task, whole_square
+        # No cached_property: before Python 3.12 all passes would wait for one lock.
+        self._prepared: PreparedImage | ImageEmbedding | None = None
+        self._embedding: ImageEmbedding | None = None
 
-    @cached_property
+    @property
     def prepared(self) -> PreparedImage | ImageEmbedding:
         """The image, ready for the backbone, or through it if it was given so.
 
@@ -75,7 +77,9 @@ class Pass:
             ImageError: the image cannot be read or used.
             EmbeddingMismatchError: the image was prepared or embedded for another model.
         """
-        return self.engine.to_prepared(self.image, task=self.task, clock=self.clock)
+        if self._prepared is None:
+            self._prepared = self.engine.to_prepared(self.image, task=self.task, clock=self.clock)
+        return self._prepared
 
     def of(self, image: PreparedImage | ImageEmbedding) -> Pass:
         """A pass over an image that is prepared, of the same kind and with the same clock."""
@@ -119,7 +123,7 @@ class Pass:
         """The calibration of the model's scores."""
         return self.manifest.calibration
 
-    @cached_property
+    @property
     def embedding(self) -> ImageEmbedding:
         """The image's embedding: the backbone runs, unless it has run.
 
@@ -127,23 +131,10 @@ class Pass:
             ImageError: as `prepared`.
             EmbeddingMismatchError: as `prepared`.
         """
-        if isinstance(self.prepared, ImageEmbedding):
-            return self.prepared
-        frame, square = self.frame, self.prepared.square
-        graph = graph_key("image_encoder", frame.resolution)
-        if not self._whole_square and self.engine.takes_rectangles(graph):
-            step = self.manifest.model.image_encoder.resolution_step
-            rows, columns = covered_pixels(frame, step=step)
-            square = square[:, :, :rows, :columns]
-        encoded = self.run(graph, {"image": square})
-        return ImageEmbedding(
-            image_tokens=encoded["image_tokens"],
-            image_embeddings=encoded["image_embeddings"],
-            frame=frame,
-            bundle_id=self.engine.source.id,
-            speed=dict(self.clock.ms),
-            origin=self.prepared.origin,
-        )
+        if self._embedding is None:
+            known = self.prepared
+            self._embedding = known if isinstance(known, ImageEmbedding) else self._encode(known)
+        return self._embedding
 
     @property
     def head(self) -> HeadOutputs:
@@ -226,6 +217,24 @@ class Pass:
             speed=self.clock.ms,
             origin=self.prepared.origin,
             read_as=self.told(labels),
+        )
+
+    def _encode(self, prepared: PreparedImage) -> ImageEmbedding:
+        """Runs the backbone."""
+        frame, square = prepared.frame, prepared.square
+        graph = graph_key("image_encoder", frame.resolution)
+        if not self._whole_square and self.engine.takes_rectangles(graph):
+            step = self.manifest.model.image_encoder.resolution_step
+            rows, columns = covered_pixels(frame, step=step)
+            square = square[:, :, :rows, :columns]
+        encoded = self.run(graph, {"image": square})
+        return ImageEmbedding(
+            image_tokens=encoded["image_tokens"],
+            image_embeddings=encoded["image_embeddings"],
+            frame=frame,
+            bundle_id=self.engine.source.id,
+            speed=dict(self.clock.ms),
+            origin=prepared.origin,
         )
 
     def _run_head(self) -> HeadOutputs:

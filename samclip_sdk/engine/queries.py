@@ -35,11 +35,13 @@ class Option:
         help: one line.
         least: the lowest value; None for no bound.
         most: the highest value.
+        in_python_only: whether neither the server nor the command line has it.
     """
 
     help: str
     least: float | None = None
     most: float | None = None
+    in_python_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,13 @@ class OptionField:
         return within(value, name=name, least=self.option.least, most=self.option.most)
 
 
-@cache
-def options_of(query: type[Any]) -> dict[str, OptionField]:
+def options_of(query: type[Query]) -> dict[str, OptionField]:
     """The flags and numbers of a query by their names, in the order of its fields."""
+    return _options(query)  # type: ignore[arg-type]  # mypy takes the class for an instance
+
+
+@cache
+def _options(query: type[Any]) -> dict[str, OptionField]:
     hints = get_type_hints(query, include_extras=True)
     found = {}
     for each in fields(query):
@@ -206,7 +212,9 @@ class TextQuery(LabelQuery):
         bool, Option("let the mask decoder draw the masks, or the CLIP head alone")
     ] = True
     exclusive: Exclusive = False
-    return_soft_masks: Annotated[bool, Option("answer the probabilities of pixels, too")] = False
+    return_soft_masks: Annotated[
+        bool, Option("answer the probabilities of pixels, too", in_python_only=True)
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
