@@ -44,11 +44,14 @@ class TextToMaskOptions:
             refine=query.refine,
         )
 
+    def threshold_of(self, index: int) -> float:
+        """The least presence of one of the labels."""
+        thresholds = np.ravel(self.presence_threshold)
+        return float(thresholds[index if len(thresholds) > 1 else 0])
+
     def of_label(self, index: int) -> TextToMaskOptions:
         """The options for one of the labels, with its own threshold."""
-        thresholds = np.ravel(self.presence_threshold)
-        own = float(thresholds[index if len(thresholds) > 1 else 0])
-        return replace(self, presence_threshold=own)
+        return replace(self, presence_threshold=self.threshold_of(index))
 
 
 def default_min_score(calibration: Calibration, *, asked: float | None) -> float:
