@@ -41,7 +41,8 @@ MOST_PROMPTS = 64
 """The number of prompts that are drawn together at most: their logits are in memory too."""
 
 
-_QUERIES = {"text": TextQuery, "instances": InstanceQuery, "everything": EverythingQuery}
+QUERIES = {"text": TextQuery, "instances": InstanceQuery, "everything": EverythingQuery}
+"""The verbs about labels, and what each is asked."""
 
 
 class PromptKind(NamedTuple):
@@ -138,7 +139,7 @@ class BatchAnswerer:
             frame = image.frame
             return to_line({"id": picture.key, "width": frame.width_px, "height": frame.height_px})
         verb = getattr(self._model, f"segment_{ask['verb']}")
-        found = result_to_dict(verb(image, **_arguments(ask)), form=ask["format"])
+        found = result_to_dict(verb(image, **arguments(ask)), form=ask["format"])
         return to_lines(found, image_index=ask["index"]) if ask["stream"] else to_line(found)
 
     def _segment(
@@ -253,9 +254,9 @@ def check_pixels(content: bytes, *, most: int) -> None:
         )
 
 
-def _arguments(ask: Ask) -> dict[str, Any]:
+def arguments(ask: Ask) -> dict[str, Any]:
     """The arguments of a verb about labels, as far as a server has them."""
-    names = {"labels", *options_of(_QUERIES[ask["verb"]])} & ask.keys()
+    names = {"labels", *options_of(QUERIES[ask["verb"]])} & ask.keys()
     tiles = ask["tiles"] and tuple(ask["tiles"])
     return {"tiles": tiles, **{name: ask[name] for name in names}}
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from samclip_sdk import PromptError, SamClip
+from samclip_sdk import PromptError, SamClip, client
 from samclip_sdk.annotate import Annotator
 from samclip_sdk.annotate.annotation_log import AnnotationSettings
 from samclip_sdk.engine.queries import (
@@ -22,8 +23,9 @@ from samclip_sdk.engine.queries import (
     TextQuery,
     options_of,
 )
-from samclip_sdk.serve import schema
+from samclip_sdk.serve import batching, schema
 from samclip_sdk.serve.settings import MOST_ASKED
+from tests.fake_source import FakeSource
 from tests.refusals import refused
 
 VERBS: dict[type[Query], Callable[..., Any]] = {
@@ -93,3 +95,39 @@ def test_what_is_out_of_bounds_is_refused_by_name(query: type[Query]) -> None:
         for value in wrong(known):
             tiles = {"tiles": (2, 2)} if name == "tile_overlap" else {}
             refused(lambda: query(labels=["dog"], **{name: value}, **tiles), PromptError, name)  # noqa: B023
+
+
+def another(known: OptionField) -> object:
+    """A value that an option takes, and that is not its default."""
+    if known.kind is bool:
+        return not known.default
+    return known.kind(2) if known.option.most != 1 else 0.125
+
+
+@pytest.mark.parametrize("query", VERBS)
+def test_every_option_reaches_the_model(
+    query: type[Query], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[Query]()
+    monkeypatch.setattr(
+        SamClip, "_each", lambda model, image, skill, query, **task: asked.append(query)
+    )
+    monkeypatch.setattr(client, "Stream", lambda engine, query: asked.append(query))
+    monkeypatch.setattr(client, "follow_footage", lambda *_: None)
+    given = {name: another(known) for name, known in options_of(query).items()}
+    if "tile_overlap" in given:
+        given |= {"tiles": (2, 2), "tile_overlap": 0.5}
+    things = {"boxes": [1, 2, 3, 4]} if query is PromptQuery else {"labels": ["dog"]}
+    VERBS[query](SamClip(FakeSource(tmp_path)), [], **things, **given)
+    (found,) = asked
+    assert {name: getattr(found, name) for name in given} == given
+
+
+@pytest.mark.parametrize(("verb", "query"), batching.QUERIES.items())
+def test_every_option_of_a_request_reaches_the_verb(verb: str, query: type[Query]) -> None:
+    options = {name: another(each) for name, each in options_of(query).items()}
+    options |= {"labels": ["dog"], "tiles": [2, 2], "tile_overlap": 0.5}
+    fields = {name: each for name, each in options.items() if name in REQUESTS[query].model_fields}
+    request = REQUESTS[query](**fields)
+    ask = {"verb": verb, **request.model_dump(exclude={"images"})}
+    assert batching.arguments(ask) == {**fields, "tiles": (2, 2)}
