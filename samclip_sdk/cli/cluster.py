@@ -23,15 +23,15 @@ from samclip_sdk.annotate.ray_workers import RayWorkers, check_address, find_clu
 from samclip_sdk.cli.options import (
     Asked,
     LabelOptions,
+    Labels,
     ModelOptions,
-    RunOptions,
-    TileOptions,
     query_option,
 )
 from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import SamClip
-from samclip_sdk.engine.queries import InstanceQuery
+from samclip_sdk.engine.queries import InstanceQuery, TextQuery
 from samclip_sdk.runtimes.table import RUNTIMES
+from samclip_sdk.system.reading_ahead import READERS
 
 WORKERS = 2
 _OPTION = "--ray"
@@ -40,7 +40,7 @@ _ADDRESS = re.compile(r"auto|local|[^-].*:.*")
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """The Ray cluster and its workers, if there are to be any."""
+    """Who annotates: this process, or the workers of a Ray cluster."""
 
     ray: Annotated[
         str | None,
@@ -54,17 +54,27 @@ class ClusterOptions:
         int | None,
         typer.Option(min=1, help=f"with --ray: processes with a model each; by default {WORKERS}"),
     ] = None
+    readers: Annotated[
+        int, typer.Option(min=1, help="threads that read and decode pictures ahead of the model")
+    ] = READERS
+    at_once: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="pictures that are annotated at the same time: with --threads 1, one a core",
+        ),
+    ] = 1
 
     @property
     def wanted(self) -> bool:
         """Whether workers were asked for."""
         return self.ray is not None
 
-    def check(self, *, at_once: int) -> None:
+    def check(self) -> None:
         """Refuses wrong options, before a model is opened.
 
         Raises:
-            WrongUsageError: workers without a cluster, or `at_once` above 1 with one.
+            WrongUsageError: workers without a cluster, or `--at-once` above 1 with one.
             OptionError: the address is not valid.
             RuntimeMissingError: Ray is missing.
             ClusterError: nothing listens at the address.
@@ -73,14 +83,14 @@ class ClusterOptions:
             if self.workers is not None:
                 raise WrongUsageError("--workers needs --ray")
             return
-        if at_once > 1:
+        if self.at_once > 1:
             raise WrongUsageError("--at-once is of one process: with --ray, give --workers")
         find_cluster(check_address(self.ray))
         import_ray()
 
     @contextmanager
     def answering(
-        self, annotator: Annotator, opening: Opening, *, readers: int, at_once: int
+        self, annotator: Annotator, opening: Opening
     ) -> Iterator[Callable[[Sequence[SourcePicture]], Answered]]:
         """Opens the workers, if there are to be any; a worker has one thread without --threads.
 
@@ -88,9 +98,9 @@ class ClusterOptions:
             The `answer` of `annotate_listing`: by the workers, or by the annotator of this process.
         """
         if not self.wanted:
-            yield partial(annotate_pictures, annotator, readers=readers, at_once=at_once)
+            yield partial(annotate_pictures, annotator, readers=self.readers, at_once=self.at_once)
             return
-        run, settings = opening.run, annotator.settings
+        run, settings = opening.opened.run, annotator.settings
         threads = max(1, run.threads)
         on_gpu = "cuda" in f"{run.device} {run.provider}".lower()
         workers = RayWorkers(
@@ -99,7 +109,7 @@ class ClusterOptions:
             workers=self.workers or WORKERS,
             cpus=threads,
             gpus=int(on_gpu or RUNTIMES[settings.runtime].on_gpu),
-            readers=readers,
+            readers=self.readers,
             address=self.ray,
         )
         # Ray reports dead nodes on standard output, which is for the answer.
@@ -137,7 +147,7 @@ class AnnotatorOptions:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Opening:
     """Opens an annotator; each worker calls it once.
 
@@ -146,18 +156,20 @@ class Opening:
         given: the vocabulary, and whether embeddings of labels are kept.
         asked: how labels are found.
         how: what becomes an annotation.
-        cut: the tiles of large pictures.
-        opened: the model.
-        run: where the model runs.
+        opened: the model, and where it runs.
     """
 
-    labels: tuple[str, ...]
+    labels: Labels = None
     given: LabelOptions
-    asked: Asked
+    asked: Annotated[Asked, TextQuery]
     how: AnnotatorOptions
-    cut: TileOptions
     opened: ModelOptions
-    run: RunOptions
+
+    def checked(self) -> Opening:
+        """The same with all labels; raises WrongUsageError for options that do not go together."""
+        self.how.check(refine=self.asked.options["refine"])
+        self.asked.arguments()
+        return replace(self, labels=self.given.read(self.labels))
 
     def __call__(self) -> Annotator:
         """Opens the model, and embeds the labels."""
@@ -165,12 +177,12 @@ class Opening:
 
     def load(self, display: Display | None = None) -> SamClip:
         """Opens the model; raises the errors of `SamClip.load`."""
-        return self.opened.load(self.run, display=display, text_cache=self.given.text_cache)
+        return self.opened.load(display=display, text_cache=self.given.text_cache)
 
     def annotator(self, samclip: SamClip) -> Annotator:
         """Embeds the labels; raises the errors of `Annotator`."""
-        labels = self.given.known(samclip, self.labels)
-        return Annotator(samclip, labels, **self.asked, **vars(self.how), **self.cut.asked())
+        labels = self.given.known(samclip, self.labels or ())
+        return Annotator(samclip, labels, **self.asked.arguments(), **vars(self.how))
 
     def elsewhere(self, settings: AnnotationSettings, *, threads: int) -> Opening:
         """The same for workers in other folders: absolute paths, and the runtime chosen here."""
@@ -181,9 +193,10 @@ class Opening:
             runtime=settings.runtime,
             precision=settings.precision,
             key=key and key.absolute(),
+            run=replace(self.opened.run, threads=threads),
         )
         given = replace(self.given, vocabulary=vocabulary and vocabulary.absolute())
-        return replace(self, given=given, opened=opened, run=replace(self.run, threads=threads))
+        return replace(self, given=given, opened=opened)
 
 
 class AnnotateCommand(TyperCommand):

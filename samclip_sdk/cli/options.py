@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, get_args, get_type_hints
 
 import typer
 
@@ -49,8 +49,6 @@ PublicKey = Annotated[
 ]
 MODEL_PANEL = "Model and device"
 _THREADED = [each.name for each in RUNTIMES.values() if "threads" in each.options]
-Asked: TypeAlias = dict[str, Any]
-"""Options of a verb; as `Annotated[Asked, TextQuery]` a command's parameter is those of a query."""
 AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
 
 
@@ -61,20 +59,6 @@ def query_option(query: type[Query], name: str, *flags: str) -> Any:
         flags = flags or (f"--{name.replace('_', '-')}",)
     about = known.option
     return typer.Option(*flags, min=about.least, max=about.most, help=about.help)
-
-
-def _parameters(query: type[Query]) -> list[inspect.Parameter]:
-    """The options of a query as parameters of a command; `TileOptions` has those of tiles."""
-    return [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=known.default,
-            annotation=Annotated[known.hint, query_option(query, name)],
-        )
-        for name, known in options_of(query).items()
-        if not known.option.in_python_only and name != "tile_overlap"
-    ]
 
 
 @dataclass(frozen=True)
@@ -116,7 +100,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The model, its runtime and its precision."""
+    """The model, its runtime and its precision, and where it runs."""
 
     panel: ClassVar[str] = MODEL_PANEL
 
@@ -124,12 +108,11 @@ class ModelOptions:
     runtime: AnyRuntime = AUTO
     precision: RunPrecision = None
     key: PublicKey = None
+    run: RunOptions = field(default_factory=RunOptions)
 
-    def load(
-        self, run: RunOptions, *, display: Display | None = None, text_cache: bool = False
-    ) -> SamClip:
+    def load(self, *, display: Display | None = None, text_cache: bool = False) -> SamClip:
         """Opens the model; raises the errors of `SamClip.load`."""
-        options = run.for_runtime(display)
+        options = self.run.for_runtime(display)
         return SamClip.load(
             self.runtime,
             model=self.model,
@@ -206,10 +189,6 @@ class TileOptions:
     ] = None
     tile_overlap: Annotated[float | None, query_option(TextQuery, "tile_overlap")] = None
 
-    def asked(self) -> Asked:
-        """The arguments of a verb; raises WrongUsageError as `read`."""
-        return {"tiles": self.read(), "tile_overlap": self.tile_overlap}
-
     def read(self) -> tuple[int, int] | int | None:
         """The tiles in the form of `segment_text`, checked as far as possible without a picture.
 
@@ -232,6 +211,92 @@ class TileOptions:
         return tiles
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The options of a verb. `Annotated[Asked, TextQuery]` is a group with those of that query.
+
+    Attributes:
+        options: their values by name, without those of tiles.
+        cut: the tiles.
+    """
+
+    options: Mapping[str, Any]
+    cut: TileOptions
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the verb; raises WrongUsageError as `TileOptions.read`."""
+        return {**self.options, "tiles": self.cut.read(), "tile_overlap": self.cut.tile_overlap}
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A function of options, of which some may be groups in turn; a command is the outermost one.
+
+    Attributes:
+        make: the function.
+        parts: its parameters by name.
+    """
+
+    make: Callable[..., Any]
+    parts: Mapping[str, inspect.Parameter | _Group]
+
+    @classmethod
+    def of_function(
+        cls, make: Callable[..., Any], hints: Mapping[str, Any], *, panel: str | None = None
+    ) -> _Group:
+        """The group of a function, or a dataclass, with annotated parameters."""
+        return cls(
+            make,
+            {
+                name: cls.of_hint(hints[name])
+                or each.replace(annotation=_in_panel(hints[name], panel))
+                for name, each in inspect.signature(make).parameters.items()
+            },
+        )
+
+    @classmethod
+    def of_hint(cls, hint: Any) -> _Group | None:
+        """The group that an annotation stands for; None if it is an option's."""
+        if isinstance(hint, type) and is_dataclass(hint):
+            hints = get_type_hints(hint, include_extras=True)
+            return cls.of_function(hint, hints, panel=getattr(hint, "panel", None))
+        kind, *query = get_args(hint) or (None,)
+        return cls.of_query(query[0]) if kind is Asked else None
+
+    @classmethod
+    def of_query(cls, query: type[Query]) -> _Group:
+        """The options of a query; those of tiles are written as `TileOptions` reads them."""
+        options = {
+            name: inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=known.default,
+                annotation=Annotated[known.hint, query_option(query, name)],
+            )
+            for name, known in options_of(query).items()
+            if not known.option.in_python_only and name != "tile_overlap"
+        }
+        cut = cls.of_hint(TileOptions)
+        assert cut is not None
+        return cls(Asked, {"options": cls(dict, options), "cut": cut})
+
+    def parameters(self) -> Iterator[inspect.Parameter]:
+        """The options, one after the other."""
+        for part in self.parts.values():
+            if isinstance(part, _Group):
+                yield from part.parameters()
+            else:
+                yield part.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+
+    def call(self, given: Mapping[str, Any]) -> Any:
+        """Calls the function with the values of the options."""
+        own = {
+            name: part.call(given) if isinstance(part, _Group) else given[part.name]
+            for name, part in self.parts.items()
+        }
+        return self.make(**own)
+
+
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Makes an option of each field of the dataclasses and the queries that a command takes.
 
@@ -239,50 +304,23 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     would repeat all of them.
 
     Args:
-        command: a function with some parameters that are annotated with a dataclass, or with
-            `Asked` and a query.
+        command: a function with some parameters that are annotated with a dataclass, whose fields
+            may be such in turn, or with `Asked` and a query.
 
     Returns:
         The command in the form that Typer reads.
     """
     # Not get_type_hints: on Python 3.10 it makes an Optional of a parameter that defaults to None.
-    hints = inspect.get_annotations(command, eval_str=True)
-    groups: dict[str, tuple[Callable[..., Any], list[inspect.Parameter]]] = {}
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        group = _group(hints[name])
-        if group is None:
-            parameters.append(parameter.replace(annotation=hints[name]))
-        else:
-            groups[name] = group
-            parameters += group[1]
-    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    group = _Group.of_function(command, inspect.get_annotations(command, eval_str=True))
+    parameters = list(group.parameters())
 
     def call(**given: Any) -> None:
-        own = {
-            name: kind(**{each.name: given.pop(each.name) for each in options})
-            for name, (kind, options) in groups.items()
-        }
-        command(**given, **own)
+        group.call(given)
 
     call.__name__, call.__doc__ = command.__name__, command.__doc__
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it
     call.__annotations__ = {each.name: each.annotation for each in parameters}
     return call
-
-
-def _group(hint: Any) -> tuple[Callable[..., Any], list[inspect.Parameter]] | None:
-    """What makes a group of options, and the options; None if a parameter is no group."""
-    if isinstance(hint, type) and is_dataclass(hint):
-        fields_of, panel = get_type_hints(hint, include_extras=True), getattr(hint, "panel", None)
-        return hint, [
-            each.replace(annotation=_in_panel(fields_of[each.name], panel))
-            for each in inspect.signature(hint).parameters.values()
-        ]
-    query = (*get_args(hint), None, None)[1]
-    if isinstance(query, type) and issubclass(query, Query):
-        return dict, _parameters(query)
-    return None
 
 
 def _in_panel(annotation: Any, panel: str | None) -> Any:

@@ -16,8 +16,6 @@ from samclip_sdk.cli.options import (
     LabelOptions,
     ModelOptions,
     OtherPicture,
-    RunOptions,
-    TileOptions,
     grouped,
     query_option,
 )
@@ -61,7 +59,6 @@ def classify(
     given: LabelOptions,
     answer: ResultOptions,
     opened: ModelOptions,
-    run: RunOptions,
 ) -> None:
     """Tell which of the labels describes each picture best."""
 
@@ -77,7 +74,7 @@ def classify(
         rows_of=rows_of,
         endings=SUFFIXES,
     )
-    answer_pictures(image_label, question, given=given, answer=answer, opened=opened, run=run)
+    answer_pictures(image_label, question, given=given, answer=answer, opened=opened)
 
 
 @grouped
@@ -95,7 +92,6 @@ def segment(
     mask_threshold: Annotated[float | None, query_option(PromptQuery, "mask_threshold")] = None,
     answer: ResultOptions,
     opened: ModelOptions,
-    run: RunOptions,
 ) -> None:
     """Segment by points and boxes, in pixels of each picture."""
     with working("segmenting"):
@@ -124,7 +120,7 @@ def segment(
         rows_of=rows_of,
         note_of=lambda masks: _ALTERNATIVES if len(masks) > len(masks.best()) else "",
     )
-    answer_pictures(image, question, given=None, answer=answer, opened=opened, run=run)
+    answer_pictures(image, question, given=None, answer=answer, opened=opened)
 
 
 @grouped
@@ -133,14 +129,12 @@ def text(
     *,
     given: LabelOptions,
     asked: Annotated[Asked, TextQuery],
-    cut: TileOptions,
     answer: ResultOptions,
     opened: ModelOptions,
-    run: RunOptions,
 ) -> None:
     """Find labels in each picture: a mask for each one that is present."""
     with working("segmenting"):
-        tiles = cut.asked()
+        arguments = asked.arguments()
 
     def rows_of(result: TextMasks) -> Iterator[Row]:
         height, width = result.size
@@ -151,11 +145,11 @@ def text(
 
     question = Question(
         "segmenting",
-        lambda samclip, images, labels: samclip.segment_text(images, labels, **asked, **tiles),
+        lambda samclip, images, labels: samclip.segment_text(images, labels, **arguments),
         columns=("label", "presence", "of the picture"),
         rows_of=rows_of,
     )
-    answer_pictures(image_label, question, given=given, answer=answer, opened=opened, run=run)
+    answer_pictures(image_label, question, given=given, answer=answer, opened=opened)
 
 
 @grouped
@@ -164,22 +158,20 @@ def instances(
     *,
     given: LabelOptions,
     asked: Annotated[Asked, InstanceQuery],
-    cut: TileOptions,
     answer: ResultOptions,
     opened: ModelOptions,
-    run: RunOptions,
 ) -> None:
     """Find the objects of labels in each picture: a mask for each one."""
     with working("segmenting"):
-        tiles = cut.asked()
+        arguments = asked.arguments()
     question = Question(
         "segmenting",
-        lambda samclip, images, labels: samclip.segment_instances(images, labels, **asked, **tiles),
+        lambda samclip, images, labels: samclip.segment_instances(images, labels, **arguments),
         columns=_OBJECT_COLUMNS,
         rows_of=_object_rows,
         note_of=lambda found: "" if len(found) else _NO_OBJECT,
     )
-    answer_pictures(image_label, question, given=given, answer=answer, opened=opened, run=run)
+    answer_pictures(image_label, question, given=given, answer=answer, opened=opened)
 
 
 @grouped
@@ -188,19 +180,17 @@ def everything(
     *,
     given: LabelOptions,
     asked: Annotated[Asked, EverythingQuery],
-    cut: TileOptions,
     answer: ResultOptions,
     opened: ModelOptions,
-    run: RunOptions,
 ) -> None:
     """Segment everything in each picture, and name it: with the bundle's nouns, or yours."""
     with working("segmenting"):
-        tiles = cut.asked()
+        arguments = asked.arguments()
         names = given.read(()) if given.label or given.labels_file else []
     question = Question(
         "segmenting",
         lambda samclip, images, _: samclip.segment_everything(
-            images, given.known(samclip, names) or None, **asked, **tiles
+            images, given.known(samclip, names) or None, **arguments
         ),
         columns=_OBJECT_COLUMNS,
         rows_of=_object_rows,
@@ -212,7 +202,6 @@ def everything(
         text_cache=given.text_cache,
         answer=answer,
         opened=opened,
-        run=run,
     )
 
 
@@ -228,7 +217,6 @@ def embed(
         typer.Option("--output", "-o", help="write the embeddings, float32 [N,E], as .npy"),
     ] = None,
     opened: ModelOptions,
-    run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
     """Embed a picture or texts in the space that both share, at unit length."""
@@ -239,7 +227,7 @@ def embed(
             check_output(output, endings=(".npy",))
         if image is not None:
             check_picture(image)
-        with opened.load(run, display=display) as samclip:
+        with opened.load(display=display) as samclip:
             if image is None:
                 names, embeddings = list(text or ()), samclip.embed_text(text or ())
             else:
