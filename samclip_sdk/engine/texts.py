@@ -341,7 +341,8 @@ def describe(label: str, reading: Reading) -> str:
     if reading.kind == "read_as":
         several = "any of " if len(reading.words) > 1 else ""
         return f"{shown!r} is read as {several}{words}"
-    hint = ", and far: words are English" if reading.cosine < _FAR else ""
+    far = reading.cosine is not None and reading.cosine < _FAR
+    hint = ", and far: words are English" if far else ""
     return (
         f"{shown!r} is not known; the nearest taught word is {words} ({reading.cosine:.2f}{hint})"
     )
