@@ -332,7 +332,7 @@ class _Writer:
             self.steps.begin("asking the model about them without its weights rounded")
             graphs = build_graphs(self._given.model, resolutions=self._resolutions)
             given = self._eager_of(self._given, graphs=graphs)
-            gate.check(given, precision="fp16", kind="the model before its weights were rounded")
+            gate.check(given, precision="fp16", kind="the model of --weights fp32")
         return gate
 
     def _accept(self, manifest: Manifest, *, gate: TaskGate) -> Manifest:

@@ -41,6 +41,7 @@ TOKENIZER_LICENCES = {
 RANDOM_LICENCE = Licence(
     part="weights", spdx="Apache-2.0", source="drawn at random by this package"
 )
+_RANDOM = "random:"
 _OWN_SPDX, _OWN_SOURCE = "Apache-2.0", "trained with this package; see NOTICE"
 _TEACHERS = {"sam": "weights (SAM teacher)", "clip": "weights (CLIP teacher)"}
 _TEACHER_WEIGHTS = {"sam": "sam_checkpoint", "clip": "pretrained"}
@@ -101,7 +102,7 @@ def read_source(folder: Path) -> Source:
         tokenizer = folder / TOKENIZER_NAME
         return Source(
             model=model,
-            revision=_revision(folder, model=model),
+            revision=_revision(folder),
             provenance=provenance,
             calibration=Calibration.model_validate_json(calibration) if calibration else None,
             random_weights=provenance.get("random_weights") is True,
@@ -121,10 +122,16 @@ def read_source(folder: Path) -> Source:
         raise BundleError(f"the checkpoint {folder} cannot be exported: {reason}") from error
 
 
-def _revision(folder: Path, *, model: SamClipModel) -> str:
-    """The same weights in another architecture are another revision."""
+def _revision(folder: Path) -> str:
+    """The same weights in another architecture are another revision.
+
+    The architecture is read as it was written: a key that configs have got since, with a default,
+    makes no other model.
+    """
     weights = file_sha256(folder / "model.safetensors")
-    return hashlib.sha256(f"{weights} {model.config.model_dump_json()}".encode()).hexdigest()[:16]
+    content = json.loads((folder / "config.json").read_bytes())
+    model = json.dumps(content["model"], separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(f"{weights} {model}".encode()).hexdigest()[:16]
 
 
 def weight_licences(provenance: Mapping[str, Any]) -> tuple[Licence, ...]:
@@ -189,6 +196,11 @@ def random_source(config: ModelConfig, *, seed: int) -> Source:
     )
 
 
+def is_random(name: str) -> bool:
+    """Whether `find_source` draws this model's weights at random."""
+    return name.startswith(_RANDOM)
+
+
 def find_source(name: str) -> Source:
     """Reads the checkpoint folder `name`, or builds a preset given as `random:vit_b`.
 
@@ -210,9 +222,9 @@ def find_config(name: str) -> ModelConfig:
 
 def _preset(name: str) -> ModelConfig | None:
     """The config of a preset with random weights; None for the name of a folder."""
-    kind, _, preset = name.partition(":")
-    if kind != "random" or not preset:
+    if not is_random(name):
         return None
+    preset = name.removeprefix(_RANDOM)
     if preset not in PRESETS:
         known = ", ".join(sorted(PRESETS))
         raise BundleError(f"there is no preset {one_line(preset)}; known are {known}")
