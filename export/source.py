@@ -42,6 +42,7 @@ RANDOM_LICENCE = Licence(
     part="weights", spdx="Apache-2.0", source="drawn at random by this package"
 )
 _RANDOM = "random:"
+_STAGES_NAME = "stages.json"
 _OWN_SPDX, _OWN_SOURCE = "Apache-2.0", "trained with this package; see NOTICE"
 _TEACHERS = {"sam": "weights (SAM teacher)", "clip": "weights (CLIP teacher)"}
 _TEACHER_WEIGHTS = {"sam": "sam_checkpoint", "clip": "pretrained"}
@@ -88,15 +89,18 @@ def read_source(folder: Path) -> Source:
     `card.md` (prose and measured figures for the model card), `nouns.txt` (a noun in each line),
     `words.json` (what other texts mean among them, see `python -m training.word_table`),
     `thresholds.json` (an object with the threshold of nouns that have their own) and `NOTICE`,
-    which replaces this repository's. The provenance may have `random_weights`, and
+    which replaces this repository's. What a training stage wrote has `stages.json`, too, with the
+    stages of its config that ran and that lack. The provenance may have `random_weights`, and
     `licences` with the licences of the weights, see `weight_licences`.
 
     Raises:
-        BundleError: the checkpoint is missing, or one of these files is damaged.
+        BundleError: the checkpoint is missing, lacks a stage of its config, or one of these files
+            is damaged.
     """
     model = load_checkpoint(folder)
     try:
         provenance = read_provenance(folder)
+        _check_stages(folder / _STAGES_NAME, trained="settings" in provenance)
         nouns = _read_nouns(folder / "nouns.txt")
         calibration = _read(folder / "calibration.json")
         tokenizer = folder / TOKENIZER_NAME
@@ -120,6 +124,27 @@ def read_source(folder: Path) -> Source:
     except (OSError, ValueError, KeyError) as error:
         reason = first_fault(error) if isinstance(error, ValidationError) else one_line(error)
         raise BundleError(f"the checkpoint {folder} cannot be exported: {reason}") from error
+
+
+def _check_stages(path: Path, *, trained: bool) -> None:
+    """Raises ValueError if a checkpoint lacks a stage of its config, or does not tell."""
+    if not path.is_file():
+        if trained:
+            raise ValueError(
+                f"it has no {path.name}, which tells the stages of its config that it lacks: export "
+                "the folder that the training wrote"
+            )
+        return
+    record = json.loads(path.read_bytes())
+    match record:
+        case {"config": str(config), "lacks": []}:
+            return
+        case {"config": str(config), "lacks": [*lacks]}:
+            raise ValueError(
+                f"it lacks {', '.join(map(one_line, lacks))}: run `python -m training all --config "
+                f"{one_line(config)}`, and export the folder that it names at its end"
+            )
+    raise ValueError(f"{path.name} tells no config, or not which of its stages lack")
 
 
 def _revision(folder: Path) -> str:

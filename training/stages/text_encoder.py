@@ -17,7 +17,7 @@ from samclip_sdk.modeling.config import BertTextConfig
 from training.errors import TrainingError
 from training.files import check_trained
 from training.loop.pace import Pace
-from training.stage import Job, Stage, TrainedSettings
+from training.stage import Job, Stage, TrainedSettings, start_folder
 from training.tasks.text_encoder import (
     HeldOutTexts,
     TaughtTexts,
@@ -54,7 +54,8 @@ class TextEncoderTrainingConfig(TrainedSettings):
 
     Args:
         corpus: the texts.
-        starts_from: the folder of a text encoder, or of a merged checkpoint, to go on from.
+        starts_from: a text encoder or a merged checkpoint, a stage's name or a folder, to go on
+            from.
         layers: the layers of MiniLM to start from, without `starts_from`.
         batch: texts in a batch.
         names_share: share of the texts that are words of the lexicon, with its embeddings. Texts of
@@ -69,7 +70,7 @@ class TextEncoderTrainingConfig(TrainedSettings):
 
     task: Literal["text_encoder"]
     corpus: Corpus = Corpus()
-    starts_from: Path | None = None
+    starts_from: str | None = None
     layers: tuple[Annotated[int, Field(ge=0, lt=MINILM_LAYERS)], ...] = ()
     batch: int = Field(gt=0)
     names_share: float = Field(default=0.0, ge=0, lt=1)
@@ -93,7 +94,8 @@ class TextEncoderTrainingConfig(TrainedSettings):
 
     def check(self, *, runs: Path) -> None:
         """Looks for earlier stages, packages and texts; raises TrainingError if one is missing."""
-        check_trained(self.starts_from)
+        if self.starts_from is not None:
+            check_trained(start_folder(self.starts_from, runs=runs))
         check_sentence_encoder()
         check_wordnet(self.corpus.wordnet)
         if self.corpus.captions is not None:
@@ -127,7 +129,7 @@ class TextEncoderTrainingConfig(TrainedSettings):
         if self.starts_from is None:
             _start(encoder, teacher, layers=self.layers, pieces=pieces, learned=learned)
         else:
-            _go_on(encoder, self.starts_from, pieces=pieces)
+            _go_on(encoder, start_folder(self.starts_from, runs=stage.runs), pieces=pieces)
         often = np.arange(taught)
         if self.far > -1:
             often = np.union1d(often, far_names(encoder.eval(), learned, below=self.far))
