@@ -131,7 +131,7 @@ def _check_stages(path: Path, *, trained: bool) -> None:
     if not path.is_file():
         if trained:
             raise ValueError(
-                f"it has no {path.name}, which tells the stages of its config that it lacks: export "
+                f"it has no {path.name}, which tells what stages of its config it lacks: export "
                 "the folder that the training wrote"
             )
         return
