@@ -113,7 +113,9 @@ class _Writer:
         self._resolutions = sorted(needed | set(options.resolutions))
         self._graphs = build_graphs(self._source.model, resolutions=self._resolutions)
         self._text_to_mask = text_to_mask_graph(self._source.model, self._info)
-        total = count_steps(options, graphs=len(self._graphs), random_weights=source.random_weights)
+        total = count_steps(
+            options, resolutions=len(self._resolutions), random_weights=source.random_weights
+        )
         self.steps = Steps(on_progress, total=total + bool(source.nouns))
 
     def write(self) -> Manifest:
@@ -170,8 +172,7 @@ class _Writer:
         )
         stems: dict[str, str | None] = {}
         if options.onnx and not source.random_weights:
-            self.steps.begin("finding what bf16 is too coarse for")
-            stems = find_bf16_stems(self._graphs, programs=programs, feeds=feeds)
+            stems = find_bf16_stems(self._graphs, programs=programs, feeds=feeds, steps=self.steps)
         onnx = OnnxWriter(
             draft, programs=programs, calibration=feeds, weights=options.weights
         ).write(self._graphs, precisions=options.onnx)
