@@ -84,6 +84,8 @@ def main(
             stages: tuple[str, ...] = (stage,)
             if stage == _ALL:
                 stages = stages_to_run(find_config(config), runs=runs, overrides=override)
+                if not stages:
+                    typer.echo(f"all stages of {config} are done")
             for each in stages:
                 if told := run(each, tuple(override)):
                     typer.echo(told)
@@ -202,7 +204,7 @@ def _run(
     result = settings.run(place)
     if not fabric.is_global_zero:
         return ""
-    note_done(run, settings)
+    note_done(run, settings, path=path)
     note_stages(result, path=path, stage=stage)
     following = _next(stage, path, runs=runs, last=result)
     return f"{settings.told(result)}{_short(result)} is written. Next: {following}"

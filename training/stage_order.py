@@ -24,7 +24,8 @@ def stages_to_run(
 ) -> tuple[str, ...]:
     """Returns the stages of a config from the first one that is not done.
 
-    A stage is done if it was run to its end with the settings that the config has now.
+    A stage is done if it was run to its end with the settings that the config has now, and no stage
+    before it since.
 
     Raises:
         TrainingError: there are overrides of settings, which are for one stage.
@@ -42,10 +43,13 @@ def stages_to_run(
     return tuple(found)
 
 
-def note_done(run: Path, settings: StageSettings) -> None:
-    """Marks a stage as done with these settings."""
+def note_done(run: Path, settings: StageSettings, *, path: Path) -> None:
+    """Marks a stage as done with these settings, and those after it as still to be run."""
     run.mkdir(parents=True, exist_ok=True)
     write_json(run / DONE_NAME, settings.model_dump(mode="json"))
+    names = stage_names(path)
+    for name in names[names.index(run.name) + 1 :]:
+        (run.parent / name / DONE_NAME).unlink(missing_ok=True)
 
 
 def note_stages(result: Path, *, path: Path, stage: str) -> None:

@@ -110,7 +110,7 @@ def test_all_publishes_and_calibrates_what_was_trained(finished: Path, config: P
     assert source.calibration is not None
     assert source.calibration.box_margin == 0.03
     assert {"prompts", "cells", "calibration", "mask_calibration"} <= set(source.provenance)
-    assert train("all", config) == "", "all is done"
+    assert train("all", config) == f"all stages of {config} are done"
 
 
 def lacks(checkpoint: Path, *stages: str) -> None:
