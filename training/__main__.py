@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -81,12 +81,7 @@ def main(
                 smoke=smoke,
                 on_progress=on_progress,
             )
-            stages: tuple[str, ...] = (stage,)
-            if stage == _ALL:
-                stages = stages_to_run(find_config(config), runs=runs, overrides=override)
-                if not stages:
-                    typer.echo(f"all stages of {config} are done")
-            for each in stages:
+            for each in _asked_stages(stage, config, runs=runs, overrides=override):
                 if told := run(each, tuple(override)):
                     typer.echo(told)
         leave_processes()
@@ -96,6 +91,18 @@ def main(
     except (OSError, FloatingPointError, SamClipError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from error
+
+
+def _asked_stages(
+    stage: str, config: str, *, runs: Path, overrides: Sequence[str]
+) -> tuple[str, ...]:
+    """The stage, or of all those that are still to be run."""
+    if stage != _ALL:
+        return (stage,)
+    stages = stages_to_run(find_config(config), runs=runs, overrides=overrides)
+    if not stages:
+        typer.echo(f"all stages of {config} are done")
+    return stages
 
 
 def _own_pictures(
