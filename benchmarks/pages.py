@@ -32,21 +32,18 @@ CAMPAIGNS = ("threads", "memory", "kills", "long_runs")
 PAGES: dict[str, dict[str, str]] = {
     "README.md": {"held_out_sets": "held_out_summary", "speed": "speed_summary"},
     "docs/results.md": {name: f"paper/{name}" for name in words.PARTS},
-    "docs/performance.md": {"encoders": "encoders", "tried": "tried"},
+    "docs/performance.md": {each: each for each in ("encoders", "growth", "serve", "tried")},
     "docs/concepts/precision.md": {"floats": "floats"},
     "docs/reliability.md": {
         name: name for name in ("reliability", *(f"reliability_{each}" for each in CAMPAIGNS))
     },
-    "docs/how-to/many-machines.md": {
-        each: each for each in ("annotate_labels", "annotate_workers")
-    },
-    f"{RECORDS}/quality.md": {"quality": "quality"},
+    "docs/how-to/annotate.md": {each: each for each in ("annotate_labels", "annotate_workers")},
     f"{RECORDS}/held_out_sets.md": {each: each for each in ("held_out_sets", "objects")},
-    f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},
+    f"{RECORDS}/quality_photographs.md": {
+        each: each for each in ("quality_photographs", "quality")
+    },
     f"{RECORDS}/words.md": {"words": "words"},
     CARD_SOURCE: {"held_out_sets": "held_out_summary"},
-    f"{RECORDS}/growth.md": {"growth": "growth"},
-    f"{RECORDS}/serve.md": {"serve": "serve"},
     f"{RECORDS}/speed.md": {
         "bars": "speed_bars",
         "subjects": "speed_subjects@speed",
