@@ -27,11 +27,13 @@ CARD = f"{BUNDLE}/{MODEL_CARD}"
 CARD_SOURCE = "training/checkpoints/mobile/refinement/card.md"
 """The embedded bundle, its model card, and what that is made of."""
 
+PAPER = {name: f"paper/{name}" for name in words.PARTS}
+"""The paper's tables."""
+
 CAMPAIGNS = ("threads", "memory", "kills", "long_runs")
 
 PAGES: dict[str, dict[str, str]] = {
-    "README.md": {"held_out_sets": "held_out_summary", "speed": "speed_summary"},
-    "docs/results.md": {name: f"paper/{name}" for name in words.PARTS},
+    "README.md": {"held_out_sets": "held_out_readme", "speed": "speed_summary"},
     "docs/performance.md": {each: each for each in ("encoders", "growth", "serve", "tried")},
     "docs/concepts/precision.md": {"floats": "floats"},
     "docs/reliability.md": {
@@ -40,18 +42,19 @@ PAGES: dict[str, dict[str, str]] = {
     "docs/how-to/annotate.md": {each: each for each in ("annotate_labels", "annotate_workers")},
     f"{RECORDS}/held_out_sets.md": {each: each for each in ("held_out_sets", "objects")},
     f"{RECORDS}/quality_photographs.md": {
-        each: each for each in ("quality_photographs", "quality")
+        **{each: each for each in ("quality_photographs", "quality")},
+        **PAPER,
     },
     f"{RECORDS}/words.md": {"words": "words"},
     CARD_SOURCE: {"held_out_sets": "held_out_summary"},
     f"{RECORDS}/speed.md": {
         "bars": "speed_bars",
-        "subjects": "speed_subjects@speed",
+        "subjects": "speed_published@speed",
         "runs": "speed_runs",
         "since": "since@since",
     },
     f"{RECORDS}/speed_vit_b.md": {
-        "subjects": "speed_subjects@speed_vit_b",
+        "subjects": "speed_published@speed_vit_b",
         "since": "since@since_vit_b",
         **{each: f"speed_vit_b_{each}" for each in ("bars", "costs", "image_encoder", "boxes")},
     },

@@ -48,7 +48,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 _SLOW = {
-    f"docs/how-to/{name}.md" for name in ("annotate", "large-pictures", "teach-your-own-things")
+    f"docs/how-to/{name}.md" for name in ("annotate", "many-images", "teach-your-own-things")
 }
 """Pages whose programs take ten seconds and more."""
 
