@@ -34,7 +34,7 @@ CAMPAIGNS = ("threads", "memory", "kills", "long_runs")
 
 PAGES: dict[str, dict[str, str]] = {
     "README.md": {"held_out_sets": "held_out_readme", "speed": "speed_summary"},
-    "docs/performance.md": {each: each for each in ("encoders", "growth", "serve", "tried")},
+    "docs/performance.md": {each: each for each in ("encoders", "growth", "serve")},
     "docs/concepts/precision.md": {"floats": "floats"},
     "docs/reliability.md": {
         name: name for name in ("reliability", *(f"reliability_{each}" for each in CAMPAIGNS))
@@ -42,7 +42,8 @@ PAGES: dict[str, dict[str, str]] = {
     "docs/how-to/annotate.md": {each: each for each in ("annotate_labels", "annotate_workers")},
     f"{RECORDS}/held_out_sets.md": {each: each for each in ("held_out_sets", "objects")},
     f"{RECORDS}/quality_photographs.md": {
-        **{each: each for each in ("quality_photographs", "quality")},
+        "quality_photographs": "quality_photographs@published",
+        "quality": "quality",
         **PAPER,
     },
     f"{RECORDS}/words.md": {"words": "words"},
@@ -55,7 +56,7 @@ PAGES: dict[str, dict[str, str]] = {
     },
     f"{RECORDS}/speed_vit_b.md": {
         "subjects": "speed_published@speed_vit_b",
-        "since": "since@since_vit_b",
+                
         **{each: f"speed_vit_b_{each}" for each in ("bars", "costs", "image_encoder", "boxes")},
     },
 }
