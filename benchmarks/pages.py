@@ -56,7 +56,6 @@ PAGES: dict[str, dict[str, str]] = {
     },
     f"{RECORDS}/speed_vit_b.md": {
         "subjects": "speed_published@speed_vit_b",
-                
         **{each: f"speed_vit_b_{each}" for each in ("bars", "costs", "image_encoder", "boxes")},
     },
 }
