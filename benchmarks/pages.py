@@ -43,7 +43,6 @@ PAGES: dict[str, dict[str, str]] = {
     f"{RECORDS}/held_out_sets.md": {each: each for each in ("held_out_sets", "objects")},
     f"{RECORDS}/quality_photographs.md": {
         "quality_photographs": "quality_photographs@published",
-        "quality": "quality",
         **PAPER,
     },
     f"{RECORDS}/words.md": {"words": "words"},
@@ -52,7 +51,6 @@ PAGES: dict[str, dict[str, str]] = {
         "bars": "speed_bars",
         "subjects": "speed_published@speed",
         "runs": "speed_runs",
-        "since": "since@since",
     },
     f"{RECORDS}/speed_vit_b.md": {
         "subjects": "speed_published@speed_vit_b",
