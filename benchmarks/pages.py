@@ -45,7 +45,7 @@ PAGES: dict[str, dict[str, str]] = {
         "quality_photographs": "quality_photographs@published",
         **PAPER,
     },
-    f"{RECORDS}/words.md": {"words": "words"},
+    f"{RECORDS}/words.md": {"words": "words@published"},
     CARD_SOURCE: {"held_out_sets": "held_out_summary"},
     f"{RECORDS}/speed.md": {
         "bars": "speed_bars",
