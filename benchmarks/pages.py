@@ -34,7 +34,11 @@ CAMPAIGNS = ("threads", "memory", "kills", "long_runs")
 
 PAGES: dict[str, dict[str, str]] = {
     "README.md": {"held_out_sets": "held_out_readme", "speed": "speed_summary"},
-    "docs/performance.md": {each: each for each in ("encoders", "growth", "serve")},
+    "docs/performance.md": {
+        "encoders": "encoders",
+        "growth": "growth",
+        "serve": "serve@published",
+    },
     "docs/concepts/precision.md": {"floats": "floats"},
     "docs/reliability.md": {
         name: name for name in ("reliability", *(f"reliability_{each}" for each in CAMPAIGNS))
