@@ -81,7 +81,9 @@ def licence_table() -> str:
         licences.setdefault(each.licence.replace("|", "/"), []).append(each.name)
     rows = [
         f"| {needed_by} | {'; '.join(_named(licences))} |"
-        for needed_by, licences in sorted(groups.items(), key=lambda row: (row[0] != "base", row[0]))
+        for needed_by, licences in sorted(
+            groups.items(), key=lambda row: (row[0] != "base", row[0])
+        )
     ]
     return "\n".join(["| needed by | packages by licence |", "|---|---|", *rows])
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-BOOSTS = {"how-to/": 4.0, "benchmarks/": 0.1, "performance.md": 0.2}
+BOOSTS = {
+    **{"how-to/": 4.0, "integrations.md": 4.0, "training.md": 2.0, "embed/": 2.0},
+    **{"benchmarks/": 0.1, "performance.md": 0.2},
+}
 """The beginning of a page's address -> the weight of its matches."""
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Sets what the search plugin reads in a page's front matter; mkdocs calls this for each page."""
+    """Sets how much a page weighs in the search; mkdocs calls this for each page."""
     for start, boost in BOOSTS.items():
         if page.file.src_uri.startswith(start):
             page.meta.setdefault("search", {"boost": boost})
