@@ -52,6 +52,7 @@ from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.engine.classify import embed_image
 from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
 from samclip_sdk.runtimes.source import BundleSource, ModelSource
 from samclip_sdk.system.atomic_folder import atomic_folder
@@ -131,7 +132,7 @@ class _Writer:
         gate = None if self._source.random_weights else self._gate()
         probes[self._text_to_mask.name] = self._text_to_mask_probes(gate)
         asked = None if gate is None else self._asked_texts(gate)
-        squares = Engine(self._eager()).whole_squares()
+        whole = Pass(Engine(self._eager()), PICTURES[0], task="classification", whole_square=True)
         goldens = build_goldens(
             self._graphs,
             probes=probes,
@@ -141,7 +142,7 @@ class _Writer:
             texts=texts,
             templates=self._info.text.templates,
             tokenize=tokenizer,
-            image_embedding=embed_image(squares, PICTURES[0], clock=Stopwatch()),
+            image_embedding=embed_image(whole),
             tasks=gate,
             asked=asked,
         )

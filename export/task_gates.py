@@ -160,8 +160,9 @@ class TaskGate:
 
     def _answer(self, source: ModelSource, *, squares: bool) -> TaskAnswers:
         with closing(Engine(source)) as engine:
-            asked = engine.whole_squares() if squares else engine
-            return answer_tasks(asked, self.pictures, vocabulary=self.vocabulary)
+            return answer_tasks(
+                engine, self.pictures, vocabulary=self.vocabulary, whole_squares=squares
+            )
 
 
 def add_measurements(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
-from functools import partial
+from collections.abc import Callable, Generator, Sequence
 from typing import NoReturn, TypeAlias
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from samclip_sdk.bundle.hub.options import HubOptions
 from samclip_sdk.device.opening import open_source, opened_source, split_name
 from samclip_sdk.engine import (
-    class_map,
     classify,
     everything,
     instances,
@@ -22,21 +20,23 @@ from samclip_sdk.engine import (
     tiled_labels,
 )
 from samclip_sdk.engine.engine import AnyImage, Engine
-from samclip_sdk.engine.everything import EverythingOptions
 from samclip_sdk.engine.learning import LearnReport, checked_share, learn_pictures, read_coco
-from samclip_sdk.engine.many_images import Answer, AnswersOne, answer_each, takes_many
-from samclip_sdk.engine.options import (
-    MAX_INSTANCES,
-    TextToMaskOptions,
-    checked_threshold,
-    default_min_score,
-)
+from samclip_sdk.engine.many_images import Answer, Asked, answer_each, takes_many
+from samclip_sdk.engine.one_pass import Pass, TaskName
 from samclip_sdk.engine.packs import load_labels, save_labels
+from samclip_sdk.engine.queries import (
+    MAX_INSTANCES,
+    ClassifyQuery,
+    EverythingQuery,
+    InstanceQuery,
+    PromptQuery,
+    Query,
+    StreamQuery,
+    TextQuery,
+)
 from samclip_sdk.engine.video.sources import VideoSource, open_footage
 from samclip_sdk.engine.video.stream import Stream, follow_footage
 from samclip_sdk.picture.image import ImageSource
-from samclip_sdk.picture.image_prompts import image_prompts
-from samclip_sdk.picture.tiles import Tiling
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
@@ -45,7 +45,7 @@ from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.results.tracked import TrackedInstances
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.source import ModelSource
-from samclip_sdk.system.arguments import check_flag, check_integer, finite_number
+from samclip_sdk.system.arguments import check_integer, number_within
 from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.learned_label import check_regions, checked_score, learn_embedding
@@ -286,8 +286,7 @@ class SamClip:
             ImageError: the image cannot be read or used.
             EmbeddingMismatchError: the image was prepared for another model.
         """
-        task = self.manifest.tasks.segmentation
-        return self._each(image, partial(Engine.encode, task=task))
+        return self._each(image, lambda one, _: one.embedding, Query())
 
     @takes_many
     def embed_image(self, image: AnyImage) -> Array:
@@ -305,8 +304,7 @@ class SamClip:
             ImageError: the image cannot be read or used.
             EmbeddingMismatchError: another model made the embedding.
         """
-        task = self.manifest.tasks.classification
-        return answer_each(self._engine, image, classify.embed_image, task=task)
+        return self._each(image, classify.embed_image, Query(), task="classification")
 
     @takes_many
     def embed_region(
@@ -343,7 +341,7 @@ class SamClip:
             EmbeddingMismatchError: another model made the embedding.
         """
         region = regions.one_region(box=box, mask=mask, point=point)
-        return self._each(image, partial(regions.embed_region, region=region))
+        return self._each(image, regions.embed_region, region)
 
     @takes_many
     def classify(self, image: AnyImage, labels: Labels) -> Classification:
@@ -361,10 +359,8 @@ class SamClip:
             TextError: no label, an empty one, or two that are the same to CLIP.
             EmbeddingMismatchError: another model made the embedding.
         """
-        names = check_labels(labels)
-        task = self.manifest.tasks.classification
-        answer = partial(classify.classify, labels=names)
-        return answer_each(self._engine, image, answer, task=task)
+        query = ClassifyQuery(labels=labels)
+        return self._each(image, classify.classify, query, task="classification")
 
     @takes_many
     def segment(
@@ -403,20 +399,15 @@ class SamClip:
             PromptError: there is no prompt, or one makes no sense for this image.
             EmbeddingMismatchError: another model made the embedding.
         """
-        asked = image_prompts(points, point_labels=point_labels, boxes=boxes, mask_input=mask_input)
-        if multimask_output is not None:
-            check_flag(multimask_output, name="multimask_output")
-        usual = self.manifest.masks.mask_threshold
-        threshold = usual if mask_threshold is None else mask_threshold
-        return self._each(
-            image,
-            partial(
-                segment.segment,
-                prompts=asked,
-                multimask_output=multimask_output,
-                mask_threshold=finite_number(threshold, name="mask_threshold"),
-            ),
+        query = PromptQuery(
+            points=points,
+            point_labels=point_labels,
+            boxes=boxes,
+            mask_input=mask_input,
+            multimask_output=multimask_output,
+            mask_threshold=mask_threshold,
         )
+        return self._each(image, segment.segment, query)
 
     @takes_many
     def segment_text(
@@ -476,28 +467,19 @@ class SamClip:
                 than the image; `tile_overlap` without `tiles`, or soft masks with them.
             EmbeddingMismatchError: another model made the embedding.
         """
-        names = check_labels(labels, at_most=class_map.MAX_LABELS)
-        options = TextToMaskOptions.of_text(
-            self.manifest,
+        query = TextQuery(
+            labels=labels,
             threshold=threshold,
-            by_label=self._engine.label_thresholds(names, allow_unknown=allow_unknown),
+            allow_unknown=allow_unknown,
             mask_threshold=mask_threshold,
             points_per_class=points_per_class,
             refine=refine,
+            exclusive=exclusive,
             return_soft_masks=return_soft_masks,
+            tiles=tiles,
+            tile_overlap=tile_overlap,
         )
-        tiling = Tiling.asked(tiles, overlap=tile_overlap)
-        check_flag(exclusive, name="exclusive")
-        return self._each(
-            image,
-            partial(
-                tiled_labels.segment_tiled_text,
-                labels=names,
-                options=options,
-                exclusive=exclusive,
-                tiling=tiling,
-            ),
-        )
+        return self._each(image, tiled_labels.segment_tiled_text, query)
 
     @takes_many
     def segment_instances(
@@ -546,30 +528,19 @@ class SamClip:
                 are invalid, or larger than the image; `tile_overlap` without `tiles`.
             EmbeddingMismatchError: another model made the embedding.
         """
-        names = check_labels(labels, at_most=class_map.MAX_LABELS)
-        options = TextToMaskOptions.of_text(
-            self.manifest,
+        query = InstanceQuery(
+            labels=labels,
             threshold=threshold,
-            by_label=self._engine.label_thresholds(names, allow_unknown=allow_unknown),
+            allow_unknown=allow_unknown,
             mask_threshold=mask_threshold,
             points_per_class=points_per_class,
+            max_instances=max_instances,
+            min_score=min_score,
+            exclusive=exclusive,
+            tiles=tiles,
+            tile_overlap=tile_overlap,
         )
-        check_integer(max_instances, name="max_instances", least=1)
-        check_flag(exclusive, name="exclusive")
-        least = default_min_score(self.manifest.calibration, asked=min_score)
-        tiling = Tiling.asked(tiles, overlap=tile_overlap)
-        return self._each(
-            image,
-            partial(
-                instances.segment_instances,
-                labels=names,
-                options=options,
-                max_instances=int(max_instances),
-                min_score=least,
-                exclusive=exclusive,
-                tiling=tiling,
-            ),
-        )
+        return self._each(image, instances.segment_instances, query)
 
     @takes_many
     def segment_everything(
@@ -624,27 +595,18 @@ class SamClip:
             PromptError: a number is invalid; tiles are invalid, or larger than the image.
             EmbeddingMismatchError: another model made the embedding.
         """
-        names = None if labels is None else check_labels(labels)
-        check_flag(allow_unknown, name="allow_unknown")
-        options = EverythingOptions.from_calibration(
-            self.manifest.calibration,
+        query = EverythingQuery(
+            labels=labels,
+            allow_unknown=allow_unknown,
             points_per_side=points_per_side,
             pred_iou_thresh=pred_iou_thresh,
             stability_score_thresh=stability_score_thresh,
             stability_score_offset=stability_score_offset,
             box_nms_thresh=box_nms_thresh,
+            tiles=tiles,
+            tile_overlap=tile_overlap,
         )
-        tiling = Tiling.asked(tiles, overlap=tile_overlap)
-        return self._each(
-            image,
-            partial(
-                everything.segment_everything,
-                labels=names,
-                allow_unknown=allow_unknown,
-                options=options,
-                tiling=tiling,
-            ),
-        )
+        return self._each(image, everything.segment_everything, query)
 
     def stream(
         self,
@@ -699,28 +661,19 @@ class SamClip:
             PromptError: a threshold, a number or tiles are invalid; or, at the first frame, tiles
                 are larger than the image.
         """
-        names = check_labels(labels, at_most=class_map.MAX_LABELS)
-        options = TextToMaskOptions.of_text(
-            self.manifest,
+        query = StreamQuery(
+            labels=labels,
             threshold=threshold,
-            by_label=self._engine.label_thresholds(names, allow_unknown=allow_unknown),
+            allow_unknown=allow_unknown,
             mask_threshold=mask_threshold,
+            max_instances=max_instances,
+            min_score=min_score,
+            encode_every=encode_every,
+            tiles=tiles,
+            tile_overlap=tile_overlap,
         )
-        tiling = Tiling.asked(tiles, overlap=tile_overlap)
-        check_integer(max_instances, name="max_instances", least=1)
-        check_integer(encode_every, name="encode_every", least=1)
-        least = default_min_score(self.manifest.calibration, asked=min_score)
         footage = open_footage(source)
-        stream = Stream(
-            self._engine,
-            labels=names,
-            options=options,
-            max_instances=int(max_instances),
-            min_score=least,
-            encode_every=int(encode_every),
-            tiling=tiling,
-        )
-        return follow_footage(stream, footage)
+        return follow_footage(Stream(self._engine, query), footage)
 
     def embed_text(self, texts: str | Sequence[str]) -> Array:
         """Embeds texts as they are (captions, queries), without templates.
@@ -786,7 +739,7 @@ class SamClip:
         dim = self.manifest.model.embed_dim
         wanted = check_regions(positives, name="positive", embed_dim=dim, at_least=1)
         unwanted = check_regions(negatives, name="negative", embed_dim=dim)
-        own = None if threshold is None else checked_threshold(threshold)
+        own = None if threshold is None else number_within(threshold, name="threshold", most=1)
         learned = learn_embedding(
             self._engine.texts.own_embeddings([name], clock=Stopwatch())[0],
             positives=wanted,
@@ -895,6 +848,13 @@ class SamClip:
         """
         return load_labels(self._engine, path)
 
-    def _each(self, image: AnyImage, answer: AnswersOne[Answer]) -> Answer:
-        """Answers one image or many, which are read at the segmentation resolution."""
-        return answer_each(self._engine, image, answer, task=self.manifest.tasks.segmentation)
+    def _each(
+        self,
+        image: AnyImage,
+        skill: Callable[[Pass, Asked], Answer],
+        query: Asked,
+        *,
+        task: TaskName = "segmentation",
+    ) -> Answer:
+        """Answers one image or many, which are read as a task needs them."""
+        return answer_each(self._engine, image, skill, query, task=task)

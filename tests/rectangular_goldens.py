@@ -31,6 +31,7 @@ from samclip_sdk.device.goldens.schema import (
 )
 from samclip_sdk.engine.classify import embed_image
 from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.segment import decode_in_boxes
 from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.results.image_embedding import ImageEmbedding
@@ -70,20 +71,15 @@ class _Answers:
         self._engine = Engine(
             BundleSource(self._bundle, runtime="onnx", precision="fp32", warn=False)
         )
-        self._task = self._bundle.manifest.tasks.segmentation
         self.tensors = safetensors.numpy.load_file(folder / GOLDEN_TENSORS)
 
     def segment(self, golden: GoldenSegment, end: str) -> GoldenSegment:
-        seen = self._encoded(golden.image, end)
+        one = Pass(self._engine, self._picture(golden.image, end))
         prompts = image_prompts(
             golden.points or None, point_labels=golden.labels or None, boxes=golden.box
         )
         low_res, scores = decode_in_boxes(
-            self._engine,
-            seen,
-            prompts=prompts.in_model(seen.frame, mask_side=self._engine.mask_side(seen.frame)),
-            tokens=slice(None),
-            clock=Stopwatch(),
+            one, prompts.in_model(one.frame, mask_side=one.mask_side), tokens=slice(None)
         )
         return golden.model_copy(
             update={
@@ -94,7 +90,9 @@ class _Answers:
         )
 
     def image_embedding(self, golden: GoldenImageEmbedding, end: str) -> GoldenImageEmbedding:
-        found = embed_image(self._engine, self._picture(golden.image, end), clock=Stopwatch())
+        found = embed_image(
+            Pass(self._engine, self._picture(golden.image, end), task="classification")
+        )
         return GoldenImageEmbedding(
             image=golden.image + end, expected=self._expected(golden.expected, end, found)
         )
@@ -124,7 +122,7 @@ class _Answers:
         )
 
     def _encoded(self, key: str, end: str) -> ImageEmbedding:
-        return self._engine.encode(self._picture(key, end), task=self._task, clock=Stopwatch())
+        return Pass(self._engine, self._picture(key, end)).embedding
 
     def _picture(self, key: str, end: str) -> NDArray[np.uint8]:
         self.tensors[key + end] = np.tile(self.tensors[key], TILES[end])

@@ -15,12 +15,12 @@ from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.device.bench import OpenedModel, open_model
 from samclip_sdk.device.bench_workloads import Workloads, steps_ms
 from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.one_pass import Pass
+from samclip_sdk.engine.queries import PromptQuery
 from samclip_sdk.engine.segment import segment
-from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.session import Session
 from samclip_sdk.runtimes.table import RUNTIMES
-from samclip_sdk.system.timing import Stopwatch
 
 PROMPTS = (1, 8, 16, 50, 150)
 """How many boxes are asked for at once, where boxes are what is measured."""
@@ -101,8 +101,7 @@ class SdkSubject:
             graphs = [f"image_encoder@{size}" for size in str(self.resolutions).split("+")]
             return {graph: partial(_encode, session, graph) for graph in graphs}
         if self.skill == "boxes":
-            task = engine.manifest.tasks.segmentation
-            image = engine.encode(picture, task=task, clock=Stopwatch())
+            image = Pass(engine, picture).embedding
             return {f"boxes@{n}": partial(_segment_boxes, engine, image, n) for n in PROMPTS}
         more = {"label_count": self.labels, "text_encoder": opened.has_text_encoder}
         tasks = Workloads(engine, picture=picture, **more)
@@ -112,14 +111,7 @@ class SdkSubject:
 
 def _segment_boxes(engine: Engine, image: ImageEmbedding, count: int) -> object:
     boxes = [[index, index, index + 300, index + 200] for index in range(count)]
-    return segment(
-        engine,
-        image,
-        prompts=image_prompts(boxes=boxes),
-        multimask_output=False,
-        mask_threshold=engine.manifest.masks.mask_threshold,
-        clock=Stopwatch(),
-    )
+    return segment(Pass(engine, image), PromptQuery(boxes=boxes, multimask_output=False))
 
 
 def _picture_to_masks(tasks: Workloads) -> object:

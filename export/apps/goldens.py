@@ -22,7 +22,7 @@ from samclip_sdk.device.goldens.schema import (
 from samclip_sdk.engine.label_points import best_points
 from samclip_sdk.engine.label_prompts import mask_prompt
 from samclip_sdk.engine.label_search import presence_of
-from samclip_sdk.engine.options import POINTS_PER_CLASS
+from samclip_sdk.engine.queries import POINTS_PER_CLASS
 from samclip_sdk.picture.frame import Frame, letterbox
 from samclip_sdk.picture.masks import binarize
 

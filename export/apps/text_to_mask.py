@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.engine.label_prompts import MASK_PROMPT_LIMIT
-from samclip_sdk.engine.options import POINTS_PER_CLASS
+from samclip_sdk.engine.queries import POINTS_PER_CLASS
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.picture.model_prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER
 

@@ -14,17 +14,18 @@ from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listi
 from samclip_sdk.annotate.picture_files import check_still, find_pictures
 from samclip_sdk.annotate.picture_sources import Listing, SourcePicture
 from samclip_sdk.client import SamClip
-from samclip_sdk.engine.options import MAX_INSTANCES, TextToMaskOptions, default_min_score
+from samclip_sdk.engine.options import TextToMaskOptions, default_min_score
+from samclip_sdk.engine.queries import InstanceQuery, TextQuery
 from samclip_sdk.errors import ImageError, PromptError
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image import ImageSource
-from samclip_sdk.picture.tiles import Tiling
 from samclip_sdk.results.image_embedding import PreparedImage
+from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.result_base import coco_annotation
-from samclip_sdk.system.arguments import check_flag, check_integer
+from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.system.arguments import check_flag
 from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.system.reading_ahead import READERS, read_ahead
-from samclip_sdk.text.tokenizer import check_labels
 
 
 class Annotator:
@@ -81,35 +82,30 @@ class Annotator:
         tile_overlap: float | None = None,
     ) -> None:
         check_flag(instances, name="instances")
-        if instances and not refine:
+        if instances and not check_flag(refine, name="refine"):
             raise PromptError("refine is False; the mask decoder draws the masks of instances")
-        options = TextToMaskOptions.of_text(
-            model.manifest,
-            threshold=threshold,
-            mask_threshold=mask_threshold,
-            points_per_class=points_per_class,
-            refine=refine,
-        )
-        flags = {"polygons": polygons, "exclusive": exclusive, "allow_unknown": allow_unknown}
-        for name, flag in flags.items():
-            check_flag(flag, name=name)
-        self._tiling = Tiling.asked(tiles, overlap=tile_overlap)
-        names = check_labels(labels)
-        self._model, self._threshold = model, threshold
-        self.settings = AnnotationSettings(
-            **_identity(model),
-            **_labels(model, names, threshold=threshold),
-            allow_unknown=allow_unknown,
-            mask_threshold=options.mask_threshold,
-            points_per_class=options.points_per_class,
-            refine=refine,
-            max_instances=_most_objects(instances, max_instances=max_instances),
-            min_score=_least_score(model, instances, min_score=min_score),
-            exclusive=exclusive,
-            polygons=polygons,
-            tiles=None if self._tiling is None else self._tiling.tiles,
-            tile_overlap=None if self._tiling is None else self._tiling.overlap,
-        )
+        common: dict[str, Any] = {
+            "labels": labels,
+            "threshold": threshold,
+            "allow_unknown": allow_unknown,
+            "mask_threshold": mask_threshold,
+            "points_per_class": points_per_class,
+            "exclusive": exclusive,
+            "tiles": tiles,
+            "tile_overlap": tile_overlap,
+        }
+        of_objects: dict[str, Any] = {"max_instances": max_instances, "min_score": min_score}
+        of_objects = {name: value for name, value in of_objects.items() if value is not None}
+        self._query: InstanceQuery | TextQuery
+        if instances:
+            self._query = InstanceQuery(**common, **of_objects)
+        else:
+            for name, value in of_objects.items():
+                raise PromptError(f"{name} is {value!r}; it needs instances=True")
+            self._query = TextQuery(**common, refine=refine)
+        self._model = model
+        polygons = check_flag(polygons, name="polygons")
+        self.settings = settings_of(model, self._query, polygons=polygons)
 
     def prepare(self, source: str | os.PathLike[str] | bytes) -> PreparedImage:
         """Reads a still picture. Any thread may call this while another one calls the object.
@@ -137,38 +133,25 @@ class Annotator:
         """
         if not isinstance(image, PreparedImage):
             image = self._model.prepare_image(image)
-        if self.settings.max_instances is None:
-            return self._labels(image)
-        return self._objects(image, max_instances=self.settings.max_instances)
+        asked = {**self._query.asked(), **self._tiles(image.frame)}
+        if isinstance(self._query, TextQuery):
+            return self._labels(self._model.segment_text(image, **asked))
+        return self._objects(self._model.segment_instances(image, **asked))
 
-    def _tiles(self, frame: Frame) -> dict[str, Any]:
-        """The tiles of a picture, as `segment_text` takes them; none if it is too small."""
-        if self._tiling is None:
-            return {}
+    def _tiles(self, frame: Frame) -> dict[str, None]:
+        """No tiles, if they are asked for and a picture is too small for them."""
         try:
-            self._tiling.place(frame.height_px, frame.width_px)
+            if self._query.tiling is not None:
+                self._query.tiling.place(frame.height_px, frame.width_px)
         except PromptError:
-            return {}
-        return {"tiles": self._tiling.tiles, "tile_overlap": self._tiling.overlap}
+            return {"tiles": None, "tile_overlap": None}
+        return {}
 
-    def _objects(self, image: PreparedImage, *, max_instances: int) -> dict[str, Any]:
-        settings = self.settings
-        found = self._model.segment_instances(
-            image,
-            settings.labels,
-            threshold=self._threshold,
-            allow_unknown=settings.allow_unknown,
-            mask_threshold=settings.mask_threshold,
-            points_per_class=settings.points_per_class,
-            max_instances=max_instances,
-            min_score=settings.min_score,
-            exclusive=settings.exclusive,
-            **self._tiles(image.frame),
-        )
+    def _objects(self, found: Instances) -> dict[str, Any]:
         annotations = [
             {
                 "category_id": place + 1,
-                **coco_annotation(mask, size=found.size, polygons=settings.polygons),
+                **coco_annotation(mask, size=found.size, polygons=self.settings.polygons),
                 "score": each.score,
                 "label_score": each.label_score,
                 "predicted_iou": each.predicted_iou,
@@ -181,28 +164,16 @@ class Annotator:
         height, width = found.size
         return {"width": width, "height": height, "annotations": annotations}
 
-    def _labels(self, image: PreparedImage) -> dict[str, Any]:
-        settings = self.settings
-        result = self._model.segment_text(
-            image,
-            settings.labels,
-            threshold=self._threshold,
-            allow_unknown=settings.allow_unknown,
-            mask_threshold=settings.mask_threshold,
-            points_per_class=settings.points_per_class,
-            refine=settings.refine,
-            exclusive=settings.exclusive,
-            **self._tiles(image.frame),
-        )
-        height, width = result.size
+    def _labels(self, found: TextMasks) -> dict[str, Any]:
+        height, width = found.size
         annotations = [
             {
-                "category_id": int(result.label_index[row]) + 1,
-                **coco_annotation(mask, size=result.size, polygons=settings.polygons),
-                "score": float(result.scores[row]),
-                "presence": float(result.presence[row]),
+                "category_id": int(found.label_index[row]) + 1,
+                **coco_annotation(mask, size=found.size, polygons=self.settings.polygons),
+                "score": float(found.scores[row]),
+                "presence": float(found.presence[row]),
             }
-            for row, mask in enumerate(result.masks.packed)
+            for row, mask in enumerate(found.masks.packed)
             if not mask.empty
         ]
         return {"width": width, "height": height, "annotations": annotations}
@@ -305,53 +276,33 @@ def annotate_folder(
     )
 
 
-def _identity(model: SamClip) -> dict[str, str]:
-    """The settings that name the model."""
-    return {
-        "model": model.manifest.name,
-        "model_id": model.source.id,
-        "revision": model.manifest.revision,
-        "runtime": model.runtime,
-        "precision": model.precision,
-    }
-
-
-def _least_score(model: SamClip, instances: bool, *, min_score: float | None) -> float | None:
-    """The least score of an object that is told; None where each label has one annotation.
-
-    Raises:
-        PromptError: a score that cannot be, or one without `instances`.
-    """
-    if instances:
-        return default_min_score(model.manifest.calibration, asked=min_score)
-    if min_score is not None:
-        raise PromptError(f"min_score is {min_score!r}; it needs instances=True")
-    return None
-
-
-def _labels(model: SamClip, labels: Sequence[str], *, threshold: float | None) -> dict[str, Any]:
-    """The settings of the labels."""
-    own = model.label_thresholds(labels)
-    readings = model.read_labels(labels)
-    return {
-        "labels": labels,
-        "label_digests": model.label_digests(labels),
-        "read_as": {label: each.to_dict() for label, each in readings.items() if each.told},
-        "thresholds": own if threshold is None else (float(threshold),) * len(labels),
-    }
-
-
-def _most_objects(instances: bool, *, max_instances: int | None) -> int | None:
-    """How many objects of a picture are told; None where each label has one annotation.
-
-    Raises:
-        PromptError: a number that cannot be, or one without `instances`.
-    """
-    if not instances:
-        if max_instances is not None:
-            raise PromptError(f"max_instances is {max_instances!r}; it needs instances=True")
-        return None
-    if max_instances is None:
-        return MAX_INSTANCES
-    check_integer(max_instances, name="max_instances", least=1)
-    return int(max_instances)
+def settings_of(
+    model: SamClip, query: InstanceQuery | TextQuery, *, polygons: bool
+) -> AnnotationSettings:
+    """All that the answers to a query depend on, besides the picture."""
+    readings = model.read_labels(query.labels)
+    own = model.label_thresholds(query.labels)
+    drawn = TextToMaskOptions.of_query(query, manifest=model.manifest, presence=0.0)
+    objects = query if isinstance(query, InstanceQuery) else None
+    return AnnotationSettings(
+        model=model.manifest.name,
+        model_id=model.source.id,
+        revision=model.manifest.revision,
+        runtime=model.runtime,
+        precision=model.precision,
+        labels=tuple(query.labels),
+        label_digests=model.label_digests(query.labels),
+        read_as={label: each.to_dict() for label, each in readings.items() if each.told},
+        thresholds=own if query.threshold is None else (query.threshold,) * len(query.labels),
+        allow_unknown=query.allow_unknown,
+        mask_threshold=drawn.mask_threshold,
+        points_per_class=drawn.points_per_class,
+        refine=query.refine,
+        max_instances=objects and objects.max_instances,
+        min_score=objects
+        and default_min_score(model.manifest.calibration, asked=objects.min_score),
+        exclusive=query.exclusive,
+        polygons=polygons,
+        tiles=query.tiling and query.tiling.tiles,
+        tile_overlap=query.tiling and query.tiling.overlap,
+    )

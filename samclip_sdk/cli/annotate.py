@@ -13,18 +13,9 @@ from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listi
 from samclip_sdk.annotate.other_formats import OutputFormat
 from samclip_sdk.annotate.picture_sources import Listing, list_source
 from samclip_sdk.cli.checks import check_ending
-from samclip_sdk.cli.cluster import AnnotatorOptions, ClusterOptions, Opening
-from samclip_sdk.cli.options import (
-    AsJson,
-    LabelOptions,
-    Labels,
-    ModelOptions,
-    RunOptions,
-    TileOptions,
-    grouped,
-)
+from samclip_sdk.cli.cluster import ClusterOptions, Opening
+from samclip_sdk.cli.options import AsJson, grouped
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_line, print_table, working
-from samclip_sdk.system.reading_ahead import READERS
 
 _ENDINGS: dict[OutputFormat, str] = {"coco": ".json", "csv": ".csv", "yolo": ""}
 
@@ -36,29 +27,27 @@ Source = Annotated[
         "'photos/**/*.jpg'; a Parquet file or a pattern of them; or a URL of any of these",
     ),
 ]
-Readers = Annotated[
-    int, typer.Option(min=1, help="threads that read and decode pictures ahead of the model")
-]
-AtOnce = Annotated[
-    int,
-    typer.Option(
-        min=1, help="pictures that are annotated at the same time: with --threads 1, one a core"
-    ),
-]
-Restart = Annotated[
-    bool, typer.Option("--restart", help="do all pictures again, and forget the progress")
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="replace an output that no run of annotate has begun")
-]
-Discard = Annotated[
-    bool,
-    typer.Option(
-        "--discard-progress",
-        help="remove the progress file at the end; by default it stays, and a later run adds the "
-        "pictures that are new",
-    ),
-]
+
+
+@dataclass(frozen=True)
+class ProgressOptions:
+    """What becomes of an earlier run, and of this one's progress."""
+
+    restart: Annotated[
+        bool, typer.Option("--restart", help="do all pictures again, and forget the progress")
+    ] = False
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="replace an output that no run of annotate has begun"),
+    ] = False
+    discard_progress: Annotated[
+        bool,
+        typer.Option(
+            "--discard-progress",
+            help="remove the progress file at the end; by default it stays, and a later run adds "
+            "the pictures that are new",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -142,21 +131,12 @@ class ParquetOptions:
 @grouped
 def annotate(
     source: Source,
-    labels: Labels = None,
     *,
-    given: LabelOptions,
-    asked: AnnotatorOptions,
-    cut: TileOptions,
+    opening: Opening,
     parquet: ParquetOptions,
     written: OutputOptions,
-    readers: Readers = READERS,
-    at_once: AtOnce = 1,
-    restart: Restart = False,
-    overwrite: Overwrite = False,
-    discard_progress: Discard = False,
+    progress: ProgressOptions,
     cluster: ClusterOptions,
-    opened: ModelOptions,
-    run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
     """Find the objects of labels in all pictures of a source, and write them as one data set.
@@ -164,19 +144,17 @@ def annotate(
     A run that was stopped goes on where it was; a later one adds the pictures that are new.
     """
     with working("opening", if_interrupted="the same command goes on from there") as display:
-        names = given.read(labels)
-        asked.check()
-        cut.read()
+        opening = opening.checked()
         target, form, shard_size = written.target(), written.form, written.shard_size
-        check_output(target, overwrite=overwrite, form=form, sharded=shard_size is not None)
-        cluster.check(at_once=at_once)
+        check_output(
+            target, overwrite=progress.overwrite, form=form, sharded=shard_size is not None
+        )
+        cluster.check()
         listing = parquet.list_source(source, leave_out=(target, log_path(target)))
         listing.check()
-        opening = Opening(tuple(names), given, asked, cut, opened, run)
         with opening.load(display) as samclip:
             annotator = opening.annotator(samclip)
-            how = {"readers": readers, "at_once": at_once}
-            with cluster.answering(annotator, opening, **how) as answer:
+            with cluster.answering(annotator, opening) as answer:
                 report = annotate_listing(
                     annotator.settings,
                     listing,
@@ -185,9 +163,7 @@ def annotate(
                     form=form,
                     images=written.with_images,
                     shard_size=shard_size,
-                    restart=restart,
-                    overwrite=overwrite,
-                    discard_progress=discard_progress,
+                    **vars(progress),
                     on_progress=display.show,
                 )
     _print(report, as_json=as_json)

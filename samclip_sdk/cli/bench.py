@@ -11,7 +11,6 @@ from samclip_sdk.cli.options import (
     AsJson,
     ModelOptions,
     OtherPicture,
-    RunOptions,
     grouped,
 )
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
@@ -39,7 +38,6 @@ def bench(
         bool, typer.Option("--unverified", help="even if `samclip verify` has not passed here")
     ] = False,
     opened: ModelOptions,
-    run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
     """Time a model on this device, and the steps of its work; on noise if no picture is given.
@@ -55,7 +53,7 @@ def bench(
             runtime=opened.runtime,
             precision=opened.precision,
             public_key=opened.key,
-            options=run.for_runtime(display),
+            options=opened.run.for_runtime(display),
             image=image,
             label_count=label_count,
             seconds=seconds,

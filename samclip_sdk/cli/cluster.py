@@ -21,16 +21,17 @@ from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
 from samclip_sdk.annotate.picture_sources import SourcePicture
 from samclip_sdk.annotate.ray_workers import RayWorkers, check_address, find_cluster, import_ray
 from samclip_sdk.cli.options import (
+    Asked,
     LabelOptions,
-    MinScore,
+    Labels,
     ModelOptions,
-    RunOptions,
-    TextOptions,
-    TileOptions,
+    query_option,
 )
 from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import SamClip
+from samclip_sdk.engine.queries import InstanceQuery, TextQuery
 from samclip_sdk.runtimes.table import RUNTIMES
+from samclip_sdk.system.reading_ahead import READERS
 
 WORKERS = 2
 _OPTION = "--ray"
@@ -39,7 +40,7 @@ _ADDRESS = re.compile(r"auto|local|[^-].*:.*")
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """The Ray cluster and its workers, if there are to be any."""
+    """Who annotates: this process, or the workers of a Ray cluster."""
 
     ray: Annotated[
         str | None,
@@ -53,17 +54,27 @@ class ClusterOptions:
         int | None,
         typer.Option(min=1, help=f"with --ray: processes with a model each; by default {WORKERS}"),
     ] = None
+    readers: Annotated[
+        int, typer.Option(min=1, help="threads that read and decode pictures ahead of the model")
+    ] = READERS
+    at_once: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="pictures that are annotated at the same time: with --threads 1, one a core",
+        ),
+    ] = 1
 
     @property
     def wanted(self) -> bool:
         """Whether workers were asked for."""
         return self.ray is not None
 
-    def check(self, *, at_once: int) -> None:
+    def check(self) -> None:
         """Refuses wrong options, before a model is opened.
 
         Raises:
-            WrongUsageError: workers without a cluster, or `at_once` above 1 with one.
+            WrongUsageError: workers without a cluster, or `--at-once` above 1 with one.
             OptionError: the address is not valid.
             RuntimeMissingError: Ray is missing.
             ClusterError: nothing listens at the address.
@@ -72,14 +83,14 @@ class ClusterOptions:
             if self.workers is not None:
                 raise WrongUsageError("--workers needs --ray")
             return
-        if at_once > 1:
+        if self.at_once > 1:
             raise WrongUsageError("--at-once is of one process: with --ray, give --workers")
         find_cluster(check_address(self.ray))
         import_ray()
 
     @contextmanager
     def answering(
-        self, annotator: Annotator, opening: Opening, *, readers: int, at_once: int
+        self, annotator: Annotator, opening: Opening
     ) -> Iterator[Callable[[Sequence[SourcePicture]], Answered]]:
         """Opens the workers, if there are to be any; a worker has one thread without --threads.
 
@@ -87,9 +98,9 @@ class ClusterOptions:
             The `answer` of `annotate_listing`: by the workers, or by the annotator of this process.
         """
         if not self.wanted:
-            yield partial(annotate_pictures, annotator, readers=readers, at_once=at_once)
+            yield partial(annotate_pictures, annotator, readers=self.readers, at_once=self.at_once)
             return
-        run, settings = opening.run, annotator.settings
+        run, settings = opening.opened.run, annotator.settings
         threads = max(1, run.threads)
         on_gpu = "cuda" in f"{run.device} {run.provider}".lower()
         workers = RayWorkers(
@@ -98,7 +109,7 @@ class ClusterOptions:
             workers=self.workers or WORKERS,
             cpus=threads,
             gpus=int(on_gpu or RUNTIMES[settings.runtime].on_gpu),
-            readers=readers,
+            readers=self.readers,
             address=self.ray,
         )
         # Ray reports dead nodes on standard output, which is for the answer.
@@ -107,22 +118,19 @@ class ClusterOptions:
 
 
 @dataclass(frozen=True)
-class AnnotatorOptions(TextOptions):
-    """How the labels of every picture become annotations; see `Annotator`."""
+class AnnotatorOptions:
+    """What becomes an annotation, and how it is written; see `Annotator`."""
 
     instances: Annotated[
         bool, typer.Option(help="an annotation for each object, or one for each label")
     ] = True
-    max_instances: Annotated[
-        int | None,
-        typer.Option(min=1, help="with --instances: objects of a picture, at most; by default 50"),
-    ] = None
-    min_score: MinScore = None
+    max_instances: Annotated[int | None, query_option(InstanceQuery, "max_instances")] = None
+    min_score: Annotated[float | None, query_option(InstanceQuery, "min_score")] = None
     polygons: Annotated[
         bool, typer.Option("--polygons", help="masks as polygons; by default as RLE")
     ] = False
 
-    def check(self) -> None:
+    def check(self, *, refine: bool) -> None:
         """Refuses options that exclude each other.
 
         Raises:
@@ -132,32 +140,36 @@ class AnnotatorOptions(TextOptions):
             raise WrongUsageError("--max-instances needs --instances")
         if self.min_score is not None and not self.instances:
             raise WrongUsageError("--min-score needs --instances")
-        if self.instances and not self.refine:
+        if self.instances and not refine:
             raise WrongUsageError(
                 "--no-refine and --instances: the mask decoder draws the objects; leave one out, "
                 "or give --no-instances"
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Opening:
     """Opens an annotator; each worker calls it once.
 
     Attributes:
         labels: the labels of the command line; those of the vocabulary if there are none.
         given: the vocabulary, and whether embeddings of labels are kept.
-        asked: how labels become annotations.
-        cut: the tiles of large pictures.
-        opened: the model.
-        run: where the model runs.
+        asked: how labels are found.
+        how: what becomes an annotation.
+        opened: the model, and where it runs.
     """
 
-    labels: tuple[str, ...]
+    labels: Labels = None
     given: LabelOptions
-    asked: AnnotatorOptions
-    cut: TileOptions
+    asked: Annotated[Asked, TextQuery]
+    how: AnnotatorOptions
     opened: ModelOptions
-    run: RunOptions
+
+    def checked(self) -> Opening:
+        """The same with all labels; raises WrongUsageError for options that do not go together."""
+        self.how.check(refine=self.asked.options["refine"])
+        self.asked.arguments()
+        return replace(self, labels=self.given.read(self.labels))
 
     def __call__(self) -> Annotator:
         """Opens the model, and embeds the labels."""
@@ -165,18 +177,12 @@ class Opening:
 
     def load(self, display: Display | None = None) -> SamClip:
         """Opens the model; raises the errors of `SamClip.load`."""
-        return self.opened.load(self.run, display=display, text_cache=self.given.text_cache)
+        return self.opened.load(display=display, text_cache=self.given.text_cache)
 
     def annotator(self, samclip: SamClip) -> Annotator:
         """Embeds the labels; raises the errors of `Annotator`."""
-        labels = self.given.known(samclip, self.labels)
-        return Annotator(
-            samclip,
-            labels,
-            **vars(self.asked),
-            tiles=self.cut.read(),
-            tile_overlap=self.cut.tile_overlap,
-        )
+        labels = self.given.known(samclip, self.labels or ())
+        return Annotator(samclip, labels, **self.asked.arguments(), **vars(self.how))
 
     def elsewhere(self, settings: AnnotationSettings, *, threads: int) -> Opening:
         """The same for workers in other folders: absolute paths, and the runtime chosen here."""
@@ -187,9 +193,10 @@ class Opening:
             runtime=settings.runtime,
             precision=settings.precision,
             key=key and key.absolute(),
+            run=replace(self.opened.run, threads=threads),
         )
         given = replace(self.given, vocabulary=vocabulary and vocabulary.absolute())
-        return replace(self, given=given, opened=opened, run=replace(self.run, threads=threads))
+        return replace(self, given=given, opened=opened)
 
 
 class AnnotateCommand(TyperCommand):

@@ -13,7 +13,6 @@ from samclip_sdk.cli.learn_examples import Example, Told, learn_examples, whole_
 from samclip_sdk.cli.options import (
     AsJson,
     ModelOptions,
-    RunOptions,
     TextCache,
     grouped,
 )
@@ -95,7 +94,6 @@ def learn(
         Path, typer.Option("--output", "-o", help="the vocabulary pack to write, .safetensors")
     ] = Path("vocabulary.safetensors"),
     opened: ModelOptions,
-    run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
     """Teach a label by examples, or the categories of a COCO file; write a vocabulary pack."""
@@ -109,7 +107,7 @@ def learn(
         needed = [path for path, _ in [*positives, *negatives]]
         for path in dict.fromkeys([*needed, *filter(None, [coco.coco, coco.images])]):
             check_picture(path)
-        with opened.load(run, display=display, text_cache=text_cache) as samclip:
+        with opened.load(display=display, text_cache=text_cache) as samclip:
             packed = samclip.load_vocabulary(vocabulary) if vocabulary else ()
             if label is None or coco.coco is not None:
                 told = _learn_coco(samclip, label, coco=coco, score=score, display=display)

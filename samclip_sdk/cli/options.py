@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args, get_type_hints
 
@@ -15,9 +15,9 @@ from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.terminal import Display, WrongUsageError
 from samclip_sdk.client import SamClip
 from samclip_sdk.device.auto_records import AUTO
-from samclip_sdk.engine.options import MAX_INSTANCES
+from samclip_sdk.engine.queries import Query, TextQuery, options_of
 from samclip_sdk.errors import PromptError, TextError, one_line
-from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
+from samclip_sdk.picture.tiles import Tiling
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
 from samclip_sdk.runtimes.table import PRECISIONS, RUNTIMES
 from samclip_sdk.system.progress import no_progress
@@ -34,26 +34,6 @@ Vocabulary = Annotated[
 TextCache = Annotated[
     bool, typer.Option(help="keep embeddings of labels in the user's cache folder")
 ]
-Threshold = Annotated[
-    float | None, typer.Option(min=0, max=1, help="presence below which a label is absent")
-]
-AllowUnknown = Annotated[
-    bool,
-    typer.Option("--allow-unknown", help="find words that the model does not know, as it may"),
-]
-MinScore = Annotated[
-    float | None,
-    typer.Option(min=0, max=1, help="leave out objects below it; by default the bundle's"),
-]
-Exclusive = Annotated[
-    bool,
-    typer.Option("--exclusive", help="give no pixel two labels; the likelier one keeps it"),
-]
-PointsPerClass = Annotated[
-    int | None,
-    typer.Option(min=1, help="the number of points for a label, at most; by default 3"),
-]
-MaskThreshold = Annotated[float | None, typer.Option(help="the logit that a pixel must exceed")]
 BundleModel = Annotated[str, typer.Option("--model", help=MODEL_HELP)]
 AnyPrecision = Annotated[
     str | None, typer.Option("--precision", help="the precision of the artifacts; by default all")
@@ -70,6 +50,15 @@ PublicKey = Annotated[
 MODEL_PANEL = "Model and device"
 _THREADED = [each.name for each in RUNTIMES.values() if "threads" in each.options]
 AsJson = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
+
+
+def query_option(query: type[Query], name: str, *flags: str) -> Any:
+    """What Typer reads of an option of a query."""
+    known = options_of(query)[name]
+    if known.default is False and known.kind is bool:
+        flags = flags or (f"--{name.replace('_', '-')}",)
+    about = known.option
+    return typer.Option(*flags, min=about.least, max=about.most, help=about.help)
 
 
 @dataclass(frozen=True)
@@ -111,7 +100,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The model, its runtime and its precision."""
+    """The model, its runtime and its precision, and where it runs."""
 
     panel: ClassVar[str] = MODEL_PANEL
 
@@ -119,12 +108,11 @@ class ModelOptions:
     runtime: AnyRuntime = AUTO
     precision: RunPrecision = None
     key: PublicKey = None
+    run: RunOptions = field(default_factory=RunOptions)
 
-    def load(
-        self, run: RunOptions, *, display: Display | None = None, text_cache: bool = False
-    ) -> SamClip:
+    def load(self, *, display: Display | None = None, text_cache: bool = False) -> SamClip:
         """Opens the model; raises the errors of `SamClip.load`."""
-        options = run.for_runtime(display)
+        options = self.run.for_runtime(display)
         return SamClip.load(
             self.runtime,
             model=self.model,
@@ -189,35 +177,6 @@ class LabelOptions:
 
 
 @dataclass(frozen=True)
-class TextOptions:
-    """How labels become masks; see `SamClip.segment_text`."""
-
-    threshold: Threshold = None
-    allow_unknown: AllowUnknown = False
-    mask_threshold: MaskThreshold = None
-    points_per_class: PointsPerClass = None
-    refine: Annotated[
-        bool, typer.Option(help="let the mask decoder draw the masks, or the CLIP head alone")
-    ] = True
-    exclusive: Exclusive = False
-
-
-@dataclass(frozen=True)
-class InstanceOptions:
-    """How the objects of labels are found; see `SamClip.segment_instances`."""
-
-    threshold: Threshold = None
-    allow_unknown: AllowUnknown = False
-    mask_threshold: MaskThreshold = None
-    points_per_class: PointsPerClass = None
-    max_instances: Annotated[int, typer.Option(min=1, help="objects at most, the best ones")] = (
-        MAX_INSTANCES
-    )
-    min_score: MinScore = None
-    exclusive: Exclusive = False
-
-
-@dataclass(frozen=True)
 class TileOptions:
     """The tiles of a large picture; see `SamClip.segment_text`."""
 
@@ -228,14 +187,7 @@ class TileOptions:
             help="segment tiles too: rows and columns, such as 2x3, or their longest side, px",
         ),
     ] = None
-    tile_overlap: Annotated[
-        float | None,
-        typer.Option(
-            min=LEAST_OVERLAP,
-            max=MOST_OVERLAP,
-            help=f"with --tiles: the overlap of neighbours, as a share; by default {TILE_OVERLAP}",
-        ),
-    ] = None
+    tile_overlap: Annotated[float | None, query_option(TextQuery, "tile_overlap")] = None
 
     def read(self) -> tuple[int, int] | int | None:
         """The tiles in the form of `segment_text`, checked as far as possible without a picture.
@@ -260,90 +212,110 @@ class TileOptions:
 
 
 @dataclass(frozen=True)
-class FollowOptions:
-    """How objects are found in frames and followed; see `SamClip.stream`."""
+class Asked:
+    """The options of a verb. `Annotated[Asked, TextQuery]` is a group with those of that query.
 
-    threshold: Threshold = None
-    allow_unknown: AllowUnknown = False
-    mask_threshold: MaskThreshold = None
-    max_instances: Annotated[
-        int, typer.Option(min=1, help="the number of objects of a frame, at most")
-    ] = MAX_INSTANCES
-    min_score: MinScore = None
-    encode_every: Annotated[
-        int, typer.Option(min=1, help="segment every nth frame; masks follow the motion in between")
-    ] = 1
+    Attributes:
+        options: their values by name, without those of tiles.
+        cut: the tiles.
+    """
+
+    options: Mapping[str, Any]
+    cut: TileOptions
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the verb; raises WrongUsageError as `TileOptions.read`."""
+        return {**self.options, "tiles": self.cut.read(), "tile_overlap": self.cut.tile_overlap}
 
 
 @dataclass(frozen=True)
-class GridOptions:
-    """The grid of points, and the filters of masks; see `SamClip.segment_everything`."""
+class _Group:
+    """A function of options, of which some may be groups in turn; a command is the outermost one.
 
-    allow_unknown: AllowUnknown = False
-    points_per_side: Annotated[
-        int,
-        typer.Option(
-            min=1, help="points on a side of the grid; its square is the number of prompts"
-        ),
-    ] = 32
-    pred_iou_thresh: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="the predicted IoU that a mask must exceed; by default the bundle's"
-        ),
-    ] = None
-    stability_score_thresh: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="the stability that a mask must reach; by default the bundle's"
-        ),
-    ] = None
-    stability_score_offset: Annotated[
-        float,
-        typer.Option(min=0, help="the shift of the threshold that measures stability, a logit"),
-    ] = 1.0
-    box_nms_thresh: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="the IoU with a better mask above which one is dropped"),
-    ] = 0.7
+    Attributes:
+        make: the function.
+        parts: its parameters by name.
+    """
+
+    make: Callable[..., Any]
+    parts: Mapping[str, inspect.Parameter | _Group]
+
+    @classmethod
+    def of_function(
+        cls, make: Callable[..., Any], hints: Mapping[str, Any], *, panel: str | None = None
+    ) -> _Group:
+        """The group of a function, or a dataclass, with annotated parameters."""
+        return cls(
+            make,
+            {
+                name: cls.of_hint(hints[name])
+                or each.replace(annotation=_in_panel(hints[name], panel))
+                for name, each in inspect.signature(make).parameters.items()
+            },
+        )
+
+    @classmethod
+    def of_hint(cls, hint: Any) -> _Group | None:
+        """The group that an annotation stands for; None if it is an option's."""
+        if isinstance(hint, type) and is_dataclass(hint):
+            hints = get_type_hints(hint, include_extras=True)
+            return cls.of_function(hint, hints, panel=getattr(hint, "panel", None))
+        kind, *query = get_args(hint) or (None,)
+        return cls.of_query(query[0]) if kind is Asked else None
+
+    @classmethod
+    def of_query(cls, query: type[Query]) -> _Group:
+        """The options of a query; those of tiles are written as `TileOptions` reads them."""
+        options = {
+            name: inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=known.default,
+                annotation=Annotated[known.hint, query_option(query, name)],
+            )
+            for name, known in options_of(query).items()
+            if not known.option.in_python_only and name != "tile_overlap"
+        }
+        cut = cls.of_hint(TileOptions)
+        assert cut is not None
+        return cls(Asked, {"options": cls(dict, options), "cut": cut})
+
+    def parameters(self) -> Iterator[inspect.Parameter]:
+        """The options, one after the other."""
+        for part in self.parts.values():
+            if isinstance(part, _Group):
+                yield from part.parameters()
+            else:
+                yield part.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+
+    def call(self, given: Mapping[str, Any]) -> Any:
+        """Calls the function with the values of the options."""
+        own = {
+            name: part.call(given) if isinstance(part, _Group) else given[part.name]
+            for name, part in self.parts.items()
+        }
+        return self.make(**own)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Makes an option of each field of the dataclasses that a command takes.
+    """Makes an option of each field of the dataclasses and the queries that a command takes.
 
     Typer reads a function's signature and knows no groups of options: without this, every command
     would repeat all of them.
 
     Args:
-        command: a function with some parameters that are annotated with a dataclass.
+        command: a function with some parameters that are annotated with a dataclass, whose fields
+            may be such in turn, or with `Asked` and a query.
 
     Returns:
         The command in the form that Typer reads.
     """
     # Not get_type_hints: on Python 3.10 it makes an Optional of a parameter that defaults to None.
-    hints = inspect.get_annotations(command, eval_str=True)
-    groups: dict[str, type[Any]] = {
-        name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)
-    }
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        if name in groups:
-            fields_of = get_type_hints(groups[name], include_extras=True)
-            panel = getattr(groups[name], "panel", None)
-            parameters += [
-                each.replace(annotation=_in_panel(fields_of[each.name], panel))
-                for each in inspect.signature(groups[name]).parameters.values()
-            ]
-        else:
-            parameters.append(parameter.replace(annotation=hints[name]))
-    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    group = _Group.of_function(command, inspect.get_annotations(command, eval_str=True))
+    parameters = list(group.parameters())
 
     def call(**given: Any) -> None:
-        own = {
-            name: kind(**{each.name: given.pop(each.name) for each in fields(kind)})
-            for name, kind in groups.items()
-        }
-        command(**given, **own)
+        group.call(given)
 
     call.__name__, call.__doc__ = command.__name__, command.__doc__
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it

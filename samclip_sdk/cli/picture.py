@@ -12,16 +12,12 @@ import typer
 from samclip_sdk.cli.checks import check_output, check_picture, read_numbers
 from samclip_sdk.cli.options import (
     AsJson,
-    GridOptions,
-    InstanceOptions,
+    Asked,
     LabelOptions,
-    MaskThreshold,
     ModelOptions,
     OtherPicture,
-    RunOptions,
-    TextOptions,
-    TileOptions,
     grouped,
+    query_option,
 )
 from samclip_sdk.cli.pictures import (
     Pictures,
@@ -32,6 +28,7 @@ from samclip_sdk.cli.pictures import (
     answer_pictures,
 )
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_table, working
+from samclip_sdk.engine.queries import EverythingQuery, InstanceQuery, PromptQuery, TextQuery
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.prompt_masks import Masks
@@ -62,7 +59,6 @@ def classify(
     given: LabelOptions,
     answer: ResultOptions,
     opened: ModelOptions,
-    run: RunOptions,
 ) -> None:
     """Tell which of the labels describes each picture best."""
 
@@ -78,7 +74,7 @@ def classify(
         rows_of=rows_of,
         endings=SUFFIXES,
     )
-    answer_pictures(image_label, question, given=given, answer=answer, opened=opened, run=run)
+    answer_pictures(image_label, question, given=given, answer=answer, opened=opened)
 
 
 @grouped
@@ -92,17 +88,10 @@ def segment(
     box: Annotated[
         list[str] | None, typer.Option(help="X0,Y0,X1,Y1; each box is a prompt of its own")
     ] = None,
-    multimask: Annotated[
-        bool | None,
-        typer.Option(
-            help="three masks a prompt, or one; by default three of a single point alone, and the "
-            "best of three of several points"
-        ),
-    ] = None,
-    mask_threshold: MaskThreshold = None,
+    multimask: Annotated[bool | None, query_option(PromptQuery, "multimask_output")] = None,
+    mask_threshold: Annotated[float | None, query_option(PromptQuery, "mask_threshold")] = None,
     answer: ResultOptions,
     opened: ModelOptions,
-    run: RunOptions,
 ) -> None:
     """Segment by points and boxes, in pixels of each picture."""
     with working("segmenting"):
@@ -131,7 +120,7 @@ def segment(
         rows_of=rows_of,
         note_of=lambda masks: _ALTERNATIVES if len(masks) > len(masks.best()) else "",
     )
-    answer_pictures(image, question, given=None, answer=answer, opened=opened, run=run)
+    answer_pictures(image, question, given=None, answer=answer, opened=opened)
 
 
 @grouped
@@ -139,15 +128,13 @@ def text(
     image_label: PicturesAndLabels,
     *,
     given: LabelOptions,
-    asked: TextOptions,
-    cut: TileOptions,
+    asked: Annotated[Asked, TextQuery],
     answer: ResultOptions,
     opened: ModelOptions,
-    run: RunOptions,
 ) -> None:
     """Find labels in each picture: a mask for each one that is present."""
     with working("segmenting"):
-        tiles = cut.read()
+        arguments = asked.arguments()
 
     def rows_of(result: TextMasks) -> Iterator[Row]:
         height, width = result.size
@@ -158,22 +145,11 @@ def text(
 
     question = Question(
         "segmenting",
-        lambda samclip, images, labels: samclip.segment_text(
-            images,
-            labels,
-            threshold=asked.threshold,
-            allow_unknown=asked.allow_unknown,
-            mask_threshold=asked.mask_threshold,
-            points_per_class=asked.points_per_class,
-            refine=asked.refine,
-            exclusive=asked.exclusive,
-            tiles=tiles,
-            tile_overlap=cut.tile_overlap,
-        ),
+        lambda samclip, images, labels: samclip.segment_text(images, labels, **arguments),
         columns=("label", "presence", "of the picture"),
         rows_of=rows_of,
     )
-    answer_pictures(image_label, question, given=given, answer=answer, opened=opened, run=run)
+    answer_pictures(image_label, question, given=given, answer=answer, opened=opened)
 
 
 @grouped
@@ -181,35 +157,21 @@ def instances(
     image_label: PicturesAndLabels,
     *,
     given: LabelOptions,
-    asked: InstanceOptions,
-    cut: TileOptions,
+    asked: Annotated[Asked, InstanceQuery],
     answer: ResultOptions,
     opened: ModelOptions,
-    run: RunOptions,
 ) -> None:
     """Find the objects of labels in each picture: a mask for each one."""
     with working("segmenting"):
-        tiles = cut.read()
+        arguments = asked.arguments()
     question = Question(
         "segmenting",
-        lambda samclip, images, labels: samclip.segment_instances(
-            images,
-            labels,
-            threshold=asked.threshold,
-            allow_unknown=asked.allow_unknown,
-            mask_threshold=asked.mask_threshold,
-            points_per_class=asked.points_per_class,
-            max_instances=asked.max_instances,
-            min_score=asked.min_score,
-            exclusive=asked.exclusive,
-            tiles=tiles,
-            tile_overlap=cut.tile_overlap,
-        ),
+        lambda samclip, images, labels: samclip.segment_instances(images, labels, **arguments),
         columns=_OBJECT_COLUMNS,
         rows_of=_object_rows,
         note_of=lambda found: "" if len(found) else _NO_OBJECT,
     )
-    answer_pictures(image_label, question, given=given, answer=answer, opened=opened, run=run)
+    answer_pictures(image_label, question, given=given, answer=answer, opened=opened)
 
 
 @grouped
@@ -217,29 +179,18 @@ def everything(
     image: Pictures,
     *,
     given: LabelOptions,
-    asked: GridOptions,
-    cut: TileOptions,
+    asked: Annotated[Asked, EverythingQuery],
     answer: ResultOptions,
     opened: ModelOptions,
-    run: RunOptions,
 ) -> None:
     """Segment everything in each picture, and name it: with the bundle's nouns, or yours."""
     with working("segmenting"):
-        tiles = cut.read()
+        arguments = asked.arguments()
         names = given.read(()) if given.label or given.labels_file else []
     question = Question(
         "segmenting",
         lambda samclip, images, _: samclip.segment_everything(
-            images,
-            given.known(samclip, names) or None,
-            allow_unknown=asked.allow_unknown,
-            points_per_side=asked.points_per_side,
-            pred_iou_thresh=asked.pred_iou_thresh,
-            stability_score_thresh=asked.stability_score_thresh,
-            stability_score_offset=asked.stability_score_offset,
-            box_nms_thresh=asked.box_nms_thresh,
-            tiles=tiles,
-            tile_overlap=cut.tile_overlap,
+            images, given.known(samclip, names) or None, **arguments
         ),
         columns=_OBJECT_COLUMNS,
         rows_of=_object_rows,
@@ -251,7 +202,6 @@ def everything(
         text_cache=given.text_cache,
         answer=answer,
         opened=opened,
-        run=run,
     )
 
 
@@ -267,7 +217,6 @@ def embed(
         typer.Option("--output", "-o", help="write the embeddings, float32 [N,E], as .npy"),
     ] = None,
     opened: ModelOptions,
-    run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
     """Embed a picture or texts in the space that both share, at unit length."""
@@ -278,7 +227,7 @@ def embed(
             check_output(output, endings=(".npy",))
         if image is not None:
             check_picture(image)
-        with opened.load(run, display=display) as samclip:
+        with opened.load(display=display) as samclip:
             if image is None:
                 names, embeddings = list(text or ()), samclip.embed_text(text or ())
             else:

@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from samclip_sdk.annotate.remote_files import RemotePicture, is_url
 from samclip_sdk.cli.checks import check_ending, check_picture, check_sources
-from samclip_sdk.cli.options import AsJson, LabelOptions, ModelOptions, RunOptions
+from samclip_sdk.cli.options import AsJson, LabelOptions, ModelOptions
 from samclip_sdk.cli.terminal import (
     WrongUsageError,
     print_json,
@@ -160,7 +160,6 @@ def answer_pictures(
     text_cache: bool = False,
     answer: ResultOptions,
     opened: ModelOptions,
-    run: RunOptions,
 ) -> None:
     """Answers a question for each picture; prints a line of JSON for each, or one table.
 
@@ -174,7 +173,6 @@ def answer_pictures(
         text_cache: without `given`, whether embeddings of labels are kept.
         answer: where answers go.
         opened: the model.
-        run: the device.
     """
     told = _Told(question, as_json=answer.as_json)
     try:
@@ -183,7 +181,7 @@ def answer_pictures(
             told.several = len(images) > 1
             answer.check(images, endings=question.endings)
             cached = text_cache if given is None else given.text_cache
-            with opened.load(run, display=display, text_cache=cached) as samclip:
+            with opened.load(display=display, text_cache=cached) as samclip:
                 known = labels if given is None else given.known(samclip, labels)
                 unread = 0
                 for count, (image, result) in enumerate(_answers(samclip, question, images, known)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from samclip_sdk.bundle.hub.opening import open_named_bundle
 from samclip_sdk.bundle.open import Bundle
-from samclip_sdk.cli.options import AsJson, ModelOptions, RunOptions, grouped
+from samclip_sdk.cli.options import AsJson, ModelOptions, grouped
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
 from samclip_sdk.device.auto import choose_again, find_candidates, remembered
 from samclip_sdk.device.auto_records import AUTO, Selection, Trial
@@ -13,14 +13,14 @@ from samclip_sdk.runtimes.options import DEFAULT_OPTIONS
 
 
 @grouped
-def tune(*, opened: ModelOptions, run: RunOptions, as_json: AsJson = False) -> None:
+def tune(*, opened: ModelOptions, as_json: AsJson = False) -> None:
     """Try all runtimes of a bundle, and remember the fastest for loading with the same options."""
     with working("opening") as display:
         selection = choose_again(
             open_named_bundle(opened.model, public_key=opened.key, on_progress=display.show),
             runtime=opened.runtime,
             precision=opened.precision,
-            options=run.for_runtime(display),
+            options=opened.run.for_runtime(display),
         )
     if as_json:
         print_json(selection.model_dump_json())

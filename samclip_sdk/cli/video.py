@@ -17,12 +17,10 @@ import typer
 from samclip_sdk.cli.checks import check_output, check_sources
 from samclip_sdk.cli.options import (
     AsJson,
-    FollowOptions,
+    Asked,
     LabelOptions,
     Labels,
     ModelOptions,
-    RunOptions,
-    TileOptions,
     grouped,
 )
 from samclip_sdk.cli.terminal import (
@@ -32,6 +30,7 @@ from samclip_sdk.cli.terminal import (
     print_table,
     working,
 )
+from samclip_sdk.engine.queries import StreamQuery
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
 from samclip_sdk.engine.video.film_writer import CODECS, DEFAULT_FPS, UNPLAYED, FilmWriter
 from samclip_sdk.engine.video.footage import Footage
@@ -57,6 +56,22 @@ Outputs = Annotated[
     ),
 ]
 Take = Callable[[TrackedInstances], None]
+
+
+@dataclass(frozen=True)
+class FilmOptions:
+    """How much of a film is followed, and what is written of it."""
+
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="stop after this many frames; by default at the end")
+    ] = None
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, max=1000, help="frames a second of the output; by default those of the source"
+        ),
+    ] = None
+    output: Outputs = None
 
 
 @dataclass
@@ -90,20 +105,9 @@ def video(
     labels: Labels = None,
     *,
     given: LabelOptions,
-    asked: FollowOptions,
-    cut: TileOptions,
-    frames: Annotated[
-        int | None, typer.Option(min=1, help="stop after this many frames; by default at the end")
-    ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(
-            min=0.1, max=1000, help="frames a second of the output; by default those of the source"
-        ),
-    ] = None,
-    output: Outputs = None,
+    asked: Annotated[Asked, StreamQuery],
+    film: FilmOptions,
     opened: ModelOptions,
-    run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
     """Find the objects of labels in a film, from a camera or in a folder, and follow them.
@@ -112,33 +116,26 @@ def video(
     """
     with working("opening", if_interrupted="the outputs are complete up to there") as display:
         names = given.read(labels)
-        for path in output or ():
+        outputs = film.output or ()
+        for path in outputs:
             check_output(path, endings=(*CODECS, ".json"))
-        check_sources(output or (), sources=[source])
+        check_sources(outputs, sources=[source])
         footage = open_footage(_source(source))
         with ExitStack() as to:
-            samclip = to.enter_context(
-                opened.load(run, display=display, text_cache=given.text_cache)
-            )
+            samclip = to.enter_context(opened.load(display=display, text_cache=given.text_cache))
             wanted = given.known(samclip, names)
             report = Report(wanted)
-            found = samclip.stream(
-                footage,
-                wanted,
-                **vars(asked),
-                tiles=cut.read(),
-                tile_overlap=cut.tile_overlap,
-            )
-            takers = _open_outputs(to, output or (), footage, labels=wanted, fps=fps)
+            found = samclip.stream(footage, wanted, **asked.arguments())
+            takers = _open_outputs(to, outputs, footage, labels=wanted, fps=film.fps)
             to.enter_context(closing(found))
             start = time.perf_counter()
-            for result in islice(found, frames):
+            for result in islice(found, film.frames):
                 for take in takers:
                     take(result)
                 report.add(result)
                 report.seconds = time.perf_counter() - start
-                _show(display, report.frames, count=frames or footage.count)
-    _print(report, outputs=output or (), as_json=as_json)
+                _show(display, report.frames, count=film.frames or footage.count)
+    _print(report, outputs=outputs, as_json=as_json)
 
 
 def _source(text: str) -> VideoSource:

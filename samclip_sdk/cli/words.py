@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from samclip_sdk.cli.options import AsJson, ModelOptions, RunOptions, grouped
+from samclip_sdk.cli.options import AsJson, ModelOptions, grouped
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
 from samclip_sdk.text.word_table import Reading, readings_dict
 
@@ -17,11 +17,9 @@ Asked = Annotated[
 
 
 @grouped
-def words(
-    asked: Asked = None, *, opened: ModelOptions, run: RunOptions, as_json: AsJson = False
-) -> None:
+def words(asked: Asked = None, *, opened: ModelOptions, as_json: AsJson = False) -> None:
     """List the nouns that a model was taught, or tell what it takes words of yours for."""
-    with working("opening") as display, opened.load(run, display=display) as samclip:
+    with working("opening") as display, opened.load(display=display) as samclip:
         listed = () if asked else samclip.words
         readings = samclip.read_labels(asked) if asked else {}
         near = {word: samclip.nearest_words(word) for word in asked or ()}

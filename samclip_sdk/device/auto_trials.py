@@ -15,14 +15,15 @@ from samclip_sdk.device.auto_records import GoldenError, Trial
 from samclip_sdk.device.goldens.check import Check, describe_failures
 from samclip_sdk.device.goldens.graph_checks import graph_checks
 from samclip_sdk.engine.engine import Engine
-from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.one_pass import Pass
+from samclip_sdk.engine.queries import TextQuery
 from samclip_sdk.engine.text_to_mask import segment_text
 from samclip_sdk.errors import BundleError
 from samclip_sdk.runtimes.artifact_sets import RuntimeSet
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.system.progress import no_progress
-from samclip_sdk.system.timing import Stopwatch, elapsed_ms, repeat
+from samclip_sdk.system.timing import elapsed_ms, repeat
 from samclip_sdk.text.unit_length import normalize
 
 SECONDS = 0.5
@@ -70,8 +71,7 @@ def _try(bundle: Bundle, *, candidate: RuntimeSet, options: RuntimeOptions) -> T
             warn=False,
         )
         with closing(Engine(source)) as engine:
-            squares = engine.whole_squares()
-            checks += graph_checks(bundle, engine=squares, precision=candidate.precision)
+            checks += graph_checks(bundle, engine=engine, precision=candidate.precision)
             refused = describe_failures(checks, subject=str(candidate))
             median_ms = None if refused else _median_ms(engine)
     except Exception as error:  # a runtime that cannot load may raise any exception
@@ -116,17 +116,16 @@ def _check_engines(bundle: Bundle, *, candidate: RuntimeSet) -> None:
 def _median_ms(engine: Engine) -> float:
     """Times passes that do a user's work: encode an image and find labels in it."""
     manifest = engine.manifest
-    options = TextToMaskOptions.of_text(
-        manifest, threshold=0.0, mask_threshold=None, points_per_class=3, refine=True
-    )
     # Noise, because the content of the image and the texts does not affect the time.
     generator = np.random.default_rng(0)
     picture = generator.integers(0, 256, _PICTURE, dtype=np.uint8)
     texts = generator.standard_normal((len(_LABELS), manifest.model.embed_dim), dtype=np.float32)
     engine.texts.learn(_LABELS, normalize(texts))
 
+    query = TextQuery(labels=_LABELS, threshold=0.0)
+
     def run() -> None:
-        segment_text(engine, picture, labels=_LABELS, options=options, clock=Stopwatch())
+        segment_text(Pass(engine, picture), query)
 
     run()
     least, most = _PASSES

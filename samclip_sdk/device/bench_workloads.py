@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from samclip_sdk.engine import classify, segment, text_to_mask
 from samclip_sdk.engine.engine import Engine
-from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.one_pass import Pass
+from samclip_sdk.engine.queries import ClassifyQuery, PromptQuery, TextQuery
 from samclip_sdk.engine.texts import TextEmbedder
 from samclip_sdk.errors import OptionError
 from samclip_sdk.picture.image import ImageSource, load_image
-from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.prompt_masks import Masks
@@ -84,11 +84,14 @@ class Workloads:
         self._engine = engine
         self._picture = picture
         self._classes = (*PRESENT, *(f"label {index}" for index in range(len(PRESENT), CLASSES)))
+        self._every_class = ClassifyQuery(labels=self._classes)
         self._labels = self._classes[:label_count]
         self._image: ImageEmbedding | None = None
         self._new_texts = count()
         height, width = load_image(picture).shape[:2]
-        self._point = image_prompts([[width / 2, height / 2]])
+        self._point = PromptQuery(
+            points=[[width / 2, height / 2]], multimask_output=False, mask_threshold=_ALL_ABOVE
+        )
         self._give_texts(self._classes[len(PRESENT) if text_encoder else 0 :])
 
     def by_name(self) -> Mapping[str, Callable[[], object]]:
@@ -103,14 +106,12 @@ class Workloads:
 
     def encode(self) -> ImageEmbedding:
         """Runs the image encoder on the image, preprocessing included."""
-        self._image = self._engine.encode(
-            self._picture, task=self._engine.manifest.tasks.segmentation, clock=Stopwatch()
-        )
+        self._image = Pass(self._engine, self._picture).embedding
         return self._image
 
     def classify(self) -> Classification:
         """Classifies the encoded image among 1,000 labels."""
-        return self._classify(self._encoded, self._classes)
+        return self._classify(self._encoded, self._every_class)
 
     def point(self) -> Masks:
         """Segments the object in the middle of the encoded image: one point, one mask."""
@@ -125,7 +126,7 @@ class Workloads:
         image = self.encode()
         return (
             image,
-            self._classify(image, self._classes),
+            self._classify(image, self._every_class),
             self._segment(image),
             self._segment_text(image, threshold=self._threshold),
         )
@@ -139,7 +140,7 @@ class Workloads:
     def new_label_ms(self) -> float:
         """Milliseconds of the text encoder for a label that was never given before."""
         label = f"object {next(self._new_texts)}"
-        return self._classify(self._encoded, [label]).speed["text_encoder"]
+        return self._classify(self._encoded, ClassifyQuery(labels=[label])).speed["text_encoder"]
 
     @contextmanager
     def stored_label(self) -> Iterator[Callable[[], object]]:
@@ -164,32 +165,19 @@ class Workloads:
         found = self._segment_text(self._encoded, threshold=1.0, refine=False)
         return float(np.sort(found.asked.presence)[-len(PRESENT)])
 
-    def _classify(self, image: ImageEmbedding, labels: Sequence[str]) -> Classification:
-        return classify.classify(self._engine, image, labels=labels, clock=Stopwatch())
+    def _classify(self, image: ImageEmbedding, query: ClassifyQuery) -> Classification:
+        return classify.classify(Pass(self._engine, image), query)
 
     def _segment(self, image: ImageEmbedding) -> Masks:
-        return segment.segment(
-            self._engine,
-            image,
-            prompts=self._point,
-            multimask_output=False,
-            mask_threshold=_ALL_ABOVE,
-            clock=Stopwatch(),
-        )
+        return segment.segment(Pass(self._engine, image), self._point)
 
     def _segment_text(
         self, image: ImageEmbedding, *, threshold: float, refine: bool = True
     ) -> TextMasks:
-        options = TextToMaskOptions.of_text(
-            self._engine.manifest,
-            threshold=threshold,
-            mask_threshold=_ALL_ABOVE,
-            points_per_class=None,
-            refine=refine,
+        query = TextQuery(
+            labels=self._labels, threshold=threshold, mask_threshold=_ALL_ABOVE, refine=refine
         )
-        return text_to_mask.segment_text(
-            self._engine, image, labels=self._labels, options=options, clock=Stopwatch()
-        )
+        return text_to_mask.segment_text(Pass(self._engine, image), query)
 
     def _give_texts(self, labels: tuple[str, ...]) -> None:
         manifest = self._engine.manifest

@@ -20,11 +20,11 @@ from samclip_sdk.device.goldens.task_metrics import (
 )
 from samclip_sdk.device.goldens.tasks import GoldenTasks
 from samclip_sdk.engine.classify import classify, embed_image
-from samclip_sdk.engine.engine import Engine
-from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.engine import AnyImage, Engine
+from samclip_sdk.engine.one_pass import Pass, TaskName
+from samclip_sdk.engine.queries import ClassifyQuery, PromptQuery, TextQuery
 from samclip_sdk.engine.segment import segment
 from samclip_sdk.engine.text_to_mask import segment_text
-from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.runtimes.source import ModelSource
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.tokenizer import check_labels
@@ -45,10 +45,9 @@ def golden_checks(bundle: Bundle, *, source: ModelSource, precision: str) -> Ite
         BundleError: the bundle has no goldens, or they are damaged.
     """
     with closing(Engine(source)) as engine:
-        squares = engine.whole_squares()
-        yield from graph_checks(bundle, engine=squares, precision=precision)
+        yield from graph_checks(bundle, engine=engine, precision=precision)
         index, tensors = read_verified_goldens(bundle)
-        yield from app_checks(bundle, index, tensors=tensors, engine=squares)
+        yield from app_checks(bundle, index, tensors=tensors, engine=engine)
         golden = index.tasks
         encoder = graph_key("image_encoder", source.manifest.tasks.segmentation.resolution)
         if engine.takes_rectangles(encoder):
@@ -79,43 +78,35 @@ def _tasks(
 
 
 def answer_tasks(
-    engine: Engine, pictures: Sequence[TaskPicture], *, vocabulary: Sequence[str]
+    engine: Engine,
+    pictures: Sequence[TaskPicture],
+    *,
+    vocabulary: Sequence[str],
+    whole_squares: bool = False,
 ) -> TaskAnswers:
-    """Runs all tasks on every image, as `SamClip` does.
+    """Runs all tasks on every image, as `SamClip` does; of `whole_squares`, with the padding.
 
     Labels speak for themselves, whatever the bundle reads them as: the reference has no words.
     """
-    manifest = engine.manifest
     views = [view for picture in pictures for view in picture.views()]
     names = check_labels(vocabulary)
     for asked in (names, *(check_labels(picture.labels) for picture in pictures)):
         engine.texts.learn(asked, engine.texts.own_embeddings(asked, clock=Stopwatch()))
-    logits = [classify(engine, view, labels=names, clock=Stopwatch()).logits for view in views]
-    options = TextToMaskOptions.of_text(
-        manifest, threshold=None, mask_threshold=None, points_per_class=None, refine=True
-    )
+
+    def see(view: AnyImage, task: TaskName) -> Pass:
+        return Pass(engine, view, task=task, whole_square=whole_squares)
+
+    query = ClassifyQuery(labels=names)
+    logits = [classify(see(view, "classification"), query).logits for view in views]
     box_masks, text_masks = [], []
     for picture in pictures:
-        encoded = engine.encode(picture.image, task=manifest.tasks.segmentation, clock=Stopwatch())
-        drawn = segment(
-            engine,
-            encoded,
-            prompts=image_prompts(boxes=picture.boxes),
-            multimask_output=False,
-            mask_threshold=manifest.masks.mask_threshold,
-            clock=Stopwatch(),
-        )
-        found = segment_text(
-            engine,
-            encoded,
-            labels=check_labels(picture.labels),
-            options=options,
-            clock=Stopwatch(),
-        )
+        one = see(picture.image, "segmentation")
+        drawn = segment(one, PromptQuery(boxes=picture.boxes, multimask_output=False))
+        found = segment_text(one, TextQuery(labels=picture.labels))
         box_masks.append(drawn.masks.astype(bool))
         text_masks.append(np.stack([found.mask(label) for label in picture.labels]))
     return TaskAnswers(
-        embeddings=np.stack([embed_image(engine, view, clock=Stopwatch()) for view in views]),
+        embeddings=np.stack([embed_image(see(view, "classification")) for view in views]),
         logits=np.stack(logits),
         box_masks=tuple(box_masks),
         text_masks=tuple(text_masks),

@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from samclip_sdk.engine.engine import AnyImage, Array, Engine
+from samclip_sdk.engine.engine import Array
 from samclip_sdk.engine.label_search import highest_presence
+from samclip_sdk.engine.one_pass import Pass
+from samclip_sdk.engine.queries import ClassifyQuery, Query
 from samclip_sdk.results.classification import Classification
-from samclip_sdk.system.timing import Stopwatch
 
 
-def embed_image(engine: Engine, image: AnyImage, *, clock: Stopwatch) -> Array:
-    """Embeds an image in CLIP's joint space, [E]; see `Engine.encode`."""
-    embedding = engine.encode(image, task=engine.manifest.tasks.classification, clock=clock)
-    return np.array(engine.clip_head(embedding, clock=clock).image_embedding[0])
+def embed_image(one: Pass, _: Query | None = None) -> Array:
+    """Embeds an image in CLIP's joint space: [E], unit length."""
+    return np.array(one.head.image_embedding[0])
 
 
-def classify(
-    engine: Engine, image: AnyImage, *, labels: Sequence[str], clock: Stopwatch
-) -> Classification:
-    """Compares an image with labels from `check_labels`; see `Engine.encode`."""
-    text = engine.texts.embed_labels(labels, clock=clock)
-    embedding = engine.encode(image, task=engine.manifest.tasks.classification, clock=clock)
-    head = engine.clip_head(embedding, clock=clock)
+def classify(one: Pass, query: ClassifyQuery) -> Classification:
+    """Compares an image with labels."""
+    text = one.embed_labels(query.labels)
+    head = one.head
     cosines = text.cosines_at_once(head.image_embedding)[:, 0]
-    logits = (engine.manifest.text.logit_scale * cosines).astype(np.float32)
+    logits = (one.manifest.text.logit_scale * cosines).astype(np.float32)
     odds = np.exp(logits - logits.max())
+    presence = highest_presence(
+        head.patch_embeddings, text=text, frame=one.frame, calibration=one.calibration
+    )
     return Classification(
-        labels=labels,
+        labels=query.labels,
         probs=odds / odds.sum(),
         logits=logits,
-        presence=highest_presence(
-            head.patch_embeddings,
-            text=text,
-            frame=embedding.frame,
-            calibration=engine.manifest.calibration,
-        ),
-        speed=clock.ms,
-        origin=embedding.origin,
-        read_as=engine.texts.told(labels, clock=clock),
+        presence=presence,
+        speed=one.clock.ms,
+        origin=one.embedding.origin,
+        read_as=one.told(query.labels),
     )

@@ -1,10 +1,9 @@
-"""Runs the graphs of a model by name and times each step; every skill is built on this."""
+"""Runs the graphs of a model by name and times each step; every pass over an image uses this."""
 
 from __future__ import annotations
 
-import copy
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import NamedTuple, TypeAlias
 
@@ -14,17 +13,13 @@ from numpy.typing import NDArray
 from samclip_sdk.bundle.contract import contract_graphs, graph_key
 from samclip_sdk.bundle.manifest import Task
 from samclip_sdk.engine.graphs import OpenGraphs
-from samclip_sdk.engine.rectangles import (
-    covered_pixels,
-    restore_masks,
-    restore_patches,
-    takes_rectangles,
-)
+from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.queries import LabelQuery
+from samclip_sdk.engine.rectangles import takes_rectangles
 from samclip_sdk.engine.texts import TextEmbedder
-from samclip_sdk.errors import EmbeddingMismatchError, PromptError
+from samclip_sdk.errors import EmbeddingMismatchError
 from samclip_sdk.picture.frame import Frame, center_crop, letterbox
 from samclip_sdk.picture.image import ImageOrigin, ImageSource, load_with_origin
-from samclip_sdk.picture.model_prompts import Prompts
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.runtimes.session import Arrays, run_graph
 from samclip_sdk.runtimes.source import ModelSource
@@ -50,7 +45,7 @@ class HeadOutputs(NamedTuple):
 
 
 class Engine:
-    """Runs a model's graphs by name; the skills are functions that take an engine.
+    """Runs a model's graphs by name, prepares images, and embeds texts; see `Pass`.
 
     Any number of threads may use one engine.
 
@@ -71,9 +66,7 @@ class Engine:
         self, source: ModelSource, *, stored_labels: StoredLabels | None = None, bgr: bool = False
     ) -> None:
         self.source = source
-        check_flag(bgr, name="bgr")
-        self.bgr = bgr
-        self._squares = False
+        self.bgr = check_flag(bgr, name="bgr")
         self.manifest = source.manifest
         resolution = self.manifest.tasks.segmentation.resolution
         graphs = contract_graphs(self.manifest.model, resolutions=[resolution])
@@ -150,127 +143,20 @@ class Engine:
             )
         return image
 
-    def encode(self, image: AnyImage, *, task: Task, clock: Stopwatch) -> ImageEmbedding:
-        """Runs the backbone, unless it has run; a raw image is prepared as `task` needs it.
-
-        Raises:
-            EmbeddingMismatchError: the image was prepared or embedded for another model.
-        """
-        prepared = self.to_prepared(image, task=task, clock=clock)
-        if isinstance(prepared, ImageEmbedding):
-            return prepared
-        frame, square = prepared.frame, prepared.square
-        graph = graph_key("image_encoder", frame.resolution)
-        if self.takes_rectangles(graph):
-            step = self.manifest.model.image_encoder.resolution_step
-            rows, columns = covered_pixels(frame, step=step)
-            square = square[:, :, :rows, :columns]
-        encoded = self.run(graph, {"image": square}, clock=clock)
-        return ImageEmbedding(
-            image_tokens=encoded["image_tokens"],
-            image_embeddings=encoded["image_embeddings"],
-            frame=frame,
-            bundle_id=self.source.id,
-            speed=dict(clock.ms),
-            origin=prepared.origin,
-        )
-
-    def clip_head(self, embedding: ImageEmbedding, *, clock: Stopwatch) -> HeadOutputs:
-        """Runs the CLIP head.
-
-        The outputs for the last embedding are kept while that embedding lives. So an image that is
-        classified and then searched for labels needs only one run.
-        """
-        last = self._last_head  # read once: another thread may replace it at any moment
-        if last is not None and last[0]() is embedding:
-            return last[1]
-        frame, (rows, columns) = embedding.frame, embedding.cells
-        token_mask = frame.token_mask(patch_size=self.manifest.image.patch_size)
-        feed = {
-            "image_tokens": embedding.image_tokens,
-            "token_mask": token_mask[:, :rows, :columns],
-        }
-        head = self._run_on(embedding, graph_key("clip_head", frame.resolution), feed, clock=clock)
-        patches = head["patch_embeddings"]
-        if rows != columns:
-            patches = restore_patches(patches, cells=embedding.cells, grid=token_mask.shape[-1])
-        outputs = HeadOutputs(patches, head["image_embedding"])
-        self._last_head = (weakref.ref(embedding, self._forget_head), outputs)
-        return outputs
-
-    def patch_embeddings(self, embedding: ImageEmbedding, *, clock: Stopwatch) -> Array:
-        """The CLIP head's embedding of each patch: [1,h*h,E], unit length."""
-        return self.clip_head(embedding, clock=clock).patch_embeddings
-
-    def decode(
-        self, embedding: ImageEmbedding, *, prompts: Prompts, tokens: slice, clock: Stopwatch
-    ) -> tuple[Array, Array]:
-        """Encodes K prompts and decodes their masks, `max_prompts` of the manifest in a call.
-
-        Args:
-            embedding: the image's embedding.
-            prompts: the prompts for that image.
-            tokens: which of the decoder's four mask tokens to keep.
-            clock: records how long the runs took.
-
-        Returns:
-            low_res_masks [K,T,4g,4g] and iou_predictions [K,T] of the T tokens.
-
-        Raises:
-            PromptError: there is not enough memory for the masks of so many prompts.
-        """
-        side, per_prompt = self.mask_side(embedding.frame), len(range(4)[tokens])
-        try:
-            masks = np.empty((len(prompts), per_prompt, side, side), dtype=np.float32)
-        except MemoryError as error:
-            raise PromptError(
-                f"the masks of {len(prompts)} prompts take more memory than there is: give fewer "
-                "prompts at once"
-            ) from error
-        scores = np.empty((len(prompts), per_prompt), dtype=np.float32)
-        if takes_rectangles(self._graphs.session("prompt_encoder")):
-            prompts = prompts.within(*embedding.cells)
-        done = 0
-        for feed in prompts.batches(self.manifest.masks.max_prompts):
-            encoded = self.run("prompt_encoder", feed, clock=clock)
-            decoded = self.decode_encoded(embedding, encoded, tokens=tokens, clock=clock)
-            own = slice(done, done + len(decoded[0]))
-            masks[own], scores[own] = decoded
-            done = own.stop
-        return masks, scores
-
-    def decode_encoded(
-        self,
-        embedding: ImageEmbedding,
-        encoded: Mapping[str, Array],
-        *,
-        tokens: slice,
-        clock: Stopwatch,
-    ) -> tuple[Array, Array]:
-        """Decodes at most `max_prompts` from the prompt encoder's outputs: see `decode`."""
-        rows, columns = embedding.cells
-        feed = {
-            "image_embeddings": embedding.image_embeddings,
-            **encoded,
-            "dense_embeddings": encoded["dense_embeddings"][:, :, :rows, :columns],
-        }
-        decoded = self._run_on(embedding, "mask_decoder", feed, clock=clock)
-        low_res = decoded["low_res_masks"][:, tokens]
-        low_res = restore_masks(low_res, side=self.mask_side(embedding.frame))
-        return low_res, decoded["iou_predictions"][:, tokens]
-
-    def mask_side(self, frame: Frame) -> int:
-        """4g, the side of mask prompts and of low-resolution masks."""
-        return self.manifest.mask_side(frame.resolution)
-
     def label_thresholds(self, labels: Sequence[str], *, allow_unknown: bool) -> Array:
         """The least presence of each label, float32 [K]: its own, or else the bundle's.
 
         Without `allow_unknown`, no presence is enough for a label that the model does not know.
         """
-        check_flag(allow_unknown, name="allow_unknown")
         default = self.manifest.calibration.presence_threshold
         return self.texts.thresholds(labels, default=default, allow_unknown=allow_unknown)
+
+    def options(self, query: LabelQuery) -> TextToMaskOptions:
+        """How the labels of a query become masks: as asked, or by their own and the bundle's."""
+        presence: float | Array | None = query.threshold
+        if presence is None:
+            presence = self.label_thresholds(query.labels, allow_unknown=query.allow_unknown)
+        return TextToMaskOptions.of_query(query, manifest=self.manifest, presence=presence)
 
     @cached_property
     def known_words(self) -> KnownWords | None:
@@ -283,34 +169,26 @@ class Engine:
         return KnownWords(pack.labels, pack.matrix, pack.thresholds, reads)
 
     def takes_rectangles(self, graph: str) -> bool:
-        """Whether images go through image_encoder, by its key, without their padding."""
-        return not self._squares and takes_rectangles(self._graphs.session(graph))
+        """Whether a graph, by its key, takes images or prompts without their padding."""
+        return takes_rectangles(self._graphs.session(graph))
 
-    def whole_squares(self) -> Engine:
-        """The same engine, with the same graphs, for images with their padding.
+    def head_of(self, embedding: ImageEmbedding, compute: Callable[[], HeadOutputs]) -> HeadOutputs:
+        """The CLIP head's outputs for an embedding: computed, or kept from the last time.
 
-        The goldens of the steps are of whole squares, which every runtime takes.
+        Those of the last embedding are kept while it lives. So an image that is classified and then
+        searched for labels needs only one run.
         """
-        other = copy.copy(self)
-        other._squares, other._last_head = True, None
-        return other
+        last = self._last_head  # read once: another thread may replace it at any moment
+        if last is not None and last[0]() is embedding:
+            return last[1]
+        outputs = compute()
+        self._last_head = (weakref.ref(embedding, self._forget_head), outputs)
+        return outputs
 
     def close(self) -> None:
         """Frees the graphs. A later call opens them again when it needs them."""
         self._graphs.close()
         self._last_head = None
-
-    def _run_on(
-        self, embedding: ImageEmbedding, graph: str, feed: Arrays, *, clock: Stopwatch
-    ) -> dict[str, Array]:
-        """Runs a head; refuses an embedding without padding if it is for whole squares."""
-        rows, columns = embedding.cells
-        if rows != columns and not takes_rectangles(self._graphs.session(graph)):
-            raise EmbeddingMismatchError(
-                f"the image embedding has {rows} x {columns} cells, without padding, and "
-                f"{self.source.runtime} takes whole squares only: encode the image again"
-            )
-        return self.run(graph, feed, clock=clock)
 
     def _forget_head(self, gone: weakref.ref[ImageEmbedding]) -> None:
         last = self._last_head

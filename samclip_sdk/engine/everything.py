@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.objects import (
     FoundObject,
@@ -25,86 +24,21 @@ from samclip_sdk.engine.objects import (
     model_masks,
     upscale_and_pack,
 )
+from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.point_grid import PointGrid, encode_grid
+from samclip_sdk.engine.queries import EverythingQuery
 from samclip_sdk.engine.regions import pool_over_mask, score_labels
-from samclip_sdk.engine.views import encode_views, open_views
-from samclip_sdk.errors import PromptError
+from samclip_sdk.engine.views import open_views
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.packed_masks import PackedMask, are_alike
-from samclip_sdk.picture.tiles import Tiling, Window, is_cut
-from samclip_sdk.results.image_embedding import ImageEmbedding
+from samclip_sdk.picture.tiles import Window, is_cut
 from samclip_sdk.results.instances import Instances
-from samclip_sdk.system.arguments import check_integer, finite_number
-from samclip_sdk.system.timing import Stopwatch
-from samclip_sdk.text.word_table import Reading
 
 Array = NDArray[np.float32]
-
-MOST_POINTS_PER_SIDE = 1024
 
 _ROUGH_ERROR, _ROUGH_CELLS = 0.05, 64
 """How far the rough stability of a mask of so many cells is from the true one at most. Of 6,261
 masks of samclip-mobile, no good one was left out by it."""
-
-
-@dataclass(frozen=True)
-class EverythingOptions:
-    """The grid and the thresholds of good masks; see `SamClip.segment_everything`.
-
-    Attributes:
-        points_per_side: the grid's points along each side, from 1 to 1024.
-        pred_iou_thresh: a mask's predicted IoU must exceed it; 0 switches this off.
-        stability_score_thresh: the least stability of a mask; 0 switches this off.
-        stability_score_offset: how far the threshold is moved to measure stability, a logit.
-        box_nms_thresh: the IoU with a better mask, or of the two boxes, above which a mask is
-            dropped. Segment-anything compares boxes alone.
-
-    Raises:
-        PromptError: a value is invalid.
-    """
-
-    points_per_side: int
-    pred_iou_thresh: float
-    stability_score_thresh: float
-    stability_score_offset: float
-    box_nms_thresh: float
-
-    def __post_init__(self) -> None:
-        check_integer(self.points_per_side, name="points_per_side", least=1)
-        if self.points_per_side > MOST_POINTS_PER_SIDE:
-            raise PromptError(
-                f"points_per_side is {self.points_per_side}; it must be {MOST_POINTS_PER_SIDE} "
-                "or less"
-            )
-        for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh"):
-            value = finite_number(getattr(self, name), name=name)
-            if not 0 <= value <= 1:
-                raise PromptError(f"{name} is {value:g}; it must be from 0 to 1")
-        offset = finite_number(self.stability_score_offset, name="stability_score_offset")
-        if offset < 0:
-            raise PromptError(f"stability_score_offset is {offset:g}; it must be 0 or more")
-
-    @classmethod
-    def from_calibration(
-        cls,
-        own: Calibration,
-        *,
-        points_per_side: int,
-        pred_iou_thresh: float | None,
-        stability_score_thresh: float | None,
-        stability_score_offset: float,
-        box_nms_thresh: float,
-    ) -> EverythingOptions:
-        """Replaces the caller's None values by the model's calibrated thresholds."""
-        return cls(
-            points_per_side=points_per_side,
-            pred_iou_thresh=own.pred_iou_thresh if pred_iou_thresh is None else pred_iou_thresh,
-            stability_score_thresh=own.stability_score_thresh
-            if stability_score_thresh is None
-            else stability_score_thresh,
-            stability_score_offset=stability_score_offset,
-            box_nms_thresh=box_nms_thresh,
-        )
 
 
 @dataclass(frozen=True)
@@ -152,42 +86,41 @@ def rough_stability(
 
 
 def good_masks(
+    one: Pass,
     low_res: Array,
-    *,
     iou_predictions: Array,
+    *,
     patch_embeddings: Array | None,
-    frame: Frame,
-    mask_threshold: float,
-    options: EverythingOptions,
+    query: EverythingQuery,
 ) -> tuple[list[GoodMask], Array]:
     """The masks of a batch of prompts that pass the thresholds, in the prompts' order.
 
     Only one mask at a time has the image's size, and only if it may pass.
 
     Args:
+        one: the pass over the image.
         low_res: logits [K,T,4g,4g].
         iou_predictions: [K,T].
         patch_embeddings: the image's patches, [1,h*h,E]; None if masks get no names.
-        frame: the image's frame.
-        mask_threshold: the logit that a pixel must exceed.
-        options: the thresholds.
+        query: the thresholds.
 
     Returns:
         The masks, and the rough stability of all of them, [K,T].
     """
-    offset = options.stability_score_offset
+    frame, mask_threshold = one.frame, one.manifest.masks.mask_threshold
+    least, offset = query.least(one.calibration), query.stability_score_offset
     rough, cells = rough_stability(
         low_res, frame=frame, mask_threshold=mask_threshold, offset=offset
     )
-    stable = (rough >= options.stability_score_thresh - _ROUGH_ERROR) | (cells < _ROUGH_CELLS)
-    likely = stable & (iou_predictions > (options.pred_iou_thresh or -np.inf))
+    stable = (rough >= least.stability_score - _ROUGH_ERROR) | (cells < _ROUGH_CELLS)
+    likely = stable & (iou_predictions > (least.predicted_iou or -np.inf))
     found = []
     for prompt, token in np.argwhere(likely).tolist():
         logits = low_res[prompt, token]
         packed, stability = upscale_and_pack(
             logits, frame=frame, mask_threshold=mask_threshold, stability_offset=offset
         )
-        if packed.empty or stability < options.stability_score_thresh:
+        if packed.empty or stability < least.stability_score:
             continue
         embedding = None
         if patch_embeddings is not None:
@@ -236,7 +169,7 @@ def distinct_good_masks(
         text: of K labels; None without labels.
         thresholds: [K], the least score of each label.
         calibration: the calibration of the scores.
-        box_nms_thresh: see `EverythingOptions`.
+        box_nms_thresh: see `EverythingQuery`.
 
     Returns:
         The objects, the highest predicted IoU first.
@@ -282,72 +215,47 @@ def _named(
     return replace(thing, label_index=best, label_score=float(fits[best]))
 
 
-def segment_everything(
-    engine: Engine,
-    image: AnyImage,
-    *,
-    labels: Sequence[str] | None,
-    allow_unknown: bool,
-    options: EverythingOptions,
-    tiling: Tiling | None,
-    clock: Stopwatch,
-) -> Instances:
-    """Finds all objects, and names them by labels from `check_labels`.
+def segment_everything(one: Pass, query: EverythingQuery) -> Instances:
+    """Finds all objects, and names them by labels.
 
     Without labels, the model's own nouns are the names; without nouns, objects have no names.
     """
-    text: LabelVectors | None
-    read_as: dict[str, Reading] = {}
+    labels, text = query.labels, None
     if labels is None:
-        known = engine.known_words
-        labels, text = (), None
-        if known is not None:
-            labels, text = known.words, LabelVectors.of(known.embeddings)
+        known = one.engine.known_words
+        labels = () if known is None else known.words
+        text = None if known is None else LabelVectors.of(known.embeddings)
     else:
-        text = engine.texts.embed_labels(labels, clock=clock)
-        read_as = engine.texts.told(labels, clock=clock)
-    views = open_views(engine, image, tiling=tiling, clock=clock)
+        text = one.embed_labels(labels)
+    views = open_views(one, query.tiling)
     found: list[GoodMask] = []
-    for view, embedding in encode_views(engine, views, clock=clock):
-        good = _good_masks(engine, embedding, named=text is not None, options=options, clock=clock)
+    for view, part in views.passes():
+        good = _good_masks(part, query, named=text is not None)
         found += good if view.size == views.size else uncut_masks(good, view=view, size=views.size)
-    with clock.step("postprocess"):
+    with one.step("postprocess"):
         things = distinct_good_masks(
             found,
             text=text,
-            thresholds=engine.label_thresholds(labels, allow_unknown=allow_unknown),
-            calibration=engine.manifest.calibration,
-            box_nms_thresh=options.box_nms_thresh,
+            thresholds=one.engine.label_thresholds(labels, allow_unknown=query.allow_unknown),
+            calibration=one.calibration,
+            box_nms_thresh=query.box_nms_thresh,
         )
         result = compose_instances(things, labels=labels, size=views.size)
-    return replace(result, speed=clock.ms, origin=views.whole.origin, read_as=read_as)
+    return views.whole.signed(result, labels=query.labels or ())
 
 
-def _good_masks(
-    engine: Engine,
-    embedding: ImageEmbedding,
-    *,
-    named: bool,
-    options: EverythingOptions,
-    clock: Stopwatch,
-) -> list[GoodMask]:
+def _good_masks(one: Pass, query: EverythingQuery, *, named: bool) -> list[GoodMask]:
     """The masks of a grid of points on an image that pass the thresholds."""
-    frame = embedding.frame
-    patches = engine.patch_embeddings(embedding, clock=clock) if named else None
-    good = (options.stability_score_thresh, options.pred_iou_thresh)
-    grid = PointGrid(options.points_per_side, good)
-    prompts = encode_grid(engine, points_per_side=options.points_per_side, frame=frame, clock=clock)
+    patches = one.patches if named else None
+    least = query.least(one.calibration)
+    grid = PointGrid(query.points_per_side, (least.stability_score, least.predicted_iou))
+    prompts = encode_grid(one, points_per_side=query.points_per_side)
     found: list[GoodMask] = []
     for places in grid.batches():
-        low_res, iou_predictions = prompts.decode(engine, embedding, places, clock=clock)
-        with clock.step("postprocess"):
+        low_res, iou_predictions = prompts.decode(one, places)
+        with one.step("postprocess"):
             masks, stability = good_masks(
-                low_res,
-                iou_predictions=iou_predictions,
-                patch_embeddings=patches,
-                frame=frame,
-                mask_threshold=engine.manifest.masks.mask_threshold,
-                options=options,
+                one, low_res, iou_predictions, patch_embeddings=patches, query=query
             )
         found += masks
         grid.first_masks[places] = np.stack([stability[:, 0], iou_predictions[:, 0]], axis=-1)

@@ -7,16 +7,13 @@ image's best objects are chosen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.exclusive import exclusive_objects
 from samclip_sdk.engine.label_search import FoundLabels, find_labels
 from samclip_sdk.engine.label_vectors import LabelVectors
@@ -32,21 +29,18 @@ from samclip_sdk.engine.objects import (
     model_masks,
     upscale_and_pack,
 )
-from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.one_pass import Pass
+from samclip_sdk.engine.options import TextToMaskOptions, default_min_score
+from samclip_sdk.engine.queries import InstanceQuery
 from samclip_sdk.engine.regions import pool_over_mask, score_labels
 from samclip_sdk.engine.text_to_mask import draw_labels
-from samclip_sdk.engine.views import Views, encode_views, open_views
+from samclip_sdk.engine.views import Views, open_views
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import without_specks
-from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Tiling, Window
-from samclip_sdk.results.image_embedding import ImageEmbedding
+from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Window
 from samclip_sdk.results.instances import Instances
-from samclip_sdk.system.timing import Stopwatch
 
 Array = NDArray[np.float32]
-
-Judge: TypeAlias = "Callable[[Array, Array], list[Detection]]"
-"""Masks' logits [n,4g,4g] and predicted IoUs [n] -> the objects that they show, the best first."""
 
 LEAST_SHARE = 0.05
 """A mask that scores less than this share of its label's best object is only a fragment."""
@@ -115,57 +109,33 @@ def best_objects(found: Iterable[FoundObject], *, at_most: int) -> list[FoundObj
     return sorted(found, key=lambda each: (-each.score, each.label_index))[:at_most]
 
 
-def segment_instances(
-    engine: Engine,
-    image: AnyImage,
-    *,
-    labels: Sequence[str],
-    options: TextToMaskOptions,
-    max_instances: int,
-    min_score: float,
-    exclusive: bool,
-    tiling: Tiling | None,
-    clock: Stopwatch,
-) -> Instances:
-    """Finds the objects of labels from `check_labels`, in the whole image and in its tiles."""
-    text = engine.texts.embed_labels(labels, clock=clock)
-    views = open_views(engine, image, tiling=tiling, clock=clock)
-    best = find_objects(
-        engine, views, text=text, options=options, max_instances=max_instances, clock=clock
-    )
-    with clock.step("postprocess"):
-        sure = [each for each in best if each.score >= min_score]
-        result = compose_instances(sure, labels=labels, size=views.size)
-        if exclusive:
+def segment_instances(one: Pass, query: InstanceQuery) -> Instances:
+    """Finds the objects of labels, in the whole image and in its tiles."""
+    text = one.embed_labels(query.labels)
+    views = open_views(one, query.tiling)
+    best = find_objects(views, text, one.options(query), max_instances=query.max_instances)
+    with one.step("postprocess"):
+        least = default_min_score(one.calibration, asked=query.min_score)
+        sure = [each for each in best if each.score >= least]
+        result = compose_instances(sure, labels=query.labels, size=views.size)
+        if query.exclusive:
             result = exclusive_objects(result)
-    return replace(
-        result,
-        speed=clock.ms,
-        origin=views.whole.origin,
-        read_as=engine.texts.told(labels, clock=clock),
-    )
+    return views.whole.signed(result, labels=query.labels)
 
 
 def find_objects(
-    engine: Engine,
-    views: Views,
-    *,
-    text: LabelVectors,
-    options: TextToMaskOptions,
-    max_instances: int,
-    clock: Stopwatch,
+    views: Views, text: LabelVectors, options: TextToMaskOptions, *, max_instances: int
 ) -> list[FoundObject]:
     """Finds the best objects of labels in the image, by the labels' vectors."""
     found: list[list[tuple[FoundObject, Window]]] = [[] for _ in range(len(text))]
     best = list[FoundObject]()
-    for view, embedding in encode_views(engine, views, clock=clock):
-        own = views.options_in(view, options)
-        for objects in _objects(engine, embedding, text=text, options=own, clock=clock):
+    for view, part in views.passes():
+        for objects in _objects(part, text, views.options_in(view, options)):
             if not views.tiles:
                 best = best_objects([*best, *objects], at_most=max_instances)
             for each in objects if views.tiles else ():
                 found[each.label_index].append((in_whole_image(each, view=view), view))
-    with clock.step("postprocess"):
+    with views.whole.step("postprocess"):
         for of_label in found:
             merged = merge_objects(of_label, size=views.size)
             best = best_objects([*best, *merged], at_most=max_instances)
@@ -173,112 +143,80 @@ def find_objects(
 
 
 def _objects(
-    engine: Engine,
-    embedding: ImageEmbedding,
-    *,
-    text: LabelVectors,
-    options: TextToMaskOptions,
-    clock: Stopwatch,
+    one: Pass, text: LabelVectors, options: TextToMaskOptions
 ) -> Iterator[list[FoundObject]]:
     """Yields the objects of each label that is in an image, one label after the other.
 
     The mask decoder never gets two labels in one call: the last bits may depend on that.
     """
-    patches = engine.patch_embeddings(embedding, clock=clock)
     found = find_labels(
-        patches,
+        one.patches,
         text=text,
-        frame=embedding.frame,
-        calibration=engine.manifest.calibration,
+        frame=one.frame,
+        calibration=one.calibration,
         threshold=options.presence_threshold,
     )
     for index in found.present.tolist():
-        own = options.of_label(index)
-        seen = label_objects(
-            engine,
-            found.score_maps[index],
-            embedding=embedding,
-            judge=judge_of_label(
-                engine, embedding, text=text, label_index=index, options=own, clock=clock
-            ),
-            options=own,
-            clock=clock,
+        label = SoughtLabel(one, text.one(index), index, options.of_label(index))
+        yield [each.found for each in label_objects(label, found.score_maps[index])]
+
+
+@dataclass(frozen=True)
+class SoughtLabel:
+    """A label whose objects are looked for in an image.
+
+    Attributes:
+        one: the pass over the image.
+        text: of this label alone.
+        index: its index among all that were asked.
+        options: how its score map becomes masks.
+    """
+
+    one: Pass
+    text: LabelVectors
+    index: int
+    options: TextToMaskOptions
+
+    def judge(self, low_res: Array, predicted_ious: Array) -> list[Detection]:
+        """`distinct_objects` of masks, logits [n,4g,4g]; the best first."""
+        return distinct_objects(
+            low_res,
+            predicted_ious,
+            patch_embeddings=self.one.patches,
+            text=self.text,
+            label_index=self.index,
+            frame=self.one.frame,
+            calibration=self.one.calibration,
+            mask_threshold=self.options.mask_threshold,
         )
-        yield [each.found for each in seen]
 
 
-def judge_of_label(
-    engine: Engine,
-    embedding: ImageEmbedding,
-    *,
-    text: LabelVectors,
-    label_index: int,
-    options: TextToMaskOptions,
-    clock: Stopwatch,
-) -> Judge:
-    """`distinct_objects` for one of the labels, and for an image."""
-    return partial(
-        distinct_objects,
-        patch_embeddings=engine.patch_embeddings(embedding, clock=clock),
-        text=text.one(label_index),
-        label_index=label_index,
-        frame=embedding.frame,
-        calibration=engine.manifest.calibration,
-        mask_threshold=options.mask_threshold,
-    )
-
-
-def label_objects(
-    engine: Engine,
-    score_map: Array,
-    *,
-    embedding: ImageEmbedding,
-    judge: Judge,
-    options: TextToMaskOptions,
-    clock: Stopwatch,
-) -> list[Detection]:
+def label_objects(label: SoughtLabel, score_map: Array) -> list[Detection]:
     """Finds the objects of a label that is in the image, the best first.
 
     They are the parts of the mask that `segment_text` draws. Nothing tells objects apart in a mask
     of a single part.
 
     Args:
-        engine: runs the mask decoder.
-        score_map: the label's score map, [h,h].
-        embedding: the image's embedding.
-        judge: `distinct_objects` for the label and the image.
-        options: how score maps become masks, of this label alone.
-        clock: records how long each step took.
+        label: the label.
+        score_map: its score map, [h,h].
     """
+    one, options = label.one, label.options
     found = FoundLabels(score_map[None], np.ones(1, np.float32), np.zeros(1, np.int32))
-    drafts = draw_labels(engine, embedding, found=found, options=options, clock=clock)
-    with clock.step("prompts"):
+    drafts = draw_labels(one, found, options)
+    with one.step("prompts"):
         candidates = find_candidates(
-            drafts.low_res[0], frame=embedding.frame, mask_threshold=options.mask_threshold
+            drafts.low_res[0], frame=one.frame, mask_threshold=options.mask_threshold
         )
     if len(candidates.prompts) > 1:
-        return draw_objects(engine, candidates, embedding=embedding, judge=judge, clock=clock)
-    with clock.step("postprocess"):
-        return judge(drafts.low_res, drafts.scores)
+        return draw_objects(label, candidates)
+    with one.step("postprocess"):
+        return label.judge(drafts.low_res, drafts.scores)
 
 
-def draw_objects(
-    engine: Engine,
-    candidates: Candidates,
-    *,
-    embedding: ImageEmbedding,
-    judge: Judge,
-    clock: Stopwatch,
-) -> list[Detection]:
-    """Draws the masks of a label's candidates, and keeps one for each object, the best first.
-
-    Args:
-        engine: runs the mask decoder.
-        candidates: the label's candidates.
-        embedding: the image's embedding.
-        judge: `distinct_objects` for the label and the image.
-        clock: records how long each step took.
-    """
-    decoded = engine.decode(embedding, prompts=candidates.prompts, tokens=slice(0, 4), clock=clock)
-    with clock.step("postprocess"):
-        return judge(*chosen_masks(*decoded, maps=candidates.maps, frame=embedding.frame))
+def draw_objects(label: SoughtLabel, candidates: Candidates) -> list[Detection]:
+    """Draws the masks of a label's candidates, and keeps one for each object, the best first."""
+    one = label.one
+    decoded = one.decode(candidates.prompts, tokens=slice(0, 4))
+    with one.step("postprocess"):
+        return label.judge(*chosen_masks(*decoded, maps=candidates.maps, frame=one.frame))

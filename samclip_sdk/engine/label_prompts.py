@@ -87,23 +87,26 @@ def label_prompts(
     """Makes the mask decoder's prompt for each label that is in the image.
 
     The prompt has the box around all parts of the label, their best cells as points, and the
-    label's scores as a mask.
+    label's scores as a mask. The graph that phones run, `export/apps/text_to_mask.py`, knows no
+    threshold of a caller: there a part counts from the calibrated presence on.
 
     Args:
         found: where the labels are.
         frame: where the image lies in the model's input.
-        options: the number of points.
+        options: the number of points, and the presence of a label. A part counts from that on, or
+            from the calibrated presence if that is lower.
         calibration: which cells belong to a part, and how a score map becomes a mask prompt.
         mask_side: 4g.
     """
     threshold = calibration.mask_threshold_score
     points, corners, masks, maps = [], [], [], []
-    for score_map in found.score_maps[found.present]:
+    for index in found.present.tolist():
+        score_map, own = found.score_maps[index], options.threshold_of(index)
         parts = find_parts(
             score_map,
             frame=frame,
             threshold=threshold,
-            presence_threshold=calibration.presence_threshold,
+            presence_threshold=min(own, calibration.presence_threshold),
         )
         best, box = points_and_box(
             score_map,

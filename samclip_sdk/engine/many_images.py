@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
 
-from samclip_sdk.bundle.manifest import Task
 from samclip_sdk.engine.engine import AnyImage, Engine
+from samclip_sdk.engine.one_pass import Pass, TaskName
 from samclip_sdk.picture.image import own_image
-from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.system.reading_ahead import read_ahead
-from samclip_sdk.system.timing import Stopwatch
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
-Covariant = TypeVar("Covariant", covariant=True)
+Asked = TypeVar("Asked")
 OneImage = TypeVar("OneImage", bound=AnyImage)
 
 Several: TypeAlias = "list[OneImage] | tuple[OneImage, ...]"
@@ -44,13 +42,6 @@ class Verb(Protocol[P, Answer]):
         """Binds the method to a model."""
 
 
-class AnswersOne(Protocol[Covariant]):
-    """A function of the engine that answers one image."""
-
-    def __call__(self, engine: Engine, image: AnyImage, /, *, clock: Stopwatch) -> Covariant:
-        """Answers an image; the clock measures its steps."""
-
-
 def takes_many(verb: Callable[Concatenate[Any, AnyImage, P], Answer]) -> Verb[P, Answer]:
     """Gives a method that calls `answer_each` its types; the method itself stays as it is."""
     return cast("Verb[P, Answer]", verb)
@@ -59,16 +50,18 @@ def takes_many(verb: Callable[Concatenate[Any, AnyImage, P], Answer]) -> Verb[P,
 def answer_each(
     engine: Engine,
     image: AnyImage | Several[AnyImage] | Iterator[AnyImage],
-    answer: AnswersOne[Answer],
+    skill: Callable[[Pass, Asked], Answer],
+    query: Asked,
     *,
-    task: Task,
+    task: TaskName = "segmentation",
 ) -> Answer:
     """Answers one image or many; threads read the next images while the model runs.
 
     Args:
         engine: reads the images, and runs the graphs.
         image: one image, a list or tuple of images, or an iterator.
-        answer: computes the answer from an image.
+        skill: answers a query in a pass over an image.
+        query: what is asked of each image.
         task: decides how raw images are read.
 
     Returns:
@@ -76,25 +69,24 @@ def answer_each(
         is that of one answer, because `takes_many` types the method.
     """
     if isinstance(image, (list, tuple)):
-        return cast("Answer", list(_answers(engine, image, answer, task=task)))
+        return cast("Answer", list(_answers(engine, image, skill, query, task)))
     # An open file is an iterator too: of lines.
     if isinstance(image, Iterator) and not hasattr(image, "read"):
-        owned = map(own_image, image)
-        return cast("Answer", _answers(engine, owned, answer, task=task))
-    return answer(engine, cast("AnyImage", image), clock=Stopwatch())
+        return cast("Answer", _answers(engine, map(own_image, image), skill, query, task))
+    return skill(Pass(engine, cast("AnyImage", image), task=task), query)
 
 
 def _answers(
     engine: Engine,
     images: Iterable[AnyImage],
-    answer: AnswersOne[Answer],
-    *,
-    task: Task,
+    skill: Callable[[Pass, Asked], Answer],
+    query: Asked,
+    task: TaskName,
 ) -> Iterator[Answer]:
-    def read(image: AnyImage) -> tuple[PreparedImage | ImageEmbedding, Stopwatch]:
-        clock = Stopwatch()
-        return engine.to_prepared(image, task=task, clock=clock), clock
+    def read(image: AnyImage) -> Pass:
+        one = Pass(engine, image, task=task)
+        return one.of(one.prepared)
 
     with closing(read_ahead(images, read)) as ahead:
-        for image, clock in ahead:
-            yield answer(engine, image, clock=clock)
+        for one in ahead:
+            yield skill(one, query)

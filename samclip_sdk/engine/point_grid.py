@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.engine.engine import Array, Engine
-from samclip_sdk.picture.frame import Frame
+from samclip_sdk.engine.engine import Array
+from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.picture.model_prompts import FILLER, assemble_prompts
-from samclip_sdk.results.image_embedding import ImageEmbedding
-from samclip_sdk.system.timing import Stopwatch
 
 COARSEST = 16
 """Of a grid with fewer than twice so many points along each side, every point is asked."""
@@ -114,9 +112,7 @@ class PointPrompts:
     padding: Array
     dense_embeddings: Array
 
-    def decode(
-        self, engine: Engine, embedding: ImageEmbedding, places: Places, *, clock: Stopwatch
-    ) -> tuple[Array, Array]:
+    def decode(self, one: Pass, places: Places) -> tuple[Array, Array]:
         """Three masks of each of k points: low_res_masks [k,3,4g,4g], iou_predictions [k,3]."""
         count = len(places)
         sparse = np.stack([self.points[places], np.tile(self.padding, (count, 1))], axis=1)
@@ -125,18 +121,17 @@ class PointPrompts:
             "sparse_mask": np.ones((count, 2), dtype=np.float32),
             "dense_embeddings": self.dense_embeddings.repeat(count, axis=0),
         }
-        return engine.decode_encoded(embedding, encoded, tokens=slice(1, 4), clock=clock)
+        return one.decode_encoded(encoded, tokens=slice(1, 4))
 
 
-def encode_grid(
-    engine: Engine, *, points_per_side: int, frame: Frame, clock: Stopwatch
-) -> PointPrompts:
+def encode_grid(one: Pass, *, points_per_side: int) -> PointPrompts:
     """Encodes a foreground point for each cell of a grid on the image, row by row.
 
     The prompt encoder embeds each point by itself. So it gets many points as one prompt, and makes
     the embedding of no mask once for all of them.
     """
     along = (np.arange(points_per_side) + 0.5) / points_per_side
+    frame, side = one.frame, one.mask_side
     x, y = np.meshgrid(along * frame.width_px, along * frame.height_px)
     points = frame.to_model(np.stack([x.ravel(), y.ravel()], axis=-1)).astype(np.float32)
     per_prompt = _TOKENS - 1
@@ -145,7 +140,6 @@ def encode_grid(
     coords[: len(points)] = points
     kinds = np.full(count * per_prompt, FILLER, dtype=np.int32)
     kinds[: len(points)] = 1
-    side = engine.mask_side(frame)
     prompts = assemble_prompts(
         coords.reshape(count, per_prompt, 2),
         kinds.reshape(count, per_prompt),
@@ -154,8 +148,7 @@ def encode_grid(
         has_mask=False,
     )
     encoded = [
-        engine.run("prompt_encoder", feed, clock=clock)
-        for feed in prompts.batches(engine.manifest.masks.max_prompts)
+        one.run("prompt_encoder", feed) for feed in prompts.batches(one.manifest.masks.max_prompts)
     ]
     sparse = np.concatenate([each["sparse_embeddings"] for each in encoded])
     return PointPrompts(

@@ -11,18 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
-from samclip_sdk.engine.engine import AnyImage, Array, Engine
+from samclip_sdk.engine.engine import Array
 from samclip_sdk.engine.label_search import score_maps
 from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.objects import model_masks
+from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.errors import PromptError, one_line
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image_prompts import ImagePrompts, image_prompts
 from samclip_sdk.picture.masks import mask_to_model
 from samclip_sdk.picture.model_prompts import Prompts
 from samclip_sdk.picture.upscale import sigmoid
-from samclip_sdk.results.image_embedding import ImageEmbedding
-from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.unit_length import normalize
 
 
@@ -129,44 +128,30 @@ def score_labels(embedding: Array, *, text: LabelVectors, calibration: Calibrati
     return sigmoid(maps.ravel())
 
 
-def embed_region(engine: Engine, image: AnyImage, *, region: Region, clock: Stopwatch) -> Array:
-    """Embeds a region in CLIP's joint space: [E], unit length; see `Engine.encode`.
+def embed_region(one: Pass, region: Region) -> Array:
+    """Embeds a region in CLIP's joint space: [E], unit length.
 
     Raises:
         PromptError: the region does not fit the image, which is found before the backbone runs; or
             the mask decoder draws nothing for its prompt.
     """
-    task = engine.manifest.tasks.segmentation
-    prepared = engine.to_prepared(image, task=task, clock=clock)
-    frame = prepared.frame
-    region.check_size(frame)
+    region.check_size(one.frame)
     mask: NDArray[np.bool_] | Array
     if isinstance(region.asked, ImagePrompts):
-        prompts = region.asked.in_model(frame, mask_side=engine.mask_side(frame))
-        embedding = engine.encode(prepared, task=task, clock=clock)
-        mask = _draw(engine, embedding, prompts, ambiguous=region.ambiguous, clock=clock)
+        prompts = region.asked.in_model(one.frame, mask_side=one.mask_side)
+        mask = _draw(one, prompts, ambiguous=region.ambiguous)
     else:
-        embedding = engine.encode(prepared, task=task, clock=clock)
-        mask = mask_to_model(region.asked, frame=frame)
-    patches = engine.patch_embeddings(embedding, clock=clock)
-    return pool_over_mask(patches, mask=mask)
+        mask = mask_to_model(region.asked, frame=one.frame)
+    return pool_over_mask(one.patches, mask=mask)
 
 
-def _draw(
-    engine: Engine,
-    embedding: ImageEmbedding,
-    prompts: Prompts,
-    *,
-    ambiguous: bool,
-    clock: Stopwatch,
-) -> NDArray[np.bool_]:
+def _draw(one: Pass, prompts: Prompts, *, ambiguous: bool) -> NDArray[np.bool_]:
     """Draws the mask [4g,4g] of one prompt; of an ambiguous prompt, the best of three masks."""
-    tokens = slice(1, 4) if ambiguous else slice(0, 1)
-    low_res, scores = engine.decode(embedding, prompts=prompts, tokens=tokens, clock=clock)
+    low_res, scores = one.decode(prompts, tokens=slice(1, 4) if ambiguous else slice(0, 1))
     mask = model_masks(
         low_res[0, int(scores[0].argmax())],
-        frame=embedding.frame,
-        mask_threshold=engine.manifest.masks.mask_threshold,
+        frame=one.frame,
+        mask_threshold=one.manifest.masks.mask_threshold,
     )
     if not mask.any():
         raise PromptError("the mask decoder draws nothing there: give another box, or a mask")

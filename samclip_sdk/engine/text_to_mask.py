@@ -21,18 +21,17 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.class_map import map_of_logits
-from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.label_prompts import LabelPrompts, extend_into_padding, label_prompts
 from samclip_sdk.engine.label_search import FoundLabels, find_labels
 from samclip_sdk.engine.label_vectors import LabelVectors
+from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.queries import TextQuery
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import without_specks
 from samclip_sdk.picture.packed_masks import PackedMasks
 from samclip_sdk.picture.upscale import probabilities
-from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
-from samclip_sdk.system.timing import Stopwatch
 
 Array = NDArray[np.float32]
 
@@ -123,81 +122,54 @@ def compose(
     )
 
 
-def segment_text(
-    engine: Engine,
-    image: AnyImage,
-    *,
-    labels: Sequence[str],
-    options: TextToMaskOptions,
-    clock: Stopwatch,
-) -> TextMasks:
-    """Finds labels from `check_labels` and draws their masks; see `Engine.encode`."""
-    text = engine.texts.embed_labels(labels, clock=clock)
-    embedding = engine.encode(image, task=engine.manifest.tasks.segmentation, clock=clock)
-    found, drafts = draft_masks(engine, embedding, text=text, options=options, clock=clock)
-    with clock.step("postprocess"):
+def segment_text(one: Pass, query: TextQuery) -> TextMasks:
+    """Finds labels in the whole image, and draws their masks."""
+    options, text = one.options(query), one.embed_labels(query.labels)
+    found, drafts = draft_masks(one, text, options)
+    with one.step("postprocess"):
         result = compose(
             drafts,
             found=found,
-            labels=labels,
-            frame=embedding.frame,
+            labels=query.labels,
+            frame=one.frame,
             mask_threshold=options.mask_threshold,
         )
-        if options.return_soft_masks:
-            soft = probabilities(drafts.low_res, frame=embedding.frame)
+        if query.return_soft_masks:
+            soft = probabilities(drafts.low_res, frame=one.frame)
             result = replace(result, soft_masks=soft)
-    return replace(
-        result,
-        speed=clock.ms,
-        origin=embedding.origin,
-        read_as=engine.texts.told(labels, clock=clock),
-    )
+    return one.signed(result, labels=query.labels)
 
 
 def draft_masks(
-    engine: Engine,
-    embedding: ImageEmbedding,
-    *,
-    text: LabelVectors,
-    options: TextToMaskOptions,
-    clock: Stopwatch,
+    one: Pass, text: LabelVectors, options: TextToMaskOptions
 ) -> tuple[FoundLabels, Drafts]:
     """Finds labels by their vectors, and draws the masks of those in the image."""
     found = find_labels(
-        engine.patch_embeddings(embedding, clock=clock),
+        one.patches,
         text=text,
-        frame=embedding.frame,
-        calibration=engine.manifest.calibration,
+        frame=one.frame,
+        calibration=one.calibration,
         threshold=options.presence_threshold,
     )
     if not (options.refine and len(found.present)):
-        return found, head_only(found, frame=embedding.frame)
-    return found, draw_labels(engine, embedding, found=found, options=options, clock=clock)
+        return found, head_only(found, frame=one.frame)
+    return found, draw_labels(one, found, options)
 
 
-def draw_labels(
-    engine: Engine,
-    embedding: ImageEmbedding,
-    *,
-    found: FoundLabels,
-    options: TextToMaskOptions,
-    clock: Stopwatch,
-) -> Drafts:
+def draw_labels(one: Pass, found: FoundLabels, options: TextToMaskOptions) -> Drafts:
     """Draws the masks of the labels that are in the image, one or more, by the mask decoder."""
-    frame, calibration = embedding.frame, engine.manifest.calibration
-    with clock.step("prompts"):
+    with one.step("prompts"):
         asked = label_prompts(
             found,
-            frame=frame,
+            frame=one.frame,
             options=options,
-            calibration=calibration,
-            mask_side=engine.mask_side(frame),
+            calibration=one.calibration,
+            mask_side=one.mask_side,
         )
-    decoded = engine.decode(embedding, prompts=asked.prompts, tokens=slice(0, 1), clock=clock)
     return refined(
-        *decoded,
+        *one.decode(asked.prompts, tokens=slice(0, 1)),
         asked=asked,
-        frame=frame,
-        calibration=calibration,
+        frame=one.frame,
+        calibration=one.calibration,
         mask_threshold=options.mask_threshold,
     )

@@ -7,7 +7,7 @@ the label's mask. Labels meet only in the class map.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import cv2
@@ -15,19 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.engine.class_map import map_of_masks
-from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.exclusive import exclusive_labels
 from samclip_sdk.engine.label_search import FoundLabels
-from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.one_pass import Pass
+from samclip_sdk.engine.queries import TextQuery
 from samclip_sdk.engine.text_to_mask import Drafts, draft_masks, segment_text
-from samclip_sdk.engine.views import encode_views, open_views
+from samclip_sdk.engine.views import open_views
 from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks, union
-from samclip_sdk.picture.tiles import MergedMask, TileMask, Tiling, Window, merge_tile_masks
+from samclip_sdk.picture.tiles import MergedMask, TileMask, Window, merge_tile_masks
 from samclip_sdk.picture.upscale import upscale_above
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
-from samclip_sdk.system.timing import Stopwatch
 
 Array = NDArray[np.float32]
 
@@ -158,72 +157,44 @@ def _mean_score(merged: Sequence[MergedMask], *, owners: Sequence[TileLabel]) ->
     return float(np.average([owners[each.place].score for each in merged], weights=areas))
 
 
-def segment_tiled_text(
-    engine: Engine,
-    image: AnyImage,
-    *,
-    labels: Sequence[str],
-    options: TextToMaskOptions,
-    exclusive: bool,
-    tiling: Tiling | None,
-    clock: Stopwatch,
-) -> TextMasks:
-    """Finds labels from `check_labels` and their masks, in the whole image and its tiles, if any.
+def segment_tiled_text(one: Pass, query: TextQuery) -> TextMasks:
+    """Finds labels and their masks, in the whole image and its tiles, if any.
 
     Raises:
         PromptError: soft masks are asked for with tiles.
     """
-    if tiling is None:
-        found = segment_text(engine, image, labels=labels, options=options, clock=clock)
-    else:
-        found = _segment_views(
-            engine, image, labels=labels, options=options, tiling=tiling, clock=clock
-        )
-    return exclusive_labels(found) if exclusive else found
+    found = segment_text(one, query) if query.tiling is None else _segment_views(one, query)
+    return exclusive_labels(found) if query.exclusive else found
 
 
-def _segment_views(
-    engine: Engine,
-    image: AnyImage,
-    *,
-    labels: Sequence[str],
-    options: TextToMaskOptions,
-    tiling: Tiling,
-    clock: Stopwatch,
-) -> TextMasks:
-    if options.return_soft_masks:
+def _segment_views(one: Pass, query: TextQuery) -> TextMasks:
+    if query.return_soft_masks:
         raise PromptError("return_soft_masks goes without tiles: parts of masks cannot be joined")
-    text = engine.texts.embed_labels(labels, clock=clock)
-    views = open_views(engine, image, tiling=tiling, clock=clock)
-    seen: list[list[TileLabel]] = [[] for _ in labels]
+    options, text = one.options(query), one.embed_labels(query.labels)
+    views = open_views(one, query.tiling)
+    seen: list[list[TileLabel]] = [[] for _ in query.labels]
     presence, score_maps = list[Array](), list[Array]()
-    for view, embedding in encode_views(engine, views, clock=clock):
-        own = views.options_in(view, options)
-        found, drafts = draft_masks(engine, embedding, text=text, options=own, clock=clock)
+    for view, part in views.passes():
+        found, drafts = draft_masks(part, text, views.options_in(view, options))
         presence.append(views.presence_in(view, found.presence))
         score_maps = score_maps or [found.score_maps]  # of the whole image, the first view
-        with clock.step("postprocess"):
+        with one.step("postprocess"):
             parts = labels_in_view(
                 drafts,
                 found=found,
                 presence=presence[-1],
-                frame=embedding.frame,
+                frame=part.frame,
                 view=view,
                 mask_threshold=options.mask_threshold,
             )
         for index, each in parts.items():
             seen[index].append(each)
-    with clock.step("postprocess"):
+    with one.step("postprocess"):
         result = compose_tiled(
             seen,
             presence=np.max(presence, axis=0),
             score_maps=score_maps[0],
-            labels=labels,
+            labels=query.labels,
             size=views.size,
         )
-    return replace(
-        result,
-        speed=clock.ms,
-        origin=views.whole.origin,
-        read_as=engine.texts.told(labels, clock=clock),
-    )
+    return views.whole.signed(result, labels=query.labels)

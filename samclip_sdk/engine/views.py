@@ -13,13 +13,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.engine.engine import AnyImage, Engine
+from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.errors import ImageError
 from samclip_sdk.picture.image import load_image, load_with_origin
 from samclip_sdk.picture.tiles import Tiling, Window
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
-from samclip_sdk.system.timing import Stopwatch
 
 Array = NDArray[np.float32]
 
@@ -29,19 +28,26 @@ class Views:
     """An image on its way through the backbone, and the tiles that follow it.
 
     Attributes:
-        whole: the whole image.
+        whole: the pass over the whole image.
         pixels: uint8 [H,W,3], the pixels that tiles are cut from; empty without tiles.
         tiles: where the tiles lie in the image.
     """
 
-    whole: PreparedImage | ImageEmbedding
+    whole: Pass
     pixels: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
     tiles: Sequence[Window] = ()
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the image."""
-        return self.whole.frame.height_px, self.whole.frame.width_px
+        return self.whole.size
+
+    def passes(self) -> Iterator[tuple[Window, Pass]]:
+        """Yields the whole image, then each tile; one tile's embedding is in memory at a time."""
+        height, width = self.size
+        yield Window(slice(0, height), slice(0, width)), self.whole
+        for tile in self.tiles:
+            yield tile, self.whole.of_pixels(tile.of(self.pixels), origin=None)
 
     def options_in(self, view: Window, options: TextToMaskOptions) -> TextToMaskOptions:
         """The options for a view: a tile has a higher presence threshold."""
@@ -78,9 +84,7 @@ def presence_in_tile(presence: Array, *, tiles: int) -> Array:
     return np.asarray(worth, dtype=np.float32)
 
 
-def open_views(
-    engine: Engine, image: AnyImage, *, tiling: Tiling | None, clock: Stopwatch
-) -> Views:
+def open_views(one: Pass, tiling: Tiling | None) -> Views:
     """Prepares an image, and reads the pixels for its tiles if there are any.
 
     Raises:
@@ -88,42 +92,26 @@ def open_views(
         ImageError: tiles of a prepared image or an embedding are asked, but its source image is not
             known, cannot be read any more, or has another size now.
     """
-    task = engine.manifest.tasks.segmentation
     if tiling is None:
-        return Views(engine.to_prepared(image, task=task, clock=clock))
-    if isinstance(image, (PreparedImage, ImageEmbedding)):
-        whole = engine.to_prepared(image, task=task, clock=clock)
-        tiles = tiling.place(whole.frame.height_px, whole.frame.width_px)
-        if whole.origin is None:
-            raise ImageError(
-                "tiles are cut from the picture, and this embedding or prepared image does not "
-                "know its own: give the picture itself"
-            )
-        with clock.step("load_image"):
-            pixels = load_image(whole.origin)
-        height, width = pixels.shape[:2]
-        if (height, width) != (whole.frame.height_px, whole.frame.width_px):
-            raise ImageError(
-                f"the picture has {width} x {height} pixels now, and had "
-                f"{whole.frame.width_px} x {whole.frame.height_px}: encode it again"
-            )
-        return Views(whole, pixels, tiles)
-    with clock.step("load_image"):
-        pixels, origin = load_with_origin(image, bgr=engine.bgr)
-    tiles = tiling.place(*pixels.shape[:2])
-    whole = engine.preprocess(pixels, origin=origin, task=task, clock=clock)
-    return Views(whole, pixels, tiles)
-
-
-def encode_views(
-    engine: Engine, views: Views, *, clock: Stopwatch
-) -> Iterator[tuple[Window, ImageEmbedding]]:
-    """Yields the whole image, then each tile; one embedding is in memory at a time."""
-    task, (height, width) = engine.manifest.tasks.segmentation, views.size
-    yield (
-        Window(slice(0, height), slice(0, width)),
-        engine.encode(views.whole, task=task, clock=clock),
-    )
-    for tile in views.tiles:
-        fitted = engine.preprocess(tile.of(views.pixels), origin=None, task=task, clock=clock)
-        yield tile, engine.encode(fitted, task=task, clock=clock)
+        return Views(one)
+    if not isinstance(one.image, (PreparedImage, ImageEmbedding)):
+        with one.step("load_image"):
+            pixels, origin = load_with_origin(one.image, bgr=one.engine.bgr)
+        tiles = tiling.place(*pixels.shape[:2])
+        return Views(one.of_pixels(pixels, origin=origin), pixels, tiles)
+    height, width = one.size
+    tiles = tiling.place(height, width)
+    if one.prepared.origin is None:
+        raise ImageError(
+            "tiles are cut from the picture, and this embedding or prepared image does not "
+            "know its own: give the picture itself"
+        )
+    with one.step("load_image"):
+        pixels = load_image(one.prepared.origin)
+    now = pixels.shape[:2]
+    if now != (height, width):
+        raise ImageError(
+            f"the picture has {now[1]} x {now[0]} pixels now, and had {width} x {height}: encode "
+            "it again"
+        )
+    return Views(one, pixels, tiles)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.client import SamClip
+from samclip_sdk.engine.queries import EverythingQuery, InstanceQuery, TextQuery, options_of
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image import load_image, open_image
@@ -38,6 +39,10 @@ MASK_BYTES = 64_000_000
 
 MOST_PROMPTS = 64
 """The number of prompts that are drawn together at most: their logits are in memory too."""
+
+
+QUERIES = {"text": TextQuery, "instances": InstanceQuery, "everything": EverythingQuery}
+"""The verbs about labels, and what each is asked."""
 
 
 class PromptKind(NamedTuple):
@@ -133,58 +138,9 @@ class BatchAnswerer:
         if ask["verb"] == "images":
             frame = image.frame
             return to_line({"id": picture.key, "width": frame.width_px, "height": frame.height_px})
-        answer = {
-            "text": self._text,
-            "instances": self._instances,
-            "everything": self._everything,
-        }[ask["verb"]]
-        found = answer(image, ask)
+        verb = getattr(self._model, f"segment_{ask['verb']}")
+        found = result_to_dict(verb(image, **arguments(ask)), form=ask["format"])
         return to_lines(found, image_index=ask["index"]) if ask["stream"] else to_line(found)
-
-    def _text(self, image: ImageEmbedding, ask: Ask) -> dict[str, Any]:
-        found = self._model.segment_text(
-            image,
-            ask["labels"],
-            threshold=ask["threshold"],
-            allow_unknown=ask["allow_unknown"],
-            mask_threshold=ask["mask_threshold"],
-            points_per_class=ask["points_per_class"],
-            refine=ask["refine"],
-            exclusive=ask["exclusive"],
-            tiles=_tiles(ask),
-            tile_overlap=ask["tile_overlap"],
-        )
-        return result_to_dict(found, form=ask["format"])
-
-    def _instances(self, image: ImageEmbedding, ask: Ask) -> dict[str, Any]:
-        found = self._model.segment_instances(
-            image,
-            ask["labels"],
-            threshold=ask["threshold"],
-            allow_unknown=ask["allow_unknown"],
-            mask_threshold=ask["mask_threshold"],
-            points_per_class=ask["points_per_class"],
-            max_instances=ask["max_instances"],
-            min_score=ask["min_score"],
-            exclusive=ask["exclusive"],
-            tiles=_tiles(ask),
-            tile_overlap=ask["tile_overlap"],
-        )
-        return result_to_dict(found, form=ask["format"])
-
-    def _everything(self, image: ImageEmbedding, ask: Ask) -> dict[str, Any]:
-        found = self._model.segment_everything(
-            image,
-            ask["labels"],
-            points_per_side=ask["points_per_side"],
-            pred_iou_thresh=ask["pred_iou_thresh"],
-            stability_score_thresh=ask["stability_score_thresh"],
-            stability_score_offset=ask["stability_score_offset"],
-            box_nms_thresh=ask["box_nms_thresh"],
-            tiles=_tiles(ask),
-            tile_overlap=ask["tile_overlap"],
-        )
-        return result_to_dict(found, form=ask["format"])
 
     def _segment(
         self, picture: DecodedPicture, asks: Mapping[int, Ask]
@@ -298,8 +254,11 @@ def check_pixels(content: bytes, *, most: int) -> None:
         )
 
 
-def _tiles(ask: Ask) -> tuple[int, int] | None:
-    return None if ask["tiles"] is None else (ask["tiles"][0], ask["tiles"][1])
+def arguments(ask: Ask) -> dict[str, Any]:
+    """The arguments of a verb about labels, as far as a server has them."""
+    names = {"labels", *options_of(QUERIES[ask["verb"]])} & ask.keys()
+    tiles = ask["tiles"] and tuple(ask["tiles"])
+    return {"tiles": tiles, **{name: ask[name] for name in names}}
 
 
 def _masks_of(prompts: ImagePrompts, *, asked: bool | None) -> bool | None:

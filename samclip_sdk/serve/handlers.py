@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -14,14 +15,7 @@ from samclip_sdk.serve.errors import RefusedError
 from samclip_sdk.serve.middleware import problem_response
 from samclip_sdk.serve.pool import Pool
 from samclip_sdk.serve.request_body import Call, read_call
-from samclip_sdk.serve.schema import (
-    ClassifyRequest,
-    EverythingRequest,
-    ImagesRequest,
-    LabelsRequest,
-    MasksRequest,
-    SegmentRequest,
-)
+from samclip_sdk.serve.schema import ImagesRequest
 from samclip_sdk.serve.settings import Limits
 from samclip_sdk.serve.worker_process import Answer
 from samclip_sdk.system.recent import Recent
@@ -56,10 +50,11 @@ class RequestHandler:
             RefusedError: the request cannot be answered, or not now.
         """
         call = await read_call(request, kind, limits=self._limits, stored=self.stored)
-        check_limits(call.asked, limits=self._limits)
-        answers = self.pool.put(verb, call.pictures, call.asked.model_dump(exclude={"images"}))
+        question = call.asked.model_dump(exclude={"images"})
+        check_limits(question, limits=self._limits)
+        answers = self.pool.put(verb, call.pictures, question)
         request_id: str = request.state.request_id
-        stream = isinstance(call.asked, MasksRequest) and call.asked.stream
+        stream: bool = question.get("stream", False)
         first = asyncio.gather(*(answers[:1] if stream else answers))
         try:
             found = await asyncio.wait_for(first, self._limits.answer_s)
@@ -112,28 +107,31 @@ class RequestHandler:
             return Answer(503, "Refused", message.encode())
 
 
-def check_limits(asked: ImagesRequest, *, limits: Limits) -> None:
+def check_limits(question: Mapping[str, Any], *, limits: Limits) -> None:
     """Refuses a request that asks for too much.
+
+    Args:
+        question: the fields of the request, without its pictures.
+        limits: the limits of the server.
 
     Raises:
         RefusedError: a count or a length is above its limit; the message names both.
     """
-    if isinstance(asked, (ClassifyRequest, LabelsRequest, EverythingRequest)) and asked.labels:
-        _at_most(len(asked.labels), limits.labels, "labels")
-        longest = max(asked.labels, key=len)
-        if len(longest) > limits.letters:
-            raise RefusedError(
-                f"the label {one_line(longest, limit=40)!r} has {len(longest)} letters; this "
-                f"server takes {limits.letters} at most",
-                status=422,
-            )
-    if isinstance(asked, SegmentRequest):
-        points = sum(_count(each) for each in asked.points or ()) // 2
-        boxes = sum(_count(each) for each in asked.boxes or ()) // 4
-        _at_most(points + boxes, limits.prompts, "points and boxes")
-    if isinstance(asked, EverythingRequest):
-        rows, columns = asked.tiles or (0, 0)
-        points = asked.points_per_side**2 * (1 + rows * columns)
+    labels = question.get("labels") or [""]
+    _at_most(len(labels), limits.labels, "labels")
+    longest = max(labels, key=len)
+    if len(longest) > limits.letters:
+        raise RefusedError(
+            f"the label {one_line(longest, limit=40)!r} has {len(longest)} letters; this "
+            f"server takes {limits.letters} at most",
+            status=422,
+        )
+    points = sum(_count(each) for each in question.get("points") or ()) // 2
+    boxes = sum(_count(each) for each in question.get("boxes") or ()) // 4
+    _at_most(points + boxes, limits.prompts, "points and boxes")
+    if "points_per_side" in question:
+        rows, columns = question["tiles"] or (0, 0)
+        points = question["points_per_side"] ** 2 * (1 + rows * columns)
         _at_most(points, limits.points_per_side**2, "points of points_per_side, in all tiles")
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from samclip_sdk.engine.everything import MOST_POINTS_PER_SIDE
-from samclip_sdk.engine.options import MAX_INSTANCES
-from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP
+from samclip_sdk.engine.queries import (
+    EverythingQuery,
+    InstanceQuery,
+    PromptQuery,
+    Query,
+    TextQuery,
+    options_of,
+)
 from samclip_sdk.serve.encoding import MaskFormat
+from samclip_sdk.serve.settings import MOST_ASKED
 
 Item = TypeVar("Item")
 Listed: TypeAlias = Annotated[list[Item], Field(fail_fast=True)]
 """A list that is refused at its first wrong item: each error takes kilobytes of memory."""
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-ALLOW_UNKNOWN = "labels that the model does not know may be found without a `threshold`"
 READ_AS = "the labels that other words answer for, or that the model does not know"
 Side = Annotated[int, Field(ge=1, le=8)]
 Point: TypeAlias = Annotated[Listed[Number], Field(min_length=2, max_length=2)]
@@ -59,8 +63,8 @@ class ClassifyRequest(ImagesRequest):
     labels: Labels = Field(description="nouns such as `dog`")
 
 
-class SegmentRequest(ImagesRequest):
-    """See `SamClip.segment`: points, boxes, or one of each for every prompt."""
+class PointsRequest(ImagesRequest):
+    """Points, boxes, or one of each for every prompt."""
 
     points: Listed[Point] | Listed[Listed[Point]] | None = Field(
         default=None, description="[n,2] for one prompt, [K,n,2] for many: (x, y) in pixels"
@@ -71,63 +75,64 @@ class SegmentRequest(ImagesRequest):
     boxes: Box | Listed[Box] | None = Field(
         default=None, description="[4] for one prompt, [K,4] for many: x0, y0, x1, y1 in pixels"
     )
-    multimask_output: bool | None = Field(
-        default=None,
-        description="three masks a prompt, or one; by default three of a lone point, and the best "
-        "of three of several points, or of points and a box",
-    )
-    mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
     format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")
-
-
-class LabelsRequest(ImagesRequest):
-    """Labels to look for in the pictures."""
-
-    labels: Labels = Field(description="nouns such as `dog`")
-    threshold: Share | None = Field(default=None, description="presence below which one is absent")
-    allow_unknown: bool = Field(default=False, description=ALLOW_UNKNOWN)
-    mask_threshold: Number | None = Field(default=None, description="the logit to exceed")
-    points_per_class: Annotated[int, Field(ge=1, le=15)] | None = None
 
 
 class MasksRequest(ImagesRequest):
     """Any number of masks of each picture."""
 
+    labels: Labels | None = Field(default=None, description="the model's own nouns if not given")
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
-    tile_overlap: Annotated[float, Field(ge=LEAST_OVERLAP, le=MOST_OVERLAP)] | None = None
     format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")
     stream: bool = Field(
         default=False, description="answer in NDJSON: a line an annotation, picture by picture"
     )
 
 
-class TextRequest(MasksRequest, LabelsRequest):
-    """See `SamClip.segment_text`."""
+class LabelsRequest(MasksRequest):
+    """Labels to look for in the pictures."""
 
-    refine: bool = Field(default=True, description="the mask decoder draws, or the CLIP head alone")
-    exclusive: bool = Field(default=False, description="no pixel has two labels")
-
-
-class InstancesRequest(MasksRequest, LabelsRequest):
-    """See `SamClip.segment_instances`."""
-
-    max_instances: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=MAX_INSTANCES, description="how many objects are told at most, the best ones"
-    )
-    min_score: Share | None = Field(default=None, description="objects below it are left out")
-    exclusive: bool = Field(default=False, description="no pixel and no object has two labels")
+    labels: Labels = Field(description="nouns such as `dog`")
 
 
-class EverythingRequest(MasksRequest):
-    """See `SamClip.segment_everything`."""
+Base = TypeVar("Base", bound=ImagesRequest)
 
-    labels: Labels | None = Field(default=None, description="the model's own nouns if not given")
-    allow_unknown: bool = Field(default=False, description=ALLOW_UNKNOWN)
-    points_per_side: Annotated[int, Field(ge=1, le=MOST_POINTS_PER_SIDE)] = 32
-    pred_iou_thresh: Share | None = None
-    stability_score_thresh: Share | None = None
-    stability_score_offset: Annotated[Number, Field(ge=0)] = 1.0
-    box_nms_thresh: Share = 0.7
+
+def request_of(query: type[Query], name: str, base: type[Base], *, verb: str) -> type[Base]:
+    """A request with the options of a query, bounded by `MOST_ASKED` too.
+
+    Args:
+        query: what the verb is asked.
+        name: the name of the request.
+        base: has the fields that are no flags and no numbers.
+        verb: the verb of `SamClip`.
+    """
+    own: dict[str, Any] = {}
+    for field, known in options_of(query).items():
+        about = known.option
+        if about.in_python_only:
+            continue
+        bounds = Field(
+            ge=about.least,
+            le=MOST_ASKED.get(field, about.most),
+            allow_inf_nan=False if known.kind is float else None,
+        )
+        kind = Annotated[known.kind, bounds]  # type: ignore[name-defined]  # known when it runs
+        own[field] = (
+            kind if known.hint is known.kind else kind | None,
+            Field(default=known.default, description=about.help),
+        )
+    return create_model(name, __base__=base, __doc__=f"See `SamClip.{verb}`.", **own)
+
+
+SegmentRequest = request_of(PromptQuery, "SegmentRequest", PointsRequest, verb="segment")
+TextRequest = request_of(TextQuery, "TextRequest", LabelsRequest, verb="segment_text")
+InstancesRequest = request_of(
+    InstanceQuery, "InstancesRequest", LabelsRequest, verb="segment_instances"
+)
+EverythingRequest = request_of(
+    EverythingQuery, "EverythingRequest", MasksRequest, verb="segment_everything"
+)
 
 
 class ResponseModel(BaseModel):

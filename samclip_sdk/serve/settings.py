@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from samclip_sdk.errors import OptionError
+
+MOST_ASKED: Mapping[str, int] = {"points_per_class": 15, "max_instances": 1000}
+"""What a request may ask at most, where the verb takes any number: it costs time and memory."""
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,30 @@ def finite_number(value: object, *, name: str) -> float:
     return number
 
 
-def check_flag(value: object, *, name: str) -> None:
-    """Refuses a flag that is neither True nor False: "no" would count as yes.
+def number_within(
+    value: object, *, name: str, least: float | None = None, most: float | None = None
+) -> float:
+    """A caller's number as a float within bounds; None is no bound.
+
+    Raises:
+        PromptError: it is no such number.
+    """
+    number = finite_number(value, name=name)
+    if (least is not None and number < least) or (most is not None and number > most):
+        bounds = f"{least:g} or more" if most is None else f"from {least:g} to {most:g}"
+        raise PromptError(f"{name} is {number:g}; it must be {bounds}")
+    return number
+
+
+def check_flag(value: object, *, name: str) -> bool:
+    """A caller's flag, which must be True or False: "no" would count as yes.
 
     Raises:
         PromptError: it is something else.
     """
     if not isinstance(value, (bool, np.bool_)):
         raise PromptError(f"{name} is {one_line(repr(value))}; it must be True or False")
+    return bool(value)
 
 
 def check_integer(value: object, *, name: str, least: int) -> None:
@@ -45,7 +61,22 @@ def check_integer(value: object, *, name: str, least: int) -> None:
     Raises:
         PromptError: it is something else.
     """
+    integer_within(value, name=name, least=least)
+
+
+def integer_within(
+    value: object, *, name: str, least: float | None, most: float | None = None
+) -> int:
+    """A caller's whole number within bounds; None is no bound. True and False are none.
+
+    Raises:
+        PromptError: it is no such number.
+    """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise PromptError(f"{name} is {one_line(repr(value))}; it must be a whole number")
-    if value < least:
-        raise PromptError(f"{name} is {value}; it must be {least} or more")
+    number = int(value)
+    if least is not None and number < least:
+        raise PromptError(f"{name} is {number}; it must be {least:g} or more")
+    if most is not None and number > most:
+        raise PromptError(f"{name} is {number}; it must be {most:g} or less")
+    return number

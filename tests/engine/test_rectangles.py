@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from samclip_sdk.bundle.contract import contract_graphs
 from samclip_sdk.engine.classify import embed_image
 from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.point_grid import encode_grid
 from samclip_sdk.engine.rectangles import covered_pixels, restore_masks, restore_patches
 from samclip_sdk.errors import EmbeddingMismatchError
@@ -22,7 +23,6 @@ from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.picture.model_prompts import text_prompts
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.runtimes.torch.session import Checkpoint, TorchSession
-from samclip_sdk.system.timing import Stopwatch
 from tests.refusals import refused
 from tests.tiny_config import PYRAMID_STUDENT
 
@@ -60,65 +60,52 @@ class SquarePrompts(Checkpoint):
         return session
 
 
-def encode(engine: Engine, picture: np.ndarray) -> ImageEmbedding:
-    return engine.encode(picture, task=engine.manifest.tasks.segmentation, clock=Stopwatch())
-
-
-def masks(engine: Engine, embedding: ImageEmbedding) -> tuple[np.ndarray, np.ndarray]:
+def masks(one: Pass) -> tuple[np.ndarray, np.ndarray]:
     prompts = image_prompts([[10, 10], [25, 20]], point_labels=[1, 0])
-    asked = prompts.in_model(embedding.frame, mask_side=4 * GRID)
-    return engine.decode(embedding, prompts=asked, tokens=slice(None), clock=Stopwatch())
+    asked = prompts.in_model(one.frame, mask_side=4 * GRID)
+    return one.decode(asked, tokens=slice(None))
 
 
 def test_the_padding_is_left_out_and_answers_are_whole(folder: Path) -> None:
     engine = Engine(Checkpoint(folder))
-    wide = encode(engine, WIDE)
+    one = Pass(engine, WIDE)
+    wide, head = one.embedding, one.head
     assert wide.image_tokens.shape[2:] == wide.image_embeddings.shape[2:] == (2, 4)
-    head = engine.clip_head(wide, clock=Stopwatch())
     assert head.patch_embeddings.shape == (1, GRID * GRID, 16)
     assert not head.patch_embeddings[:, 2 * GRID :].any()
-    low_res, scores = masks(engine, wide)
+    low_res, scores = masks(one)
     assert low_res.shape == (1, 4, 4 * GRID, 4 * GRID)
     assert scores.shape == (1, 4)
     assert (low_res[:, :, 8:] == low_res[:, :, 7:8]).all()
     asked = text_prompts([np.ones((1, 2), np.float32)], corners=None, mask_input=MASK)
-    by_mask, _ = engine.decode(wide, prompts=asked, tokens=slice(1), clock=Stopwatch())
-    squares, _ = Engine(SquarePrompts(folder)).decode(
-        wide, prompts=asked, tokens=slice(1), clock=Stopwatch()
-    )
+    by_mask, _ = one.decode(asked, tokens=slice(1))
+    squares, _ = Pass(Engine(SquarePrompts(folder)), wide).decode(asked, tokens=slice(1))
     np.testing.assert_allclose(by_mask, squares, atol=1e-5)
-    tall = encode(engine, WIDE.transpose(1, 0, 2).copy())
-    assert tall.cells == (4, 2)
-    assert masks(engine, tall)[0].shape == low_res.shape
-    grid = encode_grid(engine, points_per_side=2, frame=wide.frame, clock=Stopwatch())
-    found, _ = grid.decode(engine, wide, np.arange(3), clock=Stopwatch())
+    tall = Pass(engine, WIDE.transpose(1, 0, 2).copy())
+    assert tall.embedding.cells == (4, 2)
+    assert masks(tall)[0].shape == low_res.shape
+    found, _ = encode_grid(one, points_per_side=2).decode(one, np.arange(3))
     assert found.shape == (3, 3, 4 * GRID, 4 * GRID)
 
 
 def test_squares_are_as_they_were(folder: Path) -> None:
     engine, squares = Engine(Checkpoint(folder)), Engine(Squares(folder))
-    for picture, asked in ((SQUARE, engine), (WIDE, engine.whole_squares())):
-        found, wanted = encode(asked, picture), encode(squares, picture)
-        assert found.cells == wanted.cells == (GRID, GRID)
-        for ours, theirs in zip(masks(asked, found), masks(squares, wanted), strict=True):
+    for picture, whole in ((SQUARE, False), (WIDE, True)):
+        found, wanted = Pass(engine, picture, whole_square=whole), Pass(squares, picture)
+        assert found.embedding.cells == wanted.embedding.cells == (GRID, GRID)
+        for ours, theirs in zip(masks(found), masks(wanted), strict=True):
             np.testing.assert_array_equal(ours, theirs, strict=True)
-        np.testing.assert_array_equal(
-            embed_image(asked, picture, clock=Stopwatch()),
-            embed_image(squares, picture, clock=Stopwatch()),
-        )
+        np.testing.assert_array_equal(embed_image(found), embed_image(wanted))
 
 
 def test_what_needs_squares_refuses_a_rectangle(folder: Path, tmp_path: Path) -> None:
     engine, squares = Engine(Checkpoint(folder)), Engine(Squares(folder))
-    encode(engine, WIDE).save(tmp_path / "wide.npz")
+    Pass(engine, WIDE).embedding.save(tmp_path / "wide.npz")
     wide = ImageEmbedding.load(tmp_path / "wide.npz")
-    assert masks(engine, wide)[0].any()
-    for ask in (
-        lambda: masks(squares, wide),
-        lambda: squares.clip_head(wide, clock=Stopwatch()),
-    ):
+    assert masks(Pass(engine, wide))[0].any()
+    for ask in (lambda: masks(Pass(squares, wide)), lambda: Pass(squares, wide).head):
         refused(ask, EmbeddingMismatchError, "2 x 4 cells")
-    assert masks(engine, encode(squares, WIDE))[0].any()  # the padding does no harm
+    assert masks(Pass(engine, Pass(squares, WIDE).embedding))[0].any()  # the padding does no harm
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -86,3 +88,21 @@ def test_the_scores_are_added_to_the_decoders_logits() -> None:
         )
         assert drafts.low_res[:, 0, 0].tolist() == inside
         assert drafts.low_res[:, 15, 0].tolist() == padding
+
+
+@pytest.mark.parametrize(("threshold", "right_px"), [(0.3, 64), (0.6, 16)])
+def test_a_second_object_counts_from_the_lower_of_two_thresholds(
+    threshold: float, right_px: int
+) -> None:
+    """What a caller asks for, or a label's own, not the calibrated one alone."""
+    frame = Frame.fit(64, 64, resolution=64)
+    scores = np.full((1, SIDE, SIDE), -9, np.float32)
+    scores[0, 1:3, 0:2], scores[0, 1:3, -2:] = np.log(0.7 / 0.3), np.log(0.45 / 0.55)
+    found = label_search.FoundLabels(scores, np.ones(1, np.float32), np.zeros(1, np.int32))
+    own = calibration(1, 0).model_copy(update={"mask_threshold_score": 0.4})
+    options = replace(OPTIONS, presence_threshold=threshold)
+    asked = label_prompts.label_prompts(
+        found, frame=frame, options=options, calibration=own, mask_side=16
+    )
+    corners = asked.prompts.point_coords[0][asked.prompts.point_labels[0] >= 2]
+    assert corners[:, 0].tolist() == [0, right_px]

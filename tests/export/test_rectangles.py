@@ -9,11 +9,11 @@ import numpy as np
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.runtimes.torch.session import Checkpoint
-from samclip_sdk.system.timing import Stopwatch
 from tests.device_bundle import PICTURE
 from tests.tiny_config import BUNDLED
 
@@ -29,10 +29,9 @@ def test_they_answer_as_torch_does(tiny_bundle: Path, tmp_path: Path) -> None:
     )
     found = []
     for engine in (onnx, Engine(Checkpoint(tmp_path / "torch"))):
-        clock, task = Stopwatch(), engine.manifest.tasks.segmentation
-        seen = engine.encode(picture, task=task, clock=clock)
-        assert seen.cells == (2, 4)
-        found.append((seen.image_embeddings, *engine.clip_head(seen, clock=clock)))
+        one = Pass(engine, picture)
+        assert one.embedding.cells == (2, 4)
+        found.append((one.embedding.image_embeddings, *one.head))
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
@@ -41,19 +40,19 @@ def test_text_to_mask_in_one_graph_takes_them_too(tiny_bundle: Path) -> None:
     engine = Engine(
         BundleSource(open_bundle(tiny_bundle), runtime="onnx", precision="fp32", warn=False)
     )
-    clock, task = Stopwatch(), engine.manifest.tasks.segmentation
     texts = np.eye(2, BUNDLED.embed_dim, dtype=np.float32)
-    for picture, asked in ((PICTURE[:30], engine), (PICTURE[:30], engine.whole_squares())):
-        seen = asked.encode(picture, task=task, clock=clock)
+    for whole_square in (False, True):
+        one = Pass(engine, PICTURE[:30], whole_square=whole_square)
+        seen = one.embedding
         feed = {
             "image_tokens": seen.image_tokens,
             "image_embeddings": seen.image_embeddings,
             "extent": seen.frame.extent(),
             "text_embeddings": texts,
         }
-        answer = engine.run(graph_key("text_to_mask", SIDE), feed, clock=clock)
+        answer = one.run(graph_key("text_to_mask", SIDE), feed)
         assert answer["mask_logits"].shape == (2, SIDE, SIDE)
-        patches = asked.patch_embeddings(seen, clock=clock)[0].reshape(4, 4, -1)[:2]
+        patches = one.patches[0].reshape(4, 4, -1)[:2]
         own = engine.manifest.calibration
         best = (patches @ texts.T).max(axis=(0, 1))
         presence = 1 / (1 + np.exp(-own.scale * (best - own.bias)))

@@ -47,7 +47,7 @@ def told(kind: type[ImagesRequest], question: str) -> str:
         (TextRequest, {"labels": [1]}, ("labels.0 is 1", "a text")),
         (TextRequest, {"labels": []}, ("labels is []", "a list of 1 or more")),
         (TextRequest, {}, ("labels is missing", "nouns")),
-        (TextRequest, {"labls": ["dog"]}, ("labls", "no", "labels, threshold")),
+        (TextRequest, {"labls": ["dog"]}, ("labls", "no", "labels, tiles")),
         (TextRequest, {"labels": ["a"], "threshold": "0.5"}, ('"0.5"', "a number", "presence")),
         (TextRequest, {"labels": ["a"], "threshold": 2}, ("threshold is 2", "1 or less")),
         (TextRequest, {"labels": ["a"], "refine": "yes"}, ('"yes"', "true or false")),

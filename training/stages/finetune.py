@@ -206,8 +206,7 @@ def _write_set(
         for label, own in picture.objects.items():
             masks = list(own.masks)
             if own.boxes:
-                embedding = encode_labelled(engine, picture)
-                masks = [PackedMask.pack(true_mask(engine, embedding, own))]
+                masks = [PackedMask.pack(true_mask(encode_labelled(engine, picture), own))]
             for mask in masks:
                 whole = np.zeros(picture.size, dtype=bool)
                 mask.draw(whole)

@@ -25,11 +25,11 @@ from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.label_points import best_points
 from samclip_sdk.engine.label_prompts import mask_prompt
 from samclip_sdk.engine.label_search import presence_of
-from samclip_sdk.engine.options import POINTS_PER_CLASS
+from samclip_sdk.engine.one_pass import Pass
+from samclip_sdk.engine.queries import POINTS_PER_CLASS
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import binarize
 from samclip_sdk.runtimes.onnx.session import OrtSession
-from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.vocabulary import read_vocabulary
 
 Array = NDArray[np.float32]
@@ -147,13 +147,13 @@ def _text_to_mask(
     golden: GoldenTextToMask, *, bundle: Bundle, engine: Engine, tensors: Tensors
 ) -> Iterator[Check]:
     """Checks the way from an image and a pack of labels to masks."""
-    info, clock = bundle.manifest, Stopwatch()
+    info = bundle.manifest
     labels = read_vocabulary(bundle.file(golden.pack), manifest=info)
     picture = tensors[golden.image].astype(np.uint8)
-    embedding = engine.encode(picture, task=info.tasks.segmentation, clock=clock)
-    frame = embedding.frame
+    one = Pass(engine, picture, whole_square=True)
+    embedding, frame = one.embedding, one.frame
     name = graph_key("text_to_mask", frame.resolution)
-    answer = engine.run(
+    answer = one.run(
         name,
         {
             "image_tokens": embedding.image_tokens,
@@ -161,7 +161,6 @@ def _text_to_mask(
             "extent": frame.extent(),
             "text_embeddings": labels.matrix,
         },
-        clock=clock,
     )
     precision = engine.source.precision
     off = float(np.abs(answer["presence"] - np.array(golden.presence)).max())

@@ -26,6 +26,7 @@ from samclip_sdk.device.goldens.schema import (
 )
 from samclip_sdk.engine.classify import embed_image
 from samclip_sdk.engine.engine import Engine
+from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.segment import decode_in_boxes
 from samclip_sdk.errors import BundleError, TextTruncatedWarning, one_line
 from samclip_sdk.picture.frame import letterbox
@@ -44,7 +45,8 @@ def graph_checks(bundle: Bundle, *, engine: Engine, precision: str) -> Iterator[
 
     Args:
         bundle: the bundle with the goldens.
-        engine: runs the graphs to be checked, on whole squares; it stays open.
+        engine: runs the graphs to be checked, on whole squares, which every runtime takes; it stays
+            open.
         precision: the graphs' precision; decides the metric and the bounds.
 
     Yields:
@@ -106,7 +108,7 @@ def _graphs(
         yield from _segment(prompt, engine=engine, judge=judge)
     for embedded in index.image_embeddings:
         picture = judge.tensors[embedded.image].astype(np.uint8)
-        embedding = embed_image(engine, picture, clock=Stopwatch())
+        embedding = embed_image(Pass(engine, picture, task="classification", whole_square=True))
         yield judge.compare(
             "picture to image embedding", embedding, expected=embedded.expected, chained=True
         )
@@ -169,18 +171,11 @@ def _letterbox(golden: GoldenLetterbox, *, bundle: Bundle, tensors: Tensors) -> 
 
 def _segment(golden: GoldenSegment, *, engine: Engine, judge: _Judge) -> Iterator[Check]:
     """Checks the way from the image to all four masks of one prompt."""
-    clock = Stopwatch()
-    embedding = engine.encode(
-        judge.tensors[golden.image].astype(np.uint8),
-        task=engine.manifest.tasks.segmentation,
-        clock=clock,
-    )
+    one = Pass(engine, judge.tensors[golden.image].astype(np.uint8), whole_square=True)
     prompts = image_prompts(
         golden.points or None, point_labels=golden.labels or None, boxes=golden.box
-    ).in_model(embedding.frame, mask_side=4 * embedding.image_embeddings.shape[-1])
-    masks, scores = decode_in_boxes(
-        engine, embedding, prompts=prompts, tokens=slice(None), clock=clock
-    )
+    ).in_model(one.frame, mask_side=one.mask_side)
+    masks, scores = decode_in_boxes(one, prompts, tokens=slice(None))
     what = "box" if golden.box else "point"
     found = {"low_res_masks": masks, "iou_predictions": scores}
     for name, output in found.items():

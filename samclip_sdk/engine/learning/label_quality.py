@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.learning.coco_file import Labelled, LabelledPicture, LabelledPictures
 from samclip_sdk.engine.learning.given_regions import fit_to_given, takes_the_whole
-from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.one_pass import Pass
+from samclip_sdk.engine.queries import PromptQuery, TextQuery
 from samclip_sdk.engine.segment import segment
 from samclip_sdk.engine.text_to_mask import segment_text
 from samclip_sdk.errors import StorageError, one_line
-from samclip_sdk.picture.image_prompts import image_prompts
 from samclip_sdk.picture.masks import mask_ious
 from samclip_sdk.picture.packed_masks import union
-from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.system.progress import OnProgress
-from samclip_sdk.system.timing import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -98,20 +96,14 @@ def measure_labels(
         ImageError: a picture cannot be read.
         StorageError: a picture has another size than its entry says.
     """
-    options = TextToMaskOptions.of_text(
-        engine.manifest,
-        threshold=None,
-        by_label=engine.label_thresholds(labels, allow_unknown=False),
-        mask_threshold=None,
-    )
+    query = TextQuery(labels=labels)
     ious: dict[str, list[float]] = {label: [] for label in labels}
     wholes: dict[str, list[bool]] = {label: [] for label in labels}
     seen: dict[str, list[bool]] = {label: [] for label in labels}
     false: dict[str, list[bool]] = {label: [] for label in labels}
     on_progress(message, 0, len(labelled.pictures))
     for done, picture in enumerate(labelled.pictures, 1):
-        embedding = encode_labelled(engine, picture)
-        found = segment_text(engine, embedding, labels=labels, options=options, clock=Stopwatch())
+        found = segment_text(encode_labelled(engine, picture), query)
         masks = dict(zip(found.labels, found.masks, strict=True))
         for label in labels:
             own = picture.objects.get(label)
@@ -152,19 +144,10 @@ def same_mask(
         StorageError: a picture has another size than its entry says.
     """
     asked = [label, *words]
-    options = TextToMaskOptions.of_text(
-        engine.manifest,
-        threshold=None,
-        by_label=engine.label_thresholds(asked, allow_unknown=False),
-        mask_threshold=None,
-    )
     ious: list[NDArray[np.float32]] = []
     for picture in labelled.pictures:
         if label in picture.objects:
-            embedding = encode_labelled(engine, picture)
-            found = segment_text(
-                engine, embedding, labels=asked, options=options, clock=Stopwatch()
-            )
+            found = segment_text(encode_labelled(engine, picture), TextQuery(labels=asked))
             if label in found.labels:
                 masks = np.stack([found.mask(each) for each in asked])
                 ious.append(mask_ious(masks[:1], masks[1:])[0])
@@ -174,39 +157,29 @@ def same_mask(
     return words[int(means.argmax())] if means.max() >= SAME_MASK else None
 
 
-def encode_labelled(engine: Engine, picture: LabelledPicture) -> ImageEmbedding:
+def encode_labelled(engine: Engine, picture: LabelledPicture) -> Pass:
     """Runs the backbone on a picture.
 
     Raises:
         ImageError: it cannot be read.
         StorageError: it has another size than its entry says.
     """
-    task = engine.manifest.tasks.segmentation
-    embedding = engine.encode(picture.path, task=task, clock=Stopwatch())
-    size = embedding.frame.height_px, embedding.frame.width_px
-    if size != picture.size:
+    one = Pass(engine, picture.path)
+    if one.size != picture.size:
         raise StorageError(
-            f"{one_line(picture.path)} is {size[1]} x {size[0]} pixels upright, its entry says "
-            f"{picture.size[1]} x {picture.size[0]}"
+            f"{one_line(picture.path)} is {one.size[1]} x {one.size[0]} pixels upright, its entry "
+            f"says {picture.size[1]} x {picture.size[0]}"
         )
-    return embedding
+    return one
 
 
-def true_mask(engine: Engine, embedding: ImageEmbedding, own: Labelled) -> NDArray[np.bool_]:
+def true_mask(one: Pass, own: Labelled) -> NDArray[np.bool_]:
     """The mask [H,W] of all objects of a label; the mask decoder draws those with a box only."""
-    frame = embedding.frame
-    mask = np.zeros((frame.height_px, frame.width_px), dtype=bool)
+    mask = np.zeros(one.size, dtype=bool)
     union(own.masks).draw(mask)
     if own.boxes:
-        drawn = segment(
-            engine,
-            embedding,
-            prompts=image_prompts(boxes=np.array(own.boxes)),
-            multimask_output=False,
-            mask_threshold=engine.manifest.masks.mask_threshold,
-            clock=Stopwatch(),
-        )
-        for each in drawn.masks:
+        query = PromptQuery(boxes=np.array(own.boxes), multimask_output=False)
+        for each in segment(one, query).masks:
             mask |= each
     return mask
 

@@ -269,16 +269,16 @@ def _study(
 
 
 def _study_one(engine: Engine, picture: LabelledPicture) -> _Studied:
-    embedding = encode_labelled(engine, picture)
-    patches = engine.patch_embeddings(embedding, clock=Stopwatch())
+    one = encode_labelled(engine, picture)
+    patches = one.patches
     shown = {}
     for label, own in picture.objects.items():
-        mask = true_mask(engine, embedding, own)
+        mask = true_mask(one, own)
         if mask.any():
-            model_mask = mask_to_model(mask, frame=embedding.frame)
+            model_mask = mask_to_model(mask, frame=one.frame)
             shown[label] = pool_over_mask(patches, mask=model_mask)
     side = math.isqrt(patches.shape[1])
-    rows, columns = covered_cells(embedding.frame, side=side)
+    rows, columns = covered_cells(one.frame, side=side)
     inside = patches.reshape(side, side, -1)[:rows, :columns]
     return _Studied(
         inside.reshape(rows * columns, -1).astype(np.float16), shown, frozenset(picture.objects)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.instances import (
     STABILITY_OFFSET,
+    SoughtLabel,
     draw_objects,
     find_objects,
-    judge_of_label,
     label_objects,
 )
 from samclip_sdk.engine.label_points import cell_points
@@ -32,7 +32,9 @@ from samclip_sdk.engine.objects import (
     model_masks,
     upscale_and_pack,
 )
-from samclip_sdk.engine.options import TextToMaskOptions
+from samclip_sdk.engine.one_pass import Pass
+from samclip_sdk.engine.options import TextToMaskOptions, default_min_score
+from samclip_sdk.engine.queries import StreamQuery
 from samclip_sdk.engine.regions import pool_over_mask
 from samclip_sdk.engine.video.footage import Footage, NamedPicture
 from samclip_sdk.engine.video.motion import Grey, Motion, find_motion, small_grey
@@ -45,7 +47,6 @@ from samclip_sdk.picture.model_prompts import assemble_prompts
 from samclip_sdk.picture.packed_masks import PackedMasks
 from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Tiling
 from samclip_sdk.picture.upscale import sigmoid
-from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.tracked import TrackedInstances
 from samclip_sdk.system.reading_ahead import read_ahead
 from samclip_sdk.system.timing import Stopwatch
@@ -64,9 +65,8 @@ class ReadFrame:
     """A frame that is ready for the backbone, with its small grey image for motion."""
 
     name: str
-    prepared: PreparedImage
+    one: Pass
     grey: Grey
-    clock: Stopwatch
 
 
 class Stream:
@@ -74,37 +74,20 @@ class Stream:
 
     Args:
         engine: runs the graphs.
-        labels: from `check_labels`.
-        options: how score maps become masks.
-        max_instances: the most objects of a frame.
-        min_score: 0..1, the least score of an object.
-        encode_every: 1 runs the model on each frame, 2 on every other one, ... In between, masks
-            follow the optical flow. After a cut, the model runs at once.
-        tiling: how frames are cut into tiles; None for whole frames alone.
+        query: the labels, and how their objects are found.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        labels: Sequence[str],
-        options: TextToMaskOptions,
-        max_instances: int,
-        min_score: float,
-        encode_every: int,
-        tiling: Tiling | None = None,
-    ) -> None:
-        self._engine, self._labels, self._options = engine, labels, options
-        self._max_instances, self._encode_every = max_instances, encode_every
-        self._min_score = min_score
-        self._tiling = tiling
-        self._text = engine.texts.embed_labels(labels, clock=Stopwatch())
-        self._read_as = engine.texts.told(labels, clock=Stopwatch())
+    def __init__(self, engine: Engine, query: StreamQuery) -> None:
+        self._engine, self._query = engine, query
+        self._options = engine.options(query)
+        self._text = engine.texts.embed_labels(query.labels, clock=Stopwatch())
+        self._read_as = engine.texts.told(query.labels, clock=Stopwatch())
+        self._min_score = default_min_score(engine.manifest.calibration, asked=query.min_score)
         self._tracks = Tracks()
         self._maps: Array | None = None  # score maps of the frame where the model last ran
         self._motion: Motion | None = None  # the motion since that frame
         self._last: ReadFrame | None = None
-        self._index, self._looked = 0, -encode_every
+        self._index, self._looked = 0, -query.encode_every
 
     def read(self, named: NamedPicture) -> ReadFrame:
         """Reads a frame; any thread may do so.
@@ -112,10 +95,9 @@ class Stream:
         Raises:
             ImageError: the frame cannot be read or used.
         """
-        clock = Stopwatch()
-        task = self._engine.manifest.tasks.segmentation
-        prepared = self._engine.prepare(named.picture, task=task, clock=clock)
-        return ReadFrame(named.name, prepared, small_grey(prepared.square), clock)
+        one = Pass(self._engine, named.picture)
+        prepared = self._engine.prepare(named.picture, task=one.task, clock=one.clock)
+        return ReadFrame(named.name, one.of(prepared), small_grey(prepared.square))
 
     def follow(self, read: ReadFrame) -> TrackedInstances:
         """Finds the objects in the next frame.
@@ -123,28 +105,28 @@ class Stream:
         Raises:
             ImageError: the frame has another size than the frame before it.
         """
-        clock, index = read.clock, self._index
+        one, index = read.one, self._index
         self._check_size(read)
-        with clock.step("motion"):
+        with one.step("motion"):
             self._see_motion(read)
-        encoded = index - self._looked >= self._encode_every
+        encoded = index - self._looked >= self._query.encode_every
         if encoded:
-            self._look(read.prepared, index=index, clock=clock)
-        with clock.step("postprocess"):
-            tracks = self._tracks.in_sight if encoded else self._moved(read.prepared.frame)
+            self._look(one, index=index)
+        with one.step("postprocess"):
+            tracks = self._tracks.in_sight if encoded else self._moved(one)
             tracks = sorted(tracks, key=lambda each: -each.found.score)
             found = compose_instances(
                 [each.found for each in tracks],
-                labels=self._labels,
-                size=(read.prepared.frame.height_px, read.prepared.frame.width_px),
+                labels=self._query.labels,
+                size=one.size,
             )
         self._index, self._last = index + 1, read
         given = {each.name: getattr(found, each.name) for each in fields(found)}
         return TrackedInstances(
             **given
             | {
-                "speed": clock.ms,
-                "origin": read.prepared.origin,
+                "speed": one.clock.ms,
+                "origin": one.prepared.origin,
                 "read_as": self._read_as,
             },
             ids=np.array([each.id for each in tracks], dtype=np.int32),
@@ -156,12 +138,11 @@ class Stream:
     def _check_size(self, read: ReadFrame) -> None:
         if self._last is None:
             return
-        frames = (read.prepared.frame, self._last.prepared.frame)
-        now, before = ((each.width_px, each.height_px) for each in frames)
+        now, before = read.one.size, self._last.one.size
         if now != before:
             raise ImageError(
-                f"frame {one_line(read.name)} has {now[0]} x {now[1]} pixels, the frames before "
-                f"it {before[0]} x {before[1]}: a video has one size"
+                f"frame {one_line(read.name)} has {now[1]} x {now[0]} pixels, the frames before "
+                f"it {before[1]} x {before[0]}: a video has one size"
             )
 
     def _see_motion(self, read: ReadFrame) -> None:
@@ -172,121 +153,86 @@ class Stream:
         self._motion = step if self._motion is None else step.after(self._motion)
         if step.cut:
             self._tracks.forget_places()
-            self._maps, self._motion, self._looked = None, None, -self._encode_every
+            self._maps, self._motion, self._looked = None, None, -self._query.encode_every
 
-    def _look(self, prepared: PreparedImage, *, index: int, clock: Stopwatch) -> None:
+    def _look(self, one: Pass, *, index: int) -> None:
         """Runs the graphs on a frame, and updates the tracks."""
-        engine, frame = self._engine, prepared.frame
-        embedding = engine.encode(prepared, task=engine.manifest.tasks.segmentation, clock=clock)
-        expected = self._expected(side=engine.mask_side(frame))
-        if self._tiling is None:
-            seen = self._detect(embedding, expected=expected, clock=clock)
+        expected = self._expected(side=one.mask_side)
+        if self._query.tiling is None:
+            seen = self._detect(one, expected)
         else:
-            seen = self._detect_in_tiles(embedding, tiling=self._tiling, clock=clock)
-        small = self._small(expected, frame=frame)
-        self._tracks.update(self._as_look(seen, expected=small, index=index, frame=frame))
+            seen = self._detect_in_tiles(one, self._query.tiling)
+        small = self._small(expected, frame=one.frame)
+        self._tracks.update(self._as_look(one, seen, expected=small, index=index))
         self._motion, self._looked = None, index
 
-    def _detect(
-        self, embedding: ImageEmbedding, *, expected: Array, clock: Stopwatch
-    ) -> list[Detection]:
+    def _detect(self, one: Pass, expected: Array) -> list[Detection]:
         """Finds the best objects in a frame, by score maps averaged over the frames before it.
 
         Args:
-            embedding: the frame's embedding.
+            one: the pass over the frame.
             expected: the masks in sight, moved to this frame, logits [n,4g,4g].
-            clock: records how long each step took.
         """
-        engine, options, frame = self._engine, self._options, embedding.frame
-        patches = engine.patch_embeddings(embedding, clock=clock)
-        with clock.step("postprocess"):
-            maps = self._averaged(
-                score_maps(
-                    patches,
-                    text=self._text,
-                    calibration=engine.manifest.calibration,
-                )
-            )
+        frame, patches = one.frame, one.patches
+        with one.step("postprocess"):
+            maps = self._averaged(score_maps(patches, text=self._text, calibration=one.calibration))
         small = self._small(expected, frame=frame)
         presence = presence_of(maps, frame=frame)
         seen: list[Detection] = []
-        for label in np.flatnonzero(presence >= options.presence_threshold).tolist():
-            own_options = options.of_label(label)
-            judge = judge_of_label(
-                engine,
-                embedding,
-                text=self._text,
-                label_index=label,
-                options=own_options,
-                clock=clock,
-            )
-            scores = maps[label]
-            fresh = label_objects(
-                engine, scores, embedding=embedding, judge=judge, options=own_options, clock=clock
-            )
-            with clock.step("prompts"):
-                own = self._tracks.of_label(label)
-                missed = _missed(small[own], self._small_of(fresh, frame=frame))
+        for index in np.flatnonzero(presence >= self._options.presence_threshold).tolist():
+            options = self._options.of_label(index)
+            label = SoughtLabel(one, self._text.one(index), index, options)
+            fresh = label_objects(label, maps[index])
+            with one.step("prompts"):
+                own = self._tracks.of_label(index)
+                missed = _missed(small[own], self._small_of(fresh, one))
                 known = known_candidates(
-                    expected[own][missed], score_map=scores, frame=frame, options=own_options
+                    expected[own][missed], score_map=maps[index], frame=frame, options=options
                 )
-            again = []
-            if known is not None:
-                again = draw_objects(engine, known, embedding=embedding, judge=judge, clock=clock)
-            distinct = self._distinct([*fresh, *again], frame=frame)
+            again = [] if known is None else draw_objects(label, known)
+            distinct = self._distinct([*fresh, *again], one)
             seen += [each for each in distinct if each.found.score >= self._min_score]
         self._maps = maps
         seen.sort(key=lambda each: (-each.found.score, each.found.label_index))
-        return seen[: self._max_instances]
+        return seen[: self._query.max_instances]
 
-    def _detect_in_tiles(
-        self, embedding: ImageEmbedding, *, tiling: Tiling, clock: Stopwatch
-    ) -> list[Detection]:
+    def _detect_in_tiles(self, one: Pass, tiling: Tiling) -> list[Detection]:
         """Finds the best objects in a frame and its tiles, as `segment_instances` does."""
-        engine, frame = self._engine, embedding.frame
         found = find_objects(
-            engine,
-            open_views(engine, embedding, tiling=tiling, clock=clock),
-            text=self._text,
-            options=self._options,
-            max_instances=self._max_instances,
-            clock=clock,
+            open_views(one, tiling),
+            self._text,
+            self._options,
+            max_instances=self._query.max_instances,
         )
-        patches = engine.patch_embeddings(embedding, clock=clock)
-        side = engine.mask_side(frame)
-        masks = PackedMasks((frame.height_px, frame.width_px), tuple(each.mask for each in found))
+        side = one.mask_side
+        masks = PackedMasks(one.size, tuple(each.mask for each in found))
         seen = []
-        with clock.step("postprocess"):
+        with one.step("postprocess"):
             for each, mask in zip(found, masks, strict=True):
                 if each.score < self._min_score:
                     continue
-                shares = mask_to_model(mask, frame=frame)
+                shares = mask_to_model(mask, frame=one.frame)
                 inside = cv2.resize(shares, (side, side), interpolation=cv2.INTER_AREA)
                 logits = self._options.mask_threshold + SURENESS * (inside / inside.max() - 0.5)
-                pooled = pool_over_mask(patches, mask=shares)
+                pooled = pool_over_mask(one.patches, mask=shares)
                 seen.append(Detection(each, logits.astype(np.float32), pooled))
         return seen
 
     def _as_look(
-        self,
-        seen: Sequence[Detection],
-        *,
-        expected: NDArray[np.bool_],
-        index: int,
-        frame: Frame,
+        self, one: Pass, seen: Sequence[Detection], *, expected: NDArray[np.bool_], index: int
     ) -> FrameDetections:
         """Adds masks and their motion to the objects found in a frame."""
-        masks = self._small_of(seen, frame=frame)
+        masks = self._small_of(seen, one)
         moved = np.zeros((len(seen), 2), dtype=np.float32)
         if self._motion is not None:
             for place, mask in enumerate(masks):
                 moved[place] = self._motion.speed(mask) / (index - self._looked)
         return FrameDetections(seen, masks=masks, moved=moved, expected=expected, index=index)
 
-    def _distinct(self, seen: Sequence[Detection], *, frame: Frame) -> list[Detection]:
+    def _distinct(self, seen: Sequence[Detection], one: Pass) -> list[Detection]:
         """Drops a detection that shows the same object as an earlier one in the list."""
         kept = distinct_masks(
-            self._small_of(seen, frame=frame),
+            self._small_of(seen, one),
             scores=-np.arange(len(seen), dtype=np.float32),
             iou_threshold=SAME_IOU,
             contained_share=CONTAINED_SHARE,
@@ -297,10 +243,9 @@ class Stream:
         """Thresholds logits [n,4g,4g] at their own size."""
         return model_masks(low_res, frame=frame, mask_threshold=self._options.mask_threshold)
 
-    def _small_of(self, seen: Sequence[Detection], *, frame: Frame) -> NDArray[np.bool_]:
-        side = self._engine.mask_side(frame)
+    def _small_of(self, seen: Sequence[Detection], one: Pass) -> NDArray[np.bool_]:
         low_res = np.array([each.low_res for each in seen], dtype=np.float32)
-        return self._small(low_res.reshape(-1, side, side), frame=frame)
+        return self._small(low_res.reshape(-1, one.mask_side, one.mask_side), frame=one.frame)
 
     def _averaged(self, maps: Array) -> Array:
         """Averages a frame's score maps [K,h,h] with the earlier ones, moved to this frame."""
@@ -314,14 +259,14 @@ class Stream:
         masks = masks.reshape(-1, side, side)
         return masks if self._motion is None else self._motion.move(masks)
 
-    def _moved(self, frame: Frame) -> list[Track]:
+    def _moved(self, one: Pass) -> list[Track]:
         """The tracks in sight with their masks moved to this frame; empty masks are left out."""
         threshold = self._options.mask_threshold
-        expected = self._expected(side=self._engine.mask_side(frame))
+        expected = self._expected(side=one.mask_side)
         moved = []
         for track, logits in zip(self._tracks.in_sight, expected, strict=True):
             mask, stability = upscale_and_pack(
-                logits, frame=frame, mask_threshold=threshold, stability_offset=STABILITY_OFFSET
+                logits, frame=one.frame, mask_threshold=threshold, stability_offset=STABILITY_OFFSET
             )
             if not mask.empty:
                 found = replace(track.found, mask=mask, stability_score=stability)
