@@ -147,14 +147,13 @@ RANGES ?= data/ranges
 HELD_OUT ?= data/held_out
 CHECKPOINT := training/checkpoints/mobile/refinement
 EMBEDDED := samclip_sdk/bundle/embedded/samclip-mobile
-EXPORT := -W ignore -m export $(CHECKPOINT)
-INT8 := --weights int8 --calibration-set $(RANGES)
+EXPORT := -W ignore -m export $(CHECKPOINT) --calibration-set $(RANGES)
 
 ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figures, pages, card, pictures
 	# Before anything is replaced. The last one is of `make test-web`.
 	ls -d $(RANGES) $(HELD_OUT) examples/web/node_modules/onnxruntime-web >/dev/null
 	rm -rf dist/samclip-mobile
-	$(VENV)/bin/python $(EXPORT) dist/samclip-mobile --onnx fp32 --onnx fp16 --onnx int8 $(INT8)
+	$(VENV)/bin/python $(EXPORT) dist/samclip-mobile
 	rm -rf $(EMBEDDED)
 	mv dist/samclip-mobile $(EMBEDDED)
 	rm -f docs/benchmarks/held_out_sets.jsonl
@@ -168,9 +167,9 @@ ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figur
 
 ship-phones: $(LITERT) $(EXECUTORCH)  ## its bundles for LiteRT and ExecuTorch, in dist/, verified
 	rm -rf dist/litert dist/executorch
-	$(LITERT_VENV)/bin/python $(EXPORT) dist/litert --litert fp32 --litert fp16 --litert int8 $(INT8)
+	$(LITERT_VENV)/bin/python $(EXPORT) dist/litert --litert fp32 --litert fp16 --litert int8
 	$(LITERT_VENV)/bin/python -m samclip_sdk verify --model dist/litert --runtime litert
-	$(EXECUTORCH_VENV)/bin/python $(EXPORT) dist/executorch --executorch fp32 --executorch int8 $(INT8)
+	$(EXECUTORCH_VENV)/bin/python $(EXPORT) dist/executorch --executorch fp32 --executorch int8
 	$(EXECUTORCH_VENV)/bin/python -m samclip_sdk verify --model dist/executorch --runtime executorch
 
 bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs/performance.md

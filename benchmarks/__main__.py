@@ -14,7 +14,7 @@ from benchmarks.annotate import annotate
 from benchmarks.compare import compare
 from benchmarks.encoders import encoders, floats
 from benchmarks.growth import growth
-from benchmarks.pages import PAGES, ROOT, stale_pages, write_pages
+from benchmarks.pages import PAGES, PAPER, ROOT, stale_pages, write_pages
 from benchmarks.paper.command import paper
 from benchmarks.paper.words import SUITE
 from benchmarks.public.command import LAYOUTS, evaluate
@@ -44,7 +44,7 @@ app.command("speed")(command(which_table, speed, shows=which_tables))
 app.command("since")(command(which_since, since, shows=lambda suite: [f"since@{suite}"]))
 app.command("words")(command(words_suite, words, shows=["words"]))
 app.command()(compare)
-app.command("paper")(command(SUITE, paper, shows=list(PAGES["docs/results.md"].values())))
+app.command("paper")(command(SUITE, paper, shows=list(PAPER.values())))
 campaigns = typer.Typer(
     no_args_is_help=True, help="Threads, memory, kills and long runs: see docs/reliability.md."
 )

@@ -27,35 +27,37 @@ CARD = f"{BUNDLE}/{MODEL_CARD}"
 CARD_SOURCE = "training/checkpoints/mobile/refinement/card.md"
 """The embedded bundle, its model card, and what that is made of."""
 
+PAPER = {name: f"paper/{name}" for name in words.PARTS}
+"""The paper's tables."""
+
 CAMPAIGNS = ("threads", "memory", "kills", "long_runs")
 
 PAGES: dict[str, dict[str, str]] = {
-    "README.md": {"held_out_sets": "held_out_summary", "speed": "speed_summary"},
-    "docs/results.md": {name: f"paper/{name}" for name in words.PARTS},
-    "docs/performance.md": {"encoders": "encoders", "tried": "tried"},
+    "README.md": {"held_out_sets": "held_out_readme", "speed": "speed_summary"},
+    "docs/performance.md": {
+        "encoders": "encoders",
+        "growth": "growth",
+        "serve": "serve@published",
+    },
     "docs/concepts/precision.md": {"floats": "floats"},
     "docs/reliability.md": {
         name: name for name in ("reliability", *(f"reliability_{each}" for each in CAMPAIGNS))
     },
-    "docs/how-to/many-machines.md": {
-        each: each for each in ("annotate_labels", "annotate_workers")
-    },
-    f"{RECORDS}/quality.md": {"quality": "quality"},
+    "docs/how-to/annotate.md": {each: each for each in ("annotate_labels", "annotate_workers")},
     f"{RECORDS}/held_out_sets.md": {each: each for each in ("held_out_sets", "objects")},
-    f"{RECORDS}/quality_photographs.md": {"quality_photographs": "quality_photographs"},
-    f"{RECORDS}/words.md": {"words": "words"},
+    f"{RECORDS}/quality_photographs.md": {
+        "quality_photographs": "quality_photographs@published",
+        **PAPER,
+    },
+    f"{RECORDS}/words.md": {"words": "words@published"},
     CARD_SOURCE: {"held_out_sets": "held_out_summary"},
-    f"{RECORDS}/growth.md": {"growth": "growth"},
-    f"{RECORDS}/serve.md": {"serve": "serve"},
     f"{RECORDS}/speed.md": {
         "bars": "speed_bars",
-        "subjects": "speed_subjects@speed",
+        "subjects": "speed_published@speed",
         "runs": "speed_runs",
-        "since": "since@since",
     },
     f"{RECORDS}/speed_vit_b.md": {
-        "subjects": "speed_subjects@speed_vit_b",
-        "since": "since@since_vit_b",
+        "subjects": "speed_published@speed_vit_b",
         **{each: f"speed_vit_b_{each}" for each in ("bars", "costs", "image_encoder", "boxes")},
     },
 }

@@ -74,12 +74,23 @@ def closure() -> list[Dependency]:
 
 
 def licence_table() -> str:
-    """The table in Markdown."""
+    """The table in Markdown: a row for all that the same extras need."""
+    groups: dict[str, dict[str, list[str]]] = {}
+    for each in closure():
+        licences = groups.setdefault(", ".join(each.needed_by), {})
+        licences.setdefault(each.licence.replace("|", "/"), []).append(each.name)
     rows = [
-        f"| {each.name} | {each.licence.replace('|', '/')} | {', '.join(each.needed_by)} |"
-        for each in closure()
+        f"| {needed_by} | {'; '.join(_named(licences))} |"
+        for needed_by, licences in sorted(
+            groups.items(), key=lambda row: (row[0] != "base", row[0])
+        )
     ]
-    return "\n".join(["| package | licence | needed by |", "|---|---|---|", *rows])
+    return "\n".join(["| needed by | packages by licence |", "|---|---|", *rows])
+
+
+def _named(licences: dict[str, list[str]]) -> list[str]:
+    """Each licence with the names of its packages."""
+    return [f"{licence}: {', '.join(names)}" for licence, names in sorted(licences.items())]
 
 
 def licence_of(name: str) -> str:

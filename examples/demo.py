@@ -1,4 +1,4 @@
-"""Draws masks and objects of labels on the pictures of images/; prints a table with times.
+"""Draws masks and objects of labels on the photographs of images/; prints a table with times.
 
 `make demo` runs this program. It needs the package and one runtime, and no torch:
 `pip install 'samclip-sdk[onnx]'`, then `python examples/demo.py --output demo_output`.
@@ -24,10 +24,12 @@ from rich.progress import track
 from rich.table import Table
 
 from samclip_sdk import Instances, SamClip, SamClipError, TextMasks, UnknownWordWarning
+from samclip_sdk.picture import load_image
+from samclip_sdk.results.overlay import draw_overlay
 
 IMAGES = Path(__file__).with_name("images")
 TILE_PX = 320  # longest side of a picture in the contact sheet
-COLUMNS = 4  # of overlays: a picture has two beside each other
+COLUMNS = 4  # of overlays: an image has two beside each other
 MOST_OBJECTS = 12
 JPEG_QUALITY = 74
 STEPS = ("encode", "classify", "masks", "objects")
@@ -36,7 +38,7 @@ CAPTION = (
     "whole number is how many objects of a label were told apart."
 )
 LEGEND = (
-    "Of each picture: left, the mask of each label that was found, with its presence; right, each "
+    "Of each image: left, the mask of each label that was found, with its presence; right, each "
     "object of a label, with its score."
 )
 
@@ -94,14 +96,14 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
     output.mkdir(parents=True, exist_ok=True)
     answers = []
     quiet = not sys.stdout.isatty()
-    for name, row in track(asked.items(), "pictures", transient=True, disable=quiet):
+    for name, row in track(asked.items(), "images", transient=True, disable=quiet):
         answer = ask(model, name=name, row=row, labels=every_label)
-        for kind, result in (("masks", answer.masks), ("objects", answer.objects)):
-            result.save(overlay(output, name, kind))
+        answer.masks.save(overlay(output, name, "masks"))
+        draw_objects(answer).save(overlay(output, name, "objects"))
         answers.append(answer)
-    answers.sort(key=faults)
+    right = [each for each in answers if not faults(each)]
     wrong = [each for each in answers if faults(each)]
-    for sheet, shown in (("contact_sheet.jpg", answers), ("failures.jpg", wrong)):
+    for sheet, shown in (("contact_sheet.jpg", right), ("failures.jpg", wrong)):
         contact_sheet(shown, folder=output).save(output / sheet, quality=JPEG_QUALITY)
     console.print(table(answers))
     console.print(summary(answers))
@@ -110,8 +112,8 @@ def run(console: Console, *, output: Path, runtime: str, bundle: str | None) -> 
         f"labels, took {cold_ms:.0f} ms."
     )
     console.print(
-        f"Overlays, contact_sheet.jpg, with the best answers first, and failures.jpg, the pictures "
-        f"with a wrong answer, are in {output}/"
+        f"Overlays, contact_sheet.jpg, the images without a wrong answer, and failures.jpg, those "
+        f"with one, are in {output}/"
     )
 
 
@@ -123,6 +125,19 @@ def faults(answer: Answer) -> int:
 def overlay(folder: Path, name: str, kind: str) -> Path:
     """The path of a picture's overlay, with its masks or its objects."""
     return folder / f"{Path(name).stem}_{kind}.png"
+
+
+def draw_objects(answer: Answer) -> Image.Image:
+    """The objects of each label in the colour of the label's mask, with their scores."""
+    asked, found = answer.masks.asked.labels, answer.objects
+    pairs = zip(found.labels, found.scores, strict=True)
+    drawn = draw_overlay(
+        load_image(IMAGES / answer.name),
+        masks=found.masks,
+        captions=[f"{label} {score:.2f}" for label, score in pairs],
+        colours=[asked.index(label) for label in found.labels],
+    )
+    return Image.fromarray(drawn)
 
 
 def ask(model: SamClip, *, name: str, row: dict[str, Any], labels: list[str]) -> Answer:
@@ -151,7 +166,7 @@ def ask(model: SamClip, *, name: str, row: dict[str, Any], labels: list[str]) ->
 def table(answers: list[Answer]) -> Table:
     """A table with a row for each picture: the labels asked, the answers, and the time."""
     result = Table(title="Text to mask", caption=CAPTION, box=box.SIMPLE_HEAD, show_lines=True)
-    result.add_column("picture", no_wrap=True)
+    result.add_column("image", no_wrap=True)
     result.add_column("found")
     result.add_column("not found")
     result.add_column("objects")

@@ -1,7 +1,8 @@
-"""`python -m export CHECKPOINT OUT --resolution 1024 --resolution 336`."""
+"""`python -m export CHECKPOINT OUT`: what ships of a checkpoint; options make other bundles."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -18,10 +19,27 @@ from export.options import (
     check_export,
     known_precisions,
 )
-from export.source import find_config, find_source
+from export.source import find_config, find_source, is_random
 from samclip_sdk.bundle.manifest import Crop
-from samclip_sdk.cli.terminal import working
+from samclip_sdk.cli.terminal import elapsed, working
 
+Checkpoint = Annotated[
+    str, typer.Argument(help="a checkpoint folder, or random: and a preset, such as random:vit_b")
+]
+Resolution = Annotated[
+    list[int] | None,
+    typer.Option(
+        help="side of the image encoder's input in pixels; repeatable. The tasks' own resolutions "
+        "are always there."
+    ),
+]
+Onnx = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="precision of the ONNX files; repeatable, the preferred one first [default: fp32, "
+        "fp16 and int8, as the package has them; of random weights fp32]"
+    ),
+]
 CoreML = Annotated[
     list[str] | None,
     typer.Option(help="precision of the Core ML packages; repeatable. Alone, no ONNX is made."),
@@ -34,50 +52,46 @@ ExecuTorch = Annotated[
     list[str] | None,
     typer.Option(help="precision of the ExecuTorch programs; repeatable. Alone, no ONNX is made."),
 ]
+Weights = Annotated[
+    WeightPrecision | None,
+    typer.Option(
+        help="how weights are stored; what files compute in stays [default: int8, as in the "
+        "package; of random weights fp32]"
+    ),
+]
+CalibrationSet = Annotated[
+    Path | None,
+    typer.Option(help="folder of photographs for int8's ranges [default: twelve of its own]"),
+]
 
 
 def main(
-    checkpoint: Annotated[
-        str,
-        typer.Argument(help="a checkpoint folder, or random: and a preset, such as random:vit_b"),
-    ],
+    checkpoint: Checkpoint,
     out: Annotated[Path, typer.Argument(help="the bundle folder to make")],
-    resolution: Annotated[
-        list[int] | None,
-        typer.Option(
-            help="side of the image encoder's input in pixels; repeatable. The tasks' own "
-            "resolutions are always there."
-        ),
-    ] = None,
-    onnx: Annotated[
-        list[str] | None,
-        typer.Option(help="precision of the ONNX files; repeatable, the preferred one first"),
-    ] = None,
+    resolution: Resolution = None,
+    onnx: Onnx = None,
     coreml: CoreML = None,
     litert: LiteRT = None,
     executorch: ExecuTorch = None,
-    weights: Annotated[
-        WeightPrecision,
-        typer.Option(help="how ONNX files store their weights; what they compute in stays"),
-    ] = "fp32",
+    weights: Weights = None,
     classification_crop: Annotated[
         Crop, typer.Option(help="what classification sees of a raw picture")
     ] = "letterbox",
-    calibration_set: Annotated[
-        Path | None,
-        typer.Option(help="folder of photographs for int8's ranges [default: twelve of its own]"),
-    ] = None,
+    calibration_set: CalibrationSet = None,
 ) -> None:
     """Export a checkpoint as a verified bundle."""
-    asked = onnx or ([] if coreml or litert or executorch else ["fp32"])
+    began = time.monotonic()
+    random = is_random(checkpoint)
+    if not (onnx or coreml or litert or executorch):
+        onnx = ["fp32"] if random else list(ONNX_PRECISIONS)
     with working("loading the model") as display:
         options = ExportOptions(
-            onnx=known_precisions(asked, known=ONNX_PRECISIONS),
+            onnx=known_precisions(onnx or [], known=ONNX_PRECISIONS),
             coreml=known_precisions(coreml or [], known=COREML_PRECISIONS),
             litert=known_precisions(litert or [], known=LITERT_PRECISIONS),
             executorch=known_precisions(executorch or [], known=EXECUTORCH_PRECISIONS),
             resolutions=tuple(resolution or ()),
-            weights=weights,
+            weights=weights or ("fp32" if random else "int8"),
             classification_crop=classification_crop,
             calibration_set=calibration_set,
         )
@@ -86,7 +100,8 @@ def main(
             find_source(checkpoint), out, options=options, on_progress=display.show
         )
     size = sum(file.size_bytes for file in manifest.stored_files())
-    typer.echo(f"{out}: {manifest.name} {manifest.revision}, {size / 1e6:.2f} MB")
+    took = elapsed(time.monotonic() - began)
+    typer.echo(f"{out}: {manifest.name} {manifest.revision}, {size / 1e6:.2f} MB, in {took}")
 
 
 if __name__ == "__main__":

@@ -114,7 +114,9 @@ class _Writer:
         self._resolutions = sorted(needed | set(options.resolutions))
         self._graphs = build_graphs(self._source.model, resolutions=self._resolutions)
         self._text_to_mask = text_to_mask_graph(self._source.model, self._info)
-        total = count_steps(options, graphs=len(self._graphs), random_weights=source.random_weights)
+        total = count_steps(
+            options, resolutions=len(self._resolutions), random_weights=source.random_weights
+        )
         self.steps = Steps(on_progress, total=total + bool(source.nouns))
 
     def write(self) -> Manifest:
@@ -171,8 +173,7 @@ class _Writer:
         )
         stems: dict[str, str | None] = {}
         if options.onnx and not source.random_weights:
-            self.steps.begin("finding what bf16 is too coarse for")
-            stems = find_bf16_stems(self._graphs, programs=programs, feeds=feeds)
+            stems = find_bf16_stems(self._graphs, programs=programs, feeds=feeds, steps=self.steps)
         onnx = OnnxWriter(
             draft, programs=programs, calibration=feeds, weights=options.weights
         ).write(self._graphs, precisions=options.onnx)
@@ -333,7 +334,7 @@ class _Writer:
             self.steps.begin("asking the model about them without its weights rounded")
             graphs = build_graphs(self._given.model, resolutions=self._resolutions)
             given = self._eager_of(self._given, graphs=graphs)
-            gate.check(given, precision="fp16", kind="the model before its weights were rounded")
+            gate.check(given, precision="fp16", kind="the model of --weights fp32")
         return gate
 
     def _accept(self, manifest: Manifest, *, gate: TaskGate) -> Manifest:

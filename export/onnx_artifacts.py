@@ -115,13 +115,13 @@ class OnnxWriter:
         keep: Sequence[str],
     ) -> tuple[str, ...]:
         """Stores a graph in every precision; returns the layers that int8 leaves in float."""
-        self._draft.steps.begin(f"converting {graph.name} in {', '.join(precisions)}")
         program = self._programs[graph.name]
         inputs = graph.traced_inputs()
         single = to_onnx(program, inputs=inputs, outputs=graph.outputs)
         kept: tuple[str, ...] = ()
         # int8 first, because the other precisions change `single`.
         for precision in sorted(precisions, key=("int8", "fp16", "fp32").index):
+            self._draft.steps.begin(f"converting {graph.name} in {precision}")
             model = single
             if precision == "fp16":
                 pinned = {pin.operation for pin in self._draft.plan[graph.name]}

@@ -41,6 +41,8 @@ TOKENIZER_LICENCES = {
 RANDOM_LICENCE = Licence(
     part="weights", spdx="Apache-2.0", source="drawn at random by this package"
 )
+_RANDOM = "random:"
+_STAGES_NAME = "stages.json"
 _OWN_SPDX, _OWN_SOURCE = "Apache-2.0", "trained with this package; see NOTICE"
 _TEACHERS = {"sam": "weights (SAM teacher)", "clip": "weights (CLIP teacher)"}
 _TEACHER_WEIGHTS = {"sam": "sam_checkpoint", "clip": "pretrained"}
@@ -87,21 +89,24 @@ def read_source(folder: Path) -> Source:
     `card.md` (prose and measured figures for the model card), `nouns.txt` (a noun in each line),
     `words.json` (what other texts mean among them, see `python -m training.word_table`),
     `thresholds.json` (an object with the threshold of nouns that have their own) and `NOTICE`,
-    which replaces this repository's. The provenance may have `random_weights`, and
+    which replaces this repository's. What a training stage wrote has `stages.json`, too, with the
+    stages of its config that ran and that lack. The provenance may have `random_weights`, and
     `licences` with the licences of the weights, see `weight_licences`.
 
     Raises:
-        BundleError: the checkpoint is missing, or one of these files is damaged.
+        BundleError: the checkpoint is missing, lacks a stage of its config, or one of these files
+            is damaged.
     """
     model = load_checkpoint(folder)
     try:
         provenance = read_provenance(folder)
+        _check_stages(folder / _STAGES_NAME, trained="settings" in provenance)
         nouns = _read_nouns(folder / "nouns.txt")
         calibration = _read(folder / "calibration.json")
         tokenizer = folder / TOKENIZER_NAME
         return Source(
             model=model,
-            revision=_revision(folder, model=model),
+            revision=_revision(folder),
             provenance=provenance,
             calibration=Calibration.model_validate_json(calibration) if calibration else None,
             random_weights=provenance.get("random_weights") is True,
@@ -121,10 +126,37 @@ def read_source(folder: Path) -> Source:
         raise BundleError(f"the checkpoint {folder} cannot be exported: {reason}") from error
 
 
-def _revision(folder: Path, *, model: SamClipModel) -> str:
-    """The same weights in another architecture are another revision."""
+def _check_stages(path: Path, *, trained: bool) -> None:
+    """Raises ValueError if a checkpoint lacks a stage of its config, or does not tell."""
+    if not path.is_file():
+        if trained:
+            raise ValueError(
+                f"it has no {path.name}, which tells what stages of its config it lacks: export "
+                "the folder that the training wrote"
+            )
+        return
+    record = json.loads(path.read_bytes())
+    match record:
+        case {"config": str(config), "lacks": []}:
+            return
+        case {"config": str(config), "lacks": [*lacks]}:
+            raise ValueError(
+                f"it lacks {', '.join(map(one_line, lacks))}: run `python -m training all --config "
+                f"{one_line(config)}`, and export the folder that it names at its end"
+            )
+    raise ValueError(f"{path.name} tells no config, or not which of its stages lack")
+
+
+def _revision(folder: Path) -> str:
+    """The same weights in another architecture are another revision.
+
+    The architecture is read as it was written: a key that configs have got since, with a default,
+    makes no other model.
+    """
     weights = file_sha256(folder / "model.safetensors")
-    return hashlib.sha256(f"{weights} {model.config.model_dump_json()}".encode()).hexdigest()[:16]
+    content = json.loads((folder / "config.json").read_bytes())
+    model = json.dumps(content["model"], separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(f"{weights} {model}".encode()).hexdigest()[:16]
 
 
 def weight_licences(provenance: Mapping[str, Any]) -> tuple[Licence, ...]:
@@ -189,6 +221,11 @@ def random_source(config: ModelConfig, *, seed: int) -> Source:
     )
 
 
+def is_random(name: str) -> bool:
+    """Whether `find_source` draws this model's weights at random."""
+    return name.startswith(_RANDOM)
+
+
 def find_source(name: str) -> Source:
     """Reads the checkpoint folder `name`, or builds a preset given as `random:vit_b`.
 
@@ -210,9 +247,9 @@ def find_config(name: str) -> ModelConfig:
 
 def _preset(name: str) -> ModelConfig | None:
     """The config of a preset with random weights; None for the name of a folder."""
-    kind, _, preset = name.partition(":")
-    if kind != "random" or not preset:
+    if not is_random(name):
         return None
+    preset = name.removeprefix(_RANDOM)
     if preset not in PRESETS:
         known = ", ".join(sorted(PRESETS))
         raise BundleError(f"there is no preset {one_line(preset)}; known are {known}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -131,5 +132,5 @@ def test_the_page_has_every_dependency_that_is_declared() -> None:
     table = page[page.index(TABLE_START) : page.index(TABLE_END)]
     declared = [each.name for each in closure() if each.direct]
     assert declared
-    assert [name for name in declared if f"| {name} |" not in table] == []
-    assert licence_table().count("\n") > len(declared)
+    assert set(declared) <= set(re.findall(r"[\w.-]+", table))
+    assert set(declared) <= set(re.findall(r"[\w.-]+", licence_table()))

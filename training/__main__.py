@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,19 +21,17 @@ from rich.table import Column
 from samclip_sdk.cli.terminal import PlainProgress, warnings_as_lines
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.system.progress import OnProgress
-from training.config_file import CONFIGS, find_config, load_model, load_stage, stage_names
+from training.config_file import config_name, find_config, load_model, load_stage, stage_names
 from training.errors import TrainingError
 from training.loop.memory import keep_freed_memory
 from training.loop.run_state import check_state
 from training.loop.train import build_fabric, leave_processes
 from training.stage import Stage, StageSettings
-from training.stage_order import note_done, stages_to_run
-from training.stages.publish import PublishConfig
+from training.stage_order import note_done, note_stages, stages_to_run
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
 _CONFIG, _RUNS = "tiny", Path("runs")  # the defaults, which no command needs to name
-_PUBLISHED = Path(__file__).parent / "checkpoints"
 _ALL, _FINETUNE = "all", "finetune"
 _ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
@@ -65,9 +63,8 @@ def main(
     finetune teaches a finished model one's own things: give --coco and --images.
 
     Of tiny's, in order: clip_teacher, sam_teacher, stage1, stage2, stage3, calibrate.
-    A stage writes its result into RUNS/CONFIG/STAGE; publish, into training/checkpoints/CONFIG;
-    calibrate, into the checkpoint's folder. With "all", stages that are done are not run again, and
-    nothing is published.
+    A stage writes its result into RUNS/CONFIG/STAGE; calibrate, into the checkpoint's folder. With
+    "all", stages that are done are not run again.
     """
     try:
         config, own = _own_pictures(stage, config, coco=coco, images=images)
@@ -84,10 +81,7 @@ def main(
                 smoke=smoke,
                 on_progress=on_progress,
             )
-            stages: tuple[str, ...] = (stage,)
-            if stage == _ALL:
-                stages = stages_to_run(find_config(config), runs=runs, overrides=override)
-            for each in stages:
+            for each in _asked_stages(stage, config, runs=runs, overrides=override):
                 if told := run(each, tuple(override)):
                     typer.echo(told)
         leave_processes()
@@ -97,6 +91,18 @@ def main(
     except (OSError, FloatingPointError, SamClipError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from error
+
+
+def _asked_stages(
+    stage: str, config: str, *, runs: Path, overrides: Sequence[str]
+) -> tuple[str, ...]:
+    """The stage, or of all those that are still to be run."""
+    if stage != _ALL:
+        return (stage,)
+    stages = stages_to_run(find_config(config), runs=runs, overrides=overrides)
+    if not stages:
+        typer.echo(f"all stages of {config} are done")
+    return stages
 
 
 def _own_pictures(
@@ -196,7 +202,6 @@ def _run(
         runs=results,
         model=model,
         fabric=fabric,
-        published=_PUBLISHED / path.stem,
         allow_changes=changed,
         on_progress=on_progress,
     )
@@ -206,8 +211,8 @@ def _run(
     result = settings.run(place)
     if not fabric.is_global_zero:
         return ""
-    note_done(run, settings)
-    runs = _PUBLISHED if isinstance(settings, PublishConfig) else runs
+    note_done(run, settings, path=path)
+    note_stages(result, path=path, stage=stage)
     following = _next(stage, path, runs=runs, last=result)
     return f"{settings.told(result)}{_short(result)} is written. Next: {following}"
 
@@ -220,7 +225,7 @@ def _next(stage: str, path: Path, *, runs: Path, last: Path) -> str:
         return f"python -m export {_short(last)} my-bundle"
     words = ["python -m training", following[0]]
     if path != find_config(_CONFIG):
-        words.append(f"--config {path.stem if path.parent == CONFIGS else path}")
+        words.append(f"--config {config_name(path)}")
     if runs != _RUNS:
         words.append(f"--runs {_short(runs)}")
     return " ".join(words)

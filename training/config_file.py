@@ -65,6 +65,11 @@ def find_config(name: str) -> Path:
     return path
 
 
+def config_name(path: Path) -> str:
+    """What `find_config` finds a config by."""
+    return path.stem if path.parent == CONFIGS else str(path)
+
+
 def load_model(path: Path) -> ModelConfig:
     """Reads the model of a TOML file: a preset's name, or a table of `preset` and differences.
 

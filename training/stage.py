@@ -38,7 +38,6 @@ class Stage:
         runs: the folder with the runs of all stages of the config.
         model: the config of the student.
         fabric: the launched processes.
-        published: the folder of published results.
         allow_changes: go on with a run although its settings have changed.
         on_progress: is told what is being done.
     """
@@ -47,7 +46,6 @@ class Stage:
     runs: Path
     model: ModelConfig
     fabric: Fabric
-    published: Path = Path()
     allow_changes: bool = False
     on_progress: OnProgress = field(default=no_progress)
 
@@ -121,7 +119,7 @@ class StageSettings(Settings):
         """
         with tempfile.TemporaryDirectory() as folder:
             began = time.monotonic()
-            self.run(replace(stage, run=Path(folder, stage.run.name), published=Path(folder)))
+            self.run(replace(stage, run=Path(folder, stage.run.name)))
             return Pace(
                 whole="the whole stage",
                 pictures_per_s=None,

@@ -23,6 +23,7 @@ from export.graphs import Arrays, Graph
 from export.precision.mixed_precision import operation_of
 from export.precision.program_interpreter import ProgramInterpreter
 from export.precision.program_rewriter import fold_constants
+from export.steps import Steps
 
 LEAST_COSINE = 0.999
 """Of each output with its value in fp32, over all pictures and their enlarged middles, where it is
@@ -39,10 +40,14 @@ def find_bf16_stems(
     *,
     programs: Mapping[str, ExportedProgram],
     feeds: Mapping[str, Sequence[Arrays]],
+    steps: Steps,
 ) -> dict[str, str | None]:
     """The stem of each image encoder, by the name of its graph; see `find_bf16_stem`."""
-    encoders = [graph.name for graph in graphs if graph.part == "image_encoder"]
-    return {name: find_bf16_stem(programs[name], feeds=feeds[name]) for name in encoders}
+    stems = {}
+    for name in (graph.name for graph in graphs if graph.part == "image_encoder"):
+        steps.begin(f"finding what bf16 is too coarse for in {name}")
+        stems[name] = find_bf16_stem(programs[name], feeds=feeds[name])
+    return stems
 
 
 def find_bf16_stem(program: ExportedProgram, *, feeds: Sequence[Arrays]) -> str | None:

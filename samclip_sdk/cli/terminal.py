@@ -6,10 +6,11 @@ import errno
 import io
 import json
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TextIO
 
@@ -68,8 +69,6 @@ def _counted(message: str, done: int, total: int) -> str:
 class Display:
     """The current step of a command: words, and a bar once the number of its parts is known.
 
-    Where there is no terminal, long work has a plain line now and then.
-
     Args:
         console: the console of standard error.
         doing: the first step, in words.
@@ -86,7 +85,6 @@ class Display:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._plain = None if console.is_terminal else PlainProgress(console)
         self._task = self.progress.add_task(doing, total=None)
         self._doing, self._done, self._total = doing, 0, 0
 
@@ -99,8 +97,6 @@ class Display:
     def show(self, message: str, done: int, total: int) -> None:
         """Shows the progress of a long step: an `on_progress` callback."""
         message = printable(message)
-        if self._plain is not None:
-            self._plain.show(message, done, total)
         if total == self._total and done >= self._done:
             if message != self._doing:
                 self.progress.update(self._task, description=message, even=False)
@@ -134,9 +130,34 @@ class _IfEven(_IfCounted):
         return super().render(task) if task.fields.get("even") else Text("")
 
 
+def elapsed(seconds: float) -> str:
+    """A time in minutes and seconds, as 4:05."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+@contextmanager
+def _told_now_and_then(display: Display, console: Console) -> Iterator[None]:
+    """Has a plain line of the current step and the time so far, however long one step takes."""
+    began, over = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not over.wait(_QUIET_S):
+            _say(console, f"{elapsed(time.monotonic() - began)} {display}")
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 @contextmanager
 def working(doing: str, *, if_interrupted: str = "") -> Iterator[Display]:
     """Shows the steps of a command; turns warnings, errors and Ctrl-C into one line each.
+
+    Where there is no terminal, long work has a plain line now and then.
 
     Args:
         doing: the first step, in words.
@@ -148,7 +169,7 @@ def working(doing: str, *, if_interrupted: str = "") -> Iterator[Display]:
     console = Console(stderr=True)
     display = Display(console, doing=doing)
     # rich before 14.3 prints an empty line after a bar that it does not show.
-    bar = display.progress if console.is_terminal else nullcontext()
+    bar = display.progress if console.is_terminal else _told_now_and_then(display, console)
     try:
         with warnings_as_lines(partial(_say, console)), bar:
             yield display

@@ -87,7 +87,8 @@ def label_prompts(
     """Makes the mask decoder's prompt for each label that is in the image.
 
     The prompt has the box around all parts of the label, their best cells as points, and the
-    label's scores as a mask.
+    label's scores as a mask. The graph that phones run, `export/apps/text_to_mask.py`, knows no
+    threshold of a caller: there a part counts from the calibrated presence on.
 
     Args:
         found: where the labels are.

@@ -341,11 +341,9 @@ def describe(label: str, reading: Reading) -> str:
     if reading.kind == "read_as":
         several = "any of " if len(reading.words) > 1 else ""
         return f"{shown!r} is read as {several}{words}"
-    far = reading.cosine is not None and reading.cosine < _FAR
-    hint = ", and far: words are English" if far else ""
-    return (
-        f"{shown!r} is not known; the nearest taught word is {words} ({reading.cosine:.2f}{hint})"
-    )
+    cosine = reading.cosine or 0.0
+    hint = ", and far: words are English" if cosine < _FAR else ""
+    return f"{shown!r} is not known; the nearest taught word is {words} ({cosine:.2f}{hint})"
 
 
 def _digest(given: GivenLabel) -> str:

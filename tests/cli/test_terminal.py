@@ -12,10 +12,12 @@ import pytest
 import typer
 from rich.console import Console
 
+from samclip_sdk.cli import terminal
 from samclip_sdk.cli.terminal import (
     Display,
     PlainProgress,
     WrongUsageError,
+    elapsed,
     print_json,
     print_line,
     print_table,
@@ -56,6 +58,20 @@ def test_plain_lines_without_a_terminal() -> None:
     seldom.show("training", 4, 9)
     often.show("writing", 0, 1)
     assert file.getvalue() == "training [bold], 3 of 9\nwriting\n"
+
+
+def test_a_log_hears_of_one_long_step_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the time so far, though no other step begins."""
+    monkeypatch.setattr(terminal, "_QUIET_S", 0.01)
+    told = ""
+    with working("opening") as display:
+        display.show("planning", 3, 9)
+        while told.count("planning") < 2:
+            told += capsys.readouterr().err
+    assert "0:00 planning, 3 of 9\n" in told
+    assert elapsed(14 * 60 + 5.6) == "14:05"
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-_SLOW = {
-    f"docs/how-to/{name}.md" for name in ("annotate", "large-pictures", "teach-your-own-things")
-}
+_SLOW = {f"docs/how-to/{name}.md" for name in ("annotate", "many-images", "teach-your-own-things")}
 """Pages whose programs take ten seconds and more."""
 
 

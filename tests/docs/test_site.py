@@ -60,7 +60,7 @@ def test_the_errors_page_tells_of_every_error() -> None:
 
 
 def test_the_examples_page_names_every_example() -> None:
-    page = (ROOT / "docs" / "how-to" / "examples.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "integrations.md").read_text(encoding="utf-8")
     assert not [
         path.name for path in (ROOT / "examples").glob("*.py") if f"`{path.name}`" not in page
     ]

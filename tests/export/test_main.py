@@ -56,3 +56,6 @@ def test_what_the_page_shows_can_be_exported_in_a_fresh_clone(
         result = CliRunner().invoke(app, arguments)
         assert result.stderr == "error: left out\n", arguments
     assert len(asked) == len(shown_commands()) == 5
+    first, *_, random = asked
+    assert first == ExportOptions(onnx=("fp32", "fp16", "int8"), weights="int8"), "what ships"
+    assert random == ExportOptions(), "no gate tells whether rounding harms random weights"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -13,11 +14,17 @@ from export.description import describe
 from export.model_card import model_card
 from export.options import ExportOptions
 from export.source import find_config, read_source, weight_licences
-from samclip_sdk.bundle.manifest import NOT_STATED, Calibration, Licence
-from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
+from export.weight_rounding import round_weights
+from samclip_sdk.bundle.files import file_sha256
+from samclip_sdk.bundle.manifest import NOT_STATED, NOUNS_NAME, WORDS_NAME, Calibration, Licence
+from samclip_sdk.bundle.open import DEFAULT_MODEL, EMBEDDED, open_bundle
+from samclip_sdk.text.vocabulary import read_vocabulary
 from tests.label_cases import TABLE
+from tests.source_tree import ROOT
 from tests.tiny_config import TINY
 from training.teachers.licences import JOINT_LICENCES
+
+SHIPPED = ROOT / "training/checkpoints/mobile/refinement"
 
 CALIBRATION = {
     "scale": 40.0,
@@ -132,6 +139,28 @@ def test_revision_names_the_weights_and_the_architecture(checkpoint: Path) -> No
     assert read_source(checkpoint).revision != revision
 
 
+def test_a_key_that_configs_got_later_is_no_other_revision(checkpoint: Path) -> None:
+    path = checkpoint / "config.json"
+    config = json.loads(path.read_text())
+    del config["model"]["mask_decoder"]["dynamic_multimask"]
+    path.write_text(json.dumps(config))
+    written = json.dumps(config["model"], separators=(",", ":"))
+    weights = file_sha256(checkpoint / "model.safetensors")
+    expected = hashlib.sha256(f"{weights} {written}".encode()).hexdigest()[:16]
+    assert read_source(checkpoint).revision == expected
+
+
+def test_the_checkpoint_that_ships_has_the_revision_and_the_names_that_ship() -> None:
+    """So a pack that was saved with the model of the package fits one's own export of it."""
+    manifest = open_bundle(DEFAULT_MODEL).manifest
+    source = round_weights(read_source(SHIPPED))
+    assert (source.revision, source.calibration) == (manifest.revision, manifest.calibration)
+    assert source.provenance == manifest.provenance["checkpoint"]
+    shipped = EMBEDDED / DEFAULT_MODEL
+    assert source.nouns == read_vocabulary(shipped / NOUNS_NAME, manifest=manifest).labels
+    assert source.words[WORDS_NAME] == (shipped / WORDS_NAME).read_bytes()
+
+
 def test_a_config_is_read_without_the_weights(checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").write_bytes(b"none")
     assert find_config(str(checkpoint)) == TINY
@@ -180,7 +209,6 @@ def test_the_embedded_model_states_no_teacher_that_it_never_had() -> None:
     manifest = open_bundle(DEFAULT_MODEL).manifest
     assert not [each for each in manifest.licences if "teacher" in each.part]
     assert not [each for each in manifest.licences if NOT_STATED in (each.spdx, each.source)]
-    checkpoint = Path(__file__).parents[2] / "training/checkpoints/mobile/refinement"
-    assert manifest.licences == read_source(checkpoint).licences
+    assert manifest.licences == read_source(SHIPPED).licences
     joint = tuple(Licence.model_validate(each) for each in JOINT_LICENCES)
     assert manifest.licences[: len(joint)] == joint

@@ -161,6 +161,6 @@ def test_a_trained_model_may_lose_no_answer_by_rounding(
     refused(
         lambda: write_bundle(source, tmp_path / "bundle", options=options),
         VerificationError,
-        "the model before its weights were rounded",
+        "--weights fp32",
     )
     assert not list(tmp_path.iterdir())

@@ -14,12 +14,15 @@ task = "text_teacher"
 steps = {steps}
 [keep]
 task = "publish"
-results = ["one"]
+checkpoint = "one"
 [three]
 task = "calibrate"
 checkpoint = "two"
 scenes = 3
 """
+
+
+STAGES = ("one", "two", "keep", "three")
 
 
 def written(path: Path, *, steps: int = 5) -> Path:
@@ -29,16 +32,24 @@ def written(path: Path, *, steps: int = 5) -> Path:
 
 def test_stages_that_are_done_are_not_run_again(tmp_path: Path) -> None:
     config, runs = written(tmp_path / "mine.toml"), tmp_path / "runs"
-    assert stages_to_run(config, runs=runs) == ("one", "two", "three"), "nothing is published"
-    for done, left in (("one", ("two", "three")), ("two", ("three",)), ("three", ())):
-        note_done(runs / "mine" / done, load_stage(config, done))
-        assert stages_to_run(config, runs=runs) == left
+    assert stages_to_run(config, runs=runs) == STAGES
+    for place, done in enumerate(STAGES, 1):
+        note_done(runs / "mine" / done, load_stage(config, done), path=config)
+        assert stages_to_run(config, runs=runs) == STAGES[place:]
 
 
 def test_other_settings_run_a_stage_again_and_all_after_it(tmp_path: Path) -> None:
     config, runs = written(tmp_path / "mine.toml"), tmp_path / "runs"
-    for name in ("one", "two", "three"):
-        note_done(runs / "mine" / name, load_stage(config, name))
-    assert stages_to_run(written(config, steps=6), runs=runs) == ("two", "three")
+    for name in STAGES:
+        note_done(runs / "mine" / name, load_stage(config, name), path=config)
+    assert stages_to_run(written(config, steps=6), runs=runs) == ("two", "keep", "three")
     (runs / "mine" / "one" / "done.json").write_text("{")
-    assert stages_to_run(config, runs=runs) == ("one", "two", "three")
+    assert stages_to_run(config, runs=runs) == STAGES
+
+
+def test_a_stage_that_is_run_again_leaves_those_after_it_to_do(tmp_path: Path) -> None:
+    """Such as a checkpoint that is published anew, and has no calibration then."""
+    config, runs = written(tmp_path / "mine.toml"), tmp_path / "runs"
+    for name in (*STAGES, "keep"):
+        note_done(runs / "mine" / name, load_stage(config, name), path=config)
+    assert stages_to_run(config, runs=runs) == ("three",)

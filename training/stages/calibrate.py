@@ -23,12 +23,12 @@ from training.calibrate import (
     calibrate_on_scenes,
 )
 from training.data_config import Photographs as PhotographsSettings
-from training.errors import TrainingWarning
+from training.errors import TrainingError, TrainingWarning
 from training.files import check_trained, write_json
 from training.loop.pace import Pace, peak_bytes
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photographs import Photographs, find_sets
-from training.stage import Stage, StageSettings
+from training.stage import Stage, StageSettings, start_folder
 from training.teachers.weights import SETTINGS_NAME
 
 
@@ -36,7 +36,7 @@ class CalibrateConfig(StageSettings):
     """Scores and thresholds of text-to-mask and of everything-mode.
 
     Args:
-        checkpoint: the stage that wrote the checkpoint.
+        checkpoint: a stage's name or a folder.
         scenes: number of composed scenes to choose them on; 0 if there are photographs.
         photographs: sets whose complete ones in the split "calibration" they are chosen on.
         most_false: the largest share of absent labels that may be found; None balances misses and
@@ -70,14 +70,20 @@ class CalibrateConfig(StageSettings):
         return self
 
     def check(self, *, runs: Path) -> None:
-        """Looks for the checkpoint and the photographs; raises TrainingError if not there."""
-        check_trained(runs / self.checkpoint)
+        """Looks for the checkpoint and the data; raises TrainingError if one is missing."""
+        folder = start_folder(self.checkpoint, runs=runs)
+        check_trained(folder)
+        if self.labels_stay and not (folder / CALIBRATION_NAME).is_file():
+            raise TrainingError(
+                f"{folder.absolute()} has no {CALIBRATION_NAME}, so labels_stay finds nothing that "
+                "could stay: calibrate its labels first, by a stage without labels_stay"
+            )
         if self.photographs is not None:
             find_sets(self.photographs)
 
     def run(self, stage: Stage) -> Path:
         """Writes a checkpoint's `calibration.json`, and its origin into the provenance."""
-        folder = stage.runs / self.checkpoint
+        folder = start_folder(self.checkpoint, runs=stage.runs)
         of = "mask_calibration" if self.labels_stay else "calibration"
         calibration, provenance = self._calibrate(stage)
         bounded = calibration.model_copy(update={"box_margin": self.box_margin})
@@ -99,7 +105,8 @@ class CalibrateConfig(StageSettings):
         )
 
     def _calibrate(self, stage: Stage) -> tuple[Calibration, dict[str, Any]]:
-        checkpoint = Checkpoint(stage.runs / self.checkpoint, device=str(stage.fabric.device))
+        folder = start_folder(self.checkpoint, runs=stage.runs)
+        checkpoint = Checkpoint(folder, device=str(stage.fabric.device))
         provenance = self.model_dump(mode="json")
         if self.photographs is None:
             calibration = calibrate_on_scenes(

@@ -22,7 +22,7 @@ from training.files import check_trained
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs, find_sets
 from training.real.taught_nouns import class_names
-from training.stage import Job, Stage, TrainedSettings
+from training.stage import Job, Stage, TrainedSettings, start_folder
 from training.student_file import PACKAGES, with_own_head, write_student
 from training.tasks.joint import JointTask
 from training.teachers.efficientnet_lite import ImageNetClassifier, lite2_file, load_lite2
@@ -102,20 +102,20 @@ class JointConfig(LabelledSettings):
     Args:
         prompts_from: the folder of a SAM teacher of the same sizes. Its prompt encoder and mask
             decoder are the start: a random decoder answers boxes with nothing for a long time.
-        starts_from: the folder of an earlier checkpoint of the same model, whose training goes on
-            with a new optimizer. Its text encoder is not taken.
+        starts_from: an earlier checkpoint of the same model, a stage's name or a folder, whose
+            training goes on with a new optimizer. Its text encoder is not taken.
         labels_after: number of first steps in which no label is asked for by its score map.
     """
 
     task: Literal["joint"]
     prompts_from: Path
-    starts_from: Path | None = None
+    starts_from: str | None = None
     labels_after: int = Field(default=0, ge=0)
 
     def check(self, *, runs: Path) -> None:
         """Looks for the earlier stages and the data; raises TrainingError if one is missing."""
-        earlier = (self.prompts_from, self.starts_from, runs / TEXT_TEACHER, runs / TEXT_ENCODER)
-        for folder in earlier:
+        start = self._start(runs)
+        for folder in (self.prompts_from, start, runs / TEXT_TEACHER, runs / TEXT_ENCODER):
             check_trained(folder)
         read_names(runs / LEXICON)
         super().check(runs=runs)
@@ -134,8 +134,8 @@ class JointConfig(LabelledSettings):
         load_prompt_parts(SmallSam(student), self.prompts_from / WEIGHTS_NAME)
         axes = load_text_teacher(stage.runs / TEXT_TEACHER).space.axes
         give_classifier(student, classifier, axes=axes, pictures=train)
-        if self.starts_from is not None:
-            give_trained_parts(student, self.starts_from)
+        if (start := self._start(stage.runs)) is not None:
+            give_trained_parts(student, start)
         text_encoder = stage.runs / TEXT_ENCODER
         load_weights(student.text_encoder, text_encoder / WEIGHTS_NAME)
         task = JointTask(
@@ -149,8 +149,8 @@ class JointConfig(LabelledSettings):
             validation=validation,
         )
         earlier = {each: stage.runs / each for each in (TEXT_TEACHER, LEXICON, TEXT_ENCODER)}
-        if self.starts_from is not None:
-            earlier[stage.run.name] = self.starts_from
+        if start is not None:
+            earlier[stage.run.name] = start
         provenance = self.provenance(stage, PACKAGES) | {
             "licences": list(JOINT_LICENCES),
             "photographs": train.photographs.terms(),
@@ -161,6 +161,9 @@ class JointConfig(LabelledSettings):
             self.optimisation,
             lambda: write_student(student, stage.run, start=text_encoder, provenance=provenance),
         )
+
+    def _start(self, runs: Path) -> Path | None:
+        return None if self.starts_from is None else start_folder(self.starts_from, runs=runs)
 
 
 @torch.no_grad()

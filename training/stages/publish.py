@@ -1,20 +1,20 @@
-"""The stage that publishes: copies of results in fp16, small enough for the repository."""
+"""The stage that publishes: what was trained apart in one checkpoint, in fp16."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
 from torch import Tensor
 
 from samclip_sdk.modeling.checkpoint import read_provenance
 from training.calibrate import CALIBRATION_NAME
 from training.errors import TrainingError
 from training.files import check_trained, write_json
-from training.stage import Stage, StageSettings
+from training.stage import Stage, StageSettings, start_folder
 from training.student_file import PROPOSAL_HEAD
 from training.tasks.part import MODULES
 from training.teachers.text_encoder_file import copy_tokenizer
@@ -25,66 +25,66 @@ _SETTINGS = ("text_encoder", "embed_dim", "provenance")  # as `save_text_encoder
 
 
 class PublishConfig(StageSettings):
-    """Copies of results with their weights in fp16.
+    """One checkpoint of what was trained apart, with its weights in fp16.
 
     Args:
-        results: the stages whose results are copied.
-        text_encoder: the stage whose text encoder a merged checkpoint gets; None keeps its own. A
-            text encoder needs no picture, and may be trained after the merge.
-        parts: likewise, the stages of the task `part` whose parts it gets.
+        checkpoint: the stage whose checkpoint gets the others' parts.
+        text_encoder: the stage whose text encoder it gets; None keeps its own. A text encoder needs
+            no picture, and may be trained after the merge.
+        parts: likewise, the stages of the task `part` whose parts it gets, in the order of their
+            training: a later one replaces what it has of an earlier one.
     """
 
     one_process = True
 
     task: Literal["publish"]
-    results: tuple[str, ...] = Field(min_length=1)
+    checkpoint: str
     text_encoder: str | None = None
     parts: tuple[str, ...] = ()
 
     def check(self, *, runs: Path) -> None:
         """Raises TrainingError if a stage has no result yet."""
-        for name in (*self.results, *filter(None, [self.text_encoder]), *self.parts):
-            check_trained(runs / name)
+        for name in (self.checkpoint, *filter(None, [self.text_encoder]), *self.parts):
+            check_trained(start_folder(name, runs=runs))
 
     def run(self, stage: Stage) -> Path:
-        """Publishes the results, into the folder that it returns."""
-        text_encoder = None if self.text_encoder is None else stage.runs / self.text_encoder
-        parts = tuple(stage.runs / name for name in self.parts)
-        for name in self.results:
-            target = stage.published / name
-            publish(stage.runs / name, target, text_encoder=text_encoder, parts=parts)
-        return stage.published
+        """Publishes the checkpoint, into the folder of the run."""
+        find = partial(start_folder, runs=stage.runs)
+        publish(
+            find(self.checkpoint),
+            stage.run,
+            text_encoder=None if self.text_encoder is None else find(self.text_encoder),
+            parts=[find(name) for name in self.parts],
+        )
+        return stage.run
 
 
 def publish(
-    result: Path,
+    checkpoint: Path,
     target: Path,
     *,
     text_encoder: Path | None = None,
     parts: Sequence[Path] = (),
 ) -> None:
-    """Copies a teacher or a checkpoint with its weights in fp16, without its calibration.
+    """Copies a checkpoint with its weights in fp16, without its calibration.
 
-    A checkpoint gets another text encoder, and the parts that were trained further.
+    It gets another text encoder, and the parts that were trained further.
 
     Raises:
         TrainingError: a file is missing or damaged, the text encoder's folder is no text encoder's,
             or it embeds in another width.
     """
-    state = read_weights(result / WEIGHTS_NAME)
-    content = json.loads((result / SETTINGS_NAME).read_bytes())
-    if text_encoder is not None and any(key.startswith(_PREFIX) for key in state):
+    state = read_weights(checkpoint / WEIGHTS_NAME)
+    content = json.loads((checkpoint / SETTINGS_NAME).read_bytes())
+    if text_encoder is not None:
         _replace_text_encoder(state, content, text_encoder)
-    else:
-        text_encoder = None
-    if "model" in content:  # else it is a teacher
-        for folder in parts:
-            _replace_part(state, content, folder)
+    for folder in parts:
+        _replace_part(state, content, folder)
     target.mkdir(parents=True, exist_ok=True)
     halves = {key: x.half() if x.is_floating_point() else x for key, x in state.items()}
     save_weights(halves, target / WEIGHTS_NAME)
     write_json(target / SETTINGS_NAME, content)
-    copy_tokenizer(text_encoder or result, target)
+    copy_tokenizer(text_encoder or checkpoint, target)
     (target / CALIBRATION_NAME).unlink(missing_ok=True)  # it was of other weights
 
 

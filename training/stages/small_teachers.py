@@ -12,7 +12,7 @@ from training.batches import VALIDATION_SEED
 from training.composed.datasets import Composed
 from training.data_config import Scenes
 from training.files import check_trained, write_json
-from training.stage import Job, Stage, StageSettings, TrainedSettings
+from training.stage import Job, Stage, StageSettings, TrainedSettings, start_folder
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teacher_config import SmallClipSettings
 from training.teachers.captions import Captions
@@ -54,11 +54,12 @@ class ClipTeacherConfig(SmallClipSettings, TrainedSettings):
 class SamTeacherConfig(TrainedSettings):
     """The small SAM: the merged model's own SAM parts, trained on true masks of scenes.
 
-    `starts_from` is the folder of a trained teacher, whose training goes on with a new schedule.
+    `starts_from` is a trained teacher, a stage's name or a folder, whose training goes on with a
+    new schedule.
     """
 
     task: Literal["sam_teacher"]
-    starts_from: Path | None = None
+    starts_from: str | None = None
     scenes: Scenes
 
     @property
@@ -68,14 +69,15 @@ class SamTeacherConfig(TrainedSettings):
 
     def check(self, *, runs: Path) -> None:
         """Raises TrainingError if there is no teacher to start from."""
-        check_trained(self.starts_from)
+        if self.starts_from is not None:
+            check_trained(start_folder(self.starts_from, runs=runs))
 
     def prepare(self, stage: Stage) -> Job:
         """Builds the SAM and its scenes."""
         seed = self.optimisation.seed
         sam = SmallSam(build_model(stage.model, seed=seed))
         if self.starts_from is not None:
-            path = self.starts_from / WEIGHTS_NAME
+            path = start_folder(self.starts_from, runs=stage.runs) / WEIGHTS_NAME
             give_weights(sam, read_weights(path), path)
         held_out = None
         if self.optimisation.validation is not None:

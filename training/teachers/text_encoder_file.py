@@ -51,6 +51,13 @@ def make_tokenizer(folder: Path, config: BertTextConfig, *, texts: Sequence[str]
     return Tokenizer(folder / TOKENIZER_NAME, context_length=config.context_length)
 
 
+def keep_tokenizer(source: Path, folder: Path, config: BertTextConfig) -> Tokenizer:
+    """Writes the `tokenizer.json` of a text encoder that goes on from another: the other's own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy_tokenizer(source, folder)
+    return Tokenizer(folder / TOKENIZER_NAME, context_length=config.context_length)
+
+
 def copy_tokenizer(source: Path, target: Path) -> None:
     """Copies the tokenizer of one folder to another, if it has one."""
     if (source / TOKENIZER_NAME).is_file():

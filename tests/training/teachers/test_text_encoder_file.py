@@ -6,7 +6,7 @@ import pytest
 
 from tests.tiny_config import TINY, TINY_BERT
 from training.errors import TrainingError
-from training.teachers.text_encoder_file import make_tokenizer
+from training.teachers.text_encoder_file import keep_tokenizer, make_tokenizer
 from training.text.word_pieces import read_pieces
 
 STUDENT = TINY.model_copy(update={"text_encoder": TINY_BERT})
@@ -23,6 +23,14 @@ def test_a_small_tokenizer_spells_what_its_texts_do_not_use(tmp_path: Path) -> N
     ]
     assert len(pieces) == 112
     assert ids[0, -1] == 0
+
+
+def test_what_goes_on_keeps_its_word_pieces_whatever_its_texts_are(tmp_path: Path) -> None:
+    config = TINY_BERT
+    made = make_tokenizer(tmp_path / "start", config, texts=["a dog", "two dogs"])
+    kept = keep_tokenizer(tmp_path / "start", tmp_path / "deep" / "run", config)
+    texts = ["two dogs", "zebras of zanzibar"]
+    assert kept(texts).tolist() == made(texts).tolist()
 
 
 def test_a_vocabulary_without_room_for_the_letters(tmp_path: Path) -> None:
