@@ -1,10 +1,9 @@
 """Everything in an image: the masks of what the model proposes, or of a grid of points.
 
-Of a grid, each point gets three masks, and the good ones stay. The parameters and their meanings are those of segment-anything's SamAutomaticMaskGenerator, with
-one crop, the image. Of a fine grid, the points that promise nothing new are left out, as
-`point_grid` tells. `segment_everything` runs the steps, which are pure functions of numpy arrays.
-They take a few prompts at a time, so that memory holds the logits of these only, and the bits of
-the good masks.
+Of a grid each point gets three masks, and the good ones stay. The parameters and their meanings are
+those of segment-anything's SamAutomaticMaskGenerator, with one crop, the image. Of a fine grid, the
+points that promise nothing new are left out, as `point_grid` tells. They take a few prompts at a
+time, so that memory holds the logits of these only, and the bits of the good masks.
 """
 
 from __future__ import annotations

@@ -277,7 +277,7 @@ class EverythingQuery(TiledQuery):
         super().__post_init__()
 
     def grid(self, info: ModelInfo) -> int | None:
-        """The points on a side of the grid; None if the model proposes boxes, and none was asked."""
+        """The points on a side of the grid; None for the boxes that the model proposes."""
         if self.points_per_side is None and not info.model.proposes:
             return POINTS_PER_SIDE
         return self.points_per_side
