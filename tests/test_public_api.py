@@ -51,7 +51,7 @@ SIGNATURES = {
         "tile_overlap=None)"
     ),
     "segment_everything": (
-        "(self, image, labels=None, *, allow_unknown=False, points_per_side=32, "
+        "(self, image, labels=None, *, allow_unknown=False, points_per_side=None, "
         "pred_iou_thresh=None, stability_score_thresh=None, stability_score_offset=1.0, "
         "box_nms_thresh=0.7, tiles=None, tile_overlap=None)"
     ),
