@@ -265,9 +265,8 @@ class _Writer:
                 for number, word in enumerate(words)
             ]
             ids = tokenizer(texts)
-            probes = self._probe(
-                pictures, token_ids=[ids[at : at + 8] for at in range(0, len(ids), 8)]
-            )
+            batches = [ids[at : at + 8] for at in range(0, len(ids), 8)]
+            probes = self._probe(pictures, token_ids=batches)
         return {name: [probe.feed for probe in runs] for name, runs in probes.items()}
 
     def _nouns(self) -> dict[str, bytes]:
