@@ -26,7 +26,7 @@ from benchmarks.reliability.threads import PICTURES, plan_calls, run_threads
 from benchmarks.suite import Measuring
 from benchmarks.table import Part, Table, read_table
 from samclip_sdk import SamClip
-from samclip_sdk.system.timing import Stopwatch
+from samclip_sdk.engine.one_pass import Pass
 from tests.benchmarks.measured import found_by, measure
 from tests.fake_source import HeadsDiffer, fake_client, picture
 
@@ -69,8 +69,8 @@ def test_a_model_that_mixes_pictures_up_is_caught(
         loaded.append(SamClip(HeadsDiffer(tmp_path)))
         if len(loaded) == 2:
             engine = loaded[1]._engine
-            first = engine.clip_head(loaded[0].encode_image(picture()), clock=Stopwatch())
-            monkeypatch.setattr(engine, "clip_head", lambda image, clock: first)
+            first = Pass(engine, loaded[0].encode_image(picture())).head
+            monkeypatch.setattr(engine, "head_of", lambda embedding, run: first)
             monkeypatch.setattr(loaded[1], "segment", lambda *args, **kwargs: 1 / 0)
         return loaded[-1]
 
