@@ -42,7 +42,7 @@ def test_every_tensor_is_on_the_models_device(name: str) -> None:
     for side in (preset.segmentation_resolution, preset.classification_resolution):
         grid = side // preset.image_encoder.patch_size
         image = torch.zeros(1, 3, side, side, dtype=torch.uint8, **meta)
-        tokens, embeddings = model.image_encoder(image)
+        tokens, embeddings, *_ = model.image_encoder(image)
         model.clip_head(tokens, torch.ones(1, grid, grid, **meta))
         prompts = model.prompt_encoder(
             torch.zeros(2, 3, 2, **meta),
