@@ -18,6 +18,7 @@ from benchmarks.words.everyday import (
     BEFORE,
     COMMON_BEFORE,
     HALVES,
+    LIST,
     EverydayWord,
     of_halves,
     read_before,
@@ -37,8 +38,8 @@ Halves = Enum("Halves", {each: each for each in (*HALVES, "both")}, type=str)
 def words_suite(asked: Mapping[str, Any]) -> str:
     """The table's name; raises ValueError for what may not be told or published."""
     half, aside = str(asked["half"].value), asked["aside"]
-    if asked["write"] and half != "both":
-        raise ValueError(f"--write publishes both halves: leave --half {half} out")
+    if asked["write"] and (half != "both" or asked["judged"] != LIST):
+        raise ValueError("--write publishes both halves: leave --half and --judged out")
     if asked["listed"] and half == "aside" and not aside:
         raise ValueError(
             "--list would name words that are set aside from whoever makes a table of words: "
@@ -51,6 +52,9 @@ def words(
     measured: Measuring,
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
+    judged: Annotated[
+        Path, typer.Option(help="the words with their judgements: fresh.json, or a list of yours")
+    ] = LIST,
     half: Annotated[Halves, typer.Option(help="which words are counted")] = Halves.both,
     listed: Annotated[
         bool, typer.Option("--list", help="name words whose readers disagree, or with a fault")
@@ -76,7 +80,7 @@ def words(
     Of the half that is set aside totals are told, and no word without --aside.
     """
     samclip = measured.of(SamClip.load(runtime, model=model))
-    every = read_everyday()
+    every = read_everyday(judged)
     if sample is not None:
         hidden = () if aside else {each.word for each in of_halves(every, ["aside"])}
         drawn = draw_sample(find_common(wordnet), size=sample, seed=seed, without=hidden)
@@ -84,7 +88,8 @@ def words(
         raise typer.Exit
     chosen = of_halves(every, HALVES if half is Halves.both else [half.value])
     readings = read_before()
-    add_counts(measured, BEFORE, chosen, readings, taught=taught_before(readings))
+    if judged == LIST:
+        add_counts(measured, BEFORE, chosen, readings, taught=taught_before(readings))
     if has_table(samclip):
         readings = read_all(samclip, [each.word for each in chosen])
         add_counts(measured, MODEL, chosen, readings, taught=samclip.words)
@@ -99,6 +104,8 @@ def words(
         shown = of_halves(chosen, HALVES if aside else ["seen"])
         rows = list_words(shown, readings, taught=samclip.words)
         _print_lines(rows) if as_json else _print_rows(rows)
+    if judged != LIST:
+        measured.shows = ["words_judged"]
     if as_json:
         measured.shows = ["words_json"]
 

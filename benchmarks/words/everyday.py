@@ -87,9 +87,9 @@ class ReadBefore(Record):
     cosine: float | None = None
 
 
-def read_everyday() -> tuple[EverydayWord, ...]:
-    """Reads the committed list."""
-    return TypeAdapter(tuple[EverydayWord, ...]).validate_json(LIST.read_bytes())
+def read_everyday(path: Path = LIST) -> tuple[EverydayWord, ...]:
+    """Reads a list of words; by default the committed one that has two halves."""
+    return TypeAdapter(tuple[EverydayWord, ...]).validate_json(path.read_bytes())
 
 
 def read_before() -> dict[str, Reading]:

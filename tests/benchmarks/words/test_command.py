@@ -46,7 +46,7 @@ class Fake:
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     opened = Fake()
     monkeypatch.setattr(command, "SamClip", SimpleNamespace(load=lambda *_, **__: opened))
-    monkeypatch.setattr(command, "read_everyday", lambda: WORDS)
+    monkeypatch.setattr(command, "read_everyday", lambda *_: WORDS)
     before = {each.word: Reading("unknown", ("sofa",), 0.5) for each in WORDS}
     monkeypatch.setattr(command, "read_before", lambda: before)
     return opened
@@ -134,3 +134,14 @@ def test_the_page_shows_what_was_measured_alone() -> None:
     assert cells(text, "**wrong sense**, of what is answered") == ["1 of 4, 25.0 %", "–", "–", "–"]
     assert "set aside" not in text
     assert text.count("Not measured yet.") == 2
+
+
+@pytest.mark.usefixtures("fake")
+def test_another_list_stands_alone_and_is_not_published(tmp_path: Path) -> None:
+    other = tmp_path / "mine.json"
+    said, part = counted(tmp_path / "found.jsonl", "--judged", other)
+    assert [*part.subjects] == ["model"]
+    assert cells(said, "wrong")[0] == "2 of 3, 66.7 %"
+    code, said = run("words", "--judged", other, "--write")
+    assert code != 0
+    assert "leave --half and --judged out" in said

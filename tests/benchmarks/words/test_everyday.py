@@ -9,9 +9,15 @@ from itertools import pairwise
 
 from benchmarks.pages import RECORDS, ROOT
 from benchmarks.words.commonest import draw_sample
-from benchmarks.words.everyday import read_before, read_everyday
+from benchmarks.words.everyday import LIST, read_before, read_everyday
 
 WORDS = read_everyday()
+
+
+def test_another_list_has_other_words() -> None:
+    fresh = read_everyday(LIST.with_name("fresh.json"))
+    assert len({each.word for each in fresh}) == 400
+    assert not {each.word for each in fresh} & {each.word for each in WORDS}
 
 
 def test_the_list_is_what_its_page_says() -> None:
