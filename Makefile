@@ -164,6 +164,7 @@ ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figur
 	cp dist/demo/contact_sheet.jpg docs/images/demo.jpg
 	cp dist/demo/failures.jpg docs/images/failures.jpg
 	node examples/web/sizes.js $(EMBEDDED) --write
+	$(VENV)/bin/python -m docs.sbom
 
 ship-phones: $(LITERT) $(EXECUTORCH)  ## its bundles for LiteRT and ExecuTorch, in dist/, verified
 	rm -rf dist/litert dist/executorch

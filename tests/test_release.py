@@ -13,8 +13,11 @@ import pytest
 import yaml
 from check_jsonschema import main as check_jsonschema
 from click.testing import CliRunner
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 import samclip_sdk
+from docs.sbom import FILE, bill_of_materials
 from tests.source_tree import ROOT
 
 if sys.version_info >= (3, 11):
@@ -71,10 +74,20 @@ def test_every_file_of_the_host_is_checked() -> None:
     assert files == {path for path in SCHEMAS if path.startswith(".github")}
 
 
+def test_the_wheels_bill_of_materials_is_of_what_it_holds_now() -> None:
+    """`python -m docs.sbom` writes it."""
+    written = FILE.read_text(encoding="utf-8")
+    assert written == bill_of_materials()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(written) is None
+    wrong = written.replace('"library"', '"a library"')
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(wrong) is not None
+
+
 def test_there_is_one_version() -> None:
     assert str(read_yaml("CITATION.cff")["version"]) == samclip_sdk.__version__
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.findall(r"^## .*?(\d+\.\d+\.\d+)", changes, re.MULTILINE)[0] == samclip_sdk.__version__
+    (newest, *_) = re.findall(r"^## .*?(\d+\.\d+\.\d+)", changes, re.MULTILINE)
+    assert newest == samclip_sdk.__version__
 
 
 def test_who_made_it_and_under_which_terms() -> None:

@@ -37,8 +37,9 @@ def test_what_it_copies_is_there_and_not_ignored(path: Path) -> None:
         if kind == "COPY" and not rest.startswith("--from")
         for name in rest.split()[:-1]
     ]
-    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    built_from = {table["readme"], *table["license-files"]}
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    table, wheel = content["project"], content["tool"]["hatch"]["build"]["targets"]["wheel"]
+    built_from = {table["readme"], *table["license-files"], *wheel["sbom-files"]}
     assert {"pyproject.toml", "samclip_sdk", *built_from} <= set(copied)
     assert not [name for name in copied if not (ROOT / name).exists()]
     assert not [name for name in copied if f"!{name}" not in ignored]
