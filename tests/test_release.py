@@ -15,6 +15,7 @@ from check_jsonschema import main as check_jsonschema
 from click.testing import CliRunner
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from huggingface_hub import SpaceCard
 
 import samclip_sdk
 from docs.sbom import FILE, bill_of_materials
@@ -88,6 +89,17 @@ def test_there_is_one_version() -> None:
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     (newest, *_) = re.findall(r"^## .*?(\d+\.\d+\.\d+)", changes, re.MULTILINE)
     assert newest == samclip_sdk.__version__
+
+
+def test_the_space_runs_an_example_on_this_version() -> None:
+    folder = ROOT / "examples" / "space"
+    card = SpaceCard.load(folder / "README.md").data
+    assert (card.sdk, card.license) == ("gradio", project()["license"].lower())
+    assert (folder.parent / str(card.app_file)).is_file()
+    tried = (ROOT / "docs" / "integrations.md").read_text(encoding="utf-8")
+    assert f"gradio {str(card.sdk_version).removesuffix('.0')} |" in tried
+    (wanted,) = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert wanted == f"samclip-sdk[onnx]=={samclip_sdk.__version__}"
 
 
 def test_who_made_it_and_under_which_terms() -> None:
