@@ -26,7 +26,13 @@ from samclip_sdk.errors import (
     StorageError,
     VerificationError,
 )
-from samclip_sdk.runtimes.artifact_sets import RuntimeSet, artifact_sets, runtime_sets, set_paths
+from samclip_sdk.runtimes.artifact_sets import (
+    RuntimeSet,
+    artifact_sets,
+    find_set,
+    runtime_sets,
+    set_paths,
+)
 from samclip_sdk.runtimes.availability import why_not_installed
 from samclip_sdk.runtimes.options import RuntimeOptions, why_refused
 from samclip_sdk.runtimes.versions import installed_versions
@@ -106,6 +112,8 @@ def find_candidates(
         for each in runtime_sets(bundle)
         if runtime in (AUTO, each.runtime) and precision in (None, AUTO, each.precision)
     ]
+    if not asked and runtime != AUTO:
+        find_set(bundle, runtime=runtime, precision=None if precision == AUTO else precision)
     if not asked:
         held = ", ".join(f"{kind} {each}" for kind, each in artifact_sets(bundle))
         raise BundleError(
