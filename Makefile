@@ -164,13 +164,18 @@ ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figur
 	cp dist/demo/contact_sheet.jpg docs/images/demo.jpg
 	cp dist/demo/failures.jpg docs/images/failures.jpg
 	node examples/web/sizes.js $(EMBEDDED) --write
+	$(VENV)/bin/python -m docs.sbom
 
-ship-phones: $(LITERT) $(EXECUTORCH)  ## its bundles for LiteRT and ExecuTorch, in dist/, verified
-	rm -rf dist/litert dist/executorch
+ship-phones: $(LITERT) $(EXECUTORCH)  ## its bundles for LiteRT and ExecuTorch, zipped in dist/phones, verified
+	rm -rf dist/litert dist/executorch dist/phones
+	mkdir -p dist/phones
 	$(LITERT_VENV)/bin/python $(EXPORT) dist/litert --litert fp32 --litert fp16 --litert int8
-	$(LITERT_VENV)/bin/python -m samclip_sdk verify --model dist/litert --runtime litert
+	cd dist && ../$(LITERT_VENV)/bin/python -m zipfile -c phones/samclip-mobile-litert.zip litert
+	$(LITERT_VENV)/bin/python -m samclip_sdk verify --model dist/phones/samclip-mobile-litert.zip --runtime litert
 	$(EXECUTORCH_VENV)/bin/python $(EXPORT) dist/executorch --executorch fp32 --executorch int8
-	$(EXECUTORCH_VENV)/bin/python -m samclip_sdk verify --model dist/executorch --runtime executorch
+	cd dist && ../$(EXECUTORCH_VENV)/bin/python -m zipfile -c phones/samclip-mobile-executorch.zip executorch
+	$(EXECUTORCH_VENV)/bin/python -m samclip_sdk verify --model dist/phones/samclip-mobile-executorch.zip --runtime executorch
+	cd dist/phones && sha256sum *.zip >SHA256SUMS
 
 bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs/performance.md
 	$(VENV)/bin/python -m benchmarks speed

@@ -131,7 +131,7 @@ def build_page(model: SamClip) -> gr.Blocks:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="texts, clicks and boxes on pictures, as a page")
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--host", help="else GRADIO_SERVER_NAME, as Spaces set it, or this machine")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundle folder, .zip or name")
     parser.add_argument("--runtime", default="onnx")

@@ -104,6 +104,39 @@ def repeat(
     return outcomes
 
 
+def time_in_turns(
+    one: Callable[[], object],
+    other: Callable[[], object],
+    *,
+    seconds: float,
+    at_least: int,
+    at_most: int,
+) -> list[tuple[float, float]]:
+    """Times two functions in turns, so that what else the machine does slows both down alike.
+
+    Args:
+        one: a function; it runs first in every second turn.
+        other: the function that it is compared with.
+        seconds: the budget; no turn is started after it.
+        at_least: the number of turns even if they take longer.
+        at_most: the number of turns even if time is left.
+
+    Returns:
+        The milliseconds of both, for each turn.
+    """
+    one_first = True
+
+    def turn() -> tuple[float, float]:
+        nonlocal one_first
+        one_first = not one_first
+        if one_first:
+            return elapsed_ms(one), elapsed_ms(other)
+        later = elapsed_ms(other)
+        return elapsed_ms(one), later
+
+    return repeat(turn, seconds=seconds, at_least=at_least, at_most=at_most)
+
+
 @dataclass(frozen=True)
 class WorkloadRuns:
     """A workload's runs in one process.

@@ -4,10 +4,18 @@ import mmap
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
-from samclip_sdk.system.timing import PeakMemory, Timing, peak_rss_bytes, repeat, time_workload
+from samclip_sdk.system.timing import (
+    PeakMemory,
+    Timing,
+    peak_rss_bytes,
+    repeat,
+    time_in_turns,
+    time_workload,
+)
 
 
 def test_percentiles() -> None:
@@ -34,6 +42,24 @@ def test_a_budget_is_spent(
 
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     assert len(repeat(run, seconds=seconds, at_least=at_least, at_most=at_most)) == runs
+
+
+def test_what_else_the_machine_does_slows_both_down_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is three times as slow from the fourth second on, and neither always goes first."""
+    now, order = 0.0, []
+
+    def work(name: str, seconds: float) -> Callable[[], None]:
+        def run() -> None:
+            nonlocal now
+            order.append(name)
+            now += seconds * (3 if now >= 4 else 1)
+
+        return run
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    turns = time_in_turns(work("a", 1.0), work("b", 2.0), seconds=0, at_least=6, at_most=6)
+    assert order == ["b", "a", "a", "b"] * 3
+    assert [other / one for one, other in turns] == pytest.approx([2, 6, 2, 2, 2, 2])
 
 
 def test_the_first_run_and_the_warm_up_do_not_count() -> None:

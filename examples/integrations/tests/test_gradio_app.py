@@ -113,3 +113,4 @@ def test_the_script_starts_with_the_default_model(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "argv", ["gradio_app.py", "--port", "7999"])
     runpy.run_path(gradio_app.__file__, run_name="__main__")
     assert launched[0]["server_port"] == 7999
+    assert launched[0]["server_name"] is None  # Gradio's own default, which a Space sets
