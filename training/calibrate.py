@@ -37,7 +37,6 @@ CALIBRATION_NAME = "calibration.json"
 
 _TRIED = {
     "prompt_scale": (0.75, 1.0, 1.5, 2.0),
-    "map_weight": (0.0, 0.125, 0.25, 0.5),
     "mask_threshold_score": (0.05, 0.1, 0.15, 0.2, 0.3, 0.5),
     "mask_bias": (0.0, 0.25, 0.5, 0.75, 1.0),
 }

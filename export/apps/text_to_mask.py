@@ -65,7 +65,7 @@ class TextToMask(nn.Module):
         if rows != columns:
             cells, side = patches.unflatten(1, (rows, columns)), self.ask_labels.cells
             patches = F.pad(cells, (0, 0, 0, side - columns, 0, side - rows)).flatten(1, 2)
-        *prompts, maps, presence = self.ask_labels(patches, extent, text_embeddings)
+        *prompts, presence = self.ask_labels(patches, extent, text_embeddings)
         sparse, mask, dense = self.prompt_encoder(*prompts)
         dense = dense[..., :rows, :columns]
         low_res, iou = self.mask_decoder(image_embeddings, sparse, mask, dense)
@@ -73,7 +73,7 @@ class TextToMask(nn.Module):
             side = self.ask_labels.side
             around = (0, side - 4 * columns, 0, side - 4 * rows)
             low_res = F.pad(low_res, around, mode="replicate")
-        return (*self.draw_labels(low_res, iou, maps), presence)
+        return (*self.draw_labels(low_res, iou), presence)
 
 
 class MarkTokens(nn.Module):
@@ -125,7 +125,7 @@ class AskLabels(nn.Module):
 
         Returns:
             point_coords [K,5,2], point_labels int32 [K,5], mask_input [K,1,4g,4g], has_mask_input
-            [K]; the labels' scores as a mask [K,4g,4g]; presence [K].
+            [K]; presence [K].
         """
         own, side = self.calibration, self.cells
         scores = own.scale * (text_embeddings @ patch_embeddings[0].transpose(0, 1) - own.bias)
@@ -142,7 +142,6 @@ class AskLabels(nn.Module):
             torch.cat([kinds, *box], dim=1).to(torch.int32),
             self._mask(own.prompt_scale * maps, inside, extent),
             torch.ones_like(presence),
-            self._mask(maps, inside, extent)[:, 0],
             presence,
         )
 
@@ -207,28 +206,24 @@ class AskLabels(nn.Module):
 
 
 class DrawLabels(nn.Module):
-    """Combines the mask decoder's outputs with the score maps, at the size of the model's input."""
+    """Brings the mask decoder's masks to the size of the model's input."""
 
     def __init__(self, info: ModelInfo) -> None:
         super().__init__()
-        self.calibration = info.calibration
+        self.bias = info.calibration.mask_bias
         self.resolution = info.tasks.segmentation.resolution
 
-    def forward(
-        self, low_res_masks: Tensor, iou_predictions: Tensor, maps: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, low_res_masks: Tensor, iou_predictions: Tensor) -> tuple[Tensor, Tensor]:
         """Makes the masks of K labels.
 
         Args:
             low_res_masks: [K,4,4g,4g].
             iou_predictions: [K,4].
-            maps: the score maps as masks [K,4g,4g].
 
         Returns:
             mask_logits [K,S,S] and scores [K].
         """
-        own = self.calibration
-        logits = (low_res_masks[:, 0] + own.map_weight * maps + own.mask_bias)[:, None]
+        logits = low_res_masks[:, :1] + self.bias
         size = (self.resolution, self.resolution)
         return F.interpolate(logits, size=size, mode="bilinear")[:, 0], iou_predictions[:, 0]
 

@@ -116,10 +116,7 @@ class Calibration(Record):
     prompt_scale: Multiplier = Field(
         default=1.0, description="of the scores, as the mask decoder's mask prompt"
     )
-    map_weight: float = Field(
-        default=0.0, ge=0, le=1e4, description="of the scores, added to the mask decoder's logits"
-    )
-    mask_bias: Logit = Field(default=0.0, description="added to the mask decoder's logits, too")
+    mask_bias: Logit = Field(default=0.0, description="added to the mask decoder's logits")
     pred_iou_thresh: Share = Field(
         default=0.88, description="of everything: what a mask's predicted IoU must exceed"
     )

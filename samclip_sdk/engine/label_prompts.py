@@ -33,12 +33,10 @@ class LabelPrompts:
     Attributes:
         prompts: P prompts.
         points: P arrays float32 [n,2], the points of each label in model pixels.
-        maps: float32 [P,4g,4g], the labels' scores.
     """
 
     prompts: Prompts
     points: Sequence[Array]
-    maps: Array
 
 
 def mask_prompt(score_map: Array, *, frame: Frame, side: int, scale: float = 1.0) -> Array:
@@ -99,7 +97,7 @@ def label_prompts(
         mask_side: 4g.
     """
     threshold = calibration.mask_threshold_score
-    points, corners, masks, maps = [], [], [], []
+    points, corners, masks = [], [], []
     for index in found.present.tolist():
         score_map, own = found.score_maps[index], options.threshold_of(index)
         parts = find_parts(
@@ -119,6 +117,5 @@ def label_prompts(
         corners.append(box)
         scale = calibration.prompt_scale
         masks.append(mask_prompt(score_map, frame=frame, side=mask_side, scale=scale))
-        maps.append(mask_prompt(score_map, frame=frame, side=mask_side))
     prompts = text_prompts(points, corners=np.stack(corners), mask_input=np.stack(masks))
-    return LabelPrompts(prompts, points, np.stack(maps))
+    return LabelPrompts(prompts, points)

@@ -316,11 +316,10 @@ extension SamClip {
             points: map.points(of: parts), corners: map.corners(of: parts),
             map: map.maskPrompt(side: side, scale: calibration.promptScale ?? 1))
         let (lowRes, scores) = try await decode(image, prompts)
-        let added = map.maskPrompt(side: side)
-        let (weight, bias) = (calibration.mapWeight ?? 0, calibration.maskBias ?? 0)
-        let sum = zip(lowRes.floats.prefix(side * side), added).map { $0 + weight * $1 + bias }
+        let bias = calibration.maskBias ?? 0
+        let raised = lowRes.floats.prefix(side * side).map { $0 + bias }
         return DrawnMask(
-            logits: sum, side: side, frame: image.frame, threshold: threshold,
+            logits: raised, side: side, frame: image.frame, threshold: threshold,
             predictedIoU: scores.floats[0])
     }
 
