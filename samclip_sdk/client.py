@@ -40,6 +40,7 @@ from samclip_sdk.picture.image import ImageSource
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.named_masks import NamedMasks
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.results.tracked import TrackedInstances
@@ -556,7 +557,7 @@ class SamClip:
         box_nms_thresh: float = 0.7,
         tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
-    ) -> Instances:
+    ) -> NamedMasks:
         """Segments all objects in the image, and names them.
 
         A model that proposes boxes of things gets a mask for each, the likeliest first. Of another

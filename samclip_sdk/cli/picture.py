@@ -30,9 +30,10 @@ from samclip_sdk.cli.pictures import (
 from samclip_sdk.cli.terminal import WrongUsageError, print_json, print_table, working
 from samclip_sdk.engine.queries import EverythingQuery, InstanceQuery, PromptQuery, TextQuery
 from samclip_sdk.results.classification import Classification
-from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.result_base import SUFFIXES
+from samclip_sdk.results.row_items import ScoredMask
+from samclip_sdk.results.scored_masks import ScoredMasks
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.text.word_table import Reading
@@ -245,7 +246,7 @@ def embed(
     print_table(("of", f"{embeddings.shape[1]} numbers"), rows)
 
 
-def _object_rows(result: Instances) -> Iterator[Row]:
+def _object_rows(result: ScoredMasks[ScoredMask]) -> Iterator[Row]:
     for item in result:
         yield (
             with_reading(item.label, result.read_as) if item.label else "-",

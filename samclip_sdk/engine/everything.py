@@ -18,7 +18,7 @@ from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.objects import (
     FoundObject,
-    compose_instances,
+    compose_rows,
     distinct_boxes,
     model_masks,
     upscale_and_pack,
@@ -32,7 +32,7 @@ from samclip_sdk.engine.views import open_views
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.packed_masks import PackedMask, are_alike
 from samclip_sdk.picture.tiles import Window, is_cut
-from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.named_masks import NamedMasks
 
 Array = NDArray[np.float32]
 
@@ -222,7 +222,7 @@ def _named(
     return replace(thing, label_index=best, label_score=float(fits[best]))
 
 
-def segment_everything(one: Pass, query: EverythingQuery) -> Instances:
+def segment_everything(one: Pass, query: EverythingQuery) -> NamedMasks:
     """Finds all objects, and names them by labels.
 
     Without labels, the model's own nouns are the names; without nouns, objects have no names.
@@ -247,7 +247,7 @@ def segment_everything(one: Pass, query: EverythingQuery) -> Instances:
             calibration=one.calibration,
             box_nms_thresh=query.box_nms_thresh,
         )
-        result = compose_instances(things, labels=labels, size=views.size)
+        result = compose_rows(NamedMasks, things, labels=labels, size=views.size)
     return views.whole.signed(result, labels=query.labels or ())
 
 

@@ -22,7 +22,7 @@ from samclip_sdk.engine.object_score import object_score
 from samclip_sdk.engine.objects import (
     Detection,
     FoundObject,
-    compose_instances,
+    compose_rows,
     distinct_masks,
     in_whole_image,
     merge_objects,
@@ -117,7 +117,7 @@ def segment_instances(one: Pass, query: InstanceQuery) -> Instances:
     with one.step("postprocess"):
         least = default_min_score(one.calibration, asked=query.min_score)
         sure = [each for each in best if each.score >= least]
-        result = compose_instances(sure, labels=query.labels, size=views.size)
+        result = compose_rows(Instances, sure, labels=query.labels, size=views.size)
         if query.exclusive:
             result = exclusive_objects(result)
     return views.whole.signed(result, labels=query.labels)

@@ -1,9 +1,10 @@
-"""Objects that were found in an image, before they become rows of `Instances`."""
+"""Objects that were found in an image, before they become rows of a result."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
 from samclip_sdk.picture.tiles import TileMask, Window, merge_tile_masks
 from samclip_sdk.picture.upscale import upscale_above
 from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.named_masks import NamedMasks
+
+Rows = TypeVar("Rows", Instances, NamedMasks)
 
 NO_LABEL = -1
 """The label index of an object without a label."""
@@ -21,7 +25,7 @@ NO_LABEL = -1
 
 @dataclass(frozen=True)
 class FoundObject:
-    """One row of `Instances`, which explains the numbers.
+    """One row of `Instances` or `NamedMasks`, which explain the numbers.
 
     Attributes:
         mask: the mask in the image.
@@ -79,17 +83,22 @@ def merge_objects(
     ]
 
 
-def compose_instances(
-    found: Sequence[FoundObject], *, labels: Sequence[str], size: tuple[int, int]
-) -> Instances:
+def compose_rows(
+    result: type[Rows],
+    found: Sequence[FoundObject],
+    *,
+    labels: Sequence[str],
+    size: tuple[int, int],
+) -> Rows:
     """Makes a row of each object, in the order given.
 
     Args:
+        result: the class of the result.
         found: the objects, none of them empty.
         labels: all labels that were asked.
         size: height and width of the image.
     """
-    return Instances(
+    return result(
         labels=["" if each.label_index == NO_LABEL else labels[each.label_index] for each in found],
         scores=_shares([each.score for each in found]),
         boxes=_floats([each.mask.box for each in found]).reshape(-1, 4),

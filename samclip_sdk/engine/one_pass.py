@@ -23,12 +23,13 @@ from samclip_sdk.picture.image import ImageOrigin
 from samclip_sdk.picture.model_prompts import Prompts
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.named_masks import NamedMasks
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.word_table import Reading
 
-Answer = TypeVar("Answer", Instances, TextMasks)
+Answer = TypeVar("Answer", Instances, NamedMasks, TextMasks)
 
 TaskName: TypeAlias = Literal["segmentation", "classification"]
 

@@ -11,15 +11,12 @@ from typing import Any, Literal, TypeAlias
 from PIL import Image
 
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
-from samclip_sdk.results.instances import Instances
-from samclip_sdk.results.prompt_masks import Masks
-from samclip_sdk.results.result_base import coco_annotation
-from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.results.result_base import MaskResult, coco_annotation
 
 MaskFormat: TypeAlias = Literal["rle", "polygon", "png"]
 
 
-def result_to_dict(result: Masks | TextMasks | Instances, *, form: MaskFormat) -> dict[str, Any]:
+def result_to_dict(result: MaskResult[Any], *, form: MaskFormat) -> dict[str, Any]:
     """The dictionary of a result's `to_dict`, with its masks in a format.
 
     Args:
@@ -48,7 +45,7 @@ def to_lines(found: dict[str, Any], *, image_index: int) -> bytes:
     return b"".join([*lines, to_line(closing)])
 
 
-def _packed(result: Masks | TextMasks | Instances) -> tuple[PackedMask, ...]:
+def _packed(result: MaskResult[Any]) -> tuple[PackedMask, ...]:
     return result.masks.packed
 
 

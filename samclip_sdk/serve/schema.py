@@ -228,7 +228,7 @@ class LabelAnnotation(Annotation):
 
 
 class ObjectAnnotation(Annotation):
-    """The mask of an object."""
+    """The mask of an object; of `everything`, its `score` is SAM's predicted IoU."""
 
     label: str
     label_score: float

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from samclip_sdk import Instances, SamClip
+from samclip_sdk import NamedMasks, SamClip
 from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.engine.everything import GoodMask, distinct_good_masks
 from samclip_sdk.picture.packed_masks import PackedMask
@@ -27,7 +27,7 @@ ASKED: dict[str, Any] = {
 def test_without_labels_nothing_has_a_name(tmp_path: Path) -> None:
     model, source = fake_client(tmp_path)
     found = model.segment_everything(picture(), **ASKED)
-    assert isinstance(found, Instances)
+    assert isinstance(found, NamedMasks)
     assert len(found) == 16
     assert set(found.labels) == {""}
     assert (found.label_index == -1).all()

@@ -17,7 +17,7 @@ from samclip_sdk.engine.object_candidates import (
     chosen_masks,
     find_candidates,
 )
-from samclip_sdk.engine.objects import FoundObject, compose_instances
+from samclip_sdk.engine.objects import FoundObject, compose_rows
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.runtimes.session import Arrays
@@ -189,5 +189,5 @@ def test_what_scores_little_beside_the_best_of_its_label_is_no_object(
 def test_a_predicted_iou_above_one_is_told_as_one() -> None:
     mask = PackedMask.pack(np.ones((2, 2), np.bool_), top=0, left=0)
     above = FoundObject(mask, 1.05, 1.05, 1.0, 0, 0.5)
-    found = compose_instances([above], labels=["dog"], size=(4, 4))
+    found = compose_rows(Instances, [above], labels=["dog"], size=(4, 4))
     assert (found.scores[0], found.predicted_ious[0]) == (1.0, 1.0)

@@ -21,6 +21,7 @@ from samclip_sdk import (
     ImageEmbedding,
     Instances,
     Masks,
+    NamedMasks,
     PreparedImage,
     SamClip,
     SamClipError,
@@ -181,7 +182,7 @@ def holds(answer: object, *, size: tuple[int, int] | None = None) -> None:
             frame = answer.frame
             assert size in (None, (frame.height_px, frame.width_px)), frame
             _check_finite(answer)
-        case Classification() | Masks() | TextMasks() | Instances():
+        case Classification() | Masks() | TextMasks() | Instances() | NamedMasks():
             _check_result(answer, size=size)
         case _:
             raise AssertionError(f"{type(answer).__name__} is no answer")
@@ -203,7 +204,7 @@ def _check_result(answer: Any, *, size: tuple[int, int] | None) -> None:
         presence = answer.asked.presence
         assert ((presence >= 0) & (presence <= 1)).all(), presence
         assert -1 <= answer.class_map.min() <= answer.class_map.max() < len(answer.asked.labels)
-    if isinstance(answer, Instances):
+    if isinstance(answer, Instances | NamedMasks):
         assert not any(each.empty for each in answer.masks.packed)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 
-from samclip_sdk import Instances, SamClip
+from samclip_sdk import NamedMasks, SamClip
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from tests.parity.reference import build_clip, build_sam, convert
 from tests.parity.test_end_to_end_sam import CONFIG, picture
@@ -60,7 +60,7 @@ def ask_sam(sam: Sam, image: NDArray[np.uint8], **asked: Any) -> list[dict[str, 
     return found
 
 
-def differences(found: Instances, expected: list[dict[str, Any]]) -> dict[str, float]:
+def differences(found: NamedMasks, expected: list[dict[str, Any]]) -> dict[str, float]:
     """The largest differences, row by row, of what is told about the masks."""
     boxes = np.array([each["bbox"] for each in expected], dtype=np.float64)
     boxes[:, 2:] += boxes[:, :2] + 1  # to XYXY; theirs end at the last pixel

@@ -18,6 +18,7 @@ from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError, Un
 from samclip_sdk.picture.masks import rle_to_mask
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.named_masks import NamedMasks
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 from tests.refusals import refused
@@ -87,15 +88,23 @@ def instances() -> Instances:
     )
 
 
-def nameless() -> Instances:
+def named_masks() -> NamedMasks:
+    """As `segment_everything` answers: the third mask has no name, and scores rank masks."""
+    given = {each.name: getattr(instances(), each.name) for each in dataclasses.fields(Instances)}
+    index, fits = np.array([1, 4, -1]), np.array([0.9, 0.8, 0], np.float32)
+    named = {"labels": ["dog", "grass", ""], "label_index": index, "label_scores": fits}
+    return NamedMasks(**given | named)
+
+
+def nameless() -> NamedMasks:
     """As `segment_everything` answers without labels."""
     none = np.zeros(3, dtype=np.float32)
     return dataclasses.replace(
-        instances(), labels=[""] * 3, label_index=np.full(3, -1), label_scores=none
+        named_masks(), labels=[""] * 3, label_index=np.full(3, -1), label_scores=none
     )
 
 
-ALL = [classification, masks, text_masks, instances, nameless]
+ALL = [classification, masks, text_masks, instances, named_masks, nameless]
 
 
 # --- shapes ------------------------------------------------------------------------------------
@@ -163,7 +172,22 @@ def test_a_result_is_apart_from_what_it_was_given() -> None:
 
 
 def test_an_object_without_a_name_says_so() -> None:
-    assert repr(nameless()).startswith("Instances(3 objects: nameless 0.50, nameless 0.40")
+    assert repr(nameless()).startswith("NamedMasks(3 masks: 3 nameless;")
+
+
+def test_beside_a_label_stands_how_sure_the_label_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an object its score; of everything, whose scores rank masks, how well the label fits."""
+    assert repr(instances()).startswith("Instances(3 objects: dog 0.50, grass 0.40, dog 0.25;")
+    assert repr(named_masks()).startswith("NamedMasks(3 masks: dog 0.90, grass 0.80, 1 nameless;")
+    drawn: list[list[str]] = []
+    monkeypatch.setattr(
+        "samclip_sdk.results.scored_masks.draw_overlay",
+        lambda pixels, *, masks, captions: drawn.append(captions) or pixels,
+    )
+    one_mask = dataclasses.replace(instances()[:1], predicted_ious=instances().scores[:1])
+    for result in (one_mask, named_masks()):
+        result.plot(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    assert drawn == [["dog 0.50"], ["dog 0.90", "grass 0.80", ""]]
 
 
 @pytest.mark.parametrize("make", ALL)

@@ -27,7 +27,7 @@ from samclip_sdk.engine.label_search import presence_of, score_maps
 from samclip_sdk.engine.object_candidates import Candidates
 from samclip_sdk.engine.objects import (
     Detection,
-    compose_instances,
+    compose_rows,
     distinct_masks,
     model_masks,
     upscale_and_pack,
@@ -47,6 +47,7 @@ from samclip_sdk.picture.model_prompts import assemble_prompts
 from samclip_sdk.picture.packed_masks import PackedMasks
 from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Tiling
 from samclip_sdk.picture.upscale import sigmoid
+from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.tracked import TrackedInstances
 from samclip_sdk.system.reading_ahead import read_ahead
 from samclip_sdk.system.timing import Stopwatch
@@ -115,7 +116,8 @@ class Stream:
         with one.step("postprocess"):
             tracks = self._tracks.in_sight if encoded else self._moved(one)
             tracks = sorted(tracks, key=lambda each: -each.found.score)
-            found = compose_instances(
+            found = compose_rows(
+                Instances,
                 [each.found for each in tracks],
                 labels=self._query.labels,
                 size=one.size,
