@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -99,6 +100,9 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="processes with a model each")] = 1,
     run: RunOptions,
     limited: LimitOptions,
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="a vocabulary pack, whose labels need no text encoder")
+    ] = None,
     text_cache: TextCache = True,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
@@ -123,6 +127,7 @@ def serve(
             cores=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
             text_cache=text_cache,
             public_key=None if key is None else str(key),
+            vocabulary=None if vocabulary is None else str(vocabulary),
         )
         display.progress.stop()  # from here on, there are logs
         run_server(

@@ -28,6 +28,7 @@ class ModelChoice:
         text_cache: whether embeddings of labels are kept in the user's cache folder.
         public_key: the path of an Ed25519 public key; a bundle that is not signed with it is
             refused. None takes any bundle.
+        vocabulary: the path of a vocabulary pack, whose labels need no text encoder.
     """
 
     model: str
@@ -40,6 +41,7 @@ class ModelChoice:
     cores: int = 0
     text_cache: bool = True
     public_key: str | None = None
+    vocabulary: str | None = None
 
 
 @dataclass(frozen=True)

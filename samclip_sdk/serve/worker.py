@@ -16,12 +16,13 @@ import threading
 import time
 import traceback
 import warnings
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from samclip_sdk.client import SamClip
-from samclip_sdk.errors import SamClipError, SamClipWarning, UnknownWordWarning
+from samclip_sdk.errors import SamClipError, SamClipWarning, TextError
 from samclip_sdk.runtimes.options import RuntimeOptions, why_refused
 from samclip_sdk.serve.batching import Ask, BatchAnswerer, DecodedPicture
 from samclip_sdk.serve.errors import name_of, status_of
@@ -64,6 +65,8 @@ def open_model(chosen: dict[str, Any]) -> tuple[SamClip, dict[str, Any]]:
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", SamClipWarning)
         model = _load(chosen)
+        if chosen["vocabulary"] is not None:
+            model.load_vocabulary(chosen["vocabulary"])
         warm_up(model)
     manifest, source = model.manifest, model.source
     return model, {
@@ -83,7 +86,8 @@ def _load(chosen: dict[str, Any]) -> SamClip:
     The first load has no `threads`: with them, a runtime that takes no number of threads would not
     be a candidate of "auto". A second load costs little, since graphs are opened later.
     """
-    options = {name: value for name, value in chosen.items() if name not in ("cores", "runtime")}
+    own = ("cores", "runtime", "vocabulary")
+    options = {name: value for name, value in chosen.items() if name not in own}
     model = SamClip.load(chosen["runtime"], **options)
     source, cores = model.source, chosen["cores"]
     if not cores or chosen["threads"]:
@@ -100,11 +104,10 @@ def _load(chosen: dict[str, Any]) -> SamClip:
 def warm_up(model: SamClip) -> None:
     """Opens all graphs, so that no request waits for them."""
     grey = np.full((48, 64, 3), 128, dtype=np.uint8)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnknownWordWarning)  # No user asked for this word.
-        model.classify(grey, ["picture"])
-        model.segment(grey, boxes=[8, 8, 40, 40])
-        model.segment_text(grey, ["picture"])
+    model.embed_image(grey)
+    model.embed_region(grey, box=[8, 8, 40, 40])
+    with suppress(TextError):  # A bundle may have no text encoder.
+        model.embed_text("picture")
 
 
 class Batch:
