@@ -23,7 +23,6 @@ from samclip_sdk.engine.objects import (
     Detection,
     FoundObject,
     compose_rows,
-    distinct_masks,
     in_whole_image,
     merge_objects,
     model_masks,
@@ -37,7 +36,8 @@ from samclip_sdk.engine.text_to_mask import draw_labels
 from samclip_sdk.engine.views import Views, open_views
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import without_specks
-from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Window
+from samclip_sdk.picture.suppression import SAME_IOU, Planes, suppress
+from samclip_sdk.picture.tiles import Window
 from samclip_sdk.results.instances import Instances
 
 Array = NDArray[np.float32]
@@ -95,13 +95,9 @@ def distinct_objects(
         # A mask that lies only in the padding may leak a few pixels into the image.
         if not each.found.mask.empty and small[place].any() and each.found.score >= least
     ]
-    distinct = distinct_masks(
-        small[kept],
-        scores=np.array([found[place].found.score for place in kept], dtype=np.float32),
-        iou_threshold=SAME_IOU,
-        contained_share=CONTAINED_SHARE,
-    )
-    return [found[kept[place]] for place in distinct.tolist()]
+    scores = np.array([found[place].found.score for place in kept], dtype=np.float32)
+    order = np.array(kept, dtype=np.intp)[np.argsort(-scores, kind="stable")].tolist()
+    return [found[place] for place in suppress(Planes(small), order, same_iou=SAME_IOU)]
 
 
 def best_objects(found: Iterable[FoundObject], *, at_most: int) -> list[FoundObject]:
