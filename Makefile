@@ -147,6 +147,7 @@ RANGES ?= data/ranges
 HELD_OUT ?= data/held_out
 CHECKPOINT := training/checkpoints/mobile/refinement
 EMBEDDED := samclip_sdk/bundle/embedded/samclip-mobile
+PHONES := phones/samclip-mobile
 EXPORT := -W ignore -m export $(CHECKPOINT) --calibration-set $(RANGES)
 
 ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figures, pages, card, pictures
@@ -170,11 +171,11 @@ ship-phones: $(LITERT) $(EXECUTORCH)  ## its bundles for LiteRT and ExecuTorch, 
 	rm -rf dist/litert dist/executorch dist/phones
 	mkdir -p dist/phones
 	$(LITERT_VENV)/bin/python $(EXPORT) dist/litert --litert fp32 --litert fp16 --litert int8
-	cd dist && ../$(LITERT_VENV)/bin/python -m zipfile -c phones/samclip-mobile-litert.zip litert
-	$(LITERT_VENV)/bin/python -m samclip_sdk verify --model dist/phones/samclip-mobile-litert.zip --runtime litert
+	cd dist && ../$(LITERT_VENV)/bin/python -m zipfile -c $(PHONES)-litert.zip litert
+	$(LITERT_VENV)/bin/python -m samclip_sdk verify --model dist/$(PHONES)-litert.zip --runtime litert
 	$(EXECUTORCH_VENV)/bin/python $(EXPORT) dist/executorch --executorch fp32 --executorch int8
-	cd dist && ../$(EXECUTORCH_VENV)/bin/python -m zipfile -c phones/samclip-mobile-executorch.zip executorch
-	$(EXECUTORCH_VENV)/bin/python -m samclip_sdk verify --model dist/phones/samclip-mobile-executorch.zip --runtime executorch
+	cd dist && ../$(EXECUTORCH_VENV)/bin/python -m zipfile -c $(PHONES)-executorch.zip executorch
+	$(EXECUTORCH_VENV)/bin/python -m samclip_sdk verify --model dist/$(PHONES)-executorch.zip --runtime executorch
 	cd dist/phones && sha256sum *.zip >SHA256SUMS
 
 bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs/performance.md
