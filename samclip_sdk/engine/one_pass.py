@@ -21,6 +21,7 @@ from samclip_sdk.errors import EmbeddingMismatchError, PromptError
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.image import ImageOrigin
 from samclip_sdk.picture.model_prompts import Prompts
+from samclip_sdk.picture.proposals import NO_PROPOSALS, Proposals, read_proposals
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.text_masks import TextMasks
@@ -68,6 +69,7 @@ class Pass:
         # No cached_property: before Python 3.12 all passes would wait for one lock.
         self._prepared: PreparedImage | ImageEmbedding | None = None
         self._embedding: ImageEmbedding | None = None
+        self._proposals: Proposals | None = None
 
     @property
     def prepared(self) -> PreparedImage | ImageEmbedding:
@@ -145,6 +147,17 @@ class Pass:
     def patches(self) -> Array:
         """The CLIP head's embedding of each patch: [1,h*h,E], unit length."""
         return self.head.patch_embeddings
+
+    @property
+    def proposals(self) -> Proposals:
+        """The boxes that the image encoder proposes for things of any kind; none without a head."""
+        if self._proposals is None:
+            values = self.embedding.proposals
+            with self.step("postprocess"):
+                self._proposals = (
+                    NO_PROPOSALS if values is None else read_proposals(values, frame=self.frame)
+                )
+        return self._proposals
 
     def step(self, name: str) -> AbstractContextManager[None]:
         """Measures a step."""
