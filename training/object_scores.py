@@ -15,8 +15,9 @@ import numpy as np
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import ObjectScore
 from samclip_sdk.engine.object_score import LEAST_FIT, Numbers, object_score
+from samclip_sdk.engine.one_pass import proposals_of
 from samclip_sdk.picture.masks import mask_ious
-from samclip_sdk.picture.proposals import NO_PROPOSALS, box_scores, read_proposals
+from samclip_sdk.picture.proposals import box_scores
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.asked_pictures import NamedObjects
 from training.thresholds import fit_logistic
@@ -62,16 +63,8 @@ def judge(
         if labels:
             embedding = model.encode_image(each.image)
             found = model.segment_instances(embedding, labels, min_score=0.0)
-            values = embedding.proposals
-            proposed = NO_PROPOSALS
-            if values is not None:
-                proposed = read_proposals(values, frame=embedding.frame)
-            told = Numbers(
-                found.label_scores,
-                found.predicted_ious,
-                found.stability_scores,
-                box_scores(found.boxes, proposed),
-            )
+            proposed = box_scores(found.boxes, proposals_of(embedding))
+            told = (found.label_scores, found.predicted_ious, found.stability_scores, proposed)
             numbers.append(np.stack(told, axis=1).astype(np.float64))
             right += right_objects(found.labels, np.asarray(found.masks), each).tolist()
     on_progress("calibrating objects", count, count)

@@ -34,6 +34,12 @@ Answer = TypeVar("Answer", Instances, TextMasks)
 TaskName: TypeAlias = Literal["segmentation", "classification"]
 
 
+def proposals_of(embedding: ImageEmbedding) -> Proposals:
+    """The boxes that the image encoder proposes in an image; none if it has no head for it."""
+    values = embedding.proposals
+    return NO_PROPOSALS if values is None else read_proposals(values, frame=embedding.frame)
+
+
 class Pass:
     """A model's pass over an image. Each step runs when it is first needed, and once.
 
@@ -152,11 +158,9 @@ class Pass:
     def proposals(self) -> Proposals:
         """The boxes that the image encoder proposes for things of any kind; none without a head."""
         if self._proposals is None:
-            values = self.embedding.proposals
+            embedding = self.embedding
             with self.step("postprocess"):
-                self._proposals = (
-                    NO_PROPOSALS if values is None else read_proposals(values, frame=self.frame)
-                )
+                self._proposals = proposals_of(embedding)
         return self._proposals
 
     def step(self, name: str) -> AbstractContextManager[None]:

@@ -24,9 +24,8 @@ def decode_proposals(one: Pass, proposals: Proposals) -> tuple[Array, Array]:
         The logits [N,1,4g,4g] of N masks, and their predicted IoU [N,1].
     """
     if not len(proposals.boxes):
-        return np.zeros((0, 1, one.mask_side, one.mask_side), np.float32), np.zeros(
-            (0, 1), np.float32
-        )
+        side = one.mask_side
+        return np.zeros((0, 1, side, side), np.float32), np.zeros((0, 1), np.float32)
     prompts = image_prompts(boxes=proposals.boxes).in_model(one.frame, mask_side=one.mask_side)
     return decode_in_boxes(one, prompts, tokens=slice(0, 1))
 

@@ -110,9 +110,7 @@ def box_scores(boxes: Array, proposals: Proposals) -> Array:
         low = np.maximum(boxes[:, None, :2], proposals.boxes[:, :2])
         high = np.minimum(boxes[:, None, 2:], proposals.boxes[:, 2:])
         shared = (high - low).clip(min=0).prod(axis=2)
-        own, others = (
-            (each[:, 2:] - each[:, :2]).prod(axis=1) for each in (boxes, proposals.boxes)
-        )
-        union = (own[:, None] + others - shared).clip(min=1e-6)
+        areas, own = ((each[:, 2:] - each[:, :2]).prod(axis=1) for each in (proposals.boxes, boxes))
+        union = (own[:, None] + areas - shared).clip(min=1e-6)
         best = (proposals.scores * shared / union).max(axis=1).astype(np.float32)
     return best

@@ -14,7 +14,7 @@ from training.object_scores import Judged, fit_object_score, judge, right_object
 
 
 def judged(count: int = 4000, *, seed: int = 0) -> tuple[Judged, np.ndarray]:
-    """Objects that are right with the odds sigmoid(2 logit(fit) + 3 iou + stability + 2 proposal - 4)."""
+    """Objects with the odds sigmoid(2 logit(fit) + 3 iou + stability + 2 proposal - 4)."""
     generator = np.random.default_rng(seed)
     numbers = generator.uniform(0.02, 0.98, (count, 4))
     logits = 2 * np.log(numbers[:, 0] / (1 - numbers[:, 0])) + numbers[:, 1:] @ [3, 1, 2] - 4
