@@ -14,8 +14,10 @@ import numpy as np
 
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import ObjectScore
-from samclip_sdk.engine.object_score import LEAST_FIT, object_score
+from samclip_sdk.engine.object_score import LEAST_FIT, Numbers, object_score
+from samclip_sdk.engine.one_pass import proposals_of
 from samclip_sdk.picture.masks import mask_ious
+from samclip_sdk.picture.proposals import box_scores
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.asked_pictures import NamedObjects
 from training.thresholds import fit_logistic
@@ -32,7 +34,7 @@ class Judged:
     """The objects that were found in pictures, each right or wrong.
 
     Attributes:
-        numbers: float64 [N,3]: label_score, predicted_iou, stability_score.
+        numbers: float64 [N,4], as `Numbers`.
         right: bool [N].
         wanted: how many objects there are to find.
     """
@@ -59,12 +61,14 @@ def judge(
         wanted += len(each.names)
         labels = sorted(set(each.names))
         if labels:
-            found = model.segment_instances(each.image, labels, min_score=0.0)
-            told = (found.label_scores, found.predicted_ious, found.stability_scores)
+            embedding = model.encode_image(each.image)
+            found = model.segment_instances(embedding, labels, min_score=0.0)
+            proposed = box_scores(found.boxes, proposals_of(embedding))
+            told = (found.label_scores, found.predicted_ious, found.stability_scores, proposed)
             numbers.append(np.stack(told, axis=1).astype(np.float64))
             right += right_objects(found.labels, np.asarray(found.masks), each).tolist()
     on_progress("calibrating objects", count, count)
-    return Judged(np.concatenate([np.zeros((0, 3)), *numbers]), np.array(right, bool), wanted)
+    return Judged(np.concatenate([np.zeros((0, 4)), *numbers]), np.array(right, bool), wanted)
 
 
 def right_objects(labels: Sequence[str], masks: np.ndarray, shown: NamedObjects) -> np.ndarray:
@@ -93,12 +97,14 @@ def fit_object_score(judged: Judged, *, precision: float) -> ObjectScore | None:
     # As `object_score` weighs them.
     fits = np.clip(judged.numbers[:, 0], LEAST_FIT, 1 - LEAST_FIT)
     logits, predicted = np.log(fits / (1 - fits)), np.clip(judged.numbers[:, 1], 0, 1)
-    design = np.stack([logits, predicted, judged.numbers[:, 2], np.ones(len(fits))], axis=1)
+    design = np.column_stack([logits, predicted, judged.numbers[:, 2:], np.ones(len(fits))])
     right = judged.right.astype(np.float64)
     theta = fit_logistic(design, right, weights=np.ones(len(right)), ridge=_RIDGE)
-    names = ("label_score", "predicted_iou", "stability_score", "bias")
+    names = (*Numbers._fields, "bias")
     fitted = ObjectScore(**dict(zip(names, theta.tolist(), strict=True)), min_score=0.5)
-    scores = np.array([object_score(*row, calibration=fitted) for row in judged.numbers.tolist()])
+    scores = np.array(
+        [object_score(Numbers(*row), calibration=fitted) for row in judged.numbers.tolist()]
+    )
     told = [judged.right[scores >= least] for least in _LEAST_SCORES]
     precisions = np.array([each.mean() if len(each) else 0.0 for each in told])
     good = np.flatnonzero(precisions >= precision)

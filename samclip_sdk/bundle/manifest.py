@@ -92,12 +92,14 @@ class ObjectScore(Record):
     """The probability that an object of a label is right: that its IoU with a true one is .5.
 
     It is the sigmoid of a weighted sum: of the logit of how well the label fits, of the predicted
-    IoU, of the stability score, and of `bias`.
+    IoU, of the stability score, of how well the mask's box fits the boxes that the image encoder
+    proposes, and of `bias`.
     """
 
     label_score: Logit
     predicted_iou: Logit
     stability_score: Logit
+    proposal_score: Logit = 0.0
     bias: Logit
     min_score: Probability = Field(description="by default, objects below it are not told")
 

@@ -18,7 +18,7 @@ from samclip_sdk.engine.exclusive import exclusive_objects
 from samclip_sdk.engine.label_search import FoundLabels, find_labels
 from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.object_candidates import Candidates, chosen_masks, find_candidates
-from samclip_sdk.engine.object_score import object_score
+from samclip_sdk.engine.object_score import Numbers, object_score
 from samclip_sdk.engine.objects import (
     Detection,
     FoundObject,
@@ -31,12 +31,14 @@ from samclip_sdk.engine.objects import (
 )
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.options import TextToMaskOptions, default_min_score
+from samclip_sdk.engine.proposed_masks import decode_proposals, proposals_on
 from samclip_sdk.engine.queries import InstanceQuery
 from samclip_sdk.engine.regions import pool_over_mask, score_labels
 from samclip_sdk.engine.text_to_mask import draw_labels
 from samclip_sdk.engine.views import Views, open_views
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import without_specks
+from samclip_sdk.picture.proposals import Proposals, box_scores
 from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Window
 from samclip_sdk.results.instances import Instances
 
@@ -59,6 +61,7 @@ def distinct_objects(
     frame: Frame,
     calibration: Calibration,
     mask_threshold: float,
+    proposals: Proposals,
 ) -> list[Detection]:
     """Scores the masks of a label's candidates, and keeps one for each object.
 
@@ -71,6 +74,7 @@ def distinct_objects(
         frame: the image's frame.
         calibration: the calibration of the scores.
         mask_threshold: the logit that a pixel must exceed.
+        proposals: the boxes that the image encoder proposes.
 
     Returns:
         The objects, the best first.
@@ -85,7 +89,9 @@ def distinct_objects(
         packed, stability = upscale_and_pack(
             logits, frame=frame, mask_threshold=mask_threshold, stability_offset=STABILITY_OFFSET
         )
-        score = object_score(fits, predicted, stability, calibration=calibration.objects)
+        (proposed,) = box_scores(packed.box[None], proposals).tolist()
+        numbers = Numbers(fits, predicted, stability, proposed)
+        score = object_score(numbers, calibration=calibration.objects)
         shown = FoundObject(packed, score, predicted, stability, label_index, fits)
         found.append(Detection(shown, logits, pooled))
     least = LEAST_SHARE * max((each.found.score for each in found), default=0.0)
@@ -188,14 +194,15 @@ class SoughtLabel:
             frame=self.one.frame,
             calibration=self.one.calibration,
             mask_threshold=self.options.mask_threshold,
+            proposals=self.one.proposals,
         )
 
 
 def label_objects(label: SoughtLabel, score_map: Array) -> list[Detection]:
     """Finds the objects of a label that is in the image, the best first.
 
-    They are the parts of the mask that `segment_text` draws. Nothing tells objects apart in a mask
-    of a single part.
+    They are the parts of the mask that `segment_text` draws, and what the image encoder proposes
+    where the label is, which tells objects apart that touch.
 
     Args:
         label: the label.
@@ -208,15 +215,24 @@ def label_objects(label: SoughtLabel, score_map: Array) -> list[Detection]:
         candidates = find_candidates(
             drafts.low_res[0], frame=one.frame, mask_threshold=options.mask_threshold
         )
+    low_res, scores = drafts.low_res, drafts.scores
     if len(candidates.prompts) > 1:
-        return draw_objects(label, candidates)
+        low_res, scores = _draw(one, candidates)
+    proposed, predicted_ious = decode_proposals(one, proposals_on(one, score_map))
+    low_res = np.concatenate([low_res, proposed[:, 0]])
     with one.step("postprocess"):
-        return label.judge(drafts.low_res, drafts.scores)
+        return label.judge(low_res, np.concatenate([scores, predicted_ious[:, 0]]))
 
 
 def draw_objects(label: SoughtLabel, candidates: Candidates) -> list[Detection]:
     """Draws the masks of a label's candidates, and keeps one for each object, the best first."""
-    one = label.one
+    drawn = _draw(label.one, candidates)
+    with label.one.step("postprocess"):
+        return label.judge(*drawn)
+
+
+def _draw(one: Pass, candidates: Candidates) -> tuple[Array, Array]:
+    """The best mask of each candidate: logits [n,4g,4g] and predicted IoUs [n]."""
     decoded = one.decode(candidates.prompts, tokens=slice(0, 4))
     with one.step("postprocess"):
-        return label.judge(*chosen_masks(*decoded, maps=candidates.maps, frame=one.frame))
+        return chosen_masks(*decoded, maps=candidates.maps, frame=one.frame)
