@@ -169,19 +169,18 @@ def _competing(name: str, masks: list[tuple[float, list[int]]]) -> dict[str, Any
         [_rectangle(box) for _, box in masks],
         labels=range(len(masks)),
         likelihoods=odds,
-        size=SIZE,
     )
     owners = np.full(SIZE, ".")
-    for each in kept:
+    for place, left in kept.items():
         pixels = np.zeros(SIZE, bool)
-        each.mask.draw(pixels)
-        owners[pixels] = str(each.place)
+        left.draw(pixels)
+        owners[pixels] = str(place)
     return {
         "name": name,
         "size": SIZE,
         "presence": [each for each, _ in masks],
         "boxes": [box for _, box in masks],
-        "kept": sorted(each.place for each in kept),
+        "kept": sorted(kept),
         "owners": ["".join(row) for row in owners],
     }
 

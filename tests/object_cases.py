@@ -21,7 +21,6 @@ from samclip_sdk.engine.instances import distinct_objects
 from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.object_candidates import chosen_masks, find_candidates
 from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.proposals import NO_PROPOSALS
 
 CASES = Path(__file__).resolve().parents[1] / "examples" / "object_cases.json"
 
@@ -172,7 +171,6 @@ def _case(
         frame=frame,
         calibration=CALIBRATION,
         mask_threshold=threshold,
-        proposals=NO_PROPOSALS,
     )
     return {
         "name": name,

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 
 from samclip_sdk import SamClip
-from samclip_sdk.engine.objects import distinct_boxes
+from samclip_sdk.picture.suppression import Boxes, suppress
 from samclip_sdk.system.progress import OnProgress
 from training.real.photograph_questions import Thing
 
@@ -44,12 +44,9 @@ class Proposals:
         """The places of the masks that everything-mode would keep."""
         good = self.predicted_ious > (pred_iou_thresh or -np.inf)
         places = np.flatnonzero(good & (self.stability_scores >= stability_score_thresh))
-        kept = distinct_boxes(
-            self.boxes[places] - np.array([0, 0, 1, 1], np.float32),
-            scores=self.predicted_ious[places],
-            iou_threshold=_BOX_NMS,
-        )
-        return np.asarray(places[kept])
+        order = places[np.argsort(-self.predicted_ious[places], kind="stable")].tolist()
+        boxes = Boxes(self.boxes - np.array([0, 0, 1, 1], np.float32))
+        return np.array(suppress(boxes, order, same_iou=_BOX_NMS), dtype=np.intp)
 
 
 def calibrate_everything(

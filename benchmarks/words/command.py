@@ -83,8 +83,7 @@ def words(
     every = read_everyday(judged)
     if sample is not None:
         hidden = () if aside else {each.word for each in of_halves(every, ["aside"])}
-        drawn = draw_sample(find_common(wordnet), size=sample, seed=seed, without=hidden)
-        _print_lines(sample_line(*each) for each in read_all(samclip, drawn).items())
+        _print_sample(samclip, find_common(wordnet), size=sample, seed=seed, hidden=hidden)
         raise typer.Exit
     chosen = of_halves(every, HALVES if half is Halves.both else [half.value])
     readings = read_before()
@@ -104,10 +103,16 @@ def words(
         shown = of_halves(chosen, HALVES if aside else ["seen"])
         rows = list_words(shown, readings, taught=samclip.words)
         _print_lines(rows) if as_json else _print_rows(rows)
-    if judged != LIST:
-        measured.shows = ["words_judged"]
-    if as_json:
-        measured.shows = ["words_json"]
+    if as_json or judged != LIST:
+        measured.shows = ["words_json" if as_json else "words_judged"]
+
+
+def _print_sample(
+    samclip: SamClip, nouns: Sequence[str], *, size: int, seed: int, hidden: Collection[str]
+) -> None:
+    """Prints nouns that are drawn by seed, and what they are read as, to be judged."""
+    drawn = draw_sample(nouns, size=size, seed=seed, without=hidden)
+    _print_lines(sample_line(*each) for each in read_all(samclip, drawn).items())
 
 
 def has_table(samclip: SamClip) -> bool:

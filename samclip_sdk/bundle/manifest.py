@@ -92,16 +92,25 @@ class ObjectScore(Record):
     """The probability that an object of a label is right: that its IoU with a true one is .5.
 
     It is the sigmoid of a weighted sum: of the logit of how well the label fits, of the predicted
-    IoU, of the stability score, of how well the mask's box fits the boxes that the image encoder
-    proposes, and of `bias`.
+    IoU, of the stability score, and of `bias`.
     """
 
     label_score: Logit
     predicted_iou: Logit
     stability_score: Logit
-    proposal_score: Logit = 0.0
     bias: Logit
     min_score: Probability = Field(description="by default, objects below it are not told")
+
+
+class ProposedObjectScore(ObjectScore):
+    """The same where objects are found by the boxes that the image encoder proposes, too.
+
+    Two more numbers tell a whole thing from a part of one or from several: how well its box fits a
+    proposed one, and which share of the label's cells it covers.
+    """
+
+    proposal_score: Logit
+    label_share: Logit
 
 
 class Calibration(Record):
@@ -127,6 +136,10 @@ class Calibration(Record):
     )
     objects: ObjectScore | None = Field(
         default=None, description="of the objects of labels; without it, a product of three scores"
+    )
+    proposed_objects: ProposedObjectScore | None = Field(
+        default=None,
+        description="the same; without it, no proposed box becomes an object of a label",
     )
     box_margin: Share | None = Field(
         default=None, description="of a box's sides: a box's mask ends there; without it, nowhere"

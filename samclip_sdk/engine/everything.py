@@ -19,7 +19,6 @@ from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.objects import (
     FoundObject,
     compose_rows,
-    distinct_boxes,
     model_masks,
     upscale_and_pack,
 )
@@ -30,7 +29,8 @@ from samclip_sdk.engine.queries import EverythingQuery
 from samclip_sdk.engine.regions import pool_over_mask, score_labels
 from samclip_sdk.engine.views import open_views
 from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.picture.packed_masks import PackedMask, are_alike
+from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.picture.suppression import Boxes, Packed, suppress
 from samclip_sdk.picture.tiles import Window, is_cut
 from samclip_sdk.results.named_masks import NamedMasks
 
@@ -184,19 +184,12 @@ def distinct_good_masks(
     if not found:
         return []
     order = sorted(range(len(found)), key=lambda i: (not found[i].from_tile, -found[i].score))
-    ranks = np.empty(len(found), dtype=np.float32)
-    ranks[order] = np.arange(len(found), 0, -1)
-    kept = distinct_boxes(
-        # segment-anything's boxes, and so its IoU, end at the last pixel, not behind it.
-        np.stack([each.mask.box for each in found]) - np.array([0, 0, 1, 1], dtype=np.float32),
-        scores=ranks,
-        iou_threshold=box_nms_thresh,
-    )
-    distinct: list[GoodMask] = []
-    for each in (found[place] for place in kept.tolist()):
-        # A stray pixel makes another box of the same mask.
-        if not any(are_alike(each.mask, other.mask, iou=box_nms_thresh) for other in distinct):
-            distinct.append(each)
+    # segment-anything's boxes, and so its IoU, end at the last pixel, not behind it.
+    boxes = np.stack([each.mask.box for each in found]) - np.array([0, 0, 1, 1], dtype=np.float32)
+    apart = suppress(Boxes(boxes), order, same_iou=box_nms_thresh)
+    # A stray pixel makes another box of the same mask.
+    masks = Packed([each.mask for each in found], contained_share=None)
+    distinct = [found[place] for place in suppress(masks, apart, same_iou=box_nms_thresh)]
     best = sorted(distinct, key=lambda each: -each.score)
     return [
         _named(each, text=text, thresholds=thresholds, calibration=calibration) for each in best

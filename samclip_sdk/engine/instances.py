@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.exclusive import exclusive_objects
-from samclip_sdk.engine.label_search import FoundLabels, find_labels
+from samclip_sdk.engine.label_search import FoundLabels, find_labels, score_maps
 from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.object_candidates import Candidates, chosen_masks, find_candidates
 from samclip_sdk.engine.object_score import Numbers, object_score
@@ -23,7 +23,6 @@ from samclip_sdk.engine.objects import (
     Detection,
     FoundObject,
     compose_rows,
-    distinct_masks,
     in_whole_image,
     merge_objects,
     model_masks,
@@ -33,13 +32,15 @@ from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.options import TextToMaskOptions, default_min_score
 from samclip_sdk.engine.proposed_masks import decode_proposals, proposals_on
 from samclip_sdk.engine.queries import InstanceQuery
-from samclip_sdk.engine.regions import pool_over_mask, score_labels
+from samclip_sdk.engine.regions import label_share, pool_over_mask, score_labels
 from samclip_sdk.engine.text_to_mask import draw_labels
 from samclip_sdk.engine.views import Views, open_views
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import without_specks
-from samclip_sdk.picture.proposals import Proposals, box_scores
-from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Window
+from samclip_sdk.picture.proposals import NO_PROPOSALS, Proposals, box_scores
+from samclip_sdk.picture.suppression import SAME_IOU, Planes, suppress
+from samclip_sdk.picture.tiles import Window
+from samclip_sdk.picture.upscale import sigmoid
 from samclip_sdk.results.instances import Instances
 
 Array = NDArray[np.float32]
@@ -61,7 +62,7 @@ def distinct_objects(
     frame: Frame,
     calibration: Calibration,
     mask_threshold: float,
-    proposals: Proposals,
+    proposals: Proposals = NO_PROPOSALS,
 ) -> list[Detection]:
     """Scores the masks of a label's candidates, and keeps one for each object.
 
@@ -79,6 +80,8 @@ def distinct_objects(
     Returns:
         The objects, the best first.
     """
+    calibrated = calibration.proposed_objects or calibration.objects
+    label_map = sigmoid(score_maps(patch_embeddings, text=text, calibration=calibration)[0])
     clean = [without_specks(each, mask_threshold=mask_threshold) for each in low_res]
     low_res = np.array(clean, np.float32).reshape(low_res.shape)
     small = model_masks(low_res, frame=frame, mask_threshold=mask_threshold)
@@ -89,9 +92,12 @@ def distinct_objects(
         packed, stability = upscale_and_pack(
             logits, frame=frame, mask_threshold=mask_threshold, stability_offset=STABILITY_OFFSET
         )
-        (proposed,) = box_scores(packed.box[None], proposals).tolist()
-        numbers = Numbers(fits, predicted, stability, proposed)
-        score = object_score(numbers, calibration=calibration.objects)
+        numbers = Numbers(fits, predicted, stability)
+        if calibration.proposed_objects is not None:
+            (proposed,) = box_scores(packed.box[None], proposals).tolist()
+            share = label_share(label_map, mask=mask, frame=frame)
+            numbers = Numbers(fits, predicted, stability, proposed, share)
+        score = object_score(numbers, calibration=calibrated)
         shown = FoundObject(packed, score, predicted, stability, label_index, fits)
         found.append(Detection(shown, logits, pooled))
     least = LEAST_SHARE * max((each.found.score for each in found), default=0.0)
@@ -101,13 +107,9 @@ def distinct_objects(
         # A mask that lies only in the padding may leak a few pixels into the image.
         if not each.found.mask.empty and small[place].any() and each.found.score >= least
     ]
-    distinct = distinct_masks(
-        small[kept],
-        scores=np.array([found[place].found.score for place in kept], dtype=np.float32),
-        iou_threshold=SAME_IOU,
-        contained_share=CONTAINED_SHARE,
-    )
-    return [found[kept[place]] for place in distinct.tolist()]
+    scores = np.array([found[place].found.score for place in kept], dtype=np.float32)
+    order = np.array(kept, dtype=np.intp)[np.argsort(-scores, kind="stable")].tolist()
+    return [found[place] for place in suppress(Planes(small), order, same_iou=SAME_IOU)]
 
 
 def best_objects(found: Iterable[FoundObject], *, at_most: int) -> list[FoundObject]:
@@ -201,8 +203,8 @@ class SoughtLabel:
 def label_objects(label: SoughtLabel, score_map: Array) -> list[Detection]:
     """Finds the objects of a label that is in the image, the best first.
 
-    They are the parts of the mask that `segment_text` draws, and what the image encoder proposes
-    where the label is, which tells objects apart that touch.
+    They are the parts of the mask that `segment_text` draws, and, if the bundle says how good these
+    are, what the image encoder proposes where the label is, which tells apart what touches.
 
     Args:
         label: the label.
@@ -218,10 +220,12 @@ def label_objects(label: SoughtLabel, score_map: Array) -> list[Detection]:
     low_res, scores = drafts.low_res, drafts.scores
     if len(candidates.prompts) > 1:
         low_res, scores = _draw(one, candidates)
-    proposed, predicted_ious = decode_proposals(one, proposals_on(one, score_map))
-    low_res = np.concatenate([low_res, proposed[:, 0]])
+    if one.calibration.proposed_objects is not None:
+        proposed, predicted_ious = decode_proposals(one, proposals_on(one, score_map))
+        low_res = np.concatenate([low_res, proposed[:, 0]])
+        scores = np.concatenate([scores, predicted_ious[:, 0]])
     with one.step("postprocess"):
-        return label.judge(low_res, np.concatenate([scores, predicted_ious[:, 0]]))
+        return label.judge(low_res, scores)
 
 
 def draw_objects(label: SoughtLabel, candidates: Candidates) -> list[Detection]:

@@ -77,10 +77,8 @@ def merge_objects(
         The objects that `merge_tile_masks` keeps, each with the numbers of its largest part.
     """
     tile_masks = [TileMask(each.mask, each.score, view) for each, view in found]
-    return [
-        replace(found[each.place][0], mask=each.mask)
-        for each in merge_tile_masks(tile_masks, size=size)
-    ]
+    merged = merge_tile_masks(tile_masks, size=size)
+    return [replace(found[index][0], mask=mask) for index, mask in merged.items()]
 
 
 def compose_rows(
@@ -148,57 +146,3 @@ def model_masks(low_res: Array, *, frame: Frame, mask_threshold: float) -> NDArr
     masks[..., rows:, :] = False
     masks[..., columns:] = False
     return masks
-
-
-def distinct_boxes(boxes: Array, *, scores: Array, iou_threshold: float) -> NDArray[np.intp]:
-    """Non-maximum suppression: drops boxes that overlap a better one too much.
-
-    Args:
-        boxes: float [N,4], XYXY. The edges are compared as they are.
-        scores: float [N]; if two are equal, the first one is better.
-        iou_threshold: the IoU with a kept box above which a box is dropped.
-
-    Returns:
-        The indexes of the kept boxes, the best first.
-    """
-    left = np.argsort(-scores, kind="stable")
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept = []
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(best)
-        near = np.maximum(boxes[left, :2], boxes[best, :2])
-        far = np.minimum(boxes[left, 2:], boxes[best, 2:])
-        shared = np.maximum(far - near, 0).prod(axis=1)
-        # No division, so that boxes without an area overlap nothing.
-        left = left[shared <= iou_threshold * (areas[best] + areas[left] - shared)]
-    return np.array(kept, dtype=np.intp)
-
-
-def distinct_masks(
-    masks: NDArray[np.bool_], *, scores: Array, iou_threshold: float, contained_share: float
-) -> NDArray[np.intp]:
-    """Drops masks that overlap a better one too much, or lie inside better ones.
-
-    Args:
-        masks: bool [N,h,w].
-        scores: float [N]; if two are equal, the first one is better.
-        iou_threshold: the IoU with a kept mask above which a mask is dropped.
-        contained_share: a mask is dropped if the kept masks together cover at least this share of
-            its area: it is a part of an object, or several objects taken for one.
-
-    Returns:
-        The indexes of the kept masks, the best first.
-    """
-    flat = masks.reshape(len(masks), masks.shape[1] * masks.shape[2])
-    areas = np.count_nonzero(flat, axis=1)
-    covered = np.zeros(flat.shape[1], dtype=bool)
-    kept: list[int] = []
-    for place in np.argsort(-scores, kind="stable").tolist():
-        common = np.count_nonzero(flat[kept] & flat[place], axis=1)
-        same = common > iou_threshold * (areas[place] + areas[kept] - common)
-        inside = np.count_nonzero(covered & flat[place]) >= contained_share * areas[place]
-        if not (same.any() or (kept and inside)):
-            kept.append(place)
-            covered |= flat[place]
-    return np.array(kept, dtype=np.intp)

@@ -6,7 +6,7 @@ the label's mask. Labels meet only in the class map.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,7 +24,7 @@ from samclip_sdk.engine.views import open_views
 from samclip_sdk.errors import PromptError
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks, union
-from samclip_sdk.picture.tiles import MergedMask, TileMask, Window, merge_tile_masks
+from samclip_sdk.picture.tiles import TileMask, Window, merge_tile_masks
 from samclip_sdk.picture.upscale import upscale_above
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 
@@ -131,8 +131,8 @@ def compose_tiled(
             TileMask(part, each.presence, each.view) for each in views for part in each.parts
         ]
         merged = merge_tile_masks(tile_masks, size=size)
-        masks.append(union([each.mask for each in merged]))
-        claims += [(each.score, index, each.mask) for each in merged]
+        masks.append(union([*merged.values()]))
+        claims += [(owners[place].presence, index, mask) for place, mask in merged.items()]
         scores.append(_mean_score(merged, owners=owners))
         points.append(np.concatenate([each.points for each in views]))
     claims.sort(key=lambda claim: (claim[0], -claim[1]))
@@ -149,12 +149,12 @@ def compose_tiled(
     )
 
 
-def _mean_score(merged: Sequence[MergedMask], *, owners: Sequence[TileLabel]) -> float:
+def _mean_score(merged: Mapping[int, PackedMask], *, owners: Sequence[TileLabel]) -> float:
     """The mean of the views' scores of a mask, each weighted by the area of its part."""
-    areas = [each.mask.area for each in merged]
+    areas = [each.area for each in merged.values()]
     if not areas:
         return 0.0
-    return float(np.average([owners[each.place].score for each in merged], weights=areas))
+    return float(np.average([owners[place].score for place in merged], weights=areas))
 
 
 def segment_tiled_text(one: Pass, query: TextQuery) -> TextMasks:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.picture.frame import Frame, covered_cells
+from samclip_sdk.picture.suppression import Boxes, suppress
 
 Array = NDArray[np.float32]
 
@@ -79,25 +80,10 @@ def read_proposals(
     corners = np.stack([x - left, y - top, x + right, y + bottom], axis=-1).reshape(-1, 2, 2)
     most_px = (frame.width_px, frame.height_px)
     boxes = frame.to_image(corners).clip(0, most_px).reshape(-1, 4).astype(np.float32)
-    kept = distinct(boxes, most=most, same_iou=same_iou)
+    filled = np.flatnonzero((boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)).tolist()
+    kept = suppress(Boxes(boxes), filled, same_iou=same_iou, at_most=most)
     scores = 1 / (1 + np.exp(-own[0].ravel()[order[kept]]))
     return Proposals(boxes[kept], scores.astype(np.float32))
-
-
-def distinct(boxes: Array, *, most: int, same_iou: float) -> NDArray[np.intp]:
-    """Which boxes [N,4], the best first, stay: empty ones, and those like a better one, go."""
-    sides = boxes[:, 2:] - boxes[:, :2]
-    areas = sides.prod(axis=1)
-    kept: list[int] = []
-    for place in np.flatnonzero((sides >= 1).all(axis=1)).tolist():
-        low = np.maximum(boxes[kept, :2], boxes[place, :2])
-        high = np.minimum(boxes[kept, 2:], boxes[place, 2:])
-        shared = (high - low).clip(min=0).prod(axis=1)
-        if not (shared > same_iou * (areas[kept] + areas[place] - shared)).any():
-            kept.append(place)
-        if len(kept) == most:
-            break
-    return np.array(kept, dtype=np.intp)
 
 
 def box_scores(boxes: Array, proposals: Proposals) -> Array:

@@ -8,7 +8,7 @@ agree where the tiles overlap: that shows that they are one object.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.errors import PromptError, one_line
-from samclip_sdk.picture.packed_masks import PackedMask, overlap, shared_area, union
+from samclip_sdk.picture.packed_masks import PackedMask, are_alike, overlap, shared_area, union
+from samclip_sdk.picture.suppression import SAME_IOU, Packed, suppress
 from samclip_sdk.system.arguments import check_integer, finite_number
 
 LEAST_OVERLAP, MOST_OVERLAP = 0.1, 0.5
@@ -27,13 +28,6 @@ TILE_OVERLAP = 0.25
 
 LEAST_TILE_PX = 32
 """The least side of a tile: a smaller one shows nothing."""
-
-SAME_IOU = 0.5
-"""Two masks whose IoU is above this are one object."""
-
-CONTAINED_SHARE = 0.8
-"""A mask is dropped if better masks cover at least this share of its area: it is a part of an
-object, or several objects taken for one."""
 
 SEAM_SHARE = 1 / 64
 """A mask is cut if it ends within this share of a tile's side of an edge: decoders stop short."""
@@ -168,22 +162,9 @@ class TileMask:
     view: Window
 
 
-@dataclass(frozen=True, eq=False)
-class MergedMask:
-    """An object, merged from the masks of several views.
-
-    Attributes:
-        mask: the mask in the image.
-        score: the score of the tile mask at `place`.
-        place: the index of the tile mask that shows it, or its largest part.
-    """
-
-    mask: PackedMask
-    score: float
-    place: int
-
-
-def merge_tile_masks(tile_masks: Sequence[TileMask], *, size: tuple[int, int]) -> list[MergedMask]:
+def merge_tile_masks(
+    tile_masks: Sequence[TileMask], *, size: tuple[int, int]
+) -> dict[int, PackedMask]:
     """Merges the masks that a whole image and its tiles show of the objects of one label.
 
     * An object larger than a tile keeps its mask from the whole image.
@@ -198,7 +179,8 @@ def merge_tile_masks(tile_masks: Sequence[TileMask], *, size: tuple[int, int]) -
         size: height and width of the image.
 
     Returns:
-        The objects: first those larger than a tile, then the others, each the best first.
+        The masks of the objects, each by the index of the tile mask that shows it, or its largest
+        part: first those larger than a tile, then the others, each the best first.
     """
     kept = [place for place, each in enumerate(tile_masks) if not each.mask.empty]
     whole = [place for place in kept if tile_masks[place].view.size == size]
@@ -216,17 +198,29 @@ def merge_tile_masks(tile_masks: Sequence[TileMask], *, size: tuple[int, int]) -
         if not any(_explains(tile_masks[other].mask, part=tile_masks[place]) for other in clear)
     ]
     groups = _joined(cut, tile_masks=tile_masks)
-    found = [_put_together(group, tile_masks=tile_masks) for group in groups if len(group) > 1]
-    found += [_put_together([place], tile_masks=tile_masks) for place in clear]
-    large, small = list[MergedMask](), list[MergedMask]()
-    for each in (_put_together([place], tile_masks=tile_masks) for place in whole):
-        if not _fits(each.mask, tile=tile):
-            large.append(each)
-        elif not any(is_same(each.mask, finer.mask) for finer in found):
-            small.append(each)
-    found += small
-    rest = [_put_together(group, tile_masks=tile_masks) for group in groups if len(group) == 1]
-    return _distinct([*_best_first(large), *_best_first(found), *_best_first(rest)])
+    masks = {place: tile_masks[place].mask for place in kept}
+    found = []
+    for group in groups:
+        if len(group) > 1:
+            largest = max(group, key=lambda place: tile_masks[place].mask.area)
+            masks[largest] = union([tile_masks[place].mask for place in group])
+            found.append(largest)
+    found += clear
+    large, small = list[int](), list[int]()
+    for place in whole:
+        if not _fits(masks[place], tile=tile):
+            large.append(place)
+        elif not any(are_alike(masks[place], masks[finer], iou=SAME_IOU) for finer in found):
+            small.append(place)
+    rest = [group[0] for group in groups if len(group) == 1]
+    ranked = [
+        place
+        for places in (large, [*found, *small], rest)
+        for place in sorted(places, key=lambda place: -tile_masks[place].score)
+    ]
+    distinct = Packed(masks)
+    suppress(distinct, ranked, same_iou=SAME_IOU)
+    return distinct.left
 
 
 def is_cut(mask: PackedMask, *, view: Window, size: tuple[int, int]) -> bool:
@@ -246,17 +240,6 @@ def is_cut(mask: PackedMask, *, view: Window, size: tuple[int, int]) -> bool:
 def _fits(mask: PackedMask, *, tile: tuple[int, int]) -> bool:
     height, width = mask.rows.stop - mask.rows.start, mask.columns.stop - mask.columns.start
     return bool(height <= tile[0] and width <= tile[1])
-
-
-def _best_first(found: Iterable[MergedMask]) -> list[MergedMask]:
-    return sorted(found, key=lambda each: -each.score)
-
-
-def _put_together(places: Sequence[int], *, tile_masks: Sequence[TileMask]) -> MergedMask:
-    """Makes one object of several tile masks, with the score of the largest one."""
-    largest = max(places, key=lambda place: tile_masks[place].mask.area)
-    mask = union([tile_masks[place].mask for place in places])
-    return MergedMask(mask, tile_masks[largest].score, largest)
 
 
 def _joined(places: Sequence[int], *, tile_masks: Sequence[TileMask]) -> list[list[int]]:
@@ -293,31 +276,3 @@ def _area_within(mask: PackedMask, rows: slice, columns: slice) -> int:
     if not (own_rows and own_columns):
         return 0
     return int(np.count_nonzero(mask.inside(own_rows, own_columns)))
-
-
-def is_same(first: PackedMask, second: PackedMask) -> bool:
-    """Whether two masks of an image are one object, by `SAME_IOU`."""
-    shared = shared_area(first, second)
-    return shared > SAME_IOU * (first.area + second.area - shared)
-
-
-def _distinct(ranked: Sequence[MergedMask]) -> list[MergedMask]:
-    """Drops a mask that equals an earlier one, or lies in earlier ones."""
-    kept: list[MergedMask] = []
-    for each in ranked:
-        covered = np.zeros_like(each.mask.part())
-        for other in kept:
-            rows = overlap(each.mask.rows, other.mask.rows)
-            columns = overlap(each.mask.columns, other.mask.columns)
-            if not (rows and columns):
-                continue
-            top, left = each.mask.rows.start, each.mask.columns.start
-            covered[
-                rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
-            ] |= other.mask.inside(rows, columns)
-        inside = np.count_nonzero(covered & each.mask.part())
-        if inside >= CONTAINED_SHARE * each.mask.area:
-            continue
-        if not any(is_same(each.mask, other.mask) for other in kept):
-            kept.append(each)
-    return kept

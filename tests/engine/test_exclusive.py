@@ -36,19 +36,19 @@ def test_no_pixel_has_two_labels(data: st.DataObject) -> None:
         masks.append(box(top, left, bottom, data.draw(st.integers(left + 1, SIZE[1]))))
         labels.append(data.draw(st.sampled_from("abc")))
         odds.append(data.draw(st.sampled_from([0.1, 0.5, 0.9])))
-    kept = settle(masks, labels=labels, likelihoods=np.array(odds, np.float32), size=SIZE)
+    kept = settle(masks, labels=labels, likelihoods=np.array(odds, np.float32))
     owners = np.zeros((3, *SIZE), bool)
-    for each in kept:
+    for place, left in kept.items():
         canvas = np.zeros(SIZE, bool)
-        each.mask.draw(canvas)
+        left.draw(canvas)
         before = np.zeros(SIZE, bool)
-        masks[each.place].draw(before)
+        masks[place].draw(before)
         assert (canvas <= before).all()
         assert canvas.any()
-        owners["abc".index(labels[each.place])] |= canvas
+        owners["abc".index(labels[place])] |= canvas
     assert owners.sum(axis=0).max(initial=0) <= 1
     if count:
-        assert kept[0].place == int(np.argmax(odds)), "the likeliest stays"
+        assert next(iter(kept)) == int(np.argmax(odds)), "the likeliest stays"
 
 
 @pytest.fixture(scope="module")

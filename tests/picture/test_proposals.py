@@ -7,7 +7,7 @@ import torch
 
 from samclip_sdk.modeling.proposal_head import boxes_of
 from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.proposals import distinct, read_proposals
+from samclip_sdk.picture.proposals import read_proposals
 from training.tasks.proposals import best_boxes
 
 FRAME = Frame.fit(300, 400, resolution=256)  # 192 of its 256 rows show the image
@@ -37,8 +37,6 @@ def test_a_rectangle_answers_as_its_square() -> None:
     np.testing.assert_array_equal(whole.boxes, part.boxes)
 
 
-def test_of_equal_boxes_the_best_stays_and_empty_ones_go() -> None:
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9.5], [5, 5, 5.5, 9], [20, 0, 30, 10]], np.float32)
-    assert distinct(boxes, most=9, same_iou=0.7).tolist() == [0, 3]
-    assert distinct(boxes, most=1, same_iou=0.7).tolist() == [0]
-    assert distinct(boxes[:0], most=9, same_iou=0.7).tolist() == []
+def test_a_box_of_less_than_a_pixel_goes() -> None:
+    values = np.full((1, 30, 16, 16), -20, np.float32)
+    assert len(read_proposals(values, frame=FRAME, most=10, same_iou=0.7).boxes) == 0

@@ -17,7 +17,6 @@ from samclip_sdk.picture.tiles import (
     LEAST_OVERLAP,
     LEAST_TILE_PX,
     MOST_OVERLAP,
-    MergedMask,
     TileMask,
     Tiling,
     Window,
@@ -125,8 +124,8 @@ def seen(box: Box, view: Window, *, score: float = 0.5) -> list[TileMask]:
     return [TileMask(box_mask((x0, y0, x1, y1)), score, view)] if x0 < x1 and y0 < y1 else []
 
 
-def boxes(found: list[MergedMask]) -> list[Box]:
-    return sorted(tuple(each.mask.box.astype(int).tolist()) for each in found)
+def boxes(found: dict[int, PackedMask]) -> list[Box]:
+    return sorted(tuple(mask.box.astype(int).tolist()) for mask in found.values())
 
 
 @st.composite
@@ -165,9 +164,8 @@ class TestMerging:
     def test_what_both_show_is_as_the_tile_shows_it(self) -> None:
         view = Tiling((1, 2), 0.2).place(*SIZE)[0]
         fine, rough = seen((50, 50, 90, 90), view, score=0.3), seen((48, 48, 96, 96), WHOLE)
-        (found,) = merge_tile_masks([*rough, *fine], size=SIZE)
-        assert boxes([found]) == [(50, 50, 90, 90)]
-        assert (found.score, found.place) == (0.3, 1)
+        found = merge_tile_masks([*rough, *fine], size=SIZE)
+        assert (boxes(found), list(found)) == ([(50, 50, 90, 90)], [1])
 
     def test_parts_that_disagree_where_tiles_overlap_are_two(self) -> None:
         left, right = Tiling((1, 2), 0.2).place(*SIZE)
@@ -187,7 +185,7 @@ class TestMerging:
         left = Tiling((1, 2), 0.2).place(*SIZE)[0]
         half = seen((200, 10, 260, 60), left, score=0.9)
         clear = seen((10, 10, 60, 60), left, score=0.1)
-        assert [each.score for each in merge_tile_masks([*half, *clear], size=SIZE)] == [0.1, 0.9]
+        assert list(merge_tile_masks([*half, *clear], size=SIZE)) == [1, 0]
         # It is no object of its own beside the whole one, whatever its score.
         whole = seen((200, 10, 260, 60), WHOLE, score=0.1)
         assert len(merge_tile_masks([*half, *whole], size=SIZE)) == 1

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_sdk.modeling.proposal_head import boxes_of, by_place
+from samclip_sdk.picture.suppression import Boxes, suppress
 
 MOST_PROPOSALS = 30
 """Boxes of a picture that are looked at."""
@@ -76,11 +77,8 @@ def best_boxes(
     """
     scores, order = scores.topk(min(_LOOKED_AT, len(scores)))
     boxes = boxes[order]
-    same = (overlaps(boxes[:, None], boxes[None])[0] > SAME_IOU).cpu()
-    kept: list[int] = []
-    for place in range(len(boxes)):
-        if len(kept) < most and not same[place, kept].any():
-            kept.append(place)
+    compared = Boxes(boxes.float().cpu().numpy())
+    kept = suppress(compared, range(len(boxes)), same_iou=SAME_IOU, at_most=most)
     return boxes[kept], scores[kept]
 
 

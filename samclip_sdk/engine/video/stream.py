@@ -28,7 +28,6 @@ from samclip_sdk.engine.object_candidates import Candidates
 from samclip_sdk.engine.objects import (
     Detection,
     compose_rows,
-    distinct_masks,
     model_masks,
     upscale_and_pack,
 )
@@ -45,7 +44,8 @@ from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import mask_ious, mask_to_model
 from samclip_sdk.picture.model_prompts import assemble_prompts
 from samclip_sdk.picture.packed_masks import PackedMasks
-from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Tiling
+from samclip_sdk.picture.suppression import SAME_IOU, Planes, suppress
+from samclip_sdk.picture.tiles import Tiling
 from samclip_sdk.picture.upscale import sigmoid
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.tracked import TrackedInstances
@@ -233,13 +233,8 @@ class Stream:
 
     def _distinct(self, seen: Sequence[Detection], one: Pass) -> list[Detection]:
         """Drops a detection that shows the same object as an earlier one in the list."""
-        kept = distinct_masks(
-            self._small_of(seen, one),
-            scores=-np.arange(len(seen), dtype=np.float32),
-            iou_threshold=SAME_IOU,
-            contained_share=CONTAINED_SHARE,
-        )
-        return [seen[place] for place in kept.tolist()]
+        masks = Planes(self._small_of(seen, one))
+        return [seen[place] for place in suppress(masks, range(len(seen)), same_iou=SAME_IOU)]
 
     def _small(self, low_res: Array, *, frame: Frame) -> NDArray[np.bool_]:
         """Thresholds logits [n,4g,4g] at their own size."""
