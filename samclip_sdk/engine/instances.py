@@ -98,7 +98,8 @@ def distinct_objects(
             share = label_share(label_map, mask=mask, frame=frame)
             numbers = Numbers(fits, predicted, stability, proposed, share)
         score = object_score(numbers, calibration=calibrated)
-        shown = FoundObject(packed, score, predicted, stability, label_index, fits)
+        told = {"proposal_score": numbers.proposal_score, "label_share": numbers.label_share}
+        shown = FoundObject(packed, score, predicted, stability, label_index, fits, **told)
         found.append(Detection(shown, logits, pooled))
     least = LEAST_SHARE * max((each.found.score for each in found), default=0.0)
     kept = [

@@ -14,10 +14,10 @@ from training.object_scores import Judged, fit_object_score, judge, right_object
 
 
 def judged(count: int = 4000, *, seed: int = 0) -> tuple[Judged, np.ndarray]:
-    """Objects with the odds sigmoid(2 logit(fit) + 3 iou + stability + 2 proposal - 4)."""
+    """Objects that are right with the odds sigmoid(2 logit(fit) + 3 iou + stability - 3)."""
     generator = np.random.default_rng(seed)
-    numbers = generator.uniform(0.02, 0.98, (count, 4))
-    logits = 2 * np.log(numbers[:, 0] / (1 - numbers[:, 0])) + numbers[:, 1:] @ [3, 1, 2] - 4
+    numbers = generator.uniform(0.02, 0.98, (count, 5))
+    logits = 2 * np.log(numbers[:, 0] / (1 - numbers[:, 0])) + numbers[:, 1:3] @ [3, 1] - 3
     odds = 1 / (1 + np.exp(-logits))
     return Judged(numbers, generator.uniform(size=count) < odds, wanted=count), odds
 
@@ -45,7 +45,7 @@ def test_without_two_kinds_of_objects_there_is_no_score() -> None:
 
 
 def test_uncalibrated_the_score_is_a_product() -> None:
-    assert object_score(Numbers(0.5, 1.2, 0.5, 0.9), calibration=None) == pytest.approx(0.25)
+    assert object_score(Numbers(0.5, 1.2, 0.5), calibration=None) == pytest.approx(0.25)
 
 
 def test_an_object_is_found_once(tmp_path: Path) -> None:
