@@ -93,7 +93,8 @@ def words(
         if common:
             add_common(measured, samclip, wordnet=wordnet)
         if held_out_sets is not None:
-            add_absent(measured, samclip, chosen, root=held_out_sets, seed=seed)
+            before = without_table(samclip)
+            add_absent(measured, samclip, before, chosen, root=held_out_sets, seed=seed)
     else:
         measured.tell(f"{samclip.manifest.name} has no table of words: counted is {BEFORE} alone")
     if listed:
