@@ -12,7 +12,7 @@ import typer
 
 from benchmarks.figures import NONE
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
-from benchmarks.words.absent import add_absent
+from benchmarks.words.absent import add_absent, without_table
 from benchmarks.words.commonest import count_kinds, draw_sample, find_common, sample_line
 from benchmarks.words.everyday import (
     BEFORE,
@@ -98,9 +98,8 @@ def words(
     else:
         measured.tell(f"{samclip.manifest.name} has no table of words: counted is {BEFORE} alone")
     if listed:
-        named = of_halves(chosen, HALVES if aside else ["seen"])
-        rows = list_words(named, readings, taught=samclip.words)
-        _print_lines(rows) if as_json else _print_rows(rows)
+        named = chosen if aside else of_halves(chosen, ["seen"])
+        _print_rows(list_words(named, readings, taught=samclip.words), as_json=as_json)
     if as_json or judged != LIST:
         measured.shows = ["words_json" if as_json else "words_judged"]
 
@@ -186,9 +185,11 @@ def _print_lines(rows: Iterable[Mapping[str, Any]]) -> None:
         typer.echo(json.dumps(row, ensure_ascii=False))
 
 
-def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+def _print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """A line a word: how it is read, what is wrong with that, and what each reader lists."""
-    for row in rows:
+    if as_json:
+        _print_lines(rows)
+    for row in () if as_json else rows:
         reading = row["reading"]
         faults = [*row["faults"], *(["readers differ"] if row["readers_differ"] else [])]
         said = [
