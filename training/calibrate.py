@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
+from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration, ProposedObjectScore
 from samclip_sdk.picture.frame import covered_cells
 from samclip_sdk.runtimes.torch.session import Checkpoint
 from samclip_sdk.system.progress import OnProgress, no_progress
@@ -27,7 +27,7 @@ from training.asked_pictures import AskedPicture, ask_scenes, scene_things
 from training.composed.corpus import Corpus
 from training.errors import TrainingError
 from training.everything import calibrate_everything
-from training.object_scores import fit_object_score, judge
+from training.object_scores import Judged, fit_object_score, fit_proposed_objects, judge
 from training.real.photograph_masks import cell_coverage
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photograph_views import whole_view
@@ -118,11 +118,18 @@ def calibrate_on_photographs(
     found = labels.model_copy(update=chosen)
     if object_precision is None:
         return found
-    objects = photographs.named_objects(Counter())
-    with _calibrated(checkpoint, found) as model:
-        judged = judge(model, objects, count=count, on_progress=on_progress)
-    score = fit_object_score(judged, precision=object_precision)
-    return found.model_copy(update={"objects": score})
+
+    def judge_with(score: ProposedObjectScore | None) -> Judged:
+        trial = found.model_copy(update={"proposed_objects": score})
+        objects = photographs.named_objects(Counter())
+        with _calibrated(checkpoint, trial) as model:
+            return judge(model, objects, count=count, on_progress=on_progress)
+
+    parts = fit_object_score(judge_with(None), precision=object_precision)
+    proposed = None
+    if parts is not None and checkpoint.manifest.model.proposes:
+        proposed = fit_proposed_objects(judge_with, start=parts, precision=object_precision)
+    return found.model_copy(update={"objects": parts, "proposed_objects": proposed})
 
 
 def _calibrated(

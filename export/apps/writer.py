@@ -80,7 +80,8 @@ def text_to_mask_probes(
             pad_colour=info.image.pad_colour,
         )
         encoded = image_encoder.reference({"image": square})
-        feed = {**encoded, "extent": frame.extent(), "text_embeddings": texts}
+        known = {**encoded, "extent": frame.extent(), "text_embeddings": texts}
+        feed = {spec.name: known[spec.name] for spec in graph.inputs}
         probes.append(Probe(feed, graph.reference(feed)))
     return probes
 

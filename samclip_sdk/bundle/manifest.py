@@ -102,6 +102,17 @@ class ObjectScore(Record):
     min_score: Probability = Field(description="by default, objects below it are not told")
 
 
+class ProposedObjectScore(ObjectScore):
+    """The same where objects are found by the boxes that the image encoder proposes, too.
+
+    Two more numbers tell a whole thing from a part of one or from several: how well its box fits a
+    proposed one, and which share of the label's cells it covers.
+    """
+
+    proposal_score: Logit
+    label_share: Logit
+
+
 class Calibration(Record):
     """A label's score is s = scale * (cos - bias); thresholds are compared with sigmoid(s).
 
@@ -125,6 +136,10 @@ class Calibration(Record):
     )
     objects: ObjectScore | None = Field(
         default=None, description="of the objects of labels; without it, a product of three scores"
+    )
+    proposed_objects: ProposedObjectScore | None = Field(
+        default=None,
+        description="the same; without it, no proposed box becomes an object of a label",
     )
     box_margin: Share | None = Field(
         default=None, description="of a box's sides: a box's mask ends there; without it, nowhere"

@@ -254,7 +254,8 @@ def _find_masks(one: Pass, query: EverythingQuery, *, named: bool) -> list[GoodM
 
 
 def _proposed_masks(one: Pass, query: EverythingQuery, *, patches: Array | None) -> list[GoodMask]:
-    proposals, low_res, predicted_ious = decode_proposals(one)
+    proposals = one.proposals
+    low_res, predicted_ious = decode_proposals(one, proposals)
     found: list[GoodMask] = []
     with one.step("postprocess"):
         for place, score in enumerate(proposals.scores.tolist()):

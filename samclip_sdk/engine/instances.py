@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.exclusive import exclusive_objects
-from samclip_sdk.engine.label_search import FoundLabels, find_labels
+from samclip_sdk.engine.label_search import FoundLabels, find_labels, score_maps
 from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.object_candidates import Candidates, chosen_masks, find_candidates
-from samclip_sdk.engine.object_score import object_score
+from samclip_sdk.engine.object_score import Numbers, object_score
 from samclip_sdk.engine.objects import (
     Detection,
     FoundObject,
@@ -30,14 +30,17 @@ from samclip_sdk.engine.objects import (
 )
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.options import TextToMaskOptions, default_min_score
+from samclip_sdk.engine.proposed_masks import decode_proposals, proposals_on
 from samclip_sdk.engine.queries import InstanceQuery
-from samclip_sdk.engine.regions import pool_over_mask, score_labels
+from samclip_sdk.engine.regions import label_share, pool_over_mask, score_labels
 from samclip_sdk.engine.text_to_mask import draw_labels
 from samclip_sdk.engine.views import Views, open_views
 from samclip_sdk.picture.frame import Frame
 from samclip_sdk.picture.masks import without_specks
+from samclip_sdk.picture.proposals import NO_PROPOSALS, Proposals, box_scores
 from samclip_sdk.picture.suppression import SAME_IOU, Planes, suppress
 from samclip_sdk.picture.tiles import Window
+from samclip_sdk.picture.upscale import sigmoid
 from samclip_sdk.results.instances import Instances
 
 Array = NDArray[np.float32]
@@ -59,6 +62,7 @@ def distinct_objects(
     frame: Frame,
     calibration: Calibration,
     mask_threshold: float,
+    proposals: Proposals = NO_PROPOSALS,
 ) -> list[Detection]:
     """Scores the masks of a label's candidates, and keeps one for each object.
 
@@ -71,10 +75,13 @@ def distinct_objects(
         frame: the image's frame.
         calibration: the calibration of the scores.
         mask_threshold: the logit that a pixel must exceed.
+        proposals: the boxes that the image encoder proposes.
 
     Returns:
         The objects, the best first.
     """
+    calibrated = calibration.proposed_objects or calibration.objects
+    label_map = sigmoid(score_maps(patch_embeddings, text=text, calibration=calibration)[0])
     clean = [without_specks(each, mask_threshold=mask_threshold) for each in low_res]
     low_res = np.array(clean, np.float32).reshape(low_res.shape)
     small = model_masks(low_res, frame=frame, mask_threshold=mask_threshold)
@@ -85,8 +92,14 @@ def distinct_objects(
         packed, stability = upscale_and_pack(
             logits, frame=frame, mask_threshold=mask_threshold, stability_offset=STABILITY_OFFSET
         )
-        score = object_score(fits, predicted, stability, calibration=calibration.objects)
-        shown = FoundObject(packed, score, predicted, stability, label_index, fits)
+        numbers = Numbers(fits, predicted, stability)
+        if calibration.proposed_objects is not None:
+            (proposed,) = box_scores(packed.box[None], proposals).tolist()
+            share = label_share(label_map, mask=mask, frame=frame)
+            numbers = Numbers(fits, predicted, stability, proposed, share)
+        score = object_score(numbers, calibration=calibrated)
+        told = {"proposal_score": numbers.proposal_score, "label_share": numbers.label_share}
+        shown = FoundObject(packed, score, predicted, stability, label_index, fits, **told)
         found.append(Detection(shown, logits, pooled))
     least = LEAST_SHARE * max((each.found.score for each in found), default=0.0)
     kept = [
@@ -184,14 +197,15 @@ class SoughtLabel:
             frame=self.one.frame,
             calibration=self.one.calibration,
             mask_threshold=self.options.mask_threshold,
+            proposals=self.one.proposals,
         )
 
 
 def label_objects(label: SoughtLabel, score_map: Array) -> list[Detection]:
     """Finds the objects of a label that is in the image, the best first.
 
-    They are the parts of the mask that `segment_text` draws. Nothing tells objects apart in a mask
-    of a single part.
+    They are the parts of the mask that `segment_text` draws, and, if the bundle says how good these
+    are, what the image encoder proposes where the label is, which tells apart what touches.
 
     Args:
         label: the label.
@@ -204,15 +218,26 @@ def label_objects(label: SoughtLabel, score_map: Array) -> list[Detection]:
         candidates = find_candidates(
             drafts.low_res[0], frame=one.frame, mask_threshold=options.mask_threshold
         )
+    low_res, scores = drafts.low_res, drafts.scores
     if len(candidates.prompts) > 1:
-        return draw_objects(label, candidates)
+        low_res, scores = _draw(one, candidates)
+    if one.calibration.proposed_objects is not None:
+        proposed, predicted_ious = decode_proposals(one, proposals_on(one, score_map))
+        low_res = np.concatenate([low_res, proposed[:, 0]])
+        scores = np.concatenate([scores, predicted_ious[:, 0]])
     with one.step("postprocess"):
-        return label.judge(drafts.low_res, drafts.scores)
+        return label.judge(low_res, scores)
 
 
 def draw_objects(label: SoughtLabel, candidates: Candidates) -> list[Detection]:
     """Draws the masks of a label's candidates, and keeps one for each object, the best first."""
-    one = label.one
+    drawn = _draw(label.one, candidates)
+    with label.one.step("postprocess"):
+        return label.judge(*drawn)
+
+
+def _draw(one: Pass, candidates: Candidates) -> tuple[Array, Array]:
+    """The best mask of each candidate: logits [n,4g,4g] and predicted IoUs [n]."""
     decoded = one.decode(candidates.prompts, tokens=slice(0, 4))
     with one.step("postprocess"):
-        return label.judge(*chosen_masks(*decoded, maps=candidates.maps, frame=one.frame))
+        return chosen_masks(*decoded, maps=candidates.maps, frame=one.frame)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.engine.engine import Array
+from samclip_sdk.engine.object_score import Numbers
 from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
 from samclip_sdk.picture.tiles import TileMask, Window, merge_tile_masks
@@ -34,6 +35,8 @@ class FoundObject:
         stability_score: the mask's stability score.
         label_index: its label's index among all that were asked.
         label_score: how well the label fits.
+        proposal_score: see `Numbers`.
+        label_share: see `Numbers`.
     """
 
     mask: PackedMask
@@ -42,6 +45,19 @@ class FoundObject:
     stability_score: float
     label_index: int = NO_LABEL
     label_score: float = 0.0
+    proposal_score: float = 0.0
+    label_share: float = 0.0
+
+    @property
+    def numbers(self) -> Numbers:
+        """What the score is made of."""
+        return Numbers(
+            self.label_score,
+            self.predicted_iou,
+            self.stability_score,
+            self.proposal_score,
+            self.label_share,
+        )
 
 
 @dataclass(frozen=True)

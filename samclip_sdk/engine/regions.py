@@ -17,7 +17,7 @@ from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.objects import model_masks
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.errors import PromptError, one_line
-from samclip_sdk.picture.frame import Frame
+from samclip_sdk.picture.frame import Frame, covered_cells
 from samclip_sdk.picture.image_prompts import ImagePrompts, image_prompts
 from samclip_sdk.picture.masks import mask_to_model
 from samclip_sdk.picture.model_prompts import Prompts
@@ -111,6 +111,21 @@ def pool_over_mask(patch_embeddings: Array, *, mask: NDArray[np.bool_] | Array) 
     side = math.isqrt(len(patches))
     shares = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
     return normalize((shares.ravel() @ patches).astype(np.float32))
+
+
+def label_share(label_map: Array, *, mask: NDArray[np.bool_], frame: Frame) -> float:
+    """Of what a label scores in an image, the share that a mask covers.
+
+    Args:
+        label_map: [h,h], the label's score of each patch, 0..1.
+        mask: bool [s,s] in the model frame, s a multiple of h; empty in the padding.
+        frame: where the image lies; its padding does not count.
+    """
+    side = len(label_map)
+    rows, columns = covered_cells(frame, side=side)
+    covered = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    scores = label_map[:rows, :columns]
+    return float((scores * covered[:rows, :columns]).sum() / scores.sum())
 
 
 def score_labels(embedding: Array, *, text: LabelVectors, calibration: Calibration) -> Array:

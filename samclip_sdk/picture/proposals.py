@@ -42,7 +42,18 @@ class Proposals(NamedTuple):
     scores: Array
 
 
-def read_proposals(values: Array, *, frame: Frame, most: int, same_iou: float) -> Proposals:
+NO_PROPOSALS = Proposals(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+
+MOST_PROPOSALS = 100
+"""Boxes of an image that are looked at."""
+
+SAME_IOU = 0.7
+"""The IoU above which two boxes are of one thing."""
+
+
+def read_proposals(
+    values: Array, *, frame: Frame, most: int = MOST_PROPOSALS, same_iou: float = SAME_IOU
+) -> Proposals:
     """Reads the best boxes; of those that are alike the best one.
 
     A side of the value v is unit * exp(min(v, 4)) pixels from the middle of its place.
@@ -73,3 +84,19 @@ def read_proposals(values: Array, *, frame: Frame, most: int, same_iou: float) -
     kept = suppress(Boxes(boxes), filled, same_iou=same_iou, at_most=most)
     scores = 1 / (1 + np.exp(-own[0].ravel()[order[kept]]))
     return Proposals(boxes[kept], scores.astype(np.float32))
+
+
+def box_scores(boxes: Array, proposals: Proposals) -> Array:
+    """How likely each of boxes [n,4] shows one whole thing: the score of the proposal it fits best.
+
+    It is the highest product of a proposal's score and its IoU with the box, 0 without proposals.
+    """
+    best = np.zeros(len(boxes), np.float32)
+    if len(proposals.boxes):
+        low = np.maximum(boxes[:, None, :2], proposals.boxes[:, :2])
+        high = np.minimum(boxes[:, None, 2:], proposals.boxes[:, 2:])
+        shared = (high - low).clip(min=0).prod(axis=2)
+        areas, own = ((each[:, 2:] - each[:, :2]).prod(axis=1) for each in (proposals.boxes, boxes))
+        union = (own[:, None] + areas - shared).clip(min=1e-6)
+        best = (proposals.scores * shared / union).max(axis=1).astype(np.float32)
+    return best
