@@ -32,7 +32,7 @@ PYTHON_313 ?= $(call find_python,3.13)
 .DEFAULT_GOAL := install
 .PHONY: install help demo test test-lowest test-py313 check types lint docs format bench clean
 .PHONY: test-slow test-slow-export test-slow-training test-slow-rest
-.PHONY: test-c test-kotlin test-swift test-web test-integrations test-litert test-executorch
+.PHONY: test-c test-kotlin test-swift test-web test-integrations test-litert test-executorch test-arm
 .PHONY: fuzz fuzz-parsers lock audit sbom licences ship ship-phones
 .DELETE_ON_ERROR:
 
@@ -95,6 +95,9 @@ test-executorch: $(EXECUTORCH)  ## ExecuTorch, in an environment of its own, .ve
 	OMP_NUM_THREADS=1 $(EXECUTORCH_VENV)/bin/python -m pytest -p no:anyio -k executorch \
 		tests/export/executorch tests/runtimes/test_sessions.py tests/runtimes/test_refusals.py \
 		tests/fuzz/test_bundles.py
+
+test-arm: $(DEV) $(LITERT)  ## the runtimes on emulated Arm CPUs, as root on Debian: before a release
+	nice -n 5 .ci/test_arm $(LITERT_VENV)/bin/python
 
 CASES ?= 20000
 SEED ?= 0

@@ -45,6 +45,7 @@ INPUTS = {
         *("export", "samclip_sdk", "tests/export/executorch", "tests/runtimes", "tests/fuzz"),
         *("tests/bundles", "tests/serve", ":(glob)tests/*.py"),
     ),
+    "test-arm": ("samclip_sdk", "export", "tests/bundles", ":(glob)tests/*.py"),
     "fuzz": ("samclip_sdk", "tests/fuzz", "tests/serve", "tests/bundles", ":(glob)tests/*.py"),
     "test-slow-export": (
         *("export", "training", *SDK, "tests/export", "tests/modeling", "tests/parity"),

@@ -44,6 +44,9 @@ def verify(
     checks: Annotated[
         bool, typer.Option("--checks", help="list every check, not only those that failed")
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="run tasks on two of the images, for a slow device")
+    ] = False,
     run: RunOptions,
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +56,13 @@ def verify(
     """
     with working("checking the files") as display:
         reports = _verify_all(
-            display, model=model, key=key, runtime=runtime, precision=precision, run=run
+            display,
+            model=model,
+            key=key,
+            runtime=runtime,
+            precision=precision,
+            quick=quick,
+            run=run,
         )
         for report in reports:
             if report.passed:
@@ -78,6 +87,7 @@ def _verify_all(
     key: Path | None,
     runtime: str | None,
     precision: str | None,
+    quick: bool,
     run: RunOptions,
 ) -> list[VerificationReport]:
     """Verifies each set of artifacts that was asked for, on Core ML with all compute units."""
@@ -104,6 +114,7 @@ def _verify_all(
                 runtime=kind,
                 precision=each,
                 public_key=key,
+                quick=quick,
                 options=own,
                 on_check=show,
             )
@@ -155,7 +166,7 @@ def _choose(
 
 def _verdict(report: VerificationReport) -> str:
     """The verdict: passed or failed, on which device, and how near to a bound."""
-    key, count = report.key, len(report.checks)
+    key, count = report.key, f"{len(report.checks)}{' quick' if report.quick else ''}"
     where = f"({key.device}, {key.version})"
     failures = describe_failures(report.checks, subject=f"{report.name} on {key}")
     if failures:

@@ -29,14 +29,20 @@ from samclip_sdk.runtimes.source import ModelSource
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.tokenizer import check_labels
 
+QUICK = 2
+"""The number of images whose tasks a quick verification runs."""
 
-def golden_checks(bundle: Bundle, *, source: ModelSource, precision: str) -> Iterator[Check]:
+
+def golden_checks(
+    bundle: Bundle, *, source: ModelSource, precision: str, quick: bool = False
+) -> Iterator[Check]:
     """Runs a bundle's goldens: `graph_checks`, `app_checks`, then whole tasks on images.
 
     Args:
         bundle: the bundle with the goldens.
         source: the bundle's graphs to be checked.
         precision: the graphs' precision; decides the metric and the bounds.
+        quick: whether to run the tasks on the first `QUICK` images only.
 
     Yields:
         Each check, as soon as it is made.
@@ -53,8 +59,9 @@ def golden_checks(bundle: Bundle, *, source: ModelSource, precision: str) -> Ite
         if engine.takes_rectangles(encoder):
             golden = index.rectangular_tasks
         if golden is not None and "text_encoder" in bundle.manifest.graphs:
+            asked = golden.first(QUICK) if quick else golden
             yield from _tasks(
-                golden, bundle=bundle, engine=engine, tensors=tensors, precision=precision
+                asked, bundle=bundle, engine=engine, tensors=tensors, precision=precision
             )
 
 

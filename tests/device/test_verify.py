@@ -21,6 +21,7 @@ from samclip_sdk.picture.image_prompts import ImagePrompts
 from samclip_sdk.picture.model_prompts import FILLER, NOT_A_POINT, Prompts
 from samclip_sdk.text.tokenizer import Tokenizer
 from tests.command import answer, fails, run, table
+from tests.drawings import TINY_BUNDLE
 from tests.example_bundle import change_files
 from tests.refusals import refused
 
@@ -132,6 +133,21 @@ def test_a_vocabulary_only_bundle_passes(bundle: Path) -> None:
     report = verify_bundle(bundle)
     assert report.passed
     assert not any("text" in check.name.partition(" ")[0] for check in report.checks)
+
+
+def test_a_quick_one_runs_the_tasks_of_two_images(tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(TINY_BUNDLE, tmp_path / "bundle"))
+    asked = ("verify", "--model", bundle, "--quick", "--runtime", "onnx", "--precision", "fp32")
+    tensors = safetensors.numpy.load_file(bundle / GOLDEN_TENSORS)
+    pictures = json.loads((bundle / GOLDEN_INDEX).read_text())["tasks"]["pictures"]
+    for index, passes in ((2, True), (1, False)):
+        masks = pictures[index]["box_masks"]
+        tensors[masks] = ~tensors[masks]
+        change_files(bundle, {GOLDEN_TENSORS: safetensors.numpy.save(tensors)})
+        found = json.loads(run(*asked, "--json").stdout)
+        assert found["quick"]
+        failed = [each["name"] for each in found["checks"] if not each["passed"]]
+        assert failed == ([] if passes else ["1 - task/box_mask_iou"])
 
 
 def test_the_command_tells_a_verdict_first(tiny_bundle: Path, user_folders: Path) -> None:

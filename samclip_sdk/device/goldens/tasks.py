@@ -47,6 +47,10 @@ class GoldenTasks(Record):
         for picture in self.pictures:
             yield from (picture.box_masks, picture.text_masks)
 
+    def first(self, count: int) -> GoldenTasks:
+        """The questions about the first images only; their answers are the first, too."""
+        return self.model_copy(update={"pictures": self.pictures[:count]})
+
     def questions(self, root: Path) -> tuple[TaskPicture, ...]:
         """Reads the images of the bundle at `root`, whose files are verified already."""
         return tuple(
@@ -63,9 +67,10 @@ class GoldenTasks(Record):
     ) -> TaskAnswers:
         """The reference's answers about `pictures`."""
         pairs = list(zip(self.pictures, pictures, strict=True))
+        views = sum(1 + len(golden.boxes) for golden in self.pictures)
         return TaskAnswers(
-            embeddings=tensors[self.embeddings].astype(np.float32),
-            logits=tensors[self.logits].astype(np.float32),
+            embeddings=tensors[self.embeddings][:views].astype(np.float32),
+            logits=tensors[self.logits][:views].astype(np.float32),
             box_masks=tuple(
                 unpack_masks(
                     tensors[golden.box_masks], count=len(asked.boxes), size=asked.image.shape[:2]

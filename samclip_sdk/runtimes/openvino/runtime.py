@@ -33,17 +33,20 @@ def open_files(
 
 
 def states() -> Sequence[RuntimeState]:
-    """Tries OpenVINO and its bf16, which few CPUs support."""
+    """Tries OpenVINO, and the precisions that not every CPU supports."""
     version = package_version("openvino")
     try:
         openvino_core().compile_model(openvino_core().read_model(IDENTITY), DEVICE)
     except (RuntimeMissingError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         return [RuntimeState(name="openvino", version=version, reason=reason)]
-    try:
-        check_precision("bf16")
-        reason = ""
-    except RuntimeMissingError as error:
-        reason = str(error)
-    bf16 = RuntimeState(name="openvino bf16", version=version, reason=reason)
-    return [RuntimeState(name="openvino", version=version), bf16]
+    found = [RuntimeState(name="openvino", version=version)]
+    for precision in ("bf16", "int8"):
+        try:
+            check_precision(precision)
+            reason = ""
+        except RuntimeMissingError as error:
+            reason = str(error)
+        state = RuntimeState(name=f"openvino {precision}", version=version, reason=reason)
+        found.append(state)
+    return found

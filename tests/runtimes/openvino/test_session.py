@@ -20,6 +20,7 @@ from samclip_sdk.errors import BundleError, RuntimeMissingError
 from samclip_sdk.runtimes.artifact_sets import find_set
 from samclip_sdk.runtimes.opening import open_session
 from samclip_sdk.runtimes.openvino import session as module
+from samclip_sdk.runtimes.openvino.runtime import states
 from samclip_sdk.runtimes.openvino.session import OpenVINOSession, cache_folder, openvino_core
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.session import Session
@@ -90,6 +91,13 @@ class TestPrecision:
         session = self.open("mask_decoder", "int8")
         hint = compiled_property(session, "INFERENCE_PRECISION_HINT")
         assert hint.get_type_name() == "f32"
+
+    def test_int8_on_arm(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its kernels there were off by more than the bounds, where onnxruntime's were not."""
+        monkeypatch.setattr("platform.machine", lambda: "aarch64")
+        with pytest.raises(RuntimeMissingError, match=r"int8 .* Arm CPUs: take fp32, or int8 on"):
+            self.open("mask_decoder", "int8")
+        assert [each.name for each in states() if not each.loads][-1] == "openvino int8"
 
     @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
     def test_keeps_the_goldens(self, precision: str) -> None:
