@@ -41,7 +41,7 @@ install: $(DEV)  ## the development environment, .venv
 help:  ## what there is to run
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
-demo: $(DEMO)  ## text-to-mask on pictures, on onnxruntime, without torch: see demo_output/
+demo: $(DEMO)  ## text-to-mask on images, on onnxruntime, without torch: see demo_output/
 	$(DEMO_VENV)/bin/python examples/demo.py
 
 # File by file in the order of the tree, so that two processes seldom wait for the same export; the
@@ -153,7 +153,7 @@ EMBEDDED := samclip_sdk/bundle/embedded/samclip-mobile
 PHONES := phones/samclip-mobile
 EXPORT := -W ignore -m export $(CHECKPOINT) --calibration-set $(RANGES)
 
-ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figures, pages, card, pictures
+ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figures, pages, card, images
 	# Before anything is replaced. The last one is of `make test-web`.
 	ls -d $(RANGES) $(HELD_OUT) examples/web/node_modules/onnxruntime-web >/dev/null
 	rm -rf dist/samclip-mobile

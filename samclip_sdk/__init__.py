@@ -29,8 +29,8 @@ from samclip_sdk.errors import (
     VideoCutShortWarning,
     VideoReconnectedWarning,
 )
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image import ImageSource
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.loading import ImageSource
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances

@@ -17,18 +17,18 @@ from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import ObjectScore, ProposedObjectScore
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.instances import find_objects
-from samclip_sdk.engine.object_score import LEAST_FIT, Numbers, object_score
+from samclip_sdk.engine.object_score import MIN_FIT, Numbers, object_score
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.queries import InstanceQuery
 from samclip_sdk.engine.views import open_views
-from samclip_sdk.picture.masks import mask_ious
-from samclip_sdk.picture.packed_masks import PackedMasks
+from samclip_sdk.image.masks import mask_ious
+from samclip_sdk.image.packed_masks import PackedMasks
 from samclip_sdk.system.progress import OnProgress, no_progress
-from training.asked_pictures import NamedObjects
+from training.asked_images import NamedObjects
 from training.thresholds import fit_logistic
 
 SAME_IOU = 0.5
-_RIDGE = 0.1  # of an object: few pictures may tell right from wrong without error
+_RIDGE = 0.1  # of an object: few images may tell right from wrong without error
 
 _FITS = 3  # of the scores of proposed objects, each to what the one before leaves
 _GUESS = {"proposal_score": 5.0, "label_share": 2.0}
@@ -36,13 +36,13 @@ _GUESS_BIAS = -3.0  # as much as they add for a common object
 
 Score = TypeVar("Score", bound=ObjectScore)
 
-_LEAST_SCORES = np.arange(1, 20) / 20
+_MIN_SCORES = np.arange(1, 20) / 20
 """The least scores that are tried: a few hundred objects do not tell finer steps apart."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """The objects that were found in pictures, each right or wrong.
+    """The objects that were found in images, each right or wrong.
 
     Attributes:
         numbers: float64 [N,5], as `Numbers`.
@@ -57,18 +57,18 @@ class Judged:
 
 def judge(
     model: SamClip,
-    pictures: Iterable[NamedObjects],
+    images: Iterable[NamedObjects],
     *,
     count: int,
     on_progress: OnProgress = no_progress,
 ) -> Judged:
-    """Asks a model for the names in each picture, at most `count`, and judges all objects it finds.
+    """Asks a model for the names in each image, at most `count`, and judges all objects it finds.
 
     An object may be found once: of two masks that show it, the one with the higher score is right.
     """
     engine = Engine(model.source)
     numbers, right, wanted = list[Numbers](), list[bool](), 0
-    for done, each in enumerate(pictures):
+    for done, each in enumerate(images):
         on_progress("calibrating objects", done, count)
         wanted += len(each.names)
         labels = sorted(set(each.names))
@@ -93,9 +93,9 @@ def right_objects(labels: Sequence[str], masks: np.ndarray, shown: NamedObjects)
     ious = mask_ious(masks, shown.masks)
     ious[np.array(labels, str)[:, None] != np.array(shown.names, str)] = 0
     right = np.zeros(len(labels), bool)
-    for place, own in enumerate(ious):
-        right[place] = own.max(initial=0) >= SAME_IOU
-        if right[place]:
+    for index, own in enumerate(ious):
+        right[index] = own.max(initial=0) >= SAME_IOU
+        if right[index]:
             ious[:, own.argmax()] = 0
     return right
 
@@ -135,7 +135,7 @@ def _fit(judged: Judged, kind: type[Score], *, precision: float) -> Score | None
         return None
     names = [each for each in Numbers._fields if each in kind.model_fields]
     # As `object_score` weighs them.
-    fits = np.clip(judged.numbers[:, 0], LEAST_FIT, 1 - LEAST_FIT)
+    fits = np.clip(judged.numbers[:, 0], MIN_FIT, 1 - MIN_FIT)
     logits, predicted = np.log(fits / (1 - fits)), np.clip(judged.numbers[:, 1], 0, 1)
     others = judged.numbers[:, 2 : len(names)]
     design = np.column_stack([logits, predicted, others, np.ones(len(fits))])
@@ -144,8 +144,8 @@ def _fit(judged: Judged, kind: type[Score], *, precision: float) -> Score | None
     fitted = kind(**dict(zip((*names, "bias"), theta.tolist(), strict=True)), min_score=0.5)
     rows = [Numbers(*row) for row in judged.numbers.tolist()]
     scores = np.array([object_score(row, calibration=fitted) for row in rows])
-    told = [judged.right[scores >= least] for least in _LEAST_SCORES]
+    told = [judged.right[scores >= minimum] for minimum in _MIN_SCORES]
     precisions = np.array([each.mean() if len(each) else 0.0 for each in told])
     good = np.flatnonzero(precisions >= precision)
-    place = int(good[0]) if len(good) else int(precisions.argmax())
-    return fitted.model_copy(update={"min_score": float(_LEAST_SCORES[place])})
+    index = int(good[0]) if len(good) else int(precisions.argmax())
+    return fitted.model_copy(update={"min_score": float(_MIN_SCORES[index])})

@@ -35,12 +35,12 @@ MODEL = "model"
 Halves = Enum("Halves", {each: each for each in (*HALVES, "both")}, type=str)
 
 
-def words_suite(asked: Mapping[str, Any]) -> str:
+def words_suite(options: Mapping[str, Any]) -> str:
     """The table's name; raises ValueError for what may not be told or published."""
-    half, aside = str(asked["half"].value), asked["aside"]
-    if asked["write"] and (half != "both" or asked["judged"] != LIST):
+    half, aside = str(options["half"].value), options["aside"]
+    if options["write"] and (half != "both" or options["judged"] != LIST):
         raise ValueError("--write publishes both halves: leave --half and --judged out")
-    if asked["listed"] and half == "aside" and not aside:
+    if options["listed"] and half == "aside" and not aside:
         raise ValueError(
             "--list would name words that are set aside from whoever makes a table of words: "
             "say --aside too"

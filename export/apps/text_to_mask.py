@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.engine.label_prompts import MASK_PROMPT_LIMIT
 from samclip_sdk.engine.queries import POINTS_PER_CLASS
+from samclip_sdk.image.model_prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER
 from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.picture.model_prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER
 
 _FOREGROUND = 1
 _NOWHERE = -1e4  # a score below all others
@@ -108,10 +108,10 @@ class AskLabels(nn.Module):
         self.step_px = info.tasks.segmentation.resolution / cells
         self.mark_cells = MarkTokens(cells, resolution=info.tasks.segmentation.resolution)
         self.mark_pixels = MarkTokens(mask_side, resolution=info.tasks.segmentation.resolution)
-        places = torch.arange(cells * cells, dtype=torch.float32)
-        self.register_buffer("places", places, persistent=False)
+        indices = torch.arange(cells * cells, dtype=torch.float32)
+        self.register_buffer("indices", indices, persistent=False)
 
-    places: Tensor
+    indices: Tensor
 
     def forward(
         self, patch_embeddings: Tensor, extent: Tensor, text_embeddings: Tensor
@@ -153,7 +153,7 @@ class AskLabels(nn.Module):
         """
         own, side = self.calibration, self.cells
         odds = seen.sigmoid()
-        best = (self.places == seen.argmax(dim=1, keepdim=True).float()).float()
+        best = (self.indices == seen.argmax(dim=1, keepdim=True).float()).float()
         enough = torch.maximum((odds > own.mask_threshold_score).float(), best)
         reached = torch.maximum(enough * (odds >= own.presence_threshold).float(), best)
         enough, reached = (each.view(-1, 1, side, side) for each in (enough, reached))
@@ -171,25 +171,25 @@ class AskLabels(nn.Module):
         left = torch.where(parts > 0, seen, torch.full_like(seen, _NOWHERE))
         points, kinds = [], []
         for _ in range(POINTS_PER_CLASS):
-            place = left.argmax(dim=1, keepdim=True).float()
+            index = left.argmax(dim=1, keepdim=True).float()
             there = left.amax(dim=1, keepdim=True) > _NOWHERE / 2
-            row = torch.floor((place + 0.5) / self.cells)
-            points.append(torch.stack([place - row * self.cells, row], dim=-1))
-            foreground = torch.full_like(place, _FOREGROUND)
-            kinds.append(torch.where(there, foreground, torch.full_like(place, FILLER)))
-            left = torch.where(self.places == place, torch.full_like(left, _NOWHERE), left)
+            row = torch.floor((index + 0.5) / self.cells)
+            points.append(torch.stack([index - row * self.cells, row], dim=-1))
+            foreground = torch.full_like(index, _FOREGROUND)
+            kinds.append(torch.where(there, foreground, torch.full_like(index, FILLER)))
+            left = torch.where(self.indices == index, torch.full_like(left, _NOWHERE), left)
         centres = (torch.cat(points, dim=1) + 0.5) * self.step_px - 0.5
         return torch.minimum(centres, _last(extent) - 1), torch.cat(kinds, dim=1)
 
     def _corners(self, parts: Tensor, extent: Tensor) -> Tensor:
         """The box [K,2,2] around all parts [K,h,h], inside the image."""
-        places = self.places[: self.cells]
+        indices = self.indices[: self.cells]
         firsts, lasts = [], []
         for axis in (1, 2):  # a column is reached if any of its rows is
             reached = parts.amax(dim=axis) > 0
             after = torch.full_like(parts[:, 0], self.cells)
-            firsts.append(torch.where(reached, places, after).amin(dim=1))
-            lasts.append(torch.where(reached, places + 1, torch.zeros_like(after)).amax(dim=1))
+            firsts.append(torch.where(reached, indices, after).amin(dim=1))
+            lasts.append(torch.where(reached, indices + 1, torch.zeros_like(after)).amax(dim=1))
         corners = torch.stack([torch.stack(each, dim=1) for each in (firsts, lasts)], dim=1)
         return torch.minimum(corners * self.step_px, _last(extent))
 
@@ -235,6 +235,6 @@ def _last(extent: Tensor) -> Tensor:
 
 def _repeat_last(inside: Tensor) -> Tensor:
     """The matrix [h,h] that copies the last inside cell, at the end of a prefix, over the rest."""
-    places = torch.arange(len(inside), dtype=inside.dtype)
-    chosen = torch.minimum(places, inside.sum() - 1)
-    return (chosen[:, None] == places[None, :]).to(inside.dtype)
+    indices = torch.arange(len(inside), dtype=inside.dtype)
+    chosen = torch.minimum(indices, inside.sum() - 1)
+    return (chosen[:, None] == indices[None, :]).to(inside.dtype)

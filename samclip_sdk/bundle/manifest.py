@@ -50,7 +50,7 @@ Logit = Annotated[float, Field(ge=-1e4, le=1e4)]
 
 
 class ImageSpec(Record):
-    """The way from a picture to the image encoder's input; normalisation is in the graph."""
+    """The way from an image to the image encoder's input; normalisation is in the graph."""
 
     patch_size: int = Field(gt=0)
     pad_colour: tuple[Level, Level, Level] = PAD_COLOUR
@@ -58,14 +58,14 @@ class ImageSpec(Record):
 
 
 class Task(Record):
-    """The resolution at which a task runs, and the part of a picture that it sees."""
+    """The resolution at which a task runs, and the part of an image that it sees."""
 
     resolution: int = Field(gt=0)
     crop: Crop = "letterbox"
 
 
 class Tasks(Record):
-    """The tasks. Prompts and text-to-mask need the whole picture; classification may crop."""
+    """The tasks. Prompts and text-to-mask need the whole image; classification may crop."""
 
     segmentation: Task
     classification: Task
@@ -73,7 +73,7 @@ class Tasks(Record):
     @model_validator(mode="after")
     def _check(self) -> Tasks:
         if self.segmentation.crop != "letterbox":
-            raise ValueError("segmentation sees the whole picture: its crop must be letterbox")
+            raise ValueError("segmentation sees the whole image: its crop must be letterbox")
         return self
 
 

@@ -32,7 +32,7 @@ SECONDS = 1.0
 longer."""
 
 _TURNS = (5, 15)
-_PICTURE = (480, 640, 3)
+_IMAGE = (480, 640, 3)
 _LABELS = ("dog", "grass", "sky")
 
 
@@ -147,12 +147,12 @@ def _work(engine: Engine) -> Callable[[], object]:
     """A pass that does a user's work: it encodes an image and finds labels in it."""
     # Noise, because the content of the image and the texts does not affect the time.
     generator = np.random.default_rng(0)
-    picture = generator.integers(0, 256, _PICTURE, dtype=np.uint8)
+    image = generator.integers(0, 256, _IMAGE, dtype=np.uint8)
     width = engine.manifest.model.embed_dim
     texts = generator.standard_normal((len(_LABELS), width), dtype=np.float32)
     engine.texts.learn(_LABELS, normalize(texts))
     query = TextQuery(labels=_LABELS, threshold=0.0)
-    return lambda: segment_text(Pass(engine, picture), query)
+    return lambda: segment_text(Pass(engine, image), query)
 
 
 def _take_turns(
@@ -160,8 +160,10 @@ def _take_turns(
 ) -> list[tuple[float, float]]:
     """Milliseconds of a pass and of the reference's in turns; without one, of the pass twice."""
     run()
-    least, most = _TURNS
+    minimum, maximum = _TURNS
     if beside is None:
-        alone = repeat(lambda: elapsed_ms(run), seconds=SECONDS / 2, at_least=least, at_most=most)
+        alone = repeat(
+            lambda: elapsed_ms(run), seconds=SECONDS / 2, min_runs=minimum, max_runs=maximum
+        )
         return [(ms, ms) for ms in alone]
-    return time_in_turns(run, beside, seconds=SECONDS, at_least=least, at_most=most)
+    return time_in_turns(run, beside, seconds=SECONDS, min_runs=minimum, max_runs=maximum)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.engine.class_map import map_of_masks
-from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
-from samclip_sdk.picture.suppression import SAME_IOU, Packed, suppress
+from samclip_sdk.image.packed_masks import PackedMask, PackedMasks
+from samclip_sdk.image.suppression import SAME_IOU, Packed, suppress
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.text_masks import TextMasks
 

@@ -35,17 +35,17 @@ from samclip_sdk.engine.queries import InstanceQuery
 from samclip_sdk.engine.regions import label_share, pool_over_mask, score_labels
 from samclip_sdk.engine.text_to_mask import draw_labels
 from samclip_sdk.engine.views import Views, open_views
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import without_specks
-from samclip_sdk.picture.proposals import NO_PROPOSALS, Proposals, box_scores
-from samclip_sdk.picture.suppression import SAME_IOU, Planes, suppress
-from samclip_sdk.picture.tiles import Window
-from samclip_sdk.picture.upscale import sigmoid
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.masks import without_specks
+from samclip_sdk.image.proposals import NO_PROPOSALS, Proposals, box_scores
+from samclip_sdk.image.suppression import SAME_IOU, Planes, suppress
+from samclip_sdk.image.tiles import Window
+from samclip_sdk.image.upscale import sigmoid
 from samclip_sdk.results.instances import Instances
 
 Array = NDArray[np.float32]
 
-LEAST_SHARE = 0.05
+MIN_SHARE = 0.05
 """A mask that scores less than this share of its label's best object is only a fragment."""
 
 STABILITY_OFFSET = 1.0
@@ -87,7 +87,7 @@ def distinct_objects(
     small = model_masks(low_res, frame=frame, mask_threshold=mask_threshold)
     found = []
     for logits, mask, predicted in zip(low_res, small, predicted_ious.tolist(), strict=True):
-        pooled = pool_over_mask(patch_embeddings, mask=mask)
+        pooled = pool_over_mask(patch_embeddings, mask_hw=mask)
         (fits,) = score_labels(pooled, text=text, calibration=calibration).tolist()
         packed, stability = upscale_and_pack(
             logits, frame=frame, mask_threshold=mask_threshold, stability_offset=STABILITY_OFFSET
@@ -101,21 +101,21 @@ def distinct_objects(
         told = {"proposal_score": numbers.proposal_score, "label_share": numbers.label_share}
         shown = FoundObject(packed, score, predicted, stability, label_index, fits, **told)
         found.append(Detection(shown, logits, pooled))
-    least = LEAST_SHARE * max((each.found.score for each in found), default=0.0)
+    minimum = MIN_SHARE * max((each.found.score for each in found), default=0.0)
     kept = [
-        place
-        for place, each in enumerate(found)
+        index
+        for index, each in enumerate(found)
         # A mask that lies only in the padding may leak a few pixels into the image.
-        if not each.found.mask.empty and small[place].any() and each.found.score >= least
+        if not each.found.mask.empty and small[index].any() and each.found.score >= minimum
     ]
-    scores = np.array([found[place].found.score for place in kept], dtype=np.float32)
+    scores = np.array([found[index].found.score for index in kept], dtype=np.float32)
     order = np.array(kept, dtype=np.intp)[np.argsort(-scores, kind="stable")].tolist()
-    return [found[place] for place in suppress(Planes(small), order, same_iou=SAME_IOU)]
+    return [found[index] for index in suppress(Planes(small), order, same_iou=SAME_IOU)]
 
 
-def best_objects(found: Iterable[FoundObject], *, at_most: int) -> list[FoundObject]:
+def best_objects(found: Iterable[FoundObject], *, max_count: int) -> list[FoundObject]:
     """The best objects of all labels, the best first; among equals, the first label's first."""
-    return sorted(found, key=lambda each: (-each.score, each.label_index))[:at_most]
+    return sorted(found, key=lambda each: (-each.score, each.label_index))[:max_count]
 
 
 def segment_instances(one: Pass, query: InstanceQuery) -> Instances:
@@ -124,8 +124,8 @@ def segment_instances(one: Pass, query: InstanceQuery) -> Instances:
     views = open_views(one, query.tiling)
     best = find_objects(views, text, one.options(query), max_instances=query.max_instances)
     with one.step("postprocess"):
-        least = default_min_score(one.calibration, asked=query.min_score)
-        sure = [each for each in best if each.score >= least]
+        minimum = default_min_score(one.calibration, min_score=query.min_score)
+        sure = [each for each in best if each.score >= minimum]
         result = compose_rows(Instances, sure, labels=query.labels, size=views.size)
         if query.exclusive:
             result = exclusive_objects(result)
@@ -141,13 +141,13 @@ def find_objects(
     for view, part in views.passes():
         for objects in _objects(part, text, views.options_in(view, options)):
             if not views.tiles:
-                best = best_objects([*best, *objects], at_most=max_instances)
+                best = best_objects([*best, *objects], max_count=max_instances)
             for each in objects if views.tiles else ():
                 found[each.label_index].append((in_whole_image(each, view=view), view))
     with views.whole.step("postprocess"):
         for of_label in found:
             merged = merge_objects(of_label, size=views.size)
-            best = best_objects([*best, *merged], at_most=max_instances)
+            best = best_objects([*best, *merged], max_count=max_instances)
     return best
 
 
@@ -201,7 +201,7 @@ class SoughtLabel:
         )
 
 
-def label_objects(label: SoughtLabel, score_map: Array) -> list[Detection]:
+def label_objects(label: SoughtLabel, score_map_hw: Array) -> list[Detection]:
     """Finds the objects of a label that is in the image, the best first.
 
     They are the parts of the mask that `segment_text` draws, and, if the bundle says how good these
@@ -209,10 +209,10 @@ def label_objects(label: SoughtLabel, score_map: Array) -> list[Detection]:
 
     Args:
         label: the label.
-        score_map: its score map, [h,h].
+        score_map_hw: its score map, [h,h].
     """
     one, options = label.one, label.options
-    found = FoundLabels(score_map[None], np.ones(1, np.float32), np.zeros(1, np.int32))
+    found = FoundLabels(score_map_hw[None], np.ones(1, np.float32), np.zeros(1, np.int32))
     drafts = draw_labels(one, found, options)
     with one.step("prompts"):
         candidates = find_candidates(
@@ -222,7 +222,7 @@ def label_objects(label: SoughtLabel, score_map: Array) -> list[Detection]:
     if len(candidates.prompts) > 1:
         low_res, scores = _draw(one, candidates)
     if one.calibration.proposed_objects is not None:
-        proposed, predicted_ious = decode_proposals(one, proposals_on(one, score_map))
+        proposed, predicted_ious = decode_proposals(one, proposals_on(one, score_map_hw))
         low_res = np.concatenate([low_res, proposed[:, 0]])
         scores = np.concatenate([scores, predicted_ious[:, 0]])
     with one.step("postprocess"):

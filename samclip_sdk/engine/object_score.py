@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from samclip_sdk.bundle.manifest import ObjectScore, ProposedObjectScore
 
-LEAST_FIT = 1e-4
+MIN_FIT = 1e-4
 """The least score of a label that `object_score` tells from 0; 1 less it is the most."""
 
 
@@ -37,7 +37,7 @@ def object_score(numbers: Numbers, *, calibration: ObjectScore | None) -> float:
     predicted = min(max(numbers.predicted_iou, 0.0), 1.0)
     if calibration is None:
         return numbers.label_score * predicted * numbers.stability_score
-    fits = min(max(numbers.label_score, LEAST_FIT), 1 - LEAST_FIT)
+    fits = min(max(numbers.label_score, MIN_FIT), 1 - MIN_FIT)
     logit = (
         calibration.label_score * math.log(fits / (1 - fits))
         + calibration.predicted_iou * predicted

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from samclip_sdk.engine.engine import Array
 from samclip_sdk.engine.object_score import Numbers
-from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
-from samclip_sdk.picture.tiles import TileMask, Window, merge_tile_masks
-from samclip_sdk.picture.upscale import upscale_above
+from samclip_sdk.image.frame import Frame, covered_cells
+from samclip_sdk.image.packed_masks import PackedMask, PackedMasks
+from samclip_sdk.image.tiles import TileMask, Window, merge_tile_masks
+from samclip_sdk.image.upscale import upscale_above
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.named_masks import NamedMasks
 

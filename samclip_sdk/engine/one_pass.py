@@ -18,10 +18,10 @@ from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.queries import LabelQuery
 from samclip_sdk.engine.rectangles import covered_pixels, restore_masks, restore_patches
 from samclip_sdk.errors import EmbeddingMismatchError, PromptError
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image import ImageOrigin
-from samclip_sdk.picture.model_prompts import Prompts
-from samclip_sdk.picture.proposals import NO_PROPOSALS, Proposals, read_proposals
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.loading import ImageOrigin
+from samclip_sdk.image.model_prompts import Prompts
+from samclip_sdk.image.proposals import NO_PROPOSALS, Proposals, read_proposals
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.named_masks import NamedMasks

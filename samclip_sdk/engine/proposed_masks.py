@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.segment import decode_in_boxes
-from samclip_sdk.picture.image_prompts import image_prompts
-from samclip_sdk.picture.proposals import Proposals
-from samclip_sdk.picture.upscale import sigmoid
+from samclip_sdk.image.image_prompts import image_prompts
+from samclip_sdk.image.proposals import Proposals
+from samclip_sdk.image.upscale import sigmoid
 
 Array = NDArray[np.float32]
 
-LEAST_FIT = 0.1
+MIN_FIT = 0.1
 """The least score of a label in the better half of a box's cells, for the box to show it."""
 
 
@@ -42,6 +42,6 @@ def proposals_on(one: Pass, score_map: Array) -> Proposals:
         rows = slice(int(top), max(int(np.ceil(bottom)), int(top) + 1))
         columns = slice(int(left), max(int(np.ceil(right)), int(left) + 1))
         inside = np.sort(scores[rows, columns], axis=None)
-        if inside[len(inside) // 2 :].mean() >= LEAST_FIT:
+        if inside[len(inside) // 2 :].mean() >= MIN_FIT:
             kept.append(index)
     return Proposals(found.boxes[kept], found.scores[kept])

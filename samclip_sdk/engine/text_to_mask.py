@@ -26,10 +26,10 @@ from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.queries import TextQuery
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import without_specks
-from samclip_sdk.picture.packed_masks import PackedMasks
-from samclip_sdk.picture.upscale import probabilities
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.masks import without_specks
+from samclip_sdk.image.packed_masks import PackedMasks
+from samclip_sdk.image.upscale import probabilities
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 
 Array = NDArray[np.float32]

@@ -22,10 +22,10 @@ from samclip_sdk.engine.queries import TextQuery
 from samclip_sdk.engine.text_to_mask import Drafts, draft_masks, segment_text
 from samclip_sdk.engine.views import open_views
 from samclip_sdk.errors import PromptError
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks, union
-from samclip_sdk.picture.tiles import TileMask, Window, merge_tile_masks
-from samclip_sdk.picture.upscale import upscale_above
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.packed_masks import PackedMask, PackedMasks, union
+from samclip_sdk.image.tiles import TileMask, Window, merge_tile_masks
+from samclip_sdk.image.upscale import upscale_above
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 
 Array = NDArray[np.float32]
@@ -77,13 +77,13 @@ def labels_in_view(
         index: TileLabel(
             view=view,
             presence=float(presence[index]),
-            score=float(drafts.scores[place]),
-            points=drafts.points[place] + corner,
+            score=float(drafts.scores[row]),
+            points=drafts.points[row] + corner,
             parts=_parts(
-                drafts.low_res[place], frame=frame, view=view, mask_threshold=mask_threshold
+                drafts.low_res[row], frame=frame, view=view, mask_threshold=mask_threshold
             ),
         )
-        for place, index in enumerate(found.present.tolist())
+        for row, index in enumerate(found.present.tolist())
     }
 
 
@@ -132,7 +132,7 @@ def compose_tiled(
         ]
         merged = merge_tile_masks(tile_masks, size=size)
         masks.append(union([*merged.values()]))
-        claims += [(owners[place].presence, index, mask) for place, mask in merged.items()]
+        claims += [(owners[row].presence, index, mask) for row, mask in merged.items()]
         scores.append(_mean_score(merged, owners=owners))
         points.append(np.concatenate([each.points for each in views]))
     claims.sort(key=lambda claim: (claim[0], -claim[1]))
@@ -154,7 +154,7 @@ def _mean_score(merged: Mapping[int, PackedMask], *, owners: Sequence[TileLabel]
     areas = [each.area for each in merged.values()]
     if not areas:
         return 0.0
-    return float(np.average([owners[place].score for place in merged], weights=areas))
+    return float(np.average([owners[index].score for index in merged], weights=areas))
 
 
 def segment_tiled_text(one: Pass, query: TextQuery) -> TextMasks:

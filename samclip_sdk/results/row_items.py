@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.masks import mask_to_polygons
+from samclip_sdk.image.masks import mask_to_polygons
 from samclip_sdk.results.frozen import Frozen, freeze_array
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.image import ImageOrigin
-from samclip_sdk.picture.packed_masks import PackedMasks
+from samclip_sdk.image.loading import ImageOrigin
+from samclip_sdk.image.packed_masks import PackedMasks
 from samclip_sdk.results.frozen import freeze_array, freeze_masks
 from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
@@ -101,12 +101,12 @@ class ScoredMasks(Labelled[Scored], MaskResult[Scored]):
         own = [
             {
                 "label": label,
-                "score": float(self.scores[place]),
-                "label_score": float(self.label_scores[place]),
-                "predicted_iou": float(self.predicted_ious[place]),
-                "stability_score": float(self.stability_scores[place]),
+                "score": float(self.scores[index]),
+                "label_score": float(self.label_scores[index]),
+                "predicted_iou": float(self.predicted_ious[index]),
+                "stability_score": float(self.stability_scores[index]),
             }
-            for place, label in enumerate(self.labels)
+            for index, label in enumerate(self.labels)
         ]
         return {
             **self._coco(own),
@@ -136,15 +136,15 @@ class ScoredMasks(Labelled[Scored], MaskResult[Scored]):
             each: name or "object" for each, name in zip(classes, self.labels, strict=True)
         }
 
-    def _item(self, place: int) -> Any:
+    def _item(self, index: int) -> Any:
         return self.ITEM(
-            mask=self.masks[place],
-            score=float(self.scores[place]),
-            box=self.boxes[place],
-            label=self.labels[place],
-            label_score=float(self.label_scores[place]),
-            predicted_iou=float(self.predicted_ious[place]),
-            stability_score=float(self.stability_scores[place]),
+            mask=self.masks[index],
+            score=float(self.scores[index]),
+            box=self.boxes[index],
+            label=self.labels[index],
+            label_score=float(self.label_scores[index]),
+            predicted_iou=float(self.predicted_ious[index]),
+            stability_score=float(self.stability_scores[index]),
         )
 
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

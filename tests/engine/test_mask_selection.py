@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samclip_sdk.engine.objects import upscale_and_pack
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import binarize, mask_to_box
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.masks import binarize, mask_to_box
 
 seeds = st.integers(0, 2**32)
 frames = st.builds(
@@ -49,5 +49,5 @@ class TestPackMask:
             for sign in (1, -1)
         )
         if low.any():
-            # Parts of a picture are upscaled alone, to the last bit but one.
+            # Parts of an image are upscaled alone, to the last bit but one.
             assert stability == pytest.approx(high.sum() / low.sum(), abs=1e-2)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine import label_points, label_prompts, label_search, text_to_mask
 from samclip_sdk.engine.options import TextToMaskOptions
-from samclip_sdk.picture.frame import Frame, covered_cells
+from samclip_sdk.image.frame import Frame, covered_cells
 
 SIDE = 8
 frames = st.builds(

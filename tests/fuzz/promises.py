@@ -32,7 +32,7 @@ from tests.drawings import TINY_BUNDLE
 from tests.fuzz.cases import noise
 
 SIZE = (96, 130)
-"""Height and width of the picture that most is asked about."""
+"""Height and width of the image that most is asked about."""
 
 LONGEST_MESSAGE = 1000  # letters; a path alone may have 300 of them
 UNIT_TOLERANCE = 1e-3
@@ -44,7 +44,7 @@ def open_tiny(bundle: Path) -> SamClip:
 
 
 class World:
-    """What cases are run in: a small model that is open, a picture, and a folder of their own.
+    """What cases are run in: a small model that is open, an image, and a folder of their own.
 
     Args:
         folder: empty; all that a case can write, caches among it.
@@ -53,8 +53,8 @@ class World:
         work: for the files that a case is given; the current folder.
         bundle: a copy of the model's bundle, which cases change and put back.
         model: samclip-tiny on onnxruntime.
-        picture: uint8 [H,W,3], of `SIZE`.
-        image: its embedding.
+        image: uint8 [H,W,3], of `SIZE`.
+        embedding: of the image.
         ends: how many cases have ended in an answer, or in a refusal.
     """
 
@@ -64,8 +64,8 @@ class World:
         self.work.mkdir()
         shutil.copytree(TINY_BUNDLE, self.bundle)
         self.model = open_tiny(self.bundle)
-        self.picture = noise(0, *SIZE)
-        self.image = self.model.encode_image(self.picture)
+        self.image = noise(0, *SIZE)
+        self.embedding = self.model.encode_image(self.image)
 
     def fresh_model(self) -> SamClip:
         """A model that was taught nothing yet."""
@@ -151,8 +151,8 @@ def _documented(warning: warnings.WarningMessage) -> bool:
 
 def _files(folder: Path) -> set[str]:
     return {
-        os.path.relpath(os.path.join(place, name), folder)
-        for place, _, names in os.walk(folder)
+        os.path.relpath(os.path.join(parent, name), folder)
+        for parent, _, names in os.walk(folder)
         for name in names
     }
 
@@ -168,7 +168,7 @@ def holds(answer: object, *, size: tuple[int, int] | None = None) -> None:
 
     Args:
         answer: of SamClip's.
-        size: height and width of the picture, if all answers are of one.
+        size: height and width of the image, if all answers are of one.
     """
     match answer:
         case list() | tuple():
@@ -195,7 +195,7 @@ def _check_result(answer: Any, *, size: tuple[int, int] | None) -> None:
         assert abs(float(answer.probs.sum()) - 1) < UNIT_TOLERANCE, answer.probs
         assert ((answer.presence >= 0) & (answer.presence <= 1)).all(), answer.presence
         return
-    assert size in (None, answer.size), f"size {answer.size} of a picture {size}"
+    assert size in (None, answer.size), f"size {answer.size} of an image {size}"
     height, width = answer.size
     boxes = answer.xyxy
     assert (boxes >= 0).all(), boxes

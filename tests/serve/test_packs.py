@@ -21,7 +21,7 @@ from tests.serve.running_server import running
 from tests.source_tree import ROOT
 
 LABELS = ["cat", "house"]
-PICTURE = ROOT / "examples" / "images" / "dog.jpg"
+IMAGE = ROOT / "examples" / "images" / "dog.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -80,5 +80,5 @@ def test_it_opens_without_a_pack(bundle: Path) -> None:
 
 
 def ask(client: httpx.Client, verb: str, **asked: Any) -> httpx.Response:
-    image = {"base64": base64.b64encode(PICTURE.read_bytes()).decode()}
+    image = {"base64": base64.b64encode(IMAGE.read_bytes()).decode()}
     return client.post(f"/v1/{verb}", json={"images": [image], **asked})

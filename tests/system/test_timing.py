@@ -27,11 +27,11 @@ def test_percentiles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "at_least", "at_most", "runs"),
+    ("seconds", "min_runs", "max_runs", "runs"),
     [(0, 3, 9, 3), (1, 3, 9, 9), (0.45, 1, 9, 5), (0.45, 7, 9, 7)],
 )
 def test_a_budget_is_spent(
-    seconds: float, at_least: int, at_most: int, runs: int, monkeypatch: pytest.MonkeyPatch
+    seconds: float, min_runs: int, max_runs: int, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
 
@@ -41,7 +41,7 @@ def test_a_budget_is_spent(
         return now
 
     monkeypatch.setattr(time, "perf_counter", lambda: now)
-    assert len(repeat(run, seconds=seconds, at_least=at_least, at_most=at_most)) == runs
+    assert len(repeat(run, seconds=seconds, min_runs=min_runs, max_runs=max_runs)) == runs
 
 
 def test_what_else_the_machine_does_slows_both_down_alike(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_what_else_the_machine_does_slows_both_down_alike(monkeypatch: pytest.Mo
         return run
 
     monkeypatch.setattr(time, "perf_counter", lambda: now)
-    turns = time_in_turns(work("a", 1.0), work("b", 2.0), seconds=0, at_least=6, at_most=6)
+    turns = time_in_turns(work("a", 1.0), work("b", 2.0), seconds=0, min_runs=6, max_runs=6)
     assert order == ["b", "a", "a", "b"] * 3
     assert [other / one for one, other in turns] == pytest.approx([2, 6, 2, 2, 2, 2])
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from samclip_sdk.engine.object_score import Numbers, object_score
-from tests.fake_source import fake_client, picture
-from training.asked_pictures import NamedObjects
+from tests.fake_source import fake_client, sample_image
+from training.asked_images import NamedObjects
 from training.object_scores import Judged, fit_object_score, judge, right_objects
 
 
@@ -51,12 +51,12 @@ def test_uncalibrated_the_score_is_a_product() -> None:
 def test_an_object_is_found_once(tmp_path: Path) -> None:
     """Of all objects that are found, at most as many are right as there are."""
     with fake_client(tmp_path)[0] as model:
-        found = model.segment_instances(picture(100, 100), ["dog"], threshold=0, min_score=0)
+        found = model.segment_instances(sample_image(100, 100), ["dog"], threshold=0, min_score=0)
         assert len(found)
-        shown = NamedObjects(picture(100, 100), ["dog"], np.asarray(found.masks[:1]))
-        answered = model.segment_instances(picture(100, 100), ["dog"], min_score=0)
+        shown = NamedObjects(sample_image(100, 100), ["dog"], np.asarray(found.masks[:1]))
+        answered = model.segment_instances(sample_image(100, 100), ["dog"], min_score=0)
         seen = judge(
-            model, [shown, NamedObjects(picture(), [], np.zeros((0, 30, 40), bool))], count=2
+            model, [shown, NamedObjects(sample_image(), [], np.zeros((0, 30, 40), bool))], count=2
         )
     assert (seen.wanted, len(seen.right)) == (1, len(answered))
     assert seen.right.sum() <= 1

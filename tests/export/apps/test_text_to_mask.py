@@ -21,8 +21,8 @@ from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.engine.label_points import best_points, part_corners
 from samclip_sdk.engine.label_prompts import mask_prompt
 from samclip_sdk.engine.label_search import find_parts, presence_of
+from samclip_sdk.image.frame import Frame
 from samclip_sdk.modeling.build import build_model
-from samclip_sdk.picture.frame import Frame
 from tests.tiny_config import BUNDLED, TINY
 
 SIDE, CELLS, MASK_SIDE = 64, 8, 32

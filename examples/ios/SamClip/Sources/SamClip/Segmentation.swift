@@ -12,7 +12,7 @@ public struct PromptMask: Sendable {
 /// A label's mask.
 public struct LabelMask: Sendable {
     public let label: String
-    /// The probability that the label is in the picture, 0 to 1.
+    /// The probability that the label is in the image, 0 to 1.
     public let presence: Float
     /// Whether the model takes it for present, and no likelier label for its mask. If not, the mask
     /// is empty.
@@ -67,12 +67,12 @@ struct LabelAnswer: Sendable {
 }
 
 extension SamClip {
-    /// The masks of points and boxes, in pixels of the picture.
+    /// The masks of points and boxes, in pixels of the image.
     ///
     /// Points are one prompt, with a box or without; boxes without points are a prompt each.
     ///
     /// - Parameter multimask: three masks for a prompt, which may be ambiguous, instead of one.
-    /// - Throws: `SamClipError.prompt` if they make no sense for this picture.
+    /// - Throws: `SamClipError.prompt` if they make no sense for this image.
     public func segment(
         _ image: EncodedImage, points: [Point] = [], boxes: [Box] = [], multimask: Bool = true
     ) async throws -> [PromptMask] {
