@@ -39,7 +39,9 @@ def words_suite(options: Mapping[str, Any]) -> str:
     """The table's name; raises ValueError for what may not be told or published."""
     half, aside = str(options["half"].value), options["aside"]
     if options["write"] and (half != "both" or options["judged"] != LIST):
-        raise ValueError("--write publishes both halves: leave --half and --judged out")
+        raise ValueError(
+            f"--write publishes the whole list, not --half {half}: leave --half and --judged out"
+        )
     if options["listed"] and half == "aside" and not aside:
         raise ValueError(
             "--list would name words that are set aside from whoever makes a table of words: "

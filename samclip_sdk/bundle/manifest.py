@@ -145,6 +145,11 @@ class Calibration(Record):
         default=None, description="of a box's sides: a box's mask ends there; without it, nowhere"
     )
 
+    @property
+    def object_score(self) -> ObjectScore | None:
+        """How the SDK scores objects of labels; apps that read no proposals have `objects`."""
+        return self.proposed_objects or self.objects
+
 
 UNCALIBRATED = Calibration(
     scale=10.0,

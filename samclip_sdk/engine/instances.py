@@ -80,8 +80,9 @@ def distinct_objects(
     Returns:
         The objects, the best first.
     """
-    calibrated = calibration.proposed_objects or calibration.objects
-    label_map = sigmoid(score_maps(patch_embeddings, text=text, calibration=calibration)[0])
+    label_map = None
+    if calibration.proposed_objects is not None:
+        label_map = sigmoid(score_maps(patch_embeddings, text=text, calibration=calibration)[0])
     clean = [without_specks(each, mask_threshold=mask_threshold) for each in low_res]
     low_res = np.array(clean, np.float32).reshape(low_res.shape)
     small = model_masks(low_res, frame=frame, mask_threshold=mask_threshold)
@@ -93,11 +94,11 @@ def distinct_objects(
             logits, frame=frame, mask_threshold=mask_threshold, stability_offset=STABILITY_OFFSET
         )
         numbers = Numbers(fits, predicted, stability)
-        if calibration.proposed_objects is not None:
+        if label_map is not None:
             (proposed,) = box_scores(packed.box[None], proposals).tolist()
             share = label_share(label_map, mask=mask, frame=frame)
             numbers = Numbers(fits, predicted, stability, proposed, share)
-        score = object_score(numbers, calibration=calibrated)
+        score = object_score(numbers, calibration=calibration.object_score)
         told = {"proposal_score": numbers.proposal_score, "label_share": numbers.label_share}
         shown = FoundObject(packed, score, predicted, stability, label_index, fits, **told)
         found.append(Detection(shown, logits, pooled))

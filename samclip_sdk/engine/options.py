@@ -58,8 +58,7 @@ def default_min_score(calibration: Calibration, *, min_score: float | None) -> f
     """The least score of an object that is told: the caller's, or the calibrated one."""
     if min_score is not None:
         return min_score
-    found = calibration.proposed_objects or calibration.objects
-    return 0.0 if found is None else found.min_score
+    return 0.0 if calibration.object_score is None else calibration.object_score.min_score
 
 
 def _logit(probability: float) -> float:

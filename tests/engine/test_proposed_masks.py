@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from export.graphs import build_graphs
+from export.tokenizer import write_tokenizer
 from samclip_sdk import ImageEmbedding, SamClip
+from samclip_sdk.bundle.manifest import ProposedObjectScore
+from samclip_sdk.engine.options import default_min_score
+from samclip_sdk.engine.regions import label_share
+from samclip_sdk.image.frame import Frame
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from tests.device_bundle import IMAGE
@@ -17,10 +23,10 @@ from tests.proposal_cases import PROPOSING
 
 
 @pytest.fixture(scope="module")
-def model(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> SamClip:
+def model(tmp_path_factory: pytest.TempPathFactory) -> SamClip:
     folder = tmp_path_factory.mktemp("proposing")
     save_checkpoint(build_model(PROPOSING, seed=1), folder, provenance={})
-    (folder / "tokenizer.json").write_bytes((tiny_bundle / "tokenizer.json").read_bytes())
+    write_tokenizer(folder / "tokenizer.json", PROPOSING.text_encoder)
     return SamClip.load("torch", model=folder)
 
 
@@ -31,6 +37,35 @@ def test_each_box_gets_a_mask_the_likeliest_first(model: SamClip) -> None:
     assert (found.scores <= found.predicted_ious).all()
     asked = model.segment_everything(IMAGE, pred_iou_thresh=1.0)
     assert len(asked) == 0
+
+
+def test_they_are_objects_of_a_label_where_the_bundle_scores_them(model: SamClip) -> None:
+    asked = {"threshold": 0, "min_score": 0, "max_instances": 1000}
+    parts = model.segment_instances(IMAGE, ["dog"], **asked)
+    weights = {"label_score": 0.1, "predicted_iou": 1, "stability_score": 1, "bias": 0}
+    calibration = model.manifest.calibration.model_copy(
+        update={
+            "scale": 1.0,  # of random weights all cells fit alike, and so no box is left out
+            "proposed_objects": ProposedObjectScore(
+                **weights, proposal_score=9, label_share=0, min_score=0.4
+            ),
+        }
+    )
+    scored = copy.copy(model.source)
+    scored.manifest = model.manifest.model_copy(update={"calibration": calibration})
+    both = SamClip(scored)
+    found = both.segment_instances(IMAGE, ["dog"], **asked)
+    assert len(found) > len(parts) > 0, "the masks of proposed boxes are among them"
+    assert default_min_score(calibration, min_score=None) == 0.4
+
+
+def test_the_share_of_a_label_is_of_its_cells() -> None:
+    frame = Frame.fit(32, 64, resolution=64)  # the lower half is padding
+    label_map = np.zeros((4, 4), np.float32)
+    label_map[0], label_map[3] = [0.2, 0.2, 0.6, 0], 1
+    mask = np.zeros((16, 16), bool)
+    mask[:4, :8] = True
+    assert label_share(label_map, mask=mask, frame=frame) == pytest.approx(0.4)
 
 
 def test_a_grid_is_another_question(model: SamClip) -> None:

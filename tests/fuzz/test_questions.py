@@ -190,12 +190,12 @@ def ask(world: World, verb: str, *names: Any, asked: dict[str, Any]) -> None:
     asked=some(**text_options, refine=st.booleans()),
 )
 def test_options_of_texts(world: World, names: list[str], asked: dict[str, Any]) -> None:
-    ask(world, "segment_text", names, question=asked)
+    ask(world, "segment_text", names, asked=asked)
 
 
 @fuzz(2, names=some_words, asked=some(**text_options, max_instances=st.sampled_from((1, 50))))
 def test_options_of_instances(world: World, names: list[str], asked: dict[str, Any]) -> None:
-    ask(world, "segment_instances", names, question=asked)
+    ask(world, "segment_instances", names, asked=asked)
 
 
 grids = some(
@@ -211,7 +211,7 @@ grids = some(
 
 @fuzz(2, points=st.sampled_from((1, 2, 2, 2, 4, 5, 0, -1, None, 2.0, "2")), asked=grids)
 def test_options_of_everything(world: World, points: Any, asked: dict[str, Any]) -> None:
-    ask(world, "segment_everything", question={**asked, "points_per_side": points})
+    ask(world, "segment_everything", asked={**asked, "points_per_side": points})
 
 
 @fuzz(

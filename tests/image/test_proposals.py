@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from samclip_sdk.image.frame import Frame
-from samclip_sdk.image.proposals import read_proposals
+from samclip_sdk.image.proposals import NO_PROPOSALS, Proposals, box_scores, read_proposals
 from samclip_sdk.modeling.proposal_head import boxes_of
 from training.tasks.proposals import best_boxes
 
@@ -40,3 +40,13 @@ def test_a_rectangle_answers_as_its_square() -> None:
 def test_a_box_of_less_than_a_pixel_goes() -> None:
     values = np.full((1, 30, 16, 16), -20, np.float32)
     assert len(read_proposals(values, frame=FRAME, maximum=10, same_iou=0.7).boxes) == 0
+
+
+def test_a_box_has_the_score_of_the_proposal_that_it_fits_best() -> None:
+    proposed = Proposals(
+        np.array([[0, 0, 10, 10], [20, 0, 40, 10]], np.float32), np.array([0.9, 0.5], np.float32)
+    )
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 20], [30, 0, 40, 10], [50, 50, 60, 60]])
+    found = box_scores(boxes.astype(np.float32), proposed)
+    np.testing.assert_allclose(found, [0.9, 0.45, 0.25, 0], atol=1e-6)
+    assert not box_scores(boxes.astype(np.float32), NO_PROPOSALS).any()

@@ -118,7 +118,7 @@ REFUSED: list[tuple[Sent, int, tuple[str, ...]]] = [
     (upload(tiff_of_one_tile(1001, 1000)), 413, ("tile", "1001 x 1000")),
     (upload(jpeg_of_scans(101)), 422, ("100 scans",)),
     (upload(ppm_of_comments(1001)), 422, ("1000 comments",)),
-    (upload(DOG, name="image"), 422, ("'image'",)),
+    (upload(DOG, name="photo"), 422, ("'photo'",)),
     (upload(*[DOG] * 4), 422, ("more than 3 images",)),
     *((cut_upload(end), 422, ("form", "early")) for end in (-4, -30, -len(DOG) // 2)),
     (send_form((REQUEST, b"{}"), (REQUEST, b"{}")), 422, ("request",)),

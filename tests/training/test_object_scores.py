@@ -7,17 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from samclip_sdk.bundle.manifest import ObjectScore, ProposedObjectScore
 from samclip_sdk.engine.object_score import Numbers, object_score
 from tests.fake_source import fake_client, sample_image
 from training.asked_images import NamedObjects
-from training.object_scores import Judged, fit_object_score, judge, right_objects
+from training.object_scores import (
+    Judged,
+    fit_object_score,
+    fit_proposed_objects,
+    judge,
+    right_objects,
+)
 
 
-def judged(count: int = 4000, *, seed: int = 0) -> tuple[Judged, np.ndarray]:
-    """Objects that are right with the odds sigmoid(2 logit(fit) + 3 iou + stability - 3)."""
+def judged(
+    count: int = 4000, *, seed: int = 0, weights: tuple[float, ...] = (3, 1, 0, 0), bias: float = -3
+) -> tuple[Judged, np.ndarray]:
+    """Objects with the odds sigmoid(2 logit(fit) + the other four numbers by weights + bias)."""
     generator = np.random.default_rng(seed)
     numbers = generator.uniform(0.02, 0.98, (count, 5))
-    logits = 2 * np.log(numbers[:, 0] / (1 - numbers[:, 0])) + numbers[:, 1:3] @ [3, 1] - 3
+    logits = 2 * np.log(numbers[:, 0] / (1 - numbers[:, 0])) + numbers[:, 1:] @ weights + bias
     odds = 1 / (1 + np.exp(-logits))
     return Judged(numbers, generator.uniform(size=count) < odds, wanted=count), odds
 
@@ -36,6 +45,27 @@ def test_the_odds_are_found_again() -> None:
     stricter = fit_object_score(seen, precision=0.95)
     assert stricter is not None
     assert stricter.min_score > found.min_score
+
+
+def test_so_are_those_of_proposed_objects() -> None:
+    seen, odds = judged(weights=(3, 1, 4, 2), bias=-6)
+    start = ObjectScore(label_score=1, predicted_iou=1, stability_score=1, bias=-1, min_score=0.5)
+    tried: list[ProposedObjectScore] = []
+
+    def judge_with(score: ProposedObjectScore) -> Judged:
+        tried.append(score)
+        return seen
+
+    found = fit_proposed_objects(judge_with, start=start, precision=0.8)
+    assert found is not None
+    assert (tried[0].label_score, tried[0].bias) == (1, -4), "the first try is the start's"
+    assert tried[1] == found, "the same objects are judged alike"
+    scores = [object_score(Numbers(*row), calibration=found) for row in seen.numbers.tolist()]
+    assert np.abs(np.array(scores) - odds).mean() < 0.03
+    parts = fit_object_score(seen, precision=0.8)
+    assert parts is not None
+    blind = [object_score(Numbers(*row), calibration=parts) for row in seen.numbers.tolist()]
+    assert np.abs(np.array(blind) - odds).mean() > 0.05
 
 
 def test_without_two_kinds_of_objects_there_is_no_score() -> None:

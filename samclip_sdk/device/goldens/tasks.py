@@ -49,7 +49,7 @@ class GoldenTasks(Record):
 
     def first(self, count: int) -> GoldenTasks:
         """The questions about the first images only; their answers are the first, too."""
-        return self.model_copy(update={"images": self.pictures[:count]})
+        return self.model_copy(update={"pictures": self.pictures[:count]})
 
     def questions(self, root: Path) -> tuple[TaskImage, ...]:
         """Reads the images of the bundle at `root`, whose files are verified already."""

@@ -57,7 +57,7 @@ class Painted:
             ),
             text=SimpleNamespace(templates=("a photo of a {}.", "the {}")),
             calibration=SimpleNamespace(
-                presence_threshold=presence_threshold, head_only_threshold=0.6, objects=objects
+                presence_threshold=presence_threshold, head_only_threshold=0.6, object_score=objects
             ),
         )
 
