@@ -169,9 +169,9 @@ def _read_on(inlet: BinaryIO, answerer: BatchAnswerer, read: queue.SimpleQueue[B
             os._exit(0)  # The front process is gone: nobody waits for the running batch.
         header, content = message
         image: DecodedImage | Exception
-        cached = answerer.knows(header["picture"])
+        cached = answerer.knows(header["image"])
         try:
-            image = answerer.prepare(header["picture"], content, asks=header["asks"])
+            image = answerer.prepare(header["image"], content, asks=header["asks"])
         except Exception as error:  # It is raised again where the answer is written.
             image = error
         read.put(Batch(header["jobs"], header["asks"], image, cached=cached))

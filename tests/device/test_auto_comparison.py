@@ -49,7 +49,7 @@ def turns(
 
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     return ratio_of(
-        time_in_turns(lambda: run(work_s), lambda: run(0.1), seconds=1.0, at_least=5, at_most=15)
+        time_in_turns(lambda: run(work_s), lambda: run(0.1), seconds=1.0, min_runs=5, max_runs=15)
     )
 
 
