@@ -83,7 +83,7 @@ def read_proposals(
     max_px = (frame.width_px, frame.height_px)
     boxes = frame.to_image(corners).clip(0, max_px).reshape(-1, 4).astype(np.float32)
     filled = np.flatnonzero((boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)).tolist()
-    kept = suppress(Boxes(boxes), filled, same_iou=same_iou, at_most=maximum)
+    kept = suppress(Boxes(boxes), filled, same_iou=same_iou, maximum=maximum)
     scores = 1 / (1 + np.exp(-own[0].ravel()[order[kept]]))
     return Proposals(boxes[kept], scores.astype(np.float32))
 

@@ -45,7 +45,7 @@ def suppress(
     order: Iterable[int],
     *,
     same_iou: float,
-    at_most: int | None = None,
+    maximum: int | None = None,
 ) -> list[int]:
     """Keeps the shapes that show anything new.
 
@@ -53,13 +53,13 @@ def suppress(
         shapes: the shapes.
         order: their indexes, the best first.
         same_iou: the IoU with a kept shape above which a shape is dropped.
-        at_most: how many are kept; None for any number.
+        maximum: how many are kept; None for any number.
 
     Returns:
         The indexes of the kept shapes, the best first.
     """
     for index in order:
-        if len(shapes.kept) == at_most:
+        if len(shapes.kept) == maximum:
             break
         if not (shapes.is_part(index) or shapes.is_same(index, iou=same_iou)):
             shapes.keep(index)

@@ -31,7 +31,7 @@ def test_boxes_without_an_area_overlap_nothing() -> None:
 def test_no_more_are_kept_than_are_wanted() -> None:
     boxes = np.array([[0, 0, 9, 9], [20, 0, 29, 9], [0, 0, 9, 8], [0, 20, 9, 29]], np.float32)
     assert suppress(Boxes(boxes), range(4), same_iou=0.7) == [0, 1, 3]
-    assert suppress(Boxes(boxes), range(4), same_iou=0.7, at_most=2) == [0, 1]
+    assert suppress(Boxes(boxes), range(4), same_iou=0.7, maximum=2) == [0, 1]
 
 
 def test_the_better_of_two_that_overlap_stays() -> None:

@@ -78,7 +78,7 @@ def best_boxes(
     scores, order = scores.topk(min(_LOOKED_AT, len(scores)))
     boxes = boxes[order]
     compared = Boxes(boxes.float().cpu().numpy())
-    kept = suppress(compared, range(len(boxes)), same_iou=SAME_IOU, at_most=maximum)
+    kept = suppress(compared, range(len(boxes)), same_iou=SAME_IOU, maximum=maximum)
     return boxes[kept], scores[kept]
 
 
