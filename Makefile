@@ -41,7 +41,7 @@ install: $(DEV)  ## the development environment, .venv
 help:  ## what there is to run
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
-demo: $(DEMO)  ## text-to-mask on pictures, on onnxruntime, without torch: see demo_output/
+demo: $(DEMO)  ## text-to-mask on images, on onnxruntime, without torch: see demo_output/
 	$(DEMO_VENV)/bin/python examples/demo.py
 
 # File by file in the order of the tree, so that two processes seldom wait for the same export; the
@@ -150,9 +150,10 @@ RANGES ?= data/ranges
 HELD_OUT ?= data/held_out
 CHECKPOINT := training/checkpoints/mobile/refinement
 EMBEDDED := samclip_sdk/bundle/embedded/samclip-mobile
+PHONES := phones/samclip-mobile
 EXPORT := -W ignore -m export $(CHECKPOINT) --calibration-set $(RANGES)
 
-ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figures, pages, card, pictures
+ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figures, pages, card, images
 	# Before anything is replaced. The last one is of `make test-web`.
 	ls -d $(RANGES) $(HELD_OUT) examples/web/node_modules/onnxruntime-web >/dev/null
 	rm -rf dist/samclip-mobile
@@ -167,13 +168,18 @@ ship: $(DEV)  ## all that ships of the default model's checkpoint: bundle, figur
 	cp dist/demo/contact_sheet.jpg docs/images/demo.jpg
 	cp dist/demo/failures.jpg docs/images/failures.jpg
 	node examples/web/sizes.js $(EMBEDDED) --write
+	$(VENV)/bin/python -m docs.sbom
 
-ship-phones: $(LITERT) $(EXECUTORCH)  ## its bundles for LiteRT and ExecuTorch, in dist/, verified
-	rm -rf dist/litert dist/executorch
+ship-phones: $(LITERT) $(EXECUTORCH)  ## its bundles for LiteRT and ExecuTorch, zipped in dist/phones, verified
+	rm -rf dist/litert dist/executorch dist/phones
+	mkdir -p dist/phones
 	$(LITERT_VENV)/bin/python $(EXPORT) dist/litert --litert fp32 --litert fp16 --litert int8
-	$(LITERT_VENV)/bin/python -m samclip_sdk verify --model dist/litert --runtime litert
+	cd dist && ../$(LITERT_VENV)/bin/python -m zipfile -c $(PHONES)-litert.zip litert
+	$(LITERT_VENV)/bin/python -m samclip_sdk verify --model dist/$(PHONES)-litert.zip --runtime litert
 	$(EXECUTORCH_VENV)/bin/python $(EXPORT) dist/executorch --executorch fp32 --executorch int8
-	$(EXECUTORCH_VENV)/bin/python -m samclip_sdk verify --model dist/executorch --runtime executorch
+	cd dist && ../$(EXECUTORCH_VENV)/bin/python -m zipfile -c $(PHONES)-executorch.zip executorch
+	$(EXECUTORCH_VENV)/bin/python -m samclip_sdk verify --model dist/$(PHONES)-executorch.zip --runtime executorch
+	cd dist/phones && sha256sum *.zip >SHA256SUMS
 
 bench: $(DEV)  ## speed and memory beside the peers that are installed: see docs/performance.md
 	$(VENV)/bin/python -m benchmarks speed

@@ -26,7 +26,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def encode_figure(figure: Figure, *, form: str = "png") -> bytes:
+def encode_figure(figure: Figure, *, file_format: str = "png") -> bytes:
     """The chart as "png" or "svg"; all its axes lose their upper and right lines."""
     from matplotlib import rc_context
 
@@ -35,10 +35,10 @@ def encode_figure(figure: Figure, *, form: str = "png") -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
     # Without date, version and random names, the same numbers give the same file.
-    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[form]
-    dpi = 120 if form == "png" else "figure"
+    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[file_format]
+    dpi = 120 if file_format == "png" else "figure"
     with rc_context({"svg.hashsalt": "samclip"}):
-        figure.savefig(buffer, format=form, dpi=dpi, metadata=metadata)
+        figure.savefig(buffer, format=file_format, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
 
 
@@ -108,12 +108,12 @@ def draw_curve(read: Callable[[str], Table]) -> bytes:
         axes.plot(*shares, color=colour, marker=".", label=words)
         found = part.metrics(way, "all")
         if "false" in found:
-            place = [100 * found[name].value for name in ("false", "found")]
-            axes.plot(*place, color=colour, marker="o", markersize=9, linestyle="none")
+            position = [100 * found[name].value for name in ("false", "found")]
+            axes.plot(*position, color=colour, marker="o", markersize=9, linestyle="none")
     axes.set_xlabel("absent labels that get a mask, %")
     axes.set_ylabel("present labels found, %")
     axes.legend(frameon=False)
-    return encode_figure(figure, form="svg")
+    return encode_figure(figure, file_format="svg")
 
 
 def _draw_text_to_mask(read: Callable[[str], Table]) -> bytes:
@@ -126,7 +126,7 @@ def _draw_text_to_mask(read: Callable[[str], Table]) -> bytes:
     quality.barh(words, [100 * each["miou"].value for each in figures], color=BLUE)
     quality.set_xlabel("mIoU, %")
     cost.barh(words, [1 + each["clip_passes"].value for each in figures], color=GREY)
-    cost.set_xlabel("backbone passes a picture")
+    cost.set_xlabel("backbone passes an image")
     return encode_figure(figure)
 
 

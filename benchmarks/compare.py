@@ -12,12 +12,12 @@ from benchmarks.intervals import Estimate, quotient
 from benchmarks.suite import one_line_errors
 from benchmarks.table import Part, Table, read_table
 
-Place = Annotated[Path, typer.Argument(help="figures of a suite, .jsonl", exists=True)]
+FiguresFile = Annotated[Path, typer.Argument(help="figures of a suite, .jsonl", exists=True)]
 
 
 def compare(
-    first: Place,
-    second: Place,
+    first: FiguresFile,
+    second: FiguresFile,
     metric: Annotated[str, typer.Option(help="that is compared")] = "ms",
 ) -> None:
     """Compares what two runs of a suite found: the second's figures as multiples of the first's."""

@@ -25,7 +25,7 @@ from samclip_sdk.modeling.config import PRESETS, ModelConfig
 
 RESOLUTIONS = (512, 1024)
 _LARGE = ("vit_l", "vit_h")  # not made for devices
-_HOW_LONG = HowLong(rounds=3, seconds=2.0, at_most=1000)
+_HOW_LONG = HowLong(rounds=3, seconds=2.0, max_runs=1000)
 
 
 def encoders(
@@ -64,7 +64,7 @@ def floats(measured: Measuring, model: ModelName = DEFAULT_MODEL) -> None:
 
 
 def count(config: ModelConfig, *, resolution: int) -> dict[str, int]:
-    """The parameters of an image encoder, as it is exported, and the operations of a picture."""
+    """The parameters of an image encoder, as it is exported, and the operations of an image."""
     graph = _graphs(config, resolution=resolution)[0]
     parameters = sum(each.numel() for each in graph.module.parameters())
     return {"parameters": parameters, "flop": _flop(graph)[""]}

@@ -55,10 +55,10 @@ def times(ratio: Estimate | None, unit: str = "×") -> str:
     return f"{written(ratio.value)}{unit}{limits}"
 
 
-def fixed(figure: Figure, places: int, per: float = 1) -> str:
+def fixed(figure: Figure, decimals: int, per: float = 1) -> str:
     """So many decimals of a figure, in units of `per`."""
     value = _value(figure)
-    return NONE if value is None else f"{value / per:.{places}f}"
+    return NONE if value is None else f"{value / per:.{decimals}f}"
 
 
 def general(value: float) -> str:

@@ -1,9 +1,9 @@
-"""How cost grows: with labels, prompts, the size of the picture, and clients of a server.
+"""How cost grows: with labels, prompts, the size of the image, and clients of a server.
 
     python -m benchmarks growth
 
 Each size of an axis is measured in turn, in rounds. What all sizes of an axis share, such as the
-encoding of the picture or the embeddings of labels, is done before and not timed.
+encoding of the image or the embeddings of labels, is done before and not timed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from benchmarks.intervals import over_rounds
 from benchmarks.pages import ROOT
-from benchmarks.serve import LABELS, as_new, boxes_of, distinct_pictures, send_all, serving, upload
+from benchmarks.serve import LABELS, as_new, boxes_of, distinct_images, send_all, serving, upload
 from benchmarks.suite import Measuring, ModelName, Rounds, Runtime
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.image.loading import load_image
 
 PHOTOGRAPH, LABEL = ROOT / "examples/images/dog.jpg", "dog"
 
@@ -53,11 +53,11 @@ def growth(
         "megapixels": of_megapixels(samclip),
     }.items():
         add_axis(measured, axis, works, rounds=rounds)
-    pictures = distinct_pictures(8)
+    images = distinct_images(8)
     with serving(model, "--runtime", runtime) as server:
 
         def ask(clients: int) -> None:
-            sent = [pictures[number % len(pictures)] for number in range(REQUESTS * clients)]
+            sent = [images[number % len(images)] for number in range(REQUESTS * clients)]
             requests = [upload("/v1/text", as_new(each), {"labels": LABELS}) for each in sent]
             list(send_all(server, requests, clients=clients))
 
@@ -72,7 +72,7 @@ def add_axis(measured: Measuring, axis: str, works: Works, *, rounds: int) -> No
 
 
 def of_labels(samclip: SamClip) -> Works:
-    """Text-to-mask of an encoded picture: one label that is there, and the model's words."""
+    """Text-to-mask of an encoded image: one label that is there, and the model's words."""
     image = samclip.encode_image(PHOTOGRAPH)
     names = [LABEL, *(word for word in samclip.words if word != LABEL)]
     counts = [each for each in LABEL_COUNTS if each <= len(names)]
@@ -80,22 +80,20 @@ def of_labels(samclip: SamClip) -> Works:
 
 
 def of_prompts(samclip: SamClip) -> Works:
-    """Boxes in an encoded picture, one mask each."""
+    """Boxes in an encoded image, one mask each."""
     image = samclip.encode_image(_scaled(load_image(PHOTOGRAPH), megapixels=1))
     ask = partial(samclip.segment, image, multimask_output=False)
     return {count: partial(ask, boxes=boxes_of(count)) for count in PROMPT_COUNTS}
 
 
 def of_megapixels(samclip: SamClip) -> Works:
-    """Text-to-mask of one label from a picture in memory to a mask of its size."""
+    """Text-to-mask of one label from an image in memory to a mask of its size."""
     photograph = load_image(PHOTOGRAPH)
-    pictures = {size: _scaled(photograph, megapixels=size) for size in MEGAPIXELS}
-    return {
-        size: partial(samclip.segment_text, picture, [LABEL]) for size, picture in pictures.items()
-    }
+    images = {size: _scaled(photograph, megapixels=size) for size in MEGAPIXELS}
+    return {size: partial(samclip.segment_text, image, [LABEL]) for size, image in images.items()}
 
 
-def _scaled(picture: NDArray[np.uint8], *, megapixels: float) -> NDArray[np.uint8]:
-    scale = (megapixels * 1e6 / (picture.shape[0] * picture.shape[1])) ** 0.5
-    size = tuple(round(scale * each) for each in picture.shape[1::-1])
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+def _scaled(image: NDArray[np.uint8], *, megapixels: float) -> NDArray[np.uint8]:
+    scale = (megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
+    size = tuple(round(scale * each) for each in image.shape[1::-1])
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)

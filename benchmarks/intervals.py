@@ -1,6 +1,6 @@
 """How sure a figure is: one bootstrap over what figures are of, and spreads over rounds.
 
-What is asked gives rows, each of an owner, such as a picture. A figure is a statistic of rows; its
+What is asked gives rows, each of an owner, such as an image. A figure is a statistic of rows; its
 interval tells how it varies over resamples of their owners, where a row counts as often as its
 owner was drawn.
 """
@@ -46,14 +46,14 @@ class Bootstrap:
 
         `owners`, int [M], has the owner of each row. None if nothing counts.
         """
-        every, places = np.unique(owners, return_inverse=True)
+        every, indices = np.unique(owners, return_inverse=True)
         value = statistic(np.ones(len(owners)))
         if value is None:
             return None
         rng = np.random.default_rng(self.seed)
         even = np.full(len(every), 1 / len(every))
         draws = rng.multinomial(len(every), even, size=self.resamples).astype(np.float64)
-        found = [each for counts in draws if (each := statistic(counts[places])) is not None]
+        found = [each for counts in draws if (each := statistic(counts[indices])) is not None]
         low, high = np.quantile(found, _INTERVAL).tolist()
         return Estimate(round(float(value), 4), round(low, 4), round(high, 4))
 
@@ -87,11 +87,11 @@ def mean_of_means(values: np.ndarray, *, groups: np.ndarray) -> Statistic:
 
 def area_under_curve(scores: np.ndarray, present: np.ndarray) -> Statistic:
     """How often a present row scores above an absent one, [M] both; a tie is worth a half."""
-    _, places = np.unique(scores, return_inverse=True)
+    _, indices = np.unique(scores, return_inverse=True)
 
     def statistic(weights: np.ndarray) -> float | None:
-        right = np.bincount(places, weights * present)
-        wrong = np.bincount(places, weights * ~present)
+        right = np.bincount(indices, weights * present)
+        wrong = np.bincount(indices, weights * ~present)
         pairs = right.sum() * wrong.sum()
         below = np.cumsum(wrong) - wrong / 2
         return float(right @ below / pairs) if pairs else None
@@ -133,12 +133,12 @@ def quotient(value: Any, base: Any, *, scale: float = 1) -> Estimate | None:
     return Estimate(middle, scale * value.low / base.high, scale * value.high / base.low)
 
 
-def judge(found: Estimate, at_least: float | None, at_most: float | None) -> str:
+def judge(found: Estimate, minimum: float | None, maximum: float | None) -> str:
     """Whether a figure meets a bar: only if its whole spread does, and missed only likewise."""
-    least = -math.inf if at_least is None else at_least
-    most = math.inf if at_most is None else at_most
+    low = -math.inf if minimum is None else minimum
+    high = math.inf if maximum is None else maximum
     if found.low is None or found.high is None:
         return "spread unknown"
-    if least <= found.low and found.high <= most:
+    if low <= found.low and found.high <= high:
         return "met"
-    return "**missed**" if found.high < least or found.low > most else "within the spread"
+    return "**missed**" if found.high < low or found.low > high else "within the spread"

@@ -33,11 +33,11 @@ from benchmarks.pages import ROOT
 from benchmarks.suite import Measuring, ModelName, Rounds
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.image.loading import load_image
 
 LABELS = ["dog", "cat", "person"]
 ONE_BY_ONE, READ_AHEAD, SIDE_BY_SIDE = "one by one", "read ahead", "side by side"
-"""The SDK in process: in a loop; the pictures as an iterator, of which it reads the next ones
+"""The SDK in process: in a loop; the images as an iterator, of which it reads the next ones
 meanwhile; or in as many threads as there are cores, each on one thread of the runtime."""
 
 CLIENTS = (1, 4, 16)
@@ -84,7 +84,7 @@ def serving(model: str, *options: str) -> Iterator[Server]:
         server.listening.join()
 
 
-def distinct_pictures(count: int) -> list[bytes]:
+def distinct_images(count: int) -> list[bytes]:
     """JPEG files of the repository's photographs, as often as needed, each with other pixels."""
     files = itertools.cycle(sorted((ROOT / "examples" / "images").glob("*.jpg")))
     found = []
@@ -98,16 +98,16 @@ def distinct_pictures(count: int) -> list[bytes]:
     return found
 
 
-def as_new(picture: bytes) -> bytes:
-    """The same picture as another file: no server has seen it, however often it was sent."""
-    return picture + uuid.uuid4().bytes  # behind its end, where no decoder looks
+def as_new(image: bytes) -> bytes:
+    """The same image as another file: no server has seen it, however often it was sent."""
+    return image + uuid.uuid4().bytes  # behind its end, where no decoder looks
 
 
-def upload(path: str, picture: bytes, asked: dict[str, Any]) -> Request:
-    """A request with a picture as a file."""
+def upload(path: str, image: bytes, question: dict[str, Any]) -> Request:
+    """A request with an image as a file."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="request"\r\n\r\n'
     file = f'\r\n--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-    body = f"{head}{json.dumps(asked)}{file}".encode() + picture + f"\r\n--{BOUNDARY}--".encode()
+    body = f"{head}{json.dumps(question)}{file}".encode() + image + f"\r\n--{BOUNDARY}--".encode()
     return path, f"multipart/form-data; boundary={BOUNDARY}", body
 
 
@@ -126,16 +126,16 @@ def post(connection: http.client.HTTPConnection, request: Request) -> tuple[int,
     return answer.status, answer.read()
 
 
-def store(server: Server, picture: bytes) -> str:
-    """Has the server keep a picture, and returns its id."""
+def store(server: Server, image: bytes) -> str:
+    """Has the server keep an image, and returns its id."""
     with connected(server) as connection:
-        _, answer = post(connection, upload("/v1/images", picture, {}))
+        _, answer = post(connection, upload("/v1/images", image, {}))
     key: str = json.loads(answer)["answers"][0]["id"]
     return key
 
 
 def boxes_of(count: int) -> list[list[float]]:
-    """Boxes, each another one, in pictures of 1024 pixels on the long side."""
+    """Boxes, each another one, in images of 1024 pixels on the long side."""
     corners = np.random.default_rng(0).uniform(0.05, 0.45, (count, 4)) * 600
     return [[x, y, x + 60 + width, y + 60 + height] for x, y, width, height in corners.tolist()]
 
@@ -170,7 +170,7 @@ def compare(
     count: int,
     rounds: int,
 ) -> None:
-    """Has the SDK and the clients do the same work in turn, `count` pictures or prompts.
+    """Has the SDK and the clients do the same work in turn, `count` images or prompts.
 
     A ratio is of a rate and that of the SDK one by one, which is among the ways in process, in the
     same round. Times are of all requests; what failed got another status than 200.
@@ -217,7 +217,7 @@ def serve(
     runtime: Annotated[str, typer.Option(help="onnx or openvino")] = "onnx",
     precision: Annotated[str, typer.Option(help="of its graphs")] = "fp32",
     workers: Annotated[int, typer.Option(min=1, help="of the server")] = 2,
-    pictures: Annotated[int, typer.Option(min=2, help="of a round")] = 48,
+    images: Annotated[int, typer.Option(min=2, help="of a round")] = 48,
     boxes: Annotated[int, typer.Option(min=2, help="of a round")] = 192,
     rounds: Rounds = 5,
 ) -> None:
@@ -227,14 +227,14 @@ def serve(
 
     The machine should be idle: the clients need a part of it as well.
     """
-    found, asked = distinct_pictures(pictures), boxes_of(boxes)
+    found, asked = distinct_images(images), boxes_of(boxes)
     samclip = measured.of(SamClip.load(runtime, model=model, precision=precision))
     single = SamClip.load(runtime, model=model, precision=precision, threads=1)
     on, at_once = f", {runtime} {precision}", runtime == "onnx"  # others compute a call at a time
     path = ("--runtime", runtime, "--precision", precision)
 
-    def text(model: SamClip, picture: bytes) -> str:
-        return model.segment_text(picture, LABELS).to_json()
+    def text(model: SamClip, image: bytes) -> str:
+        return model.segment_text(image, LABELS).to_json()
 
     def ahead() -> list[str]:
         return [each.to_json() for each in samclip.segment_text(iter(found), LABELS)]
@@ -253,7 +253,7 @@ def serve(
         }
         if at_once:
             ways[SIDE_BY_SIDE] = partial(spread, partial(text, single), found)
-        of_ways("three labels of a new picture" + on, ways, uploads, count=pictures)
+        of_ways("three labels of a new image" + on, ways, uploads, count=images)
         one = partial(mask, samclip, samclip.encode_image(found[0]))
         ways = {ONE_BY_ONE: lambda: [*map(one, asked)]}
         if at_once:
@@ -264,7 +264,7 @@ def serve(
             ("/v1/segment", "application/json", json.dumps(shared | {"boxes": box}).encode())
             for box in asked
         ]
-        of_ways("a box of one picture" + on, ways, lambda: of_boxes, count=boxes)
+        of_ways("a box of one image" + on, ways, lambda: of_boxes, count=boxes)
     with serving(model, *path, "--workers", "2") as server:
         answered = kill_in_the_middle(server, uploads(), clients=max(CLIENTS))
     measured.add("one of two workers is killed" + on, n=len(found), answered=answered)

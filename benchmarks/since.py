@@ -68,9 +68,9 @@ def since(
     settings |= {"after": describe_state()}
 
 
-def which_since(asked: Mapping[str, Any]) -> str:
+def which_since(options: Mapping[str, Any]) -> str:
     """The suite of options."""
-    return "since_vit_b" if asked["vit_b"] else "since"
+    return "since_vit_b" if options["vit_b"] else "since"
 
 
 def unpack(commit: str, home: Path) -> Path:

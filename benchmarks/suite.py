@@ -56,16 +56,16 @@ class Measuring:
 
     Attributes:
         suite: the name of the table.
-        place: the file; figures of other subjects that are there stay.
+        path: the file; figures of other subjects that are there stay.
         settings: what was asked for, and what else the run's line tells.
         model: that is measured, if it is one.
         shows: the templates that are printed at the end; all figures, if there is none.
     """
 
     def __init__(
-        self, suite: str, place: Path, settings: Mapping[str, Any], display: Display
+        self, suite: str, path: Path, settings: Mapping[str, Any], display: Display
     ) -> None:
-        self.suite, self.place, self.settings = suite, place, dict(settings)
+        self.suite, self.path, self.settings = suite, path, dict(settings)
         self.model: Model | None = None
         self.shows: Sequence[str] = ()
         self._rows: list[Row] = []
@@ -103,8 +103,8 @@ class Measuring:
                 "settings": dict(self.settings),
             }
         )
-        known = read_table(self.place) if self.place.exists() else Table()
-        write_table(known.merge(Part.of(run, self._rows)), self.place)
+        known = read_table(self.path) if self.path.exists() else Table()
+        write_table(known.merge(Part.of(run, self._rows)), self.path)
         self._rows, self._since = [], now
 
     def say(self, doing: str, done: int = 0, total: int | None = None) -> None:
@@ -177,19 +177,19 @@ def measuring(
             raise ValueError("--output and --write each name a place for the figures: give one")
         if output is None and not write:
             RUNS.mkdir(exist_ok=True)
-        place = output or (ROOT / RECORDS if write else RUNS) / f"{suite}.jsonl"
-        if not place.absolute().parent.is_dir():
-            raise ValueError(f"the folder of {place} does not exist")
-        if place.exists():
-            read_table(place)
+        path = output or (ROOT / RECORDS if write else RUNS) / f"{suite}.jsonl"
+        if not path.absolute().parent.is_dir():
+            raise ValueError(f"the folder of {path} does not exist")
+        if path.exists():
+            read_table(path)
         with working("starting") as display:
-            measured = Measuring(suite, place, settings, display)
+            measured = Measuring(suite, path, settings, display)
             measured.shows = shows
             yield measured
             measured.save()
-        known = read_table(place) if place.exists() else Table()
+        known = read_table(path) if path.exists() else Table()
         typer.echo(print_tables(suite, known, measured.shows).rstrip())
-        typer.echo(f"The figures are in {place}.", err=True)
+        typer.echo(f"The figures are in {path}.", err=True)
         if write:
             for page in write_pages(ROOT):
                 typer.echo(f"Written: {page}", err=True)
@@ -218,9 +218,9 @@ def command(
         with one_line_errors():
             name = suite if isinstance(suite, str) else suite({**asked, "write": write})
         settings = {key: _plain(value) for key, value in asked.items() if value is not None}
-        place = {"output": output, "write": write}
+        target = {"output": output, "write": write}
         shown = shows(name) if callable(shows) else shows
-        with measuring(name, **place, shows=shown, settings=settings) as measured:
+        with measuring(name, **target, shows=shown, settings=settings) as measured:
             function(measured, **asked)
 
     run.__doc__ = function.__doc__

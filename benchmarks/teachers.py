@@ -90,7 +90,7 @@ class Teachers:
 
     @torch.inference_mode()
     def embed(self, image: np.ndarray) -> np.ndarray:
-        """The CLIP teacher's unit embedding [E] of a picture, uint8 RGB [H,W,3]."""
+        """The CLIP teacher's unit embedding [E] of an image, uint8 RGB [H,W,3]."""
         return self.clip.embed_images(stack_images([image]))[0].numpy()
 
 

@@ -1,8 +1,8 @@
-"""Whether tiles find more in large pictures: `python -m benchmarks tiles PHOTOGRAPHS`.
+"""Whether tiles find more in large images: `python -m benchmarks tiles PHOTOGRAPHS`.
 
-Sets of photographs hold small pictures. So that there are large ones whose truth is known, `side` x
+Sets of photographs hold small images. So that there are large ones whose truth is known, `side` x
 `side` photographs are put side by side, each at the size of a model's input: what fills a
-photograph is small in the picture. Labels are asked as in `benchmarks quality`.
+photograph is small in the image. Labels are asked as in `benchmarks quality`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ PAPER = (124, 116, 104)
 
 Named = list[tuple[str, np.ndarray]]
 Tiles = tuple[int, int] | int | None
-"""As for `SamClip.segment_text`; None is the whole picture alone."""
+"""As for `SamClip.segment_text`; None is the whole image alone."""
 
 
-class LargePicture(NamedTuple):
+class LargeImage(NamedTuple):
     """Photographs side by side: uint8 [H,W,3]; masks bool [H,W] of labels and of objects."""
 
     image: np.ndarray
@@ -45,16 +45,16 @@ class LargePicture(NamedTuple):
 
 def compose(
     cells: Sequence[tuple[np.ndarray, Named]], *, absent: Sequence[str], cell_px: int
-) -> LargePicture:
+) -> LargeImage:
     """Puts photographs and the masks of their objects into a square, row by row."""
     side = int(len(cells) ** 0.5)
     image = np.full((side * cell_px, side * cell_px, 3), PAPER, np.uint8)
     labels: dict[str, np.ndarray] = {}
     objects: Named = []
-    for place, (pixels, named) in enumerate(cells):
+    for index, (pixels, named) in enumerate(cells):
         scale = cell_px / max(pixels.shape[:2])
         width, height = (max(1, round(each * scale)) for each in pixels.shape[1::-1])
-        top, left = place // side * cell_px, place % side * cell_px
+        top, left = index // side * cell_px, index % side * cell_px
         part = np.s_[top : top + height, left : left + width]
         image[part] = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
         for name, mask in named:
@@ -62,23 +62,23 @@ def compose(
             canvas[part] = cv2.resize(mask.astype(np.float32), (width, height)) > 0.5
             objects.append((name, canvas))
             labels[name] = labels.get(name, False) | canvas
-    return LargePicture(image, labels, objects, absent)
+    return LargeImage(image, labels, objects, absent)
 
 
-def large_pictures(photographs: Photographs, *, side: int, cell_px: int) -> Iterator[LargePicture]:
+def large_images(photographs: Photographs, *, side: int, cell_px: int) -> Iterator[LargeImage]:
     """All that complete sets of a split give, each of one set; what is left over is not asked.
 
     Named objects count that are half a percent of their photograph or more.
     """
-    order, names = questions.AskedPhotographs(photographs, seed=SEED).pictures, photographs.names
+    order, names = questions.AskedPhotographs(photographs, seed=SEED).images, photographs.names
 
-    def cell(picture: int) -> tuple[np.ndarray, Named]:
+    def cell(image: int) -> tuple[np.ndarray, Named]:
         named = [
             (names[concept], mask)
-            for concept, mask in questions.named_masks(photographs, picture)
-            if mask is not None and mask.mean() >= questions.LEAST_SHARE
+            for concept, mask in questions.named_masks(photographs, image)
+            if mask is not None and mask.mean() >= questions.MIN_SHARE
         ]
-        return questions.read_photograph(photographs, picture), named
+        return questions.read_photograph(photographs, image), named
 
     owners = photographs.owners[order]
     for owner in np.unique(owners):
@@ -90,8 +90,8 @@ def large_pictures(photographs: Photographs, *, side: int, cell_px: int) -> Iter
             yield compose([cell(each) for each in own], absent=absent[:ABSENT], cell_px=cell_px)
 
 
-def ask(model: SamClip, large: LargePicture, tiles: Tiles) -> dict[str, Any]:
-    """Asks a picture for its labels and for absent ones, as masks and as objects.
+def ask(model: SamClip, large: LargeImage, tiles: Tiles) -> dict[str, Any]:
+    """Asks an image for its labels and for absent ones, as masks and as objects.
 
     Returns:
         What was found of the present labels, false of the absent ones, and found of the objects, in
@@ -121,7 +121,7 @@ def ask(model: SamClip, large: LargePicture, tiles: Tiles) -> dict[str, Any]:
 
 
 def summarize(measured: Measuring, tiles: Tiles, asked: Sequence[dict[str, Any]]) -> None:
-    """Gives means over all pictures together, and the medians of the times."""
+    """Gives means over all images together, and the medians of the times."""
     way = "whole" if tiles is None else str(tiles).strip("()")
     for name in ("found", "miou", "false", "objects_found"):
         if worth := [float(each) for own in asked for each in own[name]]:
@@ -142,17 +142,17 @@ def tiles(
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
 ) -> None:
-    """Measures what tiles find in large pictures, and what they cost.
+    """Measures what tiles find in large images, and what they cost.
 
-    The pictures are made of photographs of complete sets, `side` x `side` in each.
+    The images are made of photographs of complete sets, `side` x `side` in each.
     """
     ways = (None, *(TileOptions(tiles=each).read() for each in dict.fromkeys(tiles)))
     sets, samclip = open_split(photographs), measured.of(SamClip.load(runtime, model=model))
     cell_px = samclip.manifest.tasks.segmentation.resolution
-    pictures = list(large_pictures(sets, side=side, cell_px=cell_px))
+    images = list(large_images(sets, side=side, cell_px=cell_px))
     asked = [
         [ask(samclip, large, way) for way in ways]
-        for large in measured.track(pictures, "large pictures")
+        for large in measured.track(images, "large images")
     ]
     for way, found in zip(ways, zip(*asked, strict=True), strict=True):
         summarize(measured, way, found)

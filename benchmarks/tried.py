@@ -24,7 +24,7 @@ from samclip_sdk.system.timing import elapsed_ms
 
 AS_IT_SHIPS = "as it ships"
 BATCH = 4
-IN_A_BATCH = f"a batch of {BATCH} pictures and an arena, for each picture"
+IN_A_BATCH = f"a batch of {BATCH} images and an arena, for each image"
 _ERRORS_ONLY = 3
 _AXES = {"num_prompts": 3, "num_points": 5}
 _REST_S = 0.05
@@ -75,14 +75,14 @@ def tried(measured: Measuring, model: ModelName = DEFAULT_MODEL, rounds: Rounds 
         path, feed, opened_as = str(file.path), _feed(spec), partial(_open, spec=spec)
         works = {name: (path, change, feed, 1) for name, change in CHANGES.items()}
         if part == "image_encoder":
-            several = {name: np.repeat(picture, BATCH, axis=0) for name, picture in feed.items()}
+            several = {name: np.repeat(image, BATCH, axis=0) for name, image in feed.items()}
             works[IN_A_BATCH] = (_batched(file.path), _with_arena, several, BATCH)
         found = {}
-        for name, (file_or_content, change, given, pictures) in works.items():
+        for name, (file_or_content, change, given, images) in works.items():
             usual = partial(opened_as(path, _as_it_is).run, None, feed)
             changed = partial(opened_as(file_or_content, change).run, None, given)
             turns = measured.track(range(1 + rounds), f"{part}, {name}")
-            found[name] = np.array([(_ms(usual), _ms(changed) / pictures) for _ in turns][1:])
+            found[name] = np.array([(_ms(usual), _ms(changed) / images) for _ in turns][1:])
         every = np.concatenate([pairs[:, 0] for pairs in found.values()])
         measured.add(AS_IT_SHIPS, part, n=len(every), ms=over_rounds(every.tolist()))
         for name, pairs in found.items():
@@ -108,7 +108,7 @@ def _open(graph: str | bytes, change: Change, *, spec: GraphSpec) -> Any:
 
 
 def _batched(path: Path) -> bytes:
-    """An image encoder for `BATCH` pictures in place of one."""
+    """An image encoder for `BATCH` images in place of one."""
     import onnx
 
     model = onnx.load(path)

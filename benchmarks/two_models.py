@@ -24,7 +24,7 @@ from benchmarks.metrics.texts import TEXT_ROW, judge_texts
 from benchmarks.suite import timed
 from benchmarks.teachers import Teachers, open_run
 from samclip_sdk import ImageEmbedding, SamClip
-from training.asked_pictures import AskedPicture
+from training.asked_images import AskedImage
 from training.teachers.captions import EMPTY_NAMES
 
 _PREDICTED_IOUS = (0.88, 0.7, 0.5, 0.3)  # to choose from; below, CLIP has hundreds to look at
@@ -32,10 +32,10 @@ _STABILITIES = (0.95, 0.8, 0.6, 0.3)
 _CROPS = 8  # that CLIP sees at a time
 
 Found = tuple[int, float, np.ndarray]
-"""An object: the place of its name among those asked, its score, its mask bool [H,W]."""
+"""An object: the index of its name among those asked, its score, its mask bool [H,W]."""
 
 Detect = Callable[[np.ndarray, Sequence[str]], list[Found]]
-"""A picture, uint8 RGB [H,W,3], and names, to the objects of these names."""
+"""An image, uint8 RGB [H,W,3], and names, to the objects of these names."""
 
 Given = tuple[str, np.ndarray, int, float]
 """How segments were named, the masks of the labels, CLIP's passes, and milliseconds."""
@@ -64,13 +64,13 @@ class TwoModels:
 
     Of a CLIP are asked its `resolution`, the side S of a crop, the width `embed_dim` of an
     embedding, and `embed_images`: of crops [B,3,S,S], RGB 0..255. Thresholds are chosen on
-    `tuning`, pictures that are not measured; without any they are as given, or SAM's own.
+    `tuning`, images that are not measured; without any they are as given, or SAM's own.
     """
 
     def __init__(
         self,
         teachers: Teachers,
-        tuning: Sequence[AskedPicture],
+        tuning: Sequence[AskedImage],
         *,
         thresholds: Thresholds = Thresholds(),  # noqa: B008, it is frozen
     ) -> None:
@@ -86,7 +86,7 @@ class TwoModels:
         encoded: ImageEmbedding | None = None,
         seen: dict[tuple[float, ...], np.ndarray] | None = None,
     ) -> Segments:
-        """Segments a picture, uint8 RGB [H,W,3]: a pass of SAM's backbone, and of CLIP's for each.
+        """Segments an image, uint8 RGB [H,W,3]: a pass of SAM's backbone, and of CLIP's for each.
 
         What SAM names by itself is not used. `seen` has the embeddings of boxes that were seen
         before, and gets those of others.
@@ -100,54 +100,54 @@ class TwoModels:
         clip, seen = self._teachers.clip, {} if seen is None else seen
         boxes = [tuple(box) for box in found.boxes.tolist()]
         new = [box for box in dict.fromkeys(boxes) if box not in seen]
-        picture = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+        image_bchw = torch.from_numpy(image).permute(2, 0, 1)[None].float()
         # Few at a time: a hundred at once would need gigabytes, and take longer.
         for start in range(0, len(new), _CROPS):
             few = new[start : start + _CROPS]
             with torch.inference_mode():
-                crops = roi_align(picture, [torch.tensor(few)], clip.resolution, aligned=True)
+                crops = roi_align(image_bchw, [torch.tensor(few)], clip.resolution, aligned=True)
                 seen.update(zip(few, clip.embed_images(crops).numpy(), strict=True))
         embeddings = [seen[box] for box in boxes] or np.empty((0, clip.embed_dim), np.float32)
         return Segments(np.asarray(found.masks), np.array(embeddings), found.predicted_ious)
 
-    def ask(self, asked: AskedPicture) -> Iterator[Given]:
+    def ask(self, question: AskedImage) -> Iterator[Given]:
         """Names segments among the labels alone, and among these and names for nothing.
 
         The paper does not say what its pipeline does with the background.
         """
-        labels = len(asked.labels)
-        rivals = self._rivals(asked.labels)
-        found, looking = timed(lambda: self.look(asked.image, self.thresholds))
+        labels = len(question.labels)
+        rivals = self._rivals(question.labels)
+        found, looking = timed(lambda: self.look(question.image, self.thresholds))
         for name, known in rivals.items():
             named, ms = timed(partial(name_segments, *found[:2], known, labels=labels))
             yield name, named, len(found.masks), looking + ms
 
-    def detect(self, pixels: np.ndarray, asked: Sequence[str], *, most: int) -> list[Found]:
+    def detect(self, pixels: np.ndarray, labels: Sequence[str], *, maximum: int) -> list[Found]:
         """So many objects at most, the surest first: predicted IoU times probability of the name.
 
         That is among the names asked and names for nothing.
         """
         masks, embeddings, ious = self.look(pixels, self.thresholds)
-        classes = np.concatenate([self._teachers.classes(asked), self._nothing])
+        classes = np.concatenate([self._teachers.classes(labels), self._nothing])
         logits = self._teachers.sam.manifest.text.logit_scale * embeddings @ classes.T
         found = [
             (int(row.argmax()), float(row.max() * iou), mask)
             for row, iou, mask in zip(softmax(logits, axis=1), ious, masks, strict=True)
-            if row.argmax() < len(asked)
+            if row.argmax() < len(labels)
         ]
-        return sorted(found, key=lambda each: -each[1])[:most]
+        return sorted(found, key=lambda each: -each[1])[:maximum]
 
     def _rivals(self, labels: Sequence[str]) -> dict[str, np.ndarray]:
         classes = self._teachers.classes(labels)
         both = np.concatenate([classes, self._nothing])
         return {"two_models": classes, "two_models_or_nothing": both}
 
-    def _tune(self, tuning: Sequence[AskedPicture], usual: Thresholds) -> Thresholds:
+    def _tune(self, tuning: Sequence[AskedImage], usual: Thresholds) -> Thresholds:
         """Finds the thresholds whose mIoU is best, in the better of both ways of naming segments.
 
         A small SAM rarely predicts an IoU of 0.88 for its own masks, so that with SAM's own
         thresholds the two models would find next to nothing. The student's thresholds are
-        calibrated on pictures that are not measured; these are chosen on such pictures too.
+        calibrated on images that are not measured; these are chosen on such images too.
         """
         rows: dict[tuple[Thresholds, str], list[tuple[object, ...]]] = defaultdict(list)
         for asked in tuning:
@@ -202,19 +202,19 @@ class OwnClip:
 
 def by_two_models(
     model: SamClip,
-    tuning: Sequence[AskedPicture],
+    tuning: Sequence[AskedImage],
     *,
     names: Sequence[str],
     run: Path | None,
-    most: int,
+    maximum: int,
 ) -> Detect:
     """The pipeline: of the teachers of RUNS/CONFIG, or of the model's own two halves without any.
 
-    All `names` that will be asked are embedded now. Without pictures for `tuning`, thresholds are
+    All `names` that will be asked are embedded now. Without images for `tuning`, thresholds are
     those that the bundle of the SAM was calibrated with.
     """
     pair = open_run(run) if run else Teachers(OwnClip(model), model)
     pair.classes(names)
     own = pair.sam.manifest.calibration
     thresholds = Thresholds(own.pred_iou_thresh, own.stability_score_thresh)
-    return partial(TwoModels(pair, tuning, thresholds=thresholds).detect, most=most)
+    return partial(TwoModels(pair, tuning, thresholds=thresholds).detect, maximum=maximum)

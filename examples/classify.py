@@ -1,4 +1,4 @@
-"""Ranks labels for a picture: `python examples/classify.py photo.jpg dog cat car`."""
+"""Ranks labels for an image: `python examples/classify.py photo.jpg dog cat car`."""
 
 from __future__ import annotations
 

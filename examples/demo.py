@@ -24,13 +24,13 @@ from rich.progress import track
 from rich.table import Table
 
 from samclip_sdk import Instances, SamClip, SamClipError, TextMasks, UnknownWordWarning
-from samclip_sdk.picture import load_image
+from samclip_sdk.image import load_image
 from samclip_sdk.results.overlay import draw_overlay
 
 IMAGES = Path(__file__).with_name("images")
-TILE_PX = 320  # longest side of a picture in the contact sheet
+TILE_PX = 320  # longest side of an image in the contact sheet
 COLUMNS = 4  # of overlays: an image has two beside each other
-MOST_OBJECTS = 12
+MAX_OBJECTS = 12
 JPEG_QUALITY = 74
 STEPS = ("encode", "classify", "masks", "objects")
 CAPTION = (
@@ -45,11 +45,11 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class Answer:
-    """The model's answer for one picture, and the labels that are in it.
+    """The model's answer for one image, and the labels that are in it.
 
     Attributes:
         name: the file's name.
-        present: labels asked that are in the picture.
+        present: labels asked that are in the image.
         absent: labels asked that are not.
         top: the likeliest of all the demo's labels, and its probability.
         masks: the masks of the labels asked.
@@ -123,7 +123,7 @@ def faults(answer: Answer) -> int:
 
 
 def overlay(folder: Path, name: str, kind: str) -> Path:
-    """The path of a picture's overlay, with its masks or its objects."""
+    """The path of an image's overlay, with its masks or its objects."""
     return folder / f"{Path(name).stem}_{kind}.png"
 
 
@@ -141,7 +141,7 @@ def draw_objects(answer: Answer) -> Image.Image:
 
 
 def ask(model: SamClip, *, name: str, row: dict[str, Any], labels: list[str]) -> Answer:
-    """Encodes one picture once, then classifies it and finds masks and objects."""
+    """Encodes one image once, then classifies it and finds masks and objects."""
     clock = [perf_counter()]
     image = model.encode_image(IMAGES / name)
     clock.append(perf_counter())
@@ -150,7 +150,7 @@ def ask(model: SamClip, *, name: str, row: dict[str, Any], labels: list[str]) ->
     asked = row["present"] + row["absent"]
     masks = model.segment_text(image, asked)
     clock.append(perf_counter())
-    objects = model.segment_instances(image, asked, max_instances=MOST_OBJECTS)
+    objects = model.segment_instances(image, asked, max_instances=MAX_OBJECTS)
     clock.append(perf_counter())
     return Answer(
         name=name,
@@ -164,7 +164,7 @@ def ask(model: SamClip, *, name: str, row: dict[str, Any], labels: list[str]) ->
 
 
 def table(answers: list[Answer]) -> Table:
-    """A table with a row for each picture: the labels asked, the answers, and the time."""
+    """A table with a row for each image: the labels asked, the answers, and the time."""
     result = Table(title="Text to mask", caption=CAPTION, box=box.SIMPLE_HEAD, show_lines=True)
     result.add_column("image", no_wrap=True)
     result.add_column("found")
@@ -219,18 +219,18 @@ def summary(answers: list[Answer]) -> str:
 
 def contact_sheet(answers: list[Answer], *, folder: Path) -> Image.Image:
     """A sheet of small overlays, with the labels that were asked."""
-    band, across, places = 46, COLUMNS // 2, range(len(answers))
+    band, across, indices = 46, COLUMNS // 2, range(len(answers))
     drawn = [thumbnails(folder, answer.name) for answer in answers]
-    rows = [places[first : first + across] for first in places[::across]]
-    heights = [max(each.height for place in row for each in drawn[place]) for row in rows]
+    rows = [indices[first : first + across] for first in indices[::across]]
+    heights = [max(each.height for index in row for each in drawn[index]) for row in rows]
     size = (COLUMNS * TILE_PX, sum(heights) + band * (len(rows) + 1))
     sheet, top = Image.new("RGB", size, "white"), band
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     draw.text((8, 14), LEGEND, fill="black", font=font)
     for row, height in zip(rows, heights, strict=True):
-        for column, place in enumerate(row):
-            left, answer = column * 2 * TILE_PX, answers[place]
-            for beside, image in enumerate(drawn[place]):
+        for column, index in enumerate(row):
+            left, answer = column * 2 * TILE_PX, answers[index]
+            for beside, image in enumerate(drawn[index]):
                 x = left + beside * TILE_PX + (TILE_PX - image.width) // 2
                 sheet.paste(image, (x, top + height - image.height))
             lines = (
@@ -244,7 +244,7 @@ def contact_sheet(answers: list[Answer], *, folder: Path) -> Image.Image:
 
 
 def thumbnails(folder: Path, name: str) -> list[Image.Image]:
-    """The small images of a picture's two overlays."""
+    """The small images of an image's two overlays."""
     found = []
     for kind in ("masks", "objects"):
         with Image.open(overlay(folder, name, kind)) as image:

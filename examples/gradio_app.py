@@ -1,9 +1,9 @@
-"""A Gradio page that segments a picture by texts, clicks and boxes.
+"""A Gradio page that segments an image by texts, clicks and boxes.
 
     pip install 'samclip-sdk[onnx]' gradio
     python examples/gradio_app.py
 
-A picture is encoded once, when it is opened. The answers to every text, click and box use this
+An image is encoded once, when it is opened. The answers to every text, click and box use this
 embedding.
 """
 
@@ -20,15 +20,15 @@ import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip, SamClipError
 from samclip_sdk.bundle import DEFAULT_MODEL
-from samclip_sdk.picture import load_image
+from samclip_sdk.image import load_image
 from samclip_sdk.results import MaskItem
 
-PICTURES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).parent / "images"
 OPACITY = 0.6
-FIRST_CORNER = "Click two opposite corners of a box on the picture."
+FIRST_CORNER = "Click two opposite corners of a box on the image."
 
 Opened = tuple[np.ndarray, ImageEmbedding]
-"""What a visitor has open: the picture, uint8 [H,W,3] and upright, and what the backbone made."""
+"""What a visitor has open: the image, uint8 [H,W,3] and upright, and what the backbone made."""
 
 
 class Finder:
@@ -37,8 +37,8 @@ class Finder:
     def __init__(self, model: SamClip) -> None:
         self.model = model
 
-    def open_picture(self, path: str | None) -> tuple[Opened | None, Any, None, str]:
-        """Encodes a picture; returns its embedding, its overlay, and no corner of a box."""
+    def open_image(self, path: str | None) -> tuple[Opened | None, Any, None, str]:
+        """Encodes an image; returns its embedding, its overlay, and no corner of a box."""
         if path is None:
             return None, None, None, FIRST_CORNER
         with told_on_the_page():
@@ -86,39 +86,39 @@ def told_on_the_page() -> Any:
 
 def required(opened: Opened | None) -> Opened:
     if opened is None:
-        raise gr.Error("choose a picture first")
+        raise gr.Error("choose an image first")
     return opened
 
 
 def overlay(
     pixels: np.ndarray, items: Iterable[MaskItem], caption: Callable[[Any], str]
 ) -> tuple[np.ndarray, list[tuple[np.ndarray, str]]]:
-    """A picture and its masks in Gradio's form, without empty masks."""
+    """An image and its masks in Gradio's form, without empty masks."""
     return pixels, [(each.mask * OPACITY, caption(each)) for each in items if each.area]
 
 
 def build_page(model: SamClip) -> gr.Blocks:
-    """The page: a picture, three ways to ask, and the masks that were found."""
+    """The page: an image, three ways to ask, and the masks that were found."""
     finder = Finder(model)
     with gr.Blocks(title="samclip", analytics_enabled=False) as page:
         opened, corner = gr.State(), gr.State()
         with gr.Row():
             with gr.Column(), gr.Tabs():
                 with gr.Tab("Text"):
-                    picture = gr.Image(type="filepath", label="Picture")
+                    image = gr.Image(type="filepath", label="Image")
                     texts = gr.Textbox("dog, cat, motorcycle, flower", label="What to find")
                     apart = gr.Checkbox(label="Tell the objects of a text apart")
                     find = gr.Button("Find", variant="primary")
-                    samples = sorted(str(path) for path in PICTURES.glob("*.jpg"))
-                    gr.Examples(samples, picture, examples_per_page=6)
+                    samples = sorted(str(path) for path in IMAGES.glob("*.jpg"))
+                    gr.Examples(samples, image, examples_per_page=6)
                 with gr.Tab("Click"):
                     clicked = gr.Image(label="Click on a thing", interactive=False)
                 with gr.Tab("Box"):
                     said = gr.Markdown(FIRST_CORNER)
                     boxed = gr.Image(show_label=False, interactive=False)
             found = gr.AnnotatedImage(label="Found", format="png")
-        shown = picture.change(
-            finder.open_picture, picture, [opened, found, corner, said], api_name="open"
+        shown = image.change(
+            finder.open_image, image, [opened, found, corner, said], api_name="open"
         )
         for target in (clicked, boxed):
             shown.then(lambda kept: kept and kept[0], opened, target, api_name=False)
@@ -130,17 +130,15 @@ def build_page(model: SamClip) -> gr.Blocks:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="texts, clicks and boxes on pictures, as a page")
-    parser.add_argument("--host", default="127.0.0.1")
+    parser = argparse.ArgumentParser(description="texts, clicks and boxes on images, as a page")
+    parser.add_argument("--host", help="else GRADIO_SERVER_NAME, as Spaces set it, or this machine")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundle folder, .zip or name")
     parser.add_argument("--runtime", default="onnx")
     options = parser.parse_args()
     with SamClip.load(options.runtime, model=options.model) as model:
         page = build_page(model)
-        page.launch(
-            server_name=options.host, server_port=options.port, allowed_paths=[str(PICTURES)]
-        )
+        page.launch(server_name=options.host, server_port=options.port, allowed_paths=[str(IMAGES)])
 
 
 if __name__ == "__main__":

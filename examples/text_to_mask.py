@@ -27,7 +27,7 @@ def main() -> None:
         result = model.segment_text(options.image, options.labels, threshold=options.threshold)
     for found in result:
         share = found.mask.mean()
-        print(f"{found.label}: presence {found.presence:.2f}, {share:.1%} of the picture")
+        print(f"{found.label}: presence {found.presence:.2f}, {share:.1%} of the image")
     for label, presence in result.absent.items():
         print(f"{label}: absent, presence {presence:.2f}")
     stem = options.output / Path(options.image).stem

@@ -75,7 +75,7 @@ def main(
     executorch: ExecuTorch = None,
     weights: Weights = None,
     classification_crop: Annotated[
-        Crop, typer.Option(help="what classification sees of a raw picture")
+        Crop, typer.Option(help="what classification sees of a raw image")
     ] = "letterbox",
     calibration_set: CalibrationSet = None,
 ) -> None:

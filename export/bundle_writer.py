@@ -24,15 +24,15 @@ from export.device_writers import DeviceWriters
 from export.draft import Draft
 from export.goldens import build_goldens
 from export.graphs import Arrays, Graph, build_graphs
+from export.images import calibration_images, half_sized, held_out_images
 from export.model_card import write_descriptions
 from export.onnx_artifacts import OnnxWriter
 from export.options import ExportOptions, check_export, check_out, check_space
 from export.parity import BOUNDS
-from export.pictures import calibration_pictures, half_sized, held_out_pictures
 from export.precision.bf16_stem import find_bf16_stems
 from export.precision.norms import divide_norms
 from export.precision.plan import NumericGate, plan_precision
-from export.probes import PICTURES, Probe, probe_graphs
+from export.probes import IMAGES, Probe, probe_graphs
 from export.source import Source
 from export.steps import Steps, count_steps
 from export.task_gates import EagerSource, TaskGate, add_measurements
@@ -128,11 +128,11 @@ class _Writer:
         store(self._folder, "NOTICE", self._source.notice.encode())
         self.steps.begin("running eager torch")
         ids = golden_ids(tokenizer, texts)
-        probes = self._probe(PICTURES, token_ids=(ids[:1], ids[1:4]))
+        probes = self._probe(IMAGES, token_ids=(ids[:1], ids[1:4]))
         gate = None if self._source.random_weights else self._gate()
         probes[self._text_to_mask.name] = self._text_to_mask_probes(gate)
         asked = None if gate is None else self._asked_texts(gate)
-        whole = Pass(Engine(self._eager()), PICTURES[0], task="classification", whole_square=True)
+        whole = Pass(Engine(self._eager()), IMAGES[0], task="classification", whole_square=True)
         goldens = build_goldens(
             self._graphs,
             probes=probes,
@@ -144,7 +144,7 @@ class _Writer:
             tokenize=tokenizer,
             image_embedding=embed_image(whole),
             tasks=gate,
-            asked=asked,
+            app_texts=asked,
         )
         files = {**goldens, **self._nouns()}
         if asked is not None:
@@ -240,7 +240,7 @@ class _Writer:
 
     def _probe(
         self,
-        pictures: Sequence[NDArray[np.uint8]],
+        images: Sequence[NDArray[np.uint8]],
         *,
         token_ids: Sequence[NDArray[np.int32]],
     ) -> dict[str, list[Probe]]:
@@ -249,7 +249,7 @@ class _Writer:
             resolution=self._info.tasks.segmentation.resolution,
             image=self._info.image,
             token_ids=token_ids,
-            pictures=pictures,
+            images=images,
         )
 
     def _calibration_feeds(
@@ -257,8 +257,8 @@ class _Writer:
     ) -> dict[str, list[Arrays]]:
         """The feeds to take ranges from: photographs, or the probes if the weights are random."""
         if not self._source.random_weights:
-            self.steps.begin("running eager torch on the calibration pictures")
-            pictures, words = calibration_pictures(self._options.calibration_set)
+            self.steps.begin("running eager torch on the calibration images")
+            images, words = calibration_images(self._options.calibration_set)
             templates = self._info.text.templates
             texts = [
                 templates[number % len(templates)].replace("{}", word)
@@ -266,7 +266,7 @@ class _Writer:
             ]
             ids = tokenizer(texts)
             batches = [ids[at : at + 8] for at in range(0, len(ids), 8)]
-            probes = self._probe(pictures, token_ids=batches)
+            probes = self._probe(images, token_ids=batches)
         return {name: [probe.feed for probe in runs] for name, runs in probes.items()}
 
     def _nouns(self) -> dict[str, bytes]:
@@ -289,30 +289,30 @@ class _Writer:
         """Probes as apps run them: images with the labels found in them, or with any labels."""
         found: list[tuple[NDArray[np.uint8], list[str]]] = []
         if gate is not None:
-            for picture, masks in zip(gate.pictures, gate.reference.text_masks, strict=True):
-                shown = zip(picture.labels, masks, strict=True)
-                found.append((picture.image, [label for label, mask in shown if mask.any()]))
-        asked = [(image, labels) for image, labels in found if labels]
-        asked = asked or [(image, ["sky", "meadow"]) for image in PICTURES]
-        return self._ask([(image, self._embed(labels)) for image, labels in asked])
+            for image, masks in zip(gate.images, gate.reference.text_masks, strict=True):
+                shown = zip(image.labels, masks, strict=True)
+                found.append((image.image, [label for label, mask in shown if mask.any()]))
+        asked = [(pixels, labels) for pixels, labels in found if labels]
+        asked = asked or [(pixels, ["sky", "meadow"]) for pixels in IMAGES]
+        return self._ask([(pixels, self._embed(labels)) for pixels, labels in asked])
 
-    def _ask(self, asked: Sequence[Asked]) -> list[Probe]:
+    def _ask(self, questions: Sequence[Asked]) -> list[Probe]:
         """Runs `text_to_mask@S` in eager torch."""
         graphs = {graph.name: graph for graph in self._graphs}
         encoder = graphs[graph_key("image_encoder", self._text_to_mask.resolution)]
         return text_to_mask_probes(
-            self._text_to_mask, image_encoder=encoder, info=self._info, asked=asked
+            self._text_to_mask, image_encoder=encoder, info=self._info, questions=questions
         )
 
     def _asked_texts(self, gate: TaskGate) -> AskedTexts:
         """The image in which most labels are found, and all of its labels."""
         found = [sum(mask.any() for mask in masks) for masks in gate.reference.text_masks]
-        picture = gate.pictures[int(np.argmax(found))]
-        image = half_sized(picture.image, resolution=self._info.tasks.segmentation.resolution)
-        embeddings = self._embed(picture.labels)
-        (probe,) = self._ask([(image, embeddings)])
-        pack = encode_vocabulary(picture.labels, embeddings=embeddings, manifest=self._info)
-        return AskedTexts(image, pack, probe)
+        image = gate.images[int(np.argmax(found))]
+        pixels = half_sized(image.image, resolution=self._info.tasks.segmentation.resolution)
+        embeddings = self._embed(image.labels)
+        (probe,) = self._ask([(pixels, embeddings)])
+        pack = encode_vocabulary(image.labels, embeddings=embeddings, manifest=self._info)
+        return AskedTexts(pixels, pack, probe)
 
     def _eager(self) -> EagerSource:
         return self._eager_of(self._source, graphs=self._graphs)
@@ -326,9 +326,9 @@ class _Writer:
         )
 
     def _gate(self) -> TaskGate:
-        self.steps.begin("asking eager torch about the held-out pictures")
-        pictures, vocabulary = held_out_pictures()
-        gate = TaskGate(self._eager(), pictures=pictures, vocabulary=vocabulary)
+        self.steps.begin("asking eager torch about the held-out images")
+        images, vocabulary = held_out_images()
+        gate = TaskGate(self._eager(), images=images, vocabulary=vocabulary)
         if self._source is not self._given:
             self.steps.begin("asking the model about them without its weights rounded")
             graphs = build_graphs(self._given.model, resolutions=self._resolutions)
@@ -341,7 +341,7 @@ class _Writer:
         bundle = Bundle(self._folder, content=manifest.model_dump_json().encode())
         measured = {}
         for runtime, precision in artifact_sets(bundle):
-            self.steps.begin(f"asking {runtime} {precision} about the held-out pictures")
+            self.steps.begin(f"asking {runtime} {precision} about the held-out images")
             candidate: ModelSource = (
                 InterpretedSource(bundle, precision=precision)
                 if runtime == "coreml"

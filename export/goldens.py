@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from export.apps.goldens import PICTURE, AskedTexts, app_goldens
+from export.apps.goldens import IMAGE, AskedTexts, app_goldens
 from export.golden_tensors import GoldenTensors, storable, widened
 from export.graphs import Arrays, Graph
+from export.images import held_out_files
 from export.options import WeightPrecision
 from export.parity import STORAGE_BOUNDS
-from export.pictures import held_out_files
-from export.probes import PICTURES, Probe
+from export.probes import IMAGES, Probe
 from export.task_gates import TaskGate
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, ModelInfo
@@ -26,9 +26,9 @@ from samclip_sdk.device.goldens.schema import (
     GoldenText,
 )
 from samclip_sdk.device.goldens.task_metrics import TaskAnswers
-from samclip_sdk.device.goldens.tasks import GoldenPicture, GoldenTasks
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image_prompts import image_prompts
+from samclip_sdk.device.goldens.tasks import GoldenImage, GoldenTasks
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.image_prompts import image_prompts
 
 Tokenize = Callable[[Sequence[str]], NDArray[np.int32]]
 
@@ -54,7 +54,7 @@ def build_goldens(
     tokenize: Tokenize,
     image_embedding: NDArray[np.float32],
     tasks: TaskGate | None,
-    asked: AskedTexts | None,
+    app_texts: AskedTexts | None,
 ) -> dict[str, bytes]:
     """Runs eager torch on the inputs of the goldens.
 
@@ -69,7 +69,7 @@ def build_goldens(
         tokenize: texts to ids int32 [n,L].
         image_embedding: [E], the first image's embedding for classification.
         tasks: held-out images and eager torch's answers; None for random weights.
-        asked: an image, and the answer of eager torch's `text_to_mask@S`; None for random weights.
+        app_texts: an image, and eager torch's `text_to_mask@S`; None for random weights.
 
     Returns:
         Path in the bundle -> content.
@@ -102,7 +102,7 @@ def build_goldens(
             if tasks is None or tasks.rectangular is None
             else recorder.tasks(tasks, answers=tasks.rectangular, kind="rectangular")
         ),
-        **app_goldens(tensors, info=info, asked=asked),
+        **app_goldens(tensors, info=info, texts=app_texts),
     )
     return {
         GOLDEN_INDEX: index.model_dump_json(indent=1).encode(),
@@ -120,7 +120,7 @@ class _Recorder:
         self._graphs = {graph.name: graph for graph in graphs}
         self._tensors = tensors
         self._box_margin = box_margin
-        self._tensors.keep(PICTURES[0], key=PICTURE)
+        self._tensors.keep(IMAGES[0], key=IMAGE)
 
     def graph(self, graph: Graph, *, probe: Probe, key: str) -> GoldenGraph:
         """Records one run of one graph."""
@@ -145,7 +145,7 @@ class _Recorder:
         self, prompt: str, *, image_embeddings: NDArray[np.generic], resolution: int
     ) -> GoldenSegment:
         """Records the way from the image to masks, with one point or one box in its pixels."""
-        height, width = PICTURES[0].shape[:2]
+        height, width = IMAGES[0].shape[:2]
         points = ((0.42 * width, 0.55 * height),) if prompt == "point" else ()
         box = None if points else (0.2 * width, 0.25 * height, 0.7 * width, 0.8 * height)
         decoder = self._graphs["mask_decoder"]
@@ -168,7 +168,7 @@ class _Recorder:
             for name, array in masks.items()
         )
         return GoldenSegment(
-            image=PICTURE,
+            image=IMAGE,
             points=points,
             labels=(1,) if points else (),
             box=box,
@@ -192,7 +192,7 @@ class _Recorder:
         """Records the way from the image to its embedding."""
         error = _CHAINED * self._tensors.max_error
         expected = self._tensors.expect(embedding, key="image_embedding", max_error=error)
-        return GoldenImageEmbedding(image=PICTURE, expected=expected)
+        return GoldenImageEmbedding(image=IMAGE, expected=expected)
 
     def tasks(self, gate: TaskGate, *, answers: TaskAnswers, kind: str = "tasks") -> GoldenTasks:
         """Records eager torch's answers about the held-out images."""
@@ -200,16 +200,16 @@ class _Recorder:
         return GoldenTasks(
             vocabulary=tuple(gate.vocabulary),
             pictures=tuple(
-                GoldenPicture(
+                GoldenImage(
                     path=path,
-                    boxes=tuple(tuple(box) for box in picture.boxes.tolist()),
-                    labels=picture.labels,
+                    boxes=tuple(tuple(box) for box in image.boxes.tolist()),
+                    labels=image.labels,
                     box_masks=keep(np.packbits(boxes), key=f"{kind}.{path}.box_masks"),
                     text_masks=keep(np.packbits(texts), key=f"{kind}.{path}.text_masks"),
                 )
-                for path, picture, boxes, texts in zip(
+                for path, image, boxes, texts in zip(
                     held_out_files(),
-                    gate.pictures,
+                    gate.images,
                     answers.box_masks,
                     answers.text_masks,
                     strict=True,

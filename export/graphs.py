@@ -27,10 +27,10 @@ MULTIPLES = {
     "mask_rows": 8,
     "mask_columns": 8,
 }
-"""What divides the sides of pictures, of maps of cells, and of masks: the coarsest stride
-is 32, a cell has 16 x 16 pixels of a picture, and 4 x 4 of a mask."""
+"""What divides the sides of images, of maps of cells, and of masks: the coarsest stride
+is 32, a cell has 16 x 16 pixels of an image, and 4 x 4 of a mask."""
 
-_OF_PICTURES = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")
+_OF_IMAGES = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")
 
 _EXAMPLE_AXES = {"num_texts": 3, "num_prompts": 3, "num_points": 2}
 """Lengths of the dynamic axes in the export; above 1, which torch.export takes for a constant."""
@@ -78,7 +78,7 @@ class Graph:
         """The inputs, with a name for every axis that may vary in an ONNX file.
 
         These are the contract's named axes; the length of texts, which may be shorter than the
-        context; and if the model is convolutional the sides of pictures and of maps of cells.
+        context; and if the model is convolutional the sides of images and of maps of cells.
         """
         if self.part == "text_encoder":
             return take_short_texts(self.contract()).inputs
@@ -126,7 +126,7 @@ def build_graphs(model: SamClipModel, *, resolutions: Sequence[int]) -> list[Gra
         ValueError: the model does not run at one of the resolutions.
     """
     contract = contract_graphs(model.config, resolutions=resolutions)
-    # A picture of one step has no rectangle in it.
+    # An image of one step has no rectangle in it.
     step, side = model.config.image_encoder.resolution_step, model.config.segmentation_resolution
     return [
         Graph(
@@ -136,7 +136,7 @@ def build_graphs(model: SamClipModel, *, resolutions: Sequence[int]) -> list[Gra
             module=_module(model, part=part, resolution=int(at) if at else None),
             eager=getattr(model, part),
             rectangular=(
-                model.config.takes_rectangles and part in _OF_PICTURES and int(at or side) > step
+                model.config.takes_rectangles and part in _OF_IMAGES and int(at or side) > step
             ),
             inputs=spec.inputs,
             outputs=spec.outputs,

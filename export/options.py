@@ -14,8 +14,8 @@ from export.tokenizer import check_vocabulary
 from samclip_sdk.bundle.graph_spec import Precision
 from samclip_sdk.bundle.manifest import MANIFEST_NAME, Crop
 from samclip_sdk.errors import SamClipError, StorageError, one_line
+from samclip_sdk.image.loading import IMAGE_ENDINGS
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.picture.image import PICTURE_ENDINGS
 from samclip_sdk.runtimes.coreml.package import import_coremltools
 
 WeightPrecision: TypeAlias = Literal["fp32", "fp16", "int8"]
@@ -124,7 +124,7 @@ def check_export(config: ModelConfig, out: Path, *, options: ExportOptions) -> P
 
     Raises:
         ExportError: the model does not run at one of the resolutions, or the calibration set has
-            no picture.
+            no image.
         StorageError: `out` exists and is not a bundle, or cannot be written.
         RuntimeMissingError: a package that the export needs is not installed.
     """
@@ -140,7 +140,7 @@ def check_export(config: ModelConfig, out: Path, *, options: ExportOptions) -> P
             raise ExportError(str(error)) from error
     check_vocabulary(config.text_encoder)
     if options.calibration_set is not None:
-        find_calibration_pictures(options.calibration_set)
+        find_calibration_images(options.calibration_set)
     if options.coreml:
         import_coremltools()
     if options.litert:
@@ -150,15 +150,15 @@ def check_export(config: ModelConfig, out: Path, *, options: ExportOptions) -> P
     return check_out(out)
 
 
-def find_calibration_pictures(folder: Path) -> tuple[Path, ...]:
-    """The pictures in a folder and in those below it, by name; opens none of them.
+def find_calibration_images(folder: Path) -> tuple[Path, ...]:
+    """The images in a folder and in those below it, by name; opens none of them.
 
     Raises:
-        ExportError: there is no picture, or no such folder.
+        ExportError: there is no image, or no such folder.
     """
-    found = sorted(each for each in folder.rglob("*") if each.suffix.lower() in PICTURE_ENDINGS)
+    found = sorted(each for each in folder.rglob("*") if each.suffix.lower() in IMAGE_ENDINGS)
     if not found:
-        raise ExportError(f"the calibration set {one_line(folder)} holds no picture")
+        raise ExportError(f"the calibration set {one_line(folder)} holds no image")
     return tuple(found)
 
 

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.graphs import MULTIPLES, Arrays, Graph
-from export.pictures import draw_picture
+from export.images import draw_image
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import ImageSpec
-from samclip_sdk.picture.frame import Frame, letterbox
-from samclip_sdk.picture.model_prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER, NOT_A_POINT
+from samclip_sdk.image.frame import Frame, letterbox
+from samclip_sdk.image.model_prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER, NOT_A_POINT
 
 FOREGROUND, BACKGROUND = 1, 0
 
-PICTURES = (draw_picture(62, 96, seed=1), draw_picture(80, 52, seed=2))
+IMAGES = (draw_image(62, 96, seed=1), draw_image(80, 52, seed=2))
 """One wide and one tall image: a square one would hide swapped axes and the padding."""
 
 
@@ -39,7 +39,7 @@ def probe_graphs(
     resolution: int,
     image: ImageSpec,
     token_ids: Sequence[NDArray[np.int32]],
-    pictures: Sequence[NDArray[np.uint8]] = PICTURES,
+    images: Sequence[NDArray[np.uint8]] = IMAGES,
 ) -> dict[str, list[Probe]]:
     """Runs every graph's module in eager torch, several times.
 
@@ -48,7 +48,7 @@ def probe_graphs(
         resolution: the resolution of segmentation, at which prompts are decoded.
         image: the bundle's image preprocessing.
         token_ids: batches int32 [n,L].
-        pictures: the images, each uint8 [H,W,3].
+        images: the images, each uint8 [H,W,3].
 
     Returns:
         Graph name -> probes.
@@ -64,8 +64,8 @@ def probe_graphs(
     for ids in token_ids:
         probe("text_encoder", {"input_ids": ids})
     for at in sorted({graph.resolution for graph in graphs if graph.resolution is not None}):
-        for picture in pictures:
-            square, frame = letterbox(picture, resolution=at, pad_colour=image.pad_colour)
+        for pixels in images:
+            square, frame = letterbox(pixels, resolution=at, pad_colour=image.pad_colour)
             encoded = probe(graph_key("image_encoder", at), {"image": square})
             token_mask = frame.token_mask(patch_size=image.patch_size)
             head = {"image_tokens": encoded["image_tokens"], "token_mask": token_mask}
@@ -98,7 +98,7 @@ def _without_padding(probe: Probe) -> Probe:
 
 
 def _in_rectangle(probe: Probe, *, graph: Graph) -> Probe:
-    """A probe of the upper two thirds of its maps, as of a wide picture.
+    """A probe of the upper two thirds of its maps, as of a wide image.
 
     Args:
         probe: of whole squares.

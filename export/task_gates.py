@@ -18,7 +18,7 @@ from samclip_sdk.device.golden_checks import answer_tasks
 from samclip_sdk.device.goldens.task_metrics import (
     TASK_BOUNDS,
     TaskAnswers,
-    TaskPicture,
+    TaskImage,
     compare_answers,
 )
 from samclip_sdk.engine.engine import Engine
@@ -87,11 +87,11 @@ class TaskGate:
 
     Args:
         eager: the reference.
-        pictures: images that were in no training.
+        images: images that were in no training.
         vocabulary: the words that the images are classified with.
 
     Attributes:
-        pictures: as given.
+        images: as given.
         vocabulary: as given.
         reference: eager torch's answers.
         rectangular: its answers about the same images without their padding to a square; None if
@@ -99,9 +99,9 @@ class TaskGate:
     """
 
     def __init__(
-        self, eager: EagerSource, *, pictures: Sequence[TaskPicture], vocabulary: Sequence[str]
+        self, eager: EagerSource, *, images: Sequence[TaskImage], vocabulary: Sequence[str]
     ) -> None:
-        self.pictures = pictures
+        self.images = images
         self.vocabulary = vocabulary
         self._eager = eager
         self.reference: TaskAnswers = self._answer(eager, squares=True)
@@ -161,7 +161,7 @@ class TaskGate:
     def _answer(self, source: ModelSource, *, squares: bool) -> TaskAnswers:
         with closing(Engine(source)) as engine:
             return answer_tasks(
-                engine, self.pictures, vocabulary=self.vocabulary, whole_squares=squares
+                engine, self.images, vocabulary=self.vocabulary, whole_squares=squares
             )
 
 

@@ -29,13 +29,14 @@ from samclip_sdk.errors import (
     VideoCutShortWarning,
     VideoReconnectedWarning,
 )
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image import ImageSource
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.loading import ImageSource
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.named_masks import NamedMasks
 from samclip_sdk.results.prompt_masks import Masks
-from samclip_sdk.results.row_items import Instance, LabelProb, Mask, TextMask
+from samclip_sdk.results.row_items import Instance, LabelProb, Mask, NamedMask, TextMask
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.results.tracked import TrackedInstance, TrackedInstances
 from samclip_sdk.text.word_table import Reading
@@ -64,6 +65,8 @@ __all__ = [
     "LearnedLabel",
     "Mask",
     "Masks",
+    "NamedMask",
+    "NamedMasks",
     "OptionError",
     "PreparedImage",
     "PromptError",

@@ -20,7 +20,7 @@ from samclip_sdk.engine import (
     tiled_labels,
 )
 from samclip_sdk.engine.engine import AnyImage, Engine
-from samclip_sdk.engine.learning import LearnReport, checked_share, learn_pictures, read_coco
+from samclip_sdk.engine.learning import LearnReport, checked_share, learn_images, read_coco
 from samclip_sdk.engine.many_images import Answer, Asked, answer_each, takes_many
 from samclip_sdk.engine.one_pass import Pass, TaskName
 from samclip_sdk.engine.packs import load_labels, save_labels
@@ -36,10 +36,11 @@ from samclip_sdk.engine.queries import (
 )
 from samclip_sdk.engine.video.sources import VideoSource, open_footage
 from samclip_sdk.engine.video.stream import Stream, follow_footage
-from samclip_sdk.picture.image import ImageSource
+from samclip_sdk.image.loading import ImageSource
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.named_masks import NamedMasks
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.results.tracked import TrackedInstances
@@ -206,7 +207,7 @@ class SamClip:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The nouns that pictures taught the model, in the order of the alphabet.
+        """The nouns that images taught the model, in the order of the alphabet.
 
         `read_labels` tells what it takes any other label for. They are English. () if the bundle
         does not tell them.
@@ -224,7 +225,7 @@ class SamClip:
             TextError: an empty label.
             PromptError: `count` is invalid.
         """
-        check_integer(count, name="count", least=1)
+        check_integer(count, name="count", minimum=1)
         known, names = self._engine.known_words, check_labels([label])
         embedded = self._engine.texts.own_embeddings(names, clock=Stopwatch())
         return [] if known is None else known.nearest(embedded[0], count=int(count))
@@ -556,7 +557,7 @@ class SamClip:
         box_nms_thresh: float = 0.7,
         tiles: tuple[int, int] | int | None = None,
         tile_overlap: float | None = None,
-    ) -> Instances:
+    ) -> NamedMasks:
         """Segments all objects in the image, and names them.
 
         A model that proposes boxes of things gets a mask for each, the likeliest first. Of another
@@ -656,7 +657,7 @@ class SamClip:
             exhaust it: that closes the video file or camera.
 
         Raises:
-            ImageError: no such file or camera, a URL that gives no picture, a video without a
+            ImageError: no such file or camera, a URL that gives no image, a video without a
                 frame, or a folder without images; later, a frame that cannot be read or has
                 another size than the first, or a camera that is gone.
             TextError: no label, an empty one, two that are the same to CLIP, or more than 32,767.
@@ -739,9 +740,9 @@ class SamClip:
         """
         (name,) = check_labels([label])
         dim = self.manifest.model.embed_dim
-        wanted = check_regions(positives, name="positive", embed_dim=dim, at_least=1)
+        wanted = check_regions(positives, name="positive", embed_dim=dim, min_regions=1)
         unwanted = check_regions(negatives, name="negative", embed_dim=dim)
-        own = None if threshold is None else number_within(threshold, name="threshold", most=1)
+        own = None if threshold is None else number_within(threshold, name="threshold", maximum=1)
         learned = learn_embedding(
             self._engine.texts.own_embeddings([name], clock=Stopwatch())[0],
             positives=wanted,
@@ -765,33 +766,33 @@ class SamClip:
     ) -> LearnReport:
         """Teaches this model the categories of a COCO file, as `learn_label` does by examples.
 
-        Each picture that shows a label is an example of it. Negatives are what the label, as learnt
-        so far, is taken for in pictures that do not carry it; so every object of a label must be
-        labelled. Each label gets its own threshold, fitted to pictures that it was not learnt from.
+        Each image that shows a label is an example of it. Negatives are what the label, as learnt
+        so far, is taken for in images that do not carry it; so every object of a label must be
+        labelled. Each label gets its own threshold, fitted to images that it was not learnt from.
         A label whose word does best keeps its word.
 
-        A share of the pictures is held out, and measured before and after. Pictures to learn from
+        A share of the images is held out, and measured before and after. Images to learn from
         take up to a megabyte of memory each.
 
         Args:
             path: the file, as pycocotools reads it: polygons, RLE, or boxes alone, whose masks the
                 mask decoder draws.
-            images: the folder of its pictures.
+            images: the folder of its images.
             labels: the categories to learn; all by default.
-            held_out: above 0, below 1: the share of each label's pictures that is not learnt from.
-            seed: of the choice of held-out pictures.
+            held_out: above 0, below 1: the share of each label's images that is not learnt from.
+            seed: of the choice of held-out images.
             score: as in `learn_label`.
-            on_progress: called with a step, the number of pictures or labels done, and of all.
+            on_progress: called with a step, the number of images or labels done, and of all.
 
         Raises:
-            StorageError: the file is missing or wrong, or a picture is missing or of another size.
+            StorageError: the file is missing or wrong, or an image is missing or of another size.
             TextError: the name of a category cannot be a label, or there is no such category.
-            PromptError: a number is invalid, or no picture shows a label.
-            ImageError: a picture cannot be read.
+            PromptError: a number is invalid, or no image shows a label.
+            ImageError: an image cannot be read.
         """
         share = checked_share(held_out)
-        check_integer(seed, name="seed", least=0)
-        return learn_pictures(
+        check_integer(seed, name="seed", minimum=0)
+        return learn_images(
             self._engine,
             read_coco(path, images=images, labels=None if labels is None else check_labels(labels)),
             held_out=share,

@@ -46,7 +46,7 @@ class PromptError(SamClipError):
 
 
 class TextError(SamClipError):
-    """An empty list of labels, or an empty text."""
+    """An empty list of labels, an empty text, or any text if the bundle has no text encoder."""
 
 
 class UnaskedLabelError(SamClipError, KeyError):

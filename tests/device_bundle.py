@@ -16,7 +16,7 @@ from samclip_sdk.bundle.open import Bundle, open_bundle
 from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.runtimes.artifact_sets import artifact_sets
 
-PICTURE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, size=(62, 96, 3)).astype(np.uint8)
 BOXES = [[5, 5, 60, 40], [10, 20, 90, 60], [30, 2, 70, 50]]
 
 
@@ -49,16 +49,16 @@ def verifies_and_answers(bundle: Bundle, *, runtime: str, precision: str) -> Non
     report = verify_bundle(bundle.root, runtime=runtime, precision=precision)
     assert [each.name for each in report.checks if not each.passed] == []
     with SamClip.load(runtime, model=bundle.root, precision=precision) as model:
-        found = model.segment_text(PICTURE, ["dog", "cat"], threshold=0.0)
+        found = model.segment_text(IMAGE, ["dog", "cat"], threshold=0.0)
         assert len(found.masks) == 2
         answers_alike_in_every_bucket(model)
 
 
 def answers_alike_in_every_bucket(model: SamClip, *, tolerance: float = 1e-4) -> None:
     """Sees that a prompt in the bucket of one is answered as in those of eight and of four."""
-    image = model.encode_image(PICTURE)
+    image = model.encode_image(IMAGE)
     together = model.segment(image, boxes=BOXES * 4, multimask_output=False).low_res_masks
-    for place, logits in enumerate(together):
-        box = BOXES[place % len(BOXES)]
+    for index, logits in enumerate(together):
+        box = BOXES[index % len(BOXES)]
         alone = model.segment(image, boxes=box, multimask_output=False).low_res_masks[0]
         np.testing.assert_allclose(logits, alone, atol=tolerance * np.abs(alone).max(), rtol=0)

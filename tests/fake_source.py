@@ -1,6 +1,6 @@
 """A model source without a model: its answers are simple enough to know in advance.
 
-A picture shows the labels of `WHERE`; a patch's embedding is its label's text embedding. The mask
+An image shows the labels of `WHERE`; a patch's embedding is its label's text embedding. The mask
 decoder draws the inside of a box, a disc around the first point, or the mask prompt as it is.
 Every row of an answer depends on its own row of the feed only.
 """
@@ -24,7 +24,7 @@ from tests.fake_session import FakeSession
 EMBED_DIM = 256
 GRID, SIDE, RESOLUTION = 4, 16, 64
 TEMPLATE = "a photo of a {}."
-# Rows and columns of the 4 x 4 patches; the lowest row of a 50 x 100 picture is padding.
+# Rows and columns of the 4 x 4 patches; the lowest row of a 50 x 100 image is padding.
 WHERE = {"dog": (slice(0, 2), slice(0, 2)), "cat": (slice(0, 1), slice(2, 4))}
 
 
@@ -93,7 +93,7 @@ class FakeSource:
 
 
 class HeadsDiffer(FakeSource):
-    """Its image embedding tells pictures apart."""
+    """Its image embedding tells images apart."""
 
     def _clip_head(self, feed: Arrays) -> Arrays:
         vector = np.resize(feed["image_tokens"], EMBED_DIM)
@@ -175,11 +175,11 @@ def decode_masks(feed: Arrays) -> Arrays:
     }
 
 
-def picture(height: int = 50, width: int = 100) -> np.ndarray:
+def sample_image(height: int = 50, width: int = 100) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
     return np.stack([x % 256, y % 256, (x + y) % 256], axis=-1).astype(np.uint8)
 
 
-def write_picture(path: Path) -> Path:
-    assert cv2.imwrite(str(path), picture())
+def write_image(path: Path) -> Path:
+    assert cv2.imwrite(str(path), sample_image())
     return path

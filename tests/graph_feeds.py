@@ -17,7 +17,7 @@ def draw_feed(
 ) -> dict[str, NDArray[np.generic]]:
     """Noise of each input's kind.
 
-    A picture has padding below, a prompt's last point is filler, and the texts grow longer.
+    An image has padding below, a prompt's last point is filler, and the texts grow longer.
 
     Args:
         specs: the inputs.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from samclip_sdk.engine.exclusive import settle
-from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.image.packed_masks import PackedMask
 from samclip_sdk.text.known_words import KnownWords
 from samclip_sdk.text.tokenizer import clean_text
 from samclip_sdk.text.vocabulary import PackMetadata, Vocabulary
@@ -25,7 +25,7 @@ from samclip_sdk.text.word_table import WordReader, WordTable
 CASES = Path(__file__).resolve().parents[1] / "examples" / "label_cases.json"
 
 SIZE = (12, 16)
-"""Height and width of the pictures in which masks compete."""
+"""Height and width of the images in which masks compete."""
 
 COMPETING = [
     ("the likelier one of two that are the same", [(0.6, [2, 2, 12, 10]), (0.9, [3, 2, 12, 10])]),
@@ -143,8 +143,8 @@ def answers() -> dict[str, Any]:
     """The questions, each with this package's answer."""
     rng = np.random.default_rng(0)
     drawn = [
-        (f"drawn {place}", [(round(float(odds), 2), _drawn_box(rng)) for odds in rng.random(5)])
-        for place in range(6)
+        (f"drawn {index}", [(round(float(odds), 2), _drawn_box(rng)) for odds in rng.random(5)])
+        for index in range(6)
     ]
     return {
         "exclusive": [_competing(name, masks) for name, masks in [*COMPETING, *drawn]],
@@ -169,19 +169,18 @@ def _competing(name: str, masks: list[tuple[float, list[int]]]) -> dict[str, Any
         [_rectangle(box) for _, box in masks],
         labels=range(len(masks)),
         likelihoods=odds,
-        size=SIZE,
     )
     owners = np.full(SIZE, ".")
-    for each in kept:
+    for index, left in kept.items():
         pixels = np.zeros(SIZE, bool)
-        each.mask.draw(pixels)
-        owners[pixels] = str(each.place)
+        left.draw(pixels)
+        owners[pixels] = str(index)
     return {
         "name": name,
         "size": SIZE,
         "presence": [each for each, _ in masks],
         "boxes": [box for _, box in masks],
-        "kept": sorted(each.place for each in kept),
+        "kept": sorted(kept),
         "owners": ["".join(row) for row in owners],
     }
 

@@ -32,10 +32,10 @@ def _signature(name: str, *, graph: int, tensors: Sequence[Any], inputs: int) ->
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = name, graph
     signature.inputs, signature.outputs = [], []
-    for place, tensor in enumerate(tensors):
+    for index, tensor in enumerate(tensors):
         entry = schema.TensorMapT()
-        entry.name, entry.tensorIndex = tensor.name, place
-        if place < inputs:
+        entry.name, entry.tensorIndex = tensor.name, index
+        if index < inputs:
             signature.inputs.append(entry)
         elif tensor.name != "factor":
             signature.outputs.append(entry)
@@ -62,7 +62,7 @@ def _graph(tensors: Sequence[Any], operators: Sequence[Any], *, inputs: int) -> 
     graph.tensors, graph.operators = list(tensors), list(operators)
     graph.inputs = list(range(inputs))
     graph.outputs = [
-        place for place in range(inputs, len(tensors)) if tensors[place].name != "factor"
+        index for index in range(inputs, len(tensors)) if tensors[index].name != "factor"
     ]
     return graph
 

@@ -20,7 +20,7 @@ from samclip_sdk.bundle.manifest import UNCALIBRATED, ObjectScore
 from samclip_sdk.engine.instances import distinct_objects
 from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.object_candidates import chosen_masks, find_candidates
-from samclip_sdk.picture.frame import Frame
+from samclip_sdk.image.frame import Frame
 
 CASES = Path(__file__).resolve().parents[1] / "examples" / "object_cases.json"
 

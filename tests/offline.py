@@ -39,23 +39,23 @@ def run_verbs(runtime: str, folder: Path) -> None:
     from tests.drawings import TINY_BUNDLE
     from tests.own_things import write_things
 
-    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    pack, own = folder / "pack.safetensors", write_things(folder, pictures=4)
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    pack, own = folder / "pack.safetensors", write_things(folder, images=4)
     called = {"load", "close"}
     with SamClip.load(runtime, model=TINY_BUNDLE, threads=1) as model:
-        region = model.embed_region(picture, box=[5, 5, 40, 40])
+        region = model.embed_region(image, box=[5, 5, 40, 40])
         calls = {
-            "prepare_image": lambda: model.prepare_image(picture),
-            "encode_image": lambda: model.encode_image(picture),
-            "embed_image": lambda: model.embed_image(picture),
-            "embed_region": lambda: model.embed_region(picture, point=[5, 5]),
+            "prepare_image": lambda: model.prepare_image(image),
+            "encode_image": lambda: model.encode_image(image),
+            "embed_image": lambda: model.embed_image(image),
+            "embed_region": lambda: model.embed_region(image, point=[5, 5]),
             "embed_text": lambda: model.embed_text("a dog"),
-            "classify": lambda: model.classify(picture, ["dog", "cat"]),
-            "segment": lambda: model.segment(picture, points=[[5, 5]]),
-            "segment_text": lambda: model.segment_text(picture, ["dog"], threshold=0.0),
-            "segment_instances": lambda: model.segment_instances(picture, ["dog"], threshold=0.0),
-            "segment_everything": lambda: model.segment_everything(picture, points_per_side=2),
-            "stream": lambda: list(model.stream([picture, picture], ["dog"])),
+            "classify": lambda: model.classify(image, ["dog", "cat"]),
+            "segment": lambda: model.segment(image, points=[[5, 5]]),
+            "segment_text": lambda: model.segment_text(image, ["dog"], threshold=0.0),
+            "segment_instances": lambda: model.segment_instances(image, ["dog"], threshold=0.0),
+            "segment_everything": lambda: model.segment_everything(image, points_per_side=2),
+            "stream": lambda: list(model.stream([image, image], ["dog"])),
             "learn_label": lambda: model.learn_label("my mug", region),
             "learn_coco": lambda: model.learn_coco(own, images=folder),
             "label_digests": lambda: model.label_digests(["my mug"]),
@@ -85,9 +85,9 @@ def run_commands(folder: Path) -> None:
     dog = str(ROOT / "examples" / "images" / "dog.jpg")
     model = ("--model", str(TINY_BUNDLE))
     onnx = (*model, "--runtime", "onnx")
-    pictures = folder / "pictures"
-    pictures.mkdir()
-    (pictures / "dog.jpg").write_bytes(Path(dog).read_bytes())
+    images = folder / "images"
+    images.mkdir()
+    (images / "dog.jpg").write_bytes(Path(dog).read_bytes())
     lines = {
         "classify": (dog, "dog", "cat", *onnx),
         "segment": (dog, "--point", "10,10", *onnx),
@@ -96,8 +96,8 @@ def run_commands(folder: Path) -> None:
         "everything": (dog, "--points-per-side", "2", *onnx),
         "embed": (dog, *onnx),
         "learn": ("my dog", "--positive", f"{dog}:10,10,90,90", *onnx),
-        "annotate": (str(pictures), "dog", *onnx),
-        "video": (str(pictures), "dog", "-o", "film.mp4", *onnx),
+        "annotate": (str(images), "dog", *onnx),
+        "video": (str(images), "dog", "-o", "film.mp4", *onnx),
         "info": model,
         "words": ("dogs", *onnx),
         "verify": (*onnx, "--precision", "fp32"),
@@ -119,9 +119,9 @@ def print_sockets() -> None:
     descriptors = "/proc/self/fd"
     for each in os.listdir(descriptors) if os.path.isdir(descriptors) else ():
         with suppress(OSError):
-            place = os.readlink(os.path.join(descriptors, each))
-            if place.startswith("socket:"):
-                print(place)
+            target = os.readlink(os.path.join(descriptors, each))
+            if target.startswith("socket:"):
+                print(target)
 
 
 def main() -> None:

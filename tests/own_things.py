@@ -1,4 +1,4 @@
-"""Pictures of a made-up thing, and the COCO file that labels it."""
+"""Images of a made-up thing, and the COCO file that labels it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import numpy as np
 from PIL import Image
 
 
-def write_things(
-    folder: Path, *, pictures: int = 20, masks: bool = True, part: bool = False
-) -> Path:
-    """Pictures with a striped square in each other one, and a plain square in each.
+def write_things(folder: Path, *, images: int = 20, masks: bool = True, part: bool = False) -> Path:
+    """Images with a striped square in each other one, and a plain square in each.
 
     With `part`, only a box in the middle of the striped square is labelled.
     """
@@ -23,7 +21,7 @@ def write_things(
         "annotations": [],
         "categories": [{"id": 1, "name": "item 17"}],
     }
-    for number in range(pictures):
+    for number in range(images):
         pixels = np.full((96, 128, 3), rng.integers(90, 200, 3), np.uint8)
         top, left = rng.integers(0, (50, 20))
         pixels[top : top + 40, left : left + 40] = rng.integers(0, 255, 3)

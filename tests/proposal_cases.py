@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from samclip_sdk.modeling.proposal_head import place_centres
-from samclip_sdk.picture.proposals import UNITS_PX
+from samclip_sdk.image.proposals import UNITS_PX
+from samclip_sdk.modeling.proposal_head import anchor_centres
 from tests.tiny_config import PYRAMID_STUDENT
 
 PROPOSING = PYRAMID_STUDENT.model_copy(
@@ -19,7 +19,7 @@ PROPOSING = PYRAMID_STUDENT.model_copy(
 
 def proposals_of(boxes: Tensor, objectness: Tensor) -> Tensor:
     """What the head says where each place has a box [B,6,h,w,4]: the inverse of `boxes_of`."""
-    x, y = place_centres(*boxes.shape[2:4])
+    x, y = anchor_centres(*boxes.shape[2:4])
     left, top, right, bottom = boxes.unbind(dim=-1)
     units = torch.tensor(UNITS_PX)[:, None, None]
     sides = torch.stack([x - left, y - top, right - x, bottom - y], dim=1)

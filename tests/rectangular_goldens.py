@@ -1,10 +1,10 @@
-"""A bundle whose goldens are of pictures without their padding, for packages in other languages.
+"""A bundle whose goldens are of images without their padding, for packages in other languages.
 
     python -m tests.rectangular_goldens BUNDLE FOLDER
 
-A bundle's own goldens of the way from a picture to an answer are of whole squares, which every
+A bundle's own goldens of the way from an image to an answer are of whole squares, which every
 runtime takes. Those of the copy that this writes to FOLDER are what this package answers on
-onnxruntime, of a wide and of a tall picture: of two of the bundle's side by side, and of two on top
+onnxruntime, of a wide and of a tall image: of two of the bundle's side by side, and of two on top
 of each other.
 """
 
@@ -33,7 +33,7 @@ from samclip_sdk.engine.classify import embed_image
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.segment import decode_in_boxes
-from samclip_sdk.picture.image_prompts import image_prompts
+from samclip_sdk.image.image_prompts import image_prompts
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.system.timing import Stopwatch
@@ -41,7 +41,7 @@ from samclip_sdk.text.vocabulary import read_vocabulary
 from tests.example_bundle import change_files
 
 TILES = {".wide": (1, 2, 1), ".tall": (2, 1, 1)}
-"""The end of the keys of a picture, and of what is expected of it -> how often it is repeated."""
+"""The end of the keys of an image, and of what is expected of it -> how often it is repeated."""
 
 
 def main(bundle: str, folder: Path) -> None:
@@ -64,7 +64,7 @@ def main(bundle: str, folder: Path) -> None:
 
 
 class _Answers:
-    """Answers a bundle's goldens, of a picture of `TILES`."""
+    """Answers a bundle's goldens, of an image of `TILES`."""
 
     def __init__(self, folder: Path) -> None:
         self._bundle = open_bundle(folder)
@@ -74,7 +74,7 @@ class _Answers:
         self.tensors = safetensors.numpy.load_file(folder / GOLDEN_TENSORS)
 
     def segment(self, golden: GoldenSegment, end: str) -> GoldenSegment:
-        one = Pass(self._engine, self._picture(golden.image, end))
+        one = Pass(self._engine, self._image(golden.image, end))
         prompts = image_prompts(
             golden.points or None, point_labels=golden.labels or None, boxes=golden.box
         )
@@ -91,7 +91,7 @@ class _Answers:
 
     def image_embedding(self, golden: GoldenImageEmbedding, end: str) -> GoldenImageEmbedding:
         found = embed_image(
-            Pass(self._engine, self._picture(golden.image, end), task="classification")
+            Pass(self._engine, self._image(golden.image, end), task="classification")
         )
         return GoldenImageEmbedding(
             image=golden.image + end, expected=self._expected(golden.expected, end, found)
@@ -122,9 +122,9 @@ class _Answers:
         )
 
     def _encoded(self, key: str, end: str) -> ImageEmbedding:
-        return Pass(self._engine, self._picture(key, end)).embedding
+        return Pass(self._engine, self._image(key, end)).embedding
 
-    def _picture(self, key: str, end: str) -> NDArray[np.uint8]:
+    def _image(self, key: str, end: str) -> NDArray[np.uint8]:
         self.tensors[key + end] = np.tile(self.tensors[key], TILES[end])
         return self.tensors[key + end]
 

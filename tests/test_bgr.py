@@ -1,4 +1,4 @@
-"""Arrays in BGR, as OpenCV reads pictures."""
+"""Arrays in BGR, as OpenCV reads images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.refusals import refused
 DOG = Path(__file__).parents[1] / "examples" / "images" / "dog.jpg"
 
 
-def test_an_array_in_bgr_is_answered_as_its_picture() -> None:
+def test_an_array_in_bgr_is_answered_as_its_image() -> None:
     rgb = np.asarray(Image.open(DOG))
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     with SamClip.load("onnx", bgr=True) as model, SamClip.load("onnx") as plain:

@@ -25,8 +25,8 @@ from samclip_sdk import (
     SamClip,
     StorageError,
 )
-from samclip_sdk.picture.frame import Frame
-from tests.fake_source import FakeSource, fake_client, picture
+from samclip_sdk.image.frame import Frame
+from tests.fake_source import FakeSource, fake_client, sample_image
 from tests.refusals import refused
 
 LABELS = ["dog", "zebra", "cat", "green frog"]
@@ -34,7 +34,7 @@ LABELS = ["dog", "zebra", "cat", "green frog"]
 
 def test_one_backbone_pass_serves_every_skill(both: tuple[SamClip, FakeSource]) -> None:
     model, source = both
-    image = model.encode_image(picture())
+    image = model.encode_image(sample_image())
     model.classify(image, LABELS)
     model.segment(image, points=[[10, 10]], point_labels=[1])
     model.segment_text(image, LABELS)
@@ -47,7 +47,7 @@ def test_one_backbone_pass_serves_every_skill(both: tuple[SamClip, FakeSource]) 
 
 def test_the_clip_head_runs_anew_for_another_image(both: tuple[SamClip, FakeSource]) -> None:
     model, source = both
-    image = model.encode_image(picture())
+    image = model.encode_image(sample_image())
     vector = model.embed_image(image)
     kept = vector.copy()
     vector[:] = 0  # the caller's own
@@ -61,7 +61,7 @@ def test_the_clip_head_runs_anew_for_another_image(both: tuple[SamClip, FakeSour
 
 def test_a_raw_image_is_classified_at_its_own_resolution(both: tuple[SamClip, FakeSource]) -> None:
     model, source = both
-    result = model.classify(picture(), LABELS)
+    result = model.classify(sample_image(), LABELS)
     assert source.runs("image_encoder@64") == 0
     feed = source.sessions["clip_head@32"].feeds[0]
     assert (feed["token_mask"] == 1).all()  # the classification task crops: nothing is padded
@@ -79,35 +79,37 @@ ASK: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("skill", ASK)
-def test_a_result_is_drawn_over_its_picture_without_passing_it_again(
+def test_a_result_is_drawn_over_its_image_without_passing_it_again(
     model: SamClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skill: str
 ) -> None:
-    Image.fromarray(picture()).save(tmp_path / "picture.png")
+    Image.fromarray(sample_image()).save(tmp_path / "image.png")
     monkeypatch.chdir(tmp_path)
-    array, content = picture(), (tmp_path / "picture.png").read_bytes()
+    array, content = sample_image(), (tmp_path / "image.png").read_bytes()
     ask = getattr(model, skill)
     for image in (
-        "picture.png",
+        "image.png",
         array,
         io.BytesIO(content),
-        model.encode_image("picture.png"),
-        model.encode_image(model.prepare_image(Path("picture.png"))),
+        model.encode_image("image.png"),
+        model.encode_image(model.prepare_image(Path("image.png"))),
         model.encode_image(array),
     ):
         result = ask(image, **ASK[skill])
         np.testing.assert_array_equal(result.plot(), result.plot(array))
     assert np.shares_memory(ask(array, **ASK[skill]).origin, array)
-    result = ask("picture.png", **ASK[skill])
+    result = ask("image.png", **ASK[skill])
     monkeypatch.chdir("/")
     np.testing.assert_array_equal(result.plot(), result.plot(array))
 
 
 def test_three_masks_a_prompt_or_one(model: SamClip) -> None:
     points = [[[20, 20]], [[80, 30]]]
-    three = model.segment(picture(), points=points, point_labels=[[1], [1]])
+    three = model.segment(sample_image(), points=points, point_labels=[[1], [1]])
     assert three.prompt_index.tolist() == [0, 0, 0, 1, 1, 1]
     assert three.scores == pytest.approx([0.7, 0.8, 0.9] * 2)  # tokens 1 to 3
-    one = model.segment(picture(), points=points, point_labels=[[1], [1]], multimask_output=False)
+    one = model.segment(
+        sample_image(), points=points, point_labels=[[1], [1]], multimask_output=False
+    )
     assert one.prompt_index.tolist() == [0, 1]
     assert one.scores == pytest.approx([0.6, 0.6])  # token 0
     assert one.masks[0, 20, 20]
@@ -119,7 +121,7 @@ def test_many_prompts_are_split_and_answered_as_if_alone(
     both: tuple[SamClip, FakeSource],
 ) -> None:
     model, source = both
-    image = model.encode_image(picture())
+    image = model.encode_image(sample_image())
     boxes = [[x, y, x + 30, y + 20] for x in range(0, 60, 6) for y in range(0, 28, 7)]
     result = model.segment(image, boxes=boxes, multimask_output=False)
     sizes = [len(feed["sparse_mask"]) for feed in source.sessions["mask_decoder"].feeds]
@@ -130,7 +132,7 @@ def test_many_prompts_are_split_and_answered_as_if_alone(
 
 
 def test_low_res_masks_are_a_mask_input(model: SamClip) -> None:
-    image = model.encode_image(picture())
+    image = model.encode_image(sample_image())
     first = model.segment(image, boxes=[25, 12, 75, 38], multimask_output=False)
     again = model.segment(image, mask_input=first.low_res_masks, multimask_output=False)
     np.testing.assert_array_equal(again.masks, first.masks)
@@ -139,12 +141,12 @@ def test_low_res_masks_are_a_mask_input(model: SamClip) -> None:
 def test_soft_masks_are_probabilities_of_which_the_masks_are_the_upper_half(
     model: SamClip,
 ) -> None:
-    drawn = model.segment(picture(), boxes=[25, 12, 75, 38])
+    drawn = model.segment(sample_image(), boxes=[25, 12, 75, 38])
     for refine in (True, False):
         asked = {"refine": refine, "return_soft_masks": True, "mask_threshold": 0.0}
-        found = model.segment_text(picture(), LABELS, **asked)
+        found = model.segment_text(sample_image(), LABELS, **asked)
         assert len(found) == 2
-        plain = model.segment_text(picture(), LABELS, refine=refine, mask_threshold=0.0)
+        plain = model.segment_text(sample_image(), LABELS, refine=refine, mask_threshold=0.0)
         assert plain.soft_masks is plain[[0]].soft_masks is None
         np.testing.assert_array_equal(found["cat"].soft_masks, found.soft_masks[[1]])
         for result in (drawn, found):
@@ -160,7 +162,7 @@ def test_text_finds_what_is_there_and_nothing_else(
     both: tuple[SamClip, FakeSource], refine: bool
 ) -> None:
     model, source = both
-    result = model.segment_text(picture(), LABELS, refine=refine)
+    result = model.segment_text(sample_image(), LABELS, refine=refine)
     assert result.labels == ("dog", "cat")
     assert (result.asked.presence[[1, 3]] < 0.1).all()
     assert set(result.absent) == {"zebra", "green frog"}
@@ -180,8 +182,8 @@ def test_text_finds_what_is_there_and_nothing_else(
 
 
 def test_threshold_decides_who_is_present(model: SamClip) -> None:
-    assert model.segment_text(picture(), LABELS, threshold=0).labels == tuple(LABELS)
-    assert model.segment_text(picture(), LABELS, threshold=1).labels == ()
+    assert model.segment_text(sample_image(), LABELS, threshold=0).labels == tuple(LABELS)
+    assert model.segment_text(sample_image(), LABELS, threshold=1).labels == ()
 
 
 @given(others=st.lists(st.sampled_from(["cat", "zebra", "a", "b", "c"]), unique=True))
@@ -189,7 +191,7 @@ def test_a_label_is_answered_as_if_alone(
     others: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     model, _ = fake_client(tmp_path_factory.mktemp("model"))
-    image = model.encode_image(picture())
+    image = model.encode_image(sample_image())
     alone = model.segment_text(image, ["dog"], points_per_class=2)
     beside = model.segment_text(image, [*others, "dog"], points_per_class=2)
     np.testing.assert_array_equal(beside.mask("dog"), alone.masks[0])
@@ -200,7 +202,7 @@ def test_a_label_is_answered_as_if_alone(
 
 def test_150_labels_on_12_megapixels_cost_no_gigabytes(model: SamClip) -> None:
     labels = [*LABELS, *(f"noun {index}" for index in range(146))]
-    image = picture(3000, 4000)
+    image = sample_image(3000, 4000)
     tracemalloc.start()
     result = model.segment_text(image, labels)
     _, peak = tracemalloc.get_traced_memory()
@@ -230,11 +232,11 @@ def test_another_models_images_are_refused(
     """As they were encoded or prepared, and where their sizes are others."""
     model, source = both
     other, _ = fake_client(tmp_path, model_id="other")
-    own = model.encode_image(picture())
+    own = model.encode_image(sample_image())
     strange = np.zeros((1, 5, 4, 4), np.float32)
     for image, word in (
-        (other.encode_image(picture()), "other"),
-        (other.prepare_image(picture()), "other"),
+        (other.encode_image(sample_image()), "other"),
+        (other.prepare_image(sample_image()), "other"),
         (replace(own, image_tokens=strange), "64 px"),
         (replace(own, image_embeddings=strange), "64 px"),
         (replace(own, frame=Frame.fit(50, 100, resolution=32)), "64 px"),
@@ -249,7 +251,7 @@ def test_masks_that_no_memory_holds_are_refused(
 ) -> None:
     monkeypatch.setattr(type(model.manifest), "mask_side", lambda self, resolution: 2**24)
     boxes = [[5, 5, 25, 25], [1, 1, 9, 9]]
-    refused(lambda: model.segment(picture(), boxes=boxes), PromptError, "2 prompts")
+    refused(lambda: model.segment(sample_image(), boxes=boxes), PromptError, "2 prompts")
 
 
 def test_a_vocabulary_that_cannot_be_read_or_written(model: SamClip, tmp_path: Path) -> None:
@@ -272,19 +274,19 @@ def test_a_vocabulary_that_cannot_be_read_or_written(model: SamClip, tmp_path: P
 
 
 def test_a_saved_embedding_answers_the_same(model: SamClip, tmp_path: Path) -> None:
-    """Of its picture nothing is known."""
-    image = model.encode_image(picture())
+    """Of its image nothing is known."""
+    image = model.encode_image(sample_image())
     image.save(tmp_path / "image.npz")
     loaded = ImageEmbedding.load(tmp_path / "image.npz")
     found, expected = model.segment_text(loaded, LABELS), model.segment_text(image, LABELS)
     np.testing.assert_array_equal(found.class_map, expected.class_map)
     refused(lambda: found.save(tmp_path / "a.png"), ImageError, "image=")
-    found.save(tmp_path / "a.png", image=picture())
+    found.save(tmp_path / "a.png", image=sample_image())
 
 
 def test_embeddings_are_of_unit_length_and_texts_are_taken_as_they_are(model: SamClip) -> None:
     texts = model.embed_text(["a photo of a dog.", "dog"])
-    image = model.embed_image(picture())
+    image = model.embed_image(sample_image())
     np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-6)
     assert image.shape == (256,)
     assert (texts @ image)[0] == pytest.approx(1, abs=1e-5)
@@ -295,9 +297,9 @@ def test_embeddings_are_of_unit_length_and_texts_are_taken_as_they_are(model: Sa
 def test_closing_frees_the_graphs(both: tuple[SamClip, FakeSource]) -> None:
     model, source = both
     with model:
-        model.classify(picture(), "dog")
+        model.classify(sample_image(), "dog")
         sessions = list(source.sessions.values())
     for session in sessions:
         with pytest.raises(ValueError, match="closed"):
             session.run({})
-    assert model.classify(picture(), "dog").probs.tolist() == [1]
+    assert model.classify(sample_image(), "dog").probs.tolist() == [1]

@@ -29,12 +29,12 @@ def test_runs_without_torch(tmp_path: Path) -> None:
     done = run_program(RUN_BLOCKED, DEMO, cwd=tmp_path, warnings="error")
     assert done.returncode == 0, done.stderr
     overlays = sorted((tmp_path / "demo_output").iterdir())
-    pictures = [path.stem for path in DEMO.with_name("images").glob("*.jpg")]
-    shown = {f"{name}_{kind}.png" for name in pictures for kind in ("masks", "objects")}
+    images = [path.stem for path in DEMO.with_name("images").glob("*.jpg")]
+    shown = {f"{name}_{kind}.png" for name in images for kind in ("masks", "objects")}
     assert {each.name for each in overlays} == shown | {"contact_sheet.jpg", "failures.jpg"}
     for overlay in overlays:
         with Image.open(overlay) as image:
             image.load()
             # One flat colour is no overlay.
             assert any(low < high for low, high in image.convert("RGB").getextrema())
-    assert all(name in done.stdout for name in (*pictures, "labels found", "ms"))
+    assert all(name in done.stdout for name in (*images, "labels found", "ms"))

@@ -1,4 +1,4 @@
-"""The pictures of the examples are what the files beside them say.
+"""The images of the examples are what the files beside them say.
 
 The pages show each example, and tests/docs runs what they show; tests/test_demo.py runs the demo.
 """
@@ -13,14 +13,14 @@ IMAGES = Path(__file__).parents[1] / "examples" / "images"
 SAMPLE = Path(__file__).parents[1] / "samclip_sdk" / "serve" / "page" / "sample.jpg"
 
 
-def test_every_picture_has_labels_and_a_licence() -> None:
+def test_every_image_has_labels_and_a_licence() -> None:
     with (IMAGES / "LICENSES.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert all(all(row.values()) for row in rows)
     labels = json.loads((IMAGES / "labels.json").read_text(encoding="utf-8"))
-    pictures = sorted(path.name for path in IMAGES.glob("*.jpg"))
-    assert sorted(row["file"] for row in rows) == sorted(labels) == pictures
-    assert sum((IMAGES / name).stat().st_size for name in pictures) < 1_500_000
+    images = sorted(path.name for path in IMAGES.glob("*.jpg"))
+    assert sorted(row["file"] for row in rows) == sorted(labels) == images
+    assert sum((IMAGES / name).stat().st_size for name in images) < 1_500_000
     for row in labels.values():
         assert row["present"]
         assert not set(row["present"]) & set(row["absent"])

@@ -17,10 +17,10 @@ PUBLIC = samclip_sdk.__all__
 NAMES = """
 BundleError BundleSchemaError BundleSignatureError BundleTamperedError Classification ClusterError
 EmbeddingMismatchError Frame HubError HubUnreachableError ImageEmbedding ImageError ImageSource
-Instance Instances LabelProb LabelQuality LearnReport LearnedLabel Mask Masks OptionError
-PreparedImage PromptError Reading RunError RuntimeMissingError SamClip SamClipError SamClipWarning
-StorageError TextError TextMask TextMasks TextTruncatedWarning TrackedInstance TrackedInstances
-UnaskedLabelError UnknownWordWarning UnverifiedArtifactWarning VerificationError
+Instance Instances LabelProb LabelQuality LearnReport LearnedLabel Mask Masks NamedMask NamedMasks
+OptionError PreparedImage PromptError Reading RunError RuntimeMissingError SamClip SamClipError
+SamClipWarning StorageError TextError TextMask TextMasks TextTruncatedWarning TrackedInstance
+TrackedInstances UnaskedLabelError UnknownWordWarning UnverifiedArtifactWarning VerificationError
 VideoCutShortWarning VideoReconnectedWarning VideoSource
 """
 ALIASES = {"ImageSource", "VideoSource"}

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from samclip_sdk import SamClip
-from samclip_sdk.picture.image import load_image
-from samclip_sdk.picture.masks import mask_to_box, rle_to_mask
-from training.asked_pictures import NamedObjects
+from samclip_sdk.image.loading import load_image
+from samclip_sdk.image.masks import mask_to_box, rle_to_mask
+from training.asked_images import NamedObjects
 from training.object_scores import right_objects
 
 FOLDER = Path(__file__).with_name("quality_floor")

@@ -1,6 +1,6 @@
 """What the project brings along: no pickle, no network that nobody asked for, no GPL.
 
-Nor does it open pictures of any format: Pillow hands some of them to other programs.
+Nor does it open images of any format: Pillow hands some of them to other programs.
 """
 
 from __future__ import annotations

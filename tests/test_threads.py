@@ -45,7 +45,7 @@ class Counting(BundleSource):
 def test_eight_threads_get_what_one_gets() -> None:
     """From the first use on, which is when graphs are opened and labels embedded."""
     generator = np.random.default_rng(0)
-    pictures = [generator.integers(0, 256, (90, 120, 3), dtype=np.uint8) for _ in range(4)]
+    images = [generator.integers(0, 256, (90, 120, 3), dtype=np.uint8) for _ in range(4)]
 
     def ask(model: SamClip, image: Any) -> list[np.ndarray]:
         encoded = model.encode_image(image)
@@ -55,15 +55,15 @@ def test_eight_threads_get_what_one_gets() -> None:
         return [*answers, texts.asked.score_maps, texts.class_map, masks.low_res_masks, masks.masks]
 
     with SamClip(Counting()) as alone:
-        expected = [ask(alone, image) for image in pictures]
+        expected = [ask(alone, image) for image in images]
     source = Counting()
     start = threading.Barrier(THREADS)
 
     def work(shift: int) -> None:
         start.wait()
-        for turn in range(2 * len(pictures)):
-            place = (shift + turn) % len(pictures)
-            for mine, wanted in zip(ask(model, pictures[place]), expected[place], strict=True):
+        for turn in range(2 * len(images)):
+            index = (shift + turn) % len(images)
+            for mine, wanted in zip(ask(model, images[index]), expected[index], strict=True):
                 assert np.allclose(mine, wanted, atol=1e-4)
 
     with SamClip(source) as model, ThreadPoolExecutor(THREADS) as pool:
@@ -80,13 +80,13 @@ import multiprocessing, os, sys, threading
 import numpy as np
 from samclip_sdk import SamClip, SamClipError
 
-picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 
 def load():
     return SamClip.load({runtime!r}, precision="fp32", threads=2, text_cache=False)
 
 def ask(model):
-    return model.segment_text(picture, ["dog"], threshold=0).scores
+    return model.segment_text(image, ["dog"], threshold=0).scores
 
 def same(model):
     return "same" if np.allclose(ask(model), expected, atol=1e-4) else "other"
@@ -133,7 +133,7 @@ print("parent", same(model))
 READING = """
 import os, signal, threading
 from PIL import Image
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.image.loading import load_image
 
 image, forked, started = Image.new("RGB", (8, 6)), threading.Event(), threading.Event()
 
@@ -169,6 +169,6 @@ class TestFork:
         said = self.run("openvino", children=1, anew=False)
         assert said == ["refused", "", "exit 0", "exit 0", "parent same"]
 
-    def test_a_picture_that_another_thread_was_reading(self) -> None:
+    def test_an_image_that_another_thread_was_reading(self) -> None:
         """Pillow's images are read by one thread at a time: in the child, nobody holds the lock."""
         assert run_program(READING).stdout == "(6, 8, 3)\nexit 0\n"

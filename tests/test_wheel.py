@@ -78,5 +78,10 @@ def test_base_install_needs_no_runtime(wheel: zipfile.ZipFile) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
 
 
+def test_holds_its_bill_of_materials(wheel: zipfile.ZipFile) -> None:
+    bill = ROOT / "samclip_sdk.cdx.json"
+    assert read_metadata(wheel, f"sboms/{bill.name}") == bill.read_text(encoding="utf-8")
+
+
 def test_declares_the_command(wheel: zipfile.ZipFile) -> None:
     assert "samclip = samclip_sdk.cli.app:app" in read_metadata(wheel, "entry_points.txt")

@@ -38,8 +38,8 @@ SMOKE = frozenset(
     {
         "tests/test_imports.py",  # Python
         "tests/text",  # tokenizers
-        *("tests/picture/test_image.py", "tests/results/test_overlay.py"),  # Pillow
-        *("tests/picture/test_masks.py", "tests/results/test_results.py"),  # numpy
+        *("tests/image/test_loading.py", "tests/results/test_overlay.py"),  # Pillow
+        *("tests/image/test_masks.py", "tests/results/test_results.py"),  # numpy
         "tests/bundle/test_manifest.py",  # pydantic
         "tests/bundle/test_open.py",  # safetensors
         "tests/cli/test_app.py",  # typer

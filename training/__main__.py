@@ -53,7 +53,7 @@ def main(
         bool, typer.Option("--changed", help="resume although the settings have changed")
     ] = False,
     coco: Annotated[Path | None, typer.Option(help="of finetune: one's own COCO file")] = None,
-    images: Annotated[Path | None, typer.Option(help="of finetune: its folder of pictures")] = None,
+    images: Annotated[Path | None, typer.Option(help="of finetune: its folder of images")] = None,
     smoke: Annotated[
         int, typer.Option(min=0, help="only so many steps: speed, memory and hours; no result")
     ] = 0,
@@ -67,7 +67,7 @@ def main(
     "all", stages that are done are not run again.
     """
     try:
-        config, own = _own_pictures(stage, config, coco=coco, images=images)
+        config, own = _own_images(stage, config, coco=coco, images=images)
         override = [*own, *(override or ())]
         if smoke and stage == _ALL:
             raise TrainingError("--smoke is for one stage: give a stage's name instead of all")
@@ -105,10 +105,10 @@ def _asked_stages(
     return stages
 
 
-def _own_pictures(
+def _own_images(
     stage: str, config: str, *, coco: Path | None, images: Path | None
 ) -> tuple[str, list[str]]:
-    """The config and its settings of one's own pictures, which finetune alone has and needs."""
+    """The config and its settings of one's own images, which finetune alone has and needs."""
     own = {"coco": coco, "images": images}
     if stage != _FINETUNE or config != _CONFIG:
         if coco or images:
@@ -197,7 +197,7 @@ def _run(
     if not smoke:
         check_state(run)
     fabric = launch(settings)
-    place = Stage(
+    opened = Stage(
         run=run,
         runs=results,
         model=model,
@@ -206,9 +206,9 @@ def _run(
         on_progress=on_progress,
     )
     if smoke:
-        pace = settings.smoke(place, steps=smoke)
+        pace = settings.smoke(opened, steps=smoke)
         return f"{stage}: {pace}" if fabric.is_global_zero else ""
-    result = settings.run(place)
+    result = settings.run(opened)
     if not fabric.is_global_zero:
         return ""
     note_done(run, settings, path=path)

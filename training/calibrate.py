@@ -1,6 +1,6 @@
 """Calibration of text-to-mask: scores and thresholds, by the answers of the model itself.
 
-A model is asked for labels that pictures show and for labels that they do not show: of composed
+A model is asked for labels that images show and for labels that they do not show: of composed
 scenes, or of photographs of complete sets. Every set of photographs has the same weight. Everything
 is tried in memory: no file of a checkpoint changes.
 """
@@ -18,16 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
-from samclip_sdk.picture.frame import covered_cells
+from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration, ProposedObjectScore
+from samclip_sdk.image.frame import covered_cells
 from samclip_sdk.runtimes.torch.session import Checkpoint
 from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.text.stored_labels import StoredLabels
-from training.asked_pictures import AskedPicture, ask_scenes, scene_things
+from training.asked_images import AskedImage, ask_scenes, scene_things
 from training.composed.corpus import Corpus
 from training.errors import TrainingError
 from training.everything import calibrate_everything
-from training.object_scores import fit_object_score, judge
+from training.object_scores import Judged, fit_object_score, fit_proposed_objects, judge
 from training.real.photograph_masks import cell_coverage
 from training.real.photograph_questions import AskedPhotographs
 from training.real.photograph_views import whole_view
@@ -37,7 +37,6 @@ CALIBRATION_NAME = "calibration.json"
 
 _TRIED = {
     "prompt_scale": (0.75, 1.0, 1.5, 2.0),
-    "map_weight": (0.0, 0.125, 0.25, 0.5),
     "mask_threshold_score": (0.05, 0.1, 0.15, 0.2, 0.3, 0.5),
     "mask_bias": (0.0, 0.25, 0.5, 0.75, 1.0),
 }
@@ -47,7 +46,7 @@ _AGAIN = 240
 """The largest number of photographs that are asked for each of these settings."""
 
 _EVERYTHING = 64
-"""The largest number of pictures for everything-mode."""
+"""The largest number of images for everything-mode."""
 
 _DOING = "calibrating"
 
@@ -58,13 +57,13 @@ def calibrate_on_scenes(
     *,
     scenes: int,
     seed: int,
-    most_false: float | None = None,
+    max_false: float | None = None,
     on_progress: OnProgress = no_progress,
 ) -> Calibration:
     """Chooses scores and all thresholds on composed scenes of the segmentation resolution.
 
     A third of the scenes is asked again for each setting of `_TRIED`, and the first few are used
-    for everything-mode. The corpus is of the training split; of `most_false` tells
+    for everything-mode. The corpus is of the training split; of `max_false` tells
     `choose_presence`.
     """
     few = min(scenes, _EVERYTHING)
@@ -73,7 +72,7 @@ def calibrate_on_scenes(
         checkpoint,
         lambda model: ask_scenes(model, corpus, scenes=scenes, seed=seed),
         counts=(scenes, scenes // 3),
-        most_false=most_false,
+        max_false=max_false,
         on_progress=on_progress,
     )
     things = scene_things(corpus, scenes=few, seed=seed, size_px=size_px)
@@ -87,7 +86,7 @@ def calibrate_on_photographs(
     photographs: AskedPhotographs,
     *,
     labels: Calibration | None = None,
-    most_false: float | None = None,
+    max_false: float | None = None,
     object_precision: float | None = None,
     broken: Counter[str],
     on_progress: OnProgress = no_progress,
@@ -97,7 +96,7 @@ def calibrate_on_photographs(
     All are asked twice, the first `_AGAIN` again for each setting of `_TRIED`, and the first few
     are used for everything-mode. The scores and thresholds of `labels` stay, if it is given.
     Without `object_precision`, of which `fit_object_score` tells, objects have the product of their
-    scores. `broken` counts the pictures that cannot be read, by kind.
+    scores. `broken` counts the images that cannot be read, by kind.
 
     Raises:
         TrainingError: no photograph can be read, or none shows anything that is large enough.
@@ -108,22 +107,29 @@ def calibrate_on_photographs(
             checkpoint,
             lambda model: photographs.ask(broken),
             counts=(count, min(count, _AGAIN)),
-            most_false=most_false,
+            max_false=max_false,
             on_progress=on_progress,
         )
         counted = Counter()  # those broken are counted already
     few = min(count, _EVERYTHING)
-    things = photographs.things(counted, at_most=few)
+    things = photographs.things(counted, max_images=few)
     with _calibrated(checkpoint, labels) as model:
         chosen = calibrate_everything(model, things, count=few, on_progress=on_progress)
     found = labels.model_copy(update=chosen)
     if object_precision is None:
         return found
-    objects = photographs.named_objects(Counter())
-    with _calibrated(checkpoint, found) as model:
-        judged = judge(model, objects, count=count, on_progress=on_progress)
-    score = fit_object_score(judged, precision=object_precision)
-    return found.model_copy(update={"objects": score})
+
+    def judge_with(score: ProposedObjectScore | None) -> Judged:
+        trial = found.model_copy(update={"proposed_objects": score})
+        objects = photographs.named_objects(Counter())
+        with _calibrated(checkpoint, trial) as model:
+            return judge(model, objects, count=count, on_progress=on_progress)
+
+    parts = fit_object_score(judge_with(None), precision=object_precision)
+    proposed = None
+    if parts is not None and checkpoint.manifest.model.proposes:
+        proposed = fit_proposed_objects(judge_with, start=parts, precision=object_precision)
+    return found.model_copy(update={"objects": parts, "proposed_objects": proposed})
 
 
 def _calibrated(
@@ -142,13 +148,13 @@ def _calibrated(
 
 def _calibrate(
     checkpoint: Checkpoint,
-    ask: Callable[[SamClip], Iterable[AskedPicture]],
+    ask: Callable[[SamClip], Iterable[AskedImage]],
     *,
     counts: tuple[int, int],
-    most_false: float | None,
+    max_false: float | None,
     on_progress: OnProgress,
 ) -> Calibration:
-    """Chooses what concerns labels; the `counts` are of all pictures and of those asked again.
+    """Chooses what concerns labels; the `counts` are of all images and of those asked again.
 
     All are asked twice, the first of them again for each setting of `_TRIED`.
     """
@@ -162,7 +168,7 @@ def _calibrate(
                 on_progress(_DOING, done, whole)
                 answers += _answers(model, asked)
         if not any(each.present for each in answers):
-            raise TrainingError(f"of {count} pictures to calibrate on, none shows what to ask for")
+            raise TrainingError(f"of {count} images to calibrate on, none shows what to ask for")
         scale, bias = fit_patches(answers)
         head_only = choose_head_only(answers, scale=scale, bias=bias)
         fitted = {"scale": scale, "bias": bias, "head_only_threshold": head_only}
@@ -187,38 +193,38 @@ def _calibrate(
         np.array(odds),
         np.array([each.present for each in answers]),
         sets=[each.of for each in answers],
-        most_false=most_false,
+        max_false=max_false,
     )
     return Calibration(**chosen)
 
 
-def _answers(model: SamClip, asked: AskedPicture) -> Iterator[Answer]:
-    """Yields the answer of an uncalibrated model to each label of a picture, without padding."""
-    image = model.encode_image(asked.image)
-    maps = model.segment_text(image, asked.labels, threshold=1.0, refine=False).asked.score_maps
-    side, height_px, width_px = maps.shape[-1], *asked.image.shape[:2]
+def _answers(model: SamClip, question: AskedImage) -> Iterator[Answer]:
+    """Yields the answer of an uncalibrated model to each label of an image, without padding."""
+    image = model.encode_image(question.image)
+    maps = model.segment_text(image, question.labels, threshold=1.0, refine=False).asked.score_maps
+    side, height_px, width_px = maps.shape[-1], *question.image.shape[:2]
     rows, columns = covered_cells(image.frame, side=side)
     view = whole_view(height_px, width_px, resolution=image.frame.resolution)
     cell_px = view.frame.resolution // side
     everything = np.ones((height_px, width_px), bool)
     extent = cell_coverage(view.mask(everything), cell_px=cell_px)[:rows, :columns]
-    masks = [*asked.masks, *(~everything for _ in asked.absent)]
+    masks = [*question.masks, *(~everything for _ in question.absent)]
     for cosines, mask in zip(maps / UNCALIBRATED.scale + UNCALIBRATED.bias, masks, strict=True):
         coverage = cell_coverage(view.mask(mask), cell_px=cell_px)[:rows, :columns] / extent
-        yield Answer(cosines[:rows, :columns], coverage, of=asked.of)
+        yield Answer(cosines[:rows, :columns], coverage, of=question.of)
 
 
-def _refined_ious(model: SamClip, image: ImageEmbedding, asked: AskedPicture) -> Iterator[float]:
+def _refined_ious(model: SamClip, image: ImageEmbedding, question: AskedImage) -> Iterator[float]:
     """Yields the IoU of both heads' mask of each present label with a score of one half or more."""
-    result = model.segment_text(image, asked.labels)
+    result = model.segment_text(image, question.labels)
     for index, mask in zip(result.label_index.tolist(), result.masks, strict=True):
-        if index < len(asked.present):
-            truth = asked.masks[index]
+        if index < len(question.present):
+            truth = question.masks[index]
             yield float((mask & truth).sum() / (mask | truth).sum())
 
 
-def _odds(model: SamClip, asked: AskedPicture) -> Iterator[float]:
+def _odds(model: SamClip, question: AskedImage) -> Iterator[float]:
     """Yields the presence of each label; 0 if the mask of both heads is empty."""
-    result = model.segment_text(asked.image, asked.labels, threshold=0.0)
+    result = model.segment_text(question.image, question.labels, threshold=0.0)
     for presence, mask in zip(result.presence.tolist(), result.masks, strict=True):
         yield presence if mask.any() else 0.0

@@ -36,7 +36,7 @@ CONFIGS = Path(__file__).parent / "configs"
 _MODEL, _BASE = "model", "base"
 _SHARED = "merge"  # the table that stages of these tasks share
 _MERGES = ("distill", "embeddings", "joint")
-_MOST_FAULTS = 3  # in a message
+_MAX_FAULTS = 3  # in a message
 
 _AnyStage = Annotated[
     ClipTeacherConfig
@@ -171,7 +171,7 @@ def _describe(error: ValidationError, table: Any) -> str:
     """Returns what is wrong with which keys of a table, in one line."""
     found = error.errors(include_url=False)
     told = []
-    for each in found[:_MOST_FAULTS]:
+    for each in found[:_MAX_FAULTS]:
         key = _dotted(each["loc"], table)
         match each["type"]:
             case "extra_forbidden":
@@ -186,15 +186,15 @@ def _describe(error: ValidationError, table: Any) -> str:
     return "; ".join(told) + (f"; and {more} more" if more else "")
 
 
-def _dotted(place: tuple[str | int, ...], table: Any) -> str:
+def _dotted(location: tuple[str | int, ...], table: Any) -> str:
     """Returns the dotted key of a place in a table.
 
     A place also has the kind of each table that is one of several kinds. Kinds are left out.
     """
     keys = []
-    for position, part in enumerate(place, start=1):
+    for position, part in enumerate(location, start=1):
         inside = isinstance(part, int) or (isinstance(table, dict) and part in table)
-        if inside or position == len(place):
+        if inside or position == len(location):
             keys.append(str(part))
             table = table[part] if inside else None
     return ".".join(keys)

@@ -1,4 +1,4 @@
-"""The settings of pictures and scenes that a stage trains on. Unknown keys are refused."""
+"""The settings of images and scenes that a stage trains on. Unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from training.batches import PATCH_PX
 
 Resolution = Annotated[int, Field(gt=0, multiple_of=PATCH_PX)]
-"""The side of a picture in pixels: so many whole patches."""
+"""The side of an image in pixels: so many whole patches."""
 
 
 class Settings(BaseModel):
@@ -19,11 +19,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SizedPictures(Settings):
-    """Pictures at one of several resolutions, the larger ones in smaller batches.
+class SizedImages(Settings):
+    """Images at one of several resolutions, the larger ones in smaller batches.
 
     Args:
-        resolutions: sides of the pictures, in pixels; each batch has one of them.
+        resolutions: sides of the images, in pixels; each batch has one of them.
         pixels_per_batch: pixels in a batch.
     """
 
@@ -31,20 +31,20 @@ class SizedPictures(Settings):
     pixels_per_batch: int = Field(gt=0)
 
     def size(self, resolution: int) -> int:
-        """Returns the number of pictures in a batch at `resolution`."""
+        """Returns the number of images in a batch at `resolution`."""
         return max(1, self.pixels_per_batch // resolution**2)
 
     @property
     def batch(self) -> int:
-        """The number of pictures in a batch at the lowest resolution."""
+        """The number of images in a batch at the lowest resolution."""
         return self.size(min(self.resolutions))
 
 
-class Pictures(SizedPictures):
-    """Composed D_CLIP: pictures of a few objects.
+class Images(SizedImages):
+    """Composed D_CLIP: images of a few objects.
 
     Args:
-        plain: share of pictures with one object on a flat colour. Most others show one object on
+        plain: share of images with one object on a flat colour. Most others show one object on
             any background, some a few or none.
     """
 
@@ -72,14 +72,14 @@ class ShardSource(Settings):
     weight: float = Field(default=1.0, gt=0)
 
 
-class Shards(SizedPictures):
+class Shards(SizedImages):
     """D_CLIP from tar shards in img2dataset's layout. All crops of a step have one resolution.
 
     Args:
         sources: the data sets.
         index: a folder for tables of the shards' contents.
         embeddings: the folder of the CLIP teacher's embeddings, if they were computed before.
-        zero_shot: an ImageNet-style folder of labelled pictures for validations.
+        zero_shot: an ImageNet-style folder of labelled images for validations.
     """
 
     source: Literal["shards"]
@@ -90,7 +90,7 @@ class Shards(SizedPictures):
 
 
 class Sa1b(Settings):
-    """D_SAM from SA-1B's own files: `prompts` masks of each of `batch` pictures."""
+    """D_SAM from SA-1B's own files: `prompts` masks of each of `batch` images."""
 
     source: Literal["sa1b"]
     folder: Path
@@ -103,10 +103,10 @@ class PhotographSettings(Settings):
     """The differences of one set of `Photographs`.
 
     Args:
-        weight: factor on how often its pictures are drawn; 0 leaves the set out.
-        cap: a set with more pictures is drawn as often as a set with `cap` pictures.
+        weight: factor on how often its images are drawn; 0 leaves the set out.
+        cap: a set with more images is drawn as often as a set with `cap` images.
         complete: whether all things of its categories are labelled; None takes the set's own word.
-        open: whether anybody may use its pictures; None takes the set's own word.
+        open: whether anybody may use its images; None takes the set's own word.
     """
 
     weight: float = Field(default=1.0, ge=0)
@@ -122,8 +122,8 @@ class Photographs(Settings):
         root: every folder in it with an `instances.json` is a set.
         sets: the differences of some sets, by name.
         terms: `open` leaves out the sets that not everybody may use.
-        balance: a concept that n pictures show has the weight n^-balance in each of them. 0 draws
-            all pictures equally often, 1 all concepts.
+        balance: a concept that n images show has the weight n^-balance in each of them. 0 draws
+            all images equally often, 1 all concepts.
     """
 
     source: Literal["photographs"]
@@ -139,12 +139,12 @@ class JointPhotographs(Photographs):
     Args:
         resolution: side of the model's input, in pixels.
         late_resolution: the same, as soon as the learning rate falls.
-        batch: pictures in a batch.
-        prompts: things of a picture, at most, that points and boxes ask for.
+        batch: images in a batch.
+        prompts: things of an image, at most, that points and boxes ask for.
         prompts_each: prompts of each of these things.
-        labels: names of a picture, at most, that score maps ask for. One name that the picture
+        labels: names of an image, at most, that score maps ask for. One name that the image
             does not show is added.
-        paste: share of pictures with one to three named things pasted from other pictures.
+        paste: share of images with one to three named things pasted from other images.
     """
 
     resolution: Resolution

@@ -1,4 +1,4 @@
-"""The two thresholds of everything-mode, chosen on pictures with objects.
+"""The two thresholds of everything-mode, chosen on images with objects.
 
 segment-anything's own, a predicted IoU of 0.88 and a stability of 0.95, are those of a large model
 that is sure of its masks; a small one finds next to nothing with them.
@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 
 from samclip_sdk import SamClip
-from samclip_sdk.engine.objects import distinct_boxes
+from samclip_sdk.image.suppression import Boxes, suppress
 from samclip_sdk.system.progress import OnProgress
 from training.real.photograph_questions import Thing
 
@@ -26,7 +26,7 @@ _STABILITIES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 @dataclass(frozen=True)
 class Proposals:
-    """The masks of one picture, good and bad ones.
+    """The masks of one image, good and bad ones.
 
     Attributes:
         boxes: float32 [M,4], XYXY.
@@ -41,21 +41,18 @@ class Proposals:
     shows: np.ndarray
 
     def keep(self, pred_iou_thresh: float, stability_score_thresh: float) -> np.ndarray:
-        """The places of the masks that everything-mode would keep."""
+        """The indices of the masks that everything-mode would keep."""
         good = self.predicted_ious > (pred_iou_thresh or -np.inf)
-        places = np.flatnonzero(good & (self.stability_scores >= stability_score_thresh))
-        kept = distinct_boxes(
-            self.boxes[places] - np.array([0, 0, 1, 1], np.float32),
-            scores=self.predicted_ious[places],
-            iou_threshold=_BOX_NMS,
-        )
-        return np.asarray(places[kept])
+        indices = np.flatnonzero(good & (self.stability_scores >= stability_score_thresh))
+        order = indices[np.argsort(-self.predicted_ious[indices], kind="stable")].tolist()
+        boxes = Boxes(self.boxes - np.array([0, 0, 1, 1], np.float32))
+        return np.array(suppress(boxes, order, same_iou=_BOX_NMS), dtype=np.intp)
 
 
 def calibrate_everything(
     model: SamClip, things: Iterable[Thing], *, count: int, on_progress: OnProgress
 ) -> dict[str, float]:
-    """Chooses `pred_iou_thresh` and `stability_score_thresh` by `count` pictures with objects."""
+    """Chooses `pred_iou_thresh` and `stability_score_thresh` by `count` images with objects."""
     found = []
     for done, (image, objects) in enumerate(things):
         on_progress("calibrating everything", done, count)
@@ -66,7 +63,7 @@ def calibrate_everything(
 
 
 def propose(model: SamClip, image: np.ndarray, objects: np.ndarray) -> Proposals:
-    """Asks a model for everything in a picture, whatever it thinks of its masks."""
+    """Asks a model for everything in an image, whatever it thinks of its masks."""
     found = model.segment_everything(
         image,
         points_per_side=POINTS_PER_SIDE,
@@ -76,25 +73,25 @@ def propose(model: SamClip, image: np.ndarray, objects: np.ndarray) -> Proposals
     )
     masks, areas = np.asarray(found.masks), found.areas
     shows = np.zeros((len(found), len(objects)), bool)
-    for place, each in enumerate(objects):
+    for index, each in enumerate(objects):
         common = masks[:, each].sum(axis=1)
-        shows[:, place] = common >= _SAME_IOU * (areas + each.sum() - common)
+        shows[:, index] = common >= _SAME_IOU * (areas + each.sum() - common)
     return Proposals(found.boxes, found.predicted_ious, found.stability_scores, shows)
 
 
 def choose_everything(found: Sequence[Proposals]) -> dict[str, float]:
-    """The pair with the best F2 of masks and objects, over all pictures together.
+    """The pair with the best F2 of masks and objects, over all images together.
 
     That is five times the objects that some mask shows, over the masks and four times the objects:
-    a missed object counts as four masks too many, for much of a picture is there and not annotated.
+    a missed object counts as four masks too many, for much of an image is there and not annotated.
     segment-anything's own pair stays where no object is shown at all.
     """
     objects = sum(each.shows.shape[1] for each in found)
     chosen, best = dict[str, float](), 0.0
     for pair in product(_PREDICTED_IOUS, _STABILITIES):
         kept = [(each, each.keep(*pair)) for each in found]
-        shown = sum(int(each.shows[places].any(axis=0).sum()) for each, places in kept)
-        masks = sum(len(places) for _, places in kept)
+        shown = sum(int(each.shows[indices].any(axis=0).sum()) for each, indices in kept)
+        masks = sum(len(indices) for _, indices in kept)
         measure = 5 * shown / max(masks + 4 * objects, 1)
         if measure > best:
             best = measure

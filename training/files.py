@@ -31,15 +31,15 @@ def check_folder(folder: Path | None, *, setting: str) -> None:
         raise TrainingError(f"there is no folder {folder}: say where it is with {setting}")
 
 
-def check_shards(pictures: Shards) -> None:
+def check_shards(images: Shards) -> None:
     """Raises TrainingError if shards, or folders that the settings name, are missing."""
-    for source in pictures.sources:
+    for source in images.sources:
         if next(glob.iglob(source.shards, recursive=True), None) is None:
             raise TrainingError(
-                f"no shard matches {source.shards!r}: say where yours are with pictures.sources"
+                f"no shard matches {source.shards!r}: say where yours are with images.sources"
             )
-    check_folder(pictures.embeddings, setting="pictures.embeddings")
-    check_folder(pictures.zero_shot, setting="pictures.zero_shot")
+    check_folder(images.embeddings, setting="images.embeddings")
+    check_folder(images.zero_shot, setting="images.zero_shot")
 
 
 def versions_of(*packages: str) -> dict[str, str]:

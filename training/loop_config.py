@@ -14,13 +14,13 @@ Precision = Literal["fp32", "bf16"]
 class EarlyStop(Settings):
     """A lower limit for a skill that the student may forget.
 
-    The result of a run is the weights of the last validation at which `metric` was `at_least` this
+    The result of a run is the weights of the last validation at which `metric` was `minimum` this
     high. Training stops after `patience` epochs below the limit. The best weights would be the
     wrong ones: a student that starts as its teacher is best before it has learned anything.
     """
 
     metric: str
-    at_least: float
+    minimum: float
     patience: float = Field(gt=0)
 
 
@@ -38,7 +38,7 @@ class Optimisation(Settings):
     steps: int = Field(default=0, ge=0)
     epochs: float = Field(default=0.0, ge=0, description="passes over shards, instead of steps")
     validation: Validation | None = None
-    pictures_per_step: int | None = Field(
+    images_per_step: int | None = Field(
         default=None,
         gt=0,
         description="in all processes together; without it, each process takes one batch",

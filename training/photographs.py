@@ -13,7 +13,7 @@ from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.cli.terminal import working
 from samclip_sdk.system.atomic_file import atomic_file
 from training.data_config import Photographs as Settings
-from training.real.boxed_masks import LEAST_IOU, mask_set
+from training.real.boxed_masks import MIN_IOU, mask_set
 from training.real.photographs import Photographs
 from training.real.taught_nouns import choose_taught, taught_words
 from training.text.relations import Relations
@@ -34,11 +34,11 @@ def masks(
     sets: Annotated[str, typer.Option(help="their names, with commas between")],
     model: Annotated[str, typer.Option(help="a bundle or a checkpoint")] = DEFAULT_MODEL,
     runtime: Annotated[str, typer.Option(help="that it runs on")] = "onnx",
-    least_iou: Annotated[float, typer.Option(min=0, max=1, help="predicted")] = LEAST_IOU,
+    min_iou: Annotated[float, typer.Option(min=0, max=1, help="predicted")] = MIN_IOU,
 ) -> None:
     """Draws masks for what SETS have in boxes only, by a model that was trained before."""
     with working("loading the model") as shown, SamClip.load(runtime, model=model) as drawing:
-        draw = partial(mask_set, model=drawing, least_iou=least_iou, on_progress=shown.show)
+        draw = partial(mask_set, model=drawing, min_iou=min_iou, on_progress=shown.show)
         told = {name: draw(root / name, target / name) for name in filter(None, sets.split(","))}
     for name, counts in told.items():
         typer.echo(f"{name}: {', '.join(f'{n} {kind}' for kind, n in sorted(counts.items()))}")

@@ -17,13 +17,13 @@ from training.text.relations import Relations
 from training.text.senses import Senses
 from training.text.word_exceptions import WordExceptions
 
-MOST_WORDS = 16  # that answer for one text
+MAX_WORDS = 16  # that answer for one text
 
 _PERSON = "person"
 _ANIMAL, _FOOD, _PLANTS = 5, 13, (20, 27)  # lexicographer files; the last: plants, substances
 _NEAR = 0.5  # of the count of a text's commonest sense: another sense that counts as much
 _CLEAR = 3  # times as often as a thing must a person be meant by a word
-_LEAST = 3  # times must a text mean what can be seen, if it means something else more often
+_MIN = 3  # times must a text mean what can be seen, if it means something else more often
 
 Entry = tuple[str, tuple[str, ...]]
 """A kind, "same", "read_as", "any_of" or "unknown", and the taught words."""
@@ -165,7 +165,7 @@ class Readings:
             return "same", self._words[sense][:1]
         above, below = self._above(sense), self._below.get(sense, ())
         is_animal = self._wordnet.synsets[sense].file == _ANIMAL
-        few = below if is_animal and len(below) <= MOST_WORDS else ()
+        few = below if is_animal and len(below) <= MAX_WORDS else ()
         if few and (above is None or len(few) > 1):
             return "any_of", few
         return None if above is None else ("read_as", above)
@@ -181,8 +181,8 @@ class Readings:
             for each in level:
                 if each in self._words:
                     word = self._words[each][0]
-                    most = self._depth.get(word, self._depth.get("", 0))
-                    return (word,) if depth <= most else None
+                    maximum = self._depth.get(word, self._depth.get("", 0))
+                    return (word,) if depth <= maximum else None
         return None
 
     def _kinds_below(self) -> Mapping[int, tuple[str, ...]]:
@@ -221,7 +221,7 @@ class Readings:
         counts = Counter({each: self._senses.count(text, each) for each in senses})
         first = max(shown, key=lambda each: counts[each])
         others = sum(counts[each] for each in senses if each not in shown)
-        if senses[0] not in shown and counts[first] < max(_LEAST, _NEAR * others):
+        if senses[0] not in shown and counts[first] < max(_MIN, _NEAR * others):
             return ()
         near = [each for each in shown if counts[each] >= _NEAR * counts[first]]
         people = [each for each in shown if self._is_person(each)]
@@ -330,7 +330,7 @@ def _table(entries: Mapping[str, Entry], exceptions: WordExceptions) -> WordTabl
         if kind == "unknown":
             unknown.append(text)
         elif kind == "any_of" and len(words) > 1:
-            any_of[text] = words[:MOST_WORDS]
+            any_of[text] = words[:MAX_WORDS]
         else:
             (same if kind == "same" else read_as).setdefault(words[0], []).append(text)
     rule = exceptions.rule

@@ -61,7 +61,7 @@ class Stage:
 
     @cached_property
     def composed(self) -> Composed:
-        """The source of composed pictures and scenes."""
+        """The source of composed images and scenes."""
         return Composed(_NOUNS if self.clip is None else self.clip.nouns)
 
 
@@ -122,7 +122,7 @@ class StageSettings(Settings):
             self.run(replace(stage, run=Path(folder, stage.run.name)))
             return Pace(
                 whole="the whole stage",
-                pictures_per_s=None,
+                images_per_s=None,
                 peak_bytes=peak_bytes(stage.fabric),
                 hours=(time.monotonic() - began) / 3600,
             )
@@ -154,8 +154,8 @@ class TrainedSettings(StageSettings):
         return self.optimisation.precision
 
     @property
-    def pictures_in_batch(self) -> int | None:
-        """The number of pictures in a batch at the lowest resolution; None if there are none."""
+    def images_in_batch(self) -> int | None:
+        """The number of images in a batch at the lowest resolution; None if there are none."""
         raise NotImplementedError
 
     def prepare(self, stage: Stage) -> Job:
@@ -164,20 +164,20 @@ class TrainedSettings(StageSettings):
 
     def batches_in_step(self, processes: int) -> int:
         """Returns each process's batches in a step; raises TrainingError if they are not whole."""
-        wanted, batch = self.optimisation.pictures_per_step, self.pictures_in_batch
+        wanted, batch = self.optimisation.images_per_step, self.images_in_batch
         if wanted is None:
             return 1
         if batch is None:
             raise TrainingError(
-                f"a stage of the task {self.task} has no pictures: leave out "
-                "optimisation.pictures_per_step"
+                f"a stage of the task {self.task} has no images: leave out "
+                "optimisation.images_per_step"
             )
         batches, rest = divmod(wanted, batch * processes)
         if rest:
             who = "1 process" if processes == 1 else f"{processes} processes"
             raise TrainingError(
-                f"optimisation.pictures_per_step is {wanted}: {who} with batches of {batch} "
-                f"pictures need{'s' if processes == 1 else ''} a multiple of {batch * processes}"
+                f"optimisation.images_per_step is {wanted}: {who} with batches of {batch} "
+                f"images need{'s' if processes == 1 else ''} a multiple of {batch * processes}"
             )
         return batches
 
@@ -189,7 +189,7 @@ class TrainedSettings(StageSettings):
         """Trains to the end, from wherever an earlier run stopped, and writes the result."""
         job, batches = self.prepare(stage), self.batches_in_step(stage.fabric.world_size)
         made_with: dict[str, Any] = {"model": stage.model.model_dump(mode="json")}
-        if self.pictures_in_batch is not None:
+        if self.images_in_batch is not None:
             made_with["batches_per_step"] = batches * stage.fabric.world_size
         made_with |= self.model_dump(mode="json")
         # The folder is claimed last, so that a refused run leaves nothing behind.

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from training.data_config import Pictures, Settings
+from training.data_config import Images, Settings
 from training.loop_config import Optimisation
 
 
@@ -22,7 +22,7 @@ class SmallClipSettings(Settings):
     """
 
     optimisation: Optimisation
-    pictures: Pictures
+    images: Images
     image_tower: str
     nouns: int = Field(gt=1)
     text_weight: float = Field(default=1.0, ge=0)

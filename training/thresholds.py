@@ -20,13 +20,13 @@ _FLAT = 0.02  # smaller differences of what `choose_presence` maximises are nois
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer of the CLIP head to one label in one picture.
+    """The answer of the CLIP head to one label in one image.
 
     Attributes:
-        cosines: of the patches with any part of the picture, float32 [h,w].
+        cosines: of the patches with any part of the image, float32 [h,w].
         coverage: the share of each patch that the label's objects cover, float32 [h,w]; all 0 if
             the label is absent.
-        of: the set of the picture.
+        of: the set of the image.
     """
 
     cosines: np.ndarray
@@ -35,7 +35,7 @@ class Answer:
 
     @property
     def present(self) -> bool:
-        """Whether the picture shows the label."""
+        """Whether the image shows the label."""
         return bool(self.coverage.any())
 
 
@@ -44,7 +44,7 @@ def fit_patches(answers: list[Answer]) -> tuple[float, float]:
 
     Patches that an object covers in part are left out. All others of a set have the same weight,
     which puts the background far below zero: as a mask prompt, a map near zero makes SAM's decoder
-    fill the whole picture. Every set has the same weight, for any number of pictures.
+    fill the whole image. Every set has the same weight, for any number of images.
     """
     cosines = np.concatenate([answer.cosines.ravel() for answer in answers]).astype(np.float64)
     coverage = np.concatenate([answer.coverage.ravel() for answer in answers])
@@ -65,7 +65,7 @@ def choose_presence(
     present: np.ndarray,
     *,
     sets: Sequence[str] | None = None,
-    most_false: float | None = None,
+    max_false: float | None = None,
 ) -> float:
     """Chooses the threshold with the most found labels, per present label or false alarm.
 
@@ -73,7 +73,7 @@ def choose_presence(
     with the most false alarms, would decide for all. Among thresholds that are about equally good,
     the highest is taken: the curve is flat, and a false mask is worse than a missed one.
 
-    With `most_false`, it is the threshold that finds the most present labels while at most this
+    With `max_false`, it is the threshold that finds the most present labels while at most this
     share of the absent labels of all sets together is found. If there is none, it is 1.0, which
     finds nothing.
 
@@ -81,9 +81,9 @@ def choose_presence(
     """
     # Thresholds between the odds themselves: near 1 a fixed step would be too coarse.
     levels = np.unique(odds.clip(1e-6, 1 - 1e-6))
-    if most_false is not None:
+    if max_false is not None:
         wrong = np.array([(~present & (odds >= level)).sum() for level in levels])
-        few = levels[wrong <= most_false * (~present).sum()]
+        few = levels[wrong <= max_false * (~present).sum()]
         return float(few[0]) if len(few) else 1.0
     weights = np.ones(len(odds)) if sets is None else _alike(np.array(sets))
     there, absent = weights * present, weights * ~present
@@ -110,8 +110,8 @@ def choose_head_only(answers: list[Answer], *, scale: float, bias: float) -> flo
 
 def _alike(sets: np.ndarray) -> np.ndarray:
     """Returns a weight for each of N rows, so that all sets [N] together weigh the same; mean 1."""
-    _, places, counts = np.unique(sets, return_inverse=True, return_counts=True)
-    weights: np.ndarray = len(sets) / len(counts) / counts[places]
+    _, indices, counts = np.unique(sets, return_inverse=True, return_counts=True)
+    weights: np.ndarray = len(sets) / len(counts) / counts[indices]
     return weights
 
 

@@ -14,8 +14,8 @@ Results = list[dict[str, Any]]
 Kind = Literal["segm", "bbox"]
 By = Literal["coco", "lvis"]
 
-LVIS_MOST = 300
-"""Objects in a picture that LVIS's evaluator looks at; COCO's takes 100 of a category."""
+LVIS_MAX = 300
+"""Objects in an image that LVIS's evaluator looks at; COCO's takes 100 of a category."""
 
 _NAMES = {
     "AP_all": "ap",
@@ -33,7 +33,7 @@ _NAMES = {
 def average_precision(
     truth: Path | dict[str, Any], results: Results, ids: Sequence[int], *, by: By, kind: Kind
 ) -> dict[str, float | None]:
-    """Means over categories, of the pictures `ids`; None where there is no truth."""
+    """Means over categories, of the images `ids`; None where there is no truth."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     quiet = {"print_function": lambda *_: None}
@@ -42,7 +42,7 @@ def average_precision(
     evaluation = COCOeval_faster(known, found, kind, lvis_style=by == "lvis", **quiet)
     evaluation.params.imgIds = list(ids)
     if by == "lvis":
-        evaluation.params.maxDets = [LVIS_MOST]
+        evaluation.params.maxDets = [LVIS_MAX]
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
@@ -56,9 +56,9 @@ def average_precision(
 
 
 def _surest(results: Results) -> Iterator[dict[str, Any]]:
-    """The surest objects of each picture, as many as LVIS's evaluator looks at."""
+    """The surest objects of each image, as many as LVIS's evaluator looks at."""
     seen: dict[int, int] = {}
     for each in sorted(results, key=lambda each: -each["score"]):
         seen[each["image_id"]] = seen.get(each["image_id"], 0) + 1
-        if seen[each["image_id"]] <= LVIS_MOST:
+        if seen[each["image_id"]] <= LVIS_MAX:
             yield each

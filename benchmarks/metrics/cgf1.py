@@ -1,6 +1,6 @@
 """SA-Co's figures: is a phrase's thing there at all, and are its instances found.
 
-A datum is a picture with one phrase. `il_mcc` is the correlation of "something was found" with
+A datum is an image with one phrase. `il_mcc` is the correlation of "something was found" with
 "something is there" over all data. Of the data with both, instances are matched one to one by the
 greatest sum of mask IoUs, and counted at IoUs of .50 to .95: `pmf1` is the F1 of the sums over
 data, where the misses of data with nothing found count too. `cgf1` is 100 x pmF1 x IL_MCC.
@@ -23,7 +23,7 @@ Rle = dict[str, Any]
 
 
 class Datum(NamedTuple):
-    """One picture with one phrase: what is there and found, and matches int [10] by IoU."""
+    """One image with one phrase: what is there and found, and matches int [10] by IoU."""
 
     there: int
     found: int
@@ -45,7 +45,7 @@ def judge(found: Sequence[Rle], truths: Iterable[Sequence[Rle]]) -> Datum:
 def cgf1(data: Iterable[Datum]) -> dict[str, float]:
     """The figures over all data: cgf1, cgf1_50, cgf1_75, pmf1, il_mcc, il_f1, il_fpr."""
     every = list(data)
-    there, found = (np.array([bool(each[place]) for each in every], bool) for place in (0, 1))
+    there, found = (np.array([bool(each[index]) for each in every], bool) for index in (0, 1))
     right, false = int((there & found).sum()), int((~there & found).sum())
     missed, neither = int((there & ~found).sum()), int((~there & ~found).sum())
     sides = float(right + false) * (right + missed) * (neither + false) * (neither + missed)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from samclip_sdk import ImageEmbedding, SamClip
-from samclip_sdk.picture.masks import mask_to_box
+from samclip_sdk.image.masks import mask_to_box
 
 PROMPTS = ("box", "point", "point_best")
 """One tight box, or one point, the innermost pixel: the single mask, and the best of three."""
@@ -19,14 +19,14 @@ OBJECT_ROW: list[tuple[str, Any]] = [
     ("share", float),
     *((prompt, float) for prompt in PROMPTS),
 ]
-"""An object's share of its picture, and the IoU of its mask by each prompt."""
+"""An object's share of its image, and the IoU of its mask by each prompt."""
 
 SIZES: dict[str, tuple[float, float]] = {
     "below 2 %": (0.0, 0.02),
     "2 to 10 %": (0.02, 0.1),
     "above 10 %": (0.1, 2.0),
 }
-"""Name -> from which share of the picture on, and below which."""
+"""Name -> from which share of the image on, and below which."""
 
 
 def iou(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -38,7 +38,7 @@ def iou(mask: np.ndarray, truth: np.ndarray) -> float:
 def judge_objects(
     owner: int, model: SamClip, image: ImageEmbedding, masks: np.ndarray
 ) -> Iterator[tuple[float, ...]]:
-    """The rows of objects, bool [N,H,W], of one picture."""
+    """The rows of objects, bool [N,H,W], of one image."""
     boxes = np.stack([mask_to_box(mask) for mask in masks])
     points = np.array([innermost_pixel(mask) for mask in masks], np.float32)[:, None]
     questions = (({"boxes": boxes}, False), ({"points": points}, False), ({"points": points}, True))
@@ -48,14 +48,14 @@ def judge_objects(
         scores = found.scores.reshape(len(masks), -1)  # the masks of one prompt after another
         best = scores.argmax(axis=1) + scores.shape[1] * np.arange(len(masks))
         pairs = zip(best.tolist(), masks, strict=True)
-        ious.append([iou(found.masks[place], truth) for place, truth in pairs])
+        ious.append([iou(found.masks[index], truth) for index, truth in pairs])
     yield from zip([owner] * len(masks), masks.mean(axis=(1, 2)), *ious, strict=True)
 
 
 def innermost_pixel(mask: np.ndarray) -> tuple[int, int]:
     """The pixel (x, y) of a mask, bool [H,W], that is farthest from all that is not the mask.
 
-    The picture's border counts as outside. The first in reading order where several are as far.
+    The image's border counts as outside. The first in reading order where several are as far.
     """
     framed = np.pad(mask.astype(np.uint8), 1)
     depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
@@ -70,7 +70,7 @@ class Confusion:
         self._counts = np.zeros((classes, classes), np.int64)
 
     def add(self, answer: np.ndarray, *, truth: np.ndarray) -> None:
-        """Counts one picture, int [H,W] both; a pixel whose truth is below 0 is not judged."""
+        """Counts one image, int [H,W] both; a pixel whose truth is below 0 is not judged."""
         judged = truth >= 0
         pairs = len(self._counts) * truth[judged].astype(np.int64) + answer[judged]
         counts = np.bincount(pairs, minlength=self._counts.size)

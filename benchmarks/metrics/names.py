@@ -9,10 +9,10 @@ import numpy as np
 from benchmarks.intervals import Bootstrap, Estimate, mean
 
 Rank = Callable[[np.ndarray], np.ndarray]
-"""A picture, uint8 RGB [H,W,3], to a score for each name, float [K]; only the order counts."""
+"""An image, uint8 RGB [H,W,3], to a score for each name, float [K]; only the order counts."""
 
 TOP = {"top1": 1, "top5": 5}
-ROWS = 256  # of the score matrix in memory at a time: 25,000 captions by 5,000 pictures is 500 MB
+ROWS = 256  # of the score matrix in memory at a time: 25,000 captions by 5,000 images is 500 MB
 
 
 def rank_of_truth(
@@ -20,7 +20,7 @@ def rank_of_truth(
 ) -> int:
     """How many wrong names score as high as the best right one; a tie counts against the model.
 
-    Of scores [K], `right` are the places of right names, one or more, and `passed_over` those of
+    Of scores [K], `right` are the indices of right names, one or more, and `passed_over` those of
     names that are neither right nor wrong.
     """
     wrong = np.ones(len(scores), bool)
@@ -31,7 +31,7 @@ def rank_of_truth(
 def top_k(
     ranks: np.ndarray, bootstrap: Bootstrap, *, owners: np.ndarray, names: Mapping[str, int] = TOP
 ) -> dict[str, Estimate | None]:
-    """The shares of ranks [N] among so many first ones; `owners`, int [N], has each one's picture.
+    """The shares of ranks [N] among so many first ones; `owners`, int [N], has each one's image.
 
     Of nothing there is no share.
     """
@@ -47,7 +47,7 @@ def ranks_of_own(
 ) -> np.ndarray:
     """How many foreign answers stand before the best own one of each query: int64 [N].
 
-    Of queries [N,E] and answers [M,E], int64 `asked` [N] and `given` [M] name the pictures that
+    Of queries [N,E] and answers [M,E], int64 `asked` [N] and `given` [M] name the images that
     they are of, or about. Every query has an own answer.
     """
     found = []

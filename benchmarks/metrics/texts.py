@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.intervals import Bootstrap, Estimate, area_under_curve, matthews, ratio
 from benchmarks.metrics.masks import iou
-from training.asked_pictures import AskedPicture
+from training.asked_images import AskedImage
 
 TEXT_ROW: list[tuple[str, Any]] = [
     ("owner", int),
@@ -19,9 +19,9 @@ TEXT_ROW: list[tuple[str, Any]] = [
     ("iou", float),
     ("mask", bool),
 ]
-"""What a label got in a picture, whatever its presence; an empty mask is none.
+"""What a label got in an image, whatever its presence; an empty mask is none.
 
-`nearest` is the first absent label of a picture: of drawings, the nearest by text embedding.
+`nearest` is the first absent label of an image: of drawings, the nearest by text embedding.
 """
 
 PAIR_ROW: list[tuple[str, Any]] = [
@@ -30,20 +30,20 @@ PAIR_ROW: list[tuple[str, Any]] = [
     ("present", bool),
     ("presence", float),
 ]
-"""A picture and a name that it shows, or is known not to show."""
+"""An image and a name that it shows, or is known not to show."""
 
 _CURVE_POINTS = 51
 
 
 def judge_texts(
-    owner: int, asked: AskedPicture, *, masks: Sequence[np.ndarray], presence: np.ndarray
+    owner: int, question: AskedImage, *, masks: Sequence[np.ndarray], presence: np.ndarray
 ) -> Iterator[tuple[object, ...]]:
-    """The rows of a mask, bool [H,W], and a presence for each label that a picture was asked."""
-    count = len(asked.present)
-    for place, mask in enumerate(masks):
-        present = place < count
-        worth = iou(mask, asked.masks[place]) if present else 0.0
-        yield owner, present, place == count, presence[place], worth, mask.any()
+    """The rows of a mask, bool [H,W], and a presence for each label that an image was asked."""
+    count = len(question.present)
+    for index, mask in enumerate(masks):
+        present = index < count
+        worth = iou(mask, question.masks[index]) if present else 0.0
+        yield owner, present, index == count, presence[index], worth, mask.any()
 
 
 def text_figures(
@@ -85,7 +85,7 @@ def text_figures(
 
 
 def presence_figures(table: np.ndarray, bootstrap: Bootstrap) -> dict[str, float | Estimate | None]:
-    """How well presence tells pictures that show a name from those that do not: `auc`."""
+    """How well presence tells images that show a name from those that do not: `auc`."""
     there = table["present"]
     area = area_under_curve(table["presence"], there)
     auc = bootstrap.estimate(area, owners=table["owner"]) if len(table) else None

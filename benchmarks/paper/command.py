@@ -33,15 +33,15 @@ def paper(
     only: Annotated[
         list[PartName] | None, typer.Option(help="measure this part; may be given again")
     ] = None,
-    pictures: Annotated[int, typer.Option(help="pictures that are named, at most", min=1)] = 500,
-    scenes: Annotated[int, typer.Option(help="pictures with masks, at most", min=1)] = 150,
+    images: Annotated[int, typer.Option(help="images that are named, at most", min=1)] = 500,
+    scenes: Annotated[int, typer.Option(help="images with masks, at most", min=1)] = 150,
     seed: Seed = 0,
 ) -> None:
     """Reproduces the paper's tables on a small scale, on photographs that no training saw.
 
     Each part is stored as soon as it is done, in place of an older one of it.
     """
-    dataset = ValPhotographs(photographs, pictures=pictures, scenes=scenes, seed=seed)
+    dataset = ValPhotographs(photographs, images=images, scenes=scenes, seed=seed)
     inputs = open_inputs(runs, dataset)
     told = {"sets": len(dataset.sets), "complete": sum(dataset.sets.values())}
     asked = {**measured.settings, **told, "weights": inputs.weights()}
@@ -49,4 +49,4 @@ def paper(
         measured.settings = {**asked, "part": name}
         MEASURES[name](measured, inputs)
         measured.save()
-        measured.tell(f"{name}: stored in {measured.place}")
+        measured.tell(f"{name}: stored in {measured.path}")

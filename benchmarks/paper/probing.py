@@ -1,6 +1,6 @@
 """Linear probes of three frozen backbones (paper, section 4.3: tables 3 and 4, figure 4).
 
-A probe is a multinomial logistic regression on standardised features. It is trained on pictures and
+A probe is a multinomial logistic regression on standardised features. It is trained on images and
 scenes of the training split, and tested on held-out ones. The backbones have seen the training
 split before; the probes' test is of none.
 """
@@ -29,8 +29,8 @@ from benchmarks.paper.run import Inputs
 from benchmarks.quality.dataset import ALL
 from benchmarks.suite import Measuring
 from samclip_sdk.bundle.manifest import PAD_COLOUR
+from samclip_sdk.image.frame import letterbox
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_config
-from samclip_sdk.picture.frame import letterbox
 from training.teachers.pretrained import OpenClip
 from training.teachers.small import ClipTeacher, SmallClip
 
@@ -41,7 +41,7 @@ Probe = Callable[[np.ndarray], np.ndarray]
 """Features [N,D] to logits of C classes, float64 [N,C]; a class that was not trained is none."""
 
 _ITERATIONS = 200  # of L-BFGS
-_BATCH = 16  # pictures
+_BATCH = 16  # images
 _PATCHES = 10_000  # with wide features and real names, more cost hours
 _NEVER = -1e9
 
@@ -50,7 +50,7 @@ _NEVER = -1e9
 class Backbone:
     """A frozen image encoder, and the resolutions at which features and maps are probed.
 
-    `encode` maps pictures, uint8 [B,3,R,R], to a feature map [B,D,g,g].
+    `encode` maps images, uint8 [B,3,R,R], to a feature map [B,D,g,g].
     """
 
     name: str
@@ -59,13 +59,13 @@ class Backbone:
     segmentation_px: int
 
     def pooled(self, images: Iterable[np.ndarray]) -> np.ndarray:
-        """The mean and the maximum over the map of each picture, uint8 [S,S,3]: [N,2D]."""
+        """The mean and the maximum over the map of each image, uint8 [S,S,3]: [N,2D]."""
         maps = self._maps(images, resolution=self.classification_px)
         both = ((each.mean(dim=(-2, -1)), each.amax(dim=(-2, -1))) for each in maps)
         return torch.cat([torch.cat(pooled, dim=1) for pooled in both]).numpy()
 
     def patches(self, images: Iterable[np.ndarray]) -> np.ndarray:
-        """The map of each picture, uint8 [S,S,3], channels last: [N,g,g,D]."""
+        """The map of each image, uint8 [S,S,3], channels last: [N,g,g,D]."""
         maps = torch.cat(list(self._maps(images, resolution=self.segmentation_px)))
         return maps.permute(0, 2, 3, 1).numpy()
 
@@ -98,7 +98,7 @@ def open_backbones(inputs: Inputs) -> tuple[Backbone, ...]:
 
 
 def last_map(clip: ClipTeacher, images: Tensor) -> Tensor:
-    """What a CLIP pools, [B,D,g,g], of pictures uint8 [B,3,S,S]."""
+    """What a CLIP pools, [B,D,g,g], of images uint8 [B,3,S,S]."""
     match clip:
         case SmallClip():
             return clip.visual.forward_features(clip.normalise(images))
@@ -113,16 +113,15 @@ def measure_probing(measured: Measuring, inputs: Inputs) -> None:
     """Trains and tests a classification and a segmentation probe on each backbone."""
     size_px = read_config(inputs.folder).segmentation_resolution
     data, seed = probe_data(inputs.dataset, size_px=size_px), inputs.dataset.seed
-    measured.settings["train_pictures"] = len(data.pictures[0])
+    measured.settings["train_images"] = len(data.images[0])
     measured.settings["train_scenes"] = len(data.scenes[0])
     for backbone in measured.track(open_backbones(inputs), "probing"):
         classifier = train_classifier(backbone, data)
         segmenter = train_segmenter(backbone, data, seed=seed)
-        pictures, scenes = data.pictures[2], data.scenes[2]
-        scores = classifier(backbone.pooled(each.read() for each in pictures))
+        images, scenes = data.images[2], data.scenes[2]
+        scores = classifier(backbone.pooled(each.read() for each in images))
         ranks = [
-            rank_of_truth(own, right=[each.label])
-            for own, each in zip(scores, pictures, strict=True)
+            rank_of_truth(own, right=[each.label]) for own, each in zip(scores, images, strict=True)
         ]
         maps = backbone.patches(scene.image for scene in scenes)
         ious = class_ious(segmenter, maps, scenes=scenes, classes=data.classes)
@@ -134,8 +133,8 @@ def measure_probing(measured: Measuring, inputs: Inputs) -> None:
 
 
 def train_classifier(backbone: Backbone, data: ProbeData) -> Probe:
-    """A probe of pooled features; the penalty is the best on other pictures."""
-    train, validation, _ = data.pictures
+    """A probe of pooled features; the penalty is the best on other images."""
+    train, validation, _ = data.images
     truth, labels = (np.array([each.label for each in own]) for own in (validation, train))
     features = backbone.pooled(each.read() for each in validation)
 
@@ -171,7 +170,7 @@ def class_ious(
 ) -> list[float | None]:
     """IoU of each class over all pixels of N scenes, of a backbone's maps of them, [N,g,g,D].
 
-    Logits are upscaled, bilinear, before a pixel takes its highest. A noun that the picture may
+    Logits are upscaled, bilinear, before a pixel takes its highest. A noun that the image may
     show without a mask is no answer in that scene. None is of a class that is in no scene and
     was never answered.
     """

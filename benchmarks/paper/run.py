@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.intervals import Bootstrap
 from benchmarks.quality.measure import add_names, add_prompts, add_texts, ask_masks, two_heads
-from benchmarks.quality.photographs import ValPhotographs, tuning_pictures
+from benchmarks.quality.photographs import ValPhotographs, tuning_images
 from benchmarks.suite import Measuring
 from benchmarks.teachers import (
     Teachers,
@@ -86,7 +86,7 @@ def measure_teachers(measured: Measuring, inputs: Inputs) -> None:
 def measure_text_to_mask(measured: Measuring, inputs: Inputs) -> None:
     """One model with one head, with both, and two models in a row (tables 2, 5 and 7).
 
-    All are asked for the same labels, present and absent ones, of the same pictures.
+    All are asked for the same labels, present and absent ones, of the same images.
     """
     if not (inputs.folder / CALIBRATION_NAME).is_file():
         raise BundleError(
@@ -94,7 +94,7 @@ def measure_text_to_mask(measured: Measuring, inputs: Inputs) -> None:
             f"labels: run `python -m training calibrate --runs {inputs.folder.parent.parent}` first"
         )
     student, dataset = inputs.student, inputs.dataset
-    two = TwoModels(inputs.teachers, tuning_pictures(dataset.root, seed=dataset.seed))
+    two = TwoModels(inputs.teachers, tuning_images(dataset.root, seed=dataset.seed))
     how = {"ways": two_heads(student), "pipeline": two, "doing": "text-to-mask"}
     found = ask_masks(measured, student, dataset, **how)
     threshold = student.manifest.calibration.presence_threshold

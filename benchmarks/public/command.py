@@ -9,18 +9,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from benchmarks.public import detection, saco, whole_pictures
+from benchmarks.public import detection, saco, whole_images
 from benchmarks.public.detection import by_one_model
 from benchmarks.public.files import take
 from benchmarks.public.segmentation import SEMANTIC, SemanticSet, load_at, measure_segmentation
-from benchmarks.quality.photographs import tuning_pictures
+from benchmarks.quality.photographs import tuning_images
 from benchmarks.suite import Measuring, ModelName, Runtime
 from benchmarks.two_models import by_two_models
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 
 SETS: dict[str, Any] = {
-    **whole_pictures.CLASSIFICATION,
-    **whole_pictures.RETRIEVAL,
+    **whole_images.CLASSIFICATION,
+    **whole_images.RETRIEVAL,
     **SEMANTIC,
     **detection.DETECTION,
     **saco.PHRASES,
@@ -57,7 +57,7 @@ Teachers = Annotated[
     Path | None, typer.Option(help="RUNS/CONFIG: those two; else the model's own halves")
 ]
 Limit = Annotated[
-    int | None, typer.Option(help="at most so many pictures, evenly over the set", min=1)
+    int | None, typer.Option(help="at most so many images, evenly over the set", min=1)
 ]
 
 
@@ -100,21 +100,21 @@ def evaluate(
             both = {"clip_head": head, "both_heads": samclip}
             asked = {each: model for each, model in both.items() if heads in (None, each)}
             measure_segmentation(measured, data, asked, name=name, threshold=gate)
-        case whole_pictures.LabelledPictures():
-            whole_pictures.measure_accuracy(measured, samclip, data, name=name)
-        case whole_pictures.CaptionedPictures():
-            whole_pictures.measure_retrieval(measured, samclip, data, name=name)
-        case saco.PhrasedPictures():
+        case whole_images.LabelledImages():
+            whole_images.measure_accuracy(measured, samclip, data, name=name)
+        case whole_images.CaptionedImages():
+            whole_images.measure_retrieval(measured, samclip, data, name=name)
+        case saco.PhrasedImages():
             asked = {"threshold": gate, "min_score": min_score or 0.0}
             saco.measure_phrases(measured, samclip, data, name=name, **asked)
-        case detection.DetectedPictures(boxes=dict()):
+        case detection.DetectedImages(boxes=dict()):
             detection.measure_instances(measured, samclip, data, subject=f"{name}: from boxes")
-        case detection.DetectedPictures():
-            names, most = [*data.names.values()], data.most
-            detect = {"one_model": by_one_model(samclip, names, most=most, threshold=gate)}
+        case detection.DetectedImages():
+            names, maximum = [*data.names.values()], data.maximum
+            detect = {"one_model": by_one_model(samclip, names, maximum=maximum, threshold=gate)}
             if two_models:
-                asked = {"names": names, "run": teachers, "most": most}
-                tuning = tuning_pictures(root, seed=0)
+                asked = {"names": names, "run": teachers, "maximum": maximum}
+                tuning = tuning_images(root, seed=0)
                 detect["two_models"] = by_two_models(samclip, tuning, **asked)
             for who, each in detect.items():
                 detection.measure_detection(measured, each, data, subject=f"{name}: {who}")

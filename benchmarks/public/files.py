@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError, create_model
 
-from samclip_sdk.picture.image import open_image
+from samclip_sdk.image.loading import open_image
 from samclip_sdk.system.records import first_fault
 
 T = TypeVar("T")
 
 _LABELS = Path(__file__).with_name("labels")
-_PICTURES = {".jpg", ".jpeg", ".png"}
+_IMAGES = {".jpg", ".jpeg", ".png"}
 
 
 class DatasetError(ValueError):
@@ -37,7 +37,7 @@ def shape(**fields: Any) -> Any:
 
 
 IMAGES = list[shape(id=int, file_name=str)]
-"""The pictures of an annotation file of COCO's kind."""
+"""The images of an annotation file of COCO's kind."""
 
 CATEGORIES = list[shape(id=int, name=str)]
 """Its categories."""
@@ -55,17 +55,17 @@ def find(root: Path, *names: str) -> Path:
 
 
 def take(data: Any, *, limit: int | None, source: Path) -> Any:
-    """At most `limit` of a set's `pictures`, evenly over all: sets are often sorted by class."""
-    if not data.pictures:
-        raise DatasetError(f"{source} holds no pictures of the set")
-    return replace(data, pictures=tuple(evenly(data.pictures, limit)))
+    """At most `limit` of a set's `images`, evenly over all: sets are often sorted by class."""
+    if not data.images:
+        raise DatasetError(f"{source} holds no images of the set")
+    return replace(data, images=tuple(evenly(data.images, limit)))
 
 
 def evenly(items: Sequence[T], limit: int | None) -> list[T]:
     """At most so many items, evenly over all."""
     if limit is None or limit >= len(items):
         return list(items)
-    return [items[place * len(items) // limit] for place in range(limit)]
+    return [items[index * len(items) // limit] for index in range(limit)]
 
 
 def by_turns(groups: Iterable[Sequence[T]]) -> list[T]:
@@ -73,9 +73,9 @@ def by_turns(groups: Iterable[Sequence[T]]) -> list[T]:
     return [item for turn in zip_longest(*groups) for item in turn if item is not None]
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder, by name."""
-    return sorted(each for each in folder.iterdir() if each.suffix.lower() in _PICTURES)
+def list_images(folder: Path) -> list[Path]:
+    """The images of a folder, by name."""
+    return sorted(each for each in folder.iterdir() if each.suffix.lower() in _IMAGES)
 
 
 def list_lines(path: Path) -> list[str]:
@@ -98,10 +98,10 @@ def read_annotations(path: Path, kind: Any) -> Any:
 
 
 def read_pixels(path: Path) -> NDArray[np.uint8]:
-    """A picture as it is stored, uint8 RGB [H,W,3].
+    """An image as it is stored, uint8 RGB [H,W,3].
 
     Not turned by its EXIF tag: masks and boxes of the sets are of the stored pixels, and the
-    loaders that published figures come from do not turn pictures either.
+    loaders that published figures come from do not turn images either.
     """
     with open_image(path) as image:
         return np.asarray(image.convert("RGB"))

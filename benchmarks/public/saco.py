@@ -1,4 +1,4 @@
-"""SA-Co/Gold: pictures with one phrase each, whose thing may be absent, by several annotators."""
+"""SA-Co/Gold: images with one phrase each, whose thing may be absent, by several annotators."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from benchmarks.metrics.cgf1 import Rle, cgf1, judge
 from benchmarks.public import files
 from benchmarks.suite import Measuring, timed
 from samclip_sdk import SamClip
-from samclip_sdk.picture.masks import mask_to_rle
+from samclip_sdk.image.masks import mask_to_rle
 
-_MOST = 200  # objects of a phrase
+_MAX = 200  # objects of a phrase
 
 _IMAGE = files.shape(
     id=int,
@@ -32,15 +32,15 @@ _OBJECT = files.shape(image_id=int, segmentation=Any, iscrowd=(int, 0))
 
 
 @dataclass(frozen=True)
-class PhrasedPictures:
-    """Pictures by id, path and phrase; and each annotator's masks by id, as COCO's RLE."""
+class PhrasedImages:
+    """Images by id, path and phrase; and each annotator's masks by id, as COCO's RLE."""
 
-    pictures: tuple[tuple[int, Path, str], ...]
+    images: tuple[tuple[int, Path, str], ...]
     truths: tuple[dict[int, list[Rle]], ...]
 
 
-def read_saco(root: Path) -> PhrasedPictures:
-    """Reads one subset of SA-Co/Gold: `gold_SUBSET_merged_a_release_test.json`, b, c, and pictures.
+def read_saco(root: Path) -> PhrasedImages:
+    """Reads one subset of SA-Co/Gold: `gold_SUBSET_merged_a_release_test.json`, b, c, and images.
 
     They are below `images`, or in `root` itself. Data that an annotator did not mark to the last
     object are left out, as SA-Co's own evaluator does.
@@ -55,9 +55,9 @@ def read_saco(root: Path) -> PhrasedPictures:
     partly = {one.id for own in contents for one in own.images if not one.is_instance_exhaustive}
     folder = files.find(root, "images", ".")
     asked = [each for each in contents[0].images if each.id not in partly]
-    pictures = tuple((each.id, folder / each.file_name, each.text_input) for each in asked)
+    images = tuple((each.id, folder / each.file_name, each.text_input) for each in asked)
     sizes = {each.id: (each.height, each.width) for each in asked}
-    return PhrasedPictures(pictures, tuple(_masks(each, sizes) for each in contents))
+    return PhrasedImages(images, tuple(_masks(each, sizes) for each in contents))
 
 
 def _masks(content: Any, sizes: dict[int, tuple[int, int]]) -> dict[int, list[Rle]]:
@@ -77,14 +77,14 @@ def _rle(segmentation: Any, size: tuple[int, int]) -> Rle:
     return dict(segmentation)
 
 
-PHRASES: dict[str, Callable[[Path], PhrasedPictures]] = {"sa-co": read_saco}
+PHRASES: dict[str, Callable[[Path], PhrasedImages]] = {"sa-co": read_saco}
 """Set -> what reads it from its folder."""
 
 
 def measure_phrases(
     measured: Measuring,
     model: SamClip,
-    data: PhrasedPictures,
+    data: PhrasedImages,
     *,
     name: str,
     threshold: float,
@@ -97,10 +97,10 @@ def measure_phrases(
     """
     measured.settings |= {"min_score": min_score}
     judged, took, last, image = [], [], None, None
-    for number, path, phrase in measured.track(data.pictures, name):
-        if last != path:  # a picture has many phrases, one after the other
+    for number, path, phrase in measured.track(data.images, name):
+        if last != path:  # an image has many phrases, one after the other
             last, image = path, model.encode_image(files.read_pixels(path))
-        asked = {"threshold": threshold, "max_instances": _MOST, "min_score": min_score}
+        asked = {"threshold": threshold, "max_instances": _MAX, "min_score": min_score}
         found, ms = timed(partial(model.segment_instances, image, [phrase], **asked))
         took.append(ms)
         rles = [mask_to_rle(mask) for mask in found.masks]

@@ -23,12 +23,12 @@ from samclip_sdk import SamClip
 from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import Manifest, ModelInfo
 from samclip_sdk.device.opening import open_source
-from samclip_sdk.picture.image import open_image
+from samclip_sdk.image.loading import open_image
 from samclip_sdk.runtimes.source import ModelSource
 
 Truth = NDArray[np.int16]
 Pairs = tuple[tuple[Path, Path], ...]
-"""Path of each picture, and of its truth."""
+"""Path of each image, and of its truth."""
 
 IGNORED = -1
 """In a truth: a pixel that is not judged. Labels are 0 to K-1, and K is the background."""
@@ -42,14 +42,14 @@ _LAST_THING = 90  # of COCO's category ids, stuff comes after
 
 @dataclass(frozen=True)
 class SemanticSet:
-    """Pictures with a label for each pixel, by path of the picture and of its truth.
+    """Images with a label for each pixel, by path of the image and of its truth.
 
     There are K labels, as they are asked. `background` is whether pixels of none of them are
     judged, as a class of their own; `read_truth` makes int16 [H,W] of a path, see `IGNORED`.
     """
 
     labels: tuple[str, ...]
-    pictures: Pairs
+    images: Pairs
     read_truth: Callable[[Path], Truth]
     background: bool = False
 
@@ -79,13 +79,13 @@ def read_pascal_context_60(root: Path) -> SemanticSet:
 def _read_voc(folder: Path, names: str, *, context: str, background: bool) -> SemanticSet:
     labels = files.read_labels(names)
     listing = files.find(folder, f"ImageSets/Segmentation{context}/val.txt")
-    images = files.find(folder, "JPEGImages")
+    image_folder = files.find(folder, "JPEGImages")
     masks = files.find(folder, f"SegmentationClass{context}")
-    pictures = _with_masks(
-        (images / f"{name}.jpg" for name in files.list_lines(listing)), masks=masks
+    images = _with_masks(
+        (image_folder / f"{name}.jpg" for name in files.list_lines(listing)), masks=masks
     )
     read_truth = _from_one(len(labels), zero=len(labels) if background else IGNORED)
-    return SemanticSet(tuple(labels), pictures, read_truth, background=background)
+    return SemanticSet(tuple(labels), images, read_truth, background=background)
 
 
 def read_ade20k(root: Path) -> SemanticSet:
@@ -94,10 +94,10 @@ def read_ade20k(root: Path) -> SemanticSet:
     table = files.find(folder, "objectInfo150.txt")
     _, *rows = files.list_lines(table)  # apart by tabs, the names last
     labels = tuple(row.rpartition("\t")[2].partition(",")[0].strip() for row in rows)
-    images = files.find(folder, "images/validation")
+    image_folder = files.find(folder, "images/validation")
     masks = files.find(folder, "annotations/validation")
-    pictures = _with_masks(files.list_pictures(images), masks=masks)
-    return SemanticSet(labels, pictures, _from_one(len(rows), zero=IGNORED))
+    images = _with_masks(files.list_images(image_folder), masks=masks)
+    return SemanticSet(labels, images, _from_one(len(rows), zero=IGNORED))
 
 
 def read_cityscapes(root: Path) -> SemanticSet:
@@ -105,27 +105,27 @@ def read_cityscapes(root: Path) -> SemanticSet:
 
     The 19 labels of its benchmark are judged, all else is not.
     """
-    images, masks = files.find(root, "leftImg8bit/val"), files.find(root, "gtFine/val")
+    image_folder, masks = files.find(root, "leftImg8bit/val"), files.find(root, "gtFine/val")
     rows = [line.partition(" ") for line in files.read_labels("cityscapes.txt")]
     values = dict.fromkeys(range(_CITYSCAPES_IDS), IGNORED) | {_VOID: IGNORED}
     values |= {int(value): index for index, (value, _, _) in enumerate(rows)}
-    pictures = sorted(images.glob("*/*_leftImg8bit.png"))
-    names = (each.name.replace("_leftImg8bit", "_gtFine_labelIds") for each in pictures)
-    pairs = [(each, masks / each.parent.name / n) for each, n in zip(pictures, names, strict=True)]
+    images = sorted(image_folder.glob("*/*_leftImg8bit.png"))
+    names = (each.name.replace("_leftImg8bit", "_gtFine_labelIds") for each in images)
+    pairs = [(each, masks / each.parent.name / n) for each, n in zip(images, names, strict=True)]
     labels = tuple(name for _, _, name in rows)
     return SemanticSet(labels, tuple(pairs), partial(_read_map, values=values))
 
 
 def read_coco_stuff(root: Path) -> SemanticSet:
     """Reads COCO-Stuff's val2017: 171 labels, stored as COCO's category id less 1."""
-    places = ("stuffthingmaps", "stuffthingmaps_trainval2017", "annotations")
-    images = files.find(root, "val2017", "images/val2017")
-    masks = files.find(root, *(f"{place}/val2017" for place in places))
+    subfolders = ("stuffthingmaps", "stuffthingmaps_trainval2017", "annotations")
+    image_folder = files.find(root, "val2017", "images/val2017")
+    masks = files.find(root, *(f"{subfolder}/val2017" for subfolder in subfolders))
     names = _stuff_names()
     values = {value: index for index, value in enumerate(names)} | {_VOID: IGNORED}
     labels = tuple(map(spoken, names.values()))
-    pictures = _with_masks(files.list_pictures(images), masks=masks)
-    return SemanticSet(labels, pictures, partial(_read_map, values=values))
+    images = _with_masks(files.list_images(image_folder), masks=masks)
+    return SemanticSet(labels, images, partial(_read_map, values=values))
 
 
 def read_coco_object(root: Path) -> SemanticSet:
@@ -183,8 +183,8 @@ def _stuff_names() -> dict[int, str]:
     return {int(value): name for value, _, name in rows}
 
 
-def _with_masks(pictures: Iterable[Path], *, masks: Path) -> Pairs:
-    return tuple((picture, masks / f"{picture.stem}.png") for picture in pictures)
+def _with_masks(images: Iterable[Path], *, masks: Path) -> Pairs:
+    return tuple((image, masks / f"{image.stem}.png") for image in images)
 
 
 HEAD_RESOLUTION_PX = 448
@@ -208,9 +208,9 @@ def measure_segmentation(
     for heads, model in models.items():
         predict = partial(_ask_both_heads, model, data, threshold)
         if heads == "clip_head":
-            least = model.manifest.calibration.head_only_threshold if data.background else None
-            measured.settings |= {"background_threshold": least}
-            predict = partial(_ask_clip_head, model, data.labels, least)
+            minimum = model.manifest.calibration.head_only_threshold if data.background else None
+            measured.settings |= {"background_threshold": minimum}
+            predict = partial(_ask_clip_head, model, data.labels, minimum)
         _judge(measured, predict, data, model, subject=f"{name}: {heads}")
 
 
@@ -226,19 +226,19 @@ def _ask_both_heads(
 
 
 def _ask_clip_head(
-    model: SamClip, labels: Sequence[str], least: float | None, pixels: NDArray[np.uint8]
+    model: SamClip, labels: Sequence[str], minimum: float | None, pixels: NDArray[np.uint8]
 ) -> NDArray[np.int16]:
     """The CLIP head alone (paper section 4.2): the highest upscaled logit of each pixel.
 
-    The picture is squeezed into the square input, as in the paper, and each label's logits are
-    upscaled linearly to the picture, one label at a time. The best must exceed the least score.
+    The image is squeezed into the square input, as in the paper, and each label's logits are
+    upscaled linearly to the image, one label at a time. The best must exceed the least score.
     """
     side = model.manifest.tasks.segmentation.resolution
     squeezed = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR)
     # The highest threshold: no label's own mask is needed, only the maps are.
     maps = model.segment_text(squeezed, labels, refine=False, threshold=1.0).asked.score_maps
     answer = np.full(pixels.shape[:2], len(labels), np.int16)
-    lowest = -math.inf if least is None else math.log(least / (1 - least))
+    lowest = -math.inf if minimum is None else math.log(minimum / (1 - minimum))
     best = np.full(pixels.shape[:2], lowest, np.float32)
     for index, scores in enumerate(maps):
         logits = cv2.resize(scores, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
@@ -255,26 +255,26 @@ def _judge(
     *,
     subject: str,
 ) -> None:
-    """Compares every picture: mIoU, the IoU of each class, and pixels that got no label."""
+    """Compares every image: mIoU, the IoU of each class, and pixels that got no label."""
     confusion = Confusion(len(data.labels) + 1)
-    for picture, mask in measured.track(data.pictures, subject):
-        pixels, truth = files.read_pixels(picture), data.read_truth(mask)
+    for image, mask in measured.track(data.images, subject):
+        pixels, truth = files.read_pixels(image), data.read_truth(mask)
         if truth.shape != pixels.shape[:2]:
             sizes = [f"{width} x {height}" for height, width in (truth.shape, pixels.shape[:2])]
-            raise files.DatasetError(f"{mask} has {sizes[0]} pixels, its picture {sizes[1]}")
+            raise files.DatasetError(f"{mask} has {sizes[0]} pixels, its image {sizes[1]}")
         confusion.add(predict(pixels), truth=truth)
     names = [*data.labels, "background"] if data.background else data.labels
     ious = confusion.ious()[: len(names)]
     unanswered = None if data.background else confusion.share_answered(len(data.labels))
     side = model.manifest.tasks.segmentation.resolution
     figures = {"miou": mean_iou(ious), "unanswered": unanswered, "resolution_px": side}
-    measured.add(subject, n=len(data.pictures), **figures)
+    measured.add(subject, n=len(data.images), **figures)
     for label, iou in zip(names, ious, strict=True):
         measured.add(subject, label, iou=iou)
 
 
 def source_at(source: ModelSource, *, resolution_px: int) -> ModelSource:
-    """A source whose pictures are encoded at another resolution; prompts do not work on them."""
+    """A source whose images are encoded at another resolution; prompts do not work on them."""
     changed, tasks = copy.copy(source), source.manifest.tasks
     task = tasks.segmentation.model_copy(update={"resolution": resolution_px})
     tasks = tasks.model_copy(update={"segmentation": task})
@@ -284,7 +284,7 @@ def source_at(source: ModelSource, *, resolution_px: int) -> ModelSource:
 
 
 def load_at(
-    runtime: str, *, model: str, at_most_px: int = HEAD_RESOLUTION_PX
+    runtime: str, *, model: str, max_px: int = HEAD_RESOLUTION_PX
 ) -> tuple[SamClip, SamClip]:
     """Loads a model as `SamClip.load` does, and the same for its CLIP head alone.
 
@@ -292,9 +292,9 @@ def load_at(
     bundle that has the graphs, or a checkpoint that can.
     """
     source = open_source(runtime, model=model, precision=None)
-    larger = at_most_px < source.manifest.tasks.segmentation.resolution
-    runs = larger and _runs_at(source.manifest, at_most_px)
-    head = source_at(source, resolution_px=at_most_px) if runs else source
+    larger = max_px < source.manifest.tasks.segmentation.resolution
+    runs = larger and _runs_at(source.manifest, max_px)
+    head = source_at(source, resolution_px=max_px) if runs else source
     return SamClip(source), SamClip(head)
 
 

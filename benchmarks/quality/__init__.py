@@ -1,4 +1,4 @@
-"""How well a model answers on pictures that no training saw, through the public API.
+"""How well a model answers on images that no training saw, through the public API.
 
 These are drawings, the split "val" of sets of photographs, and whole sets that are held out: one
 `Dataset` each. All are asked the same (names, prompts, texts, presence), and beside the model stand

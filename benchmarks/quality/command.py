@@ -24,7 +24,7 @@ from benchmarks.quality.measure import (
     all_ways,
     ask_masks,
 )
-from benchmarks.quality.photographs import ValPhotographs, draw_evenly, right_names, tuning_pictures
+from benchmarks.quality.photographs import ValPhotographs, draw_evenly, right_names, tuning_images
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from benchmarks.teachers import by_logits, open_run
 from benchmarks.two_models import TwoModels
@@ -32,25 +32,25 @@ from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.system.atomic_file import atomic_file
-from training.composed.scenes import clean_picture
+from training.composed.scenes import clean_image
 from training.real.photograph_questions import read_photograph
 from training.real.photographs import Photographs
 
-SHEET_PICTURES = 24
+SHEET_IMAGES = 24
 
 _NOUNS = 150  # of samclip-tiny, where a bundle does not say
 _SIZE_PX = 256  # of drawings
 _COLUMNS = 6
-_MOST_NAMES = 6
+_MAX_NAMES = 6
 
 
-def quality_suite(asked: Mapping[str, Any]) -> str:
+def quality_suite(options: Mapping[str, Any]) -> str:
     """The table of what is asked for."""
-    if asked["photographs"] is not None and asked["held_out_sets"] is not None:
+    if options["photographs"] is not None and options["held_out_sets"] is not None:
         raise ValueError("--photographs and --held-out-sets are two measurements: give one")
-    if asked["held_out_sets"] is not None:
+    if options["held_out_sets"] is not None:
         return "held_out_sets"
-    return "quality" if asked["photographs"] is None else "quality_photographs"
+    return "quality" if options["photographs"] is None else "quality_photographs"
 
 
 def quality(
@@ -63,7 +63,7 @@ def quality(
     teachers: Annotated[
         Path | None, typer.Option(help="RUNS/CONFIG: measure its teachers too", exists=True)
     ] = None,
-    pictures: Annotated[int, typer.Option(help="composed single objects a split", min=1)] = 500,
+    images: Annotated[int, typer.Option(help="composed single objects a split", min=1)] = 500,
     scenes: Annotated[int, typer.Option(help="composed scenes a split", min=1)] = 150,
     photographs: Annotated[
         Path | None, typer.Option(help="sets in COCO's layout: measure on their split val instead")
@@ -83,7 +83,7 @@ def quality(
     """Measures zero-shot accuracy, prompts and text-to-mask on drawings that no training saw.
 
     With --photographs, on photographs that no training saw; with --held-out-sets, on whole sets of
-    which no training saw a picture. Each figure has an interval.
+    which no training saw an image. Each figure has an interval.
     """
     samclip = measured.of(SamClip.load(runtime, model=model))
     if held_out_sets is not None:
@@ -95,10 +95,10 @@ def quality(
         # A bundle quotes the checkpoint that it was exported from.
         told = samclip.manifest.provenance
         taught = int(told.get("checkpoint", told).get("nouns", _NOUNS))
-        size = {"nouns": taught, "size_px": _SIZE_PX, "pictures": pictures, "scenes": scenes}
+        size = {"nouns": taught, "size_px": _SIZE_PX, "images": images, "scenes": scenes}
         measured.settings |= size
         splits, corpus = load_drawings(samclip.embed_text, openmoji=openmoji, **size, seed=seed)
-        cutouts = [clean_picture(corpus, i, size_px=_SIZE_PX) for i in range(len(corpus.labels))]
+        cutouts = [clean_image(corpus, i, size_px=_SIZE_PX) for i in range(len(corpus.labels))]
         floor = NearestCutout(cutouts, labels=corpus.labels, num_nouns=taught)
         for drawings in splits:
             # Beside a floor where the nouns were taught.
@@ -150,7 +150,7 @@ def _on_photographs(
         write_sheet(sheet, model, dataset.photographs, seed=dataset.seed)
     two = None
     if teachers is not None:
-        two = TwoModels(open_run(teachers), tuning_pictures(dataset.root, seed=dataset.seed))
+        two = TwoModels(open_run(teachers), tuning_images(dataset.root, seed=dataset.seed))
     measure_dataset(measured, model, dataset, seed=dataset.seed, two=two)
 
 
@@ -160,31 +160,31 @@ def _on_held_out_sets(measured: Measuring, model: SamClip, *, root: Path, seed: 
     path = source.nouns_path if isinstance(source, BundleSource) else None
     taught = () if path is None else model.load_vocabulary(path)
     chosen = held_out.choose_held_out(root, held_out.read_list(), seed=seed, taught=taught)
-    measured.settings |= {"pictures": chosen.counts()}
-    splits = Counter(split for picture in chosen.sets for split in chosen.splits(picture))
+    measured.settings |= {"images": chosen.counts()}
+    splits = Counter(split for image in chosen.sets for split in chosen.splits(image))
     for split in sorted(splits, key=lambda split: split == ALL):
-        measured.add("pictures", split, asked=splits[split])
+        measured.add("images", split, asked=splits[split])
     measure_dataset(measured, model, chosen, seed=seed)
 
 
 def write_sheet(path: Path, model: SamClip, photographs: Photographs, *, seed: int) -> None:
-    """Asks pictures of all sets for their own names, and writes what was found as PNG.
+    """Asks images of all sets for their own names, and writes what was found as PNG.
 
-    Over each picture stand its set, then the names that were found, then those that were missed.
+    Over each image stand its set, then the names that were found, then those that were missed.
     """
-    figure = new_figure(3 * _COLUMNS, 4 * SHEET_PICTURES / _COLUMNS)
-    panels = figure.subplots(SHEET_PICTURES // _COLUMNS, _COLUMNS).ravel()
+    figure = new_figure(3 * _COLUMNS, 4 * SHEET_IMAGES / _COLUMNS)
+    panels = figure.subplots(SHEET_IMAGES // _COLUMNS, _COLUMNS).ravel()
     for axes in panels:
         axes.set_axis_off()
-    chosen = draw_evenly(photographs, seed=seed)[:SHEET_PICTURES]
-    for axes, picture in zip(panels, chosen, strict=False):
-        image = read_photograph(photographs, picture)
-        names = sorted(right_names(photographs, picture))[:_MOST_NAMES]
-        answer = model.segment_text(image, names)
+    chosen = draw_evenly(photographs, seed=seed)[:SHEET_IMAGES]
+    for axes, image in zip(panels, chosen, strict=False):
+        pixels = read_photograph(photographs, image)
+        names = sorted(right_names(photographs, image))[:_MAX_NAMES]
+        answer = model.segment_text(pixels, names)
         missed = ", ".join(name for name in names if name not in answer)
-        lines = [photographs[picture].found.name, f"found: {', '.join(answer.labels)}"]
+        lines = [photographs[image].found.name, f"found: {', '.join(answer.labels)}"]
         title = "\n".join(line[:60] for line in (*lines, f"missed: {missed}"))
-        axes.imshow(answer.plot(image))
+        axes.imshow(answer.plot(pixels))
         axes.set_title(title, fontsize=6, loc="left")
     with atomic_file(path) as file:
         file.write(encode_figure(figure))

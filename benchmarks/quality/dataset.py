@@ -8,14 +8,14 @@ from typing import Protocol
 
 import numpy as np
 
-from training.asked_pictures import AskedPicture
+from training.asked_images import AskedImage
 
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Naming:
-    """Pictures that are told apart among `names`, and the right ones of each picture by number.
+    """Images that are told apart among `names`, and the right ones of each image by number.
 
     `kind` says what is named and among what. Names in `neither` are neither right nor wrong.
     """
@@ -29,7 +29,7 @@ class Naming:
 
 @dataclass(frozen=True)
 class Masked:
-    """A picture, and what is where in it.
+    """An image, and what is where in it.
 
     `objects`, bool [N,H,W], are asked by prompts; `asked` is what is asked by texts, if anything is
     known to be absent, and `absent` are all names that are. Its figures count to each of `splits`;
@@ -38,27 +38,27 @@ class Masked:
 
     image: np.ndarray
     objects: np.ndarray
-    asked: AskedPicture | None
+    asked: AskedImage | None
     absent: Sequence[str]
     splits: tuple[str, ...]
     of: str
 
 
 class Dataset(Protocol):
-    """Pictures with answers, of one split."""
+    """Images with answers, of one split."""
 
     def namings(self) -> Sequence[Naming]:
-        """What is named; several namings may share pictures."""
+        """What is named; several namings may share images."""
         ...
 
-    def read(self, picture: int) -> np.ndarray:
-        """A picture that is named, uint8 RGB [H,W,3]; BrokenRecord if it cannot be read."""
+    def read(self, image: int) -> np.ndarray:
+        """An image that is named, uint8 RGB [H,W,3]; BrokenRecord if it cannot be read."""
         ...
 
     def masked(self) -> Sequence[int]:
-        """The numbers of the pictures with masks."""
+        """The numbers of the images with masks."""
         ...
 
-    def question(self, picture: int) -> Masked:
+    def question(self, image: int) -> Masked:
         """What one of them is asked; BrokenRecord if it cannot be read."""
         ...

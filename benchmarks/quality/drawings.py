@@ -1,6 +1,6 @@
 """Drawings and backgrounds that no training saw: quality is measured on them.
 
-Picture i of a split depends on the seed and i alone. Cut-outs stand once upright over plain grey
+Image i of a split depends on the seed and i alone. Cut-outs stand once upright over plain grey
 (`clean`), turned, stretched and recoloured over any background (`composed`), and in scenes.
 """
 
@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.quality.dataset import Masked, Naming
-from training.asked_pictures import ask_scene
+from training.asked_images import ask_scene
 from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.label_questions import pose_question
-from training.composed.scenes import Scene, clean_picture, compose_scene
+from training.composed.scenes import Scene, clean_image, compose_scene
 from training.composed.vocabulary import tiny_vocabulary, unseen_nouns
 
 # New drawings of taught nouns, a style never trained on, nouns never taught.
@@ -27,7 +27,7 @@ EmbedText = Callable[[list[str]], np.ndarray]
 """K texts to unit embeddings [K,E]."""
 
 _SINGLES, _SCENES = 0, 1  # random streams
-_SAME = 0.5  # mean difference in grey levels below which two thumbnails are one picture
+_SAME = 0.5  # mean difference in grey levels below which two thumbnails are one image
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Drawings:
     split: str
     corpus: Corpus
     taught: int
-    pictures: int
+    images: int
     scenes: int
     size_px: int
     seed: int
@@ -53,9 +53,9 @@ class Drawings:
         They are told apart among themselves, and among the taught ones too.
         """
         nouns, cleans = self.corpus.nouns, len(self.corpus.labels)
-        # The noun of each picture, and others that the photo behind it may show.
+        # The noun of each image, and others that the photo behind it may show.
         labels = [(int(label), np.empty(0, np.int64)) for label in self.corpus.labels]
-        for scene in map(self._single, range(self.pictures)):
+        for scene in map(self._single, range(self.images)):
             label = int(scene.labels[0])
             labels.append((label, scene.unlabelled[scene.unlabelled != label]))
         lists = {"": nouns}
@@ -66,37 +66,37 @@ class Drawings:
                 f"{kind}{among}",
                 self.split,
                 names,
-                right={place: frozenset([nouns[labels[place][0]]]) for place in places},
-                neither={place: frozenset(nouns[i] for i in labels[place][1]) for place in places},
+                right={index: frozenset([nouns[labels[index][0]]]) for index in indices},
+                neither={index: frozenset(nouns[i] for i in labels[index][1]) for index in indices},
             )
-            for kind, places in (
+            for kind, indices in (
                 ("clean", range(cleans)),
-                ("composed", range(cleans, cleans + self.pictures)),
+                ("composed", range(cleans, cleans + self.images)),
             )
             for among, names in lists.items()
         )
 
-    def read(self, picture: int) -> np.ndarray:
-        """The clean cut-outs come first, then the composed pictures."""
+    def read(self, image: int) -> np.ndarray:
+        """The clean cut-outs come first, then the composed images."""
         cleans = len(self.corpus.labels)
-        if picture < cleans:
-            return clean_picture(self.corpus, picture, size_px=self.size_px)
-        return self._single(picture - cleans).image
+        if image < cleans:
+            return clean_image(self.corpus, image, size_px=self.size_px)
+        return self._single(image - cleans).image
 
-    def _single(self, place: int) -> Scene:
+    def _single(self, index: int) -> Scene:
         shape = {"size_px": self.size_px, "count": (1, 1), "scale": (0.45, 1.0)}
-        return compose_scene(self.corpus, self._rng(_SINGLES, place), **shape)
+        return compose_scene(self.corpus, self._rng(_SINGLES, index), **shape)
 
     def masked(self) -> range:
         """The scenes."""
         return range(self.scenes)
 
-    def question(self, picture: int) -> Masked:
+    def question(self, image: int) -> Masked:
         """A scene's own labels and absent ones, of which the first is a near one.
 
         A scene has one to five objects.
         """
-        rng = self._rng(_SCENES, picture)
+        rng = self._rng(_SCENES, image)
         scene = compose_scene(self.corpus, rng, size_px=self.size_px)
         posed = pose_question(scene, text_embeddings=self._embeddings, rng=rng)
         asked = ask_scene(scene, posed, nouns=self.corpus.nouns)
@@ -135,18 +135,18 @@ def load_drawings(
 
 
 def without_copies(corpus: Corpus, *, of: Corpus) -> Corpus:
-    """Leaves out cut-outs that are, to the eye, the same picture as one of another split.
+    """Leaves out cut-outs that are, to the eye, the same image as one of another split.
 
     Some sets hold one drawing under two file names, and a split by file may part the two.
     """
-    pictures, others = _thumbnails(corpus), _thumbnails(of)
-    nearest = np.array([np.abs(others - picture).mean(axis=1).min() for picture in pictures])
+    images, others = _thumbnails(corpus), _thumbnails(of)
+    nearest = np.array([np.abs(others - image).mean(axis=1).min() for image in images])
     kept = np.flatnonzero(nearest >= _SAME)
-    cutouts = tuple(corpus.cutouts[place] for place in kept)
+    cutouts = tuple(corpus.cutouts[index] for index in kept)
     return replace(corpus, cutouts=cutouts, labels=corpus.labels[kept])
 
 
 def _thumbnails(corpus: Corpus) -> np.ndarray:
-    """Every cut-out as a small clean picture, float32 [M,16*16*3]."""
-    pictures = [clean_picture(corpus, index, size_px=16) for index in range(len(corpus.labels))]
-    return np.stack(pictures).reshape(len(pictures), -1).astype(np.float32)
+    """Every cut-out as a small clean image, float32 [M,16*16*3]."""
+    images = [clean_image(corpus, index, size_px=16) for index in range(len(corpus.labels))]
+    return np.stack(images).reshape(len(images), -1).astype(np.float32)

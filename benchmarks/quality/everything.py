@@ -1,4 +1,4 @@
-"""How many of the objects of a picture are among the first masks of `segment_everything`."""
+"""How many of the objects of an image are among the first masks of `segment_everything`."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from statistics import median
 import numpy as np
 
 from benchmarks.intervals import Bootstrap, ratio
-from benchmarks.quality.held_out import HeldOutPictures
+from benchmarks.quality.held_out import HeldOutImages
 from benchmarks.suite import Measuring
 from samclip_sdk import SamClip
-from samclip_sdk.picture.masks import mask_ious
+from samclip_sdk.image.masks import mask_ious
 from training.object_scores import SAME_IOU
 from training.real.records import BrokenRecord
 
 FIRST = 30
-"""Masks of a picture that are looked at, the best first."""
+"""Masks of an image that are looked at, the best first."""
 
 
 def measure_everything(
     measured: Measuring,
     model: SamClip,
-    chosen: HeldOutPictures,
-    pictures: Sequence[int],
+    chosen: HeldOutImages,
+    images: Sequence[int],
     bootstrap: Bootstrap,
 ) -> None:
-    """Asks for everything in pictures; an object is found if a mask has an IoU of a half with it.
+    """Asks for everything in images; an object is found if a mask has an IoU of a half with it.
 
-    The objects are those that `chosen.asked` gives, of half a percent of the picture or more.
+    The objects are those that `chosen.asked` gives, of half a percent of the image or more.
     """
     splits, hits, wanted = list[tuple[str, ...]](), list[int](), list[int]()
     masks, seconds = list[int](), list[float]()
-    for picture in measured.track(pictures, "everything"):
+    for image in measured.track(images, "everything"):
         try:
-            shown = chosen.asked.objects(picture)
+            shown = chosen.asked.objects(image)
         except BrokenRecord:
             continue
         start = time.process_time()
@@ -46,7 +46,7 @@ def measure_everything(
         ious = mask_ious(first.reshape(-1, *shown.image.shape[:2]), shown.masks)
         hits.append(int((ious.max(axis=0, initial=0) >= SAME_IOU).sum()))
         wanted.append(len(shown.masks))
-        splits.append(chosen.splits(picture))
+        splits.append(chosen.splits(image))
     for split in dict.fromkeys(each for own in splits for each in own):
         own = np.flatnonzero([split in each for each in splits])
         recall = ratio(np.array(hits)[own], np.array(wanted)[own])

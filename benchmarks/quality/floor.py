@@ -18,30 +18,30 @@ _HYS = 0.2  # a single strong edge counts no more than this in its block
 
 
 class NearestCutout:
-    """Ranks K nouns by their most similar of M training pictures, uint8 RGB [S,S,3] each."""
+    """Ranks K nouns by their most similar of M training images, uint8 RGB [S,S,3] each."""
 
-    def __init__(self, pictures: Sequence[np.ndarray], *, labels: np.ndarray, num_nouns: int):
-        self._features = np.stack([features(picture) for picture in pictures])
+    def __init__(self, images: Sequence[np.ndarray], *, labels: np.ndarray, num_nouns: int):
+        self._features = np.stack([features(image) for image in images])
         self._labels = labels
         self._num_nouns = num_nouns
 
-    def scores(self, picture: np.ndarray) -> np.ndarray:
-        """The cosine to the most similar picture of each noun: float32 [K], -1 for one without."""
+    def scores(self, image: np.ndarray) -> np.ndarray:
+        """The cosine to the most similar image of each noun: float32 [K], -1 for one without."""
         scores = np.full(self._num_nouns, -1, np.float32)
-        np.maximum.at(scores, self._labels, self._features @ features(picture))
+        np.maximum.at(scores, self._labels, self._features @ features(image))
         return scores
 
 
-def features(picture: np.ndarray) -> np.ndarray:
-    """Shape and colour of a picture, uint8 RGB [S,S,3], as one unit vector, float32 [D]."""
-    small = cv2.resize(picture, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
+def features(image: np.ndarray) -> np.ndarray:
+    """Shape and colour of an image, uint8 RGB [S,S,3], as one unit vector, float32 [D]."""
+    small = cv2.resize(image, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
     shape, colour = hog(small), _colour(small)
     return _unit(np.concatenate([_unit(shape - shape.mean()), _unit(colour)]))
 
 
-def hog(picture: np.ndarray) -> np.ndarray:
-    """Histograms of oriented gradients of a picture, uint8 RGB [S,S,3]: float32 [D]."""
-    pixels = picture.astype(np.float32)
+def hog(image: np.ndarray) -> np.ndarray:
+    """Histograms of oriented gradients of an image, uint8 RGB [S,S,3]: float32 [D]."""
+    pixels = image.astype(np.float32)
     padded = np.pad(pixels, ((1, 1), (1, 1), (0, 0)), mode="edge")
     across = padded[1:-1, 2:] - padded[1:-1, :-2]
     down = padded[2:, 1:-1] - padded[:-2, 1:-1]
@@ -57,16 +57,16 @@ def hog(picture: np.ndarray) -> np.ndarray:
     votes = np.zeros((*strength.shape, _BINS), np.float32)
     for bins, part in ((lower % _BINS, 1 - share), ((lower + 1) % _BINS, share)):
         np.put_along_axis(votes, bins[..., None], (part * strength)[..., None], axis=-1)
-    cells = len(picture) // _CELL_PX
+    cells = len(image) // _CELL_PX
     histograms = votes.reshape(cells, _CELL_PX, cells, _CELL_PX, _BINS).sum(axis=(1, 3))
     corners = (histograms[i : cells - 1 + i, j : cells - 1 + j] for i in (0, 1) for j in (0, 1))
     blocks = np.concatenate(list(corners), axis=-1)
     return _unit(np.minimum(_unit(blocks), _HYS)).ravel()
 
 
-def _colour(picture: np.ndarray) -> np.ndarray:
-    """Mean CIELAB colour of 8 x 8 parts, as it differs from the picture's border, flattened."""
-    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
+def _colour(image: np.ndarray) -> np.ndarray:
+    """Mean CIELAB colour of 8 x 8 parts, as it differs from the image's border, flattened."""
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
     border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
     coarse = cv2.resize(lab, (8, 8), interpolation=cv2.INTER_AREA)
     return (coarse - np.median(border, axis=0)).ravel()

@@ -1,4 +1,4 @@
-"""Sets of photographs that no training has a part in: which of their pictures are asked, and what.
+"""Sets of photographs that no training has a part in: which of their images are asked, and what.
 
 The list is committed (`held_out_sets.json`), so that anyone who has the sets gets the same figures.
 """
@@ -17,7 +17,7 @@ from benchmarks.public.files import DatasetError
 from benchmarks.quality.dataset import ALL, Masked, Naming
 from benchmarks.quality.photographs import imagenet_names
 from samclip_sdk.system.records import Record
-from training.asked_pictures import AskedPicture
+from training.asked_images import AskedImage
 from training.composed.label_questions import ABSENT
 from training.data_config import Photographs as SetSettings
 from training.data_config import PhotographSettings
@@ -31,9 +31,9 @@ _ABSENT_STREAM = 16  # keeps these draws apart from others of the same seed
 class HeldOutSet(Record):
     """One set of the list.
 
-    Its pictures `files` are asked, by file name. A set that labels everything says itself what is
-    absent; of another, `absent` are names that none of its pictures shows, and without these it is
-    not asked for texts. `named` sets are asked for the names of whole pictures. A name in `aliases`
+    Its images `files` are asked, by file name. A set that labels everything says itself what is
+    absent; of another, `absent` are names that none of its images shows, and without these it is
+    not asked for texts. `named` sets are asked for the names of whole images. A name in `aliases`
     stands for another; those in `unasked` are neither right nor wrong.
     """
 
@@ -47,10 +47,10 @@ class HeldOutSet(Record):
 
 
 @dataclass(frozen=True)
-class HeldOutPictures:
-    """The pictures to ask, by their number in `photographs`, each with its set of the list.
+class HeldOutImages:
+    """The images to ask, by their number in `photographs`, each with its set of the list.
 
-    `taught` are the names that a bundle brings: whole pictures are told apart by them, too.
+    `taught` are the names that a bundle brings: whole images are told apart by them, too.
     """
 
     photographs: Photographs
@@ -58,12 +58,12 @@ class HeldOutPictures:
     asked: AskedPhotographs
     taught: Sequence[str] = ()
 
-    def splits(self, picture: int) -> tuple[str, ...]:
+    def splits(self, image: int) -> tuple[str, ...]:
         """Its group, and all."""
-        return (self.sets[picture].group, ALL)
+        return (self.sets[image].group, ALL)
 
     def counts(self) -> dict[str, int]:
-        """How many pictures of each set are asked."""
+        """How many images of each set are asked."""
         return dict(sorted(Counter(each.name for each in self.sets.values()).items()))
 
     def namings(self) -> list[Naming]:
@@ -72,11 +72,11 @@ class HeldOutPictures:
         Among ImageNet's classes where all of a set's names are of these.
         """
         of_set: dict[str, dict[int, frozenset[str]]] = defaultdict(dict)
-        for picture, own in self.sets.items():
-            found = (self.photographs.names[each] for each in self.photographs.labels(picture))
+        for image, own in self.sets.items():
+            found = (self.photographs.names[each] for each in self.photographs.labels(image))
             asked = (own.aliases.get(each, each) for each in found if each not in own.unasked)
             if own.named and (names := frozenset(asked)):
-                of_set[own.name][picture] = names
+                of_set[own.name][image] = names
         classes, namings = set(imagenet_names()[0]), []
         for name, shown in of_set.items():
             every = set().union(*shown.values())
@@ -87,37 +87,37 @@ class HeldOutPictures:
                 namings.append(Naming(among, name, sorted(names), shown, neither))
         return namings
 
-    def read(self, picture: int) -> np.ndarray:
+    def read(self, image: int) -> np.ndarray:
         """Upright."""
-        return read_photograph(self.photographs, picture)
+        return read_photograph(self.photographs, image)
 
     def masked(self) -> list[int]:
         """All of them: who has no masks is asked for nothing."""
         return list(self.sets)
 
-    def question(self, picture: int) -> Masked:
+    def question(self, image: int) -> Masked:
         """Things of half a percent or more, and names of which some are known to be absent."""
-        own, one = self.sets[picture], self.photographs[picture]
+        own, one = self.sets[image], self.photographs[image]
         absent = list(own.absent)
         if one.found.complete:
-            absent = [self.photographs.names[each] for each in self.photographs.absent(picture)]
-        objects, asked = objects_of(self.photographs, picture), self._ask(picture)
-        return Masked(self.read(picture), objects, asked, absent, self.splits(picture), own.name)
+            absent = [self.photographs.names[each] for each in self.photographs.absent(image)]
+        objects, asked = objects_of(self.photographs, image), self._ask(image)
+        return Masked(self.read(image), objects, asked, absent, self.splits(image), own.name)
 
-    def _ask(self, picture: int) -> AskedPicture | None:
-        """What a picture is asked for by texts; None if nothing is known to be absent."""
-        own, found = self.sets[picture], self.photographs[picture].found
+    def _ask(self, image: int) -> AskedImage | None:
+        """What an image is asked for by texts; None if nothing is known to be absent."""
+        own, found = self.sets[image], self.photographs[image].found
         if not found.complete and not own.absent:
             return None
-        asked = self.asked.question(picture)
-        kept = [place for place, name in enumerate(asked.present) if name not in own.unasked]
-        present = tuple(asked.present[place] for place in kept)
+        asked = self.asked.question(image)
+        kept = [index for index, name in enumerate(asked.present) if name not in own.unasked]
+        present = tuple(asked.present[index] for index in kept)
         asked = replace(asked, present=present, masks=asked.masks[kept])
         if found.complete:
             return asked
         if not present:
             return None
-        rng = np.random.default_rng([self.asked.seed, _ABSENT_STREAM, picture])
+        rng = np.random.default_rng([self.asked.seed, _ABSENT_STREAM, image])
         absent = [own.absent[each] for each in rng.permutation(len(own.absent))[:ABSENT]]
         return replace(asked, absent=tuple(absent))
 
@@ -133,12 +133,12 @@ def choose_held_out(
     *,
     seed: int = 0,
     taught: Sequence[str] = (),
-) -> HeldOutPictures:
-    """Opens the sets of a list below a folder, and chooses their pictures.
+) -> HeldOutImages:
+    """Opens the sets of a list below a folder, and chooses their images.
 
     Raises:
         TrainingError: a set is missing or damaged.
-        DatasetError: a set lacks pictures of the list.
+        DatasetError: a set lacks images of the list.
     """
     listed = {each.name: each for each in sets}
     settings = SetSettings(source="photographs", root=root)
@@ -149,12 +149,12 @@ def choose_held_out(
     chosen: dict[int, HeldOutSet] = {}
     for number, found in enumerate(photographs.sets):
         own = listed[found.name]
-        pictures = np.flatnonzero(photographs.owners == number).tolist()
-        numbers = {found.file_names[photographs.rows[each]]: each for each in pictures}
+        images = np.flatnonzero(photographs.owners == number).tolist()
+        numbers = {found.file_names[photographs.rows[each]]: each for each in images}
         if missing := [name for name in own.files if name not in numbers]:
             raise DatasetError(
                 f"the set {own.name} below {root} lacks {len(missing)} of the {len(own.files)} "
-                f"pictures that are asked, the first is {missing[0]}"
+                f"images that are asked, the first is {missing[0]}"
             )
         chosen |= {numbers[name]: own for name in own.files}
-    return HeldOutPictures(photographs, chosen, AskedPhotographs(photographs, seed=seed), taught)
+    return HeldOutImages(photographs, chosen, AskedPhotographs(photographs, seed=seed), taught)

@@ -1,6 +1,6 @@
 """Asks a model all that a dataset has answers for, and turns what it says into figures.
 
-A way from texts to masks gives K labels of a picture a mask bool [H,W], whatever its presence, and
+A way from texts to masks gives K labels of an image a mask bool [H,W], whatever its presence, and
 presence float32 [K], so that one answer serves all thresholds: a label's mask depends on neither
 the threshold nor the other labels.
 """
@@ -31,7 +31,7 @@ from benchmarks.suite import Measuring, timed
 from benchmarks.two_models import TwoModels
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle.contract import graph_key
-from samclip_sdk.picture.masks import binarize
+from samclip_sdk.image.masks import binarize
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.text.tokenizer import clean_text
 from training.real.records import BrokenRecord
@@ -83,9 +83,9 @@ def all_ways(model: SamClip) -> dict[str, Way]:
 
 @dataclass
 class Answers:
-    """Rows of what was asked, as `metrics` has them, and of which splits and set a picture is.
+    """Rows of what was asked, as `metrics` has them, and of which splits and set an image is.
 
-    `costs` are CLIP's passes and milliseconds of each picture, by way; `broken` counts pictures
+    `costs` are CLIP's passes and milliseconds of each image, by way; `broken` counts images
     that cannot be read, by kind.
     """
 
@@ -98,9 +98,9 @@ class Answers:
     broken: Counter[str] = field(default_factory=Counter)
 
     def parts(self) -> Iterator[tuple[str, list[int]]]:
-        """Each split and its pictures."""
+        """Each split and its images."""
         for split in dict.fromkeys(split for each in self.splits.values() for split in each):
-            yield split, [picture for picture, own in self.splits.items() if split in own]
+            yield split, [image for image, own in self.splits.items() if split in own]
 
 
 def ask_masks(
@@ -112,11 +112,11 @@ def ask_masks(
     pipeline: TwoModels | None = None,
     doing: str = "masks",
 ) -> Answers:
-    """Asks every picture with masks by prompts, by texts in all ways, and for presence."""
+    """Asks every image with masks by prompts, by texts in all ways, and for presence."""
     found = Answers()
-    for picture in measured.track(dataset.masked(), doing):
+    for image in measured.track(dataset.masked(), doing):
         try:
-            shown = dataset.question(picture)
+            shown = dataset.question(image)
         except BrokenRecord as error:
             found.broken[error.kind] += 1
             continue
@@ -124,32 +124,32 @@ def ask_masks(
         texts = asked is not None and bool(asked.labels)
         if not texts and not len(shown.objects):
             continue
-        found.splits[picture], found.sets[picture] = shown.splits, shown.of
-        image, encoding = timed(partial(model.encode_image, shown.image))
+        found.splits[image], found.sets[image] = shown.splits, shown.of
+        embedding, encoding = timed(partial(model.encode_image, shown.image))
         if len(shown.objects):
-            found.objects += judge_objects(picture, model, image, shown.objects)
+            found.objects += judge_objects(image, model, embedding, shown.objects)
         if not texts:
             continue
         for name, way in ways.items():
-            (masks, presence), ms = timed(partial(way, image, asked.labels))
-            found.texts[name] += judge_texts(picture, asked, masks=masks, presence=presence)
+            (masks, presence), ms = timed(partial(way, embedding, asked.labels))
+            found.texts[name] += judge_texts(image, asked, masks=masks, presence=presence)
             found.costs[name].append((0, encoding + ms))
         for name, masks, passes, ms in pipeline.ask(asked) if pipeline else ():
             sure = np.ones(len(masks))
-            found.texts[name] += judge_texts(picture, asked, masks=masks, presence=sure)
+            found.texts[name] += judge_texts(image, asked, masks=masks, presence=sure)
             found.costs[name].append((passes, ms))
         names = [*asked.present, *shown.absent]
-        every = model.segment_text(image, names, threshold=1.0, refine=False).asked
-        for place, (name, presence) in enumerate(zip(names, every.presence, strict=True)):
-            found.pairs.append((picture, name, place < len(asked.present), presence))
+        every = model.segment_text(embedding, names, threshold=1.0, refine=False).asked
+        for index, (name, presence) in enumerate(zip(names, every.presence, strict=True)):
+            found.pairs.append((image, name, index < len(asked.present), presence))
     return found
 
 
 def add_prompts(measured: Measuring, answers: Answers, bootstrap: Bootstrap, *, who: str) -> None:
     """Mean IoU of the prompts over objects: of each split, by size, and over sets."""
     table = np.array(answers.objects, OBJECT_ROW)
-    for split, pictures in answers.parts():
-        rows = table[np.isin(table["owner"], pictures)]
+    for split, images in answers.parts():
+        rows = table[np.isin(table["owner"], images)]
         sizes = SIZES.items() if split == ALL else ()
         parts = {split: rows}
         parts |= {
@@ -176,13 +176,13 @@ def add_texts(
 ) -> None:
     """Text-to-mask of each way and presence, by split; and the curve over all thresholds.
 
-    Of all pictures, the mean cost of one too: CLIP's passes, and milliseconds.
+    Of all images, the mean cost of one too: CLIP's passes, and milliseconds.
     """
     pairs = np.array(answers.pairs, PAIR_ROW)
     for way, rows in answers.texts.items():
         table = np.array(rows, TEXT_ROW)
-        for split, pictures in answers.parts():
-            own = table[np.isin(table["owner"], pictures)]
+        for split, images in answers.parts():
+            own = table[np.isin(table["owner"], images)]
             figures = text_figures(own, bootstrap, threshold=threshold)
             if split == ALL:
                 passes, ms = np.mean(answers.costs[way], axis=0).tolist()
@@ -190,8 +190,8 @@ def add_texts(
             measured.add(way, split, n=len(np.unique(own["owner"])), **figures)
         for point, figures in curve(table) if way in ("clip_head", "both_heads") else ():
             measured.add(f"curve: {way}", str(point), **figures)
-    for split, pictures in answers.parts():
-        own = pairs[np.isin(pairs["owner"], pictures)]
+    for split, images in answers.parts():
+        own = pairs[np.isin(pairs["owner"], images)]
         measured.add("presence", split, **presence_figures(own, bootstrap))
 
 
@@ -206,39 +206,39 @@ def add_names(
 ) -> None:
     """Top-1 and top-5 of every naming, and over all sets where several share a kind.
 
-    Every picture is ranked once, among all names of all namings; names that are read alike are one.
+    Every image is ranked once, among all names of all namings; names that are read alike are one.
     """
     asked = dataset.namings()
     spoken = {clean_text(name): name for naming in asked for name in naming.names}
-    places = {name: place for place, name in enumerate(spoken)}
+    indices = {name: index for index, name in enumerate(spoken)}
     rank = classify([*spoken.values()]) if spoken else None
 
     def placed(names: Iterable[str]) -> set[int]:
-        return {places[clean_text(each)] for each in names if clean_text(each) in places}
+        return {indices[clean_text(each)] for each in names if clean_text(each) in indices}
 
     scores: dict[int, np.ndarray] = {}
-    pictures = sorted({picture for naming in asked for picture in naming.right})
-    for picture in measured.track(pictures, f"names: {who}"):
+    images = sorted({image for naming in asked for image in naming.right})
+    for image in measured.track(images, f"names: {who}"):
         try:
-            scores[picture] = rank(dataset.read(picture)) if rank else np.empty(0)
+            scores[image] = rank(dataset.read(image)) if rank else np.empty(0)
         except BrokenRecord as error:
             if broken is not None:
                 broken[error.kind] += 1
     pooled: dict[str, list[dict[int, int]]] = defaultdict(list)
     for naming in asked:
         among, ranks = placed(naming.names), {}
-        others = set(places.values()) - among
-        for picture, names in naming.right.items():
+        others = set(indices.values()) - among
+        for image, names in naming.right.items():
             right = placed(names)
-            if picture in scores and right & among:
-                passed = (others | placed(naming.neither.get(picture, ()))) - right
+            if image in scores and right & among:
+                passed = (others | placed(naming.neither.get(image, ()))) - right
                 told = {"right": [*right & among], "passed_over": [*passed]}
-                ranks[picture] = rank_of_truth(scores[picture], **told)
+                ranks[image] = rank_of_truth(scores[image], **told)
         pooled[naming.kind].append(ranks)
         _add_top(measured, ranks, bootstrap, f"{who}: {naming.kind}", naming.split, len(among))
     for kind, several in pooled.items():
         if len(several) > 1:
-            every = {picture: rank for ranks in several for picture, rank in ranks.items()}
+            every = {image: rank for ranks in several for image, rank in ranks.items()}
             _add_top(measured, every, bootstrap, f"{who}: {kind}", ALL)
 
 

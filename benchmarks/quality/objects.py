@@ -1,6 +1,6 @@
 """`python -m benchmarks objects`: objects of names on held-out sets, as the field measures them.
 
-Pictures of sets that label everything are asked for all names of their set, and every object that
+Images of sets that label everything are asked for all names of their set, and every object that
 is found counts, whatever its score, for average precision. Precision and recall are of the names
 that are there, and cgF1 is of these and of some that are absent, from the least score on that is
 told by default.
@@ -23,14 +23,14 @@ from benchmarks.metrics.cgf1 import Datum, Rle, cgf1, judge
 from benchmarks.public.detection import by_one_model, things_of
 from benchmarks.quality.dataset import ALL
 from benchmarks.quality.everything import measure_everything
-from benchmarks.quality.held_out import HeldOutPictures, choose_held_out, read_list
+from benchmarks.quality.held_out import HeldOutImages, choose_held_out, read_list
 from benchmarks.suite import Measuring, ModelName, Runtime, Seed
 from benchmarks.two_models import by_two_models
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.engine.options import default_min_score
-from samclip_sdk.picture.masks import mask_to_rle
-from training.asked_pictures import NamedObjects
+from samclip_sdk.image.masks import mask_to_rle
+from training.asked_images import NamedObjects
 from training.object_scores import right_objects
 from training.real.records import BrokenRecord
 
@@ -38,10 +38,10 @@ PRECISION = 0.8
 """The precision at which recall is told."""
 
 CROWDS = {"recall_one": (1, 1), "recall_few": (2, 3), "recall_many": (4, 1 << 30)}
-"""Recall of names by how many objects of a name a picture has: the least and the most."""
+"""Recall of names by how many objects of a name an image has: the least and the most."""
 
-MOST = 100
-"""Objects of a picture that are looked at, as COCO's evaluator does of a category."""
+MAX = 100
+"""Objects of an image that are looked at, as COCO's evaluator does of a category."""
 
 Named = tuple[str, float, np.ndarray, Rle]
 """An object: its name, its score, its mask bool [H,W], also as COCO's RLE."""
@@ -59,7 +59,7 @@ def objects(
         bool, typer.Option("--two-models", help="the model's own halves in a row beside it")
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--everything", help="ask for everything in the pictures, too")
+        bool, typer.Option("--everything", help="ask for everything in the images, too")
     ] = False,
     seed: Seed = 0,
 ) -> None:
@@ -83,14 +83,14 @@ def objects(
 
 
 class Judged(NamedTuple):
-    """What was found in a picture: the objects of names that are there, float and bool [N].
+    """What was found in an image: the objects of names that are there, float and bool [N].
 
     `counts` int [N] and `wanted` int [M] tell how many objects of its name there are, of each that
     was found and of each that is there. `data` are of these names and of absent ones, above the
     least score.
     """
 
-    picture: int
+    image: int
     scores: np.ndarray
     right: np.ndarray
     counts: np.ndarray
@@ -101,51 +101,51 @@ class Judged(NamedTuple):
 def measure_objects(
     measured: Measuring,
     model: SamClip,
-    chosen: HeldOutPictures,
+    chosen: HeldOutImages,
     bootstrap: Bootstrap,
     *,
     two_models: bool = False,
 ) -> None:
     """The figures of a model, and of its own halves in a row."""
     complete = [each for each in chosen.sets if chosen.photographs[each].found.complete]
-    truth, names, pictures = things_of(chosen.photographs, complete)
+    truth, names, images = things_of(chosen.photographs, complete)
     calibration, spoken = model.manifest.calibration, [*names.values()]
-    min_score = default_min_score(calibration, asked=None)
+    min_score = default_min_score(calibration, min_score=None)
     measured.settings |= {"min_score": min_score}
     gate = calibration.presence_threshold
-    detectors = {"model": by_one_model(model, spoken, most=MOST, threshold=gate)}
+    detectors = {"model": by_one_model(model, spoken, maximum=MAX, threshold=gate)}
     if two_models:
-        told = {"names": spoken, "run": None, "most": MOST}
+        told = {"names": spoken, "run": None, "maximum": MAX}
         detectors["two_models"] = by_two_models(model, (), **told)
     for who, detect in detectors.items():
         judged, results = list[Judged](), Results()
-        for picture, _, categories in measured.track(pictures, f"objects: {who}"):
+        for image, _, categories in measured.track(images, f"objects: {who}"):
             try:
-                shown, asked = chosen.asked.objects(picture), chosen.question(picture).asked
+                shown, asked = chosen.asked.objects(image), chosen.question(image).asked
             except BrokenRecord:
                 continue
             found = list[Named]()
-            for place, score, mask in detect(shown.image, [names[each] for each in categories]):
-                rle, category = mask_to_rle(np.asarray(mask)), categories[place]
+            for index, score, mask in detect(shown.image, [names[each] for each in categories]):
+                rle, category = mask_to_rle(np.asarray(mask)), categories[index]
                 found.append((names[category], score, mask, rle))
-                told = {"image_id": picture, "category_id": category, "score": score}
+                told = {"image_id": image, "category_id": category, "score": score}
                 results.append(told | {"segmentation": rle})
             absent = () if asked is None else asked.absent
-            judged.append(_judge(picture, found, shown, absent=absent, min_score=min_score))
-        splits = dict.fromkeys(split for each in judged for split in chosen.splits(each.picture))
+            judged.append(_judge(image, found, shown, absent=absent, min_score=min_score))
+        splits = dict.fromkeys(split for each in judged for split in chosen.splits(each.image))
         for split in sorted(splits, key=lambda split: split == ALL):
-            own = [each for each in judged if split in chosen.splits(each.picture)]
+            own = [each for each in judged if split in chosen.splits(each.image)]
             figures = _figures(own, bootstrap, min_score=min_score)
             aps: dict[str, float | None] = {}
             if results:
-                ids = [each.picture for each in own]
+                ids = [each.image for each in own]
                 aps = average_precision(truth, results, ids, by="coco", kind="segm")
             figures |= {name: aps.get(name, 0.0) for name in ("ap", "ap50")}
             measured.add(f"{who}: objects", split, n=len(own), **figures)
 
 
 def _judge(
-    picture: int,
+    image: int,
     found: Sequence[Named],
     shown: NamedObjects,
     *,
@@ -167,7 +167,7 @@ def _judge(
     number = Counter(shown.names)
     counts = np.array([number[name] for name, *_ in own], int)
     wanted = np.array([number[name] for name in shown.names], int)
-    return Judged(picture, scores, right, counts, wanted, data)
+    return Judged(image, scores, right, counts, wanted, data)
 
 
 def _figures(judged: Sequence[Judged], bootstrap: Bootstrap, *, min_score: float) -> dict[str, Any]:
@@ -194,10 +194,12 @@ def _figures(judged: Sequence[Judged], bootstrap: Bootstrap, *, min_score: float
 def _inside(
     bounds: tuple[int, int], counts: Sequence[np.ndarray], counted: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """How many of what is counted have a count within bounds, by picture."""
-    least, most = bounds
+    """How many of what is counted have a count within bounds, by image."""
+    minimum, maximum = bounds
     pairs = zip(counts, counted, strict=True)
-    return np.array([((own >= least) & (own <= most) & (each > 0)).sum() for own, each in pairs])
+    return np.array(
+        [((own >= minimum) & (own <= maximum) & (each > 0)).sum() for own, each in pairs]
+    )
 
 
 def recall_at(
@@ -207,7 +209,7 @@ def recall_at(
     right: Sequence[np.ndarray],
     wanted: np.ndarray,
 ) -> Statistic:
-    """The greatest recall of any least score with this precision, over pictures; 0 if none has."""
+    """The greatest recall of any least score with this precision, over images; 0 if none has."""
     owners = np.repeat(np.arange(len(scores)), [len(each) for each in scores])
     order = np.argsort(-np.concatenate([*scores, []]), kind="stable")
     hits, owners = np.concatenate([*right, []])[order], owners[order]

@@ -51,8 +51,8 @@ def kills(
     `early` runs ended before their moment came, and `whole` is how many restarts ended with the
     files of an uninterrupted run, and no other; the run's settings tell of the rest.
     """
-    for place, victim in enumerate(VICTIMS):
-        moments = (size + place) // len(VICTIMS)  # which add up to the size
+    for index, victim in enumerate(VICTIMS):
+        moments = (size + index) // len(VICTIMS)  # which add up to the size
         with tempfile.TemporaryDirectory() as scratch:
             kill_often(measured, victim, Path(scratch), kills=moments, seed=seed)
         measured.save()

@@ -23,16 +23,16 @@ from benchmarks.reliability.questions import (
     TINY_BUNDLE,
     VERBS,
     load_exact,
-    make_picture,
+    make_image,
     make_subjects,
-    write_pictures,
+    write_images,
 )
 from benchmarks.serve import Server, connected, post, serving, upload
 from benchmarks.suite import Measuring, ModelName, Seed
 from samclip_sdk import SamClip
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 
-PICTURES = 4
+IMAGES = 4
 CALL_SAMPLES = 50
 SAMPLES = 100
 WARM_UP = 0.1
@@ -40,12 +40,12 @@ WARM_UP = 0.1
 
 _ENDS = 0.1  # the share of the samples, first and last, that growth is told from
 _CLIENTS = 2
-# What a server keeps of pictures is bounded; so small, it is full before the first sample.
-_BOUNDS = ("--body-mb", "8", "--pictures-mb", "8", "--embeddings-mb", "8")
+# What a server keeps of images is bounded; so small, it is full before the first sample.
+_BOUNDS = ("--body-mb", "8", "--images-mb", "8", "--embeddings-mb", "8")
 
 
 class Sample(NamedTuple):
-    """What a process holds after `at` calls, pictures or minutes. MB are of 10^6 bytes."""
+    """What a process holds after `at` calls, images or minutes. MB are of 10^6 bytes."""
 
     at: float
     rss_mb: float
@@ -85,18 +85,18 @@ def growth(samples: Iterable[Sample]) -> dict[str, float]:
 def sample_calls(
     model: SamClip, verb: str, *, calls: int, warm_up: int, seed: int
 ) -> Iterator[Sample]:
-    """Calls a verb over and over, on a few pictures in turn: samples, evenly spread.
+    """Calls a verb over and over, on a few images in turn: samples, evenly spread.
 
     Calls of the warm-up, in which memory pools and caches fill, are not sampled.
     """
-    subjects = make_subjects(model, pictures=PICTURES, seed=seed)
+    subjects = make_subjects(model, images=IMAGES, seed=seed)
     process, every = psutil.Process(), max(1, calls // CALL_SAMPLES)
     for number in range(-warm_up, calls + 1):
         if number >= 0 and number % every == 0:
             gc.collect()  # what only waits for that is no leak
             yield take_sample(process, at=number)
         if number < calls:
-            VERBS[verb](model, subjects[number % PICTURES])
+            VERBS[verb](model, subjects[number % IMAGES])
 
 
 def memory(
@@ -121,24 +121,24 @@ def memory(
 
 def long_run(
     measured: Measuring,
-    pictures: Annotated[int, typer.Option(min=0, help="to make and annotate")] = 20_000,
+    images: Annotated[int, typer.Option(min=0, help="to make and annotate")] = 20_000,
     minutes: Annotated[float, typer.Option(min=0, help="to serve for")] = 30.0,
     model: ModelName = TINY_BUNDLE,
     seed: Seed = 0,
 ) -> None:
     """Annotates a large folder, then serves; samples memory, file handles and threads.
 
-    With 0 pictures or 0 minutes that part is left out, and stays as it was recorded.
+    With 0 images or 0 minutes that part is left out, and stays as it was recorded.
     """
     with load_exact(model) as loaded:
         measured.of(loaded)
-        if pictures:
+        if images:
             with tempfile.TemporaryDirectory() as scratch:
-                folder = Path(scratch) / "pictures"
-                measured.say("making pictures")
-                write_pictures(folder, pictures, seed=seed, size=(64, 48))
+                folder = Path(scratch) / "images"
+                measured.say("making images")
+                write_images(folder, images, seed=seed, size=(64, 48))
                 samples = sample_annotation(measured, loaded, folder, Path(scratch) / "out.json")
-            measured.add("long run: annotate", length=pictures, **growth(samples))
+            measured.add("long run: annotate", length=images, **growth(samples))
             measured.save()
     if minutes:
         found = sample_server(model, minutes=minutes, seed=seed)
@@ -147,7 +147,7 @@ def long_run(
 
 
 def sample_annotation(
-    measured: Measuring, model: SamClip, pictures: Path, output: Path
+    measured: Measuring, model: SamClip, images: Path, output: Path
 ) -> list[Sample]:
     """Annotates a folder in this process, and samples it on the way; goes on where it stopped."""
     process, samples = psutil.Process(), []
@@ -157,12 +157,12 @@ def sample_annotation(
             samples.append(take_sample(process, at=done))
         measured.say("annotating", done, total)
 
-    annotate_folder(Annotator(model, LABELS, threshold=0), pictures, output, on_progress=note)
+    annotate_folder(Annotator(model, LABELS, threshold=0), images, output, on_progress=note)
     return samples
 
 
 def sample_server(model: str, *, minutes: float, seed: int) -> Iterator[Sample]:
-    """Serves a model to clients that never send one picture twice; samples its processes together.
+    """Serves a model to clients that never send one image twice; samples its processes together.
 
     Samples, in minutes, begin after `WARM_UP` of them.
 
@@ -174,9 +174,9 @@ def sample_server(model: str, *, minutes: float, seed: int) -> Iterator[Sample]:
     def send(server: Server) -> None:
         with connected(server) as connection:
             while not stop.is_set():
-                picture = io.BytesIO()
-                make_picture(next(numbers), seed=seed).save(picture, "PNG")
-                request = upload("/v1/instances", picture.getvalue(), asked)
+                image = io.BytesIO()
+                make_image(next(numbers), seed=seed).save(image, "PNG")
+                request = upload("/v1/instances", image.getvalue(), asked)
                 status, said = post(connection, request)
                 if status != 200:
                     raise ValueError(f"the server answered with {status}: {said.decode()}")

@@ -1,4 +1,4 @@
-"""Made pictures, one question for each verb, and a digest that tells answers apart."""
+"""Made images, one question for each verb, and a digest that tells answers apart."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def load_exact(model: str) -> SamClip:
     return SamClip.load("onnx", model=model, precision="fp32", threads=1, text_cache=False)
 
 
-def make_picture(index: int, *, seed: int, size: tuple[int, int] = (128, 96)) -> Image.Image:
-    """Coloured shapes; of a seed, the picture of an index is always the same, and like no other."""
+def make_image(index: int, *, seed: int, size: tuple[int, int] = (128, 96)) -> Image.Image:
+    """Coloured shapes; of a seed, the image of an index is always the same, and like no other."""
     generator = np.random.default_rng([seed, index])
     image = Image.new("RGB", size, tuple(generator.integers(0, 256, 3).tolist()))
     draw = ImageDraw.Draw(image)
@@ -39,18 +39,16 @@ def make_picture(index: int, *, seed: int, size: tuple[int, int] = (128, 96)) ->
     return image
 
 
-def write_pictures(
-    folder: Path, count: int, *, seed: int, size: tuple[int, int] = (128, 96)
-) -> None:
+def write_images(folder: Path, count: int, *, seed: int, size: tuple[int, int] = (128, 96)) -> None:
     """Writes PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
-        make_picture(index, seed=seed, size=size).save(folder / f"{index:06d}.png")
+        make_image(index, seed=seed, size=size).save(folder / f"{index:06d}.png")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A picture uint8 [H,W,3], also after the backbone, and a text of its own.
+    """An image uint8 [H,W,3], also after the backbone, and a text of its own.
 
     The backbone has run on it, so that most calls meet where threads share most.
     """
@@ -60,13 +58,13 @@ class Subject:
     text: str
 
 
-def make_subjects(model: SamClip, *, pictures: int, seed: int) -> list[Subject]:
-    """Pictures that differ, after the model's backbone."""
+def make_subjects(model: SamClip, *, images: int, seed: int) -> list[Subject]:
+    """Images that differ, after the model's backbone."""
     found = []
-    for index in range(pictures):
+    for index in range(images):
         size = (128 - 8 * (index % 4), 80 + 4 * index)  # of its own
-        pixels = np.asarray(make_picture(index, seed=seed, size=size))
-        found.append(Subject(pixels, model.encode_image(pixels), f"picture {index}"))
+        pixels = np.asarray(make_image(index, seed=seed, size=size))
+        found.append(Subject(pixels, model.encode_image(pixels), f"image {index}"))
     return found
 
 

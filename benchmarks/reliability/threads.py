@@ -21,7 +21,7 @@ from benchmarks.reliability.questions import (
 from benchmarks.suite import Measuring, ModelName, Seed
 from samclip_sdk import SamClip
 
-PICTURES = 6
+IMAGES = 6
 
 MIX = {
     "classify": 0.15,
@@ -38,10 +38,10 @@ MIX = {
 
 
 def plan_calls(calls: int, *, seed: int) -> list[tuple[str, int]]:
-    """Verbs and the numbers of their pictures, every verb once at least, in a mixed order."""
+    """Verbs and the numbers of their images, every verb once at least, in a mixed order."""
     generator = random.Random(seed)
     more = generator.choices([*MIX], [*MIX.values()], k=max(0, calls - len(MIX)))
-    plan = [(verb, generator.randrange(PICTURES)) for verb in (*MIX, *more)]
+    plan = [(verb, generator.randrange(IMAGES)) for verb in (*MIX, *more)]
     generator.shuffle(plan)
     return plan
 
@@ -59,7 +59,7 @@ def run_threads(
         in any bit from the one alone, or "failed" with an error.
     """
     with load() as alone:
-        subjects = make_subjects(alone, pictures=PICTURES, seed=seed)
+        subjects = make_subjects(alone, images=IMAGES, seed=seed)
         expected = {
             (verb, number): digest_answer(ask(alone, subject))
             for verb, ask in VERBS.items()
@@ -92,7 +92,7 @@ def threads(
     load = partial(load_exact, model)
     with load() as loaded:
         measured.of(loaded)
-    measured.settings["pictures"] = PICTURES
+    measured.settings["images"] = IMAGES
     plan = plan_calls(size, seed=seed)
     outcomes = run_threads(load, plan, threads=threads, seed=seed)
     found = Counter(measured.track(outcomes, "calls", total=size))

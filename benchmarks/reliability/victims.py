@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pages import ROOT
-from benchmarks.reliability.questions import LABELS, TINY_BUNDLE, make_picture, write_pictures
+from benchmarks.reliability.questions import LABELS, TINY_BUNDLE, make_image, write_images
 from samclip_sdk.engine.video.film_writer import FilmWriter
 
 SEED = 0
@@ -19,7 +19,7 @@ SEED = 0
 REPOSITORY = "org/killed"
 
 _PAUSE_S = 0.005
-_PICTURES = 60
+_IMAGES = 60
 _FRAMES = 40
 _TRAINING = (
     *("scenes.batch=1", "scenes.prompts=2", "optimisation.steps=8", "optimisation.workers=0"),
@@ -53,14 +53,14 @@ def _zipped_bundle(inputs: Path) -> None:
     shutil.make_archive(str(inputs / "bundle"), "zip", TINY_BUNDLE)
 
 
-def _pictures(inputs: Path) -> None:
+def _images(inputs: Path) -> None:
     _zipped_bundle(inputs)
-    write_pictures(inputs / "pictures", _PICTURES, seed=SEED)
+    write_images(inputs / "images", _IMAGES, seed=SEED)
 
 
 def _film(inputs: Path) -> None:
     _zipped_bundle(inputs)
-    pixels = np.asarray(make_picture(0, seed=SEED))
+    pixels = np.asarray(make_image(0, seed=SEED))
     with FilmWriter(inputs / "film.mp4") as film:
         for frame in range(_FRAMES):
             film.add(np.roll(pixels, frame, axis=1))
@@ -95,9 +95,9 @@ VICTIMS = (
     Victim(
         "annotate",
         lambda inputs: _samclip(
-            *("annotate", inputs / "pictures", "--output", "annotations.json"), inputs=inputs
+            *("annotate", inputs / "images", "--output", "annotations.json"), inputs=inputs
         ),
-        make_inputs=_pictures,
+        make_inputs=_images,
     ),
     Victim(
         "train",

@@ -10,16 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.subject import Opened, noise_picture
+from benchmarks.speed.subject import Opened, noise_image
 
 LABELS = ("dog", "grass", "sky")
 
-_ALL_ABOVE = -1e6  # a mask threshold, in logits: the masks fill the picture
+_ALL_ABOVE = -1e6  # a mask threshold, in logits: the masks fill the image
 
 
 @dataclass(frozen=True)
 class ApiSubject:
-    """The SDK on onnxruntime in fp32; every label is present, and every mask fills the picture.
+    """The SDK on onnxruntime in fp32; every label is present, and every mask fills the image.
 
     Attributes:
         sdk: a folder with another package samclip_sdk; this checkout's own if empty.
@@ -49,25 +49,25 @@ class ApiSubject:
             name=f"{model.manifest.name} {model.manifest.revision}",
             packages=("onnxruntime", "openvino", "numpy", "pillow", "opencv-python-headless"),
             precision=f"{model.source.runtime} {model.source.precision}",
-            notes=f"text-to-mask of {len(LABELS)} labels, all present; masks fill the picture",
+            notes=f"text-to-mask of {len(LABELS)} labels, all present; masks fill the image",
             artifact_bytes=None,
             workloads=_workloads(model),
         )
 
 
 def _workloads(model: Any) -> dict[str, Callable[[], object]]:
-    picture, asked = noise_picture(), {"threshold": 0.0, "mask_threshold": _ALL_ABOVE}
+    image, asked = noise_image(), {"threshold": 0.0, "mask_threshold": _ALL_ABOVE}
     ask = partial(model.segment_text, labels=LABELS, **asked)
     encoded = []
 
     def encode() -> None:
-        encoded[:] = [model.encode_image(picture)]
+        encoded[:] = [model.encode_image(image)]
 
     # A fresh copy each time: the CLIP head's answer is kept for the last embedding.
     return {
         "encode": encode,
         "text3": lambda: ask(replace(encoded[0])),
-        "picture_to_masks": lambda: _steps_ms(lambda: ask(picture)),
+        "image_to_masks": lambda: _steps_ms(lambda: ask(image)),
     }
 
 

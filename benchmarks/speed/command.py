@@ -9,7 +9,7 @@ import typer
 
 from benchmarks.pages import PAGES, RECORDS
 from benchmarks.speed.machine import describe_device, describe_state
-from benchmarks.speed.measure import AT_MOST, HowLong, measure_subjects
+from benchmarks.speed.measure import MAX_RUNS, HowLong, measure_subjects
 from benchmarks.speed.published import DEFAULT_ONNX, SAM_CLIP_TORCH, measure_default, measure_vit_b
 from benchmarks.speed.subject import check_spec
 from benchmarks.suite import RUNS, Measuring, Rounds
@@ -40,7 +40,7 @@ def speed(
     vit_b: VitB = False,
     rounds: Rounds = 3,
     seconds: Annotated[float, typer.Option(help="to time a workload for, in a round", min=0)] = 2.0,
-    at_least: Annotated[int, typer.Option(help="runs; ten of what is below a second", min=1)] = 1,
+    min_runs: Annotated[int, typer.Option(help="runs; ten of what is below a second", min=1)] = 1,
 ) -> None:
     """Times the SDK and its peers on this device, in rounds, each in a process of its own.
 
@@ -48,7 +48,7 @@ def speed(
     CLIPSeg and MobileSAM, and with --vit-b those of docs/benchmarks/speed_vit_b.md. The machine
     should be idle.
     """
-    how = HowLong(rounds, seconds, at_least, max(at_least, AT_MOST))
+    how = HowLong(rounds, seconds, min_runs, max(min_runs, MAX_RUNS))
     settings, usual = measured.settings, None if subject else DEFAULT_ONNX
     settings |= {"subjects": {}, "device": describe_device(), "before": describe_state()}
     if subject:
@@ -66,20 +66,20 @@ def speed(
     settings |= {"after": describe_state()}
 
 
-def which_table(asked: Mapping[str, Any]) -> str:
+def which_table(options: Mapping[str, Any]) -> str:
     """The suite of options; refuses what could not be measured, or would lose published figures."""
-    specs: Sequence[str] = [*(asked["subject"] or ()), *(asked["also"] or ())]
+    specs: Sequence[str] = [*(options["subject"] or ()), *(options["also"] or ())]
     for spec in specs:
         check_spec(spec)
     if twice := sorted({spec for spec in specs if specs.count(spec) > 1}):
         raise ValueError(f"the subject {twice[0]!r} is there twice")
-    if specs and asked["vit_b"]:
+    if specs and options["vit_b"]:
         raise ValueError("--vit-b says what to measure: give it, or subjects")
-    if asked["subject"] and asked["also"]:
+    if options["subject"] and options["also"]:
         raise ValueError("--also is beside the usual subjects: give it, or --subject")
-    if asked["subject"] and asked["write"]:
+    if options["subject"] and options["write"]:
         raise ValueError("--write publishes a page with all its subjects: leave --subject out")
-    return "speed_vit_b" if asked["vit_b"] else "speed"
+    return "speed_vit_b" if options["vit_b"] else "speed"
 
 
 def which_tables(suite: str) -> list[str]:

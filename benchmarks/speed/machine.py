@@ -62,6 +62,6 @@ def fp32_gflops(sides: Sequence[int] = (1024, 2048, 3072), *, runs: int = 5) -> 
             partial(torch.mm, left, right, out=torch.empty_like(left)),
             partial(session.run, None, feed),
         ):
-            times_ms = repeat(partial(elapsed_ms, product), seconds=0, at_least=1 + runs)
+            times_ms = repeat(partial(elapsed_ms, product), seconds=0, min_runs=1 + runs)
             best = max(best, 2 * side**3 / min(times_ms[1:]) / 1e6)
     return best

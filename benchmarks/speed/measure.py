@@ -27,7 +27,7 @@ from benchmarks.suite import Measuring
 from benchmarks.table import publishable
 from samclip_sdk.system.timing import PeakMemory, Timing, WorkloadRuns, time_workload
 
-AT_MOST = 200
+MAX_RUNS = 200
 """Runs of a workload in a round."""
 
 _DIGITS = 3  # microseconds
@@ -37,15 +37,15 @@ class HowLong(NamedTuple):
     """How subjects are timed.
 
     A workload's first run is followed by a warm-up of a fifth of `seconds`, one run at least, then
-    by runs for `seconds`: at least `at_least`, ten of what takes less than a second, at most
-    `at_most`. The system's file cache is not emptied: it is as it was found in the first round, and
+    by runs for `seconds`: at least `min_runs`, ten of what takes less than a second, at most
+    `max_runs`. The system's file cache is not emptied: it is as found in the first round, and
     warm in those after it.
     """
 
     rounds: int
     seconds: float
-    at_least: int = 1
-    at_most: int = AT_MOST
+    min_runs: int = 1
+    max_runs: int = MAX_RUNS
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Subject:
             parts = [self.runs[name][-1] for name in opened["workloads"]]
             first_ms = round(sum(each.first_ms for each in parts), _DIGITS)
             samples_ms = [sum(ms) for ms in zip(*(each.samples_ms for each in parts), strict=False)]
-            peak = _most(each.peak_rss_bytes for each in parts)
+            peak = _maximum(each.peak_rss_bytes for each in parts)
             self.runs["three_ways"].append(WorkloadRuns(first_ms, samples_ms, peak))
         self.peaks.append(worker.memory.overall_bytes())
 
@@ -94,7 +94,7 @@ class Subject:
             steps.append(told)
             return ms
 
-        asked = {"seconds": how.seconds, "at_least": how.at_least, "at_most": how.at_most}
+        asked = {"seconds": how.seconds, "min_runs": how.min_runs, "max_runs": how.max_runs}
         try:
             runs = time_workload(run, memory=worker.memory, **asked)
         except SubjectError as error:
@@ -113,12 +113,12 @@ class Subject:
         about = {name: first[name] for name in ("name", "precision", "notes", "versions")}
         measured.settings.setdefault("subjects", {})[self.name] = about
         open_ms = over_rounds([round(each["open_ms"], _DIGITS) for each in self.opened])
-        sizes = {"artifact_bytes": first["artifact_bytes"], "peak_rss_bytes": _most(self.peaks)}
+        sizes = {"artifact_bytes": first["artifact_bytes"], "peak_rss_bytes": _maximum(self.peaks)}
         measured.add(self.name, n=len(self.opened), open_ms=open_ms, **sizes)
         for name, rounds in self.runs.items():
             figures = summarize([each.samples_ms for each in rounds])
             figures["first_ms"] = over_rounds([each.first_ms for each in rounds])
-            figures["peak_rss_bytes"] = _most(each.peak_rss_bytes for each in rounds)
+            figures["peak_rss_bytes"] = _maximum(each.peak_rss_bytes for each in rounds)
             count = sum(len(each.samples_ms) for each in rounds)
             measured.add(self.name, name, n=count, **figures)
         steps = {name: summarize(rounds) for name, rounds in self.steps.items()}
@@ -156,9 +156,9 @@ def measure_subjects(
     every, owners = [Subject(spec) for spec in specs], dict[str, str]()
     failures = measured.settings.setdefault("failures", [])
     for number in range(how.rounds):
-        for place, subject in enumerate(each for each in every if "open" not in each.failures):
+        for index, subject in enumerate(each for each in every if "open" not in each.failures):
             doing = f"round {number + 1} of {how.rounds}: {subject.name}"
-            measured.say(doing, number * len(every) + place, how.rounds * len(every))
+            measured.say(doing, number * len(every) + index, how.rounds * len(every))
             known = len(subject.failures)
             with WorkerProcess(limit_s=limit_s) as worker:
                 subject.measure(worker, how, owners=owners)
@@ -168,7 +168,7 @@ def measure_subjects(
     return every
 
 
-def _most(sizes: Iterable[int | None]) -> int | None:
+def _maximum(sizes: Iterable[int | None]) -> int | None:
     return max((size for size in sizes if size is not None), default=None)
 
 

@@ -51,7 +51,7 @@ LARGE_PEERS = (
 )
 
 _MASK_IOU = ("box_mask_iou", "text_mask_iou")
-_PICTURE = ROOT / "examples/images/dog.jpg"
+_IMAGE = ROOT / "examples/images/dog.jpg"
 _FIRST_ANSWER = """
 import sys
 from samclip_sdk import SamClip
@@ -188,7 +188,7 @@ def measure_startup(measured: Measuring, checkouts: Mapping[str, Path], *, runs:
 
 def _first_answer(folder: Path) -> tuple[float, int | None]:
     """Seconds until a process with the package of a folder has answered, and its peak memory."""
-    command, pipe = [sys.executable, "-c", _FIRST_ANSWER, str(_PICTURE)], subprocess.PIPE
+    command, pipe = [sys.executable, "-c", _FIRST_ANSWER, str(_IMAGE)], subprocess.PIPE
     start = time.perf_counter()
     with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe) as process:
         assert process.stdout is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speed.subject import PICTURE_PX, Opened, Workload, noise_picture
+from benchmarks.speed.subject import IMAGE_PX, Opened, Workload, noise_image
 from samclip_sdk import ImageEmbedding
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.device.bench import OpenedModel, open_model
@@ -38,7 +38,7 @@ class SdkSubject:
         precision: of the artifacts; the bundle's preferred ones if None.
         threads: that the runtime may use; 0 leaves it to the runtime.
         labels: how many text-to-mask is asked for, from 3 to 150; 3 are present.
-        skill: "boxes" measures `PROMPTS` box prompts on an encoded picture instead, one mask each;
+        skill: "boxes" measures `PROMPTS` box prompts on an encoded image instead, one mask each;
             "encoder" the image encoder alone, at each of `resolutions`, such as "448+1024".
         resolutions: of the skill "encoder", in pixels; the bundle must have graphs for them.
         unverified: measure artifacts for which `samclip verify` has not passed on this device.
@@ -82,12 +82,12 @@ class SdkSubject:
 
     def _notes(self, opened: OpenedModel) -> list[str]:
         manifest = opened.engine.manifest
-        width, height = PICTURE_PX
+        width, height = IMAGE_PX
         whole = [
-            f"{width}x{height} px picture seen at {manifest.tasks.segmentation.resolution} px",
+            f"{width}x{height} px image seen at {manifest.tasks.segmentation.resolution} px",
             f"{self.labels} labels of text-to-mask, 3 made present by the threshold of presence",
             "1,000 classes; texts cached",
-            "one point, one mask; masks made to fill the picture by their threshold",
+            "one point, one mask; masks made to fill the image by their threshold",
         ]
         notes = [] if self.skill == "encoder" else whole
         notes += [f"threads: {self.threads or 'as the runtime chooses'}"]
@@ -95,18 +95,18 @@ class SdkSubject:
         return notes + ([] if opened.verified else ["NOT VERIFIED on this device"])
 
     def _workloads(self, opened: OpenedModel) -> dict[str, Workload]:
-        engine, picture = opened.engine, noise_picture()
+        engine, image = opened.engine, noise_image()
         if self.skill == "encoder":
             session = lru_cache(maxsize=1)(engine.source.session)  # one graph at a time
             graphs = [f"image_encoder@{size}" for size in str(self.resolutions).split("+")]
             return {graph: partial(_encode, session, graph) for graph in graphs}
         if self.skill == "boxes":
-            image = Pass(engine, picture).embedding
-            return {f"boxes@{n}": partial(_segment_boxes, engine, image, n) for n in PROMPTS}
+            embedding = Pass(engine, image).embedding
+            return {f"boxes@{n}": partial(_segment_boxes, engine, embedding, n) for n in PROMPTS}
         more = {"label_count": self.labels, "text_encoder": opened.has_text_encoder}
-        tasks = Workloads(engine, picture=picture, **more)
-        to_masks, steps = partial(_picture_to_masks, tasks), partial(steps_ms, tasks)
-        return {**tasks.by_name(), "three_ways": steps, "picture_to_masks": to_masks}
+        tasks = Workloads(engine, image=image, **more)
+        to_masks, steps = partial(_image_to_masks, tasks), partial(steps_ms, tasks)
+        return {**tasks.by_name(), "three_ways": steps, "image_to_masks": to_masks}
 
 
 def _segment_boxes(engine: Engine, image: ImageEmbedding, count: int) -> object:
@@ -114,7 +114,7 @@ def _segment_boxes(engine: Engine, image: ImageEmbedding, count: int) -> object:
     return segment(Pass(engine, image), PromptQuery(boxes=boxes, multimask_output=False))
 
 
-def _picture_to_masks(tasks: Workloads) -> object:
+def _image_to_masks(tasks: Workloads) -> object:
     tasks.encode()
     return tasks.text3()
 

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-WORKLOADS = ("encode", "classify", "point", "text3", "picture_to_masks", "three_ways")
-"""What a subject is asked to do, of one uint8 RGB picture of 1024x683 in memory, fixed by seed.
+WORKLOADS = ("encode", "classify", "point", "text3", "image_to_masks", "three_ways")
+"""What a subject is asked to do, of one uint8 RGB image of 1024x683 in memory, fixed by seed.
 
 encode: the image encoder that prompts need, alone, with preprocessing. classify: 1,000 labels whose
 text is cached. point: one point prompt. text3: text-to-mask of three classes. These three are timed
-on top of an encoded picture. picture_to_masks: text-to-mask of three classes from the picture,
-encoding included. three_ways: classify, point and text3 of one picture, from the picture, sharing
+on top of an encoded image. image_to_masks: text-to-mask of three classes from the image,
+encoding included. three_ways: classify, point and text3 of one image, from the image, sharing
 what the subject can share. A subject has those that it can separate.
 """
 
-_BY_STEP = ("picture_to_masks", "three_ways")
+_BY_STEP = ("image_to_masks", "three_ways")
 
-PICTURE_PX = (1024, 683)
+IMAGE_PX = (1024, 683)
 """Width and height."""
 
 _PEERS = "benchmarks.speed.peers"
@@ -57,7 +57,7 @@ class Opened:
 
     `notes` tell what was forced or differs. `workloads` are in the order in which they are run, the
     encoder before what takes its answer: of `WORKLOADS` those that the subject can do, or others at
-    several sizes, such as "image_encoder@448". Three_ways, or picture_to_masks if it is not there,
+    several sizes, such as "image_encoder@448". Three_ways, or image_to_masks if it is not there,
     may return its milliseconds by step, which add up to the whole. With `adds_up` three_ways is the
     other four in turn, as nothing is shared but what each of them keeps for the next.
     """
@@ -98,11 +98,11 @@ def check_spec(spec: str) -> tuple[str, dict[str, Any]]:
     return name, options
 
 
-def noise_picture() -> NDArray[np.uint8]:
-    """The picture that every subject is asked about: noise, uint8 RGB [683,1024,3]."""
+def noise_image() -> NDArray[np.uint8]:
+    """The image that every subject is asked about: noise, uint8 RGB [683,1024,3]."""
     import numpy as np
 
-    shape = (*PICTURE_PX[::-1], 3)
+    shape = (*IMAGE_PX[::-1], 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 

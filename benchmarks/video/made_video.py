@@ -1,6 +1,6 @@
 """A made video whose truth is known: cut-outs of photographs that move, and hide each other.
 
-In front of a picture through which the camera pans, two dogs walk behind a pillar, towards each
+In front of an image through which the camera pans, two dogs walk behind a pillar, towards each
 other, and come out at its other side; one is the mirror image of the other. A board falls past a
 sitting cat. Each of the three is wholly hidden for a while. Each frame has noise of its own. All
 of it is the same each time.
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.image.loading import load_image
 
 FRAMES = 120
 HEIGHT_PX, WIDTH_PX = 360, 600
@@ -26,7 +26,7 @@ LABELS = ("dog", "cat", "boat")
 NOISE = 4.0
 """Standard deviation of a pixel's noise, of 255."""
 
-_PICTURES = Path(__file__).parents[2] / "examples" / "images"
+_IMAGES = Path(__file__).parents[2] / "examples" / "images"
 _OUTLINES = {
     "dog": (
         (260, 32), (213, 16), (202, 30), (157, 38), (146, 49), (141, 77), (145, 116), (113, 105),
@@ -88,7 +88,7 @@ def actors() -> tuple[Actor, ...]:
 
 def make_frames(cast: tuple[Actor, ...]) -> Iterator[MadeFrame]:
     """Draws the video, a frame at a time."""
-    scenery = load_image(_PICTURES / "temple.jpg")
+    scenery = load_image(_IMAGES / "temple.jpg")
     scenery = cv2.resize(scenery, None, fx=1.05, fy=1.05, interpolation=cv2.INTER_AREA)
     generator = np.random.default_rng(0)
     for index in range(FRAMES):
@@ -105,8 +105,8 @@ def make_frames(cast: tuple[Actor, ...]) -> Iterator[MadeFrame]:
 
 
 def cut_out(name: str, *, width_px: int) -> Cutout:
-    """The animal of an example picture, so many pixels wide."""
-    pixels = load_image(_PICTURES / f"{name}.jpg")
+    """The animal of an example image, so many pixels wide."""
+    pixels = load_image(_IMAGES / f"{name}.jpg")
     outline = np.array(_OUTLINES[name], dtype=np.int32)
     mask = cv2.fillPoly(np.zeros(pixels.shape[:2], dtype=np.uint8), [outline], (1,))
     x, y, width, height = cv2.boundingRect(outline)

@@ -1,4 +1,4 @@
-"""How often a compound is found in pictures where what it is a kind of is known to be absent.
+"""How often a compound is found in images where what it is a kind of is known to be absent.
 
 Only compounds that are not taught, and of which both readers list a name that a set labels
 completely: where no cup is labelled, there is no coffee cup. Each is asked as it is read now, and
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.intervals import Bootstrap, mean
-from benchmarks.quality.held_out import HeldOutPictures, choose_held_out, read_list
+from benchmarks.quality.held_out import HeldOutImages, choose_held_out, read_list
 from benchmarks.suite import Measuring
 from benchmarks.words.everyday import EverydayWord
 from samclip_sdk import ImageEmbedding, SamClip
@@ -37,7 +37,7 @@ ROW: list[tuple[str, Any]] = [
     (BEFORE, bool),
     (NAME, bool),
 ]
-"""A picture, a compound that is absent in it, and whether it or its name is found."""
+"""An image, a compound that is absent in it, and whether it or its name is found."""
 
 
 class WithoutTable:
@@ -71,7 +71,7 @@ def add_absent(
     root: Path,
     seed: int,
 ) -> None:
-    """Asks pictures of the sets below `root` for the compounds that are absent in them.
+    """Asks images of the sets below `root` for the compounds that are absent in them.
 
     `before` is the same model, without its table of words.
 
@@ -79,24 +79,24 @@ def add_absent(
         TrainingError, DatasetError: as `choose_held_out`.
     """
     chosen = choose_held_out(root, read_list(), seed=seed)
-    pictures = [each for each, own in chosen.sets.items() if own.group == GROUP]
+    images = [each for each, own in chosen.sets.items() if own.group == GROUP]
     taught = frozenset(samclip.words)
     compounds = [each for each in words if each.kind == "compound" and each.word not in taught]
     readings = samclip.read_labels([each.word for each in compounds])
     unknown = {name for name, reading in readings.items() if reading.kind == "unknown"}
     rows: list[tuple[int, str, str, bool, bool, bool]] = []
-    for picture in measured.track(pictures, "absent compounds"):
-        absent = absent_compounds(chosen, picture, compounds)
+    for image in measured.track(images, "absent compounds"):
+        absent = absent_compounds(chosen, image, compounds)
         if not absent:
             continue
-        image = samclip.encode_image(chosen.read(picture))
+        embedding = samclip.encode_image(chosen.read(image))
         names = frozenset().union(*absent.values())
-        told = found_in(samclip, image, absent), found_in(before, image, absent)
-        there = found_in(samclip, image, names)
+        told = found_in(samclip, embedding, absent), found_in(before, embedding, absent)
+        there = found_in(samclip, embedding, names)
         for compound, own in absent.items():
             of = UNKNOWN if compound in unknown else PEOPLE if "person" in own else THINGS
             found = (compound in each for each in told)
-            rows.append((picture, of, compound, *found, not own.isdisjoint(there)))
+            rows.append((image, of, compound, *found, not own.isdisjoint(there)))
     table = np.array(rows, ROW)
     bootstrap = Bootstrap(seed=seed)
     for split in (THINGS, PEOPLE, UNKNOWN):
@@ -108,17 +108,17 @@ def add_absent(
             for who in (BEFORE, NOW, NAME)
         }
         number, shown = (len(np.unique(part[each])) for each in ("compound", "owner"))
-        measured.add("absent", split, n=len(part), compounds=number, pictures=shown, **figures)
+        measured.add("absent", split, n=len(part), compounds=number, images=shown, **figures)
 
 
 def absent_compounds(
-    chosen: HeldOutPictures, picture: int, compounds: Iterable[EverydayWord]
+    chosen: HeldOutImages, image: int, compounds: Iterable[EverydayWord]
 ) -> dict[str, frozenset[str]]:
-    """The compounds that are absent in a picture, each with the set's names that it is one of."""
-    one = chosen.photographs[picture]
+    """The compounds that are absent in an image, each with the set's names that it is one of."""
+    one = chosen.photographs[image]
     if not one.found.complete:
         return {}
-    absent = {chosen.photographs.names[each] for each in chosen.photographs.absent(picture)}
+    absent = {chosen.photographs.names[each] for each in chosen.photographs.absent(image)}
     names = {each.name for each in one.found.categories if not each.nameless}
     found = {}
     for each in compounds:

@@ -35,12 +35,12 @@ MODEL = "model"
 Halves = Enum("Halves", {each: each for each in (*HALVES, "both")}, type=str)
 
 
-def words_suite(asked: Mapping[str, Any]) -> str:
+def words_suite(options: Mapping[str, Any]) -> str:
     """The table's name; raises ValueError for what may not be told or published."""
-    half, aside = str(asked["half"].value), asked["aside"]
-    if asked["write"] and (half != "both" or asked["judged"] != LIST):
+    half, aside = str(options["half"].value), options["aside"]
+    if options["write"] and (half != "both" or options["judged"] != LIST):
         raise ValueError("--write publishes both halves: leave --half and --judged out")
-    if asked["listed"] and half == "aside" and not aside:
+    if options["listed"] and half == "aside" and not aside:
         raise ValueError(
             "--list would name words that are set aside from whoever makes a table of words: "
             "say --aside too"
@@ -82,12 +82,9 @@ def words(
     samclip = measured.of(SamClip.load(runtime, model=model))
     every = read_everyday(judged)
     if sample is not None:
-        hidden = () if aside else {each.word for each in of_halves(every, ["aside"])}
-        drawn = draw_sample(find_common(wordnet), size=sample, seed=seed, without=hidden)
-        _print_lines(sample_line(*each) for each in read_all(samclip, drawn).items())
+        _print_sample(samclip, wordnet, size=sample, seed=seed, hidden=() if aside else every)
         raise typer.Exit
-    chosen = of_halves(every, HALVES if half is Halves.both else [half.value])
-    readings = read_before()
+    chosen, readings = of_halves(every, _halves(half)), read_before()
     if judged == LIST:
         add_counts(measured, BEFORE, chosen, readings, taught=taught_before(readings))
     if has_table(samclip):
@@ -101,13 +98,23 @@ def words(
     else:
         measured.tell(f"{samclip.manifest.name} has no table of words: counted is {BEFORE} alone")
     if listed:
-        shown = of_halves(chosen, HALVES if aside else ["seen"])
-        rows = list_words(shown, readings, taught=samclip.words)
-        _print_lines(rows) if as_json else _print_rows(rows)
-    if judged != LIST:
-        measured.shows = ["words_judged"]
-    if as_json:
-        measured.shows = ["words_json"]
+        named = chosen if aside else of_halves(chosen, ["seen"])
+        _print_rows(list_words(named, readings, taught=samclip.words), as_json=as_json)
+    if as_json or judged != LIST:
+        measured.shows = ["words_json" if as_json else "words_judged"]
+
+
+def _halves(half: Halves) -> Sequence[str]:
+    return HALVES if half is Halves.both else [half.value]
+
+
+def _print_sample(
+    samclip: SamClip, wordnet: Path, *, size: int, seed: int, hidden: Sequence[EverydayWord]
+) -> None:
+    """Prints common nouns drawn by seed, none of them set aside, and what they are read as."""
+    without = {each.word for each in of_halves(hidden, ["aside"])}
+    drawn = draw_sample(find_common(wordnet), size=size, seed=seed, without=without)
+    _print_lines(sample_line(*each) for each in read_all(samclip, drawn).items())
 
 
 def has_table(samclip: SamClip) -> bool:
@@ -178,9 +185,11 @@ def _print_lines(rows: Iterable[Mapping[str, Any]]) -> None:
         typer.echo(json.dumps(row, ensure_ascii=False))
 
 
-def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+def _print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """A line a word: how it is read, what is wrong with that, and what each reader lists."""
-    for row in rows:
+    if as_json:
+        _print_lines(rows)
+    for row in () if as_json else rows:
         reading = row["reading"]
         faults = [*row["faults"], *(["readers differ"] if row["readers_differ"] else [])]
         said = [

@@ -37,7 +37,7 @@ def draw_sample(
 ) -> list[str]:
     """Draws nouns by a seed, as many as there are at most; those in `without` are left out."""
     order = np.random.default_rng(seed).permutation(len(nouns)).tolist()
-    drawn = (nouns[place] for place in order)
+    drawn = (nouns[index] for index in order)
     return [each for each in drawn if each not in without][:size]
 
 

@@ -1,4 +1,4 @@
-"""Runs the C example on a bundle's golden picture, and holds its masks to the golden ones."""
+"""Runs the C example on a bundle's golden image, and holds its masks to the golden ones."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def main(program: str, bundle: Path, folder: Path) -> None:
     index = json.loads((bundle / "golden/index.json").read_text(encoding="utf-8"))
     goldens = index["text_to_mask"]
     assert goldens, "the bundle has no golden of text_to_mask"
-    picture, output = folder / "picture.ppm", folder / "mask"
+    image, output = folder / "image.ppm", folder / "mask"
     for golden in goldens:
         (height, width, _), pixels = tensor(golden["image"])
-        picture.write_bytes(b"P6 %d %d 255\n" % (width, height) + pixels)
-        answer = run(bundle, picture, bundle / golden["pack"], output)
+        image.write_bytes(b"P6 %d %d 255\n" % (width, height) + pixels)
+        answer = run(bundle, image, bundle / golden["pack"], output)
         assert answer.returncode == 0, answer.stderr
         print(answer.stdout, end="")
         found = b""
@@ -63,53 +63,53 @@ def main(program: str, bundle: Path, folder: Path) -> None:
         assert iou >= 0.99, "the masks are not the golden ones"
 
     pack = bundle / goldens[-1]["pack"]
-    check_thresholds(run, (bundle, picture, pack, output), goldens[-1]["presence"])
-    check_read_as(run, (bundle, picture, pack, output), goldens[-1]["presence"])
-    check_refusals(run, bundle, picture, pack)
+    check_thresholds(run, (bundle, image, pack, output), goldens[-1]["presence"])
+    check_read_as(run, (bundle, image, pack, output), goldens[-1]["presence"])
+    check_refusals(run, bundle, image, pack)
     check_padding(run, bundle, pack, output)
 
 
 def check_padding(run: Run, bundle: Path, pack: Path, output: Path) -> None:
     """Sees that the padding is left out where there is any, unless the model needs it."""
     manifest = (bundle / "manifest.json").read_text(encoding="utf-8")
-    padded, picture = output.with_name("padded"), output.with_name("padded.ppm")
+    padded, image = output.with_name("padded"), output.with_name("padded.ppm")
     padded.mkdir()
     (padded / "onnx").symlink_to(bundle / "onnx")
     (padded / "manifest.json").write_text(manifest.replace('"pyramid"', '"tiny_vit"'))
     for width, height in ((1, 1), (40, 40), (20, 50), (50, 20)):
-        levels = bytes(place % 251 for place in range(3 * width * height))
-        picture.write_bytes(b"P6 %d %d 255\n" % (width, height) + levels)
-        found, whole = (run(each, picture, pack, output).stdout for each in (bundle, padded))
+        levels = bytes(index % 251 for index in range(3 * width * height))
+        image.write_bytes(b"P6 %d %d 255\n" % (width, height) + levels)
+        found, whole = (run(each, image, pack, output).stdout for each in (bundle, padded))
         assert found, "there is no answer"
         assert (found == whole) == (width == height or '"pyramid"' not in manifest), (width, height)
 
 
 def check_thresholds(run: Run, asked: tuple[Path, ...], odds: list[float]) -> None:
     """Holds labels to the thresholds of their pack, and refuses packs with other ones."""
-    bundle, picture, pack, output = asked
+    bundle, image, pack, output = asked
     edited = output.with_name("edited.safetensors")
     for step in (-0.01, 0.01):
         thresholds = [min(max(each + step, 0.0), 1.0) for each in odds]
         edited.write_bytes(edited_pack(pack, thresholds=json.dumps(thresholds)))
-        answer = run(bundle, picture, edited, output)
+        answer = run(bundle, image, edited, output)
         present = ["absent" not in line for line in answer.stdout.splitlines()]
-        wanted = [least < each for least, each in zip(thresholds, odds, strict=True)]
+        wanted = [minimum < each for minimum, each in zip(thresholds, odds, strict=True)]
         assert present == wanted, (thresholds, answer)
     edited.write_bytes(edited_pack(pack, thresholds=json.dumps([None] * len(odds))))
-    assert run(bundle, picture, edited, output).stdout == run(bundle, picture, pack, output).stdout
+    assert run(bundle, image, edited, output).stdout == run(bundle, image, pack, output).stdout
 
     cases = json.loads((HERE.parent / "label_cases.json").read_text(encoding="utf-8"))
     for case in cases["thresholds"]:
         if case["thresholds"] is None:
             edited.write_bytes(edited_pack(pack, thresholds=case["stored"]))
-            refused = run(bundle, picture, edited, output)
+            refused = run(bundle, image, edited, output)
             assert refused.returncode == 1, (case["name"], refused)
             assert "threshold from 0 to 1" in refused.stderr, (case["name"], refused)
 
 
 def check_read_as(run: Run, asked: tuple[Path, ...], odds: list[float]) -> None:
     """Sees that what a pack tells of its labels is told, and that an unknown one is not drawn."""
-    bundle, picture, pack, output = asked
+    bundle, image, pack, output = asked
     edited = output.with_name("edited.safetensors")
     labels = ["dog", '"thresholds"', "\u00c4rmel \U0001f436"]
     common = {"labels": json.dumps(labels), "thresholds": json.dumps([0] * len(odds))}
@@ -117,7 +117,7 @@ def check_read_as(run: Run, asked: tuple[Path, ...], odds: list[float]) -> None:
     for case in cases["read_as"]:
         stored = {} if case["stored"] is None else {"read_as": case["stored"]}
         edited.write_bytes(edited_pack(pack, **common, **stored))
-        answer = run(bundle, picture, edited, output)
+        answer = run(bundle, image, edited, output)
         if case["read_as"] is None:
             assert answer.returncode == 1, (case["name"], answer)
             assert "what it is read as" in answer.stderr, (case["name"], answer)
@@ -131,10 +131,10 @@ def check_read_as(run: Run, asked: tuple[Path, ...], odds: list[float]) -> None:
             assert bool(each["absent"]) == unknown, (case["name"], answer)
             assert abs(float(each["presence"]) - presence) < 0.001, (case["name"], answer)
         for allowed in ("--allow-unknown", "0"):
-            found = lines_of(run(bundle, picture, edited, output, allowed))
+            found = lines_of(run(bundle, image, edited, output, allowed))
             assert not any(each["absent"] for each in found), (case["name"], found)
         if any(line["absent"] for line in said):
-            found = lines_of(run(bundle, picture, edited, output, "1"))
+            found = lines_of(run(bundle, image, edited, output, "1"))
             assert all(each["absent"] for each in found), (case["name"], found)
 
 
@@ -155,22 +155,22 @@ def told(reading: dict[str, Any] | None) -> str:
     return f", not known, nearest {words} {reading['cosine']:.2f}"
 
 
-def check_refusals(run: Run, bundle: Path, picture: Path, pack: Path) -> None:
-    """Sees that what is no bundle, picture or pack, or cannot be written, is told in one line."""
-    folder, output = picture.parent, picture.with_name("mask")
+def check_refusals(run: Run, bundle: Path, image: Path, pack: Path) -> None:
+    """Sees that what is no bundle, image or pack, or cannot be written, is told in one line."""
+    folder, output = image.parent, image.with_name("mask")
     wrong = folder / "wrong"
-    wrong.write_bytes(b"GIF89a, no picture and no pack")
+    wrong.write_bytes(b"GIF89a, no image and no pack")
     old = folder / "old.safetensors"
     old.write_bytes(edited_pack(pack, schema_version="1"))
     for arguments, word in (
-        ((bundle, picture), "usage"),
-        ((folder, picture, pack, output), "manifest.json"),
+        ((bundle, image), "usage"),
+        ((folder, image, pack, output), "manifest.json"),
         ((bundle, wrong, pack, output), "PPM"),
-        ((bundle, picture, wrong, output), "safetensors"),
-        ((bundle, picture, old, output), "save it again"),
-        ((bundle, picture, pack, output, "1.5"), "usage"),
-        ((bundle, picture, pack, output, "--allow"), "usage"),
-        ((bundle, picture, pack, folder / "nowhere" / "mask"), "cannot write"),
+        ((bundle, image, wrong, output), "safetensors"),
+        ((bundle, image, old, output), "save it again"),
+        ((bundle, image, pack, output, "1.5"), "usage"),
+        ((bundle, image, pack, output, "--allow"), "usage"),
+        ((bundle, image, pack, folder / "nowhere" / "mask"), "cannot write"),
     ):
         refused = run(*arguments)
         assert refused.returncode == 1, (arguments, refused)
@@ -190,7 +190,7 @@ def edited_pack(pack: Path, **changed: str) -> bytes:
 
 def bits_of(packed: bytes) -> list[int]:
     """The bits of bytes, the most significant of each first."""
-    return [byte >> (7 - place) & 1 for byte in packed for place in range(8)]
+    return [byte >> (7 - index) & 1 for byte in packed for index in range(8)]
 
 
 if __name__ == "__main__":

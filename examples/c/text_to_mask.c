@@ -1,8 +1,8 @@
-/* Masks of labels in a picture: letterbox@S, image_encoder@S, text_to_mask@S, on onnxruntime's C API.
+/* Masks of labels in an image: letterbox@S, image_encoder@S, text_to_mask@S, on onnxruntime's C API.
  *
- *     text_to_mask BUNDLE PICTURE.ppm LABELS.safetensors OUTPUT [THRESHOLD | --allow-unknown]
+ *     text_to_mask BUNDLE IMAGE.ppm LABELS.safetensors OUTPUT [THRESHOLD | --allow-unknown]
  *
- * writes OUTPUT-0.pgm, OUTPUT-1.pgm ...: 255 where the label is, in the picture's size. A label that the model does not
+ * writes OUTPUT-0.pgm, OUTPUT-1.pgm ...: 255 where the label is, in the image's size. A label that the model does not
  * know is drawn only with a THRESHOLD, the presence from which all labels are there, or with --allow-unknown. The
  * graphs are taken from where every export puts them. It does not check the sha256 of files: an app that fetches a
  * bundle should. */
@@ -16,7 +16,7 @@
 
 typedef struct { const char *name; OrtValue *value; } Tensor;
 
-/* A label of a pack: the presence from which it is in a picture; what to tell of how the model reads it, or NULL. */
+/* A label of a pack: the presence from which it is in an image; what to tell of how the model reads it, or NULL. */
 typedef struct { char *name, *told; int unknown; float threshold; } Label;
 
 static const OrtApi *api;
@@ -288,7 +288,7 @@ static float *read_pack(const char *path, int64_t *count, int64_t *width, float 
     return rows;
 }
 
-/* A logit of the model's frame at a pixel of the picture: bilinear, half-pixel centres, edges repeated. */
+/* A logit of the model's frame at a pixel of the image: bilinear, half-pixel centres, edges repeated. */
 static float at(const float *logits, int side, double y, double x, double rows, double columns) {
     y = fmin(fmax(y, 0), rows - 1), x = fmin(fmax(x, 0), columns - 1);
     int top = (int)y, left = (int)x, below = (int)fmin(top + 1, rows - 1), right = (int)fmin(left + 1, columns - 1);
@@ -321,7 +321,7 @@ int main(int count, char **arguments) {
         if (end == arguments[5] || *end || !(asked_threshold >= 0 && asked_threshold <= 1)) count = 0;
     }
     if (count != 5 && count != 6)
-        fail("usage: %s BUNDLE PICTURE.ppm LABELS.safetensors OUTPUT [THRESHOLD from 0 to 1 | --allow-unknown]\n",
+        fail("usage: %s BUNDLE IMAGE.ppm LABELS.safetensors OUTPUT [THRESHOLD from 0 to 1 | --allow-unknown]\n",
              arguments[0]);
     const char *bundle = arguments[1];
     char path[4096];
@@ -338,12 +338,12 @@ int main(int count, char **arguments) {
     int padded = strncmp(field(encoder, "kind", path), "\"pyramid\"", 9);
     float presence_threshold = strtof(field(manifest, "presence_threshold", path), NULL);
     float mask_threshold = strtof(field(manifest, "mask_threshold", path), NULL);
-    char *picture = read_file(arguments[2], &size);
+    char *rgb_image = read_file(arguments[2], &size);
     int head = 0;
-    if (sscanf(picture, "P6 %" SCNd64 " %" SCNd64 " 255%*1[ \n]%n", &width, &height, &head) != 2 || !head ||
+    if (sscanf(rgb_image, "P6 %" SCNd64 " %" SCNd64 " 255%*1[ \n]%n", &width, &height, &head) != 2 || !head ||
         width < 1 || height < 1 || width > 1 << 15 || height > 1 << 15 ||
         size - (size_t)head < (size_t)(3 * width * height))
-        fail("%s is not a binary PPM picture (P6, 255, without comments)\n", arguments[2]);
+        fail("%s is not a binary PPM image (P6, 255, without comments)\n", arguments[2]);
     float *embeddings = read_pack(arguments[3], &asked, &dim, presence_threshold, &labels);
 
     api = OrtGetApiBase()->GetApi(ORT_API_VERSION);
@@ -351,12 +351,12 @@ int main(int count, char **arguments) {
     check(api->CreateEnv(ORT_LOGGING_LEVEL_WARNING, "samclip", &env));
     check(api->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory));
     int64_t pixels[] = {height, width, 3}, rows[] = {asked, dim};
-    Tensor given = tensor("picture", picture + head, pixels, 3, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
+    Tensor given = tensor("picture", rgb_image + head, pixels, 3, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
     Tensor boxed[] = {{"image", NULL}, {"extent", NULL}};
     run(bundle, "letterbox", side, &given, 1, boxed, 2);
     Tensor encoded[] = {{"image_tokens", NULL}, {"image_embeddings", NULL}};
     Tensor seen = padded ? boxed[0] : without_padding(boxed[0], side, floats(boxed[1]));
-    run(bundle, "image_encoder", side, &seen, 1, encoded, 2); /* once a picture */
+    run(bundle, "image_encoder", side, &seen, 1, encoded, 2); /* once an image */
     Tensor texts = tensor("text_embeddings", embeddings, rows, 2, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
     Tensor question[] = {encoded[0], encoded[1], boxed[1], texts};
     Tensor answer[] = {{"mask_logits", NULL}, {"presence", NULL}};

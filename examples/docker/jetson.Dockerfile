@@ -9,7 +9,7 @@
 ARG BASE
 FROM python:3.12-slim AS build
 WORKDIR /build
-COPY pyproject.toml LICENSE NOTICE ./
+COPY pyproject.toml README.md LICENSE NOTICE samclip_sdk.cdx.json ./
 COPY samclip_sdk samclip_sdk
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 

@@ -1,4 +1,4 @@
-"""Masks of labels for a `datasets.Dataset`, by one `map` over its column of pictures.
+"""Masks of labels for a `datasets.Dataset`, by one `map` over its column of images.
 
     pip install 'samclip-sdk[onnx]' datasets
     python examples/integrations/datasets_map.py photos dog cat --output found.parquet
@@ -9,8 +9,8 @@ In your own program:
     found = dataset.map(find, features=find.features(dataset))
 
 Each row gets `objects`, a list of {label, score, bbox, segmentation}: boxes are [x, y, width,
-height] in pixels of the upright picture, and masks are COCO's compressed RLE, which pycocotools and
-`samclip_sdk.picture.rle_to_mask` decode. With `num_proc`, each process loads its own model.
+height] in pixels of the upright image, and masks are COCO's compressed RLE, which pycocotools and
+`samclip_sdk.image.rle_to_mask` decode. With `num_proc`, each process loads its own model.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def load_model(runtime: str, model: str, process: int) -> SamClip:
 
 @dataclass(frozen=True)
 class FindObjects:
-    """Finds the objects of labels in the picture of a row.
+    """Finds the objects of labels in the image of a row.
 
     It holds no model, so that `map` can send it to other processes and cache its answers.
 
     Attributes:
         labels: nouns such as "dog".
-        column: the column of pictures, which `datasets` decodes.
+        column: the column of images, which `datasets` decodes.
         runtime: as for `SamClip.load`.
         model: as for `SamClip.load`.
     """
@@ -59,11 +59,11 @@ class FindObjects:
     model: str = DEFAULT_MODEL
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        picture = row[self.column]
-        if picture is None:
+        image = row[self.column]
+        if image is None:
             return {"objects": []}
         model = load_model(self.runtime, self.model, os.getpid())
-        found = model.segment_instances(picture, self.labels).to_dict()
+        found = model.segment_instances(image, self.labels).to_dict()
         return {"objects": [{name: each[name] for name in OBJECT} for each in found["annotations"]]}
 
     def features(self, dataset: Dataset) -> Features:
@@ -83,7 +83,7 @@ def main() -> None:
     find = FindObjects(tuple(options.labels), runtime=options.runtime, model=options.model)
     found = dataset.map(find, features=find.features(dataset))
     found.to_parquet(options.output)
-    print(f"{options.output}: {sum(map(len, found['objects']))} objects in {len(found)} pictures")
+    print(f"{options.output}: {sum(map(len, found['objects']))} objects in {len(found)} images")
 
 
 if __name__ == "__main__":

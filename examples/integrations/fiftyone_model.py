@@ -39,10 +39,10 @@ class SamClipDetector(fo.Model):
         return "image"
 
     def predict(self, arg: np.ndarray) -> fo.Detections:
-        """Finds the objects in a picture.
+        """Finds the objects in an image.
 
         Args:
-            arg: uint8 [H,W,3], RGB, as FiftyOne reads pictures; grey ones are [H,W] or [H,W,1].
+            arg: uint8 [H,W,3], RGB, as FiftyOne reads images; grey ones are [H,W] or [H,W,1].
         """
         return to_detections(self.model.segment_instances(arg, self.labels))
 
@@ -50,7 +50,7 @@ class SamClipDetector(fo.Model):
 def to_detections(result: MaskResult) -> fo.Detections:
     """Converts a result with masks to FiftyOne's detections.
 
-    Boxes are [x, y, width, height] as shares of the picture, and masks are cut to them. Empty masks
+    Boxes are [x, y, width, height] as shares of the image, and masks are cut to them. Empty masks
     are left out.
     """
     height, width = result.size
@@ -77,7 +77,7 @@ def to_segmentation(result: TextMasks) -> fo.Segmentation:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="labels of a folder of pictures, in FiftyOne")
+    parser = argparse.ArgumentParser(description="labels of a folder of images, in FiftyOne")
     parser.add_argument("folder")
     parser.add_argument("labels", nargs="+")
     options = parser.parse_args()

@@ -47,7 +47,7 @@ def load_model() -> SamClip:
 
 @lru_cache(maxsize=16)
 def encode(path: str) -> ImageEmbedding:
-    """Runs the image encoder once, for all prompts of a picture."""
+    """Runs the image encoder once, for all prompts of an image."""
     return load_model().encode_image(path)
 
 
@@ -65,7 +65,7 @@ class SamClipBackend(LabelStudioMLBase):
             url = task["data"][control["inputs"][0]["value"]]
             try:
                 image = encode(get_local_path(url, task_id=task.get("id")))
-            except ImageError as error:  # One damaged picture does not cost the other tasks theirs.
+            except ImageError as error:  # One damaged image does not cost the other tasks theirs.
                 logging.warning("task %s: %s", task.get("id"), error)
                 predictions.append({"result": [], "score": 0.0})
                 continue
@@ -134,7 +134,7 @@ def segment_prompts(image: ImageEmbedding, regions: list[dict]) -> list[tuple[Ma
 
 
 def to_regions(item: MaskItem, *, label: str, kind: str) -> list[dict[str, Any]]:
-    """Converts a mask to regions of a tag, in per cent of the picture; none if it is empty."""
+    """Converts a mask to regions of a tag, in per cent of the image; none if it is empty."""
     height, width = item.mask.shape
     if not item.area:
         return []

@@ -46,7 +46,7 @@ class SamClipOsam(osam.types.Model):
         license_spdx="Apache-2.0",
     )
     _blobs: ClassVar[dict[str, osam.types.Blob]] = {}
-    blue_first = False  # osam's pictures are RGB.
+    blue_first = False  # osam's images are RGB.
 
     def __init__(self) -> None:
         self.model = SamClip.load(
@@ -55,7 +55,7 @@ class SamClipOsam(osam.types.Model):
         )
 
     def encode_image(self, image: NDArray[np.uint8]) -> osam.types.ImageEmbedding:
-        """Runs the image encoder once; labelme keeps the embeddings of its last pictures."""
+        """Runs the image encoder once; labelme keeps the embeddings of its last images."""
         pixels = image[..., ::-1] if self.blue_first else image
         encoded = self.model.encode_image(np.ascontiguousarray(pixels))
         return osam.types.ImageEmbedding(
@@ -104,11 +104,13 @@ class SamClipOsam(osam.types.Model):
     def _find_named(self, image: ImageEmbedding, prompt: Prompt) -> list[Annotation]:
         """Finds the objects of texts, each with the given text, which labelme looks up."""
         given = {text.strip(): text for text in prompt.texts or []}
-        most = {} if prompt.max_annotations is None else {"max_instances": prompt.max_annotations}
-        found = self.model.segment_instances(image, list(given), **most)
-        least = prompt.score_threshold or 0.0
+        maximum = (
+            {} if prompt.max_annotations is None else {"max_instances": prompt.max_annotations}
+        )
+        found = self.model.segment_instances(image, list(given), **maximum)
+        minimum = prompt.score_threshold or 0.0
         return [
-            to_annotation(each, text=given[each.label]) for each in found if each.score >= least
+            to_annotation(each, text=given[each.label]) for each in found if each.score >= minimum
         ]
 
     def _find_pointed(self, image: ImageEmbedding, prompt: Prompt) -> list[Annotation]:

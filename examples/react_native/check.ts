@@ -44,7 +44,7 @@ async function checkLabels(model: TextToMask, image: EncodedImage, { manifest, p
   }
 }
 
-/** Which pixels are left of a picture's square, and that a model which needs the whole has it. */
+/** Which pixels are left of an image's square, and that a model which needs the whole has it. */
 async function checkPadding(folder: string, manifest: Manifest): Promise<void> {
   const side = 96;
   const square = new Tensor('uint8', Uint8Array.from({ length: 3 * side * side }, (_, at) => at % 251), [1, 3, side, side]);

@@ -1,4 +1,4 @@
-/** Text-to-mask on a bundle: letterbox@S, image_encoder@S once a picture, text_to_mask@S once a question. */
+/** Text-to-mask on a bundle: letterbox@S, image_encoder@S once an image, text_to_mask@S once a question. */
 import { type InferenceSession, Tensor } from 'onnxruntime-common';
 
 /** The fields of a bundle's manifest.json that are read here. */
@@ -13,8 +13,8 @@ export interface Manifest {
   graphs: Record<string, { artifacts: { runtime: string; precision: string; path: string }[] }>;
 }
 
-/** An upright RGB picture: `pixels` holds height x width x 3 bytes. */
-export interface Picture {
+/** An upright RGB image: `pixels` holds height x width x 3 bytes. */
+export interface RgbImage {
   width: number;
   height: number;
   pixels: Uint8Array;
@@ -26,7 +26,7 @@ export type Reading = { kind: 'read_as'; words: string[] } | { kind: 'unknown'; 
 /**
  * Labels with their embeddings of unit length, row by row.
  *
- * A label is in a picture from the presence of its threshold on, 0 to 1; null is for the bundle's. `readAs` has what an
+ * A label is in an image from the presence of its threshold on, 0 to 1; null is for the bundle's. `readAs` has what an
  * app must tell of a label; null for nothing.
  */
 export interface LabelPack {
@@ -36,7 +36,7 @@ export interface LabelPack {
   readAs: (Reading | null)[];
 }
 
-/** `mask` has a 1 for each pixel of the label, in the picture's size; it is empty if the label is not there. */
+/** `mask` has a 1 for each pixel of the label, in the image's size; it is empty if the label is not there. */
 export interface TextMask {
   label: string;
   present: boolean;
@@ -46,7 +46,7 @@ export interface TextMask {
   readAs: Reading | null;
 }
 
-/** What is kept of a picture between questions. */
+/** What is kept of an image between questions. */
 export interface EncodedImage {
   width: number;
   height: number;
@@ -122,10 +122,10 @@ export class TextToMask {
     return new TextToMask(manifest, letterbox, encoder, await graph('text_to_mask'));
   }
 
-  /** Runs the image encoder, once for all questions about the picture. */
-  async encode({ width, height, pixels }: Picture): Promise<EncodedImage> {
+  /** Runs the image encoder, once for all questions about the image. */
+  async encode({ width, height, pixels }: RgbImage): Promise<EncodedImage> {
     if (!width || !height || pixels.length !== 3 * width * height) {
-      throw new Error(`a picture of ${width} x ${height} pixels cannot have ${pixels.length} bytes of RGB`);
+      throw new Error(`an image of ${width} x ${height} pixels cannot have ${pixels.length} bytes of RGB`);
     }
     const { image, extent } = await this.letterbox.run({ picture: new Tensor('uint8', pixels, [height, width, 3]) });
     // A convolutional model need not compute the padding.
@@ -158,7 +158,7 @@ export class TextToMask {
       const least = threshold ?? (never ? Infinity : own);
       const present = presence[row] >= Math.fround(least);
       const drawn = logits.subarray(row * side * side, (row + 1) * side * side);
-      const mask = present ? this.toPicture(drawn, extent, image) : new Uint8Array(image.width * image.height);
+      const mask = present ? this.toRgbImage(drawn, extent, image) : new Uint8Array(image.width * image.height);
       return { label, present, presence: presence[row], score: scores[row], mask, readAs: readAs[row] };
     });
   }
@@ -168,7 +168,7 @@ export class TextToMask {
   }
 
   /** The covered part of logits [S,S], scaled bilinearly with half-pixel centres, above the threshold. */
-  private toPicture(logits: Float32Array, [rows, columns]: Float32Array, { width, height }: EncodedImage): Uint8Array {
+  private toRgbImage(logits: Float32Array, [rows, columns]: Float32Array, { width, height }: EncodedImage): Uint8Array {
     const side = this.manifest.tasks.segmentation.resolution;
     const threshold = this.manifest.masks.mask_threshold;
     const across = taps(columns, width);

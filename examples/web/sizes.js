@@ -17,9 +17,9 @@ const PRECISIONS = ["fp32", "fp16", "int8"];
 export function sizesTable(bundle) {
   const manifest = JSON.parse(readFileSync(join(bundle, "manifest.json"), "utf-8"));
   const { segmentation, classification } = manifest.tasks;
-  const picture = [`letterbox@${segmentation.resolution}`, `image_encoder@${segmentation.resolution}`];
-  const words = [...picture, `text_to_mask@${segmentation.resolution}`];
-  const points = [...picture, "prompt_encoder", "mask_decoder"];
+  const image = [`letterbox@${segmentation.resolution}`, `image_encoder@${segmentation.resolution}`];
+  const words = [...image, `text_to_mask@${segmentation.resolution}`];
+  const points = [...image, "prompt_encoder", "mask_decoder"];
   const classes = ["letterbox", "image_encoder", "clip_head"].map((name) => `${name}@${classification.resolution}`);
   const text = ["text_encoder"];
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.golden_tensors import GoldenTensors, storable, widened
-from export.probes import PICTURES, Probe, disc_logits
+from export.probes import IMAGES, Probe, disc_logits
 from samclip_sdk.bundle.manifest import GOLDEN_LABELS, ModelInfo
 from samclip_sdk.device.goldens.app_checks import masks_of_logits
-from samclip_sdk.device.goldens.formula import formula_picture
+from samclip_sdk.device.goldens.formula import formula_image
 from samclip_sdk.device.goldens.schema import (
     GoldenLetterbox,
     GoldenMask,
@@ -23,10 +23,10 @@ from samclip_sdk.engine.label_points import best_points
 from samclip_sdk.engine.label_prompts import mask_prompt
 from samclip_sdk.engine.label_search import presence_of
 from samclip_sdk.engine.queries import POINTS_PER_CLASS
-from samclip_sdk.picture.frame import Frame, letterbox
-from samclip_sdk.picture.masks import binarize
+from samclip_sdk.image.frame import Frame, letterbox
+from samclip_sdk.image.masks import binarize
 
-PICTURE = "picture"
+IMAGE = "picture"
 
 _LARGE = ((1021, 1533), (1537, 611), (513, 700))
 _MASKS = ((211, 333), (700, 310), (90, 70))
@@ -49,14 +49,14 @@ class AskedTexts:
 
 
 def app_goldens(
-    tensors: GoldenTensors, *, info: ModelInfo, asked: AskedTexts | None
+    tensors: GoldenTensors, *, info: ModelInfo, texts: AskedTexts | None
 ) -> dict[str, Any]:
     """Makes the fields of the index for the goldens of apps, by name.
 
     Args:
         tensors: stores the arrays.
         info: the model.
-        asked: the golden of texts; None for random weights.
+        texts: the golden of texts; None for random weights.
     """
     tasks = (info.tasks.segmentation, info.tasks.classification)
     sides = sorted({task.resolution for task in tasks if task.crop == "letterbox"})
@@ -70,7 +70,7 @@ def app_goldens(
             _score_map(size, tensors=tensors, info=info) for size in ((96, 62), (62, 96), (80, 80))
         ),
         "masks": tuple(_mask(size, tensors=tensors, info=info) for size in _MASKS),
-        "text_to_mask": () if asked is None else (_text_to_mask(asked, tensors, info),),
+        "text_to_mask": () if texts is None else (_text_to_mask(texts, tensors, info),),
     }
 
 
@@ -78,11 +78,11 @@ def _letterbox(
     size: tuple[int, int] | None, side: int, *, tensors: GoldenTensors, info: ModelInfo
 ) -> GoldenLetterbox:
     """Records the letterboxed small image, or the letterboxed formula image of a size."""
-    picture = PICTURES[0] if size is None else formula_picture(*size)
-    height, width = picture.shape[:2]
-    square, frame = letterbox(picture, resolution=side, pad_colour=info.image.pad_colour)
+    image = IMAGES[0] if size is None else formula_image(*size)
+    height, width = image.shape[:2]
+    square, frame = letterbox(image, resolution=side, pad_colour=info.image.pad_colour)
     return GoldenLetterbox(
-        image=PICTURE if size is None else None,
+        image=IMAGE if size is None else None,
         size=(height, width),
         resolution=side,
         extent=(frame.resized_height_px, frame.resized_width_px),
@@ -132,15 +132,15 @@ def _mask(size: tuple[int, int], *, tensors: GoldenTensors, info: ModelInfo) -> 
     return GoldenMask(low_res=key, size=size, resolution=side, mask=bits)
 
 
-def _text_to_mask(asked: AskedTexts, tensors: GoldenTensors, info: ModelInfo) -> GoldenTextToMask:
-    height, width = asked.image.shape[:2]
+def _text_to_mask(texts: AskedTexts, tensors: GoldenTensors, info: ModelInfo) -> GoldenTextToMask:
+    height, width = texts.image.shape[:2]
     frame = Frame.fit(height, width, resolution=info.tasks.segmentation.resolution)
-    answer = asked.probe.expected
+    answer = texts.probe.expected
     logits = np.asarray(answer["mask_logits"], dtype=np.float32)
     presence = np.asarray(answer["presence"], dtype=np.float32)
     masks = masks_of_logits(logits, presence, frame=frame, info=info)
     return GoldenTextToMask(
-        image=tensors.keep(asked.image, key="text_to_mask.image"),
+        image=tensors.keep(texts.image, key="text_to_mask.image"),
         pack=GOLDEN_LABELS,
         presence=tuple(presence.tolist()),
         scores=tuple(answer["scores"].tolist()),

@@ -115,14 +115,13 @@ def trace_glue(module: TextToMask, *, spec: GraphSpec, rectangular: bool) -> Glu
                 tensors["extent"],
                 tensors["text_embeddings"],
             ),
-            outputs=(*_PROMPTS, "maps", "presence"),
+            outputs=(*_PROMPTS, "presence"),
         ),
         draw_labels=_trace(
             module.draw_labels,
             (
                 _floats(f"{square}low_res_masks", LABELS, 4, side, side),
                 _floats("iou_predictions", LABELS, 4),
-                _floats("maps", LABELS, side, side),
             ),
             outputs=("mask_logits", "scores"),
         ),

@@ -1,4 +1,4 @@
-"""Makes the graph `letterbox@S`: an image to the model's input, as `picture.frame.letterbox`."""
+"""Makes the graph `letterbox@S`: an image to the model's input, as `image.frame.letterbox`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TEXT = """
 <ir_version: {ir_version}, opset_import: ["" : {opset}]>
 letterbox (uint8[height, width, 3] picture)
     => (uint8[1, 3, {side}, {side}] image, float[2] extent)
-    <int64[2] one_picture = {{1, 3}}, int64[1] one = {{1}}, int64[1] two = {{2}},
+    <int64[2] one_image = {{1, 3}}, int64[1] one = {{1}}, int64[1] two = {{2}},
      int64[1] side = {{{side}}}, int64[1] first = {{0}},
      int64[2] inside = {{2, 3}}, float nothing = {{0}}, float[1, 3, 1, 1] pad_colour = {pad_colour}>
 {{
@@ -27,7 +27,7 @@ letterbox (uint8[height, width, 3] picture)
     divisor = Mul (longer, two)
     rounded = Div (halves, divisor)
     resized_size = Max (rounded, one)
-    sizes = Concat <axis = 0> (one_picture, resized_size)
+    sizes = Concat <axis = 0> (one_image, resized_size)
     resized = Resize <mode = "linear", antialias = 1, exclude_outside = 1,
                       coordinate_transformation_mode = "half_pixel"> (pixels, , , sizes)
     levels = Cast <to = {float}> (resized)

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.engine.label_prompts import MASK_PROMPT_LIMIT
 from samclip_sdk.engine.queries import POINTS_PER_CLASS
+from samclip_sdk.image.model_prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER
 from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.picture.model_prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FILLER
 
 _FOREGROUND = 1
 _NOWHERE = -1e4  # a score below all others
@@ -65,7 +65,7 @@ class TextToMask(nn.Module):
         if rows != columns:
             cells, side = patches.unflatten(1, (rows, columns)), self.ask_labels.cells
             patches = F.pad(cells, (0, 0, 0, side - columns, 0, side - rows)).flatten(1, 2)
-        *prompts, maps, presence = self.ask_labels(patches, extent, text_embeddings)
+        *prompts, presence = self.ask_labels(patches, extent, text_embeddings)
         sparse, mask, dense = self.prompt_encoder(*prompts)
         dense = dense[..., :rows, :columns]
         low_res, iou = self.mask_decoder(image_embeddings, sparse, mask, dense)
@@ -73,7 +73,7 @@ class TextToMask(nn.Module):
             side = self.ask_labels.side
             around = (0, side - 4 * columns, 0, side - 4 * rows)
             low_res = F.pad(low_res, around, mode="replicate")
-        return (*self.draw_labels(low_res, iou, maps), presence)
+        return (*self.draw_labels(low_res, iou), presence)
 
 
 class MarkTokens(nn.Module):
@@ -108,10 +108,10 @@ class AskLabels(nn.Module):
         self.step_px = info.tasks.segmentation.resolution / cells
         self.mark_cells = MarkTokens(cells, resolution=info.tasks.segmentation.resolution)
         self.mark_pixels = MarkTokens(mask_side, resolution=info.tasks.segmentation.resolution)
-        places = torch.arange(cells * cells, dtype=torch.float32)
-        self.register_buffer("places", places, persistent=False)
+        indices = torch.arange(cells * cells, dtype=torch.float32)
+        self.register_buffer("indices", indices, persistent=False)
 
-    places: Tensor
+    indices: Tensor
 
     def forward(
         self, patch_embeddings: Tensor, extent: Tensor, text_embeddings: Tensor
@@ -125,7 +125,7 @@ class AskLabels(nn.Module):
 
         Returns:
             point_coords [K,5,2], point_labels int32 [K,5], mask_input [K,1,4g,4g], has_mask_input
-            [K]; the labels' scores as a mask [K,4g,4g]; presence [K].
+            [K]; presence [K].
         """
         own, side = self.calibration, self.cells
         scores = own.scale * (text_embeddings @ patch_embeddings[0].transpose(0, 1) - own.bias)
@@ -142,7 +142,6 @@ class AskLabels(nn.Module):
             torch.cat([kinds, *box], dim=1).to(torch.int32),
             self._mask(own.prompt_scale * maps, inside, extent),
             torch.ones_like(presence),
-            self._mask(maps, inside, extent)[:, 0],
             presence,
         )
 
@@ -154,7 +153,7 @@ class AskLabels(nn.Module):
         """
         own, side = self.calibration, self.cells
         odds = seen.sigmoid()
-        best = (self.places == seen.argmax(dim=1, keepdim=True).float()).float()
+        best = (self.indices == seen.argmax(dim=1, keepdim=True).float()).float()
         enough = torch.maximum((odds > own.mask_threshold_score).float(), best)
         reached = torch.maximum(enough * (odds >= own.presence_threshold).float(), best)
         enough, reached = (each.view(-1, 1, side, side) for each in (enough, reached))
@@ -172,25 +171,25 @@ class AskLabels(nn.Module):
         left = torch.where(parts > 0, seen, torch.full_like(seen, _NOWHERE))
         points, kinds = [], []
         for _ in range(POINTS_PER_CLASS):
-            place = left.argmax(dim=1, keepdim=True).float()
+            index = left.argmax(dim=1, keepdim=True).float()
             there = left.amax(dim=1, keepdim=True) > _NOWHERE / 2
-            row = torch.floor((place + 0.5) / self.cells)
-            points.append(torch.stack([place - row * self.cells, row], dim=-1))
-            foreground = torch.full_like(place, _FOREGROUND)
-            kinds.append(torch.where(there, foreground, torch.full_like(place, FILLER)))
-            left = torch.where(self.places == place, torch.full_like(left, _NOWHERE), left)
+            row = torch.floor((index + 0.5) / self.cells)
+            points.append(torch.stack([index - row * self.cells, row], dim=-1))
+            foreground = torch.full_like(index, _FOREGROUND)
+            kinds.append(torch.where(there, foreground, torch.full_like(index, FILLER)))
+            left = torch.where(self.indices == index, torch.full_like(left, _NOWHERE), left)
         centres = (torch.cat(points, dim=1) + 0.5) * self.step_px - 0.5
         return torch.minimum(centres, _last(extent) - 1), torch.cat(kinds, dim=1)
 
     def _corners(self, parts: Tensor, extent: Tensor) -> Tensor:
         """The box [K,2,2] around all parts [K,h,h], inside the image."""
-        places = self.places[: self.cells]
+        indices = self.indices[: self.cells]
         firsts, lasts = [], []
         for axis in (1, 2):  # a column is reached if any of its rows is
             reached = parts.amax(dim=axis) > 0
             after = torch.full_like(parts[:, 0], self.cells)
-            firsts.append(torch.where(reached, places, after).amin(dim=1))
-            lasts.append(torch.where(reached, places + 1, torch.zeros_like(after)).amax(dim=1))
+            firsts.append(torch.where(reached, indices, after).amin(dim=1))
+            lasts.append(torch.where(reached, indices + 1, torch.zeros_like(after)).amax(dim=1))
         corners = torch.stack([torch.stack(each, dim=1) for each in (firsts, lasts)], dim=1)
         return torch.minimum(corners * self.step_px, _last(extent))
 
@@ -207,28 +206,24 @@ class AskLabels(nn.Module):
 
 
 class DrawLabels(nn.Module):
-    """Combines the mask decoder's outputs with the score maps, at the size of the model's input."""
+    """Brings the mask decoder's masks to the size of the model's input."""
 
     def __init__(self, info: ModelInfo) -> None:
         super().__init__()
-        self.calibration = info.calibration
+        self.bias = info.calibration.mask_bias
         self.resolution = info.tasks.segmentation.resolution
 
-    def forward(
-        self, low_res_masks: Tensor, iou_predictions: Tensor, maps: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, low_res_masks: Tensor, iou_predictions: Tensor) -> tuple[Tensor, Tensor]:
         """Makes the masks of K labels.
 
         Args:
             low_res_masks: [K,4,4g,4g].
             iou_predictions: [K,4].
-            maps: the score maps as masks [K,4g,4g].
 
         Returns:
             mask_logits [K,S,S] and scores [K].
         """
-        own = self.calibration
-        logits = (low_res_masks[:, 0] + own.map_weight * maps + own.mask_bias)[:, None]
+        logits = low_res_masks[:, :1] + self.bias
         size = (self.resolution, self.resolution)
         return F.interpolate(logits, size=size, mode="bilinear")[:, 0], iou_predictions[:, 0]
 
@@ -240,6 +235,6 @@ def _last(extent: Tensor) -> Tensor:
 
 def _repeat_last(inside: Tensor) -> Tensor:
     """The matrix [h,h] that copies the last inside cell, at the end of a prefix, over the rest."""
-    places = torch.arange(len(inside), dtype=inside.dtype)
-    chosen = torch.minimum(places, inside.sum() - 1)
-    return (chosen[:, None] == places[None, :]).to(inside.dtype)
+    indices = torch.arange(len(inside), dtype=inside.dtype)
+    chosen = torch.minimum(indices, inside.sum() - 1)
+    return (chosen[:, None] == indices[None, :]).to(inside.dtype)

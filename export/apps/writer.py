@@ -35,10 +35,10 @@ from samclip_sdk.bundle.graph_spec import (
     Precision,
 )
 from samclip_sdk.bundle.manifest import ModelInfo
-from samclip_sdk.device.goldens.formula import formula_picture
+from samclip_sdk.device.goldens.formula import formula_image
 from samclip_sdk.errors import VerificationError
+from samclip_sdk.image.frame import letterbox
 from samclip_sdk.modeling.build import SamClipModel
-from samclip_sdk.picture.frame import letterbox
 from samclip_sdk.runtimes.onnx.session import OrtSession
 
 Artifacts = Mapping[str, Sequence[Artifact]]
@@ -69,18 +69,19 @@ def text_to_mask_graph(model: SamClipModel, info: ModelInfo) -> Graph:
 
 
 def text_to_mask_probes(
-    graph: Graph, *, image_encoder: Graph, info: ModelInfo, asked: Sequence[Asked]
+    graph: Graph, *, image_encoder: Graph, info: ModelInfo, questions: Sequence[Asked]
 ) -> list[Probe]:
     """Runs `text_to_mask@S` in eager torch on texts and images."""
     probes = []
-    for picture, texts in asked:
+    for image, texts in questions:
         square, frame = letterbox(
-            picture,
+            image,
             resolution=info.tasks.segmentation.resolution,
             pad_colour=info.image.pad_colour,
         )
         encoded = image_encoder.reference({"image": square})
-        feed = {**encoded, "extent": frame.extent(), "text_embeddings": texts}
+        known = {**encoded, "extent": frame.extent(), "text_embeddings": texts}
+        feed = {spec.name: known[spec.name] for spec in graph.inputs}
         probes.append(Probe(feed, graph.reference(feed)))
     return probes
 
@@ -167,13 +168,13 @@ class AppWriter:
         session = OrtSession(GraphFile(self._at(path)), spec=spec)
         off = 0.0
         for size in _SIZES:
-            picture = formula_picture(*size)
+            image = formula_image(*size)
             wanted, frame = letterbox(
-                picture, resolution=side, pad_colour=self._info.image.pad_colour
+                image, resolution=side, pad_colour=self._info.image.pad_colour
             )
-            found = session.run({"picture": picture})
+            found = session.run({"picture": image})
             if not np.array_equal(found["extent"], frame.extent()):
-                raise VerificationError(f"{name} fits a picture of {size} to another size: {found}")
+                raise VerificationError(f"{name} fits an image of {size} to another size: {found}")
             difference = np.abs(found["image"].astype(np.int16) - wanted.astype(np.int16))
             off = max(off, float(difference.max()))
         session.close()

@@ -38,8 +38,8 @@ coremltools uses the exact one-dimensional k-means, which is deterministic and n
 scikit-learn."""
 
 PARTS = {
-    "image_encoder": "the backbone: a picture to tokens and embeddings, once per picture",
-    "clip_head": "CLIP embeddings of the whole picture and of each patch",
+    "image_encoder": "the backbone: an image to tokens and embeddings, once per image",
+    "clip_head": "CLIP embeddings of the whole image and of each patch",
     "text_encoder": "embeddings of texts, in the space of the CLIP head's",
     "prompt_encoder": "points, boxes and masks to embeddings",
     "mask_decoder": "prompt embeddings to masks",
@@ -50,8 +50,8 @@ TENSORS = {
     "image": "RGB, upright, 0 to 255: long side to the model's size, antialiased bilinear, placed "
     "top left, the rest filled with (124, 116, 104). Normalisation is inside.",
     "image_tokens": "The backbone's tokens [1,C,g,g], g = size / patch size, for the CLIP head.",
-    "image_embeddings": "The picture's embeddings [1,D,g,g], for the mask decoder.",
-    "token_mask": "[1,g,g]: 1 where a patch holds any pixel of the picture, else 0.",
+    "image_embeddings": "The image's embeddings [1,D,g,g], for the mask decoder.",
+    "token_mask": "[1,g,g]: 1 where a patch holds any pixel of the image, else 0.",
     "patch_embeddings": "[1,h*h,E], rows of the letterboxed square first, each of unit length.",
     "image_embedding": "[1,E], of unit length.",
     "input_ids": "[K,L] ids of tokenizer.json, L its context length: start, text, end, zeros.",
@@ -66,11 +66,11 @@ TENSORS = {
     "dense_embeddings": "[K,D,g,g]: the embeddings of the mask prompts.",
     "low_res_masks": "[K,4,4g,4g]: logits in the letterboxed square; above 0 is mask. Mask 0 where "
     "one is asked, 1 to 3 where three are.",
-    "extent": "[2]: the rows and columns of the letterboxed square that the picture covers.",
+    "extent": "[2]: the rows and columns of the letterboxed square that the image covers.",
     "mask_logits": "[K,S,S]: logits in the letterboxed square; above 0 is mask. They mean nothing "
     "where presence is below the bundle's presence_threshold.",
     "scores": "[K]: the predicted IoU of each mask, about 0 to 1.",
-    "presence": "[K]: the probability that each text is in the picture, 0 to 1.",
+    "presence": "[K]: the probability that each text is in the image, 0 to 1.",
     "iou_predictions": "[K,4]: the predicted IoU of each mask, about 0 to 1.",
 }
 """The descriptions of inputs and outputs in Xcode; frames and units as in the contract."""

@@ -21,11 +21,11 @@ from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.runtimes.executorch.session import ExecuTorchSession
 from samclip_sdk.system.packages import package_version
 
-LEAST_DELEGATED = {"image_encoder": 0.95, "clip_head": 0.95}
+MIN_DELEGATED = {"image_encoder": 0.95, "clip_head": 0.95}
 """Part -> the smallest share of its multiply-adds inside delegates. Outside of them ExecuTorch's
 portable kernels compute, which are many times slower."""
 
-_LEAST_IOU = 0.975
+_MIN_IOU = 0.975
 """The mean IoU of masks that layers in int8 are searched with: above that of the gate, because the
 search computes in torch, and the delegate rounds a little otherwise."""
 
@@ -109,7 +109,7 @@ class ExecuTorchWriter:
                 graph=graph,
                 probes=probes,
                 random_weights=self._draft.random_weights,
-                iou=_LEAST_IOU,
+                iou=_MIN_IOU,
             ),
             worst_first=self._worst_first.get(graph.part, ()),
         )
@@ -124,7 +124,7 @@ def read_delegated(graph: Graph, lowered: Lowered) -> Measurement:
     Raises:
         VerificationError: it is too small.
     """
-    bound = LEAST_DELEGATED.get(graph.part, 0.0)
+    bound = MIN_DELEGATED.get(graph.part, 0.0)
     if lowered.delegated < bound:
         raise VerificationError(
             f"ExecuTorch: XNNPACK computes {lowered.delegated:.1%} of the multiply-adds of "

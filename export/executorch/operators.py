@@ -81,10 +81,10 @@ def matmul(left: Tensor, right: Tensor) -> Tensor:
 
 
 def select(x: Tensor, dim: int, index: int) -> Tensor:
-    """One place of an axis."""
+    """One index of an axis."""
     at = index % x.shape[dim]
-    place: Tensor = aten.slice.Tensor(x, dim, at, at + 1)
-    return place.reshape(_without(x.shape, [dim]))
+    taken: Tensor = aten.slice.Tensor(x, dim, at, at + 1)
+    return taken.reshape(_without(x.shape, [dim]))
 
 
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
@@ -110,7 +110,7 @@ def split(x: Tensor, size: int, dim: int = 0) -> list[Tensor]:
 
 
 def unbind(x: Tensor, dim: int = 0) -> list[Tensor]:
-    """Every place of an axis."""
+    """Every index of an axis."""
     return [select(x, dim, index) for index in range(x.shape[dim])]
 
 
@@ -166,4 +166,4 @@ def _sum(x: Tensor, *, factor: float) -> Tensor:
 
 def _without(shape: Sequence[int], dims: Sequence[int]) -> list[int]:
     gone = {dim % len(shape) for dim in dims}
-    return [length for place, length in enumerate(shape) if place not in gone]
+    return [length for index, length in enumerate(shape) if index not in gone]

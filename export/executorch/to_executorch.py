@@ -26,7 +26,7 @@ from export.quiet import quiet
 from samclip_sdk.runtimes.executorch.program import INPUT_NAMES, OUTPUT_NAMES, seal
 
 _FACTOR = {"linear": 1, "mm": 1, "bmm": 1, "addmm": 2, "convolution": 1}
-"""Operator that multiplies -> the place of its second factor among its arguments."""
+"""Operator that multiplies -> the index of its second factor among its arguments."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ def multiply_adds(module: fx.GraphModule) -> int:
     """Counts the multiply-adds of a lowered graph's products, without those of its delegates."""
     count = 0
     for node in module.graph.nodes:
-        place = _FACTOR.get(_operator(node))
-        if place is not None:
-            factor = node.args[place].meta["val"].shape
+        index = _FACTOR.get(_operator(node))
+        if index is not None:
+            factor = node.args[index].meta["val"].shape
             # A weight [out, ...] has all but its first axis in each sum, a matrix its rows.
             inner = factor[-2] if "mm" in _operator(node) else math.prod(factor[1:])
             count += node.meta["val"].numel() * inner

@@ -1,7 +1,7 @@
 """Finds how much of an image encoder's beginning must stay in fp32 where the rest is in bf16.
 
-The first convolutions see the picture itself, with few channels: what bf16 rounds away there is
-nowhere else. It shows most where a picture has little contrast from pixel to pixel, as in the
+The first convolutions see the image itself, with few channels: what bf16 rounds away there is
+nowhere else. It shows most where an image has little contrast from pixel to pixel, as in the
 enlarged crop of a small object.
 """
 
@@ -25,13 +25,13 @@ from export.precision.program_interpreter import ProgramInterpreter
 from export.precision.program_rewriter import fold_constants
 from export.steps import Steps
 
-LEAST_COSINE = 0.999
-"""Of each output with its value in fp32, over all pictures and their enlarged middles, where it is
+MIN_COSINE = 0.999
+"""Of each output with its value in fp32, over all images and their enlarged middles, where it is
 several times farther from 1."""
 
-_TRIED = 16  # pictures, of those that int8 takes its ranges from; emulating takes long
+_TRIED = 16  # images, of those that int8 takes its ranges from; emulating takes long
 
-MOST_STEMS = 24
+MAX_STEMS = 24
 """So many of the shortest are tried: an error that these leave is not the stem's."""
 
 
@@ -71,14 +71,14 @@ def find_bf16_stem(program: ExportedProgram, *, feeds: Sequence[Arrays]) -> str 
     best_cosine = -math.inf
     for stem in (None, *_stems(program)):
         rounded = _Bf16Interpreter(program, in_fp32=_ancestors(stem))
-        least = math.inf
+        minimum = math.inf
         for given, wanted in zip(inputs, expected, strict=True):
-            least = min(least, _least_cosine(_outputs(rounded, given), wanted))
-            if least <= best_cosine:
+            minimum = min(minimum, _min_cosine(_outputs(rounded, given), wanted))
+            if minimum <= best_cosine:
                 break
         else:
-            best, best_cosine = stem, least
-        if best_cosine >= LEAST_COSINE:
+            best, best_cosine = stem, minimum
+        if best_cosine >= MIN_COSINE:
             break
     return None if best is None else best.name
 
@@ -109,7 +109,7 @@ def _stems(program: ExportedProgram) -> Iterator[Node]:
     constants = fold_constants(program)
     found = (node for node in program.graph.nodes if operation_of(node) and node not in constants)
     waists = (node for node in found if _is_waist(node, constants=constants))
-    yield from islice(waists, MOST_STEMS)
+    yield from islice(waists, MAX_STEMS)
 
 
 def _is_waist(node: Node, *, constants: Container[Node]) -> bool:
@@ -137,7 +137,7 @@ def _outputs(interpreter: ProgramInterpreter, inputs: Sequence[Tensor]) -> list[
     raise AssertionError("a program ends with its outputs")
 
 
-def _least_cosine(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+def _min_cosine(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
     pairs = zip(found, wanted, strict=True)
     return min(float(cosine_similarity(x.flatten(), y.flatten(), dim=0)) for x, y in pairs)
 

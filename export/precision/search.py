@@ -101,13 +101,13 @@ def fewest_in_float(
         return reason is None
 
     counts = range(1, len(worst_first))
-    place = bisect.bisect_left(counts, True, key=accepted)
-    if place == len(counts):
+    index = bisect.bisect_left(counts, True, key=accepted)
+    if index == len(counts):
         raise VerificationError(
             f"{graph} cannot be int8, not even with all but one of its layers in float: {refusal}; "
             f"{worst_first[0]} costs most"
         )
-    return build(worst_first[counts[place] :]), counts[place]
+    return build(worst_first[counts[index] :]), counts[index]
 
 
 def _error(found: Sequence[Arrays], *, expected: Sequence[Arrays]) -> float:

@@ -1,12 +1,12 @@
-"""Annotation of many pictures: their sources, a progress file, workers, and COCO JSON.
+"""Annotation of many images: their sources, a progress file, workers, and COCO JSON.
 
 A run that was stopped goes on where it was. This room uses `SamClip` alone and prints nothing.
 """
 
 from samclip_sdk.annotate.annotation_log import AnnotationSettings
 from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing
-from samclip_sdk.annotate.annotator import Annotator, annotate_folder, annotate_pictures
-from samclip_sdk.annotate.picture_sources import Listing, list_source
+from samclip_sdk.annotate.annotator import Annotator, annotate_folder, annotate_images
+from samclip_sdk.annotate.image_sources import Listing, list_source
 from samclip_sdk.annotate.ray_workers import RayWorkers
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "Listing",
     "RayWorkers",
     "annotate_folder",
+    "annotate_images",
     "annotate_listing",
-    "annotate_pictures",
     "list_source",
 ]

@@ -1,7 +1,7 @@
-"""The progress file of an output: a line of JSON for each finished picture; and COCO JSON from it.
+"""The progress file of an output: a line of JSON for each finished image; and COCO JSON from it.
 
 The first line holds the settings. Only whole lines count, so a run may be killed at any time. The
-process keeps the position of each picture's line in memory, never the lines. A lock beside the file
+process keeps the position of each image's line in memory, never the lines. A lock beside the file
 is held as long as a run writes it.
 """
 
@@ -20,9 +20,9 @@ from typing import Any, BinaryIO, Literal
 from filelock import FileLock, Timeout
 from pydantic import ConfigDict, Field, FiniteFloat, JsonValue, ValidationError, model_validator
 
-from samclip_sdk.annotate.picture_sources import SourcePicture
+from samclip_sdk.annotate.image_sources import SourceImage
 from samclip_sdk.errors import OptionError, StorageError, one_line
-from samclip_sdk.picture.masks import rle_to_runs
+from samclip_sdk.image.masks import rle_to_runs
 from samclip_sdk.system.atomic_file import atomic_file, check_target
 from samclip_sdk.system.atomic_folder import atomic_folder
 from samclip_sdk.system.records import Record
@@ -33,12 +33,12 @@ _FIRST_BYTES = b'{"schema_version": '
 
 
 class AnnotationSettings(Record):
-    """All that an annotation depends on, besides the picture.
+    """All that an annotation depends on, besides the image.
 
     `label_digests` are `SamClip.label_digests` of the labels: a label that was taught again is
     another label. `read_as` has those that other words answer for, or that the model does not
     know. `thresholds` has one for each label. `max_instances` and `min_score` are None
-    where a label has one annotation a picture, `tiles` and `tile_overlap` where pictures are looked
+    where a label has one annotation an image, `tiles` and `tile_overlap` where images are looked
     at as a whole.
     """
 
@@ -94,7 +94,7 @@ class _Annotation(Record):
 
 
 class _Line(Record):
-    """A picture that is done. COCO JSON takes these fields as they are, so they are checked."""
+    """An image that is done. COCO JSON takes these fields as they are, so they are checked."""
 
     file_name: str
     size_bytes: int
@@ -116,7 +116,7 @@ class _Line(Record):
         return self
 
     def _holds(self, polygon: Sequence[float]) -> bool:
-        """Whether a polygon x, y, x, y, ... of three corners or more lies in the picture."""
+        """Whether a polygon x, y, x, y, ... of three corners or more lies in the image."""
         x, y = polygon[0::2], polygon[1::2]
         inside = len(x) == len(y) >= 3 and min(polygon) >= 0
         return inside and max(x) <= self.width and max(y) <= self.height
@@ -188,38 +188,38 @@ class AnnotationLog:
         except OSError as error:
             raise StorageError(f"cannot remove {one_line(self.path)}: {error.strerror}") from error
 
-    def __contains__(self, picture: SourcePicture) -> bool:
-        """Whether the picture is done and its file has not been replaced since."""
-        line = self._lines.get(picture.name)
-        return line is not None and line[1:] == (picture.size_bytes, picture.modified_ns)
+    def __contains__(self, image: SourceImage) -> bool:
+        """Whether the image is done and its file has not been replaced since."""
+        line = self._lines.get(image.name)
+        return line is not None and line[1:] == (image.size_bytes, image.modified_ns)
 
-    def append(self, picture: SourcePicture, found: Mapping[str, Any]) -> None:
-        """Notes a picture as done.
+    def append(self, image: SourceImage, found: Mapping[str, Any]) -> None:
+        """Notes an image as done.
 
         Args:
-            picture: the picture, with size and time from before it was read.
+            image: the image, with size and time from before it was read.
             found: the answer of `Annotator`.
 
         Raises:
             StorageError: the line cannot be written.
         """
         line = {
-            "file_name": picture.name,
-            "size_bytes": picture.size_bytes,
-            "modified_ns": picture.modified_ns,
+            "file_name": image.name,
+            "size_bytes": image.size_bytes,
+            "modified_ns": image.modified_ns,
             **found,
         }
         start = self._write(line)
-        self._lines[picture.name] = (start, picture.size_bytes, picture.modified_ns)
+        self._lines[image.name] = (start, image.size_bytes, image.modified_ns)
 
-    def entries(self, pictures: Sequence[SourcePicture]) -> Iterator[dict[str, Any]]:
-        """The fields of each picture that is done, in the order of `pictures`."""
-        yield from self._entries([picture for picture in pictures if picture in self])
+    def entries(self, images: Sequence[SourceImage]) -> Iterator[dict[str, Any]]:
+        """The fields of each image that is done, in the order of `images`."""
+        yield from self._entries([image for image in images if image in self])
 
-    def write_coco(self, output: Path, pictures: Sequence[SourcePicture]) -> int:
-        """Writes COCO JSON of the pictures that are done, whole or not at all.
+    def write_coco(self, output: Path, images: Sequence[SourceImage]) -> int:
+        """Writes COCO JSON of the images that are done, whole or not at all.
 
-        Images and their annotations are numbered in the order of `pictures`, not in the order in
+        Images and their annotations are numbered in the order of `images`, not in the order in
         which they were done.
 
         Returns:
@@ -228,12 +228,12 @@ class AnnotationLog:
         Raises:
             StorageError: the file cannot be written.
         """
-        done = [picture for picture in pictures if picture in self]
+        done = [image for image in images if image in self]
         with atomic_file(output) as file:
             return self._write_coco(file, done, self._info(), image_id=1, annotation_id=1)
 
-    def write_shards(self, output: Path, pictures: Sequence[SourcePicture], *, size: int) -> None:
-        """Writes COCO JSONs of `size` pictures each into the folder `shards_path`.
+    def write_shards(self, output: Path, images: Sequence[SourceImage], *, size: int) -> None:
+        """Writes COCO JSONs of `size` images each into the folder `shards_path`.
 
         Ids go on from one file to the next, so that they are those of the joined file. The folder
         appears whole, and replaces an earlier one.
@@ -241,7 +241,7 @@ class AnnotationLog:
         Raises:
             StorageError: the folder cannot be written.
         """
-        done = [picture for picture in pictures if picture in self]
+        done = [image for image in images if image in self]
         info, annotation_id = self._info(), 1
         with atomic_folder(shards_path(output)) as folder:
             for number, start in enumerate(range(0, len(done), size)):
@@ -265,7 +265,7 @@ class AnnotationLog:
     def _write_coco(
         self,
         file: BinaryIO,
-        done: Sequence[SourcePicture],
+        done: Sequence[SourceImage],
         info: Mapping[str, Any],
         *,
         image_id: int,
@@ -286,22 +286,22 @@ class AnnotationLog:
             file.write(b"\n]%s\n" % end)
         return number
 
-    def _images(self, done: Sequence[SourcePicture], *, first: int) -> Iterator[dict[str, Any]]:
+    def _images(self, done: Sequence[SourceImage], *, first: int) -> Iterator[dict[str, Any]]:
         for image_id, line in enumerate(self._entries(done), first):
             size = {key: line[key] for key in ("width", "height")}
             yield {"id": image_id, "file_name": line["file_name"], **size}
 
     def _annotations(
-        self, done: Sequence[SourcePicture], *, image_id: int, first: int
+        self, done: Sequence[SourceImage], *, image_id: int, first: int
     ) -> Iterator[dict[str, Any]]:
         ids = count(first)
         for image, line in enumerate(self._entries(done), image_id):
             for annotation in line["annotations"]:
                 yield {"id": next(ids), "image_id": image, "iscrowd": 0, **annotation}
 
-    def _entries(self, done: Sequence[SourcePicture]) -> Iterator[dict[str, Any]]:
-        for picture in done:
-            self._file.seek(self._lines[picture.name][0])
+    def _entries(self, done: Sequence[SourceImage]) -> Iterator[dict[str, Any]]:
+        for image in done:
+            self._file.seek(self._lines[image.name][0])
             line: dict[str, Any] = json.loads(self._file.readline())
             yield line
 
@@ -318,7 +318,7 @@ class AnnotationLog:
     def _read(self) -> None:
         """Finds the lines, drops a half-written one at the end, and compares the settings.
 
-        The settings of a file without a finished picture do not matter: it is begun anew.
+        The settings of a file without a finished image do not matter: it is begun anew.
         """
         self._file.seek(0)
         header = self._file.readline()

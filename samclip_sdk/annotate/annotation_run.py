@@ -1,4 +1,4 @@
-"""One run over the pictures of a source: it does those that are left, and writes the output."""
+"""One run over the images of a source: it does those that are left, and writes the output."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from samclip_sdk.annotate.annotation_log import (
     log_path,
     shards_path,
 )
+from samclip_sdk.annotate.image_files import GIVEN, ImageFile, Skipped
+from samclip_sdk.annotate.image_sources import Listing, SourceImage
 from samclip_sdk.annotate.other_formats import (
     ImagesForm,
     OutputFormat,
@@ -25,16 +27,14 @@ from samclip_sdk.annotate.other_formats import (
     write_csv,
     write_yolo,
 )
-from samclip_sdk.annotate.picture_files import GIVEN, PictureFile, Skipped
-from samclip_sdk.annotate.picture_sources import Listing, SourcePicture
 from samclip_sdk.errors import ImageError, StorageError, one_line
 from samclip_sdk.system.atomic_file import atomic_file, check_target
 from samclip_sdk.system.atomic_folder import atomic_folder
 from samclip_sdk.system.progress import OnProgress, no_progress
 from samclip_sdk.system.records import Record
 
-Answered: TypeAlias = "Generator[tuple[SourcePicture, dict[str, Any] | ImageError], None, None]"
-"""Pictures in any order, each once, with its answer or the reason why it cannot be read."""
+Answered: TypeAlias = "Generator[tuple[SourceImage, dict[str, Any] | ImageError], None, None]"
+"""Images in any order, each once, with its answer or the reason why it cannot be read."""
 
 
 class AnnotationReport(Record):
@@ -42,16 +42,16 @@ class AnnotationReport(Record):
 
     Attributes:
         output: the COCO JSON.
-        pictures: the number of pictures in it.
+        images: the number of images in it.
         annotations: the number of annotations in it.
-        resumed: how many of the pictures an earlier run had done.
-        skipped: the pictures that are not in it, and why.
-        seconds: the time that the pictures of this run took.
-        pictures_per_second: the speed of this run; 0 if it had no picture to do.
+        resumed: how many of the images an earlier run had done.
+        skipped: the images that are not in it, and why.
+        seconds: the time that the images of this run took.
+        images_per_second: the speed of this run; 0 if it had no image to do.
     """
 
     output: Path
-    pictures: int
+    images: int
     annotations: int
     resumed: int
     skipped: tuple[Skipped, ...]
@@ -59,9 +59,9 @@ class AnnotationReport(Record):
 
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator over a property
     @property
-    def pictures_per_second(self) -> float:
-        """The number of pictures that this run did in a second."""
-        done = self.pictures - self.resumed
+    def images_per_second(self) -> float:
+        """The number of images that this run did in a second."""
+        done = self.images - self.resumed
         return done / self.seconds if done else 0.0
 
 
@@ -70,7 +70,7 @@ def annotate_listing(
     listing: Listing,
     output: Path,
     *,
-    answer: Callable[[Sequence[SourcePicture]], Answered],
+    answer: Callable[[Sequence[SourceImage]], Answered],
     form: OutputFormat = "coco",
     images: ImagesForm | None = None,
     shard_size: int | None = None,
@@ -79,66 +79,64 @@ def annotate_listing(
     discard_progress: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> AnnotationReport:
-    """Writes the annotations of all pictures of a source; only this process writes.
+    """Writes the annotations of all images of a source; only this process writes.
 
-    A progress file beside the output, `log_path`, has a line for each finished picture. A run that
-    was stopped goes on from it. A later run does the pictures that are new, that were replaced, or
+    A progress file beside the output, `log_path`, has a line for each finished image. A run that
+    was stopped goes on from it. A later run does the images that are new, that were replaced, or
     that could not be read before.
 
     Args:
         settings: the settings of the annotator that answers.
-        listing: the pictures, see `list_source`.
+        listing: the images, see `list_source`.
         output: the COCO JSON, the table, or YOLO's folder, replaced whole at the end.
-        answer: annotates pictures; see `annotate_pictures` and `RayWorkers.annotate`.
+        answer: annotates images; see `annotate_images` and `RayWorkers.annotate`.
         form: the format of the output.
-        images: whether YOLO's folder gets links to the pictures, or copies; neither by default.
-        shard_size: if given, COCO JSONs of this many pictures each are written too, into the folder
+        images: whether YOLO's folder gets links to the images, or copies; neither by default.
+        shard_size: if given, COCO JSONs of this many images each are written too, into the folder
             `shards_path`.
         restart: whether to forget the progress of an earlier run.
         overwrite: whether to replace an output that has no progress file beside it, and so was not
             written by this function.
         discard_progress: whether the progress file goes once the output is written. A later run
             then begins anew.
-        on_progress: called after each picture with a message, the number of finished pictures, and
+        on_progress: called after each image with a message, the number of finished images, and
             the number of all.
 
     Raises:
         StorageError: the output or its progress file cannot be written; there is an output of
             another origin; the progress file was begun with other settings, or is in use; or
-            `images` is given for another format, or for pictures that are no files.
-        ImageError: there is no picture, or none can be read; there is no output then.
+            `images` is given for another format, or for images that are no files.
+        ImageError: there is no image, or none can be read; there is no output then.
     """
     check_output(output, overwrite=overwrite, form=form, sharded=shard_size is not None)
-    pictures, skipped = listing.pictures, list(listing.skipped)
+    sources, skipped = listing.images, list(listing.skipped)
     listing.check()
-    _check_pictures(pictures, form=form, images=images)
+    _check_images(sources, form=form, images=images)
     with AnnotationLog(log_path(output), settings=settings, restart=restart) as log:
-        todo = [picture for picture in pictures if picture not in log]
-        resumed = len(pictures) - len(todo)
-        on_progress("annotating", resumed, len(pictures))
+        todo = [image for image in sources if image not in log]
+        resumed = len(sources) - len(todo)
+        on_progress("annotating", resumed, len(sources))
         start = time.perf_counter()
         with closing(answer(todo)) as answers:
-            for count, (picture, found) in enumerate(answers, resumed + 1):
+            for count, (image, found) in enumerate(answers, resumed + 1):
                 if isinstance(found, ImageError):
-                    skipped.append(_skipped(picture, found))
+                    skipped.append(_skipped(image, found))
                 else:
-                    log.append(picture, found)
-                on_progress("annotating", count, len(pictures))
+                    log.append(image, found)
+                on_progress("annotating", count, len(sources))
         seconds = time.perf_counter() - start
         skipped.sort(key=lambda each: each.name)
-        done = sum(picture in log for picture in pictures)
+        done = sum(image in log for image in sources)
         if not done:
             raise _nothing_read(listing.source, skipped=skipped)
-        annotations = _write(
-            log, output, pictures, form=form, images=images, labels=settings.labels
-        )
+        annotations = _write(log, output, sources, form=form, images=images, labels=settings.labels)
         if shard_size is not None:
-            log.write_shards(output, pictures, size=shard_size)
+            log.write_shards(output, sources, size=shard_size)
         if discard_progress:
             log.discard()
     return AnnotationReport(
         output=output,
-        pictures=done,
+        images=done,
         annotations=annotations,
         resumed=resumed,
         skipped=tuple(skipped),
@@ -146,20 +144,20 @@ def annotate_listing(
     )
 
 
-def _check_pictures(
-    pictures: Sequence[SourcePicture], *, form: OutputFormat, images: ImagesForm | None
+def _check_images(
+    sources: Sequence[SourceImage], *, form: OutputFormat, images: ImagesForm | None
 ) -> None:
-    """Refuses pictures that the output's format cannot hold."""
+    """Refuses images that the output's format cannot hold."""
     if images is not None:
-        check_images(pictures, form=form)
+        check_images(sources, form=form)
     if form == "yolo":
-        check_yolo_names(picture.name for picture in pictures)
+        check_yolo_names(image.name for image in sources)
 
 
 def _write(
     log: AnnotationLog,
     output: Path,
-    pictures: Sequence[SourcePicture],
+    sources: Sequence[SourceImage],
     *,
     form: OutputFormat,
     images: ImagesForm | None,
@@ -167,15 +165,15 @@ def _write(
 ) -> int:
     """Writes the output whole; returns the number of annotations in it."""
     if form == "coco":
-        return log.write_coco(output, pictures)
+        return log.write_coco(output, sources)
     if form == "csv":
         with atomic_file(output) as file:
-            return write_csv(file, log.entries(pictures), labels=labels)
+            return write_csv(file, log.entries(sources), labels=labels)
     with atomic_folder(output) as folder:
         if images is not None:
-            files = (each for each in pictures if each in log and isinstance(each, PictureFile))
+            files = (each for each in sources if each in log and isinstance(each, ImageFile))
             lay_images(folder, files, images=images)
-        return write_yolo(folder, log.entries(pictures), labels=labels)
+        return write_yolo(folder, log.entries(sources), labels=labels)
 
 
 def check_output(
@@ -203,12 +201,12 @@ def check_output(
             )
 
 
-def _skipped(picture: SourcePicture, error: ImageError) -> Skipped:
-    """A picture that cannot be read, and why: the list has its path already."""
-    shown = one_line(picture.path) if isinstance(picture, PictureFile) else GIVEN
-    return Skipped(name=picture.name, reason=str(error).removeprefix(shown).lstrip(": "))
+def _skipped(image: SourceImage, error: ImageError) -> Skipped:
+    """An image that cannot be read, and why: the list has its path already."""
+    shown = one_line(image.path) if isinstance(image, ImageFile) else GIVEN
+    return Skipped(name=image.name, reason=str(error).removeprefix(shown).lstrip(": "))
 
 
 def _nothing_read(source: str, *, skipped: Sequence[Skipped]) -> ImageError:
     first = f"the first is {one_line(skipped[0].name)}: {skipped[0].reason}"
-    return ImageError(f"none of {len(skipped)} pictures in {one_line(source)} can be read; {first}")
+    return ImageError(f"none of {len(skipped)} images in {one_line(source)} can be read; {first}")

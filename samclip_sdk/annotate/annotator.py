@@ -1,4 +1,4 @@
-"""The annotator: labels that are embedded once and looked for in one picture after another."""
+"""The annotator: labels that are embedded once and looked for in one image after another."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from samclip_sdk.annotate.annotation_log import AnnotationSettings, log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing, check_output
-from samclip_sdk.annotate.picture_files import check_still, find_pictures
-from samclip_sdk.annotate.picture_sources import Listing, SourcePicture
+from samclip_sdk.annotate.image_files import check_still, find_images
+from samclip_sdk.annotate.image_sources import Listing, SourceImage
 from samclip_sdk.client import SamClip
 from samclip_sdk.engine.options import TextToMaskOptions, default_min_score
 from samclip_sdk.engine.queries import InstanceQuery, TextQuery
 from samclip_sdk.errors import ImageError, PromptError
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image import ImageSource
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.loading import ImageSource
 from samclip_sdk.results.image_embedding import PreparedImage
 from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.result_base import coco_annotation
@@ -29,31 +29,31 @@ from samclip_sdk.system.reading_ahead import READERS, read_ahead
 
 
 class Annotator:
-    """Finds the same labels in one picture after another; the labels are embedded once.
+    """Finds the same labels in one image after another; the labels are embedded once.
 
     Args:
         model: the model; the caller opens and closes it.
         labels: the labels of the categories, in the order of their ids.
-        threshold: the presence, 0..1, from which on a label is in a picture; by default the
+        threshold: the presence, 0..1, from which on a label is in an image; by default the
             model's own.
         mask_threshold: the logit that a pixel of a mask must exceed; by default the model's own.
         points_per_class: the number of points that the mask decoder gets for a label, at most; by
             default 3.
         refine: whether the mask decoder draws the masks, or the CLIP head alone.
         instances: whether each object of a label is an annotation, or each label.
-        max_instances: with `instances`, the number of objects of a picture, at most; the best ones
+        max_instances: with `instances`, the number of objects of an image, at most; the best ones
             stay. 50 by default.
         min_score: with `instances`, the score below which an object is left out; by default the
             model's own.
-        exclusive: whether no pixel of a picture has two labels; the likelier one keeps it.
+        exclusive: whether no pixel of an image has two labels; the likelier one keeps it.
         polygons: whether masks are written as polygons, which labelling tools can edit, or as RLE.
             Both fill the same pixels.
-        tiles: as in `SamClip.segment_text`. A picture that is too small for them is looked at as a
+        tiles: as in `SamClip.segment_text`. An image that is too small for them is looked at as a
             whole.
         tile_overlap: as there.
 
     Attributes:
-        settings: all that an annotation depends on, besides the picture. It holds what the labels
+        settings: all that an annotation depends on, besides the image. It holds what the labels
             mean now, so teach them before.
 
     Raises:
@@ -108,10 +108,10 @@ class Annotator:
         self.settings = settings_of(model, self._query, polygons=polygons)
 
     def prepare(self, source: str | os.PathLike[str] | bytes) -> PreparedImage:
-        """Reads a still picture. Any thread may call this while another one calls the object.
+        """Reads a still image. Any thread may call this while another one calls the object.
 
         Args:
-            source: the path of a picture file, or its content.
+            source: the path of an image file, or its content.
 
         Raises:
             ImageError: it cannot be read, is empty, or is animated.
@@ -120,11 +120,11 @@ class Annotator:
         return self._model.prepare_image(source)
 
     def __call__(self, image: ImageSource | PreparedImage) -> dict[str, Any]:
-        """Finds the labels in a picture.
+        """Finds the labels in an image.
 
         Returns:
-            width and height of the upright picture in pixels, and COCO annotations: category_id
-            (the label's place, from 1), bbox, area, segmentation, and scores. An object has the
+            width and height of the upright image in pixels, and COCO annotations: category_id
+            (the label's index, from 1), bbox, area, segmentation, and scores. An object has the
             score, label_score, predicted_iou and stability_score of `Instances`. A label has its
             score (the predicted IoU) and presence; a label with an empty mask has no annotation.
 
@@ -139,10 +139,10 @@ class Annotator:
         return self._objects(self._model.segment_instances(image, **asked))
 
     def _tiles(self, frame: Frame) -> dict[str, None]:
-        """No tiles, if they are asked for and a picture is too small for them."""
+        """No tiles, if they are asked for and an image is too small for them."""
         try:
             if self._query.tiling is not None:
-                self._query.tiling.place(frame.height_px, frame.width_px)
+                self._query.tiling.windows(frame.height_px, frame.width_px)
         except PromptError:
             return {"tiles": None, "tile_overlap": None}
         return {}
@@ -150,14 +150,14 @@ class Annotator:
     def _objects(self, found: Instances) -> dict[str, Any]:
         annotations = [
             {
-                "category_id": place + 1,
+                "category_id": index + 1,
                 **coco_annotation(mask, size=found.size, polygons=self.settings.polygons),
                 "score": each.score,
                 "label_score": each.label_score,
                 "predicted_iou": each.predicted_iou,
                 "stability_score": each.stability_score,
             }
-            for each, mask, place in zip(
+            for each, mask, index in zip(
                 found, found.masks.packed, found.label_index.tolist(), strict=True
             )
         ]
@@ -179,43 +179,43 @@ class Annotator:
         return {"width": width, "height": height, "annotations": annotations}
 
 
-def annotate_pictures(
+def annotate_images(
     annotator: Annotator,
-    pictures: Iterable[SourcePicture],
+    images: Iterable[SourceImage],
     *,
     readers: int = READERS,
     at_once: int = 1,
-) -> Generator[tuple[SourcePicture, dict[str, Any] | ImageError], None, None]:
-    """Annotates pictures in their order, while threads read the next ones.
+) -> Generator[tuple[SourceImage, dict[str, Any] | ImageError], None, None]:
+    """Annotates images in their order, while threads read the next ones.
 
-    At most `2 * readers + 1` pictures are in memory, at the size of the model's input; and with
-    `at_once` above 1, `2 * at_once + 1` pictures or answers more.
+    At most `2 * readers + 1` images are in memory, at the size of the model's input; and with
+    `at_once` above 1, `2 * at_once + 1` images or answers more.
 
     Args:
         annotator: the annotator; it is called in this thread only, unless `at_once` is above 1.
-        pictures: the pictures; they are read lazily.
+        images: the images; they are read lazily.
         readers: the number of threads that read, decode and letterbox.
-        at_once: how many pictures are annotated at the same time. With a model of `threads=1`, as
-            many as there are cores give the most pictures a second. onnxruntime and torch compute
+        at_once: how many images are annotated at the same time. With a model of `threads=1`, as
+            many as there are cores give the most images a second. onnxruntime and torch compute
             them side by side, other runtimes one after the other.
 
     Yields:
-        Each picture with its answer, or with the reason why it cannot be read.
+        Each image with its answer, or with the reason why it cannot be read.
     """
 
-    def read(picture: SourcePicture) -> tuple[SourcePicture, PreparedImage | ImageError]:
+    def read(image: SourceImage) -> tuple[SourceImage, PreparedImage | ImageError]:
         try:
-            return picture, annotator.prepare(picture.content())
+            return image, annotator.prepare(image.content())
         except ImageError as error:
-            return picture, error
+            return image, error
 
     def answer(
-        ready: tuple[SourcePicture, PreparedImage | ImageError],
-    ) -> tuple[SourcePicture, dict[str, Any] | ImageError]:
-        picture, prepared = ready
-        return picture, prepared if isinstance(prepared, ImageError) else annotator(prepared)
+        ready: tuple[SourceImage, PreparedImage | ImageError],
+    ) -> tuple[SourceImage, dict[str, Any] | ImageError]:
+        image, prepared = ready
+        return image, prepared if isinstance(prepared, ImageError) else annotator(prepared)
 
-    with closing(read_ahead(pictures, read, readers=readers)) as ahead:
+    with closing(read_ahead(images, read, readers=readers)) as ahead:
         if at_once == 1:
             yield from map(answer, ahead)
             return
@@ -235,40 +235,40 @@ def annotate_folder(
     discard_progress: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> AnnotationReport:
-    """Writes COCO JSON of all pictures of a folder and the folders below it.
+    """Writes COCO JSON of all images of a folder and the folders below it.
 
-    A progress file beside the output, `log_path`, has a line for each finished picture. A run that
-    was stopped goes on from it. A later run does the pictures that are new, that were replaced, or
+    A progress file beside the output, `log_path`, has a line for each finished image. A run that
+    was stopped goes on from it. A later run does the images that are new, that were replaced, or
     that could not be read before.
 
     Args:
         annotator: the annotator, which has the labels.
-        folder: the folder; see `find_pictures`.
+        folder: the folder; see `find_images`.
         output: the COCO JSON, replaced whole at the end; `file_name` is relative to the folder.
-        readers: the number of threads that read pictures; see `annotate_pictures`.
-        at_once: how many pictures are annotated at the same time; see `annotate_pictures`.
+        readers: the number of threads that read images; see `annotate_images`.
+        at_once: how many images are annotated at the same time; see `annotate_images`.
         restart: whether to forget the progress of an earlier run.
         overwrite: whether to replace an output that has no progress file beside it, and so was not
             written by this function.
         discard_progress: whether the progress file goes once the output is written. A later run
             then begins anew.
-        on_progress: called after each picture with a message, the number of finished pictures, and
+        on_progress: called after each image with a message, the number of finished images, and
             the number of all.
 
     Raises:
         StorageError: there is no such folder; the output or its progress file cannot be written;
             there is an output of another origin; or the progress file was begun with other
             settings, or is in use.
-        ImageError: no picture can be read; there is no output then.
+        ImageError: no image can be read; there is no output then.
     """
     target = Path(output)
     check_output(target, overwrite=overwrite)
-    pictures, skipped = find_pictures(folder, leave_out=(target, log_path(target)))
+    images, skipped = find_images(folder, leave_out=(target, log_path(target)))
     return annotate_listing(
         annotator.settings,
-        Listing(os.fspath(folder), tuple(pictures), tuple(skipped)),
+        Listing(os.fspath(folder), tuple(images), tuple(skipped)),
         target,
-        answer=partial(annotate_pictures, annotator, readers=readers, at_once=at_once),
+        answer=partial(annotate_images, annotator, readers=readers, at_once=at_once),
         restart=restart,
         overwrite=overwrite,
         discard_progress=discard_progress,
@@ -279,7 +279,7 @@ def annotate_folder(
 def settings_of(
     model: SamClip, query: InstanceQuery | TextQuery, *, polygons: bool
 ) -> AnnotationSettings:
-    """All that the answers to a query depend on, besides the picture."""
+    """All that the answers to a query depend on, besides the image."""
     readings = model.read_labels(query.labels)
     own = model.label_thresholds(query.labels)
     drawn = TextToMaskOptions.of_query(query, manifest=model.manifest, presence=0.0)
@@ -300,7 +300,7 @@ def settings_of(
         refine=query.refine,
         max_instances=objects and objects.max_instances,
         min_score=objects
-        and default_min_score(model.manifest.calibration, asked=objects.min_score),
+        and default_min_score(model.manifest.calibration, min_score=objects.min_score),
         exclusive=query.exclusive,
         polygons=polygons,
         tiles=query.tiling and query.tiling.tiles,

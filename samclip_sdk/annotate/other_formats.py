@@ -1,4 +1,4 @@
-"""The annotations of many pictures in other formats than COCO: YOLO's folder, or a table."""
+"""The annotations of many images in other formats than COCO: YOLO's folder, or a table."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.annotate.picture_files import PictureFile
+from samclip_sdk.annotate.image_files import ImageFile
 from samclip_sdk.errors import StorageError, one_line, printable
-from samclip_sdk.picture.masks import mask_to_polygons, rle_to_mask
+from samclip_sdk.image.masks import mask_to_polygons, rle_to_mask
 from samclip_sdk.results.formats import CSV_COLUMNS, csv_row, yolo_lines
 
 OutputFormat: TypeAlias = Literal["coco", "yolo", "csv"]
-"""COCO JSON; a folder with a file of lines for each picture, and data.yaml; or one table."""
+"""COCO JSON; a folder with a file of lines for each image, and data.yaml; or one table."""
 
 ImagesForm: TypeAlias = Literal["link", "copy"]
-"""How YOLO's folder gets the pictures."""
+"""How YOLO's folder gets the images."""
 
 Entry = Mapping[str, Any]
-"""A picture that is done: file_name, width, height, and annotations; see `AnnotationLog`."""
+"""An image that is done: file_name, width, height, and annotations; see `AnnotationLog`."""
 
 _LABELS, _IMAGES = "labels", "images"
 
 
 def check_yolo_names(names: Iterable[str]) -> None:
-    """Refuses pictures that YOLO would tell by one name, since it leaves endings out.
+    """Refuses images that YOLO would tell by one name, since it leaves endings out.
 
     Raises:
-        StorageError: two pictures differ in their endings alone, or a name leads elsewhere.
+        StorageError: two images differ in their endings alone, or a name leads elsewhere.
     """
     seen: dict[PurePosixPath, str] = {}
     for name in names:
@@ -50,9 +50,9 @@ def check_yolo_names(names: Iterable[str]) -> None:
 
 
 def write_yolo(folder: Path, entries: Iterable[Entry], *, labels: Sequence[str]) -> int:
-    """Writes `labels/NAME.txt` for each picture, and data.yaml with the names of the classes.
+    """Writes `labels/NAME.txt` for each image, and data.yaml with the names of the classes.
 
-    Pictures belong into `images`, beside `labels`: see `lay_images`. A picture without objects has
+    Images belong into `images`, beside `labels`: see `lay_images`. An image without objects has
     an empty file.
 
     Returns:
@@ -73,7 +73,7 @@ def write_yolo(folder: Path, entries: Iterable[Entry], *, labels: Sequence[str])
     # YAML's texts are JSON's, but a pair of surrogates is two letters there, and what cannot be
     # printed must be escaped.
     shown = [printable(json.dumps(name, ensure_ascii=False)) for name in labels]
-    names = "".join(f"  {place}: {name}\n" for place, name in enumerate(shown))
+    names = "".join(f"  {index}: {name}\n" for index, name in enumerate(shown))
     # Without `path`, trainers take the file's own folder.
     (folder / "data.yaml").write_text(
         f"train: {_IMAGES}\nval: {_IMAGES}\nnames:\n{names}", encoding="utf-8"
@@ -81,38 +81,38 @@ def write_yolo(folder: Path, entries: Iterable[Entry], *, labels: Sequence[str])
     return count
 
 
-def check_images(pictures: Iterable[object], *, form: OutputFormat) -> None:
-    """Refuses to lay pictures beside labels where that is not possible.
+def check_images(images: Iterable[object], *, form: OutputFormat) -> None:
+    """Refuses to lay images beside labels where that is not possible.
 
     Raises:
-        StorageError: the output is no folder of YOLO, or a picture is no file of this machine.
+        StorageError: the output is no folder of YOLO, or an image is no file of this machine.
     """
     if form != "yolo":
-        raise StorageError(f"pictures are laid beside the labels of yolo alone, not of {form}")
-    for each in pictures:
-        if not isinstance(each, PictureFile):
+        raise StorageError(f"images are laid beside the labels of yolo alone, not of {form}")
+    for each in images:
+        if not isinstance(each, ImageFile):
             raise StorageError(
-                "the pictures of a URL or a Parquet file cannot be laid beside YOLO's labels: "
+                "the images of a URL or a Parquet file cannot be laid beside YOLO's labels: "
                 "download them as files first"
             )
 
 
-def lay_images(folder: Path, pictures: Iterable[PictureFile], *, images: ImagesForm) -> None:
-    """Lays pictures into `images`, by the same names as their labels, as links or copies.
+def lay_images(folder: Path, sources: Iterable[ImageFile], *, images: ImagesForm) -> None:
+    """Lays images into `images`, by the same names as their labels, as links or copies.
 
-    Each picture has a link of its own: trainers look for the labels beside the folder that a link
+    Each image has a link of its own: trainers look for the labels beside the folder that a link
     of the whole folder leads to.
 
     Raises:
         OSError: a file cannot be written, or this drive has no links.
     """
-    for picture in pictures:
-        place = folder / _IMAGES / picture.name
-        place.parent.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        target = folder / _IMAGES / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
         if images == "link":
-            place.symlink_to(picture.path.absolute())
+            target.symlink_to(source.path.absolute())
         else:
-            shutil.copyfile(picture.path, place)
+            shutil.copyfile(source.path, target)
 
 
 def write_csv(file: BinaryIO, entries: Iterable[Entry], *, labels: Sequence[str]) -> int:

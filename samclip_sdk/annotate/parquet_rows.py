@@ -1,4 +1,4 @@
-"""Pictures in Parquet files: a column holds their bytes, or their paths."""
+"""Images in Parquet files: a column holds their bytes, or their paths."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from samclip_sdk.annotate.picture_files import PictureFile, Skipped
+from samclip_sdk.annotate.image_files import ImageFile, Skipped
 from samclip_sdk.annotate.remote_files import (
     HOLDS_JOINT,
     JOINT,
-    RemotePicture,
+    RemoteImage,
     is_url,
     list_files,
     modified_ns,
@@ -32,8 +32,8 @@ COLUMNS = ("image", "bytes", "path")
 
 
 @dataclass(frozen=True)
-class ParquetPicture:
-    """A row of a Parquet file that holds a picture's bytes.
+class ParquetImage:
+    """A row of a Parquet file that holds an image's bytes.
 
     Attributes:
         file: the path or URL of the file.
@@ -54,10 +54,10 @@ class ParquetPicture:
     modified_ns: int
 
     def content(self) -> bytes:
-        """The content of the picture.
+        """The content of the image.
 
         Raises:
-            ImageError: the row holds no picture, or the file cannot be read.
+            ImageError: the row holds no image, or the file cannot be read.
         """
         try:
             found = _read_column(self.file, self.column, self.group, self.modified_ns)[self.row]
@@ -67,7 +67,7 @@ class ParquetPicture:
         if isinstance(value, Mapping):
             value = value["bytes"]
         if value is None:
-            raise ImageError(f"there is no picture in this row of {self.column}")
+            raise ImageError(f"there is no image in this row of {self.column}")
         return bytes(value)
 
 
@@ -77,10 +77,10 @@ def find_rows(
     column: str | None,
     folder: str | None = None,
     follow_urls: bool = False,
-) -> tuple[list[ParquetPicture | PictureFile | RemotePicture], list[Skipped]]:
-    """Lists the pictures of Parquet files, in the order of their rows; reads no picture.
+) -> tuple[list[ParquetImage | ImageFile | RemoteImage], list[Skipped]]:
+    """Lists the images of Parquet files, in the order of their rows; reads no image.
 
-    A column of bytes, or of Hugging Face's structs with `bytes`, holds the pictures themselves. A
+    A column of bytes, or of Hugging Face's structs with `bytes`, holds the images themselves. A
     column of texts holds paths or URLs. The file may come from a stranger: a path that leads out of
     the folder, in whatever way, is skipped, and so is a URL unless `follow_urls` is true.
 
@@ -89,43 +89,43 @@ def find_rows(
         column: the name of the column; if None, the first of `COLUMNS` that is there.
         folder: the folder, or its URL, in which paths begin and below which they stay; by default
             the folder of each file.
-        follow_urls: whether pictures are fetched that rows name by URL.
+        follow_urls: whether images are fetched that rows name by URL.
 
     Raises:
         RuntimeMissingError: pyarrow or fsspec is missing.
         StorageError: a file is no Parquet file, or has no such column.
     """
-    pictures: list[ParquetPicture | PictureFile | RemotePicture] = []
+    images: list[ParquetImage | ImageFile | RemoteImage] = []
     skipped: list[Skipped] = []
     seen: set[str] = set()
     for name, file in files.items():
         with _opened(file) as parquet:
             found = _column(parquet.schema_arrow, column, file=file)
             if not _is_text(parquet.schema_arrow.field(found).type):
-                pictures += _rows(parquet, found, file=file, name=name)
+                images += _rows(parquet, found, file=file, name=name)
                 continue
             values = parquet.read(columns=[found]).column(0).to_pylist()
         base = folder or _folder_of(file)
         for row, value in enumerate(values):
             where = f"{name}#{row}"
-            picture = _picture_at(value, base=base, row=where, seen=seen, follow_urls=follow_urls)
-            (skipped if isinstance(picture, Skipped) else pictures).append(picture)  # type: ignore[arg-type]  # mypy joins both lists
-    return pictures, skipped
+            image = _image_at(value, base=base, row=where, seen=seen, follow_urls=follow_urls)
+            (skipped if isinstance(image, Skipped) else images).append(image)  # type: ignore[arg-type]  # mypy joins both lists
+    return images, skipped
 
 
-def _rows(parquet: Any, column: str, *, file: str, name: str) -> Iterator[ParquetPicture]:
+def _rows(parquet: Any, column: str, *, file: str, name: str) -> Iterator[ParquetImage]:
     size, modified = _stat(file)
     number = 0
     for group in range(parquet.num_row_groups):
         for row in range(parquet.metadata.row_group(group).num_rows):
-            yield ParquetPicture(file, column, group, row, f"{name}#{number}", size, modified)
+            yield ParquetImage(file, column, group, row, f"{name}#{number}", size, modified)
             number += 1
 
 
-def _picture_at(
+def _image_at(
     value: str | None, *, base: str, row: str, seen: set[str], follow_urls: bool
-) -> PictureFile | RemotePicture | Skipped:
-    """The picture that a row names; a name of an earlier row is skipped: it has its answer."""
+) -> ImageFile | RemoteImage | Skipped:
+    """The image that a row names; a name of an earlier row is skipped: it has its answer."""
     if value is None:
         return Skipped(name=row, reason="there is no path in this row")
     if value in seen:
@@ -138,12 +138,12 @@ def _picture_at(
         url = value if is_url(value) else _url_below(base, value) if is_url(base) else None
         if url is not None:
             files, path = open_store(url)
-            return RemotePicture(url, value, files.info(path)["size"] or 0, modified_ns(url))
+            return RemoteImage(url, value, files.info(path)["size"] or 0, modified_ns(url))
         where = _path_below(base, value)
         found = where.stat()
         if not stat.S_ISREG(found.st_mode):
             return Skipped(name=value, reason="it is no file")
-        return PictureFile(where, value, found.st_size, found.st_mtime_ns)
+        return ImageFile(where, value, found.st_size, found.st_mtime_ns)
     except Exception as error:  # Each store has errors of its own.
         reason = getattr(error, "strerror", None) or one_line(error)
         return Skipped(name=value, reason=reason)
@@ -187,34 +187,34 @@ def _url_below(folder: str, path: str) -> str:
 
 def _outside(folder: str) -> ImageError:
     return ImageError(
-        f"it lies outside {one_line(folder)}: give the folder of the pictures, with --folder "
+        f"it lies outside {one_line(folder)}: give the folder of the images, with --folder "
         "(folder=)"
     )
 
 
 def _column(schema: Any, asked: str | None, *, file: str) -> str:
-    """The column that holds pictures.
+    """The column that holds images.
 
     Raises:
         StorageError: there is none.
     """
     names = (asked,) if asked else COLUMNS
     for name in names:
-        if name in schema.names and _holds_pictures(schema.field(name).type):
+        if name in schema.names and _holds_images(schema.field(name).type):
             return name
     there = ", ".join(f"{one_line(each.name)} ({each.type})" for each in schema)
     wanted = f"column {asked}" if asked else f"column {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}"
     raise StorageError(
-        f"{one_line(file)} has no {wanted} that holds a picture's bytes or its path; it has "
+        f"{one_line(file)} has no {wanted} that holds an image's bytes or its path; it has "
         f"{one_line(there)}: name one with --column (column=)"
     )
 
 
-def _holds_pictures(kind: Any) -> bool:
+def _holds_images(kind: Any) -> bool:
     types = import_runtime("pyarrow.types", extra="remote")
     if types.is_struct(kind):
-        place = kind.get_field_index("bytes")  # below 0, too, where two fields have this name
-        return place >= 0 and _is_bytes(kind.field(place).type)
+        index = kind.get_field_index("bytes")  # below 0, too, where two fields have this name
+        return index >= 0 and _is_bytes(kind.field(index).type)
     return _is_bytes(kind) or _is_text(kind)
 
 
@@ -275,9 +275,9 @@ def parquet_files(source: str) -> dict[str, str]:
         StorageError: see `list_files`; or a name would be read as another URL.
     """
     found = {}
-    for name, (place, _) in list_files(source).items():
+    for name, (index, _) in list_files(source).items():
         if name.lower().endswith(ENDINGS):
             if JOINT in name:
                 raise StorageError(f"{one_line(name)}: {HOLDS_JOINT}")
-            found[name] = place
+            found[name] = index
     return found

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any
 
 from samclip_sdk.annotate.annotation_log import AnnotationSettings
-from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
-from samclip_sdk.annotate.picture_sources import PICTURES, SourcePicture
+from samclip_sdk.annotate.annotator import Annotator, annotate_images
+from samclip_sdk.annotate.image_sources import IMAGES, SourceImage
 from samclip_sdk.errors import ClusterError, ImageError, OptionError, SamClipError, one_line
 from samclip_sdk.system.packages import import_runtime
 from samclip_sdk.system.reading_ahead import READERS
@@ -22,8 +22,8 @@ from samclip_sdk.system.reading_ahead import READERS
 HERE = "local"
 """The address of a cluster on this machine alone, which ends with the run."""
 
-PICTURES_A_TASK = 16
-"""The number of pictures that a worker gets at once, at most. Their answers come back together: so
+IMAGES_A_TASK = 16
+"""The number of images that a worker gets at once, at most. Their answers come back together: so
 many are lost with a worker, or done twice after a run was stopped."""
 
 _OBJECT_STORE_BYTES = 200 * 2**20  # For a cluster that starts here; it holds names and answers.
@@ -34,9 +34,9 @@ _HOST_PORT = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})"
 class RayWorkers:
     """Workers on a cluster. A context manager; give its `annotate` to `annotate_listing`.
 
-    Every node needs this package in the same version, and the model and the pictures under the same
+    Every node needs this package in the same version, and the model and the images under the same
     paths or URLs. Answers come back to this process, which alone writes. If a node dies, Ray gives
-    its pictures to other nodes.
+    its images to other nodes.
 
     Args:
         open_annotator: called once in each worker; it must be picklable.
@@ -44,7 +44,7 @@ class RayWorkers:
         workers: the number of workers.
         cpus: the CPUs that a worker uses: as many as its runtime has threads.
         gpus: the GPUs that a worker uses.
-        readers: the reading threads of each worker; see `annotate_pictures`.
+        readers: the reading threads of each worker; see `annotate_images`.
         address: HOST:PORT of a node of the cluster, "auto" for the cluster that this machine is in,
             or "local". The default is RAY_ADDRESS if it is set, else "local".
 
@@ -86,7 +86,7 @@ class RayWorkers:
             self._ray.shutdown()
 
     def join(self) -> None:
-        """Joins the cluster, or starts one here; `annotate` does so when it has pictures.
+        """Joins the cluster, or starts one here; `annotate` does so when it has images.
 
         Raises:
             ClusterError: there is no cluster at the address, or it cannot be joined.
@@ -98,45 +98,45 @@ class RayWorkers:
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
     def annotate(
-        self, pictures: Sequence[SourcePicture]
-    ) -> Generator[tuple[SourcePicture, dict[str, Any] | ImageError], None, None]:
-        """Annotates pictures, each exactly once, in the order in which workers are done.
+        self, images: Sequence[SourceImage]
+    ) -> Generator[tuple[SourceImage, dict[str, Any] | ImageError], None, None]:
+        """Annotates images, each exactly once, in the order in which workers are done.
 
         Yields:
-            Each picture with its answer, or with the reason why it cannot be read.
+            Each image with its answer, or with the reason why it cannot be read.
 
         Raises:
             ClusterError: the cluster cannot be joined, a worker cannot be started or cannot open
                 its model, or the cluster is lost; answers that came before stay valid.
         """
-        waiting = dict(enumerate(pictures))
+        waiting = dict(enumerate(images))
         if not waiting:
             return
         self.join()
         self._check_room()
         with _translated():
-            for row in self._rows(pictures):
+            for row in self._rows(images):
                 # An answer comes twice if its worker was wrongly taken for dead.
-                picture = waiting.pop(row["index"], None)
+                image = waiting.pop(row["index"], None)
                 answer = json.loads(row["answer"])
                 if isinstance(answer, dict) and "fault" in answer:
                     raise ClusterError(f"the worker on {answer['host']}: {answer['fault']}")
-                if picture is not None:
-                    yield picture, ImageError(answer) if isinstance(answer, str) else answer
+                if image is not None:
+                    yield image, ImageError(answer) if isinstance(answer, str) else answer
         if waiting:
             raise ClusterError(
-                f"{len(waiting)} of {len(pictures)} pictures came back from no worker: the same "
+                f"{len(waiting)} of {len(images)} images came back from no worker: the same "
                 "command goes on from there"
             )
 
-    def _rows(self, pictures: Sequence[SourcePicture]) -> Iterator[dict[str, Any]]:
+    def _rows(self, images: Sequence[SourceImage]) -> Iterator[dict[str, Any]]:
         data = import_runtime("ray.data", extra="ray")
         data.DataContext.get_current().enable_progress_bars = False
         rows = [
-            {"index": index, "picture": PICTURES.dump_json(picture).decode()}
-            for index, picture in enumerate(pictures)
+            {"index": index, "image": IMAGES.dump_json(image).decode()}
+            for index, image in enumerate(images)
         ]
-        size = min(PICTURES_A_TASK, -(-len(rows) // (4 * self._workers)))
+        size = min(IMAGES_A_TASK, -(-len(rows) // (4 * self._workers)))
         tasks = -(-len(rows) // size)
         answers = data.from_items(rows, override_num_blocks=tasks)
         found: Iterator[dict[str, Any]] = answers.map_batches(
@@ -181,7 +181,7 @@ class RayWorkers:
 
 
 class _Worker:
-    """One model with its labels, for all pictures that Ray sends to this worker.
+    """One model with its labels, for all images that Ray sends to this worker.
 
     An error while the model opens is sent as an answer, because Ray turns an exception into a page.
     """
@@ -206,10 +206,10 @@ class _Worker:
         if self._annotator is None:
             fault = {"host": socket.gethostname(), "fault": self._fault}
             return {"index": batch["index"], "answer": [json.dumps(fault)] * len(batch["index"])}
-        pictures = [PICTURES.validate_json(each) for each in batch["picture"]]
+        images = [IMAGES.validate_json(each) for each in batch["image"]]
         answers = [
             json.dumps(str(answer) if isinstance(answer, ImageError) else answer)
-            for _, answer in annotate_pictures(self._annotator, pictures, readers=self._readers)
+            for _, answer in annotate_images(self._annotator, images, readers=self._readers)
         ]
         return {"index": batch["index"], "answer": answers}
 

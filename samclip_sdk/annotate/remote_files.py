@@ -1,4 +1,4 @@
-"""Pictures behind a URL that fsspec reaches, such as s3://, gs:// or https://."""
+"""Images behind a URL that fsspec reaches, such as s3://, gs:// or https://."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from samclip_sdk.annotate.picture_files import Skipped, has_magic, is_picture_name, not_utf8
+from samclip_sdk.annotate.image_files import Skipped, has_magic, is_image_name, not_utf8
 from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError, one_line
 from samclip_sdk.system.packages import import_runtime
 
@@ -24,11 +24,11 @@ HOLDS_JOINT = f"its name holds {JOINT}, which joins URLs: rename it"
 
 
 @dataclass(frozen=True)
-class RemotePicture:
-    """A picture in a store that fsspec reaches.
+class RemoteImage:
+    """An image in a store that fsspec reaches.
 
     Attributes:
-        url: the URL of the picture.
+        url: the URL of the image.
         name: the path inside the source, with forward slashes.
         size_bytes: the size of the file.
         modified_ns: the time of the last change; 0 if the store does not tell it.
@@ -40,7 +40,7 @@ class RemotePicture:
     modified_ns: int
 
     def content(self) -> bytes:
-        """The content of the picture.
+        """The content of the image.
 
         Raises:
             ImageError: it cannot be fetched.
@@ -97,34 +97,37 @@ def list_files(url: str) -> dict[str, tuple[str, int]]:
     names = {}
     for each, info in found.items():
         if info["type"] == "file":
-            place = files.unstrip_protocol(each) + (f"{JOINT}{outer}" if outer else "")
+            file_url = files.unstrip_protocol(each) + (f"{JOINT}{outer}" if outer else "")
             name = each if each == root else each.removeprefix(root).lstrip("/")
-            names[PurePosixPath(name).name if each == root else name] = (place, info["size"] or 0)
+            names[PurePosixPath(name).name if each == root else name] = (
+                file_url,
+                info["size"] or 0,
+            )
     return dict(sorted(names.items()))
 
 
-def find_remote(url: str) -> tuple[list[RemotePicture], list[Skipped]]:
-    """Lists the pictures of a folder in a store, or those that match a pattern; reads none.
+def find_remote(url: str) -> tuple[list[RemoteImage], list[Skipped]]:
+    """Lists the images of a folder in a store, or those that match a pattern; reads none.
 
-    A file counts if it is named like a picture and is not hidden. A name that would be read as
+    A file counts if it is named like an image and is not hidden. A name that would be read as
     another URL, or that COCO JSON cannot hold, is skipped.
 
     Raises:
         RuntimeMissingError: see `open_store`.
         StorageError: it cannot be listed, or holds no file.
     """
-    pictures, skipped = [], []
-    for name, (place, size) in list_files(url).items():
+    images, skipped = [], []
+    for name, (file_url, size) in list_files(url).items():
         hidden = any(part.startswith(".") for part in PurePosixPath(name).parts)
-        if not is_picture_name(name) or hidden:
+        if not is_image_name(name) or hidden:
             continue
         if JOINT in name:
             skipped.append(Skipped(name=name, reason=HOLDS_JOINT))
         elif (unfit := not_utf8(name)) is not None:
             skipped.append(unfit)
         else:
-            pictures.append(RemotePicture(place, name, size, modified_ns(place)))
-    return pictures, skipped
+            images.append(RemoteImage(file_url, name, size, modified_ns(file_url)))
+    return images, skipped
 
 
 def modified_ns(url: str) -> int:
@@ -138,7 +141,7 @@ def modified_ns(url: str) -> int:
 def _root(pattern: str) -> str:
     """The folder in front of the first part of a path that is a pattern."""
     parts = pattern.split("/")
-    first = next(place for place, part in enumerate(parts) if has_magic(part))
+    first = next(file_url for file_url, part in enumerate(parts) if has_magic(part))
     return "/".join(parts[:first])
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from samclip_sdk.bundle.graph_spec import DType, GraphSpec, TensorSpec
+from samclip_sdk.image.model_prompts import FILLER
+from samclip_sdk.image.proposals import PROPOSAL_CHANNELS
 from samclip_sdk.modeling.config import ModelConfig
-from samclip_sdk.picture.model_prompts import FILLER
-from samclip_sdk.picture.proposals import PROPOSAL_CHANNELS
 
 PER_RESOLUTION = ("image_encoder", "clip_head")
 """The graphs that exist at several resolutions."""
@@ -84,7 +84,7 @@ def contract_app_graphs(model: ModelConfig, *, resolutions: Iterable[int]) -> di
 
     Args:
         model: the config.
-        resolutions: in pixels, those that pictures are fitted to.
+        resolutions: in pixels, those that images are fitted to.
 
     Returns:
         Key -> graph. Axes `height`, `width` and `num_texts` (K) are symbolic.
@@ -144,7 +144,7 @@ def take_short_texts(text_encoder: GraphSpec) -> GraphSpec:
 
 
 def take_rectangles(graph: GraphSpec) -> GraphSpec:
-    """A graph of pictures that also takes the upper left of its square, without the padding.
+    """A graph of images that also takes the upper left of its square, without the padding.
 
     The contract fixes the square, because some runtimes must, as with `take_short_texts`. The
     model's config says whether it `takes_rectangles`.

@@ -50,7 +50,7 @@ Logit = Annotated[float, Field(ge=-1e4, le=1e4)]
 
 
 class ImageSpec(Record):
-    """The way from a picture to the image encoder's input; normalisation is in the graph."""
+    """The way from an image to the image encoder's input; normalisation is in the graph."""
 
     patch_size: int = Field(gt=0)
     pad_colour: tuple[Level, Level, Level] = PAD_COLOUR
@@ -58,14 +58,14 @@ class ImageSpec(Record):
 
 
 class Task(Record):
-    """The resolution at which a task runs, and the part of a picture that it sees."""
+    """The resolution at which a task runs, and the part of an image that it sees."""
 
     resolution: int = Field(gt=0)
     crop: Crop = "letterbox"
 
 
 class Tasks(Record):
-    """The tasks. Prompts and text-to-mask need the whole picture; classification may crop."""
+    """The tasks. Prompts and text-to-mask need the whole image; classification may crop."""
 
     segmentation: Task
     classification: Task
@@ -73,7 +73,7 @@ class Tasks(Record):
     @model_validator(mode="after")
     def _check(self) -> Tasks:
         if self.segmentation.crop != "letterbox":
-            raise ValueError("segmentation sees the whole picture: its crop must be letterbox")
+            raise ValueError("segmentation sees the whole image: its crop must be letterbox")
         return self
 
 
@@ -102,6 +102,17 @@ class ObjectScore(Record):
     min_score: Probability = Field(description="by default, objects below it are not told")
 
 
+class ProposedObjectScore(ObjectScore):
+    """The same where objects are found by the boxes that the image encoder proposes, too.
+
+    Two more numbers tell a whole thing from a part of one or from several: how well its box fits a
+    proposed one, and which share of the label's cells it covers.
+    """
+
+    proposal_score: Logit
+    label_share: Logit
+
+
 class Calibration(Record):
     """A label's score is s = scale * (cos - bias); thresholds are compared with sigmoid(s).
 
@@ -116,10 +127,7 @@ class Calibration(Record):
     prompt_scale: Multiplier = Field(
         default=1.0, description="of the scores, as the mask decoder's mask prompt"
     )
-    map_weight: float = Field(
-        default=0.0, ge=0, le=1e4, description="of the scores, added to the mask decoder's logits"
-    )
-    mask_bias: Logit = Field(default=0.0, description="added to the mask decoder's logits, too")
+    mask_bias: Logit = Field(default=0.0, description="added to the mask decoder's logits")
     pred_iou_thresh: Share = Field(
         default=0.88, description="of everything: what a mask's predicted IoU must exceed"
     )
@@ -128,6 +136,10 @@ class Calibration(Record):
     )
     objects: ObjectScore | None = Field(
         default=None, description="of the objects of labels; without it, a product of three scores"
+    )
+    proposed_objects: ProposedObjectScore | None = Field(
+        default=None,
+        description="the same; without it, no proposed box becomes an object of a label",
     )
     box_margin: Share | None = Field(
         default=None, description="of a box's sides: a box's mask ends there; without it, nowhere"

@@ -18,8 +18,8 @@ _WIDTHS = {1: 8, 5: 4}
 _KEY, _VALUE = 1, 2  # fields of StringStringEntryProto
 _LOCATION = b"location"
 _LAST_FIELD = (1 << 29) - 1  # protobuf may drop the first bits of a larger one
-_MOST_VARINT_BITS = 64
-_MOST_NESTED = 100  # the limit of protobuf itself
+_MAX_VARINT_BITS = 64
+_MAX_NESTED = 100  # the limit of protobuf itself
 _SEARCHED_BYTES = 4096  # of nested messages, all would be searched for each that they are in
 
 # Kind of message -> field -> kind of the messages in it: all ways that lead to a TensorProto's
@@ -67,7 +67,7 @@ def named_files(path: Path) -> frozenset[str]:
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return frozenset(place.decode("utf-8") for place in _locations(data))
+            return frozenset(offset.decode("utf-8") for offset in _locations(data))
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # an empty one, too, and a place that is no UTF-8
@@ -91,8 +91,8 @@ def _locations(data: mmap.mmap) -> Iterator[bytes]:
                 yield entry.get(_VALUE, b"")
         elif inner is not None and _may_name(data, start, end):
             open_messages.append((inner, _fields(data, start, end)))
-            if len(open_messages) > _MOST_NESTED:
-                raise ValueError(f"it has more than {_MOST_NESTED} messages in each other")
+            if len(open_messages) > _MAX_NESTED:
+                raise ValueError(f"it has more than {_MAX_NESTED} messages in each other")
         elif not field:
             open_messages.pop()
 
@@ -102,33 +102,33 @@ def _may_name(data: mmap.mmap, start: int, end: int) -> bool:
     return end - start > _SEARCHED_BYTES or data.find(_LOCATION, start, end) >= 0
 
 
-def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _fields(data: mmap.mmap, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
     """The fields of a message that hold bytes: number, begin and end of each."""
-    while place < end:
-        tag, place = _varint(data, place, end)
-        field, kind, start = tag >> 3, tag & 7, place
+    while offset < end:
+        tag, offset = _varint(data, offset, end)
+        field, kind, start = tag >> 3, tag & 7, offset
         if kind == _BYTES:
-            size, start = _varint(data, place, end)
-            place = start + size
+            size, start = _varint(data, offset, end)
+            offset = start + size
         elif kind == _VARINT:
-            _, place = _varint(data, place, end)
+            _, offset = _varint(data, offset, end)
         elif kind in _WIDTHS:
-            place += _WIDTHS[kind]
+            offset += _WIDTHS[kind]
         else:
-            raise ValueError(f"a field of the type {kind} before byte {place}")
-        if place > end or not 0 < field <= _LAST_FIELD:
+            raise ValueError(f"a field of the type {kind} before byte {offset}")
+        if offset > end or not 0 < field <= _LAST_FIELD:
             raise ValueError(f"a field {field} that cannot be, before byte {start}")
         if kind == _BYTES:
-            yield field, start, place
+            yield field, start, offset
 
 
-def _varint(data: mmap.mmap, place: int, end: int) -> tuple[int, int]:
-    """A number, and the place behind it."""
+def _varint(data: mmap.mmap, offset: int, end: int) -> tuple[int, int]:
+    """A number, and the offset behind it."""
     value = shift = 0
-    while place < end and shift < _MOST_VARINT_BITS:
-        byte = data[place]
+    while offset < end and shift < _MAX_VARINT_BITS:
+        byte = data[offset]
         value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
+        offset, shift = offset + 1, shift + 7
         if byte < 0x80:
-            return value, place
-    raise ValueError(f"a number without an end before byte {place}")
+            return value, offset
+    raise ValueError(f"a number without an end before byte {offset}")

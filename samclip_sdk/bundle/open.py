@@ -42,6 +42,8 @@ from samclip_sdk.system.user_folders import user_cache
 
 EMBEDDED = Path(__file__).with_name("embedded")
 DEFAULT_MODEL = "samclip-mobile"
+DEFAULT_CHECKPOINT = "training/checkpoints/mobile/refinement"
+"""Where a checkout has what the default model was exported from."""
 
 
 class Origin(Protocol):

@@ -14,7 +14,7 @@ from pathlib import Path
 from samclip_sdk.errors import BundleSignatureError, OptionError, RuntimeMissingError, one_line
 
 SIGNATURE_BYTES = 64
-_MOST_KEY_BYTES = 1 << 16
+_MAX_KEY_BYTES = 1 << 16
 
 
 class PublicKey:
@@ -110,7 +110,7 @@ def _read_public(path: str | os.PathLike[str]) -> Callable[[bytes, bytes], bool]
 def _read_key(path: str | os.PathLike[str]) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            return file.read(_MOST_KEY_BYTES)
+            return file.read(_MAX_KEY_BYTES)
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise OptionError(f"the key {one_line(path)} cannot be read: {reason}") from error

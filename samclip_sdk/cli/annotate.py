@@ -1,4 +1,4 @@
-"""`samclip annotate`: many pictures to one COCO JSON."""
+"""`samclip annotate`: many images to one COCO JSON."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import typer
 
 from samclip_sdk.annotate.annotation_log import log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing, check_output
+from samclip_sdk.annotate.image_sources import Listing, list_source
 from samclip_sdk.annotate.other_formats import OutputFormat
-from samclip_sdk.annotate.picture_sources import Listing, list_source
 from samclip_sdk.cli.checks import check_ending
 from samclip_sdk.cli.cluster import ClusterOptions, Opening
 from samclip_sdk.cli.options import AsJson, grouped
@@ -23,7 +23,7 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="the pictures: a folder, with the folders below it; a pattern in quotes, such as "
+        help="the images: a folder, with the folders below it; a pattern in quotes, such as "
         "'photos/**/*.jpg'; a Parquet file or a pattern of them; or a URL of any of these",
     ),
 ]
@@ -34,7 +34,7 @@ class ProgressOptions:
     """What becomes of an earlier run, and of this one's progress."""
 
     restart: Annotated[
-        bool, typer.Option("--restart", help="do all pictures again, and forget the progress")
+        bool, typer.Option("--restart", help="do all images again, and forget the progress")
     ] = False
     overwrite: Annotated[
         bool,
@@ -45,7 +45,7 @@ class ProgressOptions:
         typer.Option(
             "--discard-progress",
             help="remove the progress file at the end; by default it stays, and a later run adds "
-            "the pictures that are new",
+            "the images that are new",
         ),
     ] = False
 
@@ -67,13 +67,13 @@ class OutputOptions:
     with_images: Annotated[
         Literal["link", "copy"] | None,
         typer.Option(
-            help="of yolo: lay links to the pictures, or copies, beside the labels, as trainers "
+            help="of yolo: lay links to the images, or copies, beside the labels, as trainers "
             "read them"
         ),
     ] = None
     shard_size: Annotated[
         int | None,
-        typer.Option(min=1, help="also write COCO JSONs of this many pictures each, into a folder"),
+        typer.Option(min=1, help="also write COCO JSONs of this many images each, into a folder"),
     ] = None
 
     def target(self) -> Path:
@@ -95,12 +95,12 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class ParquetOptions:
-    """The pictures of Parquet files; see `list_source`."""
+    """The images of Parquet files; see `list_source`."""
 
     column: Annotated[
         str | None,
         typer.Option(
-            help="the Parquet column of pictures' bytes or paths; by default image, bytes or path"
+            help="the Parquet column of images' bytes or paths; by default image, bytes or path"
         ),
     ] = None
     folder: Annotated[
@@ -113,12 +113,12 @@ class ParquetOptions:
     follow_urls: Annotated[
         bool,
         typer.Option(
-            "--follow-urls", help="fetch the pictures that rows of a Parquet file name by URL"
+            "--follow-urls", help="fetch the images that rows of a Parquet file name by URL"
         ),
     ] = False
 
     def list_source(self, source: str, *, leave_out: tuple[Path, ...]) -> Listing:
-        """Lists the pictures; raises the errors of `list_source`."""
+        """Lists the images; raises the errors of `list_source`."""
         return list_source(
             source,
             column=self.column,
@@ -139,9 +139,9 @@ def annotate(
     cluster: ClusterOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Find the objects of labels in all pictures of a source, and write them as one data set.
+    """Find the objects of labels in all images of a source, and write them as one data set.
 
-    A run that was stopped goes on where it was; a later one adds the pictures that are new.
+    A run that was stopped goes on where it was; a later one adds the images that are new.
     """
     with working("opening", if_interrupted="the same command goes on from there") as display:
         opening = opening.checked()
@@ -177,7 +177,7 @@ def _print(report: AnnotationReport, *, as_json: bool) -> None:
         rows = [(each.name, each.reason) for each in report.skipped]
         print_table((f"{len(rows)} skipped", "why"), rows)
     print_line(
-        f"{report.output}: {report.annotations} annotations of {report.pictures} pictures, "
+        f"{report.output}: {report.annotations} annotations of {report.images} images, "
         f"{report.resumed} of them done before; "
-        f"{report.seconds:.1f} s, {report.pictures_per_second:.1f} pictures/s"
+        f"{report.seconds:.1f} s, {report.images_per_second:.1f} images/s"
     )

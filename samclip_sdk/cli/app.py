@@ -16,9 +16,9 @@ from samclip_sdk.cli.annotate import annotate
 from samclip_sdk.cli.bench import bench
 from samclip_sdk.cli.bundle import compile_engines, info, push, sign
 from samclip_sdk.cli.cluster import AnnotateCommand
+from samclip_sdk.cli.image import classify, embed, everything, instances, segment, text
 from samclip_sdk.cli.learn import learn
-from samclip_sdk.cli.picture import classify, embed, everything, instances, segment, text
-from samclip_sdk.cli.pictures import LabelCommand
+from samclip_sdk.cli.many_images import LabelCommand
 from samclip_sdk.cli.serve import serve
 from samclip_sdk.cli.terminal import print_line
 from samclip_sdk.cli.tune import tune

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from samclip_sdk.cli.checks import check_picture
+from samclip_sdk.cli.checks import check_image
 from samclip_sdk.cli.options import (
     AsJson,
     ModelOptions,
-    OtherPicture,
+    OtherImage,
     grouped,
 )
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
@@ -23,7 +23,7 @@ _MEGA = 1e6
 
 @grouped
 def bench(
-    image: OtherPicture = None,
+    image: OtherImage = None,
     *,
     label_count: Annotated[
         int,
@@ -40,14 +40,14 @@ def bench(
     opened: ModelOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Time a model on this device, and the steps of its work; on noise if no picture is given.
+    """Time a model on this device, and the steps of its work; on noise if no image is given.
 
     Classification has 1,000 labels, and text-to-mask has three that are present. Their texts are
     embedded before; the cost of embedding, computed and from the cache, comes last.
     """
     with working("opening") as display:
         if image is not None:
-            check_picture(image)
+            check_image(image)
         report = bench_model(
             opened.model,
             runtime=opened.runtime,
@@ -89,7 +89,7 @@ def _print_report(report: BenchReport) -> None:
             ("texts, one by one", "p50, ms", "p90", "p99", "runs"),
             [(name, *_milliseconds(timing)) for name, timing in report.texts.items()],
         )
-    width, height = report.picture_px
+    width, height = report.image_px
     print_line(
         f"{width}x{height} px, {report.label_count} labels, loaded in {report.load_ms:.0f} ms, "
         f"{_megabytes(report.artifact_bytes)} MB of artifacts, at most "

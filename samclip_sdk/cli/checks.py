@@ -8,7 +8,7 @@ from pathlib import Path
 
 from samclip_sdk.cli.terminal import WrongUsageError
 from samclip_sdk.errors import ImageError, one_line
-from samclip_sdk.picture.image import no_such_file
+from samclip_sdk.image.loading import no_such_file
 from samclip_sdk.system.atomic_file import check_target
 
 
@@ -59,8 +59,8 @@ def _either(names: Sequence[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def check_picture(path: Path) -> None:
-    """Refuses a picture that does not exist, before a model is opened for it.
+def check_image(path: Path) -> None:
+    """Refuses an image that does not exist, before a model is opened for it.
 
     Raises:
         ImageError: there is no such file.

@@ -17,8 +17,8 @@ from typer.core import TyperCommand
 
 from samclip_sdk.annotate.annotation_log import AnnotationSettings
 from samclip_sdk.annotate.annotation_run import Answered
-from samclip_sdk.annotate.annotator import Annotator, annotate_pictures
-from samclip_sdk.annotate.picture_sources import SourcePicture
+from samclip_sdk.annotate.annotator import Annotator, annotate_images
+from samclip_sdk.annotate.image_sources import SourceImage
 from samclip_sdk.annotate.ray_workers import RayWorkers, check_address, find_cluster, import_ray
 from samclip_sdk.cli.options import (
     Asked,
@@ -55,13 +55,13 @@ class ClusterOptions:
         typer.Option(min=1, help=f"with --ray: processes with a model each; by default {WORKERS}"),
     ] = None
     readers: Annotated[
-        int, typer.Option(min=1, help="threads that read and decode pictures ahead of the model")
+        int, typer.Option(min=1, help="threads that read and decode images ahead of the model")
     ] = READERS
     at_once: Annotated[
         int,
         typer.Option(
             min=1,
-            help="pictures that are annotated at the same time: with --threads 1, one a core",
+            help="images that are annotated at the same time: with --threads 1, one a core",
         ),
     ] = 1
 
@@ -91,14 +91,14 @@ class ClusterOptions:
     @contextmanager
     def answering(
         self, annotator: Annotator, opening: Opening
-    ) -> Iterator[Callable[[Sequence[SourcePicture]], Answered]]:
+    ) -> Iterator[Callable[[Sequence[SourceImage]], Answered]]:
         """Opens the workers, if there are to be any; a worker has one thread without --threads.
 
         Yields:
             The `answer` of `annotate_listing`: by the workers, or by the annotator of this process.
         """
         if not self.wanted:
-            yield partial(annotate_pictures, annotator, readers=self.readers, at_once=self.at_once)
+            yield partial(annotate_images, annotator, readers=self.readers, at_once=self.at_once)
             return
         run, settings = opening.opened.run, annotator.settings
         threads = max(1, run.threads)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from samclip_sdk.cli.checks import check_output, check_picture, read_numbers
+from samclip_sdk.cli.checks import check_image, check_output, read_numbers
 from samclip_sdk.cli.learn_examples import Example, Told, learn_examples, whole_note
 from samclip_sdk.cli.options import (
     AsJson,
@@ -39,7 +39,7 @@ Negatives = Annotated[
 
 @dataclass(frozen=True)
 class CocoOptions:
-    """Labelled pictures; see `SamClip.learn_coco`."""
+    """Labelled images; see `SamClip.learn_coco`."""
 
     coco: Annotated[
         Path | None,
@@ -48,9 +48,7 @@ class CocoOptions:
             "all its categories are learnt"
         ),
     ] = None
-    images: Annotated[Path | None, typer.Option(help="the folder of the COCO file's pictures")] = (
-        None
-    )
+    images: Annotated[Path | None, typer.Option(help="the folder of the COCO file's images")] = None
     seed: Annotated[
         int, typer.Option(min=0, help="of the choice of the fifth that is held out and measured")
     ] = 0
@@ -65,13 +63,13 @@ class CocoOptions:
             if label is None:
                 raise WrongUsageError("give a LABEL with --positive, or --coco with --images")
             if self.images is not None:
-                raise WrongUsageError("--images is the folder of --coco's pictures: give both")
+                raise WrongUsageError("--images is the folder of --coco's images: give both")
             if not examples:
                 raise WrongUsageError("give --positive, once at least")
         elif examples or counterexamples:
             raise WrongUsageError("give --coco, or --positive and --negative, not both")
         elif self.images is None:
-            raise WrongUsageError("give --images, the folder of --coco's pictures")
+            raise WrongUsageError("give --images, the folder of --coco's images")
 
 
 @grouped
@@ -106,7 +104,7 @@ def learn(
         check_output(output, endings=(".safetensors",))
         needed = [path for path, _ in [*positives, *negatives]]
         for path in dict.fromkeys([*needed, *filter(None, [coco.coco, coco.images])]):
-            check_picture(path)
+            check_image(path)
         with opened.load(display=display, text_cache=text_cache) as samclip:
             packed = samclip.load_vocabulary(vocabulary) if vocabulary else ()
             if label is None or coco.coco is not None:
@@ -142,21 +140,21 @@ def _learn_coco(
         (*compared, str(each.examples), str(each.negatives), f"{each.threshold:.2f}")
         for each, compared in zip(report.labels, compare(report.before, report.after), strict=True)
     ]
-    notes = [f"learnt from {report.pictures} pictures; {report.held_out} others were measured"]
+    notes = [f"learnt from {report.images} images; {report.held_out} others were measured"]
     if report.left_out:
-        notes.append(f"no picture to learn from shows: {', '.join(report.left_out)}")
-    if unmeasured := [label for label, now in report.after.items() if not now.pictures]:
+        notes.append(f"no image to learn from shows: {', '.join(report.left_out)}")
+    if unmeasured := [label for label, now in report.after.items() if not now.images]:
         notes.append(
-            f"no picture that was held out shows {', '.join(unmeasured)}, so that nobody knows how "
-            "well it is found: give more pictures of it"
+            f"no image that was held out shows {', '.join(unmeasured)}, so that nobody knows how "
+            "well it is found: give more images of it"
         )
     if report.worse:
         notes.append(
-            f"less is covered than before of: {', '.join(report.worse)}; give more pictures of it, "
+            f"less is covered than before of: {', '.join(report.worse)}; give more images of it, "
             "or leave the label out, and the model takes it as its own word"
         )
     notes += [
-        whole_note(each.label, pictures="held-out pictures", same_as=each.same_as)
+        whole_note(each.label, images="held-out images", same_as=each.same_as)
         for each in report.labels
         if each.whole
     ]

@@ -19,15 +19,15 @@ from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.learning import threshold_between
 from samclip_sdk.engine.learning.coco_file import Labelled
 from samclip_sdk.engine.learning.given_regions import fit_to_given, pieces_at, takes_the_whole
-from samclip_sdk.engine.learning.lesson import MOST_PICTURES
+from samclip_sdk.engine.learning.lesson import MAX_IMAGES
 from samclip_sdk.engine.regions import score_labels
 from samclip_sdk.errors import UnknownWordWarning
-from samclip_sdk.picture.masks import mask_to_model
-from samclip_sdk.picture.upscale import sigmoid
+from samclip_sdk.image.masks import mask_to_model
+from samclip_sdk.image.upscale import sigmoid
 from samclip_sdk.results.image_embedding import ImageEmbedding
 
 Example = tuple[Path, list[float]]
-"""A picture, and a box or a point in it, in pixels."""
+"""An image, and a box or a point in it, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _Looked:
     Attributes:
         name: what the user wrote.
         box: what was given, if it is a box.
-        image: its picture.
+        image: its image.
         mask: bool [H,W], what is shown there.
         region: [E], the embedding of that.
     """
@@ -143,17 +143,17 @@ def _scores(samclip: SamClip, learned: Array, *, regions: Sequence[Array]) -> li
     return [float(scores[0]) for scores in asked]
 
 
-def whole_note(label: str, *, pictures: str, same_as: str | None) -> str:
+def whole_note(label: str, *, images: str, same_as: str | None) -> str:
     """What a user should know of a label that learnt a whole thing instead of a part.
 
     Args:
         label: the label.
-        pictures: which ones were looked at, such as "held-out pictures".
+        images: which ones were looked at, such as "held-out images".
         same_as: the taught word that masks the same, if one does.
     """
     same = f", as that of {same_as!r} does" if same_as else ""
     return (
-        f"{label} learnt the whole thing, not the part: in most {pictures} its mask covers what "
+        f"{label} learnt the whole thing, not the part: in most {images} its mask covers what "
         f"you gave, and at least twice as much{same}; for the part, segment it by a box, or train "
         "the model with `python -m training finetune`"
     )
@@ -162,7 +162,7 @@ def whole_note(label: str, *, pictures: str, same_as: str | None) -> str:
 def _is_whole(found: Sequence[_Found]) -> bool:
     """Whether a label takes the whole thing in most boxes in which it is found."""
     boxed = [each.whole for each in found if each.found and each.fit is not None]
-    return sum(boxed) > MOST_PICTURES * len(boxed)
+    return sum(boxed) > MAX_IMAGES * len(boxed)
 
 
 def _notes(
@@ -181,7 +181,7 @@ def _notes(
             "what you want: give more examples of both"
         )
     if whole:
-        notes.append(whole_note(label, pictures="examples", same_as=None))
+        notes.append(whole_note(label, images="examples", same_as=None))
     return notes
 
 

@@ -17,13 +17,13 @@ from samclip_sdk.client import SamClip
 from samclip_sdk.device.auto_records import AUTO
 from samclip_sdk.engine.queries import Query, TextQuery, options_of
 from samclip_sdk.errors import PromptError, TextError, one_line
-from samclip_sdk.picture.tiles import Tiling
+from samclip_sdk.image.tiles import Tiling
 from samclip_sdk.runtimes.options import COMPUTE_UNITS, RuntimeOptions
 from samclip_sdk.runtimes.table import PRECISIONS, RUNTIMES
 from samclip_sdk.system.progress import no_progress
 
 MODEL_HELP = "a bundle's folder, .zip or name, or org/name or org/name@revision of a hub"
-OtherPicture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="a picture")]
+OtherImage = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="an image")]
 Labels = Annotated[
     list[str] | None, typer.Argument(metavar="LABEL", help="nouns, such as: dog cat")
 ]
@@ -58,7 +58,7 @@ def query_option(query: type[Query], name: str, *flags: str) -> Any:
     if known.default is False and known.kind is bool:
         flags = flags or (f"--{name.replace('_', '-')}",)
     about = known.option
-    return typer.Option(*flags, min=about.least, max=about.most, help=about.help)
+    return typer.Option(*flags, min=about.minimum, max=about.maximum, help=about.help)
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class LabelOptions:
 
 @dataclass(frozen=True)
 class TileOptions:
-    """The tiles of a large picture; see `SamClip.segment_text`."""
+    """The tiles of a large image; see `SamClip.segment_text`."""
 
     tiles: Annotated[
         str | None,
@@ -190,7 +190,7 @@ class TileOptions:
     tile_overlap: Annotated[float | None, query_option(TextQuery, "tile_overlap")] = None
 
     def read(self) -> tuple[int, int] | int | None:
-        """The tiles in the form of `segment_text`, checked as far as possible without a picture.
+        """The tiles in the form of `segment_text`, checked as far as possible without an image.
 
         Raises:
             WrongUsageError: they are neither rows and columns nor a side, or out of range.

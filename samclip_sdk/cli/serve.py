@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -50,12 +51,10 @@ class LimitOptions:
 
     body_mb: Annotated[int, typer.Option(min=1, help="the size of a request")] = Limits.body_mb
     question_kb: Annotated[
-        int, typer.Option(min=1, help="the size of a request's JSON, without its pictures")
+        int, typer.Option(min=1, help="the size of a request's JSON, without its images")
     ] = Limits.question_kb
-    megapixels: Annotated[int, typer.Option(min=1, help="the size of a picture")] = (
-        Limits.megapixels
-    )
-    images: Annotated[int, typer.Option(min=1, help="the pictures of a request")] = Limits.images
+    megapixels: Annotated[int, typer.Option(min=1, help="the size of an image")] = Limits.megapixels
+    images: Annotated[int, typer.Option(min=1, help="the images of a request")] = Limits.images
     labels: Annotated[int, typer.Option(min=1, help="the labels of a request")] = Limits.labels
     letters: Annotated[int, typer.Option(min=1, help="the length of a label")] = Limits.letters
     prompts: Annotated[int, typer.Option(min=1, help="the points and boxes of a request")] = (
@@ -67,11 +66,11 @@ class LimitOptions:
     queue: Annotated[
         int, typer.Option(min=1, help="the requests in progress; more are answered 429")
     ] = Limits.queue
-    pictures_mb: Annotated[int, typer.Option(min=1, help="the memory for uploaded pictures")] = (
-        Limits.pictures_mb
+    images_mb: Annotated[int, typer.Option(min=1, help="the memory for uploaded images")] = (
+        Limits.images_mb
     )
     embeddings_mb: Annotated[
-        int, typer.Option(min=1, help="the memory for encoded pictures, in each worker")
+        int, typer.Option(min=1, help="the memory for encoded images, in each worker")
     ] = Limits.embeddings_mb
     body_s: Annotated[int, typer.Option(min=1, help="the time for a request to arrive")] = (
         Limits.body_s
@@ -99,6 +98,9 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="processes with a model each")] = 1,
     run: RunOptions,
     limited: LimitOptions,
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="a vocabulary pack, whose labels need no text encoder")
+    ] = None,
     text_cache: TextCache = True,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
@@ -123,6 +125,7 @@ def serve(
             cores=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
             text_cache=text_cache,
             public_key=None if key is None else str(key),
+            vocabulary=None if vocabulary is None else str(vocabulary),
         )
         display.progress.stop()  # from here on, there are logs
         run_server(

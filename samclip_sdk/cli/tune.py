@@ -35,12 +35,13 @@ def print_selection(selection: Selection) -> None:
         (
             trial.name,
             "" if trial.median_ms is None else f"{trial.median_ms:.1f} ms",
+            "" if trial.ratio is None else f"{trial.ratio.median:.2f}",
             _worst(trial),
             trial.refused or ("chosen" if (trial.runtime, trial.precision) == chosen else ""),
         )
         for trial in selection.trials
     ]
-    print_table(("runtime", "a pass", "goldens: worst error / bound", ""), rows)
+    print_table(("runtime", "a pass", "of the first's", "goldens: worst error / bound", ""), rows)
     print_line(f"chosen on {selection.date}: {selection.reason}")
 
 

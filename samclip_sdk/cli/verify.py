@@ -99,7 +99,7 @@ def _verify_all(
     ways = [
         (each, replace(options, compute_units=units))
         for each in _choose(bundle, runtime=runtime, precision=precision, options=options)
-        for units in _units(each[0], asked=run.compute_units, options=options)
+        for units in _units(each[0], units=run.compute_units, options=options)
     ]
     reports = []
     for index, ((kind, each), own) in enumerate(ways):
@@ -122,8 +122,8 @@ def _verify_all(
     return reports
 
 
-def _units(runtime: str, *, asked: str | None, options: RuntimeOptions) -> tuple[str, ...]:
-    each_in_turn = "compute_units" in RUNTIMES[runtime].options and asked is None
+def _units(runtime: str, *, units: str | None, options: RuntimeOptions) -> tuple[str, ...]:
+    each_in_turn = "compute_units" in RUNTIMES[runtime].options and units is None
     return COMPUTE_UNITS if each_in_turn else (options.compute_units,)
 
 

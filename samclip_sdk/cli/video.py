@@ -43,7 +43,7 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="a film, a folder of pictures, a camera's number, or a URL, such as rtsp://...",
+        help="a film, a folder of images, a camera's number, or a URL, such as rtsp://...",
     ),
 ]
 Outputs = Annotated[
@@ -105,7 +105,7 @@ def video(
     labels: Labels = None,
     *,
     given: LabelOptions,
-    asked: Annotated[Asked, StreamQuery],
+    query: Annotated[Asked, StreamQuery],
     film: FilmOptions,
     opened: ModelOptions,
     as_json: AsJson = False,
@@ -125,7 +125,7 @@ def video(
             samclip = to.enter_context(opened.load(display=display, text_cache=given.text_cache))
             wanted = given.known(samclip, names)
             report = Report(wanted)
-            found = samclip.stream(footage, wanted, **asked.arguments())
+            found = samclip.stream(footage, wanted, **query.arguments())
             takers = _open_outputs(to, outputs, footage, labels=wanted, fps=film.fps)
             to.enter_context(closing(found))
             start = time.perf_counter()

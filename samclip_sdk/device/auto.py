@@ -1,15 +1,14 @@
 """Chooses the runtime and the precision for a bundle on this device: measured once, then stored.
 
 A runtime and a precision are a candidate if the runtime is installed. A single candidate is taken
-without a test. Several candidates are tried: those whose goldens keep their bounds are timed, and
-the fastest is taken. The choice is valid until the bundle, a package, the processor or the request
-changes.
+without a test. Several candidates are tried: those whose goldens keep their bounds are timed in
+turns, and the fastest is taken. The choice is valid until the bundle, a package, the processor or
+the request changes. If the times vary too much to tell, the next load measures again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from pydantic import ValidationError
 
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS
 from samclip_sdk.bundle.open import Bundle
-from samclip_sdk.device.auto_records import AUTO, Device, Request, Selection
+from samclip_sdk.device.auto_comparison import by_time, describe, rivals
+from samclip_sdk.device.auto_records import AUTO, Device, Ratio, Request, Selection, Trial
 from samclip_sdk.device.auto_trials import try_candidates
 from samclip_sdk.errors import (
     BundleError,
@@ -26,12 +26,18 @@ from samclip_sdk.errors import (
     StorageError,
     VerificationError,
 )
-from samclip_sdk.runtimes.artifact_sets import RuntimeSet, artifact_sets, runtime_sets, set_paths
+from samclip_sdk.runtimes.artifact_sets import (
+    RuntimeSet,
+    artifact_sets,
+    find_set,
+    runtime_sets,
+    set_paths,
+)
 from samclip_sdk.runtimes.availability import why_not_installed
 from samclip_sdk.runtimes.options import RuntimeOptions, why_refused
 from samclip_sdk.runtimes.versions import installed_versions
 from samclip_sdk.system.atomic_file import atomic_file
-from samclip_sdk.system.hardware import cpu_name, gpu_name
+from samclip_sdk.system.hardware import cpu_name, gpu_name, usable_cores
 from samclip_sdk.system.timing import utc_now
 from samclip_sdk.system.user_folders import user_data
 from samclip_sdk.system.user_warning import warn_user
@@ -63,8 +69,11 @@ def select(
     if len(candidates) == 1 or not _has_goldens(bundle):
         return candidates[0], False
     request = _request(runtime, precision, options)
-    known = _read(bundle, request=request, candidates=candidates)
-    chosen = known or _try(bundle, request=request, candidates=candidates, options=options)
+    chosen = _read(bundle, request=request, candidates=candidates)
+    if chosen is None or not chosen.settled:
+        chosen = _try(
+            bundle, request=request, candidates=candidates, options=options, before=chosen
+        )
     kind = (chosen.runtime, chosen.precision)
     return next(each for each in candidates if (each.runtime, each.precision) == kind), True
 
@@ -72,7 +81,7 @@ def select(
 def remembered(
     bundle: Bundle, *, runtime: str, precision: str | None, options: RuntimeOptions
 ) -> Selection | None:
-    """The stored choice that `select` would take without a trial; None if there is none."""
+    """The stored choice, which `select` takes without a trial if it is settled; None without."""
     candidates = find_candidates(bundle, runtime=runtime, precision=precision, options=options)
     request = _request(runtime, precision, options)
     return _read(bundle, request=request, candidates=candidates)
@@ -106,6 +115,8 @@ def find_candidates(
         for each in runtime_sets(bundle)
         if runtime in (AUTO, each.runtime) and precision in (None, AUTO, each.precision)
     ]
+    if not asked and runtime != AUTO:
+        find_set(bundle, runtime=runtime, precision=None if precision == AUTO else precision)
     if not asked:
         held = ", ".join(f"{kind} {each}" for kind, each in artifact_sets(bundle))
         raise BundleError(
@@ -157,7 +168,7 @@ def _request(runtime: str, precision: str | None, options: RuntimeOptions) -> Re
 
 def _device() -> Device:
     return Device(
-        cpu=cpu_name(), cores=os.cpu_count() or 0, gpu=gpu_name(), versions=installed_versions()
+        cpu=cpu_name(), cores=usable_cores(), gpu=gpu_name(), versions=installed_versions()
     )
 
 
@@ -189,8 +200,9 @@ def _try(
     request: Request,
     candidates: Sequence[RuntimeSet],
     options: RuntimeOptions,
+    before: Selection | None = None,
 ) -> Selection:
-    """Tries every candidate and stores the fastest."""
+    """Tries every candidate and stores the fastest; `before` is the choice that was in doubt."""
     # Any error refuses a candidate. So all files are downloaded first: a broken connection must
     # not refuse one.
     goldens = [
@@ -199,25 +211,32 @@ def _try(
     sets = [path for each in candidates for path in set_paths(bundle.manifest, runtime_set=each)]
     bundle.gather(dict.fromkeys([*sets, *goldens]))
     trials = try_candidates(bundle, candidates=candidates, options=options)
-    timed = [(each.median_ms, each) for each in trials if each.median_ms is not None]
-    if not timed:
+    ranked = by_time(trials)
+    if not ranked:
         reasons = "; ".join(f"{each.name}: {each.refused}" for each in trials)
         raise VerificationError(f"nothing runs {bundle.manifest.name} as it should here: {reasons}")
-    timed.sort(key=lambda pair: pair[0])
-    best = timed[0][1]
-    times = ", before ".join(f"{each.name} with {ms:.1f} ms" for ms, each in timed)
+    best = ranked[0][1]
+    in_doubt = _count_doubts(ranked, before=before)
     selection = Selection(
         bundle_id=bundle.id,
         request=request,
         device=_device(),
         runtime=best.runtime,
         precision=best.precision,
-        reason=f"the fastest of those that keep their bounds: {times}",
+        reason=describe(ranked, in_doubt=in_doubt),
         date=utc_now(),
         trials=trials,
+        in_doubt=in_doubt,
     )
     _remember(selection, path=selection_path(bundle, request=request))
     return selection
+
+
+def _count_doubts(ranked: Sequence[tuple[Ratio, Trial]], *, before: Selection | None) -> int:
+    """How often in a row the fastest came out in doubt, this time included; 0 without a doubt."""
+    if not rivals(ranked):
+        return 0
+    return before.in_doubt + 1 if before and before.name == ranked[0][1].name else 1
 
 
 def _remember(selection: Selection, *, path: Path) -> None:

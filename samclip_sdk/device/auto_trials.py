@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from statistics import median
 
 import numpy as np
 
 from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.device.auto_comparison import ratio_of
 from samclip_sdk.device.auto_records import GoldenError, Trial
 from samclip_sdk.device.goldens.check import Check, describe_failures
 from samclip_sdk.device.goldens.graph_checks import graph_checks
@@ -23,15 +24,15 @@ from samclip_sdk.runtimes.artifact_sets import RuntimeSet
 from samclip_sdk.runtimes.options import RuntimeOptions
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.system.progress import no_progress
-from samclip_sdk.system.timing import elapsed_ms, repeat
+from samclip_sdk.system.timing import elapsed_ms, repeat, time_in_turns
 from samclip_sdk.text.unit_length import normalize
 
-SECONDS = 0.5
-"""The time that a candidate's passes are timed for; the minimum number of passes may take longer.
-"""
+SECONDS = 1.0
+"""The time that a candidate and the reference take turns for; the minimum number of turns may take
+longer."""
 
-_PASSES = (3, 15)
-_PICTURE = (480, 640, 3)
+_TURNS = (5, 15)
+_IMAGE = (480, 640, 3)
 _LABELS = ("dog", "grass", "sky")
 
 
@@ -41,25 +42,49 @@ def try_candidates(
     candidates: Sequence[RuntimeSet],
     options: RuntimeOptions,
 ) -> tuple[Trial, ...]:
-    """Tries the candidates one after another, so that only one model is in memory.
+    """Tries the candidates one after another.
+
+    The first that keeps its bounds is the reference and stays open: each later one takes turns with
+    it, since the machine may be busier at another moment. So two models are in memory at most.
 
     Args:
         bundle: the bundle to run.
         candidates: the runtimes and precisions to try.
         options: the runtimes' options; `on_progress` is called for each candidate.
     """
-    trials = []
-    for index, candidate in enumerate(candidates):
-        message = f"trying {bundle.manifest.name} on {candidate}"
-        options.on_progress(message, index, len(candidates))
-        trials.append(_try(bundle, candidate=candidate, options=options))
+    trials: list[Trial] = []
+    reference: Callable[[], object] | None = None
+    with ExitStack() as kept:
+        for index, candidate in enumerate(candidates):
+            message = f"trying {bundle.manifest.name} on {candidate}"
+            options.on_progress(message, index, len(candidates))
+            with ExitStack() as opened:
+                trial, run = _try(
+                    bundle, candidate=candidate, options=options, opened=opened, beside=reference
+                )
+                trials.append(trial)
+                if reference is None and run is not None:
+                    reference = run
+                    kept.push(opened.pop_all())
     return tuple(trials)
 
 
-def _try(bundle: Bundle, *, candidate: RuntimeSet, options: RuntimeOptions) -> Trial:
-    """Tries one candidate; any error refuses it."""
+def _try(
+    bundle: Bundle,
+    *,
+    candidate: RuntimeSet,
+    options: RuntimeOptions,
+    opened: ExitStack,
+    beside: Callable[[], object] | None,
+) -> tuple[Trial, Callable[[], object] | None]:
+    """Tries one candidate beside the reference, if there is one; any error refuses it.
+
+    Returns:
+        What came out, and a pass of it; None if it is refused.
+    """
     checks: list[Check] = []
-    median_ms: float | None = None
+    turns: list[tuple[float, float]] = []
+    run: Callable[[], object] | None = None
     try:
         _check_engines(bundle, candidate=candidate)
         source = BundleSource(
@@ -70,13 +95,16 @@ def _try(bundle: Bundle, *, candidate: RuntimeSet, options: RuntimeOptions) -> T
             options=replace(options, keep_compiled=False, on_progress=no_progress),
             warn=False,
         )
-        with closing(Engine(source)) as engine:
-            checks += graph_checks(bundle, engine=engine, precision=candidate.precision)
-            refused = describe_failures(checks, subject=str(candidate))
-            median_ms = None if refused else _median_ms(engine)
+        engine = opened.enter_context(closing(Engine(source)))
+        checks += graph_checks(bundle, engine=engine, precision=candidate.precision)
+        refused = describe_failures(checks, subject=str(candidate))
+        if not refused:
+            run = _work(engine)
+            turns = _take_turns(run, beside)
     except Exception as error:  # a runtime that cannot load may raise any exception
         refused = " ".join(str(error).split()) or type(error).__name__
-    return Trial(
+        run = None
+    trial = Trial(
         runtime=candidate.runtime,
         precision=candidate.precision,
         refused=refused,
@@ -88,8 +116,10 @@ def _try(bundle: Bundle, *, candidate: RuntimeSet, options: RuntimeOptions) -> T
             )
             for check in checks
         ),
-        median_ms=median_ms,
+        median_ms=round(median(ms for ms, _ in turns), 3) if turns else None,
+        ratio=ratio_of(turns) if turns else None,
     )
+    return trial, run
 
 
 def _check_engines(bundle: Bundle, *, candidate: RuntimeSet) -> None:
@@ -113,21 +143,27 @@ def _check_engines(bundle: Bundle, *, candidate: RuntimeSet) -> None:
             )
 
 
-def _median_ms(engine: Engine) -> float:
-    """Times passes that do a user's work: encode an image and find labels in it."""
-    manifest = engine.manifest
+def _work(engine: Engine) -> Callable[[], object]:
+    """A pass that does a user's work: it encodes an image and finds labels in it."""
     # Noise, because the content of the image and the texts does not affect the time.
     generator = np.random.default_rng(0)
-    picture = generator.integers(0, 256, _PICTURE, dtype=np.uint8)
-    texts = generator.standard_normal((len(_LABELS), manifest.model.embed_dim), dtype=np.float32)
+    image = generator.integers(0, 256, _IMAGE, dtype=np.uint8)
+    width = engine.manifest.model.embed_dim
+    texts = generator.standard_normal((len(_LABELS), width), dtype=np.float32)
     engine.texts.learn(_LABELS, normalize(texts))
-
     query = TextQuery(labels=_LABELS, threshold=0.0)
+    return lambda: segment_text(Pass(engine, image), query)
 
-    def run() -> None:
-        segment_text(Pass(engine, picture), query)
 
+def _take_turns(
+    run: Callable[[], object], beside: Callable[[], object] | None
+) -> list[tuple[float, float]]:
+    """Milliseconds of a pass and of the reference's in turns; without one, of the pass twice."""
     run()
-    least, most = _PASSES
-    passes = repeat(lambda: elapsed_ms(run), seconds=SECONDS, at_least=least, at_most=most)
-    return round(median(passes), 3)
+    minimum, maximum = _TURNS
+    if beside is None:
+        alone = repeat(
+            lambda: elapsed_ms(run), seconds=SECONDS / 2, min_runs=minimum, max_runs=maximum
+        )
+        return [(ms, ms) for ms in alone]
+    return time_in_turns(run, beside, seconds=SECONDS, min_runs=minimum, max_runs=maximum)

@@ -25,7 +25,7 @@ from samclip_sdk.errors import (
     UnverifiedArtifactWarning,
     VerificationError,
 )
-from samclip_sdk.picture.image import ImageSource, load_image
+from samclip_sdk.image.loading import ImageSource, load_image
 from samclip_sdk.runtimes.artifact_sets import find_set, graph_files
 from samclip_sdk.runtimes.options import DEFAULT_OPTIONS, RuntimeOptions
 from samclip_sdk.runtimes.source import BundleSource
@@ -47,7 +47,7 @@ _MORE = 2  # parts of a benchmark after the workloads: the steps and the texts
 _FEWEST_TEXTS = 10
 _FEWEST_LABELS = 3  # a real text tower takes seconds for one label
 
-PICTURE_PX = (1024, 683)
+IMAGE_PX = (1024, 683)
 """Width and height of the noise image that is used if no image is given."""
 
 
@@ -98,7 +98,7 @@ class BenchReport(Record):
         precision: the precision of its artifacts.
         verified: whether `samclip verify` has passed for these artifacts on this device.
         artifact_bytes: the total size of the files that were loaded.
-        picture_px: width and height of the image.
+        image_px: width and height of the image.
         label_count: the number of labels given to text-to-mask; three of them were present.
         device: the system and its processor.
         threads: the number of threads given to the runtime; 0 leaves the choice to the runtime.
@@ -122,7 +122,7 @@ class BenchReport(Record):
     precision: str
     verified: bool
     artifact_bytes: int
-    picture_px: tuple[int, int]
+    image_px: tuple[int, int]
     label_count: int
     device: str
     threads: int
@@ -211,7 +211,7 @@ def bench_model(
         public_key: the key that must have signed the bundle, see `open_bundle`.
         options: the runtime's options.
         image: the input image; with a path, reading and decoding are timed too; noise of
-            `PICTURE_PX` if None.
+            `IMAGE_PX` if None.
         label_count: the number of labels given to text-to-mask; three of them are present.
         seconds: the time for each workload after a warm-up; at least three runs are made.
         unverified: time artifacts for which `samclip verify` has not passed here.
@@ -226,8 +226,8 @@ def bench_model(
         BundleError: the model cannot be opened.
     """
     _check(label_count, seconds=seconds)
-    picture = _noise() if image is None else image
-    height_px, width_px = load_image(picture).shape[:2]
+    chosen_image = _noise() if image is None else image
+    height_px, width_px = load_image(chosen_image).shape[:2]
     memory, start = PeakMemory(), time.perf_counter()
     opened = open_model(
         model,
@@ -240,14 +240,17 @@ def bench_model(
     load_ms = 1000 * (time.perf_counter() - start)
     with closing(opened.engine) as engine:
         workloads = Workloads(
-            engine, picture=picture, label_count=label_count, text_encoder=opened.has_text_encoder
+            engine,
+            image=chosen_image,
+            label_count=label_count,
+            text_encoder=opened.has_text_encoder,
         )
         timed, steps, texts = _time_all(
             workloads, opened, memory=memory, seconds=seconds, on_progress=on_progress
         )
     return BenchReport(
         **_facts(opened),
-        picture_px=(width_px, height_px),
+        image_px=(width_px, height_px),
         label_count=label_count,
         device=f"{platform.platform()}, {cpu_name()}",
         threads=options.threads,
@@ -282,7 +285,7 @@ def _check(label_count: int, *, seconds: float) -> None:
 
 
 def _noise() -> NDArray[np.uint8]:
-    width_px, height_px = PICTURE_PX
+    width_px, height_px = IMAGE_PX
     return np.random.default_rng(0).integers(0, 256, (height_px, width_px, 3), dtype=np.uint8)
 
 
@@ -331,12 +334,12 @@ def _time_workloads(
 def _time_texts(workloads: Workloads, *, seconds: float) -> dict[str, Timing]:
     new_text = partial(elapsed_ms, workloads.new_text)
     samples = {
-        "text": repeat(new_text, seconds=seconds, at_least=_FEWEST_TEXTS),
-        "label computed": repeat(workloads.new_label_ms, seconds=seconds, at_least=_FEWEST_LABELS),
+        "text": repeat(new_text, seconds=seconds, min_runs=_FEWEST_TEXTS),
+        "label computed": repeat(workloads.new_label_ms, seconds=seconds, min_runs=_FEWEST_LABELS),
     }
     with workloads.stored_label() as read:
         cached = partial(elapsed_ms, read)
-        samples["label cached"] = repeat(cached, seconds=seconds, at_least=_FEWEST_TEXTS)
+        samples["label cached"] = repeat(cached, seconds=seconds, min_runs=_FEWEST_TEXTS)
     return {name: Timing.of(each) for name, each in samples.items()}
 
 

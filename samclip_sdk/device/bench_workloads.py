@@ -25,7 +25,7 @@ from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.queries import ClassifyQuery, PromptQuery, TextQuery
 from samclip_sdk.engine.texts import TextEmbedder
 from samclip_sdk.errors import OptionError
-from samclip_sdk.picture.image import ImageSource, load_image
+from samclip_sdk.image.loading import ImageSource, load_image
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.results.prompt_masks import Masks
@@ -61,7 +61,7 @@ class Workloads:
 
     Args:
         engine: the model's engine.
-        picture: the input image.
+        image: the input image.
         label_count: the number of labels given to text-to-mask, from 3 to `MAX_LABELS`; 3 of them
             are present. If it is more than 3, the first `text3` also finds the third highest
             presence.
@@ -76,19 +76,19 @@ class Workloads:
         self,
         engine: Engine,
         *,
-        picture: ImageSource,
+        image: ImageSource,
         label_count: int = len(PRESENT),
         text_encoder: bool = True,
     ) -> None:
         check_label_count(label_count)
         self._engine = engine
-        self._picture = picture
+        self._image = image
         self._classes = (*PRESENT, *(f"label {index}" for index in range(len(PRESENT), CLASSES)))
         self._every_class = ClassifyQuery(labels=self._classes)
         self._labels = self._classes[:label_count]
-        self._image: ImageEmbedding | None = None
+        self._embedding: ImageEmbedding | None = None
         self._new_texts = count()
-        height, width = load_image(picture).shape[:2]
+        height, width = load_image(image).shape[:2]
         self._point = PromptQuery(
             points=[[width / 2, height / 2]], multimask_output=False, mask_threshold=_ALL_ABOVE
         )
@@ -106,8 +106,8 @@ class Workloads:
 
     def encode(self) -> ImageEmbedding:
         """Runs the image encoder on the image, preprocessing included."""
-        self._image = Pass(self._engine, self._picture).embedding
-        return self._image
+        self._embedding = Pass(self._engine, self._image).embedding
+        return self._embedding
 
     def classify(self) -> Classification:
         """Classifies the encoded image among 1,000 labels."""
@@ -155,7 +155,7 @@ class Workloads:
     @property
     def _encoded(self) -> ImageEmbedding:
         """A fresh copy of the encoded image, because the model caches the CLIP head's outputs."""
-        return replace(self._image or self.encode())
+        return replace(self._embedding or self.encode())
 
     @cached_property
     def _threshold(self) -> float:

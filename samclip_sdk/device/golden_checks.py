@@ -15,7 +15,7 @@ from samclip_sdk.device.goldens.graph_checks import graph_checks, read_verified_
 from samclip_sdk.device.goldens.task_metrics import (
     TASK_BOUNDS,
     TaskAnswers,
-    TaskPicture,
+    TaskImage,
     compare_answers,
 )
 from samclip_sdk.device.goldens.tasks import GoldenTasks
@@ -74,8 +74,8 @@ def _tasks(
     precision: str,
 ) -> Iterator[Check]:
     """Runs whole tasks on images; an error is 1 minus the metric of agreement."""
-    for picture in golden.pictures:
-        bundle.file(picture.path)
+    for image in golden.pictures:
+        bundle.file(image.path)
     questions = golden.questions(bundle.root)
     reference = golden.answers(questions, tensors=tensors)
     answers = answer_tasks(engine, questions, vocabulary=golden.vocabulary)
@@ -86,7 +86,7 @@ def _tasks(
 
 def answer_tasks(
     engine: Engine,
-    pictures: Sequence[TaskPicture],
+    images: Sequence[TaskImage],
     *,
     vocabulary: Sequence[str],
     whole_squares: bool = False,
@@ -95,9 +95,9 @@ def answer_tasks(
 
     Labels speak for themselves, whatever the bundle reads them as: the reference has no words.
     """
-    views = [view for picture in pictures for view in picture.views()]
+    views = [view for image in images for view in image.views()]
     names = check_labels(vocabulary)
-    for asked in (names, *(check_labels(picture.labels) for picture in pictures)):
+    for asked in (names, *(check_labels(image.labels) for image in images)):
         engine.texts.learn(asked, engine.texts.own_embeddings(asked, clock=Stopwatch()))
 
     def see(view: AnyImage, task: TaskName) -> Pass:
@@ -106,12 +106,12 @@ def answer_tasks(
     query = ClassifyQuery(labels=names)
     logits = [classify(see(view, "classification"), query).logits for view in views]
     box_masks, text_masks = [], []
-    for picture in pictures:
-        one = see(picture.image, "segmentation")
-        drawn = segment(one, PromptQuery(boxes=picture.boxes, multimask_output=False))
-        found = segment_text(one, TextQuery(labels=picture.labels))
+    for image in images:
+        one = see(image.image, "segmentation")
+        drawn = segment(one, PromptQuery(boxes=image.boxes, multimask_output=False))
+        found = segment_text(one, TextQuery(labels=image.labels))
         box_masks.append(drawn.masks.astype(bool))
-        text_masks.append(np.stack([found.mask(label) for label in picture.labels]))
+        text_masks.append(np.stack([found.mask(label) for label in image.labels]))
     return TaskAnswers(
         embeddings=np.stack([embed_image(see(view, "classification")) for view in views]),
         logits=np.stack(logits),

@@ -9,7 +9,12 @@ from samclip_sdk.bundle.hub.opening import open_named_bundle
 from samclip_sdk.bundle.hub.options import DEFAULT_HUB, HubOptions
 from samclip_sdk.bundle.hub.repository import is_repository_name
 from samclip_sdk.bundle.manifest import MANIFEST_NAME
-from samclip_sdk.bundle.open import DEFAULT_MODEL, embedded_bundles, is_embedded
+from samclip_sdk.bundle.open import (
+    DEFAULT_CHECKPOINT,
+    DEFAULT_MODEL,
+    embedded_bundles,
+    is_embedded,
+)
 from samclip_sdk.device.auto_records import AUTO
 from samclip_sdk.errors import BundleError, OptionError, RuntimeMissingError, one_line
 from samclip_sdk.runtimes.availability import check_any_runtime, check_runtime
@@ -106,8 +111,7 @@ def open_source(
         if is_embedded(model):
             raise BundleError(
                 f'{model} is a bundle inside the package, and "torch" runs checkpoints: give the '
-                "folder of one as model; a checkout has this one's in "
-                "training/checkpoints/mobile/refinement"
+                f"folder of one as model; a checkout has this one's in {DEFAULT_CHECKPOINT}"
             )
         if precision not in (None, AUTO, "fp32"):
             raise BundleError(f"a checkpoint runs in fp32, not in {precision}")

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.packed_masks import PackedMask
-from samclip_sdk.picture.upscale import upscale_above
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.packed_masks import PackedMask
+from samclip_sdk.image.upscale import upscale_above
 
 BACKGROUND = -1
 """The class map's value where no label has a mask."""

@@ -18,8 +18,8 @@ from samclip_sdk.engine.queries import LabelQuery
 from samclip_sdk.engine.rectangles import takes_rectangles
 from samclip_sdk.engine.texts import TextEmbedder
 from samclip_sdk.errors import EmbeddingMismatchError
-from samclip_sdk.picture.frame import Frame, center_crop, letterbox
-from samclip_sdk.picture.image import ImageOrigin, ImageSource, load_with_origin
+from samclip_sdk.image.frame import Frame, center_crop, letterbox
+from samclip_sdk.image.loading import ImageOrigin, ImageSource, load_with_origin
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.runtimes.session import Arrays, run_graph
 from samclip_sdk.runtimes.source import ModelSource

@@ -18,8 +18,7 @@ from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.objects import (
     FoundObject,
-    compose_instances,
-    distinct_boxes,
+    compose_rows,
     model_masks,
     upscale_and_pack,
 )
@@ -29,10 +28,11 @@ from samclip_sdk.engine.proposed_masks import decode_proposals
 from samclip_sdk.engine.queries import EverythingQuery
 from samclip_sdk.engine.regions import pool_over_mask, score_labels
 from samclip_sdk.engine.views import open_views
-from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.picture.packed_masks import PackedMask, are_alike
-from samclip_sdk.picture.tiles import Window, is_cut
-from samclip_sdk.results.instances import Instances
+from samclip_sdk.image.frame import Frame, covered_cells
+from samclip_sdk.image.packed_masks import PackedMask
+from samclip_sdk.image.suppression import Boxes, Packed, suppress
+from samclip_sdk.image.tiles import Window, is_cut
+from samclip_sdk.results.named_masks import NamedMasks
 
 Array = NDArray[np.float32]
 
@@ -115,24 +115,24 @@ def good_masks(
         The masks, and the rough stability of all of them, [K,T].
     """
     frame, mask_threshold = one.frame, one.manifest.masks.mask_threshold
-    least, offset = query.least(one.manifest), query.stability_score_offset
+    minimum, offset = query.minimum(one.manifest), query.stability_score_offset
     rough, cells = rough_stability(
         low_res, frame=frame, mask_threshold=mask_threshold, offset=offset
     )
-    stable = (rough >= least.stability_score - _ROUGH_ERROR) | (cells < _ROUGH_CELLS)
-    likely = stable & (iou_predictions > (least.predicted_iou or -np.inf))
+    stable = (rough >= minimum.stability_score - _ROUGH_ERROR) | (cells < _ROUGH_CELLS)
+    likely = stable & (iou_predictions > (minimum.predicted_iou or -np.inf))
     found = []
     for prompt, token in np.argwhere(likely).tolist():
         logits = low_res[prompt, token]
         packed, stability = upscale_and_pack(
             logits, frame=frame, mask_threshold=mask_threshold, stability_offset=offset
         )
-        if packed.empty or stability < least.stability_score:
+        if packed.empty or stability < minimum.stability_score:
             continue
         embedding = None
         if patch_embeddings is not None:
             small = model_masks(logits, frame=frame, mask_threshold=mask_threshold)
-            embedding = pool_over_mask(patch_embeddings, mask=small)
+            embedding = pool_over_mask(patch_embeddings, mask_hw=small)
         predicted = float(iou_predictions[prompt, token])
         found.append(GoodMask(packed, predicted, stability, embedding))
     return found, rough
@@ -184,19 +184,12 @@ def distinct_good_masks(
     if not found:
         return []
     order = sorted(range(len(found)), key=lambda i: (not found[i].from_tile, -found[i].score))
-    ranks = np.empty(len(found), dtype=np.float32)
-    ranks[order] = np.arange(len(found), 0, -1)
-    kept = distinct_boxes(
-        # segment-anything's boxes, and so its IoU, end at the last pixel, not behind it.
-        np.stack([each.mask.box for each in found]) - np.array([0, 0, 1, 1], dtype=np.float32),
-        scores=ranks,
-        iou_threshold=box_nms_thresh,
-    )
-    distinct: list[GoodMask] = []
-    for each in (found[place] for place in kept.tolist()):
-        # A stray pixel makes another box of the same mask.
-        if not any(are_alike(each.mask, other.mask, iou=box_nms_thresh) for other in distinct):
-            distinct.append(each)
+    # segment-anything's boxes, and so its IoU, end at the last pixel, not behind it.
+    boxes = np.stack([each.mask.box for each in found]) - np.array([0, 0, 1, 1], dtype=np.float32)
+    apart = suppress(Boxes(boxes), order, same_iou=box_nms_thresh)
+    # A stray pixel makes another box of the same mask.
+    masks = Packed([each.mask for each in found], contained_share=None)
+    distinct = [found[index] for index in suppress(masks, apart, same_iou=box_nms_thresh)]
     best = sorted(distinct, key=lambda each: -each.score)
     return [
         _named(each, text=text, thresholds=thresholds, calibration=calibration) for each in best
@@ -222,7 +215,7 @@ def _named(
     return replace(thing, label_index=best, label_score=float(fits[best]))
 
 
-def segment_everything(one: Pass, query: EverythingQuery) -> Instances:
+def segment_everything(one: Pass, query: EverythingQuery) -> NamedMasks:
     """Finds all objects, and names them by labels.
 
     Without labels, the model's own nouns are the names; without nouns, objects have no names.
@@ -247,7 +240,7 @@ def segment_everything(one: Pass, query: EverythingQuery) -> Instances:
             calibration=one.calibration,
             box_nms_thresh=query.box_nms_thresh,
         )
-        result = compose_instances(things, labels=labels, size=views.size)
+        result = compose_rows(NamedMasks, things, labels=labels, size=views.size)
     return views.whole.signed(result, labels=query.labels or ())
 
 
@@ -261,11 +254,12 @@ def _find_masks(one: Pass, query: EverythingQuery, *, named: bool) -> list[GoodM
 
 
 def _proposed_masks(one: Pass, query: EverythingQuery, *, patches: Array | None) -> list[GoodMask]:
-    proposals, low_res, predicted_ious = decode_proposals(one)
+    proposals = one.proposals
+    low_res, predicted_ious = decode_proposals(one, proposals)
     found: list[GoodMask] = []
     with one.step("postprocess"):
-        for place, score in enumerate(proposals.scores.tolist()):
-            own = slice(place, place + 1)
+        for index, score in enumerate(proposals.scores.tolist()):
+            own = slice(index, index + 1)
             masks, _ = good_masks(
                 one, low_res[own], predicted_ious[own], patch_embeddings=patches, query=query
             )
@@ -276,16 +270,16 @@ def _proposed_masks(one: Pass, query: EverythingQuery, *, patches: Array | None)
 def _grid_masks(
     one: Pass, query: EverythingQuery, *, points_per_side: int, patches: Array | None
 ) -> list[GoodMask]:
-    least = query.least(one.manifest)
-    grid = PointGrid(points_per_side, (least.stability_score, least.predicted_iou))
+    minimum = query.minimum(one.manifest)
+    grid = PointGrid(points_per_side, (minimum.stability_score, minimum.predicted_iou))
     prompts = encode_grid(one, points_per_side=points_per_side)
     found: list[GoodMask] = []
-    for places in grid.batches():
-        low_res, iou_predictions = prompts.decode(one, places)
+    for indices in grid.batches():
+        low_res, iou_predictions = prompts.decode(one, indices)
         with one.step("postprocess"):
             masks, stability = good_masks(
                 one, low_res, iou_predictions, patch_embeddings=patches, query=query
             )
         found += masks
-        grid.first_masks[places] = np.stack([stability[:, 0], iou_predictions[:, 0]], axis=-1)
+        grid.first_masks[indices] = np.stack([stability[:, 0], iou_predictions[:, 0]], axis=-1)
     return found

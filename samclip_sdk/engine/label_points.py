@@ -5,32 +5,32 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.picture.upscale import sigmoid
+from samclip_sdk.image.frame import Frame, covered_cells
+from samclip_sdk.image.upscale import sigmoid
 
 Array = NDArray[np.float32]
 
 
-def part_corners(cells: NDArray[np.bool_], *, frame: Frame) -> Array:
+def part_corners(cells_hw: NDArray[np.bool_], *, frame: Frame) -> Array:
     """The box around cells [h,h] of a map, inside the image.
 
     Returns:
         float32 [2,2], the top left and the bottom right corner, (x, y) in model pixels.
     """
-    (rows, columns), size_px = np.nonzero(cells), frame.resolution / cells.shape[-1]
+    (rows, columns), size_px = np.nonzero(cells_hw), frame.resolution / cells_hw.shape[-1]
     corners = [(columns.min(), rows.min()), (columns.max() + 1, rows.max() + 1)]
     limit = (frame.resized_width_px, frame.resized_height_px)
     inside: Array = np.minimum(np.array(corners) * size_px, limit).astype(np.float32)
     return inside
 
 
-def best_points(score_map: Array, *, frame: Frame, count: int, threshold: float) -> Array:
+def best_points(score_map_hw: Array, *, frame: Frame, count: int, threshold: float) -> Array:
     """The best cells above a threshold; if no cell is above it, the best cell alone.
 
     If cells are equal, the first one from the top left, row by row, is better.
 
     Args:
-        score_map: [h,h].
+        score_map_hw: [h,h].
         frame: where the image lies; no point falls in its padding.
         count: the most points.
         threshold: 0..1, a cell's sigmoid(s) must exceed it.
@@ -38,9 +38,9 @@ def best_points(score_map: Array, *, frame: Frame, count: int, threshold: float)
     Returns:
         float32 [n,2], 1 <= n <= count, (x, y) in model pixels: centres of cells.
     """
-    side = score_map.shape[-1]
+    side = score_map_hw.shape[-1]
     rows, columns = covered_cells(frame, side=side)
-    scores = score_map[:rows, :columns].ravel()
+    scores = score_map_hw[:rows, :columns].ravel()
     best = np.argsort(-scores, kind="stable")[:count]
     kept = max(1, int((sigmoid(scores[best]) > threshold).sum()))
     y, x = np.divmod(best[:kept], columns)

@@ -16,8 +16,8 @@ from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.label_points import points_and_box
 from samclip_sdk.engine.label_search import FoundLabels, find_parts
 from samclip_sdk.engine.options import TextToMaskOptions
-from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.picture.model_prompts import Prompts, text_prompts
+from samclip_sdk.image.frame import Frame, covered_cells
+from samclip_sdk.image.model_prompts import Prompts, text_prompts
 
 Array = NDArray[np.float32]
 
@@ -33,19 +33,17 @@ class LabelPrompts:
     Attributes:
         prompts: P prompts.
         points: P arrays float32 [n,2], the points of each label in model pixels.
-        maps: float32 [P,4g,4g], the labels' scores.
     """
 
     prompts: Prompts
     points: Sequence[Array]
-    maps: Array
 
 
-def mask_prompt(score_map: Array, *, frame: Frame, side: int, scale: float = 1.0) -> Array:
+def mask_prompt(score_map_hw: Array, *, frame: Frame, side: int, scale: float = 1.0) -> Array:
     """Turns a score map into SAM's mask prompt.
 
     Args:
-        score_map: [h,h].
+        score_map_hw: [h,h].
         frame: where the image lies in the model's input.
         side: 4g, the side of the prompt.
         scale: the factor of the scores.
@@ -54,7 +52,7 @@ def mask_prompt(score_map: Array, *, frame: Frame, side: int, scale: float = 1.0
         float32 [side,side]: the scaled scores, clipped to +-10, with bilinear interpolation
         (half-pixel centres); -10 in the padding.
     """
-    clipped = np.clip(np.float32(scale) * score_map, -MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT)
+    clipped = np.clip(np.float32(scale) * score_map_hw, -MASK_PROMPT_LIMIT, MASK_PROMPT_LIMIT)
     prompt: Array = cv2.resize(  # type: ignore[assignment]  # cv2 types any array
         extend_into_padding(clipped, frame=frame), (side, side), interpolation=cv2.INTER_LINEAR
     )
@@ -64,16 +62,16 @@ def mask_prompt(score_map: Array, *, frame: Frame, side: int, scale: float = 1.0
     return prompt
 
 
-def extend_into_padding(maps: Array, *, frame: Frame) -> Array:
+def extend_into_padding(maps_nhw: Array, *, frame: Frame) -> Array:
     """Repeats the image's last row and column of scores [...,h,h] into the padding.
 
     The model's scores of the padding mean nothing, but interpolation would carry them across the
     image's edge.
     """
-    side = maps.shape[-1]
+    side = maps_nhw.shape[-1]
     rows, columns = covered_cells(frame, side=side)
     row, column = (np.minimum(np.arange(side), last - 1) for last in (rows, columns))
-    return maps[..., row[:, None], column]
+    return maps_nhw[..., row[:, None], column]
 
 
 def label_prompts(
@@ -99,7 +97,7 @@ def label_prompts(
         mask_side: 4g.
     """
     threshold = calibration.mask_threshold_score
-    points, corners, masks, maps = [], [], [], []
+    points, corners, masks = [], [], []
     for index in found.present.tolist():
         score_map, own = found.score_maps[index], options.threshold_of(index)
         parts = find_parts(
@@ -119,6 +117,5 @@ def label_prompts(
         corners.append(box)
         scale = calibration.prompt_scale
         masks.append(mask_prompt(score_map, frame=frame, side=mask_side, scale=scale))
-        maps.append(mask_prompt(score_map, frame=frame, side=mask_side))
     prompts = text_prompts(points, corners=np.stack(corners), mask_input=np.stack(masks))
-    return LabelPrompts(prompts, points, np.stack(maps))
+    return LabelPrompts(prompts, points)

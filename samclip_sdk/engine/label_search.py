@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.label_vectors import LabelVectors
-from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.picture.upscale import sigmoid
+from samclip_sdk.image.frame import Frame, covered_cells
+from samclip_sdk.image.upscale import sigmoid
 
 Array = NDArray[np.float32]
 
@@ -87,18 +87,18 @@ def find_labels(
     return FoundLabels(maps, presence, np.flatnonzero(presence >= threshold).astype(np.int32))
 
 
-def score_maps(patch_embeddings: Array, *, text: LabelVectors, calibration: Calibration) -> Array:
+def score_maps(patches_bnc: Array, *, text: LabelVectors, calibration: Calibration) -> Array:
     """Scores every patch against every label: s = scale * (cos - bias).
 
     Args:
-        patch_embeddings: [1,h*h,E], unit length.
+        patches_bnc: [1,h*h,E], unit length.
         text: of K labels.
         calibration: the scale and the bias.
 
     Returns:
         float32 [K,h,h], logits; thresholds are compared with their sigmoid.
     """
-    patches = patch_embeddings[0]
+    patches = patches_bnc[0]
     side = math.isqrt(len(patches))
     cosines = text.cosines(patches)
     scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
@@ -106,18 +106,18 @@ def score_maps(patch_embeddings: Array, *, text: LabelVectors, calibration: Cali
     return maps.reshape(-1, side, side)
 
 
-def presence_of(maps: Array, *, frame: Frame) -> Array:
+def presence_of(maps_khw: Array, *, frame: Frame) -> Array:
     """The probability that each label is in the image: the highest score outside the padding.
 
     Args:
-        maps: score maps [K,h,h].
+        maps_khw: score maps [K,h,h].
         frame: where the image lies in the model's input.
 
     Returns:
         float32 [K], 0..1.
     """
-    rows, columns = covered_cells(frame, side=maps.shape[-1])
-    return sigmoid(maps[:, :rows, :columns].max(axis=(1, 2)))
+    rows, columns = covered_cells(frame, side=maps_khw.shape[-1])
+    return sigmoid(maps_khw[:, :rows, :columns].max(axis=(1, 2)))
 
 
 def highest_presence(

@@ -19,7 +19,7 @@ class LabelVectors:
 
     Attributes:
         rows: float32 [R,E], unit length, those of each label together.
-        starts: int64 [K], the place of each label's first row.
+        starts: int64 [K], the index of each label's first row.
     """
 
     rows: Array
@@ -44,17 +44,17 @@ class LabelVectors:
         end = self.starts[index + 1] if index + 1 < len(self) else len(self.rows)
         return LabelVectors.joined([self.rows[self.starts[index] : end]])
 
-    def cosines(self, embeddings: Array) -> Array:
+    def cosines(self, embeddings_ne: Array) -> Array:
         """The cosine of each label and each embedding [n,E]: float32 [K,n].
 
         One product for each vector: in a single matrix product the last bits of a label's cosines
         would depend on how many labels stand beside it.
         """
-        return self._best(np.stack([product(embeddings, row) for row in self.rows]))
+        return self._best(np.stack([product(embeddings_ne, row) for row in self.rows]))
 
-    def cosines_at_once(self, embeddings: Array) -> Array:
+    def cosines_at_once(self, embeddings_ne: Array) -> Array:
         """The same in one product, for thousands of labels: the last bits may depend on all."""
-        return self._best(product(self.rows, embeddings.T))
+        return self._best(product(self.rows, embeddings_ne.T))
 
     def _best(self, cosines: Array) -> Array:
         """The highest of each label's rows, of [R,n]."""

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, ca
 
 from samclip_sdk.engine.engine import AnyImage, Engine
 from samclip_sdk.engine.one_pass import Pass, TaskName
-from samclip_sdk.picture.image import own_image
+from samclip_sdk.image.loading import own_image
 from samclip_sdk.system.reading_ahead import read_ahead
 
 P = ParamSpec("P")

@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from samclip_sdk.engine.label_points import cell_points, part_corners
 from samclip_sdk.engine.label_prompts import MASK_PROMPT_LIMIT, mask_prompt
 from samclip_sdk.engine.objects import model_masks
-from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.picture.model_prompts import Prompts, assemble_prompts
-from samclip_sdk.picture.upscale import sigmoid
+from samclip_sdk.image.frame import Frame, covered_cells
+from samclip_sdk.image.model_prompts import Prompts, assemble_prompts
+from samclip_sdk.image.upscale import sigmoid
 
 Array = NDArray[np.float32]
 
 MAX_CANDIDATES = 64
 """The most parts of a label's mask that are followed; the largest ones."""
 
-LEAST_PX = 20
+MIN_PX = 20
 """The least area of a part, in pixels of the low-resolution mask: two patches hold 32."""
 
-LEAST_PART = 0.02
+MIN_PART = 0.02
 """The least area of a part, as a share of the largest part's; smaller ones are specks."""
 
 
@@ -43,28 +43,28 @@ class Candidates:
     maps: Array
 
 
-def find_candidates(logits: Array, *, frame: Frame, mask_threshold: float) -> Candidates:
+def find_candidates(logits_hw: Array, *, frame: Frame, mask_threshold: float) -> Candidates:
     """Makes the mask decoder's prompts for the parts of a label's mask that do not touch.
 
     The box around the part and the pixel deepest inside it are the prompt, with the mask without
     the other parts as mask prompt.
 
     Args:
-        logits: the label's mask, [4g,4g], in the model frame.
+        logits_hw: the label's mask, [4g,4g], in the model frame.
         frame: where the image lies; no part is in its padding.
         mask_threshold: the logit that a pixel of the mask exceeds.
 
     Returns:
         The candidates, the largest part first, `MAX_CANDIDATES` at most.
     """
-    inside = model_masks(logits, frame=frame, mask_threshold=mask_threshold)
+    inside = model_masks(logits_hw, frame=frame, mask_threshold=mask_threshold)
     count, parts = cv2.connectedComponents(inside.view(np.uint8), connectivity=4)
     areas = np.bincount(parts.ravel(), minlength=count)[1:]
     order = np.argsort(-areas, kind="stable")[:MAX_CANDIDATES]
-    least = max(LEAST_PX, LEAST_PART * areas.max(initial=0))
-    kept = [parts == 1 + each for each in order.tolist() if areas[each] >= least]
-    side = len(logits)
-    whole = mask_prompt(logits - np.float32(mask_threshold), frame=frame, side=side)
+    minimum = max(MIN_PX, MIN_PART * areas.max(initial=0))
+    kept = [parts == 1 + each for each in order.tolist() if areas[each] >= minimum]
+    side = len(logits_hw)
+    whole = mask_prompt(logits_hw - np.float32(mask_threshold), frame=frame, side=side)
     apart = [np.where(inside & ~part, -MASK_PROMPT_LIMIT, whole) for part in kept]
     maps = np.array(apart, np.float32).reshape(-1, side, side)
     rows, columns = np.array([_deepest(part) for part in kept], np.intp).reshape(-1, 2).T
@@ -79,9 +79,9 @@ def find_candidates(logits: Array, *, frame: Frame, mask_threshold: float) -> Ca
     return Candidates(prompts, maps)
 
 
-def _deepest(part: NDArray[np.bool_]) -> tuple[np.intp, ...]:
+def _deepest(part_hw: NDArray[np.bool_]) -> tuple[np.intp, ...]:
     """The row and column of the pixel of a part that is farthest from its edge."""
-    depth = cv2.distanceTransform(part.view(np.uint8), cv2.DIST_L2, 3)
+    depth = cv2.distanceTransform(part_hw.view(np.uint8), cv2.DIST_L2, 3)
     return np.unravel_index(int(depth.argmax()), depth.shape)
 
 
@@ -103,10 +103,10 @@ def chosen_masks(
     """
     rows, columns = covered_cells(frame, side=low_res.shape[-1])
     fits = np.empty_like(iou_predictions)
-    for place, logits in enumerate(low_res[..., :rows, :columns]):
-        drawn, wanted = sigmoid(logits), sigmoid(maps[place, :rows, :columns])
+    for index, logits in enumerate(low_res[..., :rows, :columns]):
+        drawn, wanted = sigmoid(logits), sigmoid(maps[index, :rows, :columns])
         shared = np.minimum(drawn, wanted).sum(axis=(1, 2))
-        fits[place] = shared / np.maximum(drawn, wanted).sum(axis=(1, 2))
+        fits[index] = shared / np.maximum(drawn, wanted).sum(axis=(1, 2))
     best = (np.maximum(iou_predictions, 0) * fits).argmax(axis=1)
     every = np.arange(len(best))
     return low_res[every, best], iou_predictions[every, best]

@@ -1,19 +1,24 @@
-"""Objects that were found in an image, before they become rows of `Instances`."""
+"""Objects that were found in an image, before they become rows of a result."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.engine.engine import Array
-from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
-from samclip_sdk.picture.tiles import TileMask, Window, merge_tile_masks
-from samclip_sdk.picture.upscale import upscale_above
+from samclip_sdk.engine.object_score import Numbers
+from samclip_sdk.image.frame import Frame, covered_cells
+from samclip_sdk.image.packed_masks import PackedMask, PackedMasks
+from samclip_sdk.image.tiles import TileMask, Window, merge_tile_masks
+from samclip_sdk.image.upscale import upscale_above
 from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.named_masks import NamedMasks
+
+Rows = TypeVar("Rows", Instances, NamedMasks)
 
 NO_LABEL = -1
 """The label index of an object without a label."""
@@ -21,7 +26,7 @@ NO_LABEL = -1
 
 @dataclass(frozen=True)
 class FoundObject:
-    """One row of `Instances`, which explains the numbers.
+    """One row of `Instances` or `NamedMasks`, which explain the numbers.
 
     Attributes:
         mask: the mask in the image.
@@ -30,6 +35,8 @@ class FoundObject:
         stability_score: the mask's stability score.
         label_index: its label's index among all that were asked.
         label_score: how well the label fits.
+        proposal_score: see `Numbers`.
+        label_share: see `Numbers`.
     """
 
     mask: PackedMask
@@ -38,6 +45,19 @@ class FoundObject:
     stability_score: float
     label_index: int = NO_LABEL
     label_score: float = 0.0
+    proposal_score: float = 0.0
+    label_share: float = 0.0
+
+    @property
+    def numbers(self) -> Numbers:
+        """What the score is made of."""
+        return Numbers(
+            self.label_score,
+            self.predicted_iou,
+            self.stability_score,
+            self.proposal_score,
+            self.label_share,
+        )
 
 
 @dataclass(frozen=True)
@@ -73,23 +93,26 @@ def merge_objects(
         The objects that `merge_tile_masks` keeps, each with the numbers of its largest part.
     """
     tile_masks = [TileMask(each.mask, each.score, view) for each, view in found]
-    return [
-        replace(found[each.place][0], mask=each.mask)
-        for each in merge_tile_masks(tile_masks, size=size)
-    ]
+    merged = merge_tile_masks(tile_masks, size=size)
+    return [replace(found[index][0], mask=mask) for index, mask in merged.items()]
 
 
-def compose_instances(
-    found: Sequence[FoundObject], *, labels: Sequence[str], size: tuple[int, int]
-) -> Instances:
+def compose_rows(
+    result: type[Rows],
+    found: Sequence[FoundObject],
+    *,
+    labels: Sequence[str],
+    size: tuple[int, int],
+) -> Rows:
     """Makes a row of each object, in the order given.
 
     Args:
+        result: the class of the result.
         found: the objects, none of them empty.
         labels: all labels that were asked.
         size: height and width of the image.
     """
-    return Instances(
+    return result(
         labels=["" if each.label_index == NO_LABEL else labels[each.label_index] for each in found],
         scores=_shares([each.score for each in found]),
         boxes=_floats([each.mask.box for each in found]).reshape(-1, 4),
@@ -139,57 +162,3 @@ def model_masks(low_res: Array, *, frame: Frame, mask_threshold: float) -> NDArr
     masks[..., rows:, :] = False
     masks[..., columns:] = False
     return masks
-
-
-def distinct_boxes(boxes: Array, *, scores: Array, iou_threshold: float) -> NDArray[np.intp]:
-    """Non-maximum suppression: drops boxes that overlap a better one too much.
-
-    Args:
-        boxes: float [N,4], XYXY. The edges are compared as they are.
-        scores: float [N]; if two are equal, the first one is better.
-        iou_threshold: the IoU with a kept box above which a box is dropped.
-
-    Returns:
-        The indexes of the kept boxes, the best first.
-    """
-    left = np.argsort(-scores, kind="stable")
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept = []
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(best)
-        near = np.maximum(boxes[left, :2], boxes[best, :2])
-        far = np.minimum(boxes[left, 2:], boxes[best, 2:])
-        shared = np.maximum(far - near, 0).prod(axis=1)
-        # No division, so that boxes without an area overlap nothing.
-        left = left[shared <= iou_threshold * (areas[best] + areas[left] - shared)]
-    return np.array(kept, dtype=np.intp)
-
-
-def distinct_masks(
-    masks: NDArray[np.bool_], *, scores: Array, iou_threshold: float, contained_share: float
-) -> NDArray[np.intp]:
-    """Drops masks that overlap a better one too much, or lie inside better ones.
-
-    Args:
-        masks: bool [N,h,w].
-        scores: float [N]; if two are equal, the first one is better.
-        iou_threshold: the IoU with a kept mask above which a mask is dropped.
-        contained_share: a mask is dropped if the kept masks together cover at least this share of
-            its area: it is a part of an object, or several objects taken for one.
-
-    Returns:
-        The indexes of the kept masks, the best first.
-    """
-    flat = masks.reshape(len(masks), masks.shape[1] * masks.shape[2])
-    areas = np.count_nonzero(flat, axis=1)
-    covered = np.zeros(flat.shape[1], dtype=bool)
-    kept: list[int] = []
-    for place in np.argsort(-scores, kind="stable").tolist():
-        common = np.count_nonzero(flat[kept] & flat[place], axis=1)
-        same = common > iou_threshold * (areas[place] + areas[kept] - common)
-        inside = np.count_nonzero(covered & flat[place]) >= contained_share * areas[place]
-        if not (same.any() or (kept and inside)):
-            kept.append(place)
-            covered |= flat[place]
-    return np.array(kept, dtype=np.intp)

@@ -18,19 +18,27 @@ from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.queries import LabelQuery
 from samclip_sdk.engine.rectangles import covered_pixels, restore_masks, restore_patches
 from samclip_sdk.errors import EmbeddingMismatchError, PromptError
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image import ImageOrigin
-from samclip_sdk.picture.model_prompts import Prompts
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.loading import ImageOrigin
+from samclip_sdk.image.model_prompts import Prompts
+from samclip_sdk.image.proposals import NO_PROPOSALS, Proposals, read_proposals
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.named_masks import NamedMasks
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.word_table import Reading
 
-Answer = TypeVar("Answer", Instances, TextMasks)
+Answer = TypeVar("Answer", Instances, NamedMasks, TextMasks)
 
 TaskName: TypeAlias = Literal["segmentation", "classification"]
+
+
+def proposals_of(embedding: ImageEmbedding) -> Proposals:
+    """The boxes that the image encoder proposes in an image; none if it has no head for it."""
+    values = embedding.proposals
+    return NO_PROPOSALS if values is None else read_proposals(values, frame=embedding.frame)
 
 
 class Pass:
@@ -68,6 +76,7 @@ class Pass:
         # No cached_property: before Python 3.12 all passes would wait for one lock.
         self._prepared: PreparedImage | ImageEmbedding | None = None
         self._embedding: ImageEmbedding | None = None
+        self._proposals: Proposals | None = None
 
     @property
     def prepared(self) -> PreparedImage | ImageEmbedding:
@@ -145,6 +154,15 @@ class Pass:
     def patches(self) -> Array:
         """The CLIP head's embedding of each patch: [1,h*h,E], unit length."""
         return self.head.patch_embeddings
+
+    @property
+    def proposals(self) -> Proposals:
+        """The boxes that the image encoder proposes for things of any kind; none without a head."""
+        if self._proposals is None:
+            embedding = self.embedding
+            with self.step("postprocess"):
+                self._proposals = proposals_of(embedding)
+        return self._proposals
 
     def step(self, name: str) -> AbstractContextManager[None]:
         """Measures a step."""

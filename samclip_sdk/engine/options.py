@@ -54,11 +54,12 @@ class TextToMaskOptions:
         return replace(self, presence_threshold=self.threshold_of(index))
 
 
-def default_min_score(calibration: Calibration, *, asked: float | None) -> float:
+def default_min_score(calibration: Calibration, *, min_score: float | None) -> float:
     """The least score of an object that is told: the caller's, or the calibrated one."""
-    if asked is not None:
-        return asked
-    return 0.0 if calibration.objects is None else calibration.objects.min_score
+    if min_score is not None:
+        return min_score
+    found = calibration.proposed_objects or calibration.objects
+    return 0.0 if found is None else found.min_score
 
 
 def _logit(probability: float) -> float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.engine.engine import Array
 from samclip_sdk.engine.one_pass import Pass
-from samclip_sdk.picture.model_prompts import FILLER, assemble_prompts
+from samclip_sdk.image.model_prompts import FILLER, assemble_prompts
 
 COARSEST = 16
 """Of a grid with fewer than twice so many points along each side, every point is asked."""
@@ -29,7 +29,7 @@ which are farther away and tell less of stability."""
 _AT_ONCE = 4  # The decoder's intermediate results then fit into a processor's cache.
 _TOKENS = 16  # of a prompt: no runtime has a larger bucket
 
-Places = NDArray[np.intp]
+Indices = NDArray[np.intp]
 """Points by their number in the grid, row by row."""
 
 
@@ -51,7 +51,7 @@ class PointGrid:
     def __post_init__(self) -> None:
         self.first_masks = np.full((self.points_per_side**2, 2), np.nan, dtype=np.float32)
 
-    def batches(self) -> Iterator[Places]:
+    def batches(self) -> Iterator[Indices]:
         """Yields the points to ask, a few at a time; their `first_masks` are told before the next.
 
         Row by row, if every point is asked.
@@ -66,20 +66,20 @@ class PointGrid:
             yield from _cut(self._promising(middles, step, step, stable=STABLE_CORNERS))
             yield from _cut(self._promising(self._lattice(step), step, 0, stable=STABLE_SIDES))
 
-    def _lattice(self, step: int, *, start: int = 0) -> Places:
+    def _lattice(self, step: int, *, start: int = 0) -> Indices:
         along = np.arange(start, self.points_per_side, step)
-        places: Places = np.add.outer(self.points_per_side * along, along).ravel()
-        return places
+        indices: Indices = np.add.outer(self.points_per_side * along, along).ravel()
+        return indices
 
-    def _promising(self, places: Places, down: int, across: int, *, stable: float) -> Places:
+    def _promising(self, indices: Indices, down: int, across: int, *, stable: float) -> Indices:
         """Those of the points that were not asked yet, and whose four neighbours promise more.
 
         The neighbours lie `down` and `across` from the point, and at the quarter turns of that.
         """
-        places = places[np.isnan(self.first_masks[places, 0])]
+        indices = indices[np.isnan(self.first_masks[indices, 0])]
         square = self.first_masks.reshape(self.points_per_side, self.points_per_side, 2)
         around = np.pad(square, ((down, down), (down, down), (0, 0)), constant_values=np.nan)
-        rows, columns = np.divmod(places, self.points_per_side)
+        rows, columns = np.divmod(indices, self.points_per_side)
         near = np.stack(
             [
                 around[rows + down + y, columns + down + x]
@@ -88,14 +88,14 @@ class PointGrid:
         )
         known = ~np.isnan(near)
         mean = np.where(known, near, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        least = np.multiply((stable, LIKELY), self.good)
-        promising: Places = places[(mean >= least).all(axis=-1)]
+        minimum = np.multiply((stable, LIKELY), self.good)
+        promising: Indices = indices[(mean >= minimum).all(axis=-1)]
         return promising
 
 
-def _cut(places: Places) -> Iterator[Places]:
-    for start in range(0, len(places), _AT_ONCE):
-        yield places[start : start + _AT_ONCE]
+def _cut(indices: Indices) -> Iterator[Indices]:
+    for start in range(0, len(indices), _AT_ONCE):
+        yield indices[start : start + _AT_ONCE]
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class PointPrompts:
     padding: Array
     dense_embeddings: Array
 
-    def decode(self, one: Pass, places: Places) -> tuple[Array, Array]:
+    def decode(self, one: Pass, indices: Indices) -> tuple[Array, Array]:
         """Three masks of each of k points: low_res_masks [k,3,4g,4g], iou_predictions [k,3]."""
-        count = len(places)
-        sparse = np.stack([self.points[places], np.tile(self.padding, (count, 1))], axis=1)
+        count = len(indices)
+        sparse = np.stack([self.points[indices], np.tile(self.padding, (count, 1))], axis=1)
         encoded = {
             "sparse_embeddings": sparse,
             "sparse_mask": np.ones((count, 2), dtype=np.float32),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-_MOST = 1 << 18
+_MAX = 1 << 18
 """The most multiply-adds that OpenBLAS, behind numpy, computes in the calling thread alone."""
 
 
@@ -21,8 +21,8 @@ def product(matrix: Array, other: Array) -> Array:
     takes 55.
     """
     if other.ndim == 1:
-        return np.concatenate([part @ other for part in _rows(matrix, _MOST // len(other))])
-    side = max(1, math.isqrt(_MOST // len(other)))
+        return np.concatenate([part @ other for part in _rows(matrix, _MAX // len(other))])
+    side = max(1, math.isqrt(_MAX // len(other)))
     return np.concatenate(
         [
             np.concatenate([part @ column.T for column in _rows(other.T, side)], axis=1)

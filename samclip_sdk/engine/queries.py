@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.engine.class_map import MAX_LABELS
-from samclip_sdk.picture.image_prompts import ImagePrompts, image_prompts
-from samclip_sdk.picture.tiles import LEAST_OVERLAP, MOST_OVERLAP, TILE_OVERLAP, Tiling
+from samclip_sdk.image.image_prompts import ImagePrompts, image_prompts
+from samclip_sdk.image.tiles import MAX_OVERLAP, MIN_OVERLAP, TILE_OVERLAP, Tiling
 from samclip_sdk.system.arguments import check_flag, integer_within, number_within
 from samclip_sdk.text.tokenizer import check_labels
 
@@ -36,14 +36,14 @@ class Option:
 
     Attributes:
         help: one line.
-        least: the lowest value; None for no bound.
-        most: the highest value.
+        minimum: the lowest value; None for no bound.
+        maximum: the highest value.
         in_python_only: whether neither the server nor the command line has it.
     """
 
     help: str
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     in_python_only: bool = False
 
 
@@ -70,7 +70,7 @@ class OptionField:
         if self.kind is bool:
             return check_flag(value, name=name)
         within = integer_within if self.kind is int else number_within
-        return within(value, name=name, least=self.option.least, most=self.option.most)
+        return within(value, name=name, minimum=self.option.minimum, maximum=self.option.maximum)
 
 
 def options_of(query: type[Query]) -> dict[str, OptionField]:
@@ -104,8 +104,8 @@ TileOverlap = Annotated[
     float | None,
     Option(
         f"with tiles: the overlap of neighbours, as a share; by default {TILE_OVERLAP}",
-        LEAST_OVERLAP,
-        MOST_OVERLAP,
+        MIN_OVERLAP,
+        MAX_OVERLAP,
     ),
 ]
 
@@ -203,7 +203,7 @@ class LabelQuery(TiledQuery):
     refine: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
-        self._set("labels", check_labels(self.labels, at_most=MAX_LABELS))
+        self._set("labels", check_labels(self.labels, max_labels=MAX_LABELS))
         super().__post_init__()
 
 
@@ -282,7 +282,7 @@ class EverythingQuery(TiledQuery):
             return POINTS_PER_SIDE
         return self.points_per_side
 
-    def least(self, info: ModelInfo) -> GoodEnough:
+    def minimum(self, info: ModelInfo) -> GoodEnough:
         """The bounds of a good mask: what was asked, or else the bundle's, or none of proposals."""
         own = GoodEnough(0.0, 0.0)
         if self.grid(info) is not None:

@@ -17,11 +17,11 @@ from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.objects import model_masks
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.errors import PromptError, one_line
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image_prompts import ImagePrompts, image_prompts
-from samclip_sdk.picture.masks import mask_to_model
-from samclip_sdk.picture.model_prompts import Prompts
-from samclip_sdk.picture.upscale import sigmoid
+from samclip_sdk.image.frame import Frame, covered_cells
+from samclip_sdk.image.image_prompts import ImagePrompts, image_prompts
+from samclip_sdk.image.masks import mask_to_model
+from samclip_sdk.image.model_prompts import Prompts
+from samclip_sdk.image.upscale import sigmoid
 from samclip_sdk.text.unit_length import normalize
 
 
@@ -96,21 +96,36 @@ def _mask(mask: NDArray[np.generic]) -> NDArray[np.bool_]:
     return mask.astype(bool)
 
 
-def pool_over_mask(patch_embeddings: Array, *, mask: NDArray[np.bool_] | Array) -> Array:
+def pool_over_mask(patches_bnc: Array, *, mask_hw: NDArray[np.bool_] | Array) -> Array:
     """The mean of the patches under a mask, each weighted by the share that the mask covers.
 
     Args:
-        patch_embeddings: [1,h*h,E], unit length.
-        mask: bool [s,s] in the model frame, s a multiple of h, or float32, the covered share of
+        patches_bnc: [1,h*h,E], unit length.
+        mask_hw: bool [s,s] in the model frame, s a multiple of h, or float32, the covered share of
             each pixel; empty in the padding.
 
     Returns:
         float32 [E], unit length; zeros for an empty mask.
     """
-    patches = patch_embeddings[0]
+    patches = patches_bnc[0]
     side = math.isqrt(len(patches))
-    shares = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    shares = cv2.resize(mask_hw.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
     return normalize((shares.ravel() @ patches).astype(np.float32))
+
+
+def label_share(label_map: Array, *, mask: NDArray[np.bool_], frame: Frame) -> float:
+    """Of what a label scores in an image, the share that a mask covers.
+
+    Args:
+        label_map: [h,h], the label's score of each patch, 0..1.
+        mask: bool [s,s] in the model frame, s a multiple of h; empty in the padding.
+        frame: where the image lies; its padding does not count.
+    """
+    side = len(label_map)
+    rows, columns = covered_cells(frame, side=side)
+    covered = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    scores = label_map[:rows, :columns]
+    return float((scores * covered[:rows, :columns]).sum() / scores.sum())
 
 
 def score_labels(embedding: Array, *, text: LabelVectors, calibration: Calibration) -> Array:
@@ -142,7 +157,7 @@ def embed_region(one: Pass, region: Region) -> Array:
         mask = _draw(one, prompts, ambiguous=region.ambiguous)
     else:
         mask = mask_to_model(region.asked, frame=one.frame)
-    return pool_over_mask(one.patches, mask=mask)
+    return pool_over_mask(one.patches, mask_hw=mask)
 
 
 def _draw(one: Pass, prompts: Prompts, *, ambiguous: bool) -> NDArray[np.bool_]:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.queries import PromptQuery
-from samclip_sdk.picture.model_prompts import Prompts
-from samclip_sdk.picture.packed_masks import PackedMasks
+from samclip_sdk.image.model_prompts import Prompts
+from samclip_sdk.image.packed_masks import PackedMasks
 from samclip_sdk.results.prompt_masks import Masks
 
 

@@ -19,18 +19,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.class_map import map_of_logits
-from samclip_sdk.engine.label_prompts import LabelPrompts, extend_into_padding, label_prompts
+from samclip_sdk.engine.label_prompts import extend_into_padding, label_prompts
 from samclip_sdk.engine.label_search import FoundLabels, find_labels
 from samclip_sdk.engine.label_vectors import LabelVectors
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.engine.queries import TextQuery
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import without_specks
-from samclip_sdk.picture.packed_masks import PackedMasks
-from samclip_sdk.picture.upscale import probabilities
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.masks import without_specks
+from samclip_sdk.image.packed_masks import PackedMasks
+from samclip_sdk.image.upscale import probabilities
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 
 Array = NDArray[np.float32]
@@ -55,29 +54,28 @@ def refined(
     low_res: Array,
     scores: Array,
     *,
-    asked: LabelPrompts,
+    points: Sequence[Array],
     frame: Frame,
-    calibration: Calibration,
+    bias: float,
     mask_threshold: float,
 ) -> Drafts:
-    """Adds the CLIP head's scores to the mask decoder's logits of labels.
+    """Adds a constant to the mask decoder's logits of labels, removes specks, fills small holes.
 
-    Specks are removed, and small holes are filled. The paper adds nothing to the decoder's logits.
+    The paper adds nothing to the decoder's logits.
 
     Args:
         low_res: the decoder's logits [P,1,4g,4g] for the prompts.
         scores: the decoder's predicted IoUs, [P,1].
-        asked: the prompts.
+        points: of the prompts, in model pixels.
         frame: where the image lies in the model's input.
-        calibration: the weight of the CLIP head's scores, and a bias.
+        bias: the constant.
         mask_threshold: the logit that a pixel must exceed.
     """
-    weight, bias = np.float32(calibration.map_weight), np.float32(calibration.mask_bias)
-    joined = low_res[:, 0] + weight * asked.maps + bias
+    joined = low_res[:, 0] + np.float32(bias)
     return Drafts(
         low_res=np.stack([without_specks(each, mask_threshold=mask_threshold) for each in joined]),
         scores=scores[:, 0],
-        points=[frame.to_image(each).astype(np.float32) for each in asked.points],
+        points=[frame.to_image(each).astype(np.float32) for each in points],
     )
 
 
@@ -168,8 +166,8 @@ def draw_labels(one: Pass, found: FoundLabels, options: TextToMaskOptions) -> Dr
         )
     return refined(
         *one.decode(asked.prompts, tokens=slice(0, 1)),
-        asked=asked,
+        points=asked.points,
         frame=one.frame,
-        calibration=one.calibration,
+        bias=one.calibration.mask_bias,
         mask_threshold=options.mask_threshold,
     )

@@ -289,7 +289,10 @@ class TextEmbedder:
         with self._turn:
             known = recent.get(cleaned)  # Another thread may have computed it meanwhile.
             if known is None:
-                known = compute(text, clock)
+                try:
+                    known = compute(text, clock)
+                except TextError as error:  # there is no text encoder
+                    raise TextError(f"{one_line(text, limit=60)!r} is not known: {error}") from None
                 size_bytes = sys.getsizeof(cleaned) + known.nbytes + _ENTRY_BYTES
                 recent.put(cleaned, known, size_bytes=size_bytes)
             return known

@@ -6,7 +6,7 @@ the label's mask. Labels meet only in the class map.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,10 +22,10 @@ from samclip_sdk.engine.queries import TextQuery
 from samclip_sdk.engine.text_to_mask import Drafts, draft_masks, segment_text
 from samclip_sdk.engine.views import open_views
 from samclip_sdk.errors import PromptError
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks, union
-from samclip_sdk.picture.tiles import MergedMask, TileMask, Window, merge_tile_masks
-from samclip_sdk.picture.upscale import upscale_above
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.packed_masks import PackedMask, PackedMasks, union
+from samclip_sdk.image.tiles import TileMask, Window, merge_tile_masks
+from samclip_sdk.image.upscale import upscale_above
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 
 Array = NDArray[np.float32]
@@ -77,13 +77,13 @@ def labels_in_view(
         index: TileLabel(
             view=view,
             presence=float(presence[index]),
-            score=float(drafts.scores[place]),
-            points=drafts.points[place] + corner,
+            score=float(drafts.scores[row]),
+            points=drafts.points[row] + corner,
             parts=_parts(
-                drafts.low_res[place], frame=frame, view=view, mask_threshold=mask_threshold
+                drafts.low_res[row], frame=frame, view=view, mask_threshold=mask_threshold
             ),
         )
-        for place, index in enumerate(found.present.tolist())
+        for row, index in enumerate(found.present.tolist())
     }
 
 
@@ -131,8 +131,8 @@ def compose_tiled(
             TileMask(part, each.presence, each.view) for each in views for part in each.parts
         ]
         merged = merge_tile_masks(tile_masks, size=size)
-        masks.append(union([each.mask for each in merged]))
-        claims += [(each.score, index, each.mask) for each in merged]
+        masks.append(union([*merged.values()]))
+        claims += [(owners[row].presence, index, mask) for row, mask in merged.items()]
         scores.append(_mean_score(merged, owners=owners))
         points.append(np.concatenate([each.points for each in views]))
     claims.sort(key=lambda claim: (claim[0], -claim[1]))
@@ -149,12 +149,12 @@ def compose_tiled(
     )
 
 
-def _mean_score(merged: Sequence[MergedMask], *, owners: Sequence[TileLabel]) -> float:
+def _mean_score(merged: Mapping[int, PackedMask], *, owners: Sequence[TileLabel]) -> float:
     """The mean of the views' scores of a mask, each weighted by the area of its part."""
-    areas = [each.mask.area for each in merged]
+    areas = [each.area for each in merged.values()]
     if not areas:
         return 0.0
-    return float(np.average([owners[each.place].score for each in merged], weights=areas))
+    return float(np.average([owners[index].score for index in merged], weights=areas))
 
 
 def segment_tiled_text(one: Pass, query: TextQuery) -> TextMasks:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.options import TextToMaskOptions
 from samclip_sdk.errors import ImageError
-from samclip_sdk.picture.image import load_image, load_with_origin
-from samclip_sdk.picture.tiles import Tiling, Window
+from samclip_sdk.image.loading import load_image, load_with_origin
+from samclip_sdk.image.tiles import Tiling, Window
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 
 Array = NDArray[np.float32]
@@ -97,21 +97,21 @@ def open_views(one: Pass, tiling: Tiling | None) -> Views:
     if not isinstance(one.image, (PreparedImage, ImageEmbedding)):
         with one.step("load_image"):
             pixels, origin = load_with_origin(one.image, bgr=one.engine.bgr)
-        tiles = tiling.place(*pixels.shape[:2])
+        tiles = tiling.windows(*pixels.shape[:2])
         return Views(one.of_pixels(pixels, origin=origin), pixels, tiles)
     height, width = one.size
-    tiles = tiling.place(height, width)
+    tiles = tiling.windows(height, width)
     if one.prepared.origin is None:
         raise ImageError(
-            "tiles are cut from the picture, and this embedding or prepared image does not "
-            "know its own: give the picture itself"
+            "tiles are cut from the image, and this embedding or prepared image does not "
+            "know its own: give the image itself"
         )
     with one.step("load_image"):
         pixels = load_image(one.prepared.origin)
     now = pixels.shape[:2]
     if now != (height, width):
         raise ImageError(
-            f"the picture has {now[1]} x {now[0]} pixels now, and had {width} x {height}: encode "
+            f"the image has {now[1]} x {now[0]} pixels now, and had {width} x {height}: encode "
             "it again"
         )
     return Views(one, pixels, tiles)

@@ -38,13 +38,13 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLPBlock(dim, int(dim * mlp_ratio))
 
-    def forward(self, x: Tensor, key_mask: Tensor | None = None) -> Tensor:
+    def forward(self, tokens_bnc: Tensor, key_mask_bn: Tensor | None = None) -> Tensor:
         """Maps tokens [B,N,C] to [B,N,C].
 
-        `key_mask` float [B,N], for global blocks: 0 hides a token from every query.
+        `key_mask_bn` float [B,N], for global blocks: 0 hides a token from every query.
         """
-        x = x + self.attn(self.norm1(x), key_mask)
-        y: Tensor = x + self.mlp(self.norm2(x))
+        tokens_bnc = tokens_bnc + self.attn(self.norm1(tokens_bnc), key_mask_bn)
+        y: Tensor = tokens_bnc + self.mlp(self.norm2(tokens_bnc))
         return y
 
 
@@ -81,15 +81,15 @@ class Attention(nn.Module):
         self.rel_pos_h = nn.Parameter(torch.zeros(rows, dim // num_heads))
         self.rel_pos_w = nn.Parameter(torch.zeros(rows, dim // num_heads))
 
-    def forward(self, x: Tensor, key_mask: Tensor | None = None) -> Tensor:
-        """Maps [B,N,C] to [B,N,C]; `key_mask` float [B,N], without windows: 0 hides a key."""
-        side = math.isqrt(x.shape[1])
-        qkv = self.qkv(x).unflatten(1, (side, side))
+    def forward(self, tokens_bnc: Tensor, key_mask_bn: Tensor | None = None) -> Tensor:
+        """Maps [B,N,C] to [B,N,C]; `key_mask_bn` float [B,N], without windows: 0 hides a key."""
+        side = math.isqrt(tokens_bnc.shape[1])
+        qkv = self.qkv(tokens_bnc).unflatten(1, (side, side))
         if self.window_size:
             windows = window_partition(qkv, self.window_size, fill=self.qkv.bias)
             y = window_unpartition(self._attend(windows), self.window_size, side=side)
         else:
-            y = self._attend(qkv, key_mask)
+            y = self._attend(qkv, key_mask_bn)
         out: Tensor = self.proj(y.flatten(1, 2))
         return out
 

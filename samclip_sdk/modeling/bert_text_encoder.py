@@ -88,15 +88,15 @@ class BertBlock(nn.Module):
         self.proj = nn.Linear(mlp_dim, width)
         self.ln_2 = nn.LayerNorm(width, eps=_LAYER_NORM_EPS)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, tokens_klw: Tensor, bias: Tensor) -> Tensor:
         """Maps [K,L,W] to [K,L,W]; `bias` [K,1,1,L] masks the padding."""
-        x = self.ln_1(x + self._attend(x, bias))
-        y: Tensor = self.ln_2(x + self.proj(F.gelu(self.fc(x))))
+        tokens_klw = self.ln_1(tokens_klw + self._attend(tokens_klw, bias))
+        y: Tensor = self.ln_2(tokens_klw + self.proj(F.gelu(self.fc(tokens_klw))))
         return y
 
-    def _attend(self, x: Tensor, bias: Tensor) -> Tensor:
+    def _attend(self, tokens_klw: Tensor, bias: Tensor) -> Tensor:
         # One after the other: the GPUs of phones take no tensor of five axes.
-        parts = self.qkv(x).chunk(3, dim=-1)
+        parts = self.qkv(tokens_klw).chunk(3, dim=-1)
         q, k, v = (each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in parts)
         weights = ((q * self.scale) @ k.transpose(-2, -1) + bias).softmax(dim=-1)
         y: Tensor = self.out_proj((weights @ v).transpose(1, 2).flatten(2))

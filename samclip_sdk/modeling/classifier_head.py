@@ -91,19 +91,19 @@ class CellHead(nn.Module):
         for parameter in self.outward.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, tokens: Tensor, coarse: Tensor) -> Tensor:
+    def forward(self, tokens_bchw: Tensor, coarse_bchw: Tensor) -> Tensor:
         """Corrects the classifier's answer for each patch.
 
         Args:
-            tokens: [B,C,g,g].
-            coarse: the classifier's answer [B,E,g/2,g/2].
+            tokens_bchw: [B,C,g,g].
+            coarse_bchw: the classifier's answer [B,E,g/2,g/2].
 
         Returns:
             Unit vectors [B,g*g,E].
         """
-        plain = _unit(_twice(coarse))
+        plain = _unit(_twice(coarse_bchw))
         # The entries of a unit vector are small beside the output of a norm.
-        seen = torch.cat([self.norm(tokens), plain * plain.shape[1] ** 0.5], dim=1)
+        seen = torch.cat([self.norm(tokens_bchw), plain * plain.shape[1] ** 0.5], dim=1)
         x = self.blocks(F.gelu(self.inward(seen)))
         return _to_tokens(_unit(plain + self.outward(x)))
 
@@ -121,9 +121,9 @@ class ContextBlock(nn.Module):
             nn.Conv2d(mlp_dim, width, kernel_size=1),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features_bchw: Tensor) -> Tensor:
         """Maps [B,C,g,g] to [B,C,g,g]."""
-        y: Tensor = x + self.mlp(self.norm(self.around(x)))
+        y: Tensor = features_bchw + self.mlp(self.norm(self.around(features_bchw)))
         return y
 
 
@@ -154,18 +154,18 @@ class PlaneCellHead(nn.Module):
         self.outward = cells.outward
         self.sum = ChannelSum(cells.outward.out_channels, over=1)
 
-    def forward(self, tokens: Tensor, coarse: Tensor) -> Tensor:
+    def forward(self, tokens_bchw: Tensor, coarse_bchw: Tensor) -> Tensor:
         """Corrects the classifier's answer for each patch; see `CellHead.forward`."""
-        plain = _twice(coarse)
+        plain = _twice(coarse_bchw)
         over_length = self._over_length(plain)
-        seen = _twice(self.inward_answer(coarse)) * over_length
-        x = self.blocks(F.gelu(self._inward(tokens) + seen))
+        seen = _twice(self.inward_answer(coarse_bchw)) * over_length
+        x = self.blocks(F.gelu(self._inward(tokens_bchw) + seen))
         moved = plain * over_length + self.outward(x)
         return _to_tokens(moved * self._over_length(moved))
 
-    def _inward(self, tokens: Tensor) -> Tensor:
-        fine = tokens[:, : -self.coarse_dim]
-        coarse = _once(tokens[:, -self.coarse_dim :])
+    def _inward(self, tokens_bchw: Tensor) -> Tensor:
+        fine = tokens_bchw[:, : -self.coarse_dim]
+        coarse = _once(tokens_bchw[:, -self.coarse_dim :])
         mean, square = (
             self.share_fine(one) + _four(self.share_coarse(other))
             for one, other in ((fine, coarse), (fine * fine, coarse * coarse))
@@ -173,9 +173,9 @@ class PlaneCellHead(nn.Module):
         y: Tensor = self.inward_fine(fine) + _four(self.inward_coarse(coarse))
         return y * _over_deviation(mean, square) + self.bias
 
-    def _over_length(self, x: Tensor) -> Tensor:
+    def _over_length(self, features_bchw: Tensor) -> Tensor:
         """1 over the length of each place of [B,C,g,g]: [B,1,g,g]."""
-        return torch.rsqrt(self.sum(x * x).clamp(min=1e-12))
+        return torch.rsqrt(self.sum(features_bchw * features_bchw).clamp(min=1e-12))
 
 
 class PlaneContextBlock(nn.Module):
@@ -189,9 +189,9 @@ class PlaneContextBlock(nn.Module):
         self.first = NormedConv(block.norm, first)
         self.last = last
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features_bchw: Tensor) -> Tensor:
         """Maps [B,C,g,g] to [B,C,g,g]."""
-        y: Tensor = x + self.last(F.gelu(self.first(self.around(x))))
+        y: Tensor = features_bchw + self.last(F.gelu(self.first(self.around(features_bchw))))
         return y
 
 
@@ -209,9 +209,13 @@ class NormedConv(nn.Module):
         self.mean = ChannelSum(conv.in_channels, over=conv.in_channels)
         self.bias = nn.Parameter(bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features_bchw: Tensor) -> Tensor:
         """Maps [B,C,g,g] to [B,c,g,g]."""
-        y: Tensor = self.conv(x) * _over_deviation(self.mean(x), self.mean(x * x)) + self.bias
+        y: Tensor = (
+            self.conv(features_bchw)
+            * _over_deviation(self.mean(features_bchw), self.mean(features_bchw * features_bchw))
+            + self.bias
+        )
         return y
 
 
@@ -228,21 +232,21 @@ class ChannelSum(nn.Module):
         super().__init__()
         self.register_buffer("weight", torch.full((1, channels, 1, 1), 1 / over))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features_bchw: Tensor) -> Tensor:
         """Maps [B,C,g,g] to [B,1,g,g]."""
-        return F.conv2d(x, self.weight)
+        return F.conv2d(features_bchw, self.weight)
 
 
-def pool_unpadded(features: Tensor, token_mask: Tensor) -> Tensor:
+def pool_unpadded(features_bchw: Tensor, token_mask_bhw: Tensor) -> Tensor:
     """Averages features [B,F,g/2,g/2] to [B,F], without the padding: 0 in the mask [B,g,g]."""
-    share = F.avg_pool2d(token_mask.unsqueeze(1), 2)
-    total = (features.flatten(2) @ share.flatten(1).unsqueeze(2)).squeeze(2)  # of one pass
+    share = F.avg_pool2d(token_mask_bhw.unsqueeze(1), 2)
+    total = (features_bchw.flatten(2) @ share.flatten(1).unsqueeze(2)).squeeze(2)  # of one pass
     return total / share.sum(dim=(2, 3))
 
 
-def _to_tokens(x: Tensor) -> Tensor:
+def _to_tokens(features_bchw: Tensor) -> Tensor:
     """Maps [B,C,g,g] to [B,g*g,C]."""
-    return x.flatten(2).transpose(1, 2)
+    return features_bchw.flatten(2).transpose(1, 2)
 
 
 def _folded(norm: LayerNorm2d, weight: Tensor, *, bias: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -269,21 +273,21 @@ def _over_deviation(mean: Tensor, square: Tensor) -> Tensor:
     return torch.rsqrt(square - mean * mean + 1e-6)
 
 
-def _once(x: Tensor) -> Tensor:
+def _once(features_bchw: Tensor) -> Tensor:
     """Undoes `_four`: [B,C,g,g] to [B,C,g/2,g/2]."""
-    return F.avg_pool2d(x, 2)
+    return F.avg_pool2d(features_bchw, 2)
 
 
-def _four(x: Tensor) -> Tensor:
+def _four(features_bchw: Tensor) -> Tensor:
     """Repeats each place in four: [B,C,g,g] to [B,C,2g,2g]."""
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    return F.interpolate(features_bchw, scale_factor=2.0, mode="nearest")
 
 
-def _twice(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear")
+def _twice(features_bchw: Tensor) -> Tensor:
+    return F.interpolate(features_bchw, scale_factor=2.0, mode="bilinear")
 
 
-def _unit(x: Tensor) -> Tensor:
-    length = torch.linalg.vector_norm(x.float(), dim=1, keepdim=True)
-    unit: Tensor = x.float() / length.clamp(min=1e-6)
+def _unit(features_bchw: Tensor) -> Tensor:
+    length = torch.linalg.vector_norm(features_bchw.float(), dim=1, keepdim=True)
+    unit: Tensor = features_bchw.float() / length.clamp(min=1e-6)
     return unit

@@ -86,20 +86,20 @@ class ClipHead(nn.Module):
         return baked
 
 
-def max_pool(patches: Tensor, mask: Tensor) -> Tensor:
+def max_pool(patches_bnc: Tensor, mask_bn: Tensor) -> Tensor:
     """The channel-wise maximum [B,C] of the patches [B,N,C] whose mask [B,N] is 1."""
-    return (patches + (1 - mask).unsqueeze(-1) * MASKED_LOGIT).amax(dim=1)
+    return (patches_bnc + (1 - mask_bn).unsqueeze(-1) * MASKED_LOGIT).amax(dim=1)
 
 
-def pool_tokens(tokens: Tensor, mask: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def pool_tokens(tokens_bchw: Tensor, mask_bhw: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Averages unpadded tokens in cells of side x side.
 
     Maps tokens [B,C,g,g] and mask [B,g,g] to [B,C,g/side,g/side] and [B,g/side,g/side]. A cell's
     mask is 1 if the mask of any of its tokens is 1.
     """
     if side == 1:
-        return tokens, mask
-    weight = mask.unsqueeze(1)
+        return tokens_bchw, mask_bhw
+    weight = mask_bhw.unsqueeze(1)
     share = F.avg_pool2d(weight, side)
-    pooled = F.avg_pool2d(tokens * weight, side) / share.clamp(min=1 / side**2)
+    pooled = F.avg_pool2d(tokens_bchw * weight, side) / share.clamp(min=1 / side**2)
     return pooled, F.max_pool2d(weight, side).squeeze(1)

@@ -42,15 +42,17 @@ class ClipTextEncoder(nn.Module):
             text_embeddings [K,E], L2-normalised.
         """
         length = input_ids.shape[1]
-        x = self.token_projection(self.token_embedding(input_ids))
-        x = x + self.positional_embedding[:length]
-        bias = torch.full((length, length), MASKED_LOGIT, dtype=x.dtype, device=x.device).triu(1)
+        tokens_klw = self.token_projection(self.token_embedding(input_ids))
+        tokens_klw = tokens_klw + self.positional_embedding[:length]
+        bias = torch.full(
+            (length, length), MASKED_LOGIT, dtype=tokens_klw.dtype, device=tokens_klw.device
+        ).triu(1)
         for block in self.blocks:
-            x = block(x, bias)
+            tokens_klw = block(tokens_klw, bias)
         # A product with a one-hot row instead of a gather, because every runtime supports it.
         end = (input_ids == self.eot_id).float().argmax(dim=1, keepdim=True)
-        is_end = (torch.arange(length, device=x.device) == end).to(x.dtype)
-        pooled = (is_end.unsqueeze(1) @ self.ln_final(x)).squeeze(1)
+        is_end = (torch.arange(length, device=tokens_klw.device) == end).to(tokens_klw.dtype)
+        pooled = (is_end.unsqueeze(1) @ self.ln_final(tokens_klw)).squeeze(1)
         return F.normalize((pooled @ self.text_projection).float(), dim=-1, eps=1e-6)
 
 
@@ -69,16 +71,16 @@ class TextBlock(nn.Module):
         self.c_fc = nn.Linear(width, 4 * width)
         self.c_proj = nn.Linear(4 * width, width)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, tokens_klw: Tensor, bias: Tensor) -> Tensor:
         """Maps [K,L,W] to [K,L,W]; `bias` [L,L] holds the causal mask."""
-        x = x + self._attend(self.ln_1(x), bias)
-        hidden = self.c_fc(self.ln_2(x))
+        tokens_klw = tokens_klw + self._attend(self.ln_1(tokens_klw), bias)
+        hidden = self.c_fc(self.ln_2(tokens_klw))
         hidden = hidden * torch.sigmoid(1.702 * hidden) if self.quick_gelu else F.gelu(hidden)
-        y: Tensor = x + self.c_proj(hidden)
+        y: Tensor = tokens_klw + self.c_proj(hidden)
         return y
 
-    def _attend(self, x: Tensor, bias: Tensor) -> Tensor:
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    def _attend(self, tokens_klw: Tensor, bias: Tensor) -> Tensor:
+        qkv = self.qkv(tokens_klw).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)
         weights = ((q * self.scale) @ k.transpose(-2, -1) + bias).softmax(dim=-1)
         y: Tensor = self.out_proj((weights @ v).transpose(1, 2).flatten(2))

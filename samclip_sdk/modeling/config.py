@@ -296,7 +296,7 @@ class ModelConfig(_Config):
 
     @property
     def takes_rectangles(self) -> bool:
-        """Whether a picture needs no padding to a square; its sides are padded to whole steps.
+        """Whether an image needs no padding to a square; its sides are padded to whole steps.
 
         A convolutional encoder runs at any height and width. Tables of positions and windows of
         attention are for squares.

@@ -101,15 +101,16 @@ class MaskDecoder(nn.Module):
         tokens = torch.cat([output_tokens, sparse_embeddings], dim=1)
         return tokens, torch.cat([torch.ones_like(output_tokens[..., 0]), sparse_mask], dim=1)
 
-    def answers(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+    def answers(self, queries_ktd: Tensor) -> tuple[Tensor, Tensor]:
         """What the output tokens say, queries [K,T,D]: each mask's weights [K,4,D/8] and IoU [K,4].
 
         A mask is the product of its weights and the upscaled image.
         """
         hyper = torch.stack(
-            [mlp(queries[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
+            [mlp(queries_ktd[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)],
+            dim=1,
         )
-        ious = self.iou_prediction_head(queries[:, 0])
+        ious = self.iou_prediction_head(queries_ktd[:, 0])
         if self.dynamic_multimask and not self.training:
             return _best_first(hyper, ious)
         return hyper, ious
@@ -179,13 +180,13 @@ def _best_first(hyper: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([best[0], hyper[:, 1:]], dim=1), torch.cat([best[1], ious[:, 1:]], dim=1)
 
 
-def _spread(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+def _spread(tokens_knc: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
     """Applies a layer of kernel and stride 2 to tokens [K,n,C]; returns [K,n,4c].
 
     Each token has its upper two cells, then the lower two.
     """
     assert layer.bias is not None
-    return x @ layer.weight.permute(0, 2, 3, 1).flatten(1) + layer.bias.repeat(4)
+    return tokens_knc @ layer.weight.permute(0, 2, 3, 1).flatten(1) + layer.bias.repeat(4)
 
 
 def in_rows(masks: Tensor, *, columns: int) -> Tensor:
@@ -221,10 +222,12 @@ class LocalBlock(nn.Module):
         for parameter in self.lin2.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor, *, size: torch.Size) -> Tensor:
+    def forward(self, tokens_knd: Tensor, *, size: torch.Size) -> Tensor:
         """Maps tokens [K,h*w,D], row by row of a map of `size` (h, w), to the same shape."""
-        around = self.around(x.transpose(1, 2).reshape(*x.shape[::2], *size))
-        y: Tensor = x + self.lin2(F.gelu(self.lin1(self.norm(around.flatten(2).transpose(1, 2)))))
+        around = self.around(tokens_knd.transpose(1, 2).reshape(*tokens_knd.shape[::2], *size))
+        y: Tensor = tokens_knd + self.lin2(
+            F.gelu(self.lin1(self.norm(around.flatten(2).transpose(1, 2))))
+        )
         return y
 
 

@@ -26,7 +26,9 @@ class LayerNorm2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.eps = 1e-6
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features_bchw: Tensor) -> Tensor:
         """Maps [B,C,H,W] to [B,C,H,W]."""
-        y = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
+        y = F.layer_norm(
+            features_bchw.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps
+        )
         return y.permute(0, 3, 1, 2)

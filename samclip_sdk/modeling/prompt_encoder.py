@@ -129,12 +129,12 @@ class CentredNorm(nn.Module):
         self.bias = nn.Parameter(norm.bias.detach().repeat(groups)[:, None, None])
         self.eps = norm.eps
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features_bchw: Tensor) -> Tensor:
         """Maps [B,C,H,W] to [B,C,H,W]."""
-        over_deviation = torch.rsqrt(F.conv2d(x * x, self.share) + self.eps)
+        over_deviation = torch.rsqrt(F.conv2d(features_bchw * features_bchw, self.share) + self.eps)
         # Weighted here: of a product with a constant and a sum, coremltools makes a batch_norm of
         # two types where the plan has fp16.
-        y: Tensor = x * (over_deviation * self.weight) + self.bias
+        y: Tensor = features_bchw * (over_deviation * self.weight) + self.bias
         return y
 
 

@@ -1,7 +1,7 @@
 """A head that proposes the boxes of things of any kind, for the mask decoder to be asked with.
 
-It tells things of one name apart where they touch, which a label's score map cannot. Its places and
-its losses are those of FCOS (arXiv:1904.01355), without classes, as in OLN (arXiv:2108.06753).
+It tells things of one name apart where they touch, which a label's score map cannot. Its
+anchors and losses are FCOS's (arXiv:1904.01355), without classes, as in OLN (arXiv:2108.06753).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samclip_sdk.image.proposals import MAX_EXPONENT, UNITS_PX
 from samclip_sdk.modeling.neck import LayerNorm2d
-from samclip_sdk.picture.proposals import MOST_EXPONENT, UNITS_PX
 
 _VALUES = 5  # of a box: its objectness and four distances
 _WIDTH, _FINE_WIDTH = 128, 64
@@ -37,29 +37,29 @@ class ProposalHead(nn.Module):
         self.enter_8 = nn.Conv2d(fine, _FINE_WIDTH, kernel_size=1)
         self.down = nn.Conv2d(_WIDTH, _FINE_WIDTH, kernel_size=1)
         self.fine = nn.Sequential(_Block(_FINE_WIDTH, 5), _Block(_FINE_WIDTH, 5))
-        self.leave_16 = _leave(_WIDTH, places=2)
-        self.leave_8 = _leave(_FINE_WIDTH, places=1)
+        self.leave_16 = _leave(_WIDTH, anchors=2)
+        self.leave_8 = _leave(_FINE_WIDTH, anchors=1)
 
-    def forward(self, fine: Tensor, fused: Tensor) -> Tensor:
+    def forward(self, fine_bchw: Tensor, fused_bchw: Tensor) -> Tensor:
         """Proposes boxes.
 
         Args:
-            fine: [B,c,2h,2w], the backbone's features of stride 8.
-            fused: [B,C,h,w], those of stride 16; h and w are even.
+            fine_bchw: [B,c,2h,2w], the backbone's features of stride 8.
+            fused_bchw: [B,C,h,w], those of stride 16; h and w are even.
 
         Returns:
             proposals [B,30,h,w]. See `boxes_of`, which reads them.
         """
-        x = self.enter_16(fused)
+        x = self.enter_16(fused_bchw)
         around = self.coarse(F.avg_pool2d(x, 2))
         x = self.middle(x + F.interpolate(around, scale_factor=2.0, mode="bilinear"))
         finer = F.interpolate(self.down(x), scale_factor=2.0, mode="bilinear")
-        finer = self.leave_8(self.fine(self.enter_8(fine) + finer))
+        finer = self.leave_8(self.fine(self.enter_8(fine_bchw) + finer))
         return torch.cat([F.pixel_unshuffle(finer, 2), self.leave_16(x)], dim=1)
 
 
 class _Block(nn.Module):
-    """ConvNeXt's block: a wide depthwise convolution, and an MLP of each place."""
+    """ConvNeXt's block: a wide depthwise convolution, and an MLP of each anchor."""
 
     def __init__(self, dim: int, kernel: int) -> None:
         super().__init__()
@@ -71,39 +71,39 @@ class _Block(nn.Module):
             nn.Conv2d(2 * dim, dim, kernel_size=1),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features_bchw: Tensor) -> Tensor:
         """Maps [B,C,H,W] to [B,C,H,W]."""
-        y: Tensor = x + self.mlp(self.norm(self.around(x)))
+        y: Tensor = features_bchw + self.mlp(self.norm(self.around(features_bchw)))
         return y
 
 
-def _leave(dim: int, *, places: int) -> nn.Conv2d:
+def _leave(dim: int, *, anchors: int) -> nn.Conv2d:
     """The last convolution, value by value; at first boxes are two units wide, and no things."""
-    leave = nn.Conv2d(dim, _VALUES * places, kernel_size=1)
-    start = torch.zeros(_VALUES * places)
-    start[:places] = _RARE
+    leave = nn.Conv2d(dim, _VALUES * anchors, kernel_size=1)
+    start = torch.zeros(_VALUES * anchors)
+    start[:anchors] = _RARE
     with torch.no_grad():
         leave.weight.mul_(0.1)
         leave.bias = nn.Parameter(start)
     return leave
 
 
-def by_place(proposals: Tensor) -> Tensor:
-    """Sorts proposals [B,30,h,w] by value and place: [B,5,6,h,w].
+def by_anchor(proposals_bchw: Tensor) -> Tensor:
+    """Sorts proposals [B,30,h,w] by value and anchor: [B,5,6,h,w].
 
-    Channels 0 to 19 are five values of the four places of stride 8 (0, 1 above 2, 3), channels 20
-    to 29 five values of the middle and the large place: each time 4 or 2 channels of the
+    Channels 0 to 19 are five values of the four anchors of stride 8 (0, 1 above 2, 3), channels 20
+    to 29 five values of the middle and the large anchor: each time 4 or 2 channels of the
     objectness, then as many of the distance to the left side, to the top, the right and the bottom.
     """
-    batch, _, *size = proposals.shape
-    fine = proposals[:, :20].reshape(batch, 5, 4, *size)
-    return torch.cat([fine, proposals[:, 20:].reshape(batch, 5, 2, *size)], dim=2)
+    batch, _, *size = proposals_bchw.shape
+    fine = proposals_bchw[:, :20].reshape(batch, 5, 4, *size)
+    return torch.cat([fine, proposals_bchw[:, 20:].reshape(batch, 5, 2, *size)], dim=2)
 
 
-def place_centres(height: int, width: int) -> Tensor:
-    """The middles of the places of h x w cells, in pixels of the input: float32 [2,6,h,w], x, y.
+def anchor_centres(height: int, width: int) -> Tensor:
+    """The middles of the anchors of h x w cells, in pixels of the input: float32 [2,6,h,w], x, y.
 
-    A place of stride 8 is in the middle of its own 8 pixels, the others in that of the cell.
+    An anchor of stride 8 is in the middle of its own 8 pixels, the others in that of the cell.
     """
     own = torch.tensor([[4.0, 12, 4, 12, 8, 8], [4.0, 4, 12, 12, 8, 8]])
     x, y = 16.0 * torch.arange(width), 16.0 * torch.arange(height)
@@ -111,24 +111,24 @@ def place_centres(height: int, width: int) -> Tensor:
     return own[:, :, None, None] + cells[:, None]
 
 
-def boxes_of(proposals: Tensor) -> tuple[Tensor, Tensor]:
-    """Reads proposals: the boxes of all places, and how likely each is one thing.
+def boxes_of(proposals_bchw: Tensor) -> tuple[Tensor, Tensor]:
+    """Reads proposals: the boxes of all anchors, and how likely each is one thing.
 
-    A side of the value v is unit * exp(min(v, 4)) pixels from the middle of the place, with a unit
-    of 16 pixels for the places of stride 8, of 48 for the middle and of 160 for the large one. A
-    score is the sigmoid of the objectness. Boxes may leave the picture; who reads them clips them,
+    A side of the value v is unit * exp(min(v, 4)) pixels from the middle of the anchor, with a unit
+    of 16 pixels for the anchors of stride 8, of 48 for the middle and of 160 for the large one. A
+    score is the sigmoid of the objectness. Boxes may leave the image; who reads them clips them,
     and takes no place in the padding.
 
     Args:
-        proposals: [B,30,h,w].
+        proposals_bchw: [B,30,h,w].
 
     Returns:
         Boxes [B,6,h,w,4], XYXY in pixels of the input, and scores [B,6,h,w].
     """
-    values = by_place(proposals.float())
-    centres = place_centres(*proposals.shape[2:]).to(values.device)
+    values = by_anchor(proposals_bchw.float())
+    centres = anchor_centres(*proposals_bchw.shape[2:]).to(values.device)
     units = torch.tensor(UNITS_PX, device=values.device)[:, None, None]
-    left, top, right, bottom = (units * values[:, 1:].clamp(max=MOST_EXPONENT).exp()).unbind(dim=1)
+    left, top, right, bottom = (units * values[:, 1:].clamp(max=MAX_EXPONENT).exp()).unbind(dim=1)
     x, y = centres
     boxes = torch.stack([x - left, y - top, x + right, y + bottom], dim=-1)
     return boxes, values[:, 0].sigmoid()

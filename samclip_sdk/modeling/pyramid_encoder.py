@@ -49,8 +49,8 @@ class PyramidEncoder(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         self.backbone: Any = _create_backbone(config.backbone)
         info = self.backbone.feature_info
-        self._places = tuple(info.reduction().index(each) for each in STRIDES)
-        fine, middle, coarse = found = tuple(info.channels()[each] for each in self._places)
+        self._indices = tuple(info.reduction().index(each) for each in STRIDES)
+        fine, middle, coarse = found = tuple(info.channels()[each] for each in self._indices)
         if found != config.widths:
             raise ValueError(
                 f"the backbone {config.backbone} has the widths {found} at strides 8, 16 and 32, "
@@ -94,7 +94,7 @@ class PyramidEncoder(nn.Module):
             [B,30,g,g], see `proposal_head.boxes_of`.
         """
         features = self._features(image)
-        strides = [features[each] for each in self._places]
+        strides = [features[each] for each in self._indices]
         fused = self.fuse(*strides)
         outputs = self._outputs(features, strides, fused)
         if self.proposal_head is None:
@@ -105,7 +105,7 @@ class PyramidEncoder(nn.Module):
         """Proposes boxes of things alone: [B,30,g,g]; frozen, only the head gets a gradient."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
             features = self._features(image)
-            strides = [features[each] for each in self._places]
+            strides = [features[each] for each in self._indices]
             fused = self.fuse(*strides)
         if self.proposal_head is None:
             raise ValueError("the image encoder has no proposal head: set image_encoder.proposals")
@@ -128,14 +128,14 @@ class PyramidEncoder(nn.Module):
             embeddings = torch.cat([embeddings, finer], dim=1)
         return join_strides(*strides), embeddings
 
-    def fuse(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+    def fuse(self, fine_bchw: Tensor, middle_bchw: Tensor, coarse_bchw: Tensor) -> Tensor:
         """Fuses the backbone's features at strides 8, 16 and 32, [B,c,S/8,S/8] and so on.
 
         Returns:
             The fused features [B,embed_dim,S/16,S/16].
         """
-        upsampled = F.interpolate(self.lateral_32(coarse), scale_factor=2.0, mode="bilinear")
-        x = self.lateral_8(fine) + self.lateral_16(middle) + upsampled
+        upsampled = F.interpolate(self.lateral_32(coarse_bchw), scale_factor=2.0, mode="bilinear")
+        x = self.lateral_8(fine_bchw) + self.lateral_16(middle_bchw) + upsampled
         fused: Tensor = x + self.mix(x)
         return fused
 
@@ -176,12 +176,14 @@ class HighResolution(nn.Module):
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, finest: Tensor, fine: Tensor) -> Tensor:
+    def forward(self, finest_bchw: Tensor, fine_bchw: Tensor) -> Tensor:
         """Maps features [B,c,S/4,S/4] and [B,C,S/8,S/8] to [B,3*out_chans,S/16,S/16].
 
         The first `out_chans` channels are the features of stride 8.
         """
-        return torch.cat([self.stride_8(fine), F.pixel_unshuffle(self.stride_4(finest), 2)], dim=1)
+        return torch.cat(
+            [self.stride_8(fine_bchw), F.pixel_unshuffle(self.stride_4(finest_bchw), 2)], dim=1
+        )
 
 
 class _HalvingConv(nn.Conv2d):
@@ -190,11 +192,11 @@ class _HalvingConv(nn.Conv2d):
     timm's own computes it from the size, which torch.export cannot do for an open one.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features_bchw: Tensor) -> Tensor:
         """Maps [B,C,H,W] to [B,c,H/2,W/2]."""
         around = self.kernel_size[0] - 2
-        x = F.pad(x, (around // 2, around - around // 2) * 2)
-        y: Tensor = self._conv_forward(x, self.weight, self.bias)
+        features_bchw = F.pad(features_bchw, (around // 2, around - around // 2) * 2)
+        y: Tensor = self._conv_forward(features_bchw, self.weight, self.bias)
         return y
 
 
@@ -207,10 +209,10 @@ def _fix_padding(backbone: nn.Module) -> None:
             layer.__class__ = _HalvingConv  # type: ignore[assignment]  # both are nn.Conv2d
 
 
-def join_strides(fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+def join_strides(fine_bchw: Tensor, middle_bchw: Tensor, coarse_bchw: Tensor) -> Tensor:
     """Joins features of strides 8, 16 and 32 at stride 16: averaged, unchanged and repeated."""
-    repeated = F.interpolate(coarse, scale_factor=2.0, mode="nearest")
-    return torch.cat([F.avg_pool2d(fine, 2), middle, repeated], dim=1)
+    repeated = F.interpolate(coarse_bchw, scale_factor=2.0, mode="nearest")
+    return torch.cat([F.avg_pool2d(fine_bchw, 2), middle_bchw, repeated], dim=1)
 
 
 def _create_backbone(name: str) -> Any:

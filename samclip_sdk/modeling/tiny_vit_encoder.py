@@ -98,11 +98,11 @@ class Stage(nn.Module):
         self.blocks = blocks
         self.downsample = downsample
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features_bchw: Tensor) -> Tensor:
         """Maps [B,C,s,s] to the next stage's [B,D,t,t]."""
         for block in self.blocks:
-            x = block(x)
-        return x if self.downsample is None else self.downsample(x)
+            features_bchw = block(features_bchw)
+        return features_bchw if self.downsample is None else self.downsample(features_bchw)
 
 
 class ConvNorm(nn.Sequential):
@@ -129,9 +129,9 @@ class PatchEmbed(nn.Module):
             ConvNorm(dim // 2, dim, kernel=3, stride=2),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, image_bchw: Tensor) -> Tensor:
         """Maps [B,3,S,S] to [B,C,S/4,S/4]."""
-        y: Tensor = self.seq(x)
+        y: Tensor = self.seq(image_bchw)
         return y
 
 
@@ -146,10 +146,10 @@ class ConvBlock(nn.Module):
         self.conv3 = ConvNorm(hidden, dim)
         self.act = nn.GELU()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features_bchw: Tensor) -> Tensor:
         """Maps [B,C,s,s] to [B,C,s,s]."""
-        hidden = self.act(self.conv2(self.act(self.conv1(x))))
-        y: Tensor = self.act(x + self.conv3(hidden))
+        hidden = self.act(self.conv2(self.act(self.conv1(features_bchw))))
+        y: Tensor = self.act(features_bchw + self.conv3(hidden))
         return y
 
 
@@ -163,9 +163,9 @@ class PatchMerging(nn.Module):
         self.conv3 = ConvNorm(out_dim, out_dim)
         self.act = nn.GELU()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features_bchw: Tensor) -> Tensor:
         """Maps [B,C,s,s] to [B,D,t,t]."""
-        y: Tensor = self.conv3(self.act(self.conv2(self.act(self.conv1(x)))))
+        y: Tensor = self.conv3(self.act(self.conv2(self.act(self.conv1(features_bchw)))))
         return y
 
 
@@ -178,9 +178,9 @@ class AttentionBlock(nn.Module):
         self.local_conv = ConvNorm(dim, dim, kernel=3, groups=dim)
         self.mlp = NormMlp(dim, int(dim * mlp_ratio))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features_bchw: Tensor) -> Tensor:
         """Maps [B,C,s,s] to [B,C,s,s]."""
-        tokens = x.permute(0, 2, 3, 1)
+        tokens = features_bchw.permute(0, 2, 3, 1)
         tokens = tokens + self.attn(tokens)
         tokens = self.local_conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         y: Tensor = (tokens + self.mlp(tokens)).permute(0, 3, 1, 2)
@@ -223,10 +223,10 @@ class WindowAttention(nn.Module):
         self.attention_biases = nn.Parameter(torch.zeros(num_heads, window_size**2))
         self.register_buffer("bias_index", _distances(window_size), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, tokens_bhwc: Tensor) -> Tensor:
         """Maps [B,s,s,C] to [B,s,s,C]."""
-        side, size = x.shape[1], self.window_size
-        qkv = self.qkv(self.norm(x))
+        side, size = tokens_bhwc.shape[1], self.window_size
+        qkv = self.qkv(self.norm(tokens_bhwc))
         windows = window_partition(qkv, size, fill=self.qkv(self.norm.bias)).flatten(1, 2)
         # A head's query, key and value are adjacent channels.
         heads = windows.reshape(*windows.shape[:2], self.num_heads, -1).transpose(1, 2)

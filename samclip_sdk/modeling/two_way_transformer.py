@@ -100,9 +100,9 @@ class ImageTokenNorm(nn.LayerNorm):
     dimensions. For many tokens that takes longer than the two do, so here they have four.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, tokens_knd: Tensor) -> Tensor:
         """Maps [K,N,D] to the same shape."""
-        return super().forward(x.unsqueeze(1)).squeeze(1)
+        return super().forward(tokens_knd.unsqueeze(1)).squeeze(1)
 
 
 class TokenMLP(nn.Module):
@@ -144,9 +144,11 @@ class Attention(nn.Module):
         out: Tensor = self.out_proj(y)
         return out
 
-    def split(self, x: Tensor) -> Tensor:
+    def split(self, tokens_ktc: Tensor) -> Tensor:
         """Maps [K,T,C] to heads [K,n,T,C/n]."""
-        return x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
+        return tokens_ktc.reshape(*tokens_ktc.shape[:2], self.num_heads, self.head_dim).transpose(
+            1, 2
+        )
 
     def by_head(self, projection: nn.Linear) -> Tensor:
         """The rows of a projection's weight [C,D], by head: [n,C/n,D]."""

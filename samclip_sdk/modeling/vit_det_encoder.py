@@ -56,15 +56,17 @@ class ViTDetEncoder(nn.Module):
         Returns:
             image_tokens [B,C,g,g] and image_embeddings [B,out_chans,g,g], g = S / patch size.
         """
-        x = self.patch_embed((image.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std)
-        grid = x.shape[1]
-        x = (x + absolute_positions(self.pos_embed, grid)).flatten(1, 2)
+        image_bchw = self.patch_embed(
+            (image.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
+        )
+        grid = image_bchw.shape[1]
+        image_bchw = (image_bchw + absolute_positions(self.pos_embed, grid)).flatten(1, 2)
         for block in self.blocks:
             if self.grad_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
+                image_bchw = checkpoint(block, image_bchw, use_reentrant=False)
             else:
-                x = block(x)
-        tokens = x.unflatten(1, (grid, grid)).permute(0, 3, 1, 2)
+                image_bchw = block(image_bchw)
+        tokens = image_bchw.unflatten(1, (grid, grid)).permute(0, 3, 1, 2)
         return tokens, self.neck(tokens)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
@@ -88,9 +90,9 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.proj = nn.Conv2d(3, dim, kernel_size=patch_size, stride=patch_size)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, image_bchw: Tensor) -> Tensor:
         """Maps [B,3,S,S] to [B,g,g,C]."""
-        tokens: Tensor = self.proj(x)
+        tokens: Tensor = self.proj(image_bchw)
         return tokens.permute(0, 2, 3, 1)
 
 

@@ -8,9 +8,10 @@ image. JSON follows COCO: `bbox` is [x, y, width, height], and masks are compres
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.named_masks import NamedMasks
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.result_base import Labelled, MaskResult, Result
-from samclip_sdk.results.row_items import Instance, LabelProb, Mask, MaskItem, TextMask
+from samclip_sdk.results.row_items import Instance, LabelProb, Mask, MaskItem, NamedMask, TextMask
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 from samclip_sdk.results.tracked import TrackedInstance, TrackedInstances
 
@@ -26,6 +27,8 @@ __all__ = [
     "MaskItem",
     "MaskResult",
     "Masks",
+    "NamedMask",
+    "NamedMasks",
     "PreparedImage",
     "Result",
     "TextMask",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.image import ImageOrigin
+from samclip_sdk.image.loading import ImageOrigin
 from samclip_sdk.results.frozen import freeze_array
 from samclip_sdk.results.overlay import COLOURS, draw_captions
 from samclip_sdk.results.result_base import (
@@ -89,12 +89,12 @@ class Classification(Labelled[LabelProb]):
         )
         return result
 
-    def _item(self, place: int) -> LabelProb:
+    def _item(self, index: int) -> LabelProb:
         numbers = (self.probs, self.logits, self.presence)
-        return LabelProb(self.labels[place], *(float(each[place]) for each in numbers))
+        return LabelProb(self.labels[index], *(float(each[index]) for each in numbers))
 
     def _check_label(self, label: str) -> None:
-        check_asked(label, asked=self.labels)
+        check_asked(label, labels=self.labels)
 
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Writes the five most likely labels into the top left corner."""

@@ -41,8 +41,8 @@ def coco_dataset(
         "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
         "categories": [{"id": each + 1, "name": names[each]} for each in sorted(names)],
         "annotations": [
-            {"id": place, "image_id": 1, "category_id": own + 1, "iscrowd": 0, **each}
-            for place, (each, own) in rows
+            {"id": index, "image_id": 1, "category_id": own + 1, "iscrowd": 0, **each}
+            for index, (each, own) in rows
         ],
     }
 

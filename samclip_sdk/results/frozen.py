@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from samclip_sdk.picture.packed_masks import PackedMasks
+from samclip_sdk.image.packed_masks import PackedMasks
 
 Self = TypeVar("Self", bound="Frozen")
 

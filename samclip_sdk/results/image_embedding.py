@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.errors import EmbeddingMismatchError, StorageError, one_line
-from samclip_sdk.picture.frame import Frame, covered_cells
-from samclip_sdk.picture.image import ImageOrigin
-from samclip_sdk.picture.limits import MAX_PIXELS
+from samclip_sdk.image.frame import Frame, covered_cells
+from samclip_sdk.image.limits import MAX_PIXELS
+from samclip_sdk.image.loading import ImageOrigin
 from samclip_sdk.results.frozen import Frozen, freeze_array
 from samclip_sdk.results.result_base import described
 from samclip_sdk.system.atomic_file import atomic_file, check_suffix
@@ -55,7 +55,7 @@ class ImageEmbedding(Frozen):
         image_embeddings: float32 [1,D,h,w], after the neck; D is 256 in SAM.
         frame: where the image lies in the model's input.
         bundle_id: the id of the bundle that made it; no other bundle can read it.
-        proposals: float32 [1,30,h,w], boxes of things of any kind, which `picture.proposals` reads;
+        proposals: float32 [1,30,h,w], boxes of things of any kind, which `image.proposals` reads;
             None if the model proposes none.
         speed: milliseconds by step; not saved.
         origin: the source of the image, for results that are drawn over it; not saved.
@@ -179,9 +179,9 @@ def _frame(numbers: NDArray[np.int64]) -> Frame:
         raise ValueError("a frame is five whole numbers")
     frame = Frame(*numbers.tolist())
     if frame.height_px * frame.width_px > MAX_PIXELS:
-        raise ValueError(f"no picture is as large as this: {frame}")
+        raise ValueError(f"no image is as large as this: {frame}")
     if frame != Frame.fit(frame.height_px, frame.width_px, resolution=frame.resolution):
-        raise ValueError(f"no picture lies like this: {frame}")
+        raise ValueError(f"no image lies like this: {frame}")
     return frame
 
 

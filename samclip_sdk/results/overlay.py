@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
+from samclip_sdk.image.packed_masks import PackedMask, PackedMasks
 
 if TYPE_CHECKING:
     from PIL import ImageFont
@@ -86,9 +86,9 @@ def draw_captions(
     """
     from PIL import ImageDraw  # a program that draws nothing does without fonts
 
-    picture = Image.fromarray(image)
-    draw = ImageDraw.Draw(picture)
-    size = max(11, round(max(picture.size) / 48))
+    canvas = Image.fromarray(image)
+    draw = ImageDraw.Draw(canvas)
+    size = max(11, round(max(canvas.size) / 48))
     pad = size // 4
     taken: list[tuple[int, int, int, int]] = []
     for text, (x, y), colour in captions:
@@ -96,15 +96,15 @@ def draw_captions(
         shown = " ".join(text.split())
         shown = shown if len(shown) <= _MAX_CAPTION else shown[: _MAX_CAPTION - 1] + "…"
         width, height = round(draw.textlength(shown, font=font)) + 2 * pad, size + 2 * pad
-        left = max(0, round(min(x - width / 2, picture.width - width)))
-        top = max(0, round(min(y - height / 2, picture.height - height)))
-        top = _free_row(left, top, width=width, height=height, bottom=picture.height, taken=taken)
+        left = max(0, round(min(x - width / 2, canvas.width - width)))
+        top = max(0, round(min(y - height / 2, canvas.height - height)))
+        top = _free_row(left, top, width=width, height=height, bottom=canvas.height, taken=taken)
         taken.append((left, top, left + width, top + height))
         draw.rounded_rectangle(taken[-1], radius=pad, fill=colour)
         dark = np.dot(colour, (0.299, 0.587, 0.114)) > 140
         ink = (20, 20, 20) if dark else (255, 255, 255)
         draw.text((left + pad, top + height / 2), shown, fill=ink, font=font, anchor="lm")
-    return np.array(picture)
+    return np.array(canvas)
 
 
 def _font(text: str, *, size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:

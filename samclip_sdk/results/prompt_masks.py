@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image import ImageOrigin
-from samclip_sdk.picture.packed_masks import PackedMasks
-from samclip_sdk.picture.upscale import probabilities
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.loading import ImageOrigin
+from samclip_sdk.image.packed_masks import PackedMasks
+from samclip_sdk.image.upscale import probabilities
 from samclip_sdk.results.frozen import freeze_array, freeze_masks
 from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
@@ -114,13 +114,13 @@ class Masks(MaskResult[Mask]):
     def _classes(self) -> tuple[list[int], dict[int, str]]:
         return [0] * len(self), {0: "object"}
 
-    def _item(self, place: int) -> Mask:
+    def _item(self, index: int) -> Mask:
         return Mask(
-            mask=self.masks[place],
-            score=float(self.scores[place]),
-            box=self.boxes[place],
-            prompt_index=int(self.prompt_index[place]),
-            low_res_mask=self.low_res_masks[place],
+            mask=self.masks[index],
+            score=float(self.scores[index]),
+            box=self.boxes[index],
+            prompt_index=int(self.prompt_index[index]),
+            low_res_mask=self.low_res_masks[index],
         )
 
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

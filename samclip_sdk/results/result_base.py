@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageShow
 
 from samclip_sdk.errors import ImageError, RuntimeMissingError, UnaskedLabelError, one_line
-from samclip_sdk.picture.image import ImageOrigin, ImageSource, load_image
-from samclip_sdk.picture.masks import mask_to_polygons
-from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
+from samclip_sdk.image.loading import ImageOrigin, ImageSource, load_image
+from samclip_sdk.image.masks import mask_to_polygons
+from samclip_sdk.image.packed_masks import PackedMask, PackedMasks
 from samclip_sdk.results.formats import coco_dataset, csv_table, yolo_lines
 from samclip_sdk.results.frozen import Frozen
 from samclip_sdk.results.row_items import MaskItem
@@ -47,7 +47,7 @@ class Result(Frozen, ABC, Generic[Item]):
     `result[0]` is an item. A slice, or an array of indexes or flags, gives a result of those rows:
     `found[found.scores > 0.5].save("photo.png")`.
 
-    `picture` is the image that the caller gave. A path needs no memory; an array lives as long as
+    `image` is the image that the caller gave. A path needs no memory; an array lives as long as
     the result, and `dataclasses.replace(result, origin=None)` makes a copy without it.
     """
 
@@ -80,21 +80,21 @@ class Result(Frozen, ABC, Generic[Item]):
     ) -> Item | Self:
         if isinstance(index, (slice, list, tuple)) or np.ndim(index):
             return self._rows(np.arange(len(self))[_as_index(index)])
-        place = operator.index(index)  # type: ignore[arg-type]  # others raise
-        if not -len(self) <= place < len(self):
-            raise IndexError(f"{type(self).__name__} has {len(self)} entries, and none at {place}")
-        return self._item(place % len(self))
+        row = operator.index(index)  # type: ignore[arg-type]  # others raise
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"{type(self).__name__} has {len(self)} entries, and none at {row}")
+        return self._item(row % len(self))
 
-    def _rows(self, places: NDArray[np.intp]) -> Self:
+    def _rows(self, indices: NDArray[np.intp]) -> Self:
         """A result of some rows, in the order of their indexes [n]."""
-        taken = {name: _take(getattr(self, name), places) for name in self.ROWS}
+        taken = {name: _take(getattr(self, name), indices) for name in self.ROWS}
         return replace(self, **taken)  # type: ignore[type-var]  # subclasses are dataclasses
 
     def plot(self, image: ImageSource | None = None) -> NDArray[np.uint8]:
         """Draws the result over its image: uint8 [H,W,3], RGB, a new array.
 
         Args:
-            image: the image of the result; by default `picture`.
+            image: the image of the result; by default `image`.
 
         Raises:
             ImageError: no image is known, it cannot be read (any more), or has another size.
@@ -111,7 +111,7 @@ class Result(Frozen, ABC, Generic[Item]):
             ImageError: as in `plot`, or there is no viewer.
         """
         if not ImageShow.show(Image.fromarray(self.plot(image))):
-            raise ImageError("no program that shows pictures was found here: use save() instead")
+            raise ImageError("no program that shows images was found here: use save() instead")
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -150,11 +150,11 @@ class Result(Frozen, ABC, Generic[Item]):
     def _repr_png_(self) -> bytes | None:
         """The drawing for a notebook; None, and so the text, without an image."""
         try:
-            picture = Image.fromarray(self.plot())
+            image = Image.fromarray(self.plot())
         except ImageError:
             return None
-        picture.thumbnail((_NOTEBOOK_PX, _NOTEBOOK_PX))
-        return _encoded(picture, "PNG")
+        image.thumbnail((_NOTEBOOK_PX, _NOTEBOOK_PX))
+        return _encoded(image, "PNG")
 
     def _pixels(self, image: ImageSource | None) -> NDArray[np.uint8]:
         """The pixels of an image, or of the result's own."""
@@ -167,7 +167,7 @@ class Result(Frozen, ABC, Generic[Item]):
         return load_image(source)
 
     @abstractmethod
-    def _item(self, place: int) -> Item:
+    def _item(self, index: int) -> Item:
         """The item at an index from 0 to the length."""
 
     @abstractmethod
@@ -312,12 +312,12 @@ class Labelled(Result[Item]):
         """Raises UnaskedLabelError for one not asked, if the result knows all asked ones."""
 
 
-def check_asked(label: str, *, asked: Sequence[str]) -> None:
+def check_asked(label: str, *, labels: Sequence[str]) -> None:
     """Raises UnaskedLabelError for a label that is not among those that were asked."""
-    if label not in asked:
+    if label not in labels:
         raise UnaskedLabelError(
             f"the label {one_line(label, limit=60)!r} was not asked; asked were "
-            f"{one_line(', '.join(asked))}: ask for it, too"
+            f"{one_line(', '.join(labels))}: ask for it, too"
         )
 
 
@@ -376,13 +376,15 @@ def _as_index(index: Any) -> Any:
     return array if array.size else array.astype(np.intp)
 
 
-def _take(values: Any, places: NDArray[np.intp]) -> Any:
+def _take(values: Any, indices: NDArray[np.intp]) -> Any:
     if values is None:
         return None
-    return tuple(values[place] for place in places) if isinstance(values, tuple) else values[places]
+    return (
+        tuple(values[index] for index in indices) if isinstance(values, tuple) else values[indices]
+    )
 
 
-def _encoded(picture: Image.Image, kind: str) -> bytes:
+def _encoded(image: Image.Image, kind: str) -> bytes:
     content = io.BytesIO()
-    picture.save(content, format=kind)
+    image.save(content, format=kind)
     return content.getvalue()

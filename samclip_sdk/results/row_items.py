@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.masks import mask_to_polygons
+from samclip_sdk.image.masks import mask_to_polygons
 from samclip_sdk.results.frozen import Frozen, freeze_array
 
 
@@ -112,12 +112,11 @@ class TextMask(MaskItem):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Instance(MaskItem):
-    """One object of `Instances`.
+class ScoredMask(MaskItem):
+    """One mask of `Instances` or `NamedMasks`.
 
     Attributes:
-        score: see `Instances.scores`.
-        label: the object's label; "" if no labels were asked.
+        label: the label; "" if none fits.
         label_score: 0..1, how well the label fits the content of the mask; 0 without a label.
         predicted_iou: the IoU of mask and object, as the model predicts it.
         stability_score: 0..1, how little the mask changes with its threshold.
@@ -130,4 +129,14 @@ class Instance(MaskItem):
 
     def __repr__(self) -> str:
         name = f"{self.label!r}: " if self.label else ""
-        return f"Instance({name}{self._numbers()})"
+        return f"{type(self).__name__}({name}{self._numbers()})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Instance(ScoredMask):
+    """One object of `Instances`: its `score` is the probability that it is right."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NamedMask(ScoredMask):
+    """One mask of `NamedMasks`: its `score` is the predicted IoU."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.image import ImageOrigin
-from samclip_sdk.picture.packed_masks import EMPTY, PackedMasks
+from samclip_sdk.image.loading import ImageOrigin
+from samclip_sdk.image.packed_masks import EMPTY, PackedMasks
 from samclip_sdk.results.frozen import Frozen, freeze_array, freeze_masks
 from samclip_sdk.results.overlay import draw_overlay
 from samclip_sdk.results.result_base import (
@@ -111,7 +111,7 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
             freeze_array(self, "soft_masks", dtype="float32", shape=(count, *self.size))
         if len(self.points) != count or any(each.shape[1:] != (2,) for each in self.points):
             raise ValueError(f"TextMasks.points must be {count} arrays [n, 2]")
-        named_so = [self.asked.labels[place] for place in self.label_index]
+        named_so = [self.asked.labels[index] for index in self.label_index]
         if list(self.labels) != named_so:
             raise ValueError(f"TextMasks.labels must be those at label_index, {named_so}")
 
@@ -159,11 +159,11 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         own = [
             {
                 "label": label,
-                "presence": float(self.presence[place]),
-                "score": float(self.scores[place]),
-                "points": self.points[place].tolist(),
+                "presence": float(self.presence[index]),
+                "score": float(self.scores[index]),
+                "points": self.points[index].tolist(),
             }
-            for place, label in enumerate(self.labels)
+            for index, label in enumerate(self.labels)
         ]
         return {
             **self._coco(own),
@@ -185,19 +185,19 @@ class TextMasks(Labelled[TextMask], MaskResult[TextMask]):
         return result
 
     def _check_label(self, label: str) -> None:
-        check_asked(label, asked=self.asked.labels)
+        check_asked(label, labels=self.asked.labels)
 
     def _classes(self) -> tuple[list[int], dict[int, str]]:
         return self.label_index.tolist(), dict(enumerate(self.asked.labels))
 
-    def _item(self, place: int) -> TextMask:
+    def _item(self, index: int) -> TextMask:
         return TextMask(
-            mask=self.masks[place],
-            score=float(self.scores[place]),
-            box=self.masks.packed[place].box,
-            label=self.labels[place],
-            presence=float(self.presence[place]),
-            points=self.points[place],
+            mask=self.masks[index],
+            score=float(self.scores[index]),
+            box=self.masks.packed[index].box,
+            label=self.labels[index],
+            presence=float(self.presence[index]),
+            points=self.points[index],
         )
 
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -91,10 +91,10 @@ class TrackedInstances(Instances):
     def __iter__(self) -> Iterator[TrackedInstance]:
         return map(self._item, range(len(self)))
 
-    def _item(self, place: int) -> TrackedInstance:
-        row = super()._item(place)
+    def _item(self, index: int) -> TrackedInstance:
+        row = super()._item(index)
         given = {each.name: getattr(row, each.name) for each in fields(row)}
-        return TrackedInstance(**given, id=int(self.ids[place]))
+        return TrackedInstance(**given, id=int(self.ids[index]))
 
     def _draw(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Draws each object in its own colour, the same in every frame, with its label and id."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from samclip_sdk.bundle.graph_spec import StoredFile
 from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, WORDS_NAME, Manifest
-from samclip_sdk.bundle.open import Bundle
+from samclip_sdk.bundle.open import DEFAULT_CHECKPOINT, DEFAULT_MODEL, Bundle
 from samclip_sdk.errors import BundleError
 from samclip_sdk.runtimes.table import RUNTIMES
 
@@ -100,7 +100,19 @@ def find_set(bundle: Bundle, *, runtime: str, precision: str | None) -> RuntimeS
         return found
     held = ", ".join(f"{kind} {each}" for kind, each in artifact_sets(bundle))
     wanted = f"{runtime} {precision}" if precision else runtime
-    way_out = f"; {runtime} runs it in {', '.join(each.precision for each in own)}" if own else ""
+    names = ", ".join(each.precision for each in own)
+    way_out = f"{runtime} runs it in {names}" if own else _exported(bundle, runtime, precision)
     raise BundleError(
-        f"the bundle {bundle.manifest.name} has files for {held}, not for {wanted}{way_out}"
+        f"the bundle {bundle.manifest.name} has files for {held}, not for {wanted}; {way_out}"
+    )
+
+
+def _exported(bundle: Bundle, runtime: str, precision: str | None) -> str:
+    """Which command makes the files that a bundle lacks."""
+    known = RUNTIMES[runtime]
+    checkpoint = DEFAULT_CHECKPOINT if bundle.manifest.name == DEFAULT_MODEL else "CHECKPOINT"
+    kind = known.precisions.get(precision or "", next(iter(known.precisions.values())))
+    return (
+        f"in a checkout, `python -m export {checkpoint} FOLDER --{known.reads} {kind}` makes them: "
+        "docs/how-to/export.md"
     )

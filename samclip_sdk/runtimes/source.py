@@ -10,7 +10,7 @@ from typing import Protocol
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.manifest import NOUNS_NAME, TOKENIZER_NAME, WORDS_NAME, ModelInfo
 from samclip_sdk.bundle.open import DEFAULT_MODEL, EMBEDDED, Bundle
-from samclip_sdk.errors import BundleError, UnverifiedArtifactWarning
+from samclip_sdk.errors import TextError, UnverifiedArtifactWarning
 from samclip_sdk.runtimes.artifact_sets import find_set, set_paths
 from samclip_sdk.runtimes.onnx.providers import CPU_PROVIDER, wanted_providers
 from samclip_sdk.runtimes.opening import open_session
@@ -198,13 +198,13 @@ class BundleSource:
         """Opens a graph by its key.
 
         Raises:
-            BundleError: the bundle has no text_encoder.
+            TextError: the bundle has no text_encoder.
         """
         if graph not in self.bundle.manifest.graphs:
             # The manifest guarantees every other graph that the client runs.
-            raise BundleError(
-                f"the bundle {self.manifest.name} has no {graph}: it knows the labels of its "
-                "vocabulary packs only, see load_vocabulary"
+            raise TextError(
+                f"the bundle {self.manifest.name} has no {graph}: it knows the labels of "
+                "vocabulary packs only, see load_vocabulary and --vocabulary"
             )
         return open_session(
             self.runtime,

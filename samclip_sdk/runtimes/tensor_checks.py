@@ -48,7 +48,7 @@ def check_tensors(
         stands_for: dtype of the artifact -> the dtype of the contract that it may replace.
         open_axes: whether an axis with a fixed length in the contract may be open in the artifact.
             A text encoder that takes texts shorter than its context has a fraction of the work,
-            and so have graphs that take pictures without the padding to a square.
+            and so have graphs that take images without the padding to a square.
 
     Returns:
         The tensors in the contract's order, with a name for each axis that is open in the artifact
@@ -113,10 +113,10 @@ def _own_shape(
     if len(axes) != len(spec.shape):
         return None
     shape = list(spec.shape)
-    for place, (axis, length) in enumerate(zip(spec.shape, axes, strict=True)):
+    for index, (axis, length) in enumerate(zip(spec.shape, axes, strict=True)):
         is_open = not isinstance(length, int)
         if is_open and isinstance(axis, int) and open_axes:
-            shape[place] = f"{spec.name}[{place}]"
+            shape[index] = f"{spec.name}[{index}]"
         elif is_open != isinstance(axis, str) or (not is_open and length != axis):
             return None
     return tuple(shape)

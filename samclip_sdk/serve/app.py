@@ -66,7 +66,7 @@ BODIES: dict[str, type[ImagesRequest]] = {
 _REASONS = {
     400: "the body ended early",
     401: "no API key, or a wrong one",
-    404: "a picture that the server does not have",
+    404: "an image that the server does not have",
     408: "the body did not arrive in time",
     413: "too many bytes or pixels",
     415: "another content type or charset",
@@ -136,12 +136,12 @@ def create_app(
 def _add_questions(app: FastAPI, handler: RequestHandler) -> None:
     @app.post("/v1/images", response_model=StoredImages, responses=_PROBLEMS)
     async def images(request: Request) -> Response:
-        """Keep and encode pictures, so that later requests can name them and cost less."""
+        """Keep and encode images, so that later requests can name them and cost less."""
         return await handler.answer(request, "images", ImagesRequest)
 
     @app.post("/v1/classify", response_model=ClassifiedImages, responses=_PROBLEMS)
     async def classify(request: Request) -> Response:
-        """Tell how well each label describes a picture."""
+        """Tell how well each label describes an image."""
         return await handler.answer(request, "classify", ClassifyRequest)
 
     @app.post("/v1/segment", response_model=MaskedImages, responses=_PROBLEMS)
@@ -151,17 +151,17 @@ def _add_questions(app: FastAPI, handler: RequestHandler) -> None:
 
     @app.post("/v1/text", response_model=MaskedImages, responses=_PROBLEMS | _OR_LINES)
     async def text(request: Request) -> Response:
-        """Find labels in a picture."""
+        """Find labels in an image."""
         return await handler.answer(request, "text", TextRequest)
 
     @app.post("/v1/instances", response_model=MaskedImages, responses=_PROBLEMS | _OR_LINES)
     async def instances(request: Request) -> Response:
-        """Find the objects of labels in a picture."""
+        """Find the objects of labels in an image."""
         return await handler.answer(request, "instances", InstancesRequest)
 
     @app.post("/v1/everything", response_model=MaskedImages, responses=_PROBLEMS | _OR_LINES)
     async def everything(request: Request) -> Response:
-        """Segment everything in a picture, and name it."""
+        """Segment everything in an image, and name it."""
         return await handler.answer(request, "everything", EverythingRequest)
 
 

@@ -10,27 +10,26 @@ from typing import Any, Literal, TypeAlias
 
 from PIL import Image
 
-from samclip_sdk.picture.packed_masks import PackedMask, PackedMasks
-from samclip_sdk.results.instances import Instances
-from samclip_sdk.results.prompt_masks import Masks
-from samclip_sdk.results.result_base import coco_annotation
-from samclip_sdk.results.text_masks import TextMasks
+from samclip_sdk.image.packed_masks import PackedMask, PackedMasks
+from samclip_sdk.results.result_base import MaskResult, coco_annotation
 
 MaskFormat: TypeAlias = Literal["rle", "polygon", "png"]
 
 
-def result_to_dict(result: Masks | TextMasks | Instances, *, form: MaskFormat) -> dict[str, Any]:
+def result_to_dict(result: MaskResult[Any], *, mask_format: MaskFormat) -> dict[str, Any]:
     """The dictionary of a result's `to_dict`, with its masks in a format.
 
     Args:
-        result: the result for one picture.
-        form: "rle" (COCO's RLE), "polygon" (COCO's polygons), or "png" (a PNG of the picture's
+        result: the result for one image.
+        mask_format: "rle" (COCO's RLE), "polygon" (COCO's polygons), or "png" (a PNG of the image's
             size, one bit a pixel, in base64).
     """
     found = result.to_dict()
-    if form != "rle":
+    if mask_format != "rle":
         for annotation, mask in zip(found["annotations"], _packed(result), strict=True):
-            annotation["segmentation"] = _segmentation(mask, size=result.size, form=form)
+            annotation["segmentation"] = _segmentation(
+                mask, size=result.size, mask_format=mask_format
+            )
     return found
 
 
@@ -48,12 +47,12 @@ def to_lines(found: dict[str, Any], *, image_index: int) -> bytes:
     return b"".join([*lines, to_line(closing)])
 
 
-def _packed(result: Masks | TextMasks | Instances) -> tuple[PackedMask, ...]:
+def _packed(result: MaskResult[Any]) -> tuple[PackedMask, ...]:
     return result.masks.packed
 
 
-def _segmentation(mask: PackedMask, *, size: tuple[int, int], form: MaskFormat) -> Any:
-    if form == "polygon":
+def _segmentation(mask: PackedMask, *, size: tuple[int, int], mask_format: MaskFormat) -> Any:
+    if mask_format == "polygon":
         return coco_annotation(mask, size=size, polygons=True)["segmentation"]
     content = io.BytesIO()
     Image.fromarray(PackedMasks(size, (mask,))[0]).save(content, format="PNG")

@@ -32,12 +32,12 @@ class RequestHandler:
         limits: the limits of requests.
 
     Attributes:
-        stored: the uploaded pictures that requests may name by their ids.
+        stored: the uploaded images that requests may name by their ids.
     """
 
     def __init__(self, pool: Pool, *, limits: Limits) -> None:
         self.pool, self._limits = pool, limits
-        self.stored: Recent[bytes] = Recent(limit_bytes=limits.pictures_mb * 1_000_000)
+        self.stored: Recent[bytes] = Recent(limit_bytes=limits.images_mb * 1_000_000)
 
     async def answer(self, request: Request, verb: str, kind: type[ImagesRequest]) -> Response:
         """Answers a request.
@@ -53,7 +53,7 @@ class RequestHandler:
         call = await read_call(request, kind, limits=self._limits, stored=self.stored)
         question = call.asked.model_dump(exclude={"images"})
         check_limits(question, limits=self._limits)
-        answers = self.pool.put(verb, call.pictures, question)
+        answers = self.pool.put(verb, call.images, question)
         request_id: str = request.state.request_id
         stream: bool = question.get("stream", False)
         first = asyncio.gather(*(answers[:1] if stream else answers))
@@ -67,9 +67,9 @@ class RequestHandler:
                 status=503,
                 retry_after_s=self.pool.retry_after_s(),
             ) from error
-        for place, each in enumerate(found):
+        for index, each in enumerate(found):
             if each.status != 200:
-                return _failed(each, place, many=len(answers) > 1, request_id=request_id)
+                return _failed(each, index, many=len(answers) > 1, request_id=request_id)
         if stream:
             lines = self._lines(answers, request_id=request_id)
             return StreamingResponse(lines, media_type=NDJSON)
@@ -79,21 +79,21 @@ class RequestHandler:
         return Response(b'{"answers":[%b]}' % joined, media_type="application/json")
 
     def _store(self, call: Call[ImagesRequest]) -> None:
-        for key, content in call.pictures:
+        for key, content in call.images:
             self.stored.put(key, content, size_bytes=len(content))
 
     async def _lines(
         self, answers: Sequence[asyncio.Future[Answer]], *, request_id: str
     ) -> AsyncIterator[bytes]:
-        """Yields the lines of each picture as soon as they are there; an error is the last line."""
+        """Yields the lines of each image as soon as they are there; an error is the last line."""
         try:
-            for place, each in enumerate(answers):
+            for index, each in enumerate(answers):
                 answer = await self._wait_for(each)
                 if answer.status == 200:
                     yield answer.content
                     continue
                 error, message = _error_of(answer)
-                line = {"image_index": place, "error": error, "message": message}
+                line = {"image_index": index, "error": error, "message": message}
                 yield to_line({**line, "request_id": request_id})
                 return
         finally:  # after an error, or when the client is gone, nobody waits for the rest
@@ -112,14 +112,14 @@ def check_limits(question: Mapping[str, Any], *, limits: Limits) -> None:
     """Refuses a request that asks for too much.
 
     Args:
-        question: the fields of the request, without its pictures.
+        question: the fields of the request, without its images.
         limits: the limits of the server.
 
     Raises:
         RefusedError: a count or a length is above its limit; the message names both.
     """
     labels = question.get("labels") or [""]
-    _at_most(len(labels), limits.labels, "labels")
+    _check_maximum(len(labels), limits.labels, "labels")
     longest = max(labels, key=len)
     if len(longest) > limits.letters:
         raise RefusedError(
@@ -129,16 +129,16 @@ def check_limits(question: Mapping[str, Any], *, limits: Limits) -> None:
         )
     points = sum(_count(each) for each in question.get("points") or ()) // 2
     boxes = sum(_count(each) for each in question.get("boxes") or ()) // 4
-    _at_most(points + boxes, limits.prompts, "points and boxes")
+    _check_maximum(points + boxes, limits.prompts, "points and boxes")
     if "points_per_side" in question:
         rows, columns = question["tiles"] or (0, 0)
         points = (question["points_per_side"] or POINTS_PER_SIDE) ** 2 * (1 + rows * columns)
-        _at_most(points, limits.points_per_side**2, "points of points_per_side, in all tiles")
+        _check_maximum(points, limits.points_per_side**2, "points of points_per_side, in all tiles")
 
 
-def _at_most(count: int, most: int, name: str) -> None:
-    if count > most:
-        raise RefusedError(f"{name}: {count}; this server takes {most} at most", status=422)
+def _check_maximum(count: int, maximum: int, name: str) -> None:
+    if count > maximum:
+        raise RefusedError(f"{name}: {count}; this server takes {maximum} at most", status=422)
 
 
 def _count(numbers: object) -> int:
@@ -146,10 +146,10 @@ def _count(numbers: object) -> int:
     return sum(map(_count, numbers)) if isinstance(numbers, list) else 1
 
 
-def _failed(answer: Answer, place: int, *, many: bool, request_id: str) -> Response:
+def _failed(answer: Answer, index: int, *, many: bool, request_id: str) -> Response:
     error, message = _error_of(answer)
     if many:
-        message = f"images.{place}: {message}"
+        message = f"images.{index}: {message}"
     return problem_response(error, message, status=answer.status, request_id=request_id)
 
 

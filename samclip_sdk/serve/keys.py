@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from samclip_sdk.errors import OptionError, one_line
 
 KEYS_VARIABLE = "SAMCLIP_API_KEYS"
-LEAST_LETTERS = 16
+MIN_LETTERS = 16
 
 
 class Keys:
@@ -35,10 +35,10 @@ class Keys:
                 f"{KEYS_VARIABLE} is set to {one_line(given, limit=40)!r} and holds no key: make "
                 "one with `openssl rand -hex 32`, or unset it to let everyone in"
             )
-        for place, key in enumerate(keys):
-            if len(key) < LEAST_LETTERS or not (key.isascii() and key.isprintable()):
+        for index, key in enumerate(keys):
+            if len(key) < MIN_LETTERS or not (key.isascii() and key.isprintable()):
                 raise OptionError(
-                    f"key {place} of {KEYS_VARIABLE} is shorter than {LEAST_LETTERS} letters, or "
+                    f"key {index} of {KEYS_VARIABLE} is shorter than {MIN_LETTERS} letters, or "
                     "has others than ASCII's: make one with `openssl rand -hex 32`"
                 )
         self._digests = [_digest(key) for key in keys]

@@ -13,7 +13,7 @@ class Metrics:
     Attributes:
         requests: the number of requests, by route and status.
         seconds: the time of requests, by route.
-        pictures: the number of batches, by whether their picture was encoded before.
+        images: the number of batches, by whether their image was encoded before.
         together: the number of questions in a batch.
         in_progress: the number of requests that are being read or answered.
     """
@@ -33,32 +33,30 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self.pictures = Counter(
-            "samclip_pictures",
-            "Batches of questions about a picture, by whether it had been encoded before",
+        self.images = Counter(
+            "samclip_images",
+            "Batches of questions about an image, by whether it had been encoded before",
             ["encoded"],
             registry=self._registry,
         )
         self.together = Histogram(
             "samclip_batch_questions",
-            "Questions about a picture that were answered together",
+            "Questions about an image that were answered together",
             buckets=(1, 2, 4, 8, 16, 32),
             registry=self._registry,
         )
         self.in_progress = self._gauge(
             "samclip_requests_in_progress", "Requests read or answered now"
         )
-        self._waiting = self._gauge("samclip_waiting_pictures", "Pictures that no worker has yet")
+        self._waiting = self._gauge("samclip_waiting_images", "Images that no worker has yet")
         self._ready = self._gauge("samclip_workers_ready", "Workers whose model is open")
         self._restarts = self._gauge("samclip_worker_restarts", "Workers that have died so far")
-        self._stored = self._gauge(
-            "samclip_stored_picture_bytes", "Uploaded pictures that are kept"
-        )
+        self._stored = self._gauge("samclip_stored_image_bytes", "Uploaded images that are kept")
 
     def note_batch(self, jobs: int, seconds: float, cached: bool) -> None:
         """Counts a batch that a worker has finished."""
         self.together.observe(jobs)
-        self.pictures.labels("before" if cached else "now").inc()
+        self.images.labels("before" if cached else "now").inc()
 
     def read(self, *, waiting: int, ready: int, restarts: int, stored_bytes: int) -> bytes:
         """All metrics in the text format of Prometheus, with the given current values."""

@@ -20,21 +20,21 @@ class MultipartForm:
     Args:
         body: the whole body.
         boundary: the boundary between parts.
-        most: the number of pictures, at most.
+        maximum: the number of images, at most.
         question_bytes: the length of the part `request`, at most.
 
     Attributes:
         question: the content of the part `request`; None without one.
-        pictures: the contents of the parts `image`.
+        images: the contents of the parts `image`.
 
     Raises:
         RefusedError: the body is no form or ends early, or it has other or too many parts.
     """
 
-    def __init__(self, body: bytes, *, boundary: bytes, most: int, question_bytes: int) -> None:
+    def __init__(self, body: bytes, *, boundary: bytes, maximum: int, question_bytes: int) -> None:
         self.question: bytes | None = None
-        self.pictures: list[bytes] = []
-        self._most, self._question_bytes = most, question_bytes
+        self.images: list[bytes] = []
+        self._maximum, self._question_bytes = maximum, question_bytes
         self._ended = False
         if not boundary:
             raise _unreadable("its boundary is missing.")
@@ -62,7 +62,7 @@ class MultipartForm:
         self._name, self._value, self._disposition = bytearray(), bytearray(), b""
         self._head_bytes = 0
         self._content = io.BytesIO()
-        self._is_picture = False
+        self._is_image = False
 
     def _read_name(self, data: bytes, start: int, end: int) -> None:
         self._name += self._of_head(data, start, end)
@@ -85,30 +85,30 @@ class MultipartForm:
         """Refuses a part with another name, or one too many, before its content is read."""
         _, said = parse_options_header(self._disposition)
         name = said.get(b"name", b"")
-        self._is_picture = name == b"image" and b"filename" in said
-        if not self._is_picture and name != b"request":
+        self._is_image = name == b"image" and b"filename" in said
+        if not self._is_image and name != b"request":
             shown = one_line(name.decode("utf-8", "replace"), limit=40)
             raise RefusedError(
                 f"there is a part {shown!r}; parts are files called image, and request, in JSON",
                 status=422,
             )
-        if self._is_picture and len(self.pictures) == self._most:
+        if self._is_image and len(self.images) == self._maximum:
             raise RefusedError(
-                f"there are more than {self._most} pictures, which this server takes at most",
+                f"there are more than {self._maximum} images, which this server takes at most",
                 status=422,
             )
-        if not self._is_picture and self.question is not None:
+        if not self._is_image and self.question is not None:
             raise RefusedError("there are two parts called request; send one", status=422)
 
     def _read_content(self, data: bytes, start: int, end: int) -> None:
         self._content.write(memoryview(data)[start:end])
-        if not self._is_picture:
-            check_question(self._content.tell(), most=self._question_bytes)
+        if not self._is_image:
+            check_question(self._content.tell(), maximum=self._question_bytes)
 
     def _close(self) -> None:
         content = self._content.getvalue()
-        if self._is_picture:
-            self.pictures.append(content)
+        if self._is_image:
+            self.images.append(content)
         else:
             self.question = content
 
@@ -116,15 +116,15 @@ class MultipartForm:
         self._ended = True
 
 
-def check_question(size: int, *, most: int) -> None:
+def check_question(size: int, *, maximum: int) -> None:
     """Refuses a question that is too long: parsed, it can take a hundred times as much memory.
 
     Raises:
         RefusedError: the question is longer than this server takes.
     """
-    if size > most:
+    if size > maximum:
         raise RefusedError(
-            f"beside its pictures the request has more than {most // 1000} kB, which this server "
+            f"beside its images the request has more than {maximum // 1000} kB, which this server "
             "takes at most",
             status=413,
         )
@@ -132,7 +132,7 @@ def check_question(size: int, *, most: int) -> None:
 
 def _unreadable(why: str) -> RefusedError:
     return RefusedError(
-        f"the form cannot be read: {one_line(why)} Give pictures as files called image, and all "
+        f"the form cannot be read: {one_line(why)} Give images as files called image, and all "
         "else as JSON in one field called request",
         status=422,
     )

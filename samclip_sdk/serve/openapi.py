@@ -12,10 +12,10 @@ from pydantic.json_schema import models_json_schema
 from samclip_sdk import __version__
 from samclip_sdk.serve.schema import ImagesRequest
 
-DESCRIPTION = """Masks of texts, points and boxes, everything in a picture, and how well labels
-describe it, by one model. Coordinates are pixels of the upright picture.
+DESCRIPTION = """Masks of texts, points and boxes, everything in an image, and how well labels
+describe it, by one model. Coordinates are pixels of the upright image.
 
-A body is JSON with `images`, or `multipart/form-data` with the pictures as files called `image`
+A body is JSON with `images`, or `multipart/form-data` with the images as files called `image`
 and all else in a part `request`, as JSON. Where the server has keys, send
 `Authorization: Bearer KEY`."""
 

@@ -1,4 +1,4 @@
-"""The pool of workers, and the jobs that wait: questions about one picture go together."""
+"""The pool of workers, and the jobs that wait: questions about one image go together."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from samclip_sdk.serve.errors import RefusedError
 from samclip_sdk.serve.settings import Limits, ModelChoice
 from samclip_sdk.serve.worker_process import Answer, Job, WorkerProcess
 
-MOST_TOGETHER = 32
-"""The number of questions about one picture in a batch, at most."""
+MAX_TOGETHER = 32
+"""The number of questions about one image in a batch, at most."""
 
 _REMEMBERED = 4096
 
@@ -21,8 +21,8 @@ _REMEMBERED = 4096
 class Pool:
     """Worker processes, and the jobs that wait for them, first come, first served.
 
-    A question goes to the worker that has encoded its picture, together with all questions about
-    that picture that wait. When a worker dies, its jobs go to other workers, one by one: so a job
+    A question goes to the worker that has encoded its image, together with all questions about
+    that image that wait. When a worker dies, its jobs go to other workers, one by one: so a job
     that kills a second worker is found out, and is answered 500.
 
     Args:
@@ -30,7 +30,7 @@ class Pool:
         workers: the number of workers.
         limits: the limits of the server.
         on_batch: called after each batch with the number of its jobs, its seconds, and whether its
-            picture was encoded already.
+            image was encoded already.
 
     Attributes:
         workers: the worker processes.
@@ -84,31 +84,31 @@ class Pool:
         self._tasks = [asyncio.create_task(worker.run()) for worker in self.workers]
 
     def put(
-        self, verb: str, pictures: Sequence[tuple[str, bytes]], ask: dict[str, Any]
+        self, verb: str, images: Sequence[tuple[str, bytes]], ask: dict[str, Any]
     ) -> list[asyncio.Future[Answer]]:
-        """Puts a question about pictures into the queue.
+        """Puts a question about images into the queue.
 
         Args:
             verb: "images", "classify", "segment", "text" or "everything".
-            pictures: the sha256 of each picture file's content, and the content.
+            images: the sha256 of each image file's content, and the content.
             ask: the question, as `batching` takes it.
 
         Returns:
-            The future answers, one for each picture.
+            The future answers, one for each image.
 
         Raises:
-            RefusedError: too many pictures wait already.
+            RefusedError: too many images wait already.
         """
-        if self.waiting + len(pictures) > self._limits.queue:
+        if self.waiting + len(images) > self._limits.queue:
             raise RefusedError(
-                f"{self.waiting} pictures wait already; try again later",
+                f"{self.waiting} images wait already; try again later",
                 status=429,
                 retry_after_s=self.retry_after_s(),
             )
         loop = asyncio.get_running_loop()
         jobs = [
             Job(key, content, {"verb": verb, "index": index, **ask}, loop.create_future())
-            for index, (key, content) in enumerate(pictures)
+            for index, (key, content) in enumerate(images)
         ]
         self._waiting += jobs
         self._dispatch()
@@ -136,7 +136,7 @@ class Pool:
                 worker.take(jobs)
 
     def _next_for(self, worker: WorkerProcess) -> list[Job]:
-        """Takes the oldest job that a worker may have, with those about the same picture."""
+        """Takes the oldest job that a worker may have, with those about the same image."""
         if any(job.deaths for batch in worker.batches for job in batch.values()):
             return []  # A job that killed a worker runs alone.
         self._waiting = [job for job in self._waiting if not job.answer.done()]
@@ -150,7 +150,7 @@ class Pool:
             if last is not worker and last.model_info is not None:
                 continue
             same = [each for each in self._waiting if each.key == job.key and not each.deaths]
-            taken = same[:MOST_TOGETHER]
+            taken = same[:MAX_TOGETHER]
             self._waiting = [each for each in self._waiting if each not in taken]
             return taken
         return []

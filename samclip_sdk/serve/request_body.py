@@ -1,6 +1,6 @@
 """The body of a request: read within limits, and split before any of it is parsed.
 
-A JSON document may take a hundred times its length once it is parsed. So pictures, which are long,
+A JSON document may take a hundred times its length once it is parsed. So images, which are long,
 are taken out of it unparsed, and the rest, the question, must be short. Nothing is written to disk.
 """
 
@@ -31,8 +31,8 @@ from samclip_sdk.system.recent import Recent
 
 Value = TypeVar("Value")
 Kind = TypeVar("Kind", bound=ImagesRequest)
-HashedPicture = tuple[str, bytes]
-"""The sha256 of a picture file's content, and the content."""
+HashedImage = tuple[str, bytes]
+"""The sha256 of an image file's content, and the content."""
 
 _JSON, _FORM = b"application/json", b"multipart/form-data"
 _CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
@@ -47,9 +47,9 @@ class Body:
     """A body in parts.
 
     Attributes:
-        question: the JSON; in the place of a picture's base64 stands a key of `encoded`.
-        encoded: the base64 of each picture in the JSON.
-        files: the pictures of a form.
+        question: the JSON; in the place of an image's base64 stands a key of `encoded`.
+        encoded: the base64 of each image in the JSON.
+        files: the images of a form.
     """
 
     question: bytes
@@ -105,17 +105,17 @@ async def _in_time(work: Awaitable[Value], *, limit_s: int, late: str) -> Value:
 
 
 async def _receive(request: Request, *, limits: Limits) -> bytes:
-    most = limits.body_mb * 1_000_000
+    maximum = limits.body_mb * 1_000_000
     told = request.headers.get("content-length", "")
     received = io.BytesIO()
 
     async def receive() -> None:
         async for piece in request.stream():
             received.write(piece)
-            if received.tell() > most:
+            if received.tell() > maximum:
                 raise _too_large(limits)
 
-    if told.isascii() and told.isdecimal() and int(told) > most:
+    if told.isascii() and told.isdecimal() and int(told) > maximum:
         raise _too_large(limits)
     late = f"the body did not arrive within {limits.body_s} s"
     try:
@@ -134,9 +134,9 @@ def _too_large(limits: Limits) -> RefusedError:
 def _of_form(content: bytes, *, boundary: bytes, limits: Limits) -> Body:
     question_bytes = 1000 * limits.question_kb
     form = MultipartForm(
-        content, boundary=boundary, most=limits.images, question_bytes=question_bytes
+        content, boundary=boundary, maximum=limits.images, question_bytes=question_bytes
     )
-    return Body(b"{}" if form.question is None else form.question, files=form.pictures)
+    return Body(b"{}" if form.question is None else form.question, files=form.images)
 
 
 def _of_json(content: bytes, *, limits: Limits) -> Body:
@@ -145,7 +145,7 @@ def _of_json(content: bytes, *, limits: Limits) -> Body:
     def take(found: re.Match[bytes]) -> bytes:
         if len(encoded) == limits.images:
             raise RefusedError(
-                f"there are more than {limits.images} pictures, which this server takes at most",
+                f"there are more than {limits.images} images, which this server takes at most",
                 status=422,
             )
         key = str(len(encoded))
@@ -153,7 +153,7 @@ def _of_json(content: bytes, *, limits: Limits) -> Body:
         return b'%b"%b"' % (found[1], key.encode())
 
     question = _BASE64.sub(take, content)
-    check_question(len(question), most=1000 * limits.question_kb)
+    check_question(len(question), maximum=1000 * limits.question_kb)
     return Body(question, encoded=encoded)
 
 
@@ -166,12 +166,12 @@ class Call(Generic[Kind]):
     """A request that was read.
 
     Attributes:
-        asked: the question; its `images` are replaced by `pictures`.
-        pictures: the pictures that the question is about.
+        asked: the question; its `images` are replaced by `images`.
+        images: the images that the question is about.
     """
 
     asked: Kind
-    pictures: Sequence[HashedPicture]
+    images: Sequence[HashedImage]
 
 
 async def read_call(
@@ -182,28 +182,28 @@ async def read_call(
     Args:
         request: the request, whose body is JSON or multipart/form-data.
         kind: the model of the body.
-        limits: the limits of the body and its pictures.
-        stored: the uploaded pictures that the request may name.
+        limits: the limits of the body and its images.
+        stored: the uploaded images that the request may name.
 
     Raises:
         RefusedError: the body is too large or too slow, has another type, or does not validate.
     """
     body = await read_body(request, limits=limits)
-    work = partial(_understand, body, kind, most=limits.images, stored=stored)
+    work = partial(_understand, body, kind, maximum=limits.images, stored=stored)
     return await off_loop(work, limits=limits)
 
 
-def _understand(body: Body, kind: type[Kind], *, most: int, stored: Recent[bytes]) -> Call[Kind]:
+def _understand(body: Body, kind: type[Kind], *, maximum: int, stored: Recent[bytes]) -> Call[Kind]:
     try:
         asked = kind.model_validate_json(body.question)
     except ValidationError as error:
         raise RefusedError(tell_wrong_field(error, of=kind), status=422) from error
     if body.files and asked.images:
-        raise RefusedError("pictures are parts called image or in images, not both", status=422)
+        raise RefusedError("images are parts called image or in images, not both", status=422)
     count = len(body.files) or len(asked.images)
-    if not 1 <= count <= most:
+    if not 1 <= count <= maximum:
         raise RefusedError(
-            f"there are {count} pictures; give 1 to {most}, as parts called image or in images",
+            f"there are {count} images; give 1 to {maximum}, as parts called image or in images",
             status=422,
         )
     if body.files:
@@ -211,27 +211,27 @@ def _understand(body: Body, kind: type[Kind], *, most: int, stored: Recent[bytes
     return Call(asked, _open_all(asked, body, stored))
 
 
-def _open_all(asked: ImagesRequest, body: Body, stored: Recent[bytes]) -> list[HashedPicture]:
-    """The pictures that a question names by id or holds in base64."""
-    pictures = []
-    for place, image in enumerate(asked.images):
+def _open_all(request: ImagesRequest, body: Body, stored: Recent[bytes]) -> list[HashedImage]:
+    """The images that a question names by id or holds in base64."""
+    images = []
+    for index, image in enumerate(request.images):
         if isinstance(image, ImageById):
             content = stored.get(image.id)
             if content is None:
                 raise RefusedError(
-                    f"images.{place}: no picture {image.id} is kept here; upload it to /v1/images",
+                    f"images.{index}: no image {image.id} is kept here; upload it to /v1/images",
                     status=404,
                 )
-            pictures.append((image.id, content))
+            images.append((image.id, content))
             continue
         try:
             encoded = body.encoded[image.base64].replace(rb"\/", b"/")
             content = base64.b64decode(encoded, validate=True)
         except (KeyError, binascii.Error) as error:
-            raise RefusedError(f"images.{place}: it is no base64", status=422) from error
-        pictures.append(_hashed(content))
-    return pictures
+            raise RefusedError(f"images.{index}: it is no base64", status=422) from error
+        images.append(_hashed(content))
+    return images
 
 
-def _hashed(content: bytes) -> HashedPicture:
+def _hashed(content: bytes) -> HashedImage:
     return hashlib.sha256(content).hexdigest(), content

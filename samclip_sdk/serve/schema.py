@@ -15,7 +15,7 @@ from samclip_sdk.engine.queries import (
     options_of,
 )
 from samclip_sdk.serve.encoding import MaskFormat
-from samclip_sdk.serve.settings import MOST_ASKED
+from samclip_sdk.serve.settings import MAX_ASKED
 
 Item = TypeVar("Item")
 Listed: TypeAlias = Annotated[list[Item], Field(fail_fast=True)]
@@ -38,22 +38,22 @@ class RequestModel(BaseModel):
 
 
 class ImageById(RequestModel):
-    """A picture that was uploaded to `/v1/images`."""
+    """An image that was uploaded to `/v1/images`."""
 
     id: str = Field(pattern="^[0-9a-f]{64}$", description="the id that `/v1/images` answered")
 
 
 class ImageContent(RequestModel):
-    """A picture in the request."""
+    """An image in the request."""
 
-    base64: str = Field(min_length=1, description="the content of a picture file")
+    base64: str = Field(min_length=1, description="the content of an image file")
 
 
 class ImagesRequest(RequestModel):
-    """The pictures. In `multipart/form-data` they are files in parts called `image`."""
+    """The images. In `multipart/form-data` they are files in parts called `image`."""
 
     images: Listed[ImageById | ImageContent] = Field(
-        default=[], description="one or more pictures; each gets an answer, in their order"
+        default=[], description="one or more images; each gets an answer, in their order"
     )
 
 
@@ -79,18 +79,18 @@ class PointsRequest(ImagesRequest):
 
 
 class MasksRequest(ImagesRequest):
-    """Any number of masks of each picture."""
+    """Any number of masks of each image."""
 
     labels: Labels | None = Field(default=None, description="the model's own nouns if not given")
     tiles: Tiles | None = Field(default=None, description="rows and columns to look into too")
     format: MaskFormat = Field(default="rle", description="the format of each `segmentation`")
     stream: bool = Field(
-        default=False, description="answer in NDJSON: a line an annotation, picture by picture"
+        default=False, description="answer in NDJSON: a line an annotation, image by image"
     )
 
 
 class LabelsRequest(MasksRequest):
-    """Labels to look for in the pictures."""
+    """Labels to look for in the images."""
 
     labels: Labels = Field(description="nouns such as `dog`")
 
@@ -99,7 +99,7 @@ Base = TypeVar("Base", bound=ImagesRequest)
 
 
 def request_of(query: type[Query], name: str, base: type[Base], *, verb: str) -> type[Base]:
-    """A request with the options of a query, bounded by `MOST_ASKED` too.
+    """A request with the options of a query, bounded by `MAX_ASKED` too.
 
     Args:
         query: what the verb is asked.
@@ -113,8 +113,8 @@ def request_of(query: type[Query], name: str, base: type[Base], *, verb: str) ->
         if about.in_python_only:
             continue
         bounds = Field(
-            ge=about.least,
-            le=MOST_ASKED.get(field, about.most),
+            ge=about.minimum,
+            le=MAX_ASKED.get(field, about.maximum),
             allow_inf_nan=False if known.kind is float else None,
         )
         kind = Annotated[known.kind, bounds]  # type: ignore[name-defined]  # known when it runs
@@ -142,15 +142,15 @@ class ResponseModel(BaseModel):
 
 
 class StoredImage(ResponseModel):
-    """A picture that later requests may name by its id."""
+    """An image that later requests may name by its id."""
 
     id: str = Field(description="the sha256 of the file's content")
-    width: int = Field(description="the width of the upright picture, in pixels")
+    width: int = Field(description="the width of the upright image, in pixels")
     height: int
 
 
 class StoredImages(ResponseModel):
-    """In the order of the pictures."""
+    """In the order of the images."""
 
     answers: list[StoredImage]
 
@@ -166,7 +166,7 @@ class Reading(ResponseModel):
 
 
 class Classified(ResponseModel):
-    """How well each label describes a picture, in the order of the request."""
+    """How well each label describes an image, in the order of the request."""
 
     labels: list[str]
     probs: list[float] = Field(description="the softmax over the labels")
@@ -177,17 +177,17 @@ class Classified(ResponseModel):
 
 
 class ClassifiedImages(ResponseModel):
-    """In the order of the pictures."""
+    """In the order of the images."""
 
     answers: list[Classified]
 
 
-class PictureSize(ResponseModel):
-    """The picture, as COCO lists it."""
+class ImageSize(ResponseModel):
+    """The image, as COCO lists it."""
 
     id: int
     file_name: str
-    height: int = Field(description="in pixels, of the upright picture")
+    height: int = Field(description="in pixels, of the upright image")
     width: int
 
 
@@ -220,7 +220,7 @@ class PromptAnnotation(Annotation):
 
 
 class LabelAnnotation(Annotation):
-    """The mask of a label that is present in the picture."""
+    """The mask of a label that is present in the image."""
 
     label: str
     presence: float
@@ -228,7 +228,7 @@ class LabelAnnotation(Annotation):
 
 
 class ObjectAnnotation(Annotation):
-    """The mask of an object."""
+    """The mask of an object; of `everything`, its `score` is SAM's predicted IoU."""
 
     label: str
     label_score: float
@@ -237,9 +237,9 @@ class ObjectAnnotation(Annotation):
 
 
 class Masks(ResponseModel):
-    """The masks of a picture: a data set that readers of COCO load."""
+    """The masks of an image: a data set that readers of COCO load."""
 
-    images: list[PictureSize] = Field(description="this picture alone")
+    images: list[ImageSize] = Field(description="this image alone")
     categories: list[Category]
     annotations: list[PromptAnnotation | LabelAnnotation | ObjectAnnotation]
     speed: dict[str, float] = Field(description="milliseconds by step")
@@ -249,7 +249,7 @@ class Masks(ResponseModel):
 
 
 class MaskedImages(ResponseModel):
-    """In the order of the pictures."""
+    """In the order of the images."""
 
     answers: list[Masks]
 
@@ -268,7 +268,7 @@ class Health(ResponseModel):
     status: Literal["ready", "not ready"]
     workers_ready: int
     workers: int
-    waiting: int = Field(description="pictures that wait for a worker")
+    waiting: int = Field(description="images that wait for a worker")
 
 
 class Model(ResponseModel):

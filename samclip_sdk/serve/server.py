@@ -141,7 +141,7 @@ async def _serve(
 class JsonLines(logging.Formatter):
     """A log record as one line of JSON: time, level, event, and the fields of `extra`.
 
-    No picture, label or key is logged.
+    No image, label or key is logged.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from samclip_sdk.errors import OptionError
 
-MOST_ASKED: Mapping[str, int] = {"points_per_class": 15, "max_instances": 1000}
+MAX_ASKED: Mapping[str, int] = {"points_per_class": 15, "max_instances": 1000}
 """What a request may ask at most, where the verb takes any number: it costs time and memory."""
 
 
@@ -28,6 +28,7 @@ class ModelChoice:
         text_cache: whether embeddings of labels are kept in the user's cache folder.
         public_key: the path of an Ed25519 public key; a bundle that is not signed with it is
             refused. None takes any bundle.
+        vocabulary: the path of a vocabulary pack, whose labels need no text encoder.
     """
 
     model: str
@@ -40,32 +41,33 @@ class ModelChoice:
     cores: int = 0
     text_cache: bool = True
     public_key: str | None = None
+    vocabulary: str | None = None
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a server: of one request, of those that wait, and of the memory for pictures.
+    """The limits of a server: of one request, of those that wait, and of the memory for images.
 
     Attributes:
         body_mb: the size of a body as it is sent, in 10^6 bytes.
-        question_kb: the size of a request's JSON without its pictures, in 10^3 bytes.
-        megapixels: the size of a picture; it is checked before the picture is decoded.
-        images: the number of pictures of a request.
+        question_kb: the size of a request's JSON without its images, in 10^3 bytes.
+        megapixels: the size of an image; it is checked before the image is decoded.
+        images: the number of images of a request.
         labels: the number of labels of a request.
         letters: the length of a label.
         prompts: the number of boxes and points of a request, together.
         points_per_side: its square bounds the points of `/v1/everything`, those of tiles included.
-        queue: the number of requests in progress, and of pictures that wait for a worker; more are
+        queue: the number of requests in progress, and of images that wait for a worker; more are
             answered 429.
-        pictures_mb: the memory for uploaded pictures in the front process, in 10^6 bytes.
-        embeddings_mb: the memory for encoded pictures in each worker, in 10^6 bytes.
+        images_mb: the memory for uploaded images in the front process, in 10^6 bytes.
+        embeddings_mb: the memory for encoded images in each worker, in 10^6 bytes.
         body_s: the seconds in which a body must arrive; a slower one is answered 408.
         answer_s: the seconds in which a request must be answered, else the answer is 503; a worker
             that is silent for so long is taken for dead.
         stop_s: the seconds that requests in progress may take after SIGTERM.
 
     Raises:
-        OptionError: a limit is below 1, or a picture could be sent but not kept.
+        OptionError: a limit is below 1, or an image could be sent but not kept.
     """
 
     body_mb: int = 20
@@ -77,7 +79,7 @@ class Limits:
     prompts: int = 256
     points_per_side: int = 64
     queue: int = 64
-    pictures_mb: int = 256
+    images_mb: int = 256
     embeddings_mb: int = 256
     body_s: int = 30
     answer_s: int = 120
@@ -88,9 +90,9 @@ class Limits:
             value = getattr(self, each.name)
             if value < 1:
                 raise OptionError(f"{each.name} is {value}; it must be 1 or more")
-        for held, least in (("pictures_mb", "body_mb"), ("queue", "images")):
-            if getattr(self, held) < getattr(self, least):
+        for held, minimum in (("images_mb", "body_mb"), ("queue", "images")):
+            if getattr(self, held) < getattr(self, minimum):
                 raise OptionError(
-                    f"{held} is {getattr(self, held)}; it must be {least} or more, which is "
-                    f"{getattr(self, least)}"
+                    f"{held} is {getattr(self, held)}; it must be {minimum} or more, which is "
+                    f"{getattr(self, minimum)}"
                 )

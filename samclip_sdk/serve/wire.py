@@ -16,7 +16,7 @@ _SIZES = struct.Struct("<IQ")  # the sizes of the JSON and of the bytes
 
 
 def pack_message(header: dict[str, Any], content: bytes = b"") -> tuple[bytes, bytes]:
-    """A message in two pieces, so that the bytes of a picture are not copied."""
+    """A message in two pieces, so that the bytes of an image are not copied."""
     text = json.dumps(header).encode()
     return _SIZES.pack(len(text), len(content)) + text, content
 

@@ -2,7 +2,7 @@
 
     python -m samclip_sdk.serve.worker
 
-The first message names the model to open. One thread reads the next batch and decodes its picture
+The first message names the model to open. One thread reads the next batch and decodes its image
 while the model runs. The worker ends when the front process ends, in whatever way.
 """
 
@@ -16,14 +16,15 @@ import threading
 import time
 import traceback
 import warnings
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from samclip_sdk.client import SamClip
-from samclip_sdk.errors import SamClipError, SamClipWarning, UnknownWordWarning
+from samclip_sdk.errors import SamClipError, SamClipWarning, TextError
 from samclip_sdk.runtimes.options import RuntimeOptions, why_refused
-from samclip_sdk.serve.batching import Ask, BatchAnswerer, DecodedPicture
+from samclip_sdk.serve.batching import Ask, BatchAnswerer, DecodedImage
 from samclip_sdk.serve.errors import name_of, status_of
 from samclip_sdk.serve.wire import read_message, write_message
 
@@ -64,6 +65,8 @@ def open_model(chosen: dict[str, Any]) -> tuple[SamClip, dict[str, Any]]:
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", SamClipWarning)
         model = _load(chosen)
+        if chosen["vocabulary"] is not None:
+            model.load_vocabulary(chosen["vocabulary"])
         warm_up(model)
     manifest, source = model.manifest, model.source
     return model, {
@@ -83,7 +86,8 @@ def _load(chosen: dict[str, Any]) -> SamClip:
     The first load has no `threads`: with them, a runtime that takes no number of threads would not
     be a candidate of "auto". A second load costs little, since graphs are opened later.
     """
-    options = {name: value for name, value in chosen.items() if name not in ("cores", "runtime")}
+    own = ("cores", "runtime", "vocabulary")
+    options = {name: value for name, value in chosen.items() if name not in own}
     model = SamClip.load(chosen["runtime"], **options)
     source, cores = model.source, chosen["cores"]
     if not cores or chosen["threads"]:
@@ -100,42 +104,41 @@ def _load(chosen: dict[str, Any]) -> SamClip:
 def warm_up(model: SamClip) -> None:
     """Opens all graphs, so that no request waits for them."""
     grey = np.full((48, 64, 3), 128, dtype=np.uint8)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnknownWordWarning)  # No user asked for this word.
-        model.classify(grey, ["picture"])
-        model.segment(grey, boxes=[8, 8, 40, 40])
-        model.segment_text(grey, ["picture"])
+    model.embed_image(grey)
+    model.embed_region(grey, box=[8, 8, 40, 40])
+    with suppress(TextError):  # A bundle may have no text encoder.
+        model.embed_text("image")
 
 
 class Batch:
-    """Questions about one picture.
+    """Questions about one image.
 
     Args:
         numbers: the numbers of the jobs, which the answers carry.
         asks: the questions.
-        picture: the decoded picture, or the error of decoding it.
-        cached: whether the picture was encoded already.
+        image: the decoded image, or the error of decoding it.
+        cached: whether the image was encoded already.
     """
 
     def __init__(
         self,
         numbers: list[int],
         asks: list[Ask],
-        picture: DecodedPicture | Exception,
+        image: DecodedImage | Exception,
         *,
         cached: bool,
     ) -> None:
-        self.numbers, self.asks, self.picture, self.cached = numbers, asks, picture, cached
+        self.numbers, self.asks, self.image, self.cached = numbers, asks, image, cached
 
 
 def answer_batch(batch: Batch, answerer: BatchAnswerer, outlet: BinaryIO) -> None:
     """Answers all questions of a batch, with an error if need be; then reports the batch done."""
     started, left = time.perf_counter(), dict(enumerate(batch.numbers))
     try:
-        if isinstance(batch.picture, Exception):
-            raise batch.picture
-        for place, answer in answerer.answer(batch.picture, batch.asks):
-            number = left.pop(place)
+        if isinstance(batch.image, Exception):
+            raise batch.image
+        for index, answer in answerer.answer(batch.image, batch.asks):
+            number = left.pop(index)
             if isinstance(answer, SamClipError):
                 _refuse(outlet, number, answer)
             else:
@@ -159,19 +162,19 @@ def _refuse(outlet: BinaryIO, number: int, error: SamClipError) -> None:
 
 
 def _read_on(inlet: BinaryIO, answerer: BatchAnswerer, read: queue.SimpleQueue[Batch]) -> None:
-    """Reads batches and decodes their pictures ahead; at most two batches are here at a time."""
+    """Reads batches and decodes their images ahead; at most two batches are here at a time."""
     while True:
         message = read_message(inlet)
         if message is None:
             os._exit(0)  # The front process is gone: nobody waits for the running batch.
         header, content = message
-        picture: DecodedPicture | Exception
+        image: DecodedImage | Exception
         cached = answerer.knows(header["picture"])
         try:
-            picture = answerer.prepare(header["picture"], content, asks=header["asks"])
+            image = answerer.prepare(header["picture"], content, asks=header["asks"])
         except Exception as error:  # It is raised again where the answer is written.
-            picture = error
-        read.put(Batch(header["jobs"], header["asks"], picture, cached=cached))
+            image = error
+        read.put(Batch(header["jobs"], header["asks"], image, cached=cached))
 
 
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:

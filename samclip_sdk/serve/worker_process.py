@@ -22,7 +22,7 @@ WORKER = ("-m", "samclip_sdk.serve.worker")
 """The arguments of Python in a worker process."""
 
 DEPTH = 2
-"""The batches that a worker has at a time: it computes one and decodes the picture of the next."""
+"""The batches that a worker has at a time: it computes one and decodes the image of the next."""
 
 _LONGEST_PAUSE_S = 10.0
 _END_S = 5.0
@@ -45,11 +45,11 @@ class Answer:
 
 @dataclass(eq=False)
 class Job:
-    """A question about a picture.
+    """A question about an image.
 
     Attributes:
-        key: the sha256 of the picture file's content.
-        content: the content of the picture file.
+        key: the sha256 of the image file's content.
+        content: the content of the image file.
         ask: the question, as `batching` takes it.
         answer: the future answer.
         deaths: the number of workers that have died with this job.
@@ -68,11 +68,11 @@ class WorkerProcess:
 
     Args:
         choice: the model that it opens.
-        limits: the limits of pictures, of memory and of time.
+        limits: the limits of images, of memory and of time.
         on_free: called when the worker can take more jobs.
         on_lost: called with the jobs of a worker that died, the oldest first.
         on_batch: called after a batch with the number of its jobs, its seconds, and whether its
-            picture was encoded already.
+            image was encoded already.
 
     Attributes:
         model_info: the fields of `schema.Model`, once the model is open; else None.
@@ -154,11 +154,11 @@ class WorkerProcess:
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def take(self, jobs: Sequence[Job]) -> None:
-        """Sends questions about one picture; `free` must be true."""
-        batch = {self._number + place: job for place, job in enumerate(jobs)}
+        """Sends questions about one image; `free` must be true."""
+        batch = {self._number + index: job for index, job in enumerate(jobs)}
         self._number += len(jobs)
         self.batches.append(batch)
-        header = {"picture": jobs[0].key, "jobs": [*batch], "asks": [job.ask for job in jobs]}
+        header = {"image": jobs[0].key, "jobs": [*batch], "asks": [job.ask for job in jobs]}
         self._send(header, jobs[0].content)
         self._look_after()
 
@@ -205,7 +205,7 @@ class WorkerProcess:
         """Writes without waiting: the pipe holds two batches at most; `_listen` sees a death."""
         assert self._process is not None
         assert self._process.stdin is not None
-        for piece in pack_message(header, content):  # writelines would copy the picture to join it
+        for piece in pack_message(header, content):  # writelines would copy the image to join it
             self._process.stdin.write(piece)
 
     async def _end(self) -> None:

@@ -29,8 +29,8 @@ _WANTED: Mapping[str, str] = {
 """Pydantic's name of a fault -> what the value must be instead."""
 
 _UNKNOWN, _MISSING = "extra_forbidden", "missing"
-_OF_PICTURES = {*ImageById.model_fields, *ImageContent.model_fields}
-_PICTURE = "a picture is an object with base64, a file's content, or with id, from /v1/images"
+_OF_IMAGES = {*ImageById.model_fields, *ImageContent.model_fields}
+_IMAGE = "an image is an object with base64, a file's content, or with id, from /v1/images"
 
 
 def tell_wrong_field(error: ValidationError, *, of: type[ImagesRequest]) -> str:
@@ -45,16 +45,16 @@ def tell_wrong_field(error: ValidationError, *, of: type[ImagesRequest]) -> str:
     kind, told = fault["type"], fault.get("ctx", {})
     if kind == "json_invalid":
         return f"the request is no JSON that can be read, {told['error']}: send an object"
-    place = [
+    location = [
         each
         for number, each in enumerate(fault["loc"], 1)
         if isinstance(each, int)  # and no branch of a union, which pydantic names, too
-        or each in {*of.model_fields, *_OF_PICTURES}
+        or each in {*of.model_fields, *_OF_IMAGES}
         or (kind == _UNKNOWN and number == len(fault["loc"]))
     ]
-    where = one_line(".".join(map(str, place)), limit=60) or "the request"
-    field = of.model_fields.get(str(place[0])) if place else None
-    about = _PICTURE if place[:1] == ["images"] else field and field.description
+    where = one_line(".".join(map(str, location)), limit=60) or "the request"
+    field = of.model_fields.get(str(location[0])) if location else None
+    about = _IMAGE if location[:1] == ["images"] else field and field.description
     if kind == _UNKNOWN:
         return f"{where} is not a field: {about or 'there are ' + ', '.join(of.model_fields)}"
     way_out = f": {about}" if about else ""

@@ -30,7 +30,7 @@ def finite_number(value: object, *, name: str) -> float:
 
 
 def number_within(
-    value: object, *, name: str, least: float | None = None, most: float | None = None
+    value: object, *, name: str, minimum: float | None = None, maximum: float | None = None
 ) -> float:
     """A caller's number as a float within bounds; None is no bound.
 
@@ -38,8 +38,8 @@ def number_within(
         PromptError: it is no such number.
     """
     number = finite_number(value, name=name)
-    if (least is not None and number < least) or (most is not None and number > most):
-        bounds = f"{least:g} or more" if most is None else f"from {least:g} to {most:g}"
+    if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
+        bounds = f"{minimum:g} or more" if maximum is None else f"from {minimum:g} to {maximum:g}"
         raise PromptError(f"{name} is {number:g}; it must be {bounds}")
     return number
 
@@ -55,17 +55,17 @@ def check_flag(value: object, *, name: str) -> bool:
     return bool(value)
 
 
-def check_integer(value: object, *, name: str, least: int) -> None:
+def check_integer(value: object, *, name: str, minimum: int) -> None:
     """Refuses a number that is not whole, is True or False, or is too small.
 
     Raises:
         PromptError: it is something else.
     """
-    integer_within(value, name=name, least=least)
+    integer_within(value, name=name, minimum=minimum)
 
 
 def integer_within(
-    value: object, *, name: str, least: float | None, most: float | None = None
+    value: object, *, name: str, minimum: float | None, maximum: float | None = None
 ) -> int:
     """A caller's whole number within bounds; None is no bound. True and False are none.
 
@@ -75,8 +75,8 @@ def integer_within(
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise PromptError(f"{name} is {one_line(repr(value))}; it must be a whole number")
     number = int(value)
-    if least is not None and number < least:
-        raise PromptError(f"{name} is {number}; it must be {least:g} or more")
-    if most is not None and number > most:
-        raise PromptError(f"{name} is {number}; it must be {most:g} or less")
+    if minimum is not None and number < minimum:
+        raise PromptError(f"{name} is {number}; it must be {minimum:g} or more")
+    if maximum is not None and number > maximum:
+        raise PromptError(f"{name} is {number}; it must be {maximum:g} or less")
     return number

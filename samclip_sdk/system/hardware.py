@@ -1,4 +1,4 @@
-"""The names of this device's CPU and GPU, as far as the system tells them at once.
+"""The names of this device's CPU and GPU, and its cores, as far as the system tells them at once.
 
 No package is used: py-cpuinfo takes over a second a call, too long for the load of a model.
 """
@@ -34,6 +34,26 @@ def parse_cpu_name(cpuinfo: str) -> str:
     """Reads a processor's name, or that of a small board, from the text of /proc/cpuinfo."""
     found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     return found[1].strip() if found else ""
+
+
+def usable_cores(root: Path = Path("/")) -> float:
+    """The cores of the machine, or as many as the quota of a container allows in time.
+
+    Args:
+        root: where the system's files are.
+    """
+    cores = float(os.cpu_count() or 0)
+    groups = root / "sys/fs/cgroup"
+    v1 = [read_file(groups / f"cpu/cpu.cfs_{name}_us") for name in ("quota", "period")]
+    quota = parse_cpu_quota(read_file(groups / "cpu.max") or " ".join(v1))
+    return min(cores, quota or cores)
+
+
+def parse_cpu_quota(text: str) -> float | None:
+    """Reads cores from a quota and its period in microseconds; None if there is no quota."""
+    numbers = [int(word) for word in text.split() if word.isdecimal()]
+    quota, period = numbers if len(numbers) == 2 else (0, 0)
+    return round(quota / period, 2) if quota and period else None
 
 
 @cache

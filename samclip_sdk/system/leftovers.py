@@ -60,10 +60,10 @@ def discard(path: Path) -> None:
         return
     kept = path / REPLACED
     for replaced in () if kept.is_symlink() else kept.glob("*"):
-        place = path.with_name(replaced.name)
-        if not os.path.lexists(place):
+        target = path.with_name(replaced.name)
+        if not os.path.lexists(target):
             try:
-                os.rename(replaced, place)
+                os.rename(replaced, target)
             except OSError:
                 return  # It is the only copy.
     shutil.rmtree(path, ignore_errors=True)
@@ -89,7 +89,7 @@ def _machine() -> str:
     """Eight hex digits for where process ids have one meaning: this start, and this container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-        place = boot + os.readlink("/proc/self/ns/pid")
+        origin = boot + os.readlink("/proc/self/ns/pid")
     except OSError:  # not Linux: by the network card, for two machines may have one name
-        place = f"{uuid.getnode()}"
-    return hashlib.sha256(place.encode()).hexdigest()[:8]
+        origin = f"{uuid.getnode()}"
+    return hashlib.sha256(origin.encode()).hexdigest()[:8]

@@ -61,8 +61,8 @@ many as the default model's."""
 _LONGEST_FAULT = 500  # letters
 
 
-def check_values(content: bytes, *, at_most: int = MAX_VALUES) -> None:
-    """Refuses a JSON file with more than `at_most` values.
+def check_values(content: bytes, *, max_values: int = MAX_VALUES) -> None:
+    """Refuses a JSON file with more than `max_values` values.
 
     Validation goes on after a fault, and keeps a kilobyte or two for each: one million numbers
     where objects must be, a file of two megabytes, would take gigabytes.
@@ -70,8 +70,8 @@ def check_values(content: bytes, *, at_most: int = MAX_VALUES) -> None:
     Raises:
         ValueError: the file has more.
     """
-    if content.count(b",") >= at_most:  # without commas, values are nested
-        raise ValueError(f"it holds more than {at_most} values")
+    if content.count(b",") >= max_values:  # without commas, values are nested
+        raise ValueError(f"it holds more than {max_values} values")
 
 
 def first_fault(error: ValidationError) -> str:

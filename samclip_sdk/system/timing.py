@@ -71,9 +71,9 @@ class Timing:
         if not samples_ms:
             raise ValueError("there is no run to summarize")
         values = [np.mean(samples_ms), min(samples_ms), *np.percentile(samples_ms, (50, 90, 99))]
-        mean, least, p50, p90, p99 = (round(float(value), _DIGITS) for value in values)
+        mean, minimum, p50, p90, p99 = (round(float(value), _DIGITS) for value in values)
         tails = (p90, p99) if len(samples_ms) >= _FEWEST_FOR_TAILS else (None, None)
-        return cls(len(samples_ms), mean, least, p50, *tails)
+        return cls(len(samples_ms), mean, minimum, p50, *tails)
 
 
 def elapsed_ms(work: Callable[[], object]) -> float:
@@ -84,24 +84,57 @@ def elapsed_ms(work: Callable[[], object]) -> float:
 
 
 def repeat(
-    run: Callable[[], Outcome], *, seconds: float, at_least: int = 3, at_most: int = 1000
+    run: Callable[[], Outcome], *, seconds: float, min_runs: int = 3, max_runs: int = 1000
 ) -> list[Outcome]:
     """Runs a function until a time budget is spent.
 
     Args:
         run: the function.
         seconds: the budget; no run is started after it.
-        at_least: the number of runs even if they take longer.
-        at_most: the number of runs even if time is left.
+        min_runs: the number of runs even if they take longer.
+        max_runs: the number of runs even if time is left.
 
     Returns:
         The result of each run, in order.
     """
     until = time.perf_counter() + seconds
     outcomes: list[Outcome] = []
-    while len(outcomes) < at_least or (len(outcomes) < at_most and time.perf_counter() < until):
+    while len(outcomes) < min_runs or (len(outcomes) < max_runs and time.perf_counter() < until):
         outcomes.append(run())
     return outcomes
+
+
+def time_in_turns(
+    one: Callable[[], object],
+    other: Callable[[], object],
+    *,
+    seconds: float,
+    min_runs: int,
+    max_runs: int,
+) -> list[tuple[float, float]]:
+    """Times two functions in turns, so that what else the machine does slows both down alike.
+
+    Args:
+        one: a function; it runs first in every second turn.
+        other: the function that it is compared with.
+        seconds: the budget; no turn is started after it.
+        min_runs: the number of turns even if they take longer.
+        max_runs: the number of turns even if time is left.
+
+    Returns:
+        The milliseconds of both, for each turn.
+    """
+    one_first = True
+
+    def turn() -> tuple[float, float]:
+        nonlocal one_first
+        one_first = not one_first
+        if one_first:
+            return elapsed_ms(one), elapsed_ms(other)
+        later = elapsed_ms(other)
+        return elapsed_ms(one), later
+
+    return repeat(turn, seconds=seconds, min_runs=min_runs, max_runs=max_runs)
 
 
 @dataclass(frozen=True)
@@ -125,8 +158,8 @@ def time_workload(
     *,
     memory: PeakMemory,
     seconds: float,
-    at_least: int = 3,
-    at_most: int = 1000,
+    min_runs: int = 3,
+    max_runs: int = 1000,
 ) -> WorkloadRuns:
     """Times a workload: the first run, a warm-up, then the runs that count.
 
@@ -135,16 +168,16 @@ def time_workload(
         memory: the peak memory of the process that runs it.
         seconds: the budget for the runs that count; the warm-up takes a fifth of it, and one run
             at least.
-        at_least: how many runs count even if they take longer; ten if a run takes less than a
+        min_runs: how many runs count even if they take longer; ten if a run takes less than a
             second.
-        at_most: how many runs count even if time is left.
+        max_runs: how many runs count even if time is left.
     """
     first_ms = run()
-    warm_up = repeat(run, seconds=_WARM_UP_SHARE * seconds, at_least=1, at_most=at_most)
+    warm_up = repeat(run, seconds=_WARM_UP_SHARE * seconds, min_runs=1, max_runs=max_runs)
     if warm_up[-1] < _FAST_MS:
-        at_least = max(at_least, _FEWEST_FAST)
+        min_runs = max(min_runs, _FEWEST_FAST)
     memory.restart()
-    samples = repeat(run, seconds=seconds, at_least=at_least, at_most=at_most)
+    samples = repeat(run, seconds=seconds, min_runs=min_runs, max_runs=max_runs)
     return WorkloadRuns(round(first_ms, _DIGITS), samples, memory.restart())
 
 

@@ -1,6 +1,6 @@
 """Texts: tokens, stored embeddings of labels, learned labels, vocabulary packs.
 
-Nothing here knows a picture, and nothing runs a graph.
+Nothing here knows an image, and nothing runs a graph.
 """
 
 from samclip_sdk.text.vocabulary import Vocabulary, read_vocabulary

@@ -19,7 +19,7 @@ _SPELLED_ALIKE = 0.8  # difflib's ratio: persn and person .91, okra and opera .6
 
 @dataclass(frozen=True)
 class KnownWords:
-    """The words that pictures taught a model.
+    """The words that images taught a model.
 
     Attributes:
         words: K nouns, clean.
@@ -47,11 +47,11 @@ class KnownWords:
         """The words that are nearest to an embedding [E], the nearest first, with their cosines."""
         cosines = self.embeddings @ embedding
         order = np.argsort(-cosines, kind="stable")[:count].tolist()
-        return [(self.words[place], float(cosines[place])) for place in order]
+        return [(self.words[index], float(cosines[index])) for index in order]
 
     def read(self, label: str) -> Reading | None:
         """What the model takes a clean label for by its table; None if it is not known."""
-        if label in self._places:
+        if label in self._indices:
             return Reading("taught", (label,))
         return self._reader.read(label)
 
@@ -65,8 +65,8 @@ class KnownWords:
         return next(iter(_spelled_like(label, tuple(self.words))), None)
 
     @cached_property
-    def _places(self) -> Mapping[str, int]:
-        return {word: place for place, word in enumerate(self.words)}
+    def _indices(self) -> Mapping[str, int]:
+        return {word: index for index, word in enumerate(self.words)}
 
     @cached_property
     def _reader(self) -> WordReader:

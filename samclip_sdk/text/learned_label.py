@@ -1,7 +1,7 @@
 """A label's embedding from examples: the word's own, turned until the examples fit it.
 
-Texts and pictures are apart in CLIP's joint space: two pictures of different things are often as
-near to each other as a picture and its own word. A mean of regions and word would therefore find
+Texts and images are apart in CLIP's joint space: two images of different things are often as
+near to each other as an image and its own word. A mean of regions and word would therefore find
 its label everywhere. So the result keeps the scale that the bundle's calibration knows.
 """
 
@@ -35,7 +35,7 @@ def learn_embedding(
     * v . n is at most the cosine whose calibrated score is 1 - `score`; for that, v turns against
       the part of n that p does not have, so that the positives lose nothing.
     * The rest of v's length lies along the part of the word that neither p nor n has. Hardly any
-      picture shares it, so it keeps the scores of other pictures low.
+      image shares it, so it keeps the scores of other images low.
 
     If the unit sphere has no such vector, the positives come first.
 
@@ -56,7 +56,7 @@ def learn_embedding(
     own, positive = word.astype(np.float64), _mean(positives)
     fits = float(own @ positive)
     along = min(max(calibration.bias + reach, fits), 1.0)
-    most = math.sqrt(1 - along**2)  # the part of v's length that is across p
+    maximum = math.sqrt(1 - along**2)  # the part of v's length that is across p
     against, other = 0.0, np.zeros_like(positive)
     if len(negatives):
         negative = _mean(negatives)
@@ -69,11 +69,11 @@ def learn_embedding(
         apart = math.sqrt(1 - shared**2)
         other = (negative - shared * positive) / apart
         needed = (along * shared - (calibration.bias - reach)) / apart
-        by_itself = -float(own @ other) * most / math.sqrt(max(1 - fits**2, 1e-12))
-        against = float(np.clip(max(needed, by_itself), -most, most))
+        by_itself = -float(own @ other) * maximum / math.sqrt(max(1 - fits**2, 1e-12))
+        against = float(np.clip(max(needed, by_itself), -maximum, maximum))
     rest = own - fits * positive - (own @ other) * other
     rest /= max(float(np.linalg.norm(rest)), 1e-6)
-    left = math.sqrt(max(most**2 - against**2, 0.0))
+    left = math.sqrt(max(maximum**2 - against**2, 0.0))
     learned = along * positive - against * other + left * rest
     return normalize(learned.astype(np.float32))
 
@@ -85,14 +85,14 @@ def checked_score(score: float) -> float:
     return float(score)
 
 
-def check_regions(regions: ArrayLike, *, name: str, embed_dim: int, at_least: int = 0) -> Array:
+def check_regions(regions: ArrayLike, *, name: str, embed_dim: int, min_regions: int = 0) -> Array:
     """The embeddings of regions as rows, float32 [K,E].
 
     Args:
         regions: one [E], or many [K,E], from `SamClip.embed_region`.
         name: their name in a message.
         embed_dim: E.
-        at_least: the least K.
+        min_regions: the least K.
 
     Raises:
         PromptError: there are fewer, the shape is another, or a vector does not have unit length.
@@ -107,8 +107,10 @@ def check_regions(regions: ArrayLike, *, name: str, embed_dim: int, at_least: in
         raise PromptError(
             f"the {name} regions are not one array of embeddings: {one_line(error)}"
         ) from error
-    if rows.size == 0 and at_least:
-        raise PromptError(f"there is no {name} region: give {at_least} or more, from embed_region")
+    if rows.size == 0 and min_regions:
+        raise PromptError(
+            f"there is no {name} region: give {min_regions} or more, from embed_region"
+        )
     if rows.size == 0:
         return np.zeros((0, embed_dim), dtype=np.float32)
     if rows.ndim not in (1, 2) or rows.shape[-1] != embed_dim:

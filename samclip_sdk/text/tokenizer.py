@@ -217,12 +217,12 @@ def check_texts(texts: Sequence[str], *, noun: str = "text") -> tuple[str, ...]:
     return checked
 
 
-def check_labels(labels: str | Sequence[str], *, at_most: int | None = None) -> tuple[str, ...]:
+def check_labels(labels: str | Sequence[str], *, max_labels: int | None = None) -> tuple[str, ...]:
     """Returns the labels as a tuple; each names a class of its own.
 
     Args:
         labels: names of classes; a single string is one label.
-        at_most: the most labels that are allowed.
+        max_labels: the most labels that are allowed.
 
     Raises:
         TextError: there is no label, an empty one, one with a comma, two that are the same to CLIP,
@@ -232,14 +232,14 @@ def check_labels(labels: str | Sequence[str], *, at_most: int | None = None) -> 
     for label in checked:
         if "," in label:
             raise TextError(f"the label {_shown(label)} has a comma: give a label for each word")
-    if at_most is not None and len(checked) > at_most:
+    if max_labels is not None and len(checked) > max_labels:
         raise TextError(
-            f"there are {len(checked)} labels; give at most {at_most}, in several calls"
+            f"there are {len(checked)} labels; give at most {max_labels}, in several calls"
         )
-    places: dict[str, int] = {}
-    for place, label in enumerate(checked):
-        first = places.setdefault(clean_text(label), place)
-        if first != place:
+    indices: dict[str, int] = {}
+    for index, label in enumerate(checked):
+        first = indices.setdefault(clean_text(label), index)
+        if first != index:
             raise TextError(_twice(checked[first], label))
     return checked
 

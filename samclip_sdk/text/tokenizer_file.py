@@ -34,8 +34,8 @@ _PARTS = {
 }
 """The allowed parts: each makes a text a few times as long, at most."""
 
-_MOST_PARTS = 8
-_MOST_BYTES = 32 << 20
+_MAX_PARTS = 8
+_MAX_BYTES = 32 << 20
 
 
 def open_tokenizer(path: str | os.PathLike[str], *, context_length: int) -> tokenizers.Tokenizer:
@@ -52,9 +52,9 @@ def open_tokenizer(path: str | os.PathLike[str], *, context_length: int) -> toke
     name = one_line(os.fspath(path))
     try:
         with Path(path).open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise ValueError(f"it has more than {_MAX_BYTES} bytes")
         found = tokenizers.Tokenizer.from_str(content.decode("utf-8"))
     except BaseException as error:
         if not is_refusal(error):
@@ -93,9 +93,9 @@ def _check_parts(component: Any, *, name: str) -> None:
     """Checks a normalizer or a pre-tokenizer and all of its parts."""
     # Compared with None: a Sequence of tokenizers 0.20 has a length of 0, and so counts as false.
     parts = [] if component is None else _parts(json.loads(component.__getstate__()))
-    if len(parts) > _MOST_PARTS:
+    if len(parts) > _MAX_PARTS:
         raise BundleError(
-            f"the tokenizer {name} has {len(parts)} parts in a row; {_MOST_PARTS} are the most"
+            f"the tokenizer {name} has {len(parts)} parts in a row; {_MAX_PARTS} are the most"
         )
     for part in parts:
         if part["type"] not in _PARTS:

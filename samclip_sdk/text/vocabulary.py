@@ -35,7 +35,7 @@ _FORMAT = "samclip labels"
 _TENSOR = "embeddings"
 _DTYPES = (np.float32, np.int8)
 _STORED_DTYPES = ("F32", "I8")
-_MOST_COSINE = 1.01  # of vectors whose length is 1 but for rounding
+_MAX_COSINE = 1.01  # of vectors whose length is 1 but for rounding
 _MAX_HEADER_BYTES = 16 << 20  # 700,000 labels of 20 letters
 
 
@@ -130,7 +130,7 @@ def _reading(value: Any) -> Reading | None:
         return Reading(kind, tuple(words))
     if kind != "unknown" or isinstance(cosine, bool) or not isinstance(cosine, int | float):
         raise wrong
-    if not abs(cosine) <= _MOST_COSINE:
+    if not abs(cosine) <= _MAX_COSINE:
         raise wrong
     return Reading(kind, tuple(words), float(cosine))
 

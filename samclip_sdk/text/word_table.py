@@ -121,8 +121,8 @@ class WordReader:
 
     def _head(self, parts: Sequence[str]) -> Sequence[str]:
         """The parts before the first joint; after "of", if a measure stands before it."""
-        places = (place for place, part in enumerate(parts) if part in self._table.joints)
-        joint = next((place for place in places if place), None)
+        indices = (index for index, part in enumerate(parts) if part in self._table.joints)
+        joint = next((index for index in indices if index), None)
         if joint is None:
             return parts
         before, after = parts[:joint], parts[joint + 1 :]
@@ -201,7 +201,7 @@ def read_table(path: str | os.PathLike[str]) -> WordTable:
     if len(content) > MAX_TABLE_BYTES:
         raise BundleError(f"{name} has more than {MAX_TABLE_BYTES} bytes")
     try:
-        check_values(content, at_most=MAX_TABLE_VALUES)
+        check_values(content, max_values=MAX_TABLE_VALUES)
         return WordTable.model_validate_json(content)
     except ValidationError as error:
         raise BundleError(f"{name} is no table of words: {first_fault(error)}") from error

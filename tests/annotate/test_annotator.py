@@ -18,9 +18,9 @@ from samclip_sdk import StorageError
 from samclip_sdk.annotate.annotation_log import AnnotationLog, log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
-from samclip_sdk.annotate.picture_files import PictureFile, find_pictures
+from samclip_sdk.annotate.image_files import ImageFile, find_images
 from tests.command import answer, fails, table
-from tests.fake_source import FakeSource, fake_client, picture, write_picture
+from tests.fake_source import FakeSource, fake_client, sample_image, write_image
 from tests.refusals import refused
 
 LABELS = ["zebra", "dog", "cat"]
@@ -29,11 +29,11 @@ ENCODER = "image_encoder@64"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five pictures of several sizes, one of them in a folder of its own, named out of order."""
-    root = tmp_path / "pictures"
+    """Five images of several sizes, one of them in a folder of its own, named out of order."""
+    root = tmp_path / "images"
     (root / "b").mkdir(parents=True)
     for index, name in enumerate(("c.png", "a.png", "b/2.png", "z.png", "B.png")):
-        Image.fromarray(picture(40 + 10 * index, 100)).save(root / name)
+        Image.fromarray(sample_image(40 + 10 * index, 100)).save(root / name)
     return root
 
 
@@ -72,8 +72,8 @@ def coco(path: Path) -> dict[str, Any]:
 def test_pycocotools_reads_the_masks_of_labels_back(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.json"
     found = answer("annotate", folder, *LABELS, "-o", output, "--no-instances")
-    assert (found["pictures"], found["annotations"], found["resumed"]) == (5, 10, 0)
-    assert found["pictures_per_second"] == pytest.approx(5 / found["seconds"])
+    assert (found["images"], found["annotations"], found["resumed"]) == (5, 10, 0)
+    assert found["images_per_second"] == pytest.approx(5 / found["seconds"])
     read = COCO(str(output))
     assert [read.imgs[index]["file_name"] for index in sorted(read.imgs)] == NAMES
     assert [each["name"] for each in read.loadCats(sorted(read.cats))] == LABELS
@@ -117,16 +117,16 @@ def test_pycocotools_reads_the_objects_back(folder: Path, tmp_path: Path, polygo
             for name in ("score", "label_score", "predicted_iou", "stability_score"):
                 assert annotation[name] == getattr(item, name)
     assert read.dataset["info"]["max_instances"] == 50
-    every = Annotator(model, LABELS)(picture())["annotations"]
+    every = Annotator(model, LABELS)(sample_image())["annotations"]
     assert len(every) > 1
-    assert Annotator(model, LABELS, max_instances=1)(picture())["annotations"] == every[:1]
+    assert Annotator(model, LABELS, max_instances=1)(sample_image())["annotations"] == every[:1]
 
 
 def test_a_label_whose_mask_is_empty_gets_no_annotation(tmp_path: Path) -> None:
     model, _ = fake_client(tmp_path)
     annotator = Annotator(model, LABELS, mask_threshold=1e6, instances=False)
-    assert annotator(picture()) == {"width": 100, "height": 50, "annotations": []}
-    assert model.segment_text(picture(), LABELS).labels == ("dog", "cat")
+    assert annotator(sample_image()) == {"width": 100, "height": 50, "annotations": []}
+    assert model.segment_text(sample_image(), LABELS).labels == ("dog", "cat")
 
 
 @pytest.mark.usefixtures("sources")
@@ -149,7 +149,7 @@ def write_odd_files(folder: Path) -> dict[str, str]:
     whole = (folder / "a.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     Image.new("RGB", (1, 1)).save(folder / "pixel.png")
-    frames = [Image.fromarray(picture(20, 20) + np.uint8(shade)) for shade in (0, 40, 80)]
+    frames = [Image.fromarray(sample_image(20, 20) + np.uint8(shade)) for shade in (0, 40, 80)]
     for name in ("moving.gif", "moving.png", "pages.tiff"):
         frames[0].save(folder / name, save_all=True, append_images=frames[1:])
     (folder / "lost.png").symlink_to(folder / "nowhere.png")
@@ -173,20 +173,18 @@ def test_what_cannot_be_read_is_told_at_the_end(folder: Path, tmp_path: Path) ->
     for each in found["skipped"]:
         assert reasons[each["name"]] in each["reason"]
         assert str(folder) not in each["reason"]
-    assert found["pictures"] == len(coco(tmp_path / "out.json")["images"]) == 5
+    assert found["images"] == len(coco(tmp_path / "out.json")["images"]) == 5
     (folder / os.fsdecode(b"caf\xe9.png")).touch()
     (folder / "phone.HEIC").write_bytes(b"\0\0\0 ftypheic")  # this machine cannot read it
-    told = {each.name: each.reason for each in find_pictures(folder)[1]}
+    told = {each.name: each.reason for each in find_images(folder)[1]}
     assert "UTF-8" in told["caf?.png"]
     printed = table("annotate", folder, "dog", "-o", tmp_path / "out.json")
     assert "10 skipped" in printed
-    assert "5 annotations of 5 pictures, 5 of them done before" in printed
+    assert "5 annotations of 5 images, 5 of them done before" in printed
 
 
 @pytest.mark.usefixtures("sources")
-def test_pictures_that_are_annotated_at_once_give_the_same_file(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_images_that_are_annotated_at_once_give_the_same_file(folder: Path, tmp_path: Path) -> None:
     write_odd_files(folder)
     one, three = tmp_path / "one.json", tmp_path / "three.json"
     answer("annotate", folder, *LABELS, "-o", one)
@@ -196,37 +194,37 @@ def test_pictures_that_are_annotated_at_once_give_the_same_file(
 
 
 def test_stills_of_all_kinds_are_read(tmp_path: Path) -> None:
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
-    still = Image.fromarray(picture())
+    still = Image.fromarray(sample_image())
     for suffix in ("png", "gif", "webp", "bmp", "tiff"):
         still.save(folder / f"still.{suffix}")
-    # As phones write them: a second picture behind the first.
+    # As phones write them: a second image behind the first.
     still.save(folder / "phone.jpg", format="MPO", save_all=True, append_images=[still])
     model, _ = fake_client(tmp_path)
     report = annotate_folder(Annotator(model, ["dog"]), folder, tmp_path / "out.json")
-    assert (report.pictures, report.skipped) == (6, ())
+    assert (report.images, report.skipped) == (6, ())
 
 
-def test_what_is_no_picture_is_passed_over(folder: Path, tmp_path: Path) -> None:
+def test_what_is_no_image_is_passed_over(folder: Path, tmp_path: Path) -> None:
     """Hidden files, links that leave, labels, notes and films."""
     for name in ("a.json", "a.png.txt", "film.mp4", "LICENSE", "classes.xml", "b/2.npz"):
         (folder / name).write_bytes(b"beside")
-    Image.fromarray(picture(40, 40)).save(folder / "LOUD.JPG")
+    Image.fromarray(sample_image(40, 40)).save(folder / "LOUD.JPG")
     outside = tmp_path / "outside"
     outside.mkdir()
-    write_picture(outside / "far.png")
-    write_picture(folder / ".hidden.png")
+    write_image(outside / "far.png")
+    write_image(folder / ".hidden.png")
     (folder / ".cache").mkdir()
-    write_picture(folder / ".cache" / "thumb.png")
+    write_image(folder / ".cache" / "thumb.png")
     (folder / "far.png").symlink_to(outside / "far.png")
     (folder / "outside").symlink_to(outside)
     (folder / "round").symlink_to(folder)
     (folder / "twin.png").symlink_to("a.png")
     os.mkfifo(folder / "pipe")
-    own = write_picture(folder / "own.png")
-    pictures, skipped = find_pictures(folder, leave_out=(own,))
-    assert [each.name for each in pictures] == sorted([*NAMES, "LOUD.JPG", "twin.png"])
+    own = write_image(folder / "own.png")
+    images, skipped = find_images(folder, leave_out=(own,))
+    assert [each.name for each in images] == sorted([*NAMES, "LOUD.JPG", "twin.png"])
     assert not skipped
 
 
@@ -256,7 +254,7 @@ def test_two_runs_do_not_write_one_output(run: Callable[..., Any], tmp_path: Pat
     settings = Annotator(model, LABELS).settings
     with AnnotationLog(log_path(tmp_path / "out.json"), settings=settings):
         refused(run, StorageError, "another run")
-    assert run()[0].pictures == 5
+    assert run()[0].images == 5
     assert not list(tmp_path.glob(".*.lock"))
 
 
@@ -298,8 +296,8 @@ def test_a_later_run_does_what_is_new_or_replaced(
 ) -> None:
     run()
     (folder / "c.png").unlink()
-    Image.fromarray(picture(30, 60)).save(folder / "a.png")
-    write_picture(folder / "b" / "1.png")
+    Image.fromarray(sample_image(30, 60)).save(folder / "a.png")
+    write_image(folder / "b" / "1.png")
     report, source = run()
     assert (report.resumed, source.runs(ENCODER)) == (3, 2)
     resumed = coco(tmp_path / "out.json")
@@ -315,7 +313,7 @@ def test_a_later_run_does_what_is_new_or_replaced(
 
 @pytest.mark.usefixtures("sources")
 def test_if_nothing_can_be_read_it_is_an_error(tmp_path: Path) -> None:
-    folder, output = tmp_path / "pictures", tmp_path / "out.json"
+    folder, output = tmp_path / "images", tmp_path / "out.json"
     folder.mkdir()
     (folder / "notes.txt").touch()
     assert ".jpg" in fails("annotate", folder, "dog", "-o", output)
@@ -323,8 +321,8 @@ def test_if_nothing_can_be_read_it_is_an_error(tmp_path: Path) -> None:
     assert "broken.jpg" in fails("annotate", folder, "dog", "-o", output)
     assert not output.exists()
     # Nothing was done, so nothing is lost with other labels.
-    write_picture(folder / "good.png")
-    assert answer("annotate", folder, "cat", "-o", output)["pictures"] == 1
+    write_image(folder / "good.png")
+    assert answer("annotate", folder, "cat", "-o", output)["images"] == 1
 
 
 @pytest.mark.parametrize(
@@ -362,7 +360,7 @@ def test_a_foreign_output_is_left_alone(
         refused(lambda r=restart: run(restart=r), StorageError, "--overwrite")
     assert output.read_text() == "a year of work"
     assert not log_path(output).exists()
-    assert answer("annotate", folder, *LABELS, "-o", output, "--overwrite")["pictures"] == 5
+    assert answer("annotate", folder, *LABELS, "-o", output, "--overwrite")["images"] == 5
     assert run()[0].resumed == 5  # its own by now
 
 
@@ -389,8 +387,8 @@ def test_other_settings_are_refused(
     assert (report.resumed, source.runs(ENCODER)) == (0, 5)
 
 
-def picture_line(**changed: Any) -> Callable[[list[bytes]], None]:
-    """A line of a picture that is changed, and JSON still."""
+def image_line(**changed: Any) -> Callable[[list[bytes]], None]:
+    """A line of an image that is changed, and JSON still."""
 
     def damage(lines: list[bytes]) -> None:
         lines[2] = json.dumps({**json.loads(lines[2]), **changed}).encode() + b"\n"
@@ -414,7 +412,7 @@ DAMAGES: list[tuple[Callable[[list[bytes]], None], str]] = [
     (lambda lines: lines.__setitem__(2, lines[2][:20] + b"\n"), LINE_3),
     *((line(2, each), LINE_3) for each in (b"[" * 100_000, b"1" * 10_000, b"null", b'"\xff"')),
     *(
-        (picture_line(**{name: value}), LINE_3)
+        (image_line(**{name: value}), LINE_3)
         for name, value in (
             *(("width", 0), ("width", "100"), ("file_name", ["a"]), ("file_name", "\ud800")),
             *(("more", 1), ("annotations", [5]), ("annotations", [FOUND])),
@@ -422,7 +420,7 @@ DAMAGES: list[tuple[Callable[[list[bytes]], None], str]] = [
         )
     ),
     *(
-        (picture_line(annotations=[{**FOUND, "segmentation": each}], width=8, height=2), LINE_3)
+        (image_line(annotations=[{**FOUND, "segmentation": each}], width=8, height=2), LINE_3)
         for each in (
             *({"size": [2, 8], "counts": counts} for counts in WRONG_COUNTS),
             *({"size": size, "counts": "`0"} for size in ([1, 16], [-2, -8], [1 << 20, 1 << 20])),
@@ -439,7 +437,7 @@ def test_a_damaged_or_foreign_progress_file_is_refused_before_the_work(
     path = log_path(tmp_path / "out.json")
     run()
     whole = path.read_bytes()
-    write_picture(folder / "new.png")
+    write_image(folder / "new.png")
     for damage, word in DAMAGES:
         lines = whole.splitlines(keepends=True)
         damage(lines)
@@ -447,14 +445,14 @@ def test_a_damaged_or_foreign_progress_file_is_refused_before_the_work(
         refused(run, StorageError, word)
         assert path.read_bytes() == b"".join(lines)
     refused(run, StorageError, "--restart")
-    assert run(restart=True)[0].pictures == 6
+    assert run(restart=True)[0].images == 6
 
 
 def test_the_progress_file_goes_if_it_is_not_wanted(
     run: Callable[..., Any], tmp_path: Path
 ) -> None:
     output = tmp_path / "out.json"
-    assert run(discard_progress=True)[0].pictures == 5
+    assert run(discard_progress=True)[0].images == 5
     assert output.exists()
     assert not list(tmp_path.glob("*progress*")) + list(tmp_path.glob(".*.lock"))
     refused(run, StorageError, "--overwrite")
@@ -471,21 +469,21 @@ def test_a_run_in_the_folder_itself_leaves_its_own_files_out(folder: Path, tmp_p
     model, _ = fake_client(tmp_path)
     for resumed in (0, 5):
         report = annotate_folder(Annotator(model, LABELS), folder, folder / "out.json")
-        assert (report.pictures, report.resumed, report.skipped) == (5, resumed, ())
+        assert (report.images, report.resumed, report.skipped) == (5, resumed, ())
 
 
 def test_the_output_is_never_in_memory(tmp_path: Path) -> None:
     model, _ = fake_client(tmp_path)
     settings = Annotator(model, LABELS).settings
-    pictures = [PictureFile(tmp_path, f"{index:03}.png", 1, 1) for index in range(100)]
+    images = [ImageFile(tmp_path, f"{index:03}.png", 1, 1) for index in range(100)]
     annotation = {"category_id": 1, "segmentation": {"size": [1, 1], "counts": "0" * 100_000}}
     found = {"width": 1, "height": 1, "annotations": [annotation]}
     output = tmp_path / "out.json"
     with AnnotationLog(log_path(output), settings=settings) as log:
         tracemalloc.start()
-        for each in reversed(pictures):
+        for each in reversed(images):
             log.append(each, found)
-        assert log.write_coco(output, pictures) == 100
+        assert log.write_coco(output, images) == 100
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert output.stat().st_size > 10_000_000

@@ -44,7 +44,7 @@ def ray_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_pictures(folder: Path) -> Path:
+def make_images(folder: Path) -> Path:
     """Drawings in several sizes, and one that cannot be read."""
     folder.mkdir()
     names = sorted((ROOT / "examples" / "images").glob("*.jpg"))
@@ -71,7 +71,7 @@ def finish(process: subprocess.Popen[str]) -> dict[str, object]:
 
 
 def lines(output: Path) -> int:
-    """How many pictures are noted as done."""
+    """How many images are noted as done."""
     path = log_path(output)
     return max(0, path.read_bytes().count(b"\n") - 1) if path.exists() else 0
 
@@ -85,7 +85,7 @@ def test_a_node_and_a_run_that_are_killed_lose_and_double_nothing(tmp_path: Path
     """A run is killed with -9, the next one's second node is, too; all in one cluster."""
     from ray.cluster_utils import Cluster
 
-    folder = make_pictures(tmp_path / "pictures")
+    folder = make_images(tmp_path / "images")
     alone, together = tmp_path / "alone.json", tmp_path / "together.json"
     finish(start(folder, alone, "--shard-size", "25"))
     node = {"num_cpus": 2, "object_store_memory": 100 * 2**20}
@@ -107,7 +107,7 @@ def test_a_node_and_a_run_that_are_killed_lose_and_double_nothing(tmp_path: Path
     finally:
         cluster.shutdown()
     assert left > 0
-    assert report["pictures"] == COUNT
+    assert report["images"] == COUNT
     assert report["resumed"] == before
     _, *entries = log_path(together).read_text().splitlines()
     noted = [json.loads(entry)["file_name"] for entry in entries]
@@ -123,8 +123,8 @@ def test_a_node_and_a_run_that_are_killed_lose_and_double_nothing(tmp_path: Path
 
 def test_a_cluster_of_this_machine_alone(tmp_path: Path) -> None:
     """Of rows of a Parquet file; once all are done, no worker is started."""
-    pictures = sorted(make_pictures(tmp_path / "pictures").glob("*.png"))[-8:]
-    content = [path.read_bytes() for path in pictures]
+    images = sorted(make_images(tmp_path / "images").glob("*.png"))[-8:]
+    content = [path.read_bytes() for path in images]
     table = tmp_path / "p.parquet"
     parquet.write_table(pa.table({"image": content}), table, row_group_size=3)
     alone, together = tmp_path / "alone.json", tmp_path / "together.json"

@@ -1,4 +1,4 @@
-"""Annotations of many pictures as YOLO's folder and as a table."""
+"""Annotations of many images as YOLO's folder and as a table."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 from samclip_sdk import StorageError
 from samclip_sdk.annotate.other_formats import check_images, check_yolo_names, write_yolo
-from samclip_sdk.annotate.remote_files import RemotePicture
-from samclip_sdk.picture.masks import mask_to_rle
+from samclip_sdk.annotate.remote_files import RemoteImage
+from samclip_sdk.image.masks import mask_to_rle
 from tests.command import answer, fails
 from tests.refusals import refused
 
@@ -25,11 +25,11 @@ LABELS = ("dog", "cat")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pictures = tmp_path_factory.mktemp("pictures")
-    (pictures / "sub").mkdir()
-    shutil.copy(IMAGES / "dog.jpg", pictures / "sub" / "dog.jpg")
-    shutil.copy(IMAGES / "cat.jpg", pictures / "cat.jpg")
-    return pictures
+    images = tmp_path_factory.mktemp("images")
+    (images / "sub").mkdir()
+    shutil.copy(IMAGES / "dog.jpg", images / "sub" / "dog.jpg")
+    shutil.copy(IMAGES / "cat.jpg", images / "cat.jpg")
+    return images
 
 
 def test_all_formats_tell_the_same_annotations(folder: Path, tmp_path: Path) -> None:
@@ -60,22 +60,22 @@ def test_all_formats_tell_the_same_annotations(folder: Path, tmp_path: Path) -> 
     assert (found / "data.yaml").read_text().endswith('names:\n  0: "dog"\n  1: "cat"\n')
 
 
-def test_pictures_lie_beside_the_labels_of_yolo(folder: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(folder, tmp_path / "pictures")
+def test_images_lie_beside_the_labels_of_yolo(folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(folder, tmp_path / "images")
     found = folder / "found"
     asked = ("annotate", folder, *LABELS, *ONNX, "--format", "yolo", "-o", found)
-    assert answer(*asked, "--with-images", "link")["pictures"] == 2
+    assert answer(*asked, "--with-images", "link")["images"] == 2
     assert (found / "images" / "cat.jpg").resolve() == folder.resolve() / "cat.jpg"
     assert (found / "images" / "sub" / "dog.jpg").is_symlink()
     again = answer(*asked, "--with-images", "copy")
-    assert (again["pictures"], again["resumed"]) == (2, 2), "what was laid there is no new picture"
+    assert (again["images"], again["resumed"]) == (2, 2), "what was laid there is no new image"
     copied = found / "images" / "sub" / "dog.jpg"
     assert not copied.is_symlink()
     assert copied.read_bytes() == (IMAGES / "dog.jpg").read_bytes()
 
 
-def test_pictures_that_are_no_files_are_not_laid_beside_labels() -> None:
-    remote = RemotePicture("s3://b/a.jpg", "a.jpg", 1, 1)
+def test_images_that_are_no_files_are_not_laid_beside_labels() -> None:
+    remote = RemoteImage("s3://b/a.jpg", "a.jpg", 1, 1)
     refused(lambda: check_images([remote], form="yolo"), StorageError, "download")
     refused(lambda: check_images([], form="coco"), StorageError, "coco")
 
@@ -104,7 +104,7 @@ def test_a_trainer_reads_every_label_back(tmp_path: Path) -> None:
     assert "😀".encode() in written
 
 
-def test_pictures_that_yolo_cannot_tell_apart_are_refused() -> None:
+def test_images_that_yolo_cannot_tell_apart_are_refused() -> None:
     check_yolo_names(["a.jpg", "b.png", "c/a.jpg"])
     refused(lambda: check_yolo_names(["a.jpg", "a.png"]), StorageError, "a.jpg", "a.png")
     for name in ("/etc/a.jpg", "../a.jpg"):

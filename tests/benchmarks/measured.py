@@ -22,11 +22,11 @@ def run(*words: object) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def found_by(place: Path, *words: object) -> Part:
+def found_by(path: Path, *words: object) -> Part:
     """The last run of a command that goes well, whose figures go to a place."""
-    code, said = run(*words, "--output", place)
+    code, said = run(*words, "--output", path)
     assert code == 0, said
-    return read_table(place).parts[-1]
+    return read_table(path).parts[-1]
 
 
 def measure(work: Callable[..., Any], *arguments: Any, suite: str = "toy", **options: Any) -> Part:
@@ -35,13 +35,13 @@ def measure(work: Callable[..., Any], *arguments: Any, suite: str = "toy", **opt
     What it raises comes out as it is, and not as the end of a command.
     """
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder, f"{suite}.jsonl")
+        path = Path(folder, f"{suite}.jsonl")
         try:
-            with measuring(suite, output=place, settings={}) as measured:
+            with measuring(suite, output=path, settings={}) as measured:
                 work(measured, *arguments, **options)
         except typer.Exit as ended:
             raise ended.__cause__ or ended from None
-        return read_table(place).parts[-1]
+        return read_table(path).parts[-1]
 
 
 def part_of(suite: str, *rows: dict[str, Any], **settings: Any) -> Part:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import annotate
-from samclip_sdk.annotate.annotator import annotate_pictures
+from samclip_sdk.annotate.annotator import annotate_images
 from tests.benchmarks.measured import found_by, run
 from tests.drawings import TINY_BUNDLE
 
@@ -28,12 +28,12 @@ class Here:
 
     def join(self) -> None: ...
 
-    def annotate(self, pictures: Any) -> Any:
-        for picture, answer in annotate_pictures(self.annotator, pictures):
-            yield picture, answer | ({"annotations": []} if self.spoilt else {})
+    def annotate(self, images: Any) -> Any:
+        for image, answer in annotate_images(self.annotator, images):
+            yield image, answer | ({"annotations": []} if self.spoilt else {})
 
 
-WORDS = ["annotate", "--pictures", 2, "--labels", 3, "--workers", 2, "--model", TINY_BUNDLE]
+WORDS = ["annotate", "--images", 2, "--labels", 3, "--workers", 2, "--model", TINY_BUNDLE]
 
 
 @pytest.fixture(autouse=True)
@@ -42,14 +42,14 @@ def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
 
 
-def test_pictures_labels_and_workers_are_timed(tmp_path: Path) -> None:
+def test_images_labels_and_workers_are_timed(tmp_path: Path) -> None:
     part = found_by(tmp_path / "found.jsonl", *WORDS)
     assert part.splits("one process") == [
-        "3 labels, 1 pictures",
-        "3 labels, 2 pictures",
-        "10 labels, 2 pictures",
+        "3 labels, 1 images",
+        "3 labels, 2 images",
+        "10 labels, 2 images",
     ]
-    assert part.get("2 workers", "seconds", "10 labels, 2 pictures").n == 2
+    assert part.get("2 workers", "seconds", "10 labels, 2 images").n == 2
 
 
 def test_workers_that_answer_otherwise_are_no_result(

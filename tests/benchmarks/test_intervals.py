@@ -8,10 +8,10 @@ import pytest
 from benchmarks.intervals import Bootstrap, Estimate, judge, mean, quotient
 
 
-def test_an_interval_holds_what_resamples_of_pictures_give() -> None:
-    """Of pictures that are worth 0 or 1 each, the mean is binomial: 50 of 100, give or take 10.
+def test_an_interval_holds_what_resamples_of_images_give() -> None:
+    """Of images that are worth 0 or 1 each, the mean is binomial: 50 of 100, give or take 10.
 
-    Two pictures of many rows give .5 half of the time, and 0 or 1 a quarter each.
+    Two images of many rows give .5 half of the time, and 0 or 1 a quarter each.
     """
     bootstrap, owners = Bootstrap(1000, seed=0), np.arange(100)
     found = bootstrap.estimate(mean(owners % 2), owners=owners)
@@ -38,4 +38,4 @@ def test_a_quotient_takes_the_worst_of_both_spreads() -> None:
     ],
 )
 def test_a_bar_is_judged_by_the_whole_spread(found: Estimate, verdict: str) -> None:
-    assert judge(found, at_least=1, at_most=3) == verdict
+    assert judge(found, minimum=1, maximum=3) == verdict

@@ -116,8 +116,8 @@ def test_the_shipped_card_is_written_and_the_manifest_has_its_checksum(copy: Pat
 def test_nothing_is_written_if_a_table_is_damaged(copy: Path) -> None:
     page = copy / RECORDS / "speed.md"
     page.write_text(page.read_text("utf-8").replace("×", "x"), "utf-8")
-    before, place = page.read_bytes(), copy / RECORDS / "serve.jsonl"
-    place.write_text(place.read_text("utf-8").replace("p50_ms", "p99_ms"), "utf-8")
+    before, path = page.read_bytes(), copy / RECORDS / "serve.jsonl"
+    path.write_text(path.read_text("utf-8").replace("p50_ms", "p99_ms"), "utf-8")
     code, said = run("pages", "--write")
     assert (code, len(said.splitlines())) == (1, 1)
     assert re.search(r"serve\.jsonl, line \d+: three labels .*, onnx fp32 1 p99_ms", said)

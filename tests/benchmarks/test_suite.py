@@ -38,15 +38,15 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 def test_figures_go_where_they_are_asked_for(tmp_path: Path) -> None:
-    place = tmp_path / "found.jsonl"
-    code, said = run("ab", "abc", "--output", str(place), "--folder", str(tmp_path / "x"))
+    path = tmp_path / "found.jsonl"
+    code, said = run("ab", "abc", "--output", str(path), "--folder", str(tmp_path / "x"))
     assert code == 0, said
     assert "| abc | | letters | 3 (0–9) | 2 |" in said
-    last = read_table(place).parts[-1]
+    last = read_table(path).parts[-1]
     assert last.run.settings == {"names": ["ab", "abc"], "folder": "x", "fails": False}
     assert last.value("abc", "letters") == 3
-    assert run("d", "--output", str(place))[0] == 0
-    assert [each.subjects for each in read_table(place).parts] == [["ab"], ["abc"], ["d"]]
+    assert run("d", "--output", str(path))[0] == 0
+    assert [each.subjects for each in read_table(path).parts] == [["ab"], ["abc"], ["d"]]
 
 
 def test_what_was_measured_before_a_failure_is_kept(

@@ -50,11 +50,11 @@ GOOD = {"suite": "toy", "subject": "d", "metric": "ms", "value": 1}
     ],
 )
 def test_a_damaged_file_is_refused_with_its_line(tmp_path: Path, line: str, named: str) -> None:
-    place = tmp_path / "toy.jsonl"
-    write_table(Table((part(*ROWS),)), place)
-    place.write_text(f"{place.read_text('utf-8')}{line}\n", "utf-8")
+    path = tmp_path / "toy.jsonl"
+    write_table(Table((part(*ROWS),)), path)
+    path.write_text(f"{path.read_text('utf-8')}{line}\n", "utf-8")
     with pytest.raises(ValueError, match=f"toy.jsonl, line 5: .*{named}"):
-        read_table(place)
+        read_table(path)
 
 
 def test_what_is_published_names_no_folder() -> None:

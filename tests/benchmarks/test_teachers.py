@@ -19,7 +19,7 @@ from training.errors import TrainingError
 from training.teachers.small import SmallClip, SmallSam
 from training.teachers.teacher_pair import FoundationPair, SmallPair
 
-PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
 
 def test_the_sam_teacher_is_itself_behind_the_api(tiny_config: ModelConfig) -> None:
@@ -27,9 +27,9 @@ def test_the_sam_teacher_is_itself_behind_the_api(tiny_config: ModelConfig) -> N
     pair: Any = SmallPair(tiny_config, CLIP, runs=Path("runs"))
     pair.sam = sam  # as if they had been loaded
     pair.clip = SmallClip(tiny_config, image_tower="resnet10t", resolution=32).eval()
-    found = open_teachers(pair).sam.segment(PICTURE, boxes=[8, 8, 40, 50], multimask_output=True)
+    found = open_teachers(pair).sam.segment(IMAGE, boxes=[8, 8, 40, 50], multimask_output=True)
     with torch.inference_mode():
-        embeddings = sam.encode(torch.from_numpy(PICTURE).permute(2, 0, 1)[None])
+        embeddings = sam.encode(torch.from_numpy(IMAGE).permute(2, 0, 1)[None])
         corners = torch.tensor([[[8.0, 8.0], [40.0, 50.0]]])
         masks, iou = sam.decode(embeddings, corners, torch.tensor([[2, 3]]), None)
     np.testing.assert_allclose(found.low_res_masks, masks[0, 1:].numpy(), atol=1e-4)

@@ -1,4 +1,4 @@
-"""Large pictures of small ones, and what is counted of the answers."""
+"""Large images of small ones, and what is counted of the answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_photographs_lie_side_by_side() -> None:
     large = compose(cells, absent=["cat"], cell_px=80)
     assert large.image.shape == (160, 160, 3)
     assert (large.image[:40, :80] == 9).all()
-    assert not (large.image[40:80] == 9).any()  # paper below a picture that is not as high
+    assert not (large.image[40:80] == 9).any()  # paper below an image that is not as high
     (first, second) = (mask for _, mask in large.objects)
     assert first[12:28, 22:58].all()
     assert second[92:108, 102:138].all()
@@ -32,10 +32,10 @@ def test_photographs_lie_side_by_side() -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    """Of five photographs four make a picture: it has two labels of four, and eight objects."""
+    """Of five photographs four make an image: it has two labels of four, and eight objects."""
     both = [annotation(1, LEFT), annotation(2, RIGHT)]
-    pictures = [(painted(red=LEFT, green=RIGHT), both, VAL)] * 5
-    write_set(tmp_path / "sets/a", pictures, categories=tuple(COLOURS), info={"complete": True})
+    images = [(painted(red=LEFT, green=RIGHT), both, VAL)] * 5
+    write_set(tmp_path / "sets/a", images, categories=tuple(COLOURS), info={"complete": True})
     asked = ["--side", "2", "--tiles", "2x2", "--model", TINY_BUNDLE]
     found = found_by(tmp_path / "a.jsonl", "tiles", tmp_path / "sets", *asked)
     assert found.subjects == ["whole", "2, 2"]

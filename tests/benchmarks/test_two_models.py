@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.two_models import GRID, Thresholds, TwoModels, name_segments
-from samclip_sdk.picture.masks import mask_to_box
-from training.asked_pictures import AskedPicture
+from samclip_sdk.image.masks import mask_to_box
+from training.asked_images import AskedImage
 
 RED, GREEN, BLUE, GREY = (220, 0, 0), (0, 220, 0), (0, 0, 220), (90, 90, 90)
 COLOURS = np.array([RED, GREEN, BLUE, GREY], np.float32)
@@ -67,7 +67,7 @@ class ColourClip:
 
 
 @pytest.fixture
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     """Grey, a red square at the top left, a green stripe below; 4 px cells."""
     image = np.full((32, 32, 3), GREY, np.uint8)
     image[:16, :16] = RED
@@ -85,9 +85,9 @@ def paint(segments: Any, classes: np.ndarray, *, labels: int) -> np.ndarray:
 NAMES = ("red", "green", "blue")
 
 
-def asked_of(picture: np.ndarray) -> AskedPicture:
-    masks = np.stack([(picture == colour).all(axis=-1) for colour in (RED, GREEN)])
-    return AskedPicture(picture, present=("red", "green"), masks=masks, absent=("blue",))
+def asked_of(image: np.ndarray) -> AskedImage:
+    masks = np.stack([(image == colour).all(axis=-1) for colour in (RED, GREEN)])
+    return AskedImage(image, present=("red", "green"), masks=masks, absent=("blue",))
 
 
 def classes_of(names: Sequence[str]) -> np.ndarray:
@@ -95,14 +95,14 @@ def classes_of(names: Sequence[str]) -> np.ndarray:
     return CLASSES[[NAMES.index(name) if name in NAMES else 3 for name in names]]
 
 
-def two_models(sam: ColourSam, clip: ColourClip, *tuning: AskedPicture) -> TwoModels:
+def two_models(sam: ColourSam, clip: ColourClip, *tuning: AskedImage) -> TwoModels:
     teachers: Any = SimpleNamespace(sam=sam, clip=clip, classes=classes_of)
     return TwoModels(teachers, tuning)
 
 
-def test_segments_are_found_once_each_and_named(picture: np.ndarray) -> None:
+def test_segments_are_found_once_each_and_named(image: np.ndarray) -> None:
     sam, clip = ColourSam(), ColourClip()
-    segments = two_models(sam, clip).look(picture, SAMS_OWN)
+    segments = two_models(sam, clip).look(image, SAMS_OWN)
     assert (sam.encoded, clip.embedded, len(segments.masks)) == (1, 3, 3)
     painted = paint(segments, CLASSES, labels=4)
     assert (painted[:16, :16] == 0).all()
@@ -110,14 +110,14 @@ def test_segments_are_found_once_each_and_named(picture: np.ndarray) -> None:
     assert set(np.unique(painted)) == {0, 1, 3}
     # As a name for the background, grey paints nothing.
     assert set(np.unique(paint(segments, CLASSES, labels=3))) == {0, 1, BACKGROUND}
-    nothing = two_models(sam, clip).look(picture, SAMS_OWN._replace(predicted_iou=0.99))
+    nothing = two_models(sam, clip).look(image, SAMS_OWN._replace(predicted_iou=0.99))
     assert (clip.embedded, nothing.embeddings.shape) == (3, (0, 3))
     assert (paint(nothing, CLASSES, labels=4) == BACKGROUND).all()
 
 
-def test_both_ways_of_asking_two_models(picture: np.ndarray) -> None:
+def test_both_ways_of_asking_two_models(image: np.ndarray) -> None:
     two = two_models(ColourSam(), ColourClip())
-    (one, forced, dear, _), (other, free, cheap, _) = two.ask(asked_of(picture))
+    (one, forced, dear, _), (other, free, cheap, _) = two.ask(asked_of(image))
     assert (one, other) == ("two_models", "two_models_or_nothing")
     assert dear == cheap == 3
     assert forced.any(axis=0).all()  # every segment gets a label
@@ -140,14 +140,14 @@ def test_small_segments_are_painted_over_large_ones() -> None:
     assert free.tolist() == np.where(np.array(expected) == 2, BACKGROUND, expected).tolist()
 
 
-@pytest.mark.parametrize(("trust", "least"), [(1.0, 0.2), (0.6, 0.12)])
+@pytest.mark.parametrize(("trust", "minimum"), [(1.0, 0.2), (0.6, 0.12)])
 def test_thresholds_are_those_that_answer_best(
-    picture: np.ndarray, trust: float, least: float
+    image: np.ndarray, trust: float, minimum: float
 ) -> None:
     """SAM's own keep the right masks here; a SAM that trusts itself less needs others."""
     sam, clip = ColourSam(trust), ColourClip()
-    two = two_models(sam, clip, asked_of(picture))
+    two = two_models(sam, clip, asked_of(image))
     assert clip.embedded == 3  # each box once, whatever the number of thresholds
-    assert least < two.thresholds.predicted_iou <= 0.88
-    assert len(two.look(picture, two.thresholds).masks) == 3
+    assert minimum < two.thresholds.predicted_iou <= 0.88
+    assert len(two.look(image, two.thresholds).masks) == 3
     assert sam.encoded == 2  # once to tune, whatever the number of thresholds

@@ -31,7 +31,7 @@ def ways(message: Any = onnx.ModelProto.DESCRIPTOR, passed: Any = ()) -> Iterato
             yield from ((field.name, *way) for way in ways(inner, (*passed, inner.name)))
 
 
-def model_with(way: Sequence[str], *, place: str = "unlisted.bin") -> onnx.ModelProto:
+def model_with(way: Sequence[str], *, location: str = "unlisted.bin") -> onnx.ModelProto:
     """A model with a tensor there, whose numbers lie in another file."""
     model = onnx.ModelProto(ir_version=10, producer_name="a test")
     model.graph.initializer.add(name="inside", raw_data=b"location" * 10)
@@ -40,7 +40,7 @@ def model_with(way: Sequence[str], *, place: str = "unlisted.bin") -> onnx.Model
         part = getattr(part, name)
         part = part.add() if hasattr(part, "add") else part
     part.name, part.data_location = "w", onnx.TensorProto.EXTERNAL
-    for key, value in (("offset", "0"), ("location", place), ("length", "4")):
+    for key, value in (("offset", "0"), ("location", location), ("length", "4")):
         part.external_data.add(key=key, value=value)
     return model
 
@@ -65,14 +65,14 @@ def test_there_are_ways_of_every_kind() -> None:
 def test_agrees_with_onnx_on_real_graphs(precision: str) -> None:
     path = TINY_BUNDLE / "onnx" / f"text_encoder{precision}.onnx"
     model = onnx.load(path, load_external_data=False)
-    places = {
+    locations = {
         entry.value
         for tensor in model.graph.initializer
         for entry in tensor.external_data
         if entry.key == "location"
     }
-    assert places
-    assert named_files(path) == places
+    assert locations
+    assert named_files(path) == locations
 
 
 def onnx_message(tag: int, content: bytes) -> bytes:
@@ -108,35 +108,35 @@ def test_what_is_no_onnx_file(tmp_path: Path, content: bytes) -> None:
     refused(lambda: named_files(tmp_path / "a.onnx"), BundleError, "a.onnx")
 
 
-def write_reading(folder: Path, *, place: str, listed: bool = False) -> Path:
+def write_reading(folder: Path, *, location: str, listed: bool = False) -> Path:
     """A bundle one graph of which reads another file, whose sha256 is right where it is listed."""
     files, content = contents(), manifest()
-    files[GRAPH] = model_with(("graph", "initializer"), place=place).SerializeToString()
+    files[GRAPH] = model_with(("graph", "initializer"), location=location).SerializeToString()
     (artifact,) = content["graphs"]["mask_decoder"]["artifacts"]
     artifact |= stored(GRAPH, files[GRAPH])
     if listed:
-        files[f"onnx/{place}"] = b"1234"
-        artifact["weights"] = [stored(f"onnx/{place}", b"1234")]
+        files[f"onnx/{location}"] = b"1234"
+        artifact["weights"] = [stored(f"onnx/{location}", b"1234")]
     write_files(write_bundle(folder, content), files)
     return folder
 
 
 def test_what_is_listed_opens(tmp_path: Path) -> None:
-    bundle = open_bundle(write_reading(tmp_path / "bundle", place="weights.bin", listed=True))
+    bundle = open_bundle(write_reading(tmp_path / "bundle", location="weights.bin", listed=True))
     bundle.verify()
     assert bundle.graph_files("mask_decoder", runtime="onnx")
 
 
 @pytest.mark.parametrize(
-    "place",
+    "location",
     [
         *("unlisted.bin", "../unlisted.bin", "/etc/hostname", "image_encoder.weights", ""),
         *("*/_ORT_MEM_ADDR_/*", "..\\unlisted.bin", "two\nlines", "x" * 60_000),
     ],
 )
-def test_what_is_not_listed_is_refused(tmp_path: Path, place: str) -> None:
+def test_what_is_not_listed_is_refused(tmp_path: Path, location: str) -> None:
     """As is the weights file of another graph: this one's manifest entry does not name it."""
-    folder = write_reading(tmp_path / "bundle", place=place)
+    folder = write_reading(tmp_path / "bundle", location=location)
     (folder / "onnx" / "unlisted.bin").write_bytes(b"1234")
     bundle = open_bundle(folder)
     for call in (lambda: bundle.graph_files("mask_decoder", runtime="onnx"), bundle.verify):
@@ -144,7 +144,7 @@ def test_what_is_not_listed_is_refused(tmp_path: Path, place: str) -> None:
 
 
 def test_it_is_not_signed(tmp_path: Path) -> None:
-    folder = write_reading(tmp_path / "bundle", place="unlisted.bin")
+    folder = write_reading(tmp_path / "bundle", location="unlisted.bin")
     (folder / "onnx" / "unlisted.bin").write_bytes(b"1234")
     private, _ = write_keys(tmp_path, "ours")
     assert "mask_decoder.onnx" in fails("sign", folder, "--key", private)

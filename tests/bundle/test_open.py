@@ -79,18 +79,18 @@ def test_unpacks_a_zip_once_and_again_when_the_cache_is_spoilt(folder: Path) -> 
 def test_whatever_lies_in_the_cache_at_the_id_of_a_bundle_makes_room(
     folder: Path, tmp_path: Path, kind: str
 ) -> None:
-    place = cache_folder() / open_bundle(folder).id
-    place.parent.mkdir(parents=True)
+    path = cache_folder() / open_bundle(folder).id
+    path.parent.mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "precious").touch()
-    leads_to = {"dangling": "nowhere", "circle": place, "elsewhere": tmp_path / "elsewhere"}
+    leads_to = {"dangling": "nowhere", "circle": path, "elsewhere": tmp_path / "elsewhere"}
     if kind == "file":
-        place.touch()
+        path.touch()
     else:
-        place.symlink_to(leads_to[kind])
+        path.symlink_to(leads_to[kind])
     open_bundle(pack(folder)).verify()
-    assert not place.is_symlink()
-    assert [each.name for each in cache_folder().iterdir()] == [place.name]
+    assert not path.is_symlink()
+    assert [each.name for each in cache_folder().iterdir()] == [path.name]
     assert (tmp_path / "elsewhere" / "precious").exists()
 
 
@@ -299,8 +299,8 @@ def test_nothing_there(folder: Path, tmp_path: Path, source: str, word: str) -> 
     (tmp_path / "cut.zip").write_bytes(pack(folder).read_bytes()[:-100])
     zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
     (tmp_path / "round").symlink_to("round")
-    place = source.replace("FOLDER", str(tmp_path))
-    refused(lambda: open_bundle(place), BundleError, word)
+    path = source.replace("FOLDER", str(tmp_path))
+    refused(lambda: open_bundle(path), BundleError, word)
 
 
 def test_what_a_bundle_does_not_have(folder: Path) -> None:

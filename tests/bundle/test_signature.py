@@ -126,8 +126,8 @@ def test_a_cache_that_was_changed_is_not_believed(folder: Path, keys: tuple[Path
 def test_neither_damage_nor_a_zip_is_signed(folder: Path, keys: tuple[Path, Path]) -> None:
     source = zipped(folder)
     (folder / "tokenizer.json").write_bytes(b"{ }")
-    for place, word in ((folder, "tokenizer.json"), (source, "folder")):
-        assert word in fails("sign", place, "--key", keys[0])
+    for path, word in ((folder, "tokenizer.json"), (source, "folder")):
+        assert word in fails("sign", path, "--key", keys[0])
         assert not (folder / "manifest.sig").exists()
 
 

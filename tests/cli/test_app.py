@@ -20,7 +20,7 @@ from samclip_sdk import __version__
 from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 from samclip_sdk.errors import RuntimeMissingError
-from samclip_sdk.picture.masks import rle_to_mask
+from samclip_sdk.image.masks import rle_to_mask
 from tests.command import answer, fails, run, table
 from tests.drawings import TINY_BUNDLE
 from tests.own_things import write_things
@@ -34,7 +34,7 @@ ONNX = ("--runtime", "onnx", "--threads", "1")
 
 
 def words(line: str) -> list[str]:
-    """A command line's words, with the pictures in their places."""
+    """A command line's words, with the images in their places."""
     return shlex.split(line.replace("DOG", DOG).replace("IMAGES", str(IMAGES)))
 
 
@@ -100,7 +100,7 @@ class TestAnswers:
         assert "--min-score" in table("instances", DOG, "dog", *ONNX, "--min-score", "1")
 
     def test_text_in_tiles(self) -> None:
-        """Some cats beside the road are too small in the whole picture."""
+        """Some cats beside the road are too small in the whole image."""
         road = str(IMAGES / "roadside.jpg")
         asked = ("text", road, "cat", *ONNX)
         (whole,), (tiled,) = (
@@ -154,7 +154,7 @@ class TestAnswers:
         assert f"{stored.shape[1]} numbers" in table("embed", GARDEN, *ONNX)
 
     def test_learn_a_coco_file(self, tmp_path: Path) -> None:
-        own, pack = write_things(tmp_path, pictures=10), str(tmp_path / "own.safetensors")
+        own, pack = write_things(tmp_path, images=10), str(tmp_path / "own.safetensors")
         asked = ("--coco", str(own), "--images", str(tmp_path), "-o", pack, *ONNX)
         found = answer("learn", *asked)
         (taught,) = found["report"]["labels"]
@@ -172,7 +172,7 @@ class TestAnswers:
         assert all(each in models for each in ("--model", "--runtime", "--device", "--key"))
 
     def test_who_was_not_measured_is_named(self, tmp_path: Path) -> None:
-        own, pack = write_things(tmp_path, pictures=2), str(tmp_path / "own.safetensors")
+        own, pack = write_things(tmp_path, images=2), str(tmp_path / "own.safetensors")
         printed = table("learn", "--coco", str(own), "--images", str(tmp_path), "-o", pack, *ONNX)
         assert "held out shows item 17" in " ".join(printed.split())
 
@@ -190,8 +190,8 @@ class TestAnswers:
         assert "still found" not in printed
 
     def test_learn_tells_which_negatives_are_still_found(self, tmp_path: Path) -> None:
-        pack, picture = str(tmp_path / "part.safetensors"), IMAGES / "astronaut.jpg"
-        suit, face = f"{picture}:153,307", f"{picture}:307,153"  # one touches the other
+        pack, image = str(tmp_path / "part.safetensors"), IMAGES / "astronaut.jpg"
+        suit, face = f"{image}:153,307", f"{image}:307,153"  # one touches the other
         asked = ("learn", "part", "--positive", suit, "--negative", face, "-o", pack, *ONNX)
         told = answer(*asked)
         assert told["found"] == [True, True]
@@ -220,7 +220,7 @@ class TestAnswers:
         assert point["box_ious"] == [{"before": None, "after": None}]
 
     def test_learn_a_part_from_a_coco_file(self, tmp_path: Path) -> None:
-        own = write_things(tmp_path, pictures=10, part=True)
+        own = write_things(tmp_path, images=10, part=True)
         asked = ("--coco", str(own), "--images", str(tmp_path), "--model", str(TINY_BUNDLE), *ONNX)
         printed = table("learn", *asked, "-o", str(tmp_path / "own.safetensors"))
         assert "item 17 learnt the whole thing, not the part" in " ".join(printed.split())
@@ -257,7 +257,7 @@ class TestAnswers:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout == f"samclip-sdk {__version__}\n"
 
-    def test_points_that_are_shares_of_a_picture(self) -> None:
+    def test_points_that_are_shares_of_an_image(self) -> None:
         assert "(0.5, 0.5) lies within one pixel" in fails(
             "segment", DOG, "--point", ".5,.5", *ONNX
         )
@@ -389,11 +389,11 @@ class TestInfo:
 
 def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
     """One line, code 130; the same command then goes on."""
-    pictures, output = tmp_path / "pictures", tmp_path / "found.json"
-    pictures.mkdir()
+    images, output = tmp_path / "images", tmp_path / "found.json"
+    images.mkdir()
     for index in range(60):
-        shutil.copy(DOG, pictures / f"{index:02}.jpg")
-    command = [sys.executable, "-m", "samclip_sdk", "annotate", str(pictures), "dog", *ONNX]
+        shutil.copy(DOG, images / f"{index:02}.jpg")
+    command = [sys.executable, "-m", "samclip_sdk", "annotate", str(images), "dog", *ONNX]
     command += ["--output", str(output)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -407,10 +407,10 @@ def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert printed == ""
     assert re.fullmatch(r"interrupted: annotating, \d+ of 60; .*\n", said)
-    assert {each.name for each in tmp_path.iterdir()} == {"pictures", log.name}
-    for path in sorted(pictures.iterdir())[4:]:
+    assert {each.name for each in tmp_path.iterdir()} == {"images", log.name}
+    for path in sorted(images.iterdir())[4:]:
         path.unlink()
-    found = answer("annotate", str(pictures), "dog", *ONNX, "-o", str(output))
-    assert (found["pictures"], found["skipped"]) == (4, [])
+    found = answer("annotate", str(images), "dog", *ONNX, "-o", str(output))
+    assert (found["images"], found["skipped"]) == (4, [])
     assert found["resumed"] >= 3
     assert len(json.loads(output.read_text())["images"]) == 4

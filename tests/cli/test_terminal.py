@@ -79,7 +79,7 @@ def test_a_log_hears_of_one_long_step_now_and_then(
     [
         (SamClipError("it is\nbroken"), 1, "error: it is broken\n"),
         (SamClipError("dog\x1b[2J :dog:"), 1, "error: dog\\x1b[2J :dog:\n"),
-        (WrongUsageError("give a picture"), 2, "error: give a picture\n"),
+        (WrongUsageError("give an image"), 2, "error: give an image\n"),
         (KeyboardInterrupt(), 130, "interrupted: counting, 3 of 9; nothing is lost\n"),
     ],
 )

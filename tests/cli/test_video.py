@@ -11,7 +11,7 @@ import pytest
 
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
 from samclip_sdk.engine.video.sources import open_footage
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.image.loading import load_image
 from tests.command import fails, run
 from tests.engine.video.made_films import write_film
 
@@ -21,7 +21,7 @@ ONNX = ("--runtime", "onnx", "--threads", "1")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four frames: the picture of a dog, which goes to the left."""
+    """Four frames: the image of a dog, which goes to the left."""
     frames = tmp_path / "frames"
     frames.mkdir()
     pixels = load_image(DOG)[..., ::-1]

@@ -19,7 +19,7 @@ from samclip_sdk.bundle.manifest import GOLDEN_INDEX
 from samclip_sdk.bundle.open import DEFAULT_MODEL, Bundle, open_bundle
 from samclip_sdk.device import auto as selection
 from samclip_sdk.device.auto import choose_again, find_candidates, remembered, select
-from samclip_sdk.device.auto_records import AUTO, Selection, Trial
+from samclip_sdk.device.auto_records import AUTO, ENOUGH, Ratio, Selection, Trial
 from samclip_sdk.errors import BundleError, RuntimeMissingError, SamClipWarning, VerificationError
 from samclip_sdk.runtimes.artifact_sets import RuntimeSet
 from samclip_sdk.runtimes.options import RuntimeOptions
@@ -31,6 +31,8 @@ from tests.refusals import refused
 
 DEFAULT = RuntimeOptions()
 TIMES = {"onnx fp32": 30.0, "openvino fp32": 20.0, "openvino bf16": 15.0, "onnx int8": 10.0}
+FIRST = 30.0
+"""The time of the first candidate, which the others take turns with."""
 
 
 @pytest.fixture(autouse=True)
@@ -92,12 +94,17 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
                 precision=each.precision,
                 refused="" if str(each) in TIMES else "it is out",
                 median_ms=TIMES.get(str(each)),
+                ratio=spread(TIMES[str(each)] / FIRST) if str(each) in TIMES else None,
             )
             for each in candidates
         )
 
     monkeypatch.setattr(selection, "try_candidates", try_candidates)
     return calls
+
+
+def spread(median: float, *, share: float = 0.02) -> Ratio:
+    return Ratio(median=median, low=(1 - share) * median, high=(1 + share) * median)
 
 
 def candidates(bundle: Bundle, runtime: str = AUTO, precision: str | None = None) -> list[str]:
@@ -211,7 +218,7 @@ class TestChoice:
         [
             lambda patch: patch.setattr(selection, "installed_versions", lambda: {"numpy": "9"}),
             lambda patch: patch.setattr(selection, "cpu_name", lambda: "another"),
-            lambda patch: patch.setattr("os.cpu_count", lambda: 77),
+            lambda patch: patch.setattr(selection, "usable_cores", lambda: 0.5),
             lambda patch: install(patch, "onnxruntime", "openvino", "tensorrt"),
         ],
         ids=["versions", "processor", "cores", "candidates"],
@@ -269,6 +276,46 @@ class TestChoice:
         assert not data_folder.exists()
 
 
+class TestDoubt:
+    """A busy minute does not decide for ever."""
+
+    @pytest.fixture
+    def load(self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], str]:
+        """Loads while OpenVINO's time varies so: the share of onnxruntime's, and its spread."""
+        self.measured = 0
+
+        def load(median: float, share: float = 0.02) -> str:
+            def try_candidates(*_: Any, candidates: Any, options: Any) -> tuple[Trial, ...]:
+                self.measured += 1
+                ratios = (Ratio(median=1, low=1, high=1), spread(median, share=share))
+                return tuple(
+                    Trial(runtime=each.runtime, precision=each.precision, ratio=ratio)
+                    for each, ratio in zip(candidates, ratios, strict=True)
+                )
+
+            monkeypatch.setattr(selection, "try_candidates", try_candidates)
+            return chosen(bundle)
+
+        return load
+
+    def test_the_next_load_measures_again_until_the_times_tell(
+        self, load: Callable[..., str], bundle: Bundle
+    ) -> None:
+        assert load(1.1, share=0.4) == "onnx fp32"
+        known = remembered(bundle, runtime=AUTO, precision=None, options=DEFAULT)
+        assert known is not None
+        assert "next load" in known.reason
+        assert load(0.6) == "openvino fp32"
+        assert load(1.1, share=0.4) == "openvino fp32"
+        assert self.measured == 2
+
+    def test_what_comes_out_often_enough_is_kept(self, load: Callable[..., str]) -> None:
+        assert load(0.95, share=0.4) == "openvino fp32"
+        for _ in range(ENOUGH + 2):
+            assert load(1.1, share=0.4) == "onnx fp32"
+        assert self.measured == 1 + ENOUGH
+
+
 class TestTrials:
     """The real runtimes on the embedded bundle."""
 
@@ -282,11 +329,13 @@ class TestTrials:
         )
         assert known is not None
         assert [each.name for each in known.trials] == ["onnx fp32", "openvino fp32"]
-        fastest = min(known.trials, key=lambda each: each.median_ms or math.inf)
+        fastest = min(known.trials, key=lambda each: each.ratio.median if each.ratio else math.inf)
         assert taken == (fastest.runtime, fastest.precision) == (known.runtime, known.precision)
         for trial in known.trials:
             assert trial.median_ms is not None
             assert trial.median_ms > 0
+            assert trial.ratio is not None
+            assert trial.ratio.low <= trial.ratio.median <= trial.ratio.high
             assert len(trial.goldens) > 20
             assert all(each.error is not None for each in trial.goldens)
             assert all(each.error <= each.bound for each in trial.goldens if each.error)

@@ -17,7 +17,7 @@ from samclip_sdk.runtimes.sign_off import write_sign_off
 from samclip_sdk.runtimes.source import BundleSource
 from tests.command import answer, fails, run, table
 from tests.drawings import TINY_BUNDLE
-from tests.fake_source import FakeSource, picture, write_picture
+from tests.fake_source import FakeSource, sample_image, write_image
 from tests.refusals import refused
 
 NAMES = ["encode", "classify", "point", "text3", "three_ways"]
@@ -36,7 +36,7 @@ def no_sign_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_workloads_do_what_they_say(source: FakeSource) -> None:
-    workloads = Workloads(Engine(source), picture=picture())
+    workloads = Workloads(Engine(source), image=sample_image())
     assert list(workloads.by_name()) == NAMES
     image = workloads.encode()
     assert source.runs("image_encoder@64") == 1
@@ -61,7 +61,7 @@ def test_a_model_is_benched(tiny_checkpoint: Path) -> None:
     told: list[tuple[str, int, int]] = []
     report = bench_model(
         tiny_checkpoint,
-        image=picture(),
+        image=sample_image(),
         label_count=5,
         seconds=0,
         on_progress=lambda *each: told.append(each),
@@ -81,7 +81,7 @@ def test_a_model_is_benched(tiny_checkpoint: Path) -> None:
         "label cached": 10,
     }
     assert (report.runtime, report.precision, report.label_count) == ("torch", "fp32", 5)
-    assert report.picture_px == (100, 50)
+    assert report.image_px == (100, 50)
     assert report.verified
     assert report.artifact_bytes == (tiny_checkpoint / "model.safetensors").stat().st_size
     assert report.peak_rss_bytes is None or report.peak_rss_bytes > 2**24
@@ -103,11 +103,11 @@ def test_what_is_not_verified_is_not_timed(no_sign_off: Path) -> None:
 
 
 def test_the_command(no_sign_off: Path) -> None:
-    image = write_picture(no_sign_off / "picture.png")
+    image = write_image(no_sign_off / "image.png")
     options = (image, "--model", TINY_BUNDLE, "--runtime", "onnx", "--threads", "1")
     options += ("--seconds", "0")
     found = answer("bench", *options, "--unverified")
-    assert (found["verified"], found["threads"], found["picture_px"]) == (False, 1, [100, 50])
+    assert (found["verified"], found["threads"], found["image_px"]) == (False, 1, [100, 50])
     assert found["steps"]["load_image"]["p50_ms"] > 0
     printed = table("bench", *options, "--unverified")
     for part in (*NAMES, "image_encoder", "other", "NOT VERIFIED"):
@@ -115,7 +115,7 @@ def test_the_command(no_sign_off: Path) -> None:
 
 
 def test_nobody_is_warned_of_made_up_labels(no_sign_off: Path) -> None:
-    image = write_picture(no_sign_off / "picture.png")
+    image = write_image(no_sign_off / "image.png")
     told = run("bench", image, *("--runtime", "onnx", "--seconds", "0", "--unverified"))
     assert told.exit_code == 0
     assert "warning" not in told.stderr

@@ -49,3 +49,23 @@ def test_torch_does_not_take_the_embedded_bundle(here: Path, tiny_checkpoint: Pa
         "training/checkpoints/mobile/refinement",
     )
     assert open_source("torch", model=f"./{EMBEDDED}", precision=None).runtime == "torch"
+
+
+@pytest.mark.parametrize(
+    ("precision", "option"),
+    [(None, "--litert fp32"), ("int8", "--litert int8"), ("auto", "--litert fp32")],
+)
+def test_files_that_the_wheel_lacks_are_told_with_the_command_that_makes_them(
+    precision: str | None, option: str
+) -> None:
+    error = refused(
+        lambda: open_source("litert", model=EMBEDDED, precision=precision),
+        BundleError,
+        "python -m export training/checkpoints/mobile/refinement",
+        option,
+    )
+    assert "docs/how-to/export.md" in str(error)
+    other = refused(
+        lambda: open_source("litert", model=TINY_BUNDLE, precision=precision), BundleError, option
+    )
+    assert "CHECKPOINT" in str(other)

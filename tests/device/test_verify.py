@@ -17,8 +17,8 @@ from samclip_sdk.device.goldens import graph_checks as golden_checks
 from samclip_sdk.device.goldens.check import Check
 from samclip_sdk.device.verify import VerificationReport, verify_bundle
 from samclip_sdk.errors import BundleError, BundleTamperedError, VerificationError
-from samclip_sdk.picture.image_prompts import ImagePrompts
-from samclip_sdk.picture.model_prompts import FILLER, NOT_A_POINT, Prompts
+from samclip_sdk.image.image_prompts import ImagePrompts
+from samclip_sdk.image.model_prompts import FILLER, NOT_A_POINT, Prompts
 from samclip_sdk.text.tokenizer import Tokenizer
 from tests.command import answer, fails, run, table
 from tests.drawings import TINY_BUNDLE
@@ -50,9 +50,9 @@ def test_a_sound_bundle_passes(tiny_bundle: Path) -> None:
         "image_encoder@32 image_tokens",
         "text_encoder text_embeddings",
         "prompt_encoder dense_embeddings",
-        "picture and point to low_res_masks",
-        "picture and box to iou_predictions",
-        "picture to image embedding",
+        "image and point to low_res_masks",
+        "image and box to iou_predictions",
+        "image to image embedding",
         "class embeddings",
         "score map of 96 x 62 to points",
         "score map of 62 x 96 to mask prompt",
@@ -99,7 +99,7 @@ def test_a_missing_padding_token_fails(tiny_bundle: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(ImagePrompts, "in_model", without_padding)
     found = failed(verify_bundle(tiny_bundle))
-    assert "picture and point to low_res_masks" in found
+    assert "image and point to low_res_masks" in found
     assert not any("box" in name for name in found)
 
 
@@ -139,9 +139,9 @@ def test_a_quick_one_runs_the_tasks_of_two_images(tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(TINY_BUNDLE, tmp_path / "bundle"))
     asked = ("verify", "--model", bundle, "--quick", "--runtime", "onnx", "--precision", "fp32")
     tensors = safetensors.numpy.load_file(bundle / GOLDEN_TENSORS)
-    pictures = json.loads((bundle / GOLDEN_INDEX).read_text())["tasks"]["pictures"]
+    images = json.loads((bundle / GOLDEN_INDEX).read_text())["tasks"]["images"]
     for index, passes in ((2, True), (1, False)):
-        masks = pictures[index]["box_masks"]
+        masks = images[index]["box_masks"]
         tensors[masks] = ~tensors[masks]
         change_files(bundle, {GOLDEN_TENSORS: safetensors.numpy.save(tensors)})
         found = json.loads(run(*asked, "--json").stdout)

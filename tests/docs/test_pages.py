@@ -28,7 +28,7 @@ TOLERANCE = 0.02
 
 _STEPS = re.compile(r"^(?:\w+ \d+ ms,? ?)+$", flags=re.MULTILINE)
 """The line of what each step took; a page need not show it."""
-_MEASURED = re.compile(r"[\d.,]+ ?(ms|s|MB|pictures/s)\b")
+_MEASURED = re.compile(r"[\d.,]+ ?(ms|s|MB|images/s)\b")
 _NUMBER = re.compile(r"-?\d+\.\d+|-?\d+")
 
 
@@ -127,7 +127,7 @@ def test_commands_have_the_options_that_are_shown(page: str) -> None:
 
 def test_wrong_usage_is_found() -> None:
     """The test above proves nothing if any line would do."""
-    assert "No such option" in usage_problem(["samclip", "verify", "--pictures", "x"])
+    assert "No such option" in usage_problem(["samclip", "verify", "--images", "x"])
     assert usage_problem(["samclip", "info", "--runtimes", "one", "two"]).startswith("unexpected")
     assert usage_problem(["samclip", "classify"]) == "image_label missing"
     assert usage_problem(["samclip", "classify"], whole=False) == ""

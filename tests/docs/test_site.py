@@ -40,7 +40,7 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
 
 @pytest.mark.slow
 def test_a_page_is_made_of_the_site_alone(site: Path) -> None:
-    """Scripts, styles, fonts and pictures are the site's own; links may lead out of it."""
+    """Scripts, styles, fonts and images are the site's own; links may lead out of it."""
     loads = (
         r'<(?:script|img|iframe|source)[^>]+src="(?:https?:)?//[^"]+|<link[^>]+href="https?://[^"]+'
     )

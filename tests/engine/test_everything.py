@@ -1,4 +1,4 @@
-"""Everything in a picture: by hand, and against a source whose answers are known."""
+"""Everything in an image: by hand, and against a source whose answers are known."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from samclip_sdk import Instances, SamClip
+from samclip_sdk import NamedMasks, SamClip
 from samclip_sdk.bundle.manifest import UNCALIBRATED
 from samclip_sdk.engine.everything import GoodMask, distinct_good_masks
-from samclip_sdk.picture.packed_masks import PackedMask
-from tests.fake_source import WHERE, fake_client, picture
+from samclip_sdk.image.packed_masks import PackedMask
+from tests.fake_source import WHERE, fake_client, sample_image
 
 LABELS = ["zebra", "dog", "cat"]
 # The fake's tokens 1 to 3 predict 0.7, 0.8 and 0.9; its discs have edges that the offset moves.
@@ -26,8 +26,8 @@ ASKED: dict[str, Any] = {
 
 def test_without_labels_nothing_has_a_name(tmp_path: Path) -> None:
     model, source = fake_client(tmp_path)
-    found = model.segment_everything(picture(), **ASKED)
-    assert isinstance(found, Instances)
+    found = model.segment_everything(sample_image(), **ASKED)
+    assert isinstance(found, NamedMasks)
     assert len(found) == 16
     assert set(found.labels) == {""}
     assert (found.label_index == -1).all()
@@ -44,8 +44,8 @@ def test_without_labels_nothing_has_a_name(tmp_path: Path) -> None:
 
 
 def test_with_labels_each_has_the_best_one_that_fits(model: SamClip) -> None:
-    found = model.segment_everything(picture(), LABELS, **ASKED)
-    plain = model.segment_everything(picture(), **ASKED)
+    found = model.segment_everything(sample_image(), LABELS, **ASKED)
+    plain = model.segment_everything(sample_image(), **ASKED)
     np.testing.assert_array_equal(found.masks, plain.masks)
     np.testing.assert_array_equal(found.scores, plain.scores)
     rows, columns = WHERE["dog"]
@@ -55,16 +55,16 @@ def test_with_labels_each_has_the_best_one_that_fits(model: SamClip) -> None:
     assert found[0].label_score > 0.9
     assert found[3].label == "cat"
     assert (found[15].label, found[15].label_score) == ("", 0), "there is nothing"
-    least = model.manifest.calibration.presence_threshold
+    minimum = model.manifest.calibration.presence_threshold
     for item in found:
         assert item.label in ("", *LABELS)
-        assert (item.label_score >= least) == bool(item.label)
+        assert (item.label_score >= minimum) == bool(item.label)
 
 
 def test_a_name_is_the_same_whatever_else_is_asked(model: SamClip) -> None:
-    every = model.segment_everything(picture(), LABELS, **ASKED)
-    alone = model.segment_everything(picture(), "dog", **ASKED)
-    dogs = [place for place, label in enumerate(every.labels) if label == "dog"]
+    every = model.segment_everything(sample_image(), LABELS, **ASKED)
+    alone = model.segment_everything(sample_image(), "dog", **ASKED)
+    dogs = [index for index, label in enumerate(every.labels) if label == "dog"]
     np.testing.assert_array_equal(alone.label_scores[dogs], every.label_scores[dogs])
 
 
@@ -74,27 +74,29 @@ def test_without_labels_things_are_called_by_the_models_own_nouns(tmp_path: Path
     model, source = fake_client(tmp_path)
     source.nouns_path = tmp_path / "nouns.safetensors"
     model.learn_label("dog", source.vector("cat"))  # What a user teaches, these do not know of.
-    found = model.segment_everything(picture(), **ASKED)
-    expected = maker.segment_everything(picture(), LABELS, **ASKED)
+    found = model.segment_everything(sample_image(), **ASKED)
+    expected = maker.segment_everything(sample_image(), LABELS, **ASKED)
     assert found.labels == expected.labels
     np.testing.assert_array_equal(found.label_scores, expected.label_scores)
-    assert set(model.segment_everything(picture(), ["zebra"], **ASKED).labels) <= {"", "zebra"}
+    assert set(model.segment_everything(sample_image(), ["zebra"], **ASKED).labels) <= {"", "zebra"}
 
 
 def test_thresholds_that_nobody_gives_are_the_models_own(tmp_path: Path) -> None:
     """The fake's masks have a predicted IoU of 0.9 at most, and a stability of about 0.6."""
     model, source = fake_client(tmp_path)
-    assert not len(model.segment_everything(picture(), points_per_side=4))
+    assert not len(model.segment_everything(sample_image(), points_per_side=4))
     own = {"pred_iou_thresh": 0.75, "stability_score_thresh": 0.5}
     calibration = source.manifest.calibration.model_copy(update=own)
     source.manifest = source.manifest.model_copy(update={"calibration": calibration})
     calibrated = SamClip(source)
-    assert len(calibrated.segment_everything(picture(), points_per_side=4)) == 16
+    assert len(calibrated.segment_everything(sample_image(), points_per_side=4)) == 16
     given = {"points_per_side": 4, "pred_iou_thresh": 0.75, "stability_score_thresh": 0.99}
-    assert not len(calibrated.segment_everything(picture(), **given))
-    assert not len(calibrated.segment_everything(picture(), **ASKED | {"pred_iou_thresh": 0.95}))
+    assert not len(calibrated.segment_everything(sample_image(), **given))
+    assert not len(
+        calibrated.segment_everything(sample_image(), **ASKED | {"pred_iou_thresh": 0.95})
+    )
     # Between equal thresholds a mask does not change.
-    stable = calibrated.segment_everything(picture(), **given, stability_score_offset=0.0)
+    stable = calibrated.segment_everything(sample_image(), **given, stability_score_offset=0.0)
     assert stable.stability_scores.tolist() == [1] * 16
 
 
@@ -121,7 +123,7 @@ def test_fewer_of_the_boxes_that_overlap(model: SamClip) -> None:
     counts = [
         len(
             model.segment_everything(
-                picture(), **ASKED | {"points_per_side": 9, "box_nms_thresh": each}
+                sample_image(), **ASKED | {"points_per_side": 9, "box_nms_thresh": each}
             )
         )
         for each in (0, 0.3, 0.7, 1)
@@ -130,7 +132,7 @@ def test_fewer_of_the_boxes_that_overlap(model: SamClip) -> None:
 
 
 def test_memory_is_that_of_the_masks_that_stay(model: SamClip) -> None:
-    image = picture(1500, 2000)
+    image = sample_image(1500, 2000)
     tracemalloc.start()
     found = model.segment_everything(
         image, points_per_side=12, pred_iou_thresh=0.5, stability_score_thresh=0, box_nms_thresh=0.1

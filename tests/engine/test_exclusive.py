@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from samclip_sdk import PromptError, SamClip
 from samclip_sdk.engine.exclusive import settle
-from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.image.packed_masks import PackedMask
 from tests.command import answer
 from tests.refusals import refused
 
@@ -36,19 +36,19 @@ def test_no_pixel_has_two_labels(data: st.DataObject) -> None:
         masks.append(box(top, left, bottom, data.draw(st.integers(left + 1, SIZE[1]))))
         labels.append(data.draw(st.sampled_from("abc")))
         odds.append(data.draw(st.sampled_from([0.1, 0.5, 0.9])))
-    kept = settle(masks, labels=labels, likelihoods=np.array(odds, np.float32), size=SIZE)
+    kept = settle(masks, labels=labels, likelihoods=np.array(odds, np.float32))
     owners = np.zeros((3, *SIZE), bool)
-    for each in kept:
+    for index, left in kept.items():
         canvas = np.zeros(SIZE, bool)
-        each.mask.draw(canvas)
+        left.draw(canvas)
         before = np.zeros(SIZE, bool)
-        masks[each.place].draw(before)
+        masks[index].draw(before)
         assert (canvas <= before).all()
         assert canvas.any()
-        owners["abc".index(labels[each.place])] |= canvas
+        owners["abc".index(labels[index])] |= canvas
     assert owners.sum(axis=0).max(initial=0) <= 1
     if count:
-        assert kept[0].place == int(np.argmax(odds)), "the likeliest stays"
+        assert next(iter(kept)) == int(np.argmax(odds)), "the likeliest stays"
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +75,10 @@ def test_of_texts_and_of_objects(model: SamClip) -> None:
 
 def test_objects_below_the_least_score_are_not_told(model: SamClip) -> None:
     every = model.segment_instances(DOG, LOOKALIKES, threshold=0.2, min_score=0)
-    least = float(np.median(every.scores)) - 1e-6
-    sure = model.segment_instances(DOG, LOOKALIKES, threshold=0.2, min_score=least)
-    assert sure.scores.tolist() == [each for each in every.scores.tolist() if each >= least]
-    (frame,) = model.stream([DOG], LOOKALIKES, threshold=0.2, min_score=least)
+    minimum = float(np.median(every.scores)) - 1e-6
+    sure = model.segment_instances(DOG, LOOKALIKES, threshold=0.2, min_score=minimum)
+    assert sure.scores.tolist() == [each for each in every.scores.tolist() if each >= minimum]
+    (frame,) = model.stream([DOG], LOOKALIKES, threshold=0.2, min_score=minimum)
     assert 0 < len(frame) <= len(sure)
     refused(lambda: model.segment_instances(DOG, ["dog"], min_score=2), PromptError, "min_score")
     refused(lambda: model.segment_text(DOG, ["dog"], exclusive=1), PromptError, "exclusive")

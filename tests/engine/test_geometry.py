@@ -1,7 +1,7 @@
 """Points, boxes and masks at real sizes: into the model's frame and back, to a pixel.
 
 What a decoder would draw stands in for it: logits that are the distance to a box's edges. They are
-linear, so that every step may keep the box to the pixel. Pictures are turned as cameras turn them.
+linear, so that every step may keep the box to the pixel. Images are turned as cameras turn them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from PIL import Image
 
 from samclip_sdk import SamClip
 from samclip_sdk.engine.objects import upscale_and_pack
-from samclip_sdk.picture.frame import Frame, center_crop, letterbox
-from samclip_sdk.picture.image import load_image
-from samclip_sdk.picture.image_prompts import image_prompts
-from samclip_sdk.picture.masks import binarize, mask_to_box, mask_to_model
+from samclip_sdk.image.frame import Frame, center_crop, letterbox
+from samclip_sdk.image.image_prompts import image_prompts
+from samclip_sdk.image.loading import load_image
+from samclip_sdk.image.masks import binarize, mask_to_box, mask_to_model
 from tests.fake_source import fake_client
 
 RESOLUTION, SIDE = 1024, 256
@@ -31,11 +31,11 @@ THIN: list[Size] = [(1, 5000), (5000, 1), (3, 4000), (20_000, 10)]
 sizes = st.sampled_from([*REAL, *THIN])
 shares = st.floats(0, 1)
 TURNS = {1: [], 2: [0], 3: [3], 4: [1], 5: [5], 6: [2], 7: [6], 8: [4]}
-"""Orientation -> Pillow's transpositions that make of an upright picture what the camera stores."""
+"""Orientation -> Pillow's transpositions that make of an upright image what the camera stores."""
 
 
 def stretch(length: int, start: float, share: float, *, value: int) -> tuple[int, int]:
-    """A part of a side of a picture, 8 values of a mask long or the whole side.
+    """A part of a side of an image, 8 values of a mask long or the whole side.
 
     Between it and the end of the side is a value or nothing: a mask knows of nothing in between.
     """
@@ -63,16 +63,16 @@ def scenes(draw: st.DrawFn, of: st.SearchStrategy[Size], count: int = 1) -> tupl
 
 
 def drawn(box: Box, frame: Frame) -> np.ndarray:
-    """Logits [SIDE,SIDE]: how far inside a box a value is; the picture's edges bound nothing."""
+    """Logits [SIDE,SIDE]: how far inside a box a value is; the image's edges bound nothing."""
     corners = np.reshape(box, (2, 2))
     edges = frame.to_model(corners) * SIDE / frame.resolution
     inner = (corners > 0) & (corners < (frame.width_px, frame.height_px))
-    places = np.arange(SIDE) + 0.5
+    centres = np.arange(SIDE) + 0.5
     logits = np.full((SIDE, SIDE), float(SIDE), dtype=np.float32)
-    for axis, place in enumerate((places[None, :], places[:, None])):
+    for axis, index in enumerate((centres[None, :], centres[:, None])):
         for corner, sign in ((0, 1), (1, -1)):
             if inner[corner, axis]:
-                logits = np.minimum(logits, sign * (place - edges[corner, axis]))
+                logits = np.minimum(logits, sign * (index - edges[corner, axis]))
     return logits.astype(np.float32)
 
 
@@ -201,7 +201,7 @@ def test_a_letterbox_has_the_pixels_of_pillow(size: Size, side: int) -> None:
 
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("size", [(480, 640), (640, 480)])
-def test_the_verbs_answer_in_the_upright_picture(
+def test_the_verbs_answer_in_the_upright_image(
     tmp_path: Path, size: Size, orientation: int
 ) -> None:
     """To a value of the decoder's masks, of which the fake one has 16 a side."""

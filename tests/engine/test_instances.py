@@ -17,15 +17,15 @@ from samclip_sdk.engine.object_candidates import (
     chosen_masks,
     find_candidates,
 )
-from samclip_sdk.engine.objects import FoundObject, compose_instances
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.engine.objects import FoundObject, compose_rows
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.packed_masks import PackedMask
 from samclip_sdk.runtimes.session import Arrays
-from tests.fake_source import FakeSource, fake_client, picture
+from tests.fake_source import FakeSource, fake_client, sample_image
 
 SIDE = 8
 SQUARE = Frame.fit(64, 64, resolution=64)
-WIDE = Frame.fit(40, 64, resolution=64)  # rows 0 to 4 of 8 hold the picture
+WIDE = Frame.fit(40, 64, resolution=64)  # rows 0 to 4 of 8 hold the image
 LABELS = ["zebra", "dog", "cat"]
 
 
@@ -79,9 +79,9 @@ class TestCandidates:
 
     def test_of_many_parts_the_largest_are_followed(self) -> None:
         logits = np.full((128, 128), -4, np.float32)
-        for place in range(100):
-            row, column = 12 * (place // 10), 12 * (place % 10)
-            logits[row : row + 5, column : column + 5 + place % 3] = 3
+        for index in range(100):
+            row, column = 12 * (index // 10), 12 * (index % 10)
+            logits[row : row + 5, column : column + 5 + index % 3] = 3
         found = find_candidates(logits, frame=SQUARE, mask_threshold=0.0)
         assert len(found.prompts) == MAX_CANDIDATES
         areas = (found.maps > 0).sum(axis=(1, 2))
@@ -121,7 +121,7 @@ class TwoDogs(FakeSource):
 
 def test_a_row_an_object_the_best_first(tmp_path: Path) -> None:
     source = TwoDogs(tmp_path)
-    found = SamClip(source).segment_instances(picture(100, 100), LABELS)
+    found = SamClip(source).segment_instances(sample_image(100, 100), LABELS)
     assert isinstance(found, Instances)
     assert sorted(found.labels) == ["cat", "dog", "dog"]
     assert found.label_index.tolist() == [LABELS.index(label) for label in found.labels]
@@ -143,7 +143,7 @@ def test_a_row_an_object_the_best_first(tmp_path: Path) -> None:
 
 def test_nothing_found_is_a_result(tmp_path: Path) -> None:
     model, source = fake_client(tmp_path)
-    found = model.segment_instances(picture(), "zebra")
+    found = model.segment_instances(sample_image(), "zebra")
     assert (len(found), found.masks.shape, found.boxes.shape) == (0, (0, 50, 100), (0, 4))
     assert "mask_decoder" not in source.sessions
     found.save(tmp_path / "none.png")
@@ -155,10 +155,10 @@ def test_a_label_is_answered_as_if_alone(
     others: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     model = SamClip(TwoDogs(tmp_path_factory.mktemp("model")))
-    image = model.encode_image(picture(100, 100))
+    image = model.encode_image(sample_image(100, 100))
     alone = model.segment_instances(image, ["dog"], threshold=0)
     beside = model.segment_instances(image, [*others, "dog"], threshold=0)
-    rows = [place for place, label in enumerate(beside.labels) if label == "dog"]
+    rows = [index for index, label in enumerate(beside.labels) if label == "dog"]
     assert len(rows) == len(alone) > 0
     for name in ("masks", "scores", "boxes", "label_scores", "predicted_ious", "stability_scores"):
         np.testing.assert_array_equal(getattr(beside, name)[rows], getattr(alone, name))
@@ -166,7 +166,7 @@ def test_a_label_is_answered_as_if_alone(
 
 def test_at_most_so_many_the_best(tmp_path: Path) -> None:
     model = SamClip(TwoDogs(tmp_path))
-    image = model.encode_image(picture(100, 100))
+    image = model.encode_image(sample_image(100, 100))
     every = model.segment_instances(image, LABELS)
     for count in (1, 2, np.int64(3), 9):
         some = model.segment_instances(image, LABELS, max_instances=count)
@@ -178,16 +178,16 @@ def test_what_scores_little_beside_the_best_of_its_label_is_no_object(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = SamClip(TwoDogs(tmp_path))
-    image = model.encode_image(picture(100, 100))
+    image = model.encode_image(sample_image(100, 100))
     best, other = model.segment_instances(image, "dog").scores.tolist()
     assert best > other
     for share, left in ((0.99 * other / best, [best, other]), (1.01 * other / best, [best])):
-        monkeypatch.setattr(instances, "LEAST_SHARE", share)
+        monkeypatch.setattr(instances, "MIN_SHARE", share)
         assert model.segment_instances(image, "dog").scores.tolist() == left
 
 
 def test_a_predicted_iou_above_one_is_told_as_one() -> None:
     mask = PackedMask.pack(np.ones((2, 2), np.bool_), top=0, left=0)
     above = FoundObject(mask, 1.05, 1.05, 1.0, 0, 0.5)
-    found = compose_instances([above], labels=["dog"], size=(4, 4))
+    found = compose_rows(Instances, [above], labels=["dog"], size=(4, 4))
     assert (found.scores[0], found.predicted_ious[0]) == (1.0, 1.0)

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 
 from samclip_sdk.engine.point_grid import PointGrid
-from tests.fake_source import fake_client, picture
+from tests.fake_source import fake_client, sample_image
 
 
 def times_asked(first_masks: np.ndarray, *, good: tuple[float, float] = (0.9, 0.8)) -> np.ndarray:
     """How often each point of a grid is asked, whose first masks are as good as [n,n,2]."""
     count = np.zeros(first_masks.shape[:2], int)
     grid = PointGrid(len(first_masks), good)
-    for places in grid.batches():
-        count.flat[places] += 1
-        grid.first_masks[places] = first_masks.reshape(-1, 2)[places]
+    for indices in grid.batches():
+        count.flat[indices] += 1
+        grid.first_masks[indices] = first_masks.reshape(-1, 2)[indices]
     return count
 
 
 @pytest.mark.parametrize("side", [1, 5, 31])
 def test_of_a_coarse_grid_every_point_is_asked(side: int) -> None:
-    places = np.concatenate(list(PointGrid(side, (0.9, 0.8)).batches()))
-    assert places.tolist() == list(range(side * side))
+    indices = np.concatenate(list(PointGrid(side, (0.9, 0.8)).batches()))
+    assert indices.tolist() == list(range(side * side))
 
 
 @pytest.mark.parametrize("side", [32, 33, 64, 67])
@@ -58,6 +58,6 @@ def test_a_model_is_asked_for_no_more(tmp_path: Path) -> None:
         before = source.runs("mask_decoder")
         asked = {"pred_iou_thresh": 0.7, "stability_score_thresh": 0.5}
         asked |= {"stability_score_offset": offset}
-        model.segment_everything(picture(), **asked)
+        model.segment_everything(sample_image(), **asked)
         feeds = source.sessions["mask_decoder"].feeds[before:]
         assert sum(len(feed["sparse_mask"]) for feed in feeds) == points

@@ -1,4 +1,4 @@
-"""Everything in a picture by the boxes that a model proposes."""
+"""Everything in an image by the boxes that a model proposes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from export.graphs import build_graphs
 from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from tests.device_bundle import PICTURE
-from tests.fake_source import picture
+from tests.device_bundle import IMAGE
+from tests.fake_source import sample_image
 from tests.proposal_cases import PROPOSING
 
 
@@ -25,27 +25,27 @@ def model(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> SamCli
 
 
 def test_each_box_gets_a_mask_the_likeliest_first(model: SamClip) -> None:
-    found = model.segment_everything(PICTURE)
+    found = model.segment_everything(IMAGE)
     assert 0 < len(found) <= 100
     assert (np.diff(found.scores) <= 0).all()
     assert (found.scores <= found.predicted_ious).all()
-    asked = model.segment_everything(PICTURE, pred_iou_thresh=1.0)
+    asked = model.segment_everything(IMAGE, pred_iou_thresh=1.0)
     assert len(asked) == 0
 
 
 def test_a_grid_is_another_question(model: SamClip) -> None:
     found = model.segment_everything(
-        PICTURE, points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0
+        IMAGE, points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0
     )
     assert len(found) <= 12
     assert found.scores == pytest.approx(found.predicted_ious)
 
 
 def test_they_are_kept_with_an_embedding(model: SamClip, tmp_path: Path) -> None:
-    embedding = model.encode_image(PICTURE)
+    embedding = model.encode_image(IMAGE)
     assert embedding.proposals is not None
-    embedding.save(tmp_path / "picture.npz")
-    loaded = ImageEmbedding.load(tmp_path / "picture.npz")
+    embedding.save(tmp_path / "image.npz")
+    loaded = ImageEmbedding.load(tmp_path / "image.npz")
     assert loaded.proposals is not None
     np.testing.assert_array_equal(loaded.proposals, embedding.proposals)
     np.testing.assert_array_equal(
@@ -55,8 +55,10 @@ def test_they_are_kept_with_an_embedding(model: SamClip, tmp_path: Path) -> None
 
 def test_a_model_without_them_gets_a_grid(tiny_bundle: Path) -> None:
     plain = SamClip.load("onnx", model=tiny_bundle)
-    assert plain.encode_image(picture()).proposals is None
-    by_default, asked = (plain.segment_everything(picture(), points_per_side=n) for n in (None, 32))
+    assert plain.encode_image(sample_image()).proposals is None
+    by_default, asked = (
+        plain.segment_everything(sample_image(), points_per_side=n) for n in (None, 32)
+    )
     np.testing.assert_array_equal(by_default.masks, asked.masks)
 
 

@@ -24,7 +24,7 @@ from samclip_sdk.engine.queries import (
     options_of,
 )
 from samclip_sdk.serve import batching, schema
-from samclip_sdk.serve.settings import MOST_ASKED
+from samclip_sdk.serve.settings import MAX_ASKED
 from tests.fake_source import FakeSource
 from tests.refusals import refused
 
@@ -66,8 +66,8 @@ def test_a_request_has_the_bounds_of_the_query_or_a_named_limit(query: type[Quer
         bounds = {**said, **next(iter(said.get("anyOf", [])), {})}
         assert said["description"] == known.option.help
         assert said["default"] == known.default
-        assert bounds.get("minimum") == known.option.least
-        assert bounds.get("maximum") == MOST_ASKED.get(name, known.option.most)
+        assert bounds.get("minimum") == known.option.minimum
+        assert bounds.get("maximum") == MAX_ASKED.get(name, known.option.maximum)
 
 
 def test_annotations_depend_on_every_option() -> None:
@@ -83,8 +83,11 @@ def wrong(known: OptionField) -> list[object]:
     """Values that an option refuses."""
     if known.kind is bool:
         return ["no", 1]
-    least, most = known.option.least, known.option.most
-    beyond = [least - 1 if least is not None else None, most + 1 if most is not None else None]
+    minimum, maximum = known.option.minimum, known.option.maximum
+    beyond = [
+        minimum - 1 if minimum is not None else None,
+        maximum + 1 if maximum is not None else None,
+    ]
     return ["3", float("nan"), *(each for each in beyond if each is not None)]
 
 
@@ -101,7 +104,7 @@ def another(known: OptionField) -> object:
     """A value that an option takes, and that is not its default."""
     if known.kind is bool:
         return not known.default
-    return known.kind(2) if known.option.most != 1 else 0.125
+    return known.kind(2) if known.option.maximum != 1 else 0.125
 
 
 @pytest.mark.parametrize("query", VERBS)

@@ -10,7 +10,7 @@ import pytest
 
 from samclip_sdk import Reading, SamClip, SamClipWarning, TextError, UnknownWordWarning
 from samclip_sdk.text.word_table import WordTable
-from tests.fake_source import WHERE, FakeSource, fake_client, picture
+from tests.fake_source import WHERE, FakeSource, fake_client, sample_image
 from tests.refusals import refused
 
 TABLE = WordTable(
@@ -57,7 +57,7 @@ def test_a_label_is_one_of_four_things(model: SamClip) -> None:
 
 
 def test_a_label_is_answered_by_the_words_it_is_read_as(model: SamClip) -> None:
-    found = model.segment_text(picture(), ["dog", "hound", "puppy", "boat"])
+    found = model.segment_text(sample_image(), ["dog", "hound", "puppy", "boat"])
     assert found.labels == ("dog", "hound", "puppy")
     for label in ("hound", "puppy"):
         np.testing.assert_array_equal(found.mask(label), found.mask("dog"))
@@ -66,14 +66,14 @@ def test_a_label_is_answered_by_the_words_it_is_read_as(model: SamClip) -> None:
 
 
 def test_a_general_word_is_any_of_its_kinds(model: SamClip) -> None:
-    found = model.segment_text(picture(), ["dog", "cat", "animal"], refine=False)
+    found = model.segment_text(sample_image(), ["dog", "cat", "animal"], refine=False)
     maps = found.asked.score_maps
     np.testing.assert_array_equal(maps[2], np.maximum(maps[0], maps[1]))
     assert found.read_as == {"animal": Reading("read_as", ("dog", "cat"))}
-    things = model.segment_instances(picture(), "animal", min_score=0)
+    things = model.segment_instances(sample_image(), "animal", min_score=0)
     assert len(things)
     assert things.read_as == found.read_as
-    probs = model.classify(picture(), ["boat", "animal", "dog"])
+    probs = model.classify(sample_image(), ["boat", "animal", "dog"])
     assert probs.logits[1] == probs.logits[2]
     assert probs.read_as == found.read_as
 
@@ -82,15 +82,15 @@ def test_a_label_that_is_not_known_is_found_only_if_that_is_asked(
     model: SamClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(WHERE, "zebra", (0, 0))
-    absent = model.segment_text(picture(), ["zebra", "dog collar"])
+    absent = model.segment_text(sample_image(), ["zebra", "dog collar"])
     assert not absent.labels
     assert absent.asked.presence[0] > 0.9  # as it is
     assert {each.kind for each in absent.read_as.values()} == {"unknown"}
-    assert model.segment_text(picture(), "zebra", allow_unknown=True).labels == ("zebra",)
-    assert model.segment_text(picture(), "zebra", threshold=0.5).labels == ("zebra",)
-    assert not len(model.segment_instances(picture(), "zebra", min_score=0))
-    assert len(model.segment_instances(picture(), "zebra", min_score=0, allow_unknown=True))
-    assert not model.segment_text(picture(), "zebra", tiles=(1, 2)).labels
+    assert model.segment_text(sample_image(), "zebra", allow_unknown=True).labels == ("zebra",)
+    assert model.segment_text(sample_image(), "zebra", threshold=0.5).labels == ("zebra",)
+    assert not len(model.segment_instances(sample_image(), "zebra", min_score=0))
+    assert len(model.segment_instances(sample_image(), "zebra", min_score=0, allow_unknown=True))
+    assert not model.segment_text(sample_image(), "zebra", tiles=(1, 2)).labels
 
 
 def test_what_a_user_taught_comes_first(model: SamClip, source: FakeSource) -> None:
@@ -98,7 +98,7 @@ def test_what_a_user_taught_comes_first(model: SamClip, source: FakeSource) -> N
     assert model.read_labels("puppy") == {"puppy": Reading("taught", ("puppy",))}
     with warnings.catch_warnings():
         warnings.simplefilter("error", SamClipWarning)
-        found = model.segment_text(picture(), ["puppy", "cat"])
+        found = model.segment_text(sample_image(), ["puppy", "cat"])
     assert not found.read_as
     assert found.labels == ("puppy", "cat")
 
@@ -106,20 +106,20 @@ def test_what_a_user_taught_comes_first(model: SamClip, source: FakeSource) -> N
 def test_one_warning_for_any_number_of_labels(model: SamClip) -> None:
     labels = [f"zebra {number}" for number in range(500)]
     with pytest.warns(UnknownWordWarning, match="'zebra 0' is not known.*and 498 more") as told:
-        model.classify(picture(), ["puppy", *labels])
+        model.classify(sample_image(), ["puppy", *labels])
     assert len(told) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error", SamClipWarning)
-        model.segment_text(picture(), ["puppy", *labels])  # each is told once
+        model.segment_text(sample_image(), ["puppy", *labels])  # each is told once
 
 
 def test_a_pack_tells_what_its_labels_are_read_as(model: SamClip, tmp_path: Path) -> None:
     pack = tmp_path / "labels.safetensors"
     model.save_vocabulary(pack, ["puppy", "dog", "zebra"])
-    expected = model.segment_text(picture(), ["puppy", "dog", "zebra"])
+    expected = model.segment_text(sample_image(), ["puppy", "dog", "zebra"])
     user, _ = fake_client(tmp_path)
     user.load_vocabulary(pack)
-    found = user.segment_text(picture(), ["puppy", "dog", "zebra"])
+    found = user.segment_text(sample_image(), ["puppy", "dog", "zebra"])
     assert found.read_as == expected.read_as
     assert found.labels == expected.labels
     refused(lambda: model.save_vocabulary(pack, "animal"), TextError, "any of dog, cat")
@@ -130,5 +130,5 @@ def test_a_bundle_without_a_table_tells_nothing(tmp_path: Path) -> None:
     model, _ = fake_client(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", SamClipWarning)
-        assert not model.segment_text(picture(), ["zebra", "puppy"]).read_as
+        assert not model.segment_text(sample_image(), ["zebra", "puppy"]).read_as
     assert model.read_labels("zebra") == {}

@@ -1,4 +1,4 @@
-"""A convolutional model sees a picture without the padding to a square, where its graphs allow."""
+"""A convolutional model sees an image without the padding to a square, where its graphs allow."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.point_grid import encode_grid
 from samclip_sdk.engine.rectangles import covered_pixels, restore_masks, restore_patches
 from samclip_sdk.errors import EmbeddingMismatchError
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.image_prompts import image_prompts
+from samclip_sdk.image.model_prompts import text_prompts
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image_prompts import image_prompts
-from samclip_sdk.picture.model_prompts import text_prompts
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.runtimes.torch.session import Checkpoint, TorchSession
 from tests.refusals import refused
@@ -90,8 +90,8 @@ def test_the_padding_is_left_out_and_answers_are_whole(folder: Path) -> None:
 
 def test_squares_are_as_they_were(folder: Path) -> None:
     engine, squares = Engine(Checkpoint(folder)), Engine(Squares(folder))
-    for picture, whole in ((SQUARE, False), (WIDE, True)):
-        found, wanted = Pass(engine, picture, whole_square=whole), Pass(squares, picture)
+    for image, whole in ((SQUARE, False), (WIDE, True)):
+        found, wanted = Pass(engine, image, whole_square=whole), Pass(squares, image)
         assert found.embedding.cells == wanted.embedding.cells == (GRID, GRID)
         for ours, theirs in zip(masks(found), masks(wanted), strict=True):
             np.testing.assert_array_equal(ours, theirs, strict=True)
@@ -109,7 +109,7 @@ def test_what_needs_squares_refuses_a_rectangle(folder: Path, tmp_path: Path) ->
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))
-def test_whole_steps_hold_the_picture_and_no_more(height: int, width: int) -> None:
+def test_whole_steps_hold_the_image_and_no_more(height: int, width: int) -> None:
     frame = Frame.fit(height, width, resolution=S)
     sides = covered_pixels(frame, step=STEP)
     for covered, filled in zip(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from samclip_sdk import PromptError, SamClip, SamClipError, TextError
-from tests.fake_source import fake_client, picture
+from tests.fake_source import fake_client, sample_image
 from tests.refusals import refused
 
 Row = tuple[str, dict[str, Any], type[SamClipError], str]
@@ -105,7 +105,9 @@ def test_what_cannot_be_is_refused_before_any_work(
     tmp_path: Path, verb: str, asked: dict[str, Any], error: type[SamClipError], word: str
 ) -> None:
     model, source = fake_client(tmp_path)
-    image = {"stream": ("there is no such film.mp4",), "learn_label": ()}.get(verb, (picture(),))
+    image = {"stream": ("there is no such film.mp4",), "learn_label": ()}.get(
+        verb, (sample_image(),)
+    )
     given = GIVEN.get(verb, {}) | asked
     refused(lambda: getattr(model, verb)(*image, **given), error, word)
     assert not source.runs("image_encoder@64")
@@ -114,7 +116,7 @@ def test_what_cannot_be_is_refused_before_any_work(
 @pytest.mark.parametrize("size", [(10, 20_000), (20_000, 10), (1, 2)])
 def test_extreme_shapes_are_answered(tmp_path: Path, size: tuple[int, int]) -> None:
     model: SamClip = fake_client(tmp_path)[0]
-    image = model.encode_image(picture(*size))
+    image = model.encode_image(sample_image(*size))
     labels = ["zebra", "dog", "cat"]
     assert model.classify(image, "dog").probs.tolist() == [1]
     assert model.segment(image, points=[[0, 0]]).masks.shape == (3, *size)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from samclip_sdk import PromptError, SamClip
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import mask_to_model
-from tests.fake_source import FakeSource, fake_client, picture
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.masks import mask_to_model
+from tests.fake_source import FakeSource, fake_client, sample_image
 from tests.refusals import refused
 
-# In a picture of 50 x 100 pixels, a patch of the fake's has 25 x 25.
+# In an image of 50 x 100 pixels, a patch of the fake's has 25 x 25.
 DOG: dict[str, Any] = {"box": [0, 0, 50, 50]}
 CAT: dict[str, Any] = {"box": [50, 0, 100, 25]}
 
@@ -27,7 +27,7 @@ def rectangle(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
 
 def test_a_region_is_what_is_in_it(both: tuple[SamClip, FakeSource]) -> None:
     model, source = both
-    image = model.encode_image(picture())
+    image = model.encode_image(sample_image())
     dog, cat = source.vector("dog"), source.vector("cat")
     for region in (DOG, {"point": (25, 25)}, {"mask": rectangle(0, 0, 50, 50)}):
         found = model.embed_region(image, **region)
@@ -54,11 +54,11 @@ def test_a_pixel_of_100_million_is_still_a_region() -> None:
 
 def test_nothing_is_drawn(model: SamClip) -> None:
     box = [1, 1, 1.5, 1.5]
-    refused(lambda: model.embed_region(picture(), box=box), PromptError, "nothing")
+    refused(lambda: model.embed_region(sample_image(), box=box), PromptError, "nothing")
 
 
 def test_a_taught_label_is_found(model: SamClip) -> None:
-    image = model.encode_image(picture())
+    image = model.encode_image(sample_image())
     assert not model.segment_text(image, "pet").labels
     learned = model.learn_label("pet", model.embed_region(image, **DOG))
     found = model.segment_text(image, ["pet", "dog"])
@@ -75,17 +75,17 @@ def test_a_taught_label_is_found(model: SamClip) -> None:
 
 
 def test_a_taught_label_is_kept_in_a_pack(model: SamClip, tmp_path: Path) -> None:
-    model.learn_label("pet", model.embed_region(picture(), **DOG))
+    model.learn_label("pet", model.embed_region(sample_image(), **DOG))
     model.save_vocabulary(tmp_path / "pets.safetensors", ["cat", "pet"])
-    expected = model.segment_text(picture(), ["cat", "pet"])
+    expected = model.segment_text(sample_image(), ["cat", "pet"])
     user, source = fake_client(tmp_path)
     assert user.load_vocabulary(tmp_path / "pets.safetensors") == ("cat", "pet")
-    found = user.segment_text(picture(), ["cat", "pet"])
+    found = user.segment_text(sample_image(), ["cat", "pet"])
     np.testing.assert_array_equal(found.asked.score_maps, expected.asked.score_maps)
     assert "text_encoder" not in source.sessions
     # In a pack without the text encoder, it is taught further.
-    user.learn_label("pet", user.embed_region(picture(), **CAT))
-    assert user.segment_text(picture(), "pet").presence[0] == pytest.approx(0.95, abs=1e-3)
+    user.learn_label("pet", user.embed_region(sample_image(), **CAT))
+    assert user.segment_text(sample_image(), "pet").presence[0] == pytest.approx(0.95, abs=1e-3)
 
 
 def test_a_bundles_nouns_may_have_their_own_thresholds(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_bundles_nouns_may_have_their_own_thresholds(tmp_path: Path) -> None:
 
 def test_a_label_keeps_its_own_threshold(model: SamClip, tmp_path: Path) -> None:
     """In every verb, unless a call gives another, and in a pack."""
-    region, path = model.embed_region(picture(), **DOG), tmp_path / "pets.safetensors"
+    region, path = model.embed_region(sample_image(), **DOG), tmp_path / "pets.safetensors"
     model.learn_label("pet", region, threshold=0.97)  # its presence is .95
     by_default = model.label_thresholds("dog")[0]
     assert model.label_thresholds(["dog", "pet"]) == (by_default, 0.97)
@@ -114,18 +114,21 @@ def test_a_label_keeps_its_own_threshold(model: SamClip, tmp_path: Path) -> None
     user, _ = fake_client(tmp_path)
     user.load_vocabulary(path)
     for each in (model, user):
-        assert each.segment_text(picture(), ["dog", "pet"]).labels == ("dog",)
-        assert each.segment_text(picture(), ["dog", "pet"], tiles=(1, 2)).labels == ("dog",)
-        assert each.segment_text(picture(), ["dog", "pet"], threshold=0.9).labels == ("dog", "pet")
-        assert "pet" not in each.segment_instances(picture(), ["pet", "dog"]).labels
-        assert "pet" in each.segment_instances(picture(), ["pet", "dog"], threshold=0.9).labels
-        assert not next(each.stream([picture()], ["pet"])).labels
+        assert each.segment_text(sample_image(), ["dog", "pet"]).labels == ("dog",)
+        assert each.segment_text(sample_image(), ["dog", "pet"], tiles=(1, 2)).labels == ("dog",)
+        assert each.segment_text(sample_image(), ["dog", "pet"], threshold=0.9).labels == (
+            "dog",
+            "pet",
+        )
+        assert "pet" not in each.segment_instances(sample_image(), ["pet", "dog"]).labels
+        assert "pet" in each.segment_instances(sample_image(), ["pet", "dog"], threshold=0.9).labels
+        assert not next(each.stream([sample_image()], ["pet"])).labels
         everything = each.segment_everything(
-            picture(), "pet", points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0
+            sample_image(), "pet", points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0
         )
         assert not any(everything.labels)
     digest = model.label_digests("pet")
     assert digest == user.label_digests("pet")
     model.learn_label("pet", region)  # a new embedding has no old threshold
-    assert model.segment_text(picture(), "pet").labels == ("pet",)
+    assert model.segment_text(sample_image(), "pet").labels == ("pet",)
     assert model.label_digests("pet") != digest

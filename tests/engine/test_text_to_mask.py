@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine import label_points, label_prompts, label_search, text_to_mask
 from samclip_sdk.engine.options import TextToMaskOptions
-from samclip_sdk.picture.frame import Frame, covered_cells
+from samclip_sdk.image.frame import Frame, covered_cells
 
 SIDE = 8
 frames = st.builds(
@@ -64,30 +64,22 @@ def test_points_lie_in_the_image(frame: Frame, seed: int, count: int, threshold:
     assert (chosen > threshold - 1e-6).all() or chosen == pytest.approx([best])
 
 
-def test_the_scores_are_added_to_the_decoders_logits() -> None:
+def test_a_constant_alone_is_added_to_the_decoders_logits() -> None:
     frame = Frame.fit(32, 64, resolution=64)
     maps = np.stack([np.full((SIDE, SIDE), score, np.float32) for score in (4, -30)])
     found = label_search.FoundLabels(maps, np.ones(2, np.float32), np.array([0, 1], np.int32))
     asked = label_prompts.label_prompts(
         found, frame=frame, options=OPTIONS, calibration=calibration(1, 0), mask_side=16
     )
-    low_res = np.ones((2, 1, 16, 16), np.float32)
-    for weight, bias, inside, padding in (
-        (0.0, 0.0, [1, 1], [1, 1]),
-        (0.5, 0.0, [3, -4], [-4, -4]),
-        (0.5, 1.5, [4.5, -2.5], [-2.5, -2.5]),
-    ):
-        own = calibration(1, 0).model_copy(update={"map_weight": weight, "mask_bias": bias})
-        drafts = text_to_mask.refined(
-            low_res,
-            np.zeros((2, 1), np.float32),
-            asked=asked,
-            frame=frame,
-            calibration=own,
-            mask_threshold=0.0,
-        )
-        assert drafts.low_res[:, 0, 0].tolist() == inside
-        assert drafts.low_res[:, 15, 0].tolist() == padding
+    drafts = text_to_mask.refined(
+        np.ones((2, 1, 16, 16), np.float32),
+        np.zeros((2, 1), np.float32),
+        points=asked.points,
+        frame=frame,
+        bias=1.5,
+        mask_threshold=0.0,
+    )
+    assert (drafts.low_res == 2.5).all()
 
 
 @pytest.mark.parametrize(("threshold", "right_px"), [(0.3, 64), (0.6, 16)])

@@ -135,7 +135,7 @@ def test_a_label_that_was_cut_is_not_stored(
 
 
 def test_threads_that_teach_at_once_lose_nothing(embedder: TextEmbedder) -> None:
-    names = [f"word {place}" for place in range(400)]
+    names = [f"word {index}" for index in range(400)]
 
     def teach(name: str) -> None:
         embedder.learn([name], np.ones((1, EMBED_DIM), dtype=np.float32))

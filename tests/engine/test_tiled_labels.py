@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samclip_sdk.engine.views import presence_in_tile, threshold_in_tile
-from samclip_sdk.picture.tiles import Tiling, Window
+from samclip_sdk.image.tiles import Tiling, Window
 
 SIZE = (100, 200)
 WHOLE = Window(slice(0, 100), slice(0, 200))
-LEFT, RIGHT = Tiling((1, 2), 0.2).place(*SIZE)
+LEFT, RIGHT = Tiling((1, 2), 0.2).windows(*SIZE)
 
 
 @given(presence=st.floats(0, 1), threshold=st.floats(0.01, 0.99), tiles=st.integers(1, 99))

@@ -112,7 +112,7 @@ def test_the_nouns_of_a_checkpoint_are_embedded(tiny_bundle: Path, tmp_path: Pat
 
 @pytest.mark.slow
 def test_int8_takes_its_ranges_from_the_folder_that_is_given(tmp_path: Path) -> None:
-    """Here one whose picture is cut: nothing is exported."""
+    """Here one whose image is cut: nothing is exported."""
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     source = replace(random_source(TINY, seed=0), random_weights=False)

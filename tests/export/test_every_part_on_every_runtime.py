@@ -51,7 +51,7 @@ pytestmark = pytest.mark.slow
 
 SIDE_PX = 96
 AXES = {"num_prompts": 3, "num_points": 5, "num_texts": 5, "num_tokens": 24} | {
-    # Of a picture without the padding to a square.
+    # Of an image without the padding to a square.
     "height": 32,
     "width": 64,
     "rows": 2,

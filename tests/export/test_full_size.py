@@ -49,7 +49,7 @@ def encoder_file() -> Path:
 
 
 def test_vit_b_is_exported() -> None:
-    """The export's own gate, and one picture more."""
+    """The export's own gate, and one image more."""
     manifest = open_bundle(vit_b_bundle()).manifest
     assert manifest.random_weights
     session = OrtSession(GraphFile(encoder_file()), spec=manifest.graphs[ENCODER])

@@ -9,9 +9,9 @@ import pytest
 
 from samclip_sdk.bundle.manifest import GOLDEN_TENSORS
 from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.device.goldens.formula import formula_picture
+from samclip_sdk.device.goldens.formula import formula_image
 from samclip_sdk.device.goldens.schema import golden_error, read_goldens
-from samclip_sdk.picture.frame import letterbox
+from samclip_sdk.image.frame import letterbox
 
 
 def test_goldens_are_small(tiny_bundle: Path) -> None:
@@ -25,11 +25,11 @@ def test_goldens_hold_the_preprocessing(tiny_bundle: Path) -> None:
     assert any(max(golden.size) > 10 * golden.resolution for golden in index.letterbox)
     assert any(golden.size[0] > golden.size[1] for golden in index.letterbox)
     for golden in index.letterbox:
-        picture = formula_picture(*golden.size) if golden.image is None else tensors[golden.image]
-        assert picture.shape[:2] == golden.size
-        image, frame = letterbox(picture, resolution=golden.resolution, pad_colour=pad_colour)
+        image = formula_image(*golden.size) if golden.image is None else tensors[golden.image]
+        assert image.shape[:2] == golden.size
+        square, frame = letterbox(image, resolution=golden.resolution, pad_colour=pad_colour)
         assert golden.extent == (frame.resized_height_px, frame.resized_width_px)
-        sampled = image.reshape(-1)[:: golden.output.step]
+        sampled = square.reshape(-1)[:: golden.output.step]
         np.testing.assert_array_equal(sampled, tensors[golden.output.tensor])
 
 

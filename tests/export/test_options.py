@@ -14,7 +14,7 @@ from export.options import (
     check_export,
     check_out,
     check_space,
-    find_calibration_pictures,
+    find_calibration_images,
 )
 from samclip_sdk.errors import StorageError
 from tests.tiny_config import TINY
@@ -55,14 +55,14 @@ def test_a_disk_without_the_space_for_the_weights(
                 check_space(tmp_path / "new" / "out", parameters=parameters, options=asked)
 
 
-def test_a_calibration_set_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_calibration_set_without_images_is_refused(tmp_path: Path) -> None:
     """Before any work; with some, they are found in folders below it too."""
     options = ExportOptions(onnx=("int8",), calibration_set=tmp_path)
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ExportError, match=f"{tmp_path} holds no picture"):
+    with pytest.raises(ExportError, match=f"{tmp_path} holds no image"):
         check_export(TINY, tmp_path / "out", options=options)
     (tmp_path / "some").mkdir()
-    picture = tmp_path / "some" / "a.jpg"
-    picture.touch()
-    assert find_calibration_pictures(tmp_path) == (picture,)
+    image = tmp_path / "some" / "a.jpg"
+    image.touch()
+    assert find_calibration_images(tmp_path) == (image,)
     check_export(TINY, tmp_path / "out", options=options)

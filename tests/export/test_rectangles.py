@@ -1,4 +1,4 @@
-"""A bundle of a convolutional model: its ONNX graphs take pictures without their padding."""
+"""A bundle of a convolutional model: its ONNX graphs take images without their padding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.runtimes.source import BundleSource
 from samclip_sdk.runtimes.torch.session import Checkpoint
-from tests.device_bundle import PICTURE
+from tests.device_bundle import IMAGE
 from tests.tiny_config import BUNDLED
 
 SIDE = BUNDLED.segmentation_resolution
@@ -23,13 +23,13 @@ SIDE = BUNDLED.segmentation_resolution
 def test_they_answer_as_torch_does(tiny_bundle: Path, tmp_path: Path) -> None:
     save_checkpoint(build_model(BUNDLED, seed=1), tmp_path / "torch", provenance={})
     (tmp_path / "torch/tokenizer.json").write_bytes((tiny_bundle / "tokenizer.json").read_bytes())
-    picture = PICTURE[:30]  # of 30 x 96 pixels
+    image = IMAGE[:30]  # of 30 x 96 pixels
     onnx = Engine(
         BundleSource(open_bundle(tiny_bundle), runtime="onnx", precision="fp32", warn=False)
     )
     found = []
     for engine in (onnx, Engine(Checkpoint(tmp_path / "torch"))):
-        one = Pass(engine, picture)
+        one = Pass(engine, image)
         assert one.embedding.cells == (2, 4)
         found.append((one.embedding.image_embeddings, *one.head))
     for ours, theirs in zip(*found, strict=True):
@@ -42,7 +42,7 @@ def test_text_to_mask_in_one_graph_takes_them_too(tiny_bundle: Path) -> None:
     )
     texts = np.eye(2, BUNDLED.embed_dim, dtype=np.float32)
     for whole_square in (False, True):
-        one = Pass(engine, PICTURE[:30], whole_square=whole_square)
+        one = Pass(engine, IMAGE[:30], whole_square=whole_square)
         seen = one.embedding
         feed = {
             "image_tokens": seen.image_tokens,

@@ -13,7 +13,7 @@ from export.steps import count_steps
     [
         # eager torch; trace, convert and check each of 7 graphs; those of apps; run the goldens
         (ExportOptions(), True, 1 + 7 + 14 + 2 + 1),
-        # eager torch thrice; the stem of bf16 of two encoders; and the set is asked about pictures
+        # eager torch thrice; the stem of bf16 of two encoders; and the set is asked about images
         (ExportOptions(), False, 3 + 7 + 2 + 14 + 2 + 1 + 1),
         # a plan for each graph where anything is in fp16; each precision is converted by itself
         (ExportOptions(onnx=("fp32", "fp16", "int8")), False, 3 + 7 + 2 + 7 + 42 + 4 + 3 + 3),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from export.task_gates import TaskGate
-from samclip_sdk.device.goldens.task_metrics import TASK_BOUNDS, TaskPicture
+from samclip_sdk.device.goldens.task_metrics import TASK_BOUNDS, TaskImage
 from samclip_sdk.errors import VerificationError
 from samclip_sdk.runtimes.session import Arrays
 from tests.fake_session import FakeSession
@@ -22,8 +22,8 @@ EXPORT = Path(__file__).parents[2] / "export"
 FREE = {"public domain", "CC0-1.0"}  # what goes into bundles asks for nothing
 OPEN = {"photographs": FREE, "calibration_set": FREE | {"CC-BY-2.0", "CC-BY-SA-4.0"}}
 GRAPHS = ("image_encoder@64", "clip_head@64", "text_encoder", "prompt_encoder", "mask_decoder")
-PICTURES = (
-    TaskPicture(
+IMAGES = (
+    TaskImage(
         image=np.zeros((50, 100, 3), dtype=np.uint8),
         boxes=np.array([[10, 10, 40, 40]], dtype=np.float32),
         labels=("dog",),
@@ -52,7 +52,7 @@ class Broken(FakeSource):
 
 def gate(folder: Path) -> TaskGate:
     eager: Any = Eager(folder)
-    return TaskGate(eager, pictures=PICTURES, vocabulary=("dog", "cat"))
+    return TaskGate(eager, images=IMAGES, vocabulary=("dog", "cat"))
 
 
 def test_the_same_answers_pass(tmp_path: Path) -> None:
@@ -69,13 +69,13 @@ def test_others_are_refused_and_the_graph_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", OPEN)
-def test_the_pictures_are_photographs_that_anybody_may_use(folder: str) -> None:
+def test_the_images_are_photographs_that_anybody_may_use(folder: str) -> None:
     """Each of a source that is named; what is composed of drawings has none."""
     rows = licences(folder)
-    pictures = {path.name for path in (EXPORT / folder).glob("*.jpg")}
+    images = {path.name for path in (EXPORT / folder).glob("*.jpg")}
     index = json.loads((EXPORT / folder / "index.json").read_text(encoding="utf-8"))
-    assert len(pictures) >= 12
-    assert rows.keys() == pictures == {entry["file"] for entry in index["pictures"]}
+    assert len(images) >= 12
+    assert rows.keys() == images == {entry["file"] for entry in index["images"]}
     assert {row["licence"] for row in rows.values()} <= OPEN[folder]
     assert all(row["source"] and row["author"] for row in rows.values())
 

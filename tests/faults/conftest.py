@@ -26,11 +26,11 @@ def mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Pa
         if again is not None:
             run("-o", f"remount,{options}", str(again))
             return again
-        place = tmp_path_factory.mktemp("disk")
-        run("-t", "tmpfs", "-o", options, "tmpfs", str(place))
-        mounted.append(place)
-        return place
+        path = tmp_path_factory.mktemp("disk")
+        run("-t", "tmpfs", "-o", options, "tmpfs", str(path))
+        mounted.append(path)
+        return path
 
     yield mount_one
-    for place in mounted:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+    for path in mounted:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)

@@ -20,24 +20,24 @@ from samclip_sdk.bundle.open import cache_folder, open_bundle
 from samclip_sdk.device.auto_records import Selection
 from samclip_sdk.text.stored_labels import text_cache_folder
 from tests.drawings import TINY_BUNDLE
-from tests.fake_source import picture
+from tests.fake_source import sample_image
 from tests.refusals import refused
 
 ROOT = Path(__file__).parents[2]
 LABELS = [f"label {number}" for number in range(12)]
-PICTURE = picture()
+IMAGE = sample_image()
 PROCESSES = 8
 Mount = Callable[..., Path]
 
 ASKS = """
 import hashlib, sys, time
 from samclip_sdk import SamClip
-from tests.faults.test_caches import LABELS, PICTURE
+from tests.faults.test_caches import LABELS, IMAGE
 
 runtime, model, start = sys.argv[1:]
 time.sleep(max(0, float(start) - time.time()))  # all at once
 with SamClip.load(runtime, model=model, threads=1) as model:
-    logits = model.classify(PICTURE, LABELS).logits
+    logits = model.classify(IMAGE, LABELS).logits
 print(hashlib.sha256(logits.tobytes()).hexdigest(), model.source.runtime)
 """
 
@@ -83,7 +83,7 @@ def check_caches(user: Path) -> None:
 def test_eight_processes_on_one_cold_cache(zipped: Path, tmp_path: Path) -> None:
     answers = ask_at_once(zipped, tmp_path / "user", runtime="onnx")
     with SamClip.load("onnx", model=TINY_BUNDLE, threads=1, text_cache=False) as alone:
-        expected = alone.classify(PICTURE, LABELS)
+        expected = alone.classify(IMAGE, LABELS)
     digest = hashlib.sha256(expected.logits.tobytes()).hexdigest()
     assert answers == [f"{digest} onnx"] * PROCESSES
     check_caches(tmp_path / "user")
@@ -103,19 +103,19 @@ def test_eight_processes_choose_the_runtime_at_once(zipped: Path, tmp_path: Path
 @pytest.fixture(params=["read-only", "full", "no locks", "no rights to lock", "a circle of links"])
 def useless(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Makes the user's folders of no use in one way."""
-    place = tmp_path / "user"
+    path = tmp_path / "user"
     if request.param in ("read-only", "full"):
         mount: Mount = request.getfixturevalue("mount")
-        place = mount("size=64k")
+        path = mount("size=64k")
         for each in ("cache", "data"):
-            (place / each).mkdir()
+            (path / each).mkdir()
         if request.param == "full":
-            free = os.statvfs(place)
-            (place / "others").write_bytes(bytes(free.f_bavail * free.f_frsize))
+            free = os.statvfs(path)
+            (path / "others").write_bytes(bytes(free.f_bavail * free.f_frsize))
         else:
-            mount("ro", again=place)
+            mount("ro", again=path)
     elif request.param == "a circle of links":
-        place.symlink_to(place)
+        path.symlink_to(path)
     else:
         number = errno.ENOLCK if request.param == "no locks" else errno.EPERM
 
@@ -123,17 +123,17 @@ def useless(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
             raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr("fcntl.flock", refuse)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(place / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(path / "data"))
     return str(request.param)
 
 
 def test_a_useless_cache_changes_no_answer(useless: str) -> None:
     with SamClip.load("onnx", model=TINY_BUNDLE, threads=1, text_cache=False) as model:
-        expected = model.classify(PICTURE, LABELS[:3]).logits
+        expected = model.classify(IMAGE, LABELS[:3]).logits
     for _ in range(2):
         with SamClip.load("onnx", model=TINY_BUNDLE, threads=1) as model:
-            np.testing.assert_array_equal(model.classify(PICTURE, LABELS[:3]).logits, expected)
+            np.testing.assert_array_equal(model.classify(IMAGE, LABELS[:3]).logits, expected)
     works = "lock" in useless
     folder = text_cache_folder()
     assert (os.path.isdir(folder) and len(os.listdir(folder)) == 3) == works

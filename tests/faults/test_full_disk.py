@@ -16,11 +16,11 @@ from samclip_sdk import ImageEmbedding, SamClip, StorageError
 from samclip_sdk.annotate.annotation_log import log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
-from tests.fake_source import fake_client, picture
+from tests.fake_source import fake_client, sample_image
 from tests.refusals import refused
 
 ROOT = Path(__file__).parents[2]
-PICTURES = 50
+IMAGES = 50
 FULL = "No space left on device"
 Mount = Callable[..., Path]
 
@@ -78,16 +78,16 @@ def test_what_is_saved_is_whole_or_as_it_was(
 def annotate(folder: Path, disk: Path) -> AnnotationReport:
     model, _ = fake_client(folder)
     annotator = Annotator(model, ["dog", "cat"])
-    return annotate_folder(annotator, folder / "pictures", disk / "out.json")
+    return annotate_folder(annotator, folder / "images", disk / "out.json")
 
 
 @pytest.mark.parametrize("leave_kb", [0, 4, 24])
 def test_annotate_goes_on_once_there_is_room(tmp_path: Path, mount: Mount, leave_kb: int) -> None:
     """The disk is full at the first line, in the middle of one, or at the output."""
-    (tmp_path / "pictures").mkdir()
-    for number in range(PICTURES):
-        path = tmp_path / "pictures" / f"{number:02}.png"
-        Image.fromarray(picture(40 + number % 9, 100)).save(path)
+    (tmp_path / "images").mkdir()
+    for number in range(IMAGES):
+        path = tmp_path / "images" / f"{number:02}.png"
+        Image.fromarray(sample_image(40 + number % 9, 100)).save(path)
     whole = tmp_path / "whole"
     whole.mkdir()
     annotate(tmp_path, whole)
@@ -98,7 +98,7 @@ def test_annotate_goes_on_once_there_is_room(tmp_path: Path, mount: Mount, leave
     assert names(disk) <= {"others", "out.progress.jsonl"}
     others.unlink()
     report = annotate(tmp_path, disk)
-    assert report.pictures == PICTURES
+    assert report.images == IMAGES
     assert (report.resumed > 0) == (leave_kb > 0)
     assert names(disk) == {"out.json", "out.progress.jsonl"}
     found, expected = (json.loads((each / "out.json").read_bytes()) for each in (disk, whole))

@@ -15,11 +15,11 @@ from samclip_sdk import RunError, SamClip, SamClipError, VerificationError
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.text.stored_labels import StoredLabels
 from tests.fake_session import FakeSession
-from tests.fake_source import HeadsDiffer, picture
+from tests.fake_source import HeadsDiffer, sample_image
 from tests.refusals import refused
-from tests.test_many_pictures import VERBS as OF_PICTURES
+from tests.test_many_images import VERBS as OF_IMAGES
 
-PICTURE = picture()
+IMAGE = sample_image()
 
 
 class Device(HeadsDiffer):
@@ -57,7 +57,7 @@ def give_one_infinity(found: dict[str, Any]) -> dict[str, Any]:
 
 
 VERBS: dict[str, Callable[[SamClip, np.ndarray], Any]] = {
-    **OF_PICTURES,
+    **OF_IMAGES,
     "stream": lambda model, image: list(model.stream([image] * 2, LABELS, threshold=0)),
     "embed_text": lambda model, image: model.embed_text(LABELS),
 }
@@ -78,7 +78,7 @@ def test_no_verb_answers_while_the_device_is_lost(
     tmp_path: Path, verb: str, failure: Callable[[Any], Any]
 ) -> None:
     """Whichever graph fails; and afterwards the model answers as if nothing had happened."""
-    expected = VERBS[verb](SamClip(Device(tmp_path)), PICTURE)
+    expected = VERBS[verb](SamClip(Device(tmp_path)), IMAGE)
     for graph in GRAPHS.get(verb, ALL):
         device = Device(tmp_path)
         model, device.failure = SamClip(device), failure
@@ -86,9 +86,9 @@ def test_no_verb_answers_while_the_device_is_lost(
         for _ in range(2):
             error = RunError if failure is lose else VerificationError
             advice = "device" if failure is lose else "samclip verify"
-            refused(partial(VERBS[verb], model, PICTURE), error, graph, advice)
+            refused(partial(VERBS[verb], model, IMAGE), error, graph, advice)
         device.lost = set()
-        assert digest_answer(VERBS[verb](model, PICTURE)) == digest_answer(expected)
+        assert digest_answer(VERBS[verb](model, IMAGE)) == digest_answer(expected)
 
 
 def test_an_error_without_words_is_named(tmp_path: Path) -> None:
@@ -97,9 +97,7 @@ def test_an_error_without_words_is_named(tmp_path: Path) -> None:
 
     device = Device(tmp_path)
     device.lost, device.failure = {"image_encoder"}, run_out
-    refused(
-        lambda: SamClip(device).embed_image(PICTURE), RunError, "image_encoder@32", "MemoryError"
-    )
+    refused(lambda: SamClip(device).embed_image(IMAGE), RunError, "image_encoder@32", "MemoryError")
 
 
 def test_a_fault_of_the_calling_code_stays_one(tmp_path: Path) -> None:
@@ -111,7 +109,7 @@ def test_a_fault_of_the_calling_code_stays_one(tmp_path: Path) -> None:
 
         device = Device(tmp_path)
         device.lost, device.failure = {"image_encoder"}, fail
-        refused(partial(SamClip(device).embed_image, PICTURE), type(error), error)
+        refused(partial(SamClip(device).embed_image, IMAGE), type(error), error)
 
 
 def test_no_later_process_finds_what_a_lost_device_gave(tmp_path: Path) -> None:
@@ -120,17 +118,17 @@ def test_no_later_process_finds_what_a_lost_device_gave(tmp_path: Path) -> None:
     device = Device(tmp_path)
     device.lost, device.failure = {"text_encoder"}, give_no_numbers
     with pytest.raises(VerificationError):
-        SamClip(device, stored_labels=stored).classify(PICTURE, LABELS)
+        SamClip(device, stored_labels=stored).classify(IMAGE, LABELS)
     assert not (tmp_path / "text").exists()
 
 
-def test_many_pictures_answer_up_to_the_one_that_failed(tmp_path: Path) -> None:
+def test_many_images_answer_up_to_the_one_that_failed(tmp_path: Path) -> None:
     device = Device(tmp_path)
     model = SamClip(device)
-    answers = model.embed_image(iter([PICTURE] * 3))
+    answers = model.embed_image(iter([IMAGE] * 3))
     first = next(answers)
     device.lost = {"image_encoder"}
     with pytest.raises(RunError):
         list(answers)
     device.lost = set()
-    np.testing.assert_array_equal(model.embed_image(PICTURE), first)
+    np.testing.assert_array_equal(model.embed_image(IMAGE), first)

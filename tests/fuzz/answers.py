@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from samclip_sdk.picture.masks import rle_to_mask
+from samclip_sdk.image.masks import rle_to_mask
 from samclip_sdk.serve.schema import (
     ClassifiedImages,
     MaskedImages,
@@ -25,7 +25,7 @@ from tests.fuzz.promises import refuse_constant
 
 SECRET = b"a line that only files of the server hold"
 SECRET_SIZE = (37, 53)
-"""Of a picture that only files of the server hold."""
+"""Of an image that only files of the server hold."""
 NO_HTTP = b"Invalid HTTP request received."
 """What uvicorn itself answers to what is no request, in plain text."""
 
@@ -43,7 +43,7 @@ def check_reply(reply: httpx.Response, *, verb: str, sizes: Sequence[tuple[int, 
     Args:
         reply: the answer.
         verb: which was asked; "" if it was none, or is not known.
-        sizes: of the pictures that were asked about, in their order, if they are known.
+        sizes: of the images that were asked about, in their order, if they are known.
 
     Returns:
         Why the request was refused, in one line; "" if it was answered.
@@ -84,21 +84,21 @@ def _check_answer(reply: httpx.Response, *, verb: str, sizes: Sequence[tuple[int
     _KINDS.get(verb, MaskedImages).model_validate(content)
     answers = content["answers"]
     assert len(answers) == (len(sizes) or len(answers)), f"{len(answers)} answers"
-    for place, answer in enumerate(answers):
+    for index, answer in enumerate(answers):
         size = _size(answer)
         if "probs" in answer:
             assert abs(sum(answer["probs"]) - 1) < 1e-3, answer["probs"]
         else:
-            _check_size(size, sizes[place] if sizes else None)
+            _check_size(size, sizes[index] if sizes else None)
         for each in answer.get("annotations", ()):
             _check_annotation(each, size=size)
 
 
 def _check_lines(lines: list[dict[str, Any]], *, sizes: Sequence[tuple[int, int]]) -> None:
-    """Lines of a stream: those of each picture, then one that counts them; an error is the last."""
-    place, rows = 0, []
+    """Lines of a stream: those of each image, then one that counts them; an error is the last."""
+    index, rows = 0, []
     for number, line in enumerate(lines):
-        assert line["image_index"] == place, f"line {number} is of {line['image_index']}"
+        assert line["image_index"] == index, f"line {number} is of {line['image_index']}"
         if "error" in line:
             assert number == len(lines) - 1, "a line follows an error"
             assert line["message"].isprintable(), line
@@ -108,27 +108,27 @@ def _check_lines(lines: list[dict[str, Any]], *, sizes: Sequence[tuple[int, int]
             continue
         assert line["found"] == len(rows), f"{len(rows)} lines of {line['found']}"
         size = _size(line)
-        _check_size(size, sizes[place] if sizes else None)
+        _check_size(size, sizes[index] if sizes else None)
         for each in rows:
             _check_annotation(each, size=size)
-        place, rows = place + 1, []
-    assert not rows, "a stream ends within a picture"
-    assert place == (len(sizes) or place), f"{place} pictures of {len(sizes)}"
+        index, rows = index + 1, []
+    assert not rows, "a stream ends within an image"
+    assert index == (len(sizes) or index), f"{index} images of {len(sizes)}"
 
 
 def _size(answer: dict[str, Any]) -> list[int]:
-    """Height and width of the picture of an answer."""
-    picture = answer["images"][0] if "images" in answer else answer
-    return [picture.get("height"), picture.get("width")]
+    """Height and width of the image of an answer."""
+    image = answer["images"][0] if "images" in answer else answer
+    return [image.get("height"), image.get("width")]
 
 
 def _check_size(size: list[int], wanted: tuple[int, int] | None) -> None:
-    assert tuple(size) == (wanted or tuple(size)), f"size {size} of a picture {wanted}"
-    assert tuple(size) != SECRET_SIZE, "a picture of the server's own disk is answered"
+    assert tuple(size) == (wanted or tuple(size)), f"size {size} of an image {wanted}"
+    assert tuple(size) != SECRET_SIZE, "an image of the server's own disk is answered"
 
 
 def _check_annotation(annotation: dict[str, Any], *, size: list[int]) -> None:
-    """The mask has the stated area and the size of its picture; the box lies in the picture."""
+    """The mask has the stated area and the size of its image; the box lies in the image."""
     height, width = size
     left, top, box_width, box_height = annotation["bbox"]
     assert 0 <= left <= left + box_width <= width, annotation["bbox"]
@@ -136,13 +136,13 @@ def _check_annotation(annotation: dict[str, Any], *, size: list[int]) -> None:
     drawn = annotation["segmentation"]
     if isinstance(drawn, list):
         numbers = np.concatenate([*drawn, [0]])
-        assert ((numbers >= 0) & (numbers <= max(size))).all(), "a polygon beyond the picture"
+        assert ((numbers >= 0) & (numbers <= max(size))).all(), "a polygon beyond the image"
         return
     if isinstance(drawn, dict):
         mask = rle_to_mask(drawn)
     else:
         mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(drawn, validate=True))))
-    assert list(mask.shape) == size, f"a mask {mask.shape} of a picture {size}"
+    assert list(mask.shape) == size, f"a mask {mask.shape} of an image {size}"
     assert int(mask.sum()) == annotation["area"], f"area {annotation['area']}"
 
 

@@ -142,7 +142,7 @@ def some(**options: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
 
 
 def noise(seed: int, height: int, width: int, channels: int = 3) -> np.ndarray:
-    """A picture, uint8 [H,W,C]."""
+    """An image, uint8 [H,W,C]."""
     shape = (height, width, channels)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
@@ -167,27 +167,27 @@ def damaged(content: bytes, ways: Damage) -> bytes:
     data = bytearray(content)
     for way, number, piece in ways:
         size = max(len(data), 1)
-        place = number % size
+        index = number % size
         match way:
             case "flip":
-                data[place : place + 1] = bytes(each ^ 1 << number % 8 for each in data[place:][:1])
+                data[index : index + 1] = bytes(each ^ 1 << number % 8 for each in data[index:][:1])
             case "put":
-                data[place : place + len(piece)] = piece
+                data[index : index + len(piece)] = piece
             case "head":
-                place = number % min(64, size)
-                data[place : place + 1] = piece[:1]
+                index = number % min(64, size)
+                data[index : index + 1] = piece[:1]
             case "tail":
-                place = size - 1 - number % min(300, size)
-                data[place : place + 1] = piece[:1]
+                index = size - 1 - number % min(300, size)
+                data[index : index + 1] = piece[:1]
             case "zero":
-                count = min(1 + number % 200, len(data) - place)
-                data[place : place + count] = bytes(count)
+                count = min(1 + number % 200, len(data) - index)
+                data[index : index + count] = bytes(count)
             case "cut":
-                del data[place:]
+                del data[index:]
             case "insert":
-                data[place:place] = piece
+                data[index:index] = piece
             case "repeat":
-                data = data[:place] + data[piece[0] * size // 256 :]
+                data = data[:index] + data[piece[0] * size // 256 :]
             case _:
                 data += piece
     return bytes(data)

@@ -21,6 +21,7 @@ from samclip_sdk import (
     ImageEmbedding,
     Instances,
     Masks,
+    NamedMasks,
     PreparedImage,
     SamClip,
     SamClipError,
@@ -31,7 +32,7 @@ from tests.drawings import TINY_BUNDLE
 from tests.fuzz.cases import noise
 
 SIZE = (96, 130)
-"""Height and width of the picture that most is asked about."""
+"""Height and width of the image that most is asked about."""
 
 LONGEST_MESSAGE = 1000  # letters; a path alone may have 300 of them
 UNIT_TOLERANCE = 1e-3
@@ -43,7 +44,7 @@ def open_tiny(bundle: Path) -> SamClip:
 
 
 class World:
-    """What cases are run in: a small model that is open, a picture, and a folder of their own.
+    """What cases are run in: a small model that is open, an image, and a folder of their own.
 
     Args:
         folder: empty; all that a case can write, caches among it.
@@ -52,8 +53,8 @@ class World:
         work: for the files that a case is given; the current folder.
         bundle: a copy of the model's bundle, which cases change and put back.
         model: samclip-tiny on onnxruntime.
-        picture: uint8 [H,W,3], of `SIZE`.
-        image: its embedding.
+        image: uint8 [H,W,3], of `SIZE`.
+        embedding: of the image.
         ends: how many cases have ended in an answer, or in a refusal.
     """
 
@@ -63,8 +64,8 @@ class World:
         self.work.mkdir()
         shutil.copytree(TINY_BUNDLE, self.bundle)
         self.model = open_tiny(self.bundle)
-        self.picture = noise(0, *SIZE)
-        self.image = self.model.encode_image(self.picture)
+        self.image = noise(0, *SIZE)
+        self.embedding = self.model.encode_image(self.image)
 
     def fresh_model(self) -> SamClip:
         """A model that was taught nothing yet."""
@@ -150,8 +151,8 @@ def _documented(warning: warnings.WarningMessage) -> bool:
 
 def _files(folder: Path) -> set[str]:
     return {
-        os.path.relpath(os.path.join(place, name), folder)
-        for place, _, names in os.walk(folder)
+        os.path.relpath(os.path.join(parent, name), folder)
+        for parent, _, names in os.walk(folder)
         for name in names
     }
 
@@ -167,7 +168,7 @@ def holds(answer: object, *, size: tuple[int, int] | None = None) -> None:
 
     Args:
         answer: of SamClip's.
-        size: height and width of the picture, if all answers are of one.
+        size: height and width of the image, if all answers are of one.
     """
     match answer:
         case list() | tuple():
@@ -181,7 +182,7 @@ def holds(answer: object, *, size: tuple[int, int] | None = None) -> None:
             frame = answer.frame
             assert size in (None, (frame.height_px, frame.width_px)), frame
             _check_finite(answer)
-        case Classification() | Masks() | TextMasks() | Instances():
+        case Classification() | Masks() | TextMasks() | Instances() | NamedMasks():
             _check_result(answer, size=size)
         case _:
             raise AssertionError(f"{type(answer).__name__} is no answer")
@@ -194,7 +195,7 @@ def _check_result(answer: Any, *, size: tuple[int, int] | None) -> None:
         assert abs(float(answer.probs.sum()) - 1) < UNIT_TOLERANCE, answer.probs
         assert ((answer.presence >= 0) & (answer.presence <= 1)).all(), answer.presence
         return
-    assert size in (None, answer.size), f"size {answer.size} of a picture {size}"
+    assert size in (None, answer.size), f"size {answer.size} of an image {size}"
     height, width = answer.size
     boxes = answer.xyxy
     assert (boxes >= 0).all(), boxes
@@ -203,7 +204,7 @@ def _check_result(answer: Any, *, size: tuple[int, int] | None) -> None:
         presence = answer.asked.presence
         assert ((presence >= 0) & (presence <= 1)).all(), presence
         assert -1 <= answer.class_map.min() <= answer.class_map.max() < len(answer.asked.labels)
-    if isinstance(answer, Instances):
+    if isinstance(answer, Instances | NamedMasks):
         assert not any(each.empty for each in answer.masks.packed)
 
 

@@ -20,7 +20,7 @@ from samclip_sdk.serve.settings import Limits
 from samclip_sdk.system.timing import peak_rss_bytes
 from tests.fuzz.answers import SECRET, SECRET_SIZE, check_reply
 from tests.fuzz.cases import noise
-from tests.fuzz.picture_files import encoded
+from tests.fuzz.image_files import encoded
 from tests.fuzz.promises import World
 from tests.serve.running_server import TINY, Running, running
 
@@ -35,13 +35,13 @@ LIMITS = Limits(
     prompts=20,
     points_per_side=8,
     queue=4,
-    pictures_mb=32,
+    images_mb=32,
     embeddings_mb=16,
     body_s=1,
     answer_s=30,
 )
 SIZES = ((24, 32), (40, 30), (3, 50), (80, 70))
-"""Height and width of the pictures that it keeps, and of those that it is sent."""
+"""Height and width of the images that it keeps, and of those that it is sent."""
 
 SECRET_FILES = ("secret.txt", "secret.png", "c2VjcmV0", "a" * 64)
 """Their names: the third is base64 too, and the fourth an id."""
@@ -59,7 +59,7 @@ class Site:
         client: with a good key.
         world: in whose folder its files are.
         errors: what it and its libraries have logged as such.
-        pictures: the picture of each size, in base64.
+        images: the image of each size, in base64.
         ids: of the same, under which it keeps them.
         known: what it answers to a question that is asked again and again.
     """
@@ -68,7 +68,7 @@ class Site:
     client: httpx.Client
     world: World = field(repr=False)
     errors: list[str] = field(repr=False)
-    pictures: Sequence[str] = field(repr=False)
+    images: Sequence[str] = field(repr=False)
     ids: list[str] = field(default_factory=list, repr=False)
     known: str = field(default="", repr=False)
 
@@ -100,7 +100,7 @@ class Site:
 
     def ask_known(self) -> str:
         """What it answers, less the time that it took."""
-        image = {"base64": self.pictures[0]}
+        image = {"base64": self.images[0]}
         asked = {"images": [image], "labels": ["dog"], "threshold": 0.0, "refine": False}
         reply = self.client.post("/v1/text", json=asked).raise_for_status()
         return re.sub(r'"speed":\{[^}]*\}', "", reply.text)
@@ -108,8 +108,8 @@ class Site:
 
 @contextmanager
 def opened_site(world: World) -> Iterator[Site]:
-    """A server of the small model, which knows some pictures; its files hold secrets."""
-    pictures = [encoded(Image.fromarray(noise(0, *size)), "PNG") for size in SIZES]
+    """A server of the small model, which knows some images; its files hold secrets."""
+    images = [encoded(Image.fromarray(noise(0, *size)), "PNG") for size in SIZES]
     secret = encoded(Image.fromarray(noise(1, *SECRET_SIZE)), "PNG")
     for name in SECRET_FILES:
         (world.work / name).write_bytes(SECRET if name == "secret.txt" else secret)
@@ -119,7 +119,7 @@ def opened_site(world: World) -> Iterator[Site]:
         running(limits=LIMITS, keys=keys, choice=choice) as server,
         httpx.Client(base_url=server.url, headers={"X-API-Key": KEY}, timeout=60) as client,
     ):
-        shown = [base64.b64encode(content).decode() for content in pictures]
+        shown = [base64.b64encode(content).decode() for content in images]
         site = Site(server, client, world, errors, shown)
         for each in shown:
             reply = client.post("/v1/images", json={"images": [{"base64": each}]})

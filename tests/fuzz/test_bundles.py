@@ -84,10 +84,10 @@ def _changed(bundle: Path, changes: Files) -> Iterator[None]:
         yield
     finally:
         for path in changes:
-            place = bundle / path
-            if place.is_dir() and not place.is_symlink():
-                place.rmdir()
-            os.replace(kept / path, place)
+            target = bundle / path
+            if target.is_dir() and not target.is_symlink():
+                target.rmdir()
+            os.replace(kept / path, target)
         shutil.rmtree(kept)
 
 
@@ -99,7 +99,7 @@ def ask(world: World, verb: str, changes: Files) -> None:
                 return []
             with open_tiny(world.bundle) as model:
                 used = verb == "use"
-                return model.segment_text(world.picture, ["dog"], threshold=0.0) if used else []
+                return model.segment_text(world.image, ["dog"], threshold=0.0) if used else []
 
     world.judge(run, check=holds)
 
@@ -226,8 +226,8 @@ def test_sizes_of_members_that_are_lies(
     content = bytearray(zipped([(each, data, 0) for each, data in MEMBERS.items()], compression))
     central = content.rindex(name.encode()) - 46
     local = int.from_bytes(content[central + 42 : central + 46], "little")
-    for place in (local + 22, central + 24):
-        content[place : place + 4] = size.to_bytes(4, "little")
+    for target in (local + 22, central + 24):
+        content[target : target + 4] = size.to_bytes(4, "little")
     unpack(world, bytes(content))
 
 

@@ -103,8 +103,8 @@ def _arguments(draw: st.DrawFn, name: str) -> list[str]:
         case "classify" | "text" | "instances":
             return [image, *names]
         case "annotate" | "video":
-            pictures = ("d", "d", "d", image, ".", "none", f"{ESCAPES}*")
-            return [draw(st.sampled_from(pictures)), *names]
+            images = ("d", "d", "d", image, ".", "none", f"{ESCAPES}*")
+            return [draw(st.sampled_from(images)), *names]
         case "segment" | "everything":
             return [image]
         case "embed":

@@ -19,7 +19,7 @@ holds_size = partial(holds, size=SIZE)
 
 @st.composite
 def coordinates(draw: st.DrawFn, *shapes: tuple[int, ...]) -> object:
-    """Coordinates in the picture, at times one that is not, as an array or as lists."""
+    """Coordinates in the image, at times one that is not, as an array or as lists."""
     shape = draw(st.sampled_from(shapes))
     array = np.random.default_rng(draw(seeds)).uniform(0, HEIGHT, shape)
     if array.size and draw(st.integers(0, 6)) == 0:
@@ -74,7 +74,7 @@ def prompts(draw: st.DrawFn) -> dict[str, Any]:
 
 @fuzz(9, asked=prompts())
 def test_segment(world: World, asked: dict[str, Any]) -> None:
-    world.judge(lambda: world.model.segment(world.image, **asked), check=holds_size)
+    world.judge(lambda: world.model.segment(world.embedding, **asked), check=holds_size)
 
 
 masks = st.builds(
@@ -100,7 +100,7 @@ def _mask(shape: tuple[int, ...], top: int, left: int) -> np.ndarray:
     region=one_region | one_region | some(**regions),
 )
 def test_embed_region(world: World, region: dict[str, Any]) -> None:
-    world.judge(lambda: world.model.embed_region(world.image, **region), check=holds)
+    world.judge(lambda: world.model.embed_region(world.embedding, **region), check=holds)
 
 
 many = st.lists(texts, min_size=1, max_size=5)
@@ -111,8 +111,10 @@ labels = st.one_of(
     st.builds(lambda text: np.array([text], dtype=object), texts),
 )
 TEXT_VERBS = {
-    "classify": lambda world, names: world.model.classify(world.image, names),
-    "segment_text": lambda world, names: world.model.segment_text(world.image, names, threshold=0),
+    "classify": lambda world, names: world.model.classify(world.embedding, names),
+    "segment_text": lambda world, names: world.model.segment_text(
+        world.embedding, names, threshold=0
+    ),
     "embed_text": lambda world, names: world.model.embed_text(names),
 }
 
@@ -152,7 +154,7 @@ def test_learn_label(world: World, label: Any, wanted: Any, unwanted: Any, score
 
     def run() -> object:
         learned = model.learn_label(label, wanted, negatives=unwanted, score=score)
-        return [learned, model.embed_text(label), model.classify(world.image, [label, "zebra"])]
+        return [learned, model.embed_text(label), model.classify(world.embedding, [label, "zebra"])]
 
     world.judge(run, check=holds)
 
@@ -172,8 +174,8 @@ some_words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3, unique=Tru
 
 
 def ask(world: World, verb: str, *names: Any, asked: dict[str, Any]) -> None:
-    # Tiles need the picture itself.
-    image = world.picture if asked.get("tiles") is not None else world.image
+    # Tiles need the image itself.
+    image = world.image if asked.get("tiles") is not None else world.embedding
     call = partial(getattr(world.model, verb), image, *names, **asked)
     world.judge(call, check=holds_size)
 
@@ -188,12 +190,12 @@ def ask(world: World, verb: str, *names: Any, asked: dict[str, Any]) -> None:
     asked=some(**text_options, refine=st.booleans()),
 )
 def test_options_of_texts(world: World, names: list[str], asked: dict[str, Any]) -> None:
-    ask(world, "segment_text", names, asked=asked)
+    ask(world, "segment_text", names, question=asked)
 
 
 @fuzz(2, names=some_words, asked=some(**text_options, max_instances=st.sampled_from((1, 50))))
 def test_options_of_instances(world: World, names: list[str], asked: dict[str, Any]) -> None:
-    ask(world, "segment_instances", names, asked=asked)
+    ask(world, "segment_instances", names, question=asked)
 
 
 grids = some(
@@ -209,7 +211,7 @@ grids = some(
 
 @fuzz(2, points=st.sampled_from((1, 2, 2, 2, 4, 5, 0, -1, None, 2.0, "2")), asked=grids)
 def test_options_of_everything(world: World, points: Any, asked: dict[str, Any]) -> None:
-    ask(world, "segment_everything", asked={**asked, "points_per_side": points})
+    ask(world, "segment_everything", question={**asked, "points_per_side": points})
 
 
 @fuzz(

@@ -26,7 +26,7 @@ from tests.fuzz.cases import (
     json_values,
     odd_texts,
 )
-from tests.fuzz.picture_files import picture_files
+from tests.fuzz.image_files import image_files
 from tests.fuzz.site import DOCUMENT, KEY, SECRET_FILES, SIZES, Site
 
 LAST = len(SIZES) - 1
@@ -44,7 +44,7 @@ ASKED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("everything", {**EVERYTHING, "labels": ["dog", "sky"], "stability_score_thresh": 0}),
     ("everything", {**EVERYTHING, "labels": ["dog"], "stream": True, "format": "png"}),
 )
-BOUNDARY = b"----a-boundary-that-is-in-no-picture"
+BOUNDARY = b"----a-boundary-that-is-in-no-image"
 JSON, FORM = "application/json", f"multipart/form-data; boundary={BOUNDARY.decode()}"
 Part = tuple[bytes, bytes]
 """What stands in a part's Content-Disposition, and its content."""
@@ -61,19 +61,19 @@ def of_kind(kind: str, content: Any) -> dict[str, Any]:
 
 
 class Question(NamedTuple):
-    """What is asked of which of the pictures that the server keeps, and how they are given."""
+    """What is asked of which of the images that the server keeps, and how they are given."""
 
     verb: str
     asked: dict[str, Any]
-    places: Sequence[int]
+    indices: Sequence[int]
     way: str
 
     def json(self, site: Site) -> dict[str, Any]:
-        name, values = ("base64", site.pictures) if self.way == "base64" else ("id", site.ids)
-        return {**self.asked, "images": [{name: values[each]} for each in self.places]}
+        name, values = ("base64", site.images) if self.way == "base64" else ("id", site.ids)
+        return {**self.asked, "images": [{name: values[each]} for each in self.indices]}
 
     def parts(self, site: Site) -> list[Part]:
-        files = [base64.b64decode(site.pictures[each]) for each in self.places]
+        files = [base64.b64decode(site.images[each]) for each in self.indices]
         asked = json.dumps(self.asked).encode()
         return [
             *((b'name="image"; filename="x.png"', each) for each in files),
@@ -86,17 +86,17 @@ class Question(NamedTuple):
         return of_kind(JSON, json.dumps(self.json(site)).encode())
 
     def check(self, reply: httpx.Response) -> None:
-        refused = check_reply(reply, verb=self.verb, sizes=[SIZES[each] for each in self.places])
+        refused = check_reply(reply, verb=self.verb, sizes=[SIZES[each] for each in self.indices])
         assert not refused, f"{self} is refused: {refused}"
 
 
 @st.composite
 def questions(draw: st.DrawFn) -> Question:
     verb, asked = draw(st.sampled_from(ASKED))
-    places = draw(st.lists(st.integers(0, LAST), min_size=1, max_size=3))
+    indices = draw(st.lists(st.integers(0, LAST), min_size=1, max_size=3))
     if "tiles" in asked:
-        places = [LAST]  # the others are too small
-    return Question(verb, asked, places, draw(st.sampled_from(("id", "base64", "form"))))
+        indices = [LAST]  # the others are too small
+    return Question(verb, asked, indices, draw(st.sampled_from(("id", "base64", "form"))))
 
 
 MANY_POINTS = Question("everything", {**EVERYTHING, "labels": ["dog"]}, [0], "id")
@@ -119,13 +119,13 @@ def requests_of_the_document() -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@fuzz(5, case=st.deferred(requests_of_the_document), place=st.none() | st.integers(0, LAST))
-def test_the_document(site: Site, case: Any, place: int | None) -> None:
+@fuzz(5, case=st.deferred(requests_of_the_document), index=st.none() | st.integers(0, LAST))
+def test_the_document(site: Site, case: Any, index: int | None) -> None:
     """Schemathesis sends what it allows, and what it does not: the answer is as it says."""
     from schemathesis.specs.openapi import checks
 
-    if place is not None and isinstance(case.body, dict):
-        case.body["images"] = [{"id": site.ids[place]}]  # else no picture would be one
+    if index is not None and isinstance(case.body, dict):
+        case.body["images"] = [{"id": site.ids[index]}]  # else no image would be one
     response = case.call(base_url=site.server.url, headers={"X-API-Key": KEY}, timeout=60)
     conforms = (
         checks.content_type_conformance,
@@ -194,11 +194,11 @@ def test_bodies_that_are_no_json(
 @fuzz(
     1.5,
     question=questions(),
-    name=st.sampled_from(sorted(picture_files())),
+    name=st.sampled_from(sorted(image_files())),
     ways=damage | damage | st.just([]),
 )
-def test_pictures_that_are_sent(site: Site, question: Question, name: str, ways: Damage) -> None:
-    content = damaged(picture_files()[name], ways)
+def test_images_that_are_sent(site: Site, question: Question, name: str, ways: Damage) -> None:
+    content = damaged(image_files()[name], ways)
     if question.way == "form":
         part = (f'name="image"; filename="{name}"'.encode(), content)
         body = of_kind(FORM, to_form([part, question.parts(site)[-1]]))
@@ -253,8 +253,8 @@ def test_forms(
 ) -> None:
     found = question.parts(site)
     if part is not None:
-        place, instead, odd = part
-        found[place : place + instead] = [odd]
+        index, instead, odd = part
+        found[index : index + instead] = [odd]
     found += [(found[0][0], b"x")] * times
     body = damaged(to_form(found).replace(b"\r\n", ends), ways)
     site.send(question.verb, **of_kind(kind, body))

@@ -97,7 +97,7 @@ def load_pack(world: World, given: Any) -> None:
 
     def run() -> object:
         names = model.load_vocabulary(given)
-        return [model.classify(world.image, names), model.segment_text(world.image, names)]
+        return [model.classify(world.embedding, names), model.segment_text(world.embedding, names)]
 
     world.judge(run, check=holds)
     model.close()
@@ -116,7 +116,7 @@ def test_damaged_packs(world: World, pack: bytes, ways: Damage) -> None:
 @pytest.fixture(scope="module")
 def embedding(world: World) -> Path:
     path = world.folder / "whole.npz"
-    world.image.save(path)
+    world.embedding.save(path)
     return path
 
 
@@ -145,17 +145,17 @@ def test_damaged_embeddings(world: World, embedding: Path, ways: Damage) -> None
 
 @fuzz(
     4,
-    examples=[{"place": each, "instead": 3e38} for each in range(5)],
-    place=st.integers(0, 9),
+    examples=[{"index": each, "instead": 3e38} for each in range(5)],
+    index=st.integers(0, 9),
     instead=st.floats(width=32) | arrays.arrays(arrays.scalar_dtypes(), arrays.array_shapes()),
 )
 def test_changed_embeddings(
-    world: World, embedding: Path, place: int, instead: float | np.ndarray
+    world: World, embedding: Path, index: int, instead: float | np.ndarray
 ) -> None:
     """One of its arrays is another, or has one number everywhere."""
     with np.load(embedding) as stored:
         found: dict[str, np.ndarray] = dict(stored)
-    name = sorted(found)[place % len(found)]
+    name = sorted(found)[index % len(found)]
     if isinstance(instead, float):
         instead = np.full(found[name].shape, instead, np.float32)
     content = io.BytesIO()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from samclip_sdk.errors import ImageError
 from tests.fuzz.cases import Damage, damage, damaged, fuzz, noise, things
 from tests.fuzz.promises import World, holds
-from tests.fuzz.test_pictures import PATHS
+from tests.fuzz.test_images import PATHS
 
 FILMS = {"film.mp4": "mp4v", "film.avi": "MJPG"}
 ENDINGS = (".mp4", ".avi", ".mkv", ".gif", ".jpg", "%03d.png", ".txt", "")
@@ -87,7 +87,7 @@ def test_folders_of_frames(world: World, heights: list[int], odd: bool, every: i
             path = Path(folder) / f"frame {index}.png"
             assert cv2.imwrite(str(path), noise(index, height, 30))
         if odd:
-            (Path(folder) / "frame 1.png").write_bytes(b"no picture")
+            (Path(folder) / "frame 1.png").write_bytes(b"no image")
         follow(world, Path(folder), every)
 
 

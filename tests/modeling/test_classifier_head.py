@@ -66,7 +66,7 @@ def test_what_is_exported_says_the_same(head: ClassifierHead, size: tuple[int, i
 
 
 @torch.no_grad()
-def test_padding_changes_no_picture(head: ClassifierHead) -> None:
+def test_padding_changes_no_image(head: ClassifierHead) -> None:
     x, other = tokens(4), tokens(4, seed=1)
     mask = torch.ones(2, 4, 4)
     mask[:, 2:] = 0

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from samclip_sdk.image.proposals import ANCHORS
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.config import MOBILE, ModelConfig, PyramidConfig
 from samclip_sdk.modeling.proposal_head import (
     ProposalHead,
+    anchor_centres,
     boxes_of,
-    by_place,
-    place_centres,
+    by_anchor,
 )
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
-from samclip_sdk.picture.proposals import PLACES
 from tests.proposal_cases import PROPOSING, proposals_of
 from tests.tiny_config import PYRAMID_STUDENT
 
@@ -26,8 +26,8 @@ from tests.tiny_config import PYRAMID_STUDENT
 @given(seed=st.integers(0, 999), height=st.integers(1, 4), width=st.integers(1, 4))
 def test_reading_is_inverse_to_writing(seed: int, height: int, width: int) -> None:
     random = torch.Generator().manual_seed(seed)
-    shape = (2, PLACES, height, width)
-    centres = place_centres(height, width).permute(1, 2, 3, 0)
+    shape = (2, ANCHORS, height, width)
+    centres = anchor_centres(height, width).permute(1, 2, 3, 0)
     away = torch.rand((*shape, 4), generator=random) * 500 + 0.5
     boxes = torch.cat([centres - away[..., :2], centres + away[..., 2:]], dim=-1)
     objectness = 3 * torch.randn(shape, generator=random)
@@ -45,7 +45,7 @@ def test_reading_is_inverse_to_writing(seed: int, height: int, width: int) -> No
 
 def test_places_are_the_cells_of_their_stride() -> None:
     """In the order of `pixel_unshuffle`, as numpy reads them too."""
-    image = place_centres(2, 3)
+    image = anchor_centres(2, 3)
     fine = torch.nn.functional.pixel_unshuffle(
         torch.stack(torch.meshgrid(torch.arange(4.0), torch.arange(6.0), indexing="ij")), 2
     )
@@ -56,7 +56,7 @@ def test_places_are_the_cells_of_their_stride() -> None:
     proposals = torch.arange(30 * 6.0).view(1, 30, 2, 3)
     one = proposals[0].numpy()
     told = np.concatenate([one[:20].reshape(5, 4, 2, 3), one[20:].reshape(5, 2, 2, 3)], axis=1)
-    np.testing.assert_array_equal(by_place(proposals)[0], told)
+    np.testing.assert_array_equal(by_anchor(proposals)[0], told)
 
 
 def test_a_step_of_its_place_moves_a_fine_box() -> None:

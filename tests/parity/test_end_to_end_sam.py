@@ -18,11 +18,11 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
+from samclip_sdk.image.frame import Frame, letterbox
+from samclip_sdk.image.image_prompts import image_prompts
+from samclip_sdk.image.upscale import upscale_above
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.config import MaskDecoderConfig
-from samclip_sdk.picture.frame import Frame, letterbox
-from samclip_sdk.picture.image_prompts import image_prompts
-from samclip_sdk.picture.upscale import upscale_above
 from tests.parity.reference import (
     build_clip,
     build_sam,
@@ -51,7 +51,7 @@ def model(sam: Sam) -> SamClipModel:
     return convert(CONFIG, sam=sam, clip=build_clip(CONFIG, seed=2))
 
 
-def picture(height: int, width: int) -> NDArray[np.uint8]:
+def sample_image(height: int, width: int) -> NDArray[np.uint8]:
     """Waves of another period along each axis and in each channel, with noise on top."""
     y, x = np.mgrid[:height, :width].astype(np.float64)
     waves = [np.sin(x / (9 + 4 * c) + c) + np.cos(y / (6 + 5 * c)) for c in range(3)]
@@ -105,8 +105,8 @@ def error(
     size: tuple[int, int],
     pad_colour: tuple[int, int, int] = PAD_COLOUR,
 ) -> float:
-    """The largest error, over the prompts for a picture (height, width), of both kinds of masks."""
-    image = picture(*size)
+    """The largest error, over the prompts for an image (height, width), of both kinds of masks."""
+    image = sample_image(*size)
     predictor = SamPredictor(sam)
     predictor.set_image(image)
     pixels, frame = letterbox(image, resolution=RESOLUTION, pad_colour=pad_colour)

@@ -1,7 +1,7 @@
-"""Everything in a picture, against segment-anything's SamAutomaticMaskGenerator on one model.
+"""Everything in an image, against segment-anything's SamAutomaticMaskGenerator on one model.
 
-Of a square picture nothing is padded, and the two see the same. A decoder of random weights draws
-masks of the whole picture, and predicts any IoU: it is scaled and shifted so that masks differ in
+Of a square image nothing is padded, and the two see the same. A decoder of random weights draws
+masks of the whole image, and predicts any IoU: it is scaled and shifted so that masks differ in
 size, in stability, and in what is predicted of them, which lies between 0 and 1.
 """
 
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 
-from samclip_sdk import Instances, SamClip
+from samclip_sdk import NamedMasks, SamClip
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from tests.parity.reference import build_clip, build_sam, convert
-from tests.parity.test_end_to_end_sam import CONFIG, picture
+from tests.parity.test_end_to_end_sam import CONFIG, sample_image
 
 SQUARE = (300, 300)
 POINTS_PER_SIDE = 4
@@ -60,7 +60,7 @@ def ask_sam(sam: Sam, image: NDArray[np.uint8], **asked: Any) -> list[dict[str, 
     return found
 
 
-def differences(found: Instances, expected: list[dict[str, Any]]) -> dict[str, float]:
+def differences(found: NamedMasks, expected: list[dict[str, Any]]) -> dict[str, float]:
     """The largest differences, row by row, of what is told about the masks."""
     boxes = np.array([each["bbox"] for each in expected], dtype=np.float64)
     boxes[:, 2:] += boxes[:, :2] + 1  # to XYXY; theirs end at the last pixel
@@ -101,7 +101,7 @@ ASKED: list[tuple[int, dict[str, float]]] = [
 def test_masks_and_what_is_told_about_them(
     model: SamClip, sam: Sam, count: int, asked: dict[str, float]
 ) -> None:
-    image = picture(*SQUARE)
+    image = sample_image(*SQUARE)
     expected = ask_sam(sam, image, **asked)
     found = model.segment_everything(image, points_per_side=POINTS_PER_SIDE, **asked)
     assert len(found) == len(expected) == count
@@ -109,9 +109,9 @@ def test_masks_and_what_is_told_about_them(
         assert difference < BOUND, name
 
 
-def test_a_picture_with_padding(model: SamClip, sam: Sam) -> None:
+def test_an_image_with_padding(model: SamClip, sam: Sam) -> None:
     """Within the residue of another padding; see `test_end_to_end_sam`."""
-    image = picture(200, 300)
+    image = sample_image(200, 300)
     asked = {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.3, "box_nms_thresh": 0.9}
     expected = ask_sam(sam, image, **asked)
     found = model.segment_everything(image, points_per_side=POINTS_PER_SIDE, **asked)

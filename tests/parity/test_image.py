@@ -1,4 +1,4 @@
-"""Where pictures and points go in the model's input: as segment-anything and CLIP have it."""
+"""Where images and points go in the model's input: as segment-anything and CLIP have it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from PIL import Image
 from segment_anything.utils.transforms import ResizeLongestSide
 from torchvision import transforms
 
-from samclip_sdk.picture.frame import Frame, center_crop, letterbox
+from samclip_sdk.image.frame import Frame, center_crop, letterbox
 
 SIDES = st.integers(1, 5000)
 RESOLUTIONS = st.sampled_from([64, 128, 224, 256, 336, 448, 1024])
 
 
-def picture(height: int, width: int) -> NDArray[np.uint8]:
+def sample_image(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -38,7 +38,7 @@ def test_coordinates_are_those_of_segment_anything() -> None:
 
 @pytest.mark.parametrize("size", [(90, 131), (131, 90), (2001, 2003)])
 def test_letterbox_is_segment_anythings_resize_and_padding(size: tuple[int, int]) -> None:
-    image = picture(*size)  # the last is resized in threads
+    image = sample_image(*size)  # the last is resized in threads
     square, frame = letterbox(image, resolution=64, pad_colour=(124, 116, 104))
     rows, columns = frame.resized_height_px, frame.resized_width_px
     assert square.shape == (1, 3, 64, 64)
@@ -51,7 +51,7 @@ def test_letterbox_is_segment_anythings_resize_and_padding(size: tuple[int, int]
 
 @pytest.mark.parametrize("size", [(90, 131), (131, 90), (64, 64), (33, 47), (500, 65)])
 def test_center_crop_is_clips_preprocessing(size: tuple[int, int]) -> None:
-    image = picture(*size) // 4 + 96  # so that bicubic never overshoots and clips
+    image = sample_image(*size) // 4 + 96  # so that bicubic never overshoots and clips
     theirs = transforms.Compose(
         [
             transforms.Resize(64, interpolation=transforms.InterpolationMode.BICUBIC),

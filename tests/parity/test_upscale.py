@@ -1,4 +1,4 @@
-"""Masks in the picture's own pixels: segment-anything's two interpolations."""
+"""Masks in the image's own pixels: segment-anything's two interpolations."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import binarize
-from samclip_sdk.picture.upscale import upscale_above
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.masks import binarize
+from samclip_sdk.image.upscale import upscale_above
 
 
 @pytest.mark.parametrize(

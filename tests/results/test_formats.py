@@ -17,7 +17,7 @@ from samclip_sdk.results.text_masks import TextMasks
 from tests.refusals import refused
 from tests.results.test_results import (
     HEIGHT,
-    PICTURE,
+    IMAGE,
     WIDTH,
     classification,
     instances,
@@ -83,14 +83,14 @@ def test_a_table_has_a_row_for_each_mask(tmp_path: Path) -> None:
     assert dog["rle_counts"] == annotation["segmentation"]["counts"]
 
 
-def test_what_was_cut_out_is_the_picture_inside_the_masks() -> None:
-    cut = text_masks()["dog"].cut_out(PICTURE)
+def test_what_was_cut_out_is_the_image_inside_the_masks() -> None:
+    cut = text_masks()["dog"].cut_out(IMAGE)
     assert cut.shape == (HEIGHT, WIDTH, 4)
-    np.testing.assert_array_equal(cut[..., :3], PICTURE)
+    np.testing.assert_array_equal(cut[..., :3], IMAGE)
     np.testing.assert_array_equal(cut[..., 3] == 255, text_masks().mask("dog"))
     assert set(np.unique(cut[..., 3])) == {0, 255}
-    assert not nothing_present().cut_out(PICTURE)[..., 3].any()
-    refused(lambda: text_masks().cut_out(PICTURE[:-1]), ImageError, f"{WIDTH} x {HEIGHT - 1}")
+    assert not nothing_present().cut_out(IMAGE)[..., 3].any()
+    refused(lambda: text_masks().cut_out(IMAGE[:-1]), ImageError, f"{WIDTH} x {HEIGHT - 1}")
     refused(text_masks().cut_out, ImageError, "image=")
 
 

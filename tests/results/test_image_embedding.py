@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from samclip_sdk.errors import StorageError
-from samclip_sdk.picture.frame import Frame
+from samclip_sdk.image.frame import Frame
 from samclip_sdk.results.image_embedding import ImageEmbedding, PreparedImage
 from tests.refusals import refused
 
@@ -130,7 +130,7 @@ WRONG: list[dict[str, Any]] = [
     {"frame": FRAME + 0.5},
     {"frame": FRAME[:4]},
     {"frame": -FRAME},
-    {"frame": np.array([HEIGHT, WIDTH, 64, 64, 48])},  # as of an upright picture
+    {"frame": np.array([HEIGHT, WIDTH, 64, 64, 48])},  # as of an upright image
     {"frame": np.array(astuple(Frame.fit(2**40, 2**40, resolution=64)))},
 ]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samclip_sdk.results.overlay import COLOURS, draw_captions, draw_overlay
-from tests.picture.test_masks import disk
+from tests.image.test_masks import disk
 
 
 def test_an_overlay_tints_the_mask_and_nothing_else() -> None:

@@ -15,15 +15,16 @@ import pytest
 from PIL import Image, ImageShow
 
 from samclip_sdk.errors import ImageError, RuntimeMissingError, StorageError, UnaskedLabelError
-from samclip_sdk.picture.masks import rle_to_mask
+from samclip_sdk.image.masks import rle_to_mask
 from samclip_sdk.results.classification import Classification
 from samclip_sdk.results.instances import Instances
+from samclip_sdk.results.named_masks import NamedMasks
 from samclip_sdk.results.prompt_masks import Masks
 from samclip_sdk.results.text_masks import AskedLabels, TextMasks
 from tests.refusals import refused
 
 HEIGHT, WIDTH = 60, 80
-PICTURE = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)
+IMAGE = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)
 
 
 def classification() -> Classification:
@@ -87,15 +88,23 @@ def instances() -> Instances:
     )
 
 
-def nameless() -> Instances:
+def named_masks() -> NamedMasks:
+    """As `segment_everything` answers: the third mask has no name, and scores rank masks."""
+    given = {each.name: getattr(instances(), each.name) for each in dataclasses.fields(Instances)}
+    index, fits = np.array([1, 4, -1]), np.array([0.9, 0.8, 0], np.float32)
+    named = {"labels": ["dog", "grass", ""], "label_index": index, "label_scores": fits}
+    return NamedMasks(**given | named)
+
+
+def nameless() -> NamedMasks:
     """As `segment_everything` answers without labels."""
     none = np.zeros(3, dtype=np.float32)
     return dataclasses.replace(
-        instances(), labels=[""] * 3, label_index=np.full(3, -1), label_scores=none
+        named_masks(), labels=[""] * 3, label_index=np.full(3, -1), label_scores=none
     )
 
 
-ALL = [classification, masks, text_masks, instances, nameless]
+ALL = [classification, masks, text_masks, instances, named_masks, nameless]
 
 
 # --- shapes ------------------------------------------------------------------------------------
@@ -163,7 +172,22 @@ def test_a_result_is_apart_from_what_it_was_given() -> None:
 
 
 def test_an_object_without_a_name_says_so() -> None:
-    assert repr(nameless()).startswith("Instances(3 objects: nameless 0.50, nameless 0.40")
+    assert repr(nameless()).startswith("NamedMasks(3 masks: 3 nameless;")
+
+
+def test_beside_a_label_stands_how_sure_the_label_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an object its score; of everything, whose scores rank masks, how well the label fits."""
+    assert repr(instances()).startswith("Instances(3 objects: dog 0.50, grass 0.40, dog 0.25;")
+    assert repr(named_masks()).startswith("NamedMasks(3 masks: dog 0.90, grass 0.80, 1 nameless;")
+    drawn: list[list[str]] = []
+    monkeypatch.setattr(
+        "samclip_sdk.results.scored_masks.draw_overlay",
+        lambda pixels, *, masks, captions: drawn.append(captions) or pixels,
+    )
+    one_mask = dataclasses.replace(instances()[:1], predicted_ious=instances().scores[:1])
+    for result in (one_mask, named_masks()):
+        result.plot(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    assert drawn == [["dog 0.50"], ["dog 0.90", "grass 0.80", ""]]
 
 
 @pytest.mark.parametrize("make", ALL)
@@ -187,7 +211,7 @@ def test_rows_are_items_and_some_rows_are_a_result(make: Any, tmp_path: Path) ->
     assert len(result[[]]) == len(result[np.zeros(count, bool)]) == 0
     with pytest.raises(IndexError, match="boolean"):
         result[np.ones(count + 1, bool)]
-    result[flags].save(tmp_path / "some.png", image=PICTURE)
+    result[flags].save(tmp_path / "some.png", image=IMAGE)
     np.testing.assert_equal([vars(each) for each in reversed(result)], rows[::-1])
 
 
@@ -238,16 +262,16 @@ def test_items() -> None:
     assert [label in instances() for label in ("dog", "cat")] == [True, False]
 
 
-# --- the picture -------------------------------------------------------------------------------
+# --- the image -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", ALL)
 def test_a_result_is_drawn_over_what_it_was_made_from(make: Any, tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
-    Image.fromarray(PICTURE).save(path)
-    drawn = make().plot(PICTURE)
-    for picture in (str(path), path.read_bytes(), PICTURE, Image.fromarray(PICTURE)):
-        result = dataclasses.replace(make(), origin=picture)
+    path = tmp_path / "image.png"
+    Image.fromarray(IMAGE).save(path)
+    drawn = make().plot(IMAGE)
+    for image in (str(path), path.read_bytes(), IMAGE, Image.fromarray(IMAGE)):
+        result = dataclasses.replace(make(), origin=image)
         np.testing.assert_array_equal(result.plot(), drawn)
         for kind in ("jpeg", "webp"):
             result.save(tmp_path / f"a.{kind}")
@@ -258,25 +282,25 @@ def test_a_result_is_drawn_over_what_it_was_made_from(make: Any, tmp_path: Path)
             np.testing.assert_array_equal(np.array(saved), drawn)
         with Image.open(io.BytesIO(result._repr_png_())) as shown:
             np.testing.assert_array_equal(np.array(shown), drawn)
-        other = PICTURE // 2
+        other = IMAGE // 2
         np.testing.assert_array_equal(result.plot(other), make().plot(other))
 
 
-def test_of_a_picture_only_its_path_is_pickled() -> None:
+def test_of_an_image_only_its_path_is_pickled() -> None:
     """Pixels would be larger than the answer; other copies are of the same process."""
     with_path = dataclasses.replace(masks(), origin="/somewhere/a.jpg")
-    with_pixels = dataclasses.replace(masks(), origin=PICTURE)
+    with_pixels = dataclasses.replace(masks(), origin=IMAGE)
     for travel in TRAVELS:
         assert travel(with_path).origin == "/somewhere/a.jpg"
-    for picture in (PICTURE, Image.fromarray(PICTURE), b"the content of a file"):
-        travelled = pickle.loads(pickle.dumps(dataclasses.replace(masks(), origin=picture)))
+    for image in (IMAGE, Image.fromarray(IMAGE), b"the content of a file"):
+        travelled = pickle.loads(pickle.dumps(dataclasses.replace(masks(), origin=image)))
         assert travelled.origin is None
-    assert copy.copy(with_pixels).origin is PICTURE
-    assert copy.deepcopy(with_pixels).origin is PICTURE
+    assert copy.copy(with_pixels).origin is IMAGE
+    assert copy.deepcopy(with_pixels).origin is IMAGE
 
 
 @pytest.mark.parametrize("make", ALL)
-def test_without_a_picture_the_way_out_is_named(make: Any, tmp_path: Path) -> None:
+def test_without_an_image_the_way_out_is_named(make: Any, tmp_path: Path) -> None:
     for draw in (make().plot, make().show, partial(make().save, tmp_path / "a.png")):
         refused(draw, ImageError, "image=")
     assert list(tmp_path.iterdir()) == []
@@ -293,18 +317,18 @@ def test_show_opens_a_viewer_or_says_that_there_is_none(
     shown: list[Image.Image] = []
     monkeypatch.setattr(ImageShow, "show", lambda image: shown.append(image) or there_is_one)
     if there_is_one:
-        masks().show(PICTURE)
+        masks().show(IMAGE)
     else:
-        refused(lambda: masks().show(PICTURE), ImageError, "save()")
-    np.testing.assert_array_equal(np.array(shown[0]), masks().plot(PICTURE))
+        refused(lambda: masks().show(IMAGE), ImageError, "save()")
+    np.testing.assert_array_equal(np.array(shown[0]), masks().plot(IMAGE))
 
 
-def test_a_notebook_gets_a_picture_of_its_own_size() -> None:
-    picture = np.zeros((1500, 2000, 3), dtype=np.uint8)
-    shown = dataclasses.replace(classification(), origin=picture)._repr_png_()
+def test_a_notebook_gets_an_image_of_its_own_size() -> None:
+    image = np.zeros((1500, 2000, 3), dtype=np.uint8)
+    shown = dataclasses.replace(classification(), origin=image)._repr_png_()
     assert shown is not None
-    with Image.open(io.BytesIO(shown)) as image:
-        assert image.size == (1280, 960)
+    with Image.open(io.BytesIO(shown)) as drawn:
+        assert drawn.size == (1280, 960)
 
 
 # --- text masks --------------------------------------------------------------------------------
@@ -326,7 +350,7 @@ def test_absent_labels_stand_apart() -> None:
 
 @pytest.mark.parametrize("make", [masks, text_masks, instances])
 def test_plot_refuses_another_image(make: Any) -> None:
-    refused(lambda: make().plot(PICTURE.transpose(1, 0, 2)), ImageError, "80 x 60", "60 x 80")
+    refused(lambda: make().plot(IMAGE.transpose(1, 0, 2)), ImageError, "80 x 60", "60 x 80")
 
 
 def test_json_is_coco() -> None:

@@ -13,7 +13,7 @@ from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.text_masks import TextMasks
 from samclip_sdk.results.tracked import TrackedInstances
 from tests.results.test_results import (
-    PICTURE,
+    IMAGE,
     classification,
     instances,
     masks,
@@ -87,12 +87,12 @@ def test_a_classification_is_told_best_first() -> None:
 )
 def test_annotators_draw_them_as_they_come(make: Any, annotator: Any) -> None:
     found = make().to_supervision()
-    drawn = annotator.annotate(PICTURE.copy(), found)
-    assert (drawn != PICTURE).any() == bool(len(found))
+    drawn = annotator.annotate(IMAGE.copy(), found)
+    assert (drawn != IMAGE).any() == bool(len(found))
 
 
 @pytest.mark.parametrize(("one", "other"), [(text_masks, no_label), (instances, no_object)])
-def test_results_of_many_pictures_are_merged(one: Any, other: Any) -> None:
+def test_results_of_many_images_are_merged(one: Any, other: Any) -> None:
     both = [one().to_supervision(), other().to_supervision()]
     for order in (both, both[::-1]):
         merged = supervision.Detections.merge(order)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from samclip_sdk.bundle.graph_spec import GraphSpec, TensorSpec
 from samclip_sdk.errors import PromptError
-from samclip_sdk.picture.model_prompts import FILLER
+from samclip_sdk.image.model_prompts import FILLER
 from samclip_sdk.runtimes.buckets import Buckets
 from samclip_sdk.runtimes.session import Arrays
 

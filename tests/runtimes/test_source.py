@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from samclip_sdk import BundleError, SamClip
+from samclip_sdk import SamClip, TextError
 from samclip_sdk.bundle.open import DEFAULT_MODEL, open_bundle
 from samclip_sdk.device.opening import open_source
 from samclip_sdk.errors import UnverifiedArtifactWarning
@@ -30,7 +30,7 @@ def test_without_a_text_encoder_texts_are_an_error(tmp_path: Path) -> None:
     content = manifest()
     del content["graphs"]["text_encoder"]
     model = SamClip.load("onnx", model=write_bundle(tmp_path, content))
-    with pytest.raises(BundleError, match=r"has no text_encoder: .* load_vocabulary"):
+    with pytest.raises(TextError, match=r"'dog' .* has no text_encoder: .* load_vocabulary"):
         model.embed_text("dog")
 
 

@@ -1,4 +1,4 @@
-"""A worker without a model, which does what the picture's content says; for tests of the pool."""
+"""A worker without a model, which does what the image's content says; for tests of the pool."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from tests.serve.test_refusals import CAT, DOG, IN_BASE64, form
 
 
 def ask(client: httpx.Client, verb: str, **asked: Any) -> list[dict[str, Any]]:
-    """Asks about a picture in the request, and returns the answers."""
+    """Asks about an image in the request, and returns the answers."""
     response = client.post(f"/v1/{verb}", json={"images": [IN_BASE64], **asked})
     assert response.status_code == 200, response.text
     return response.json()["answers"]
@@ -60,7 +60,7 @@ def test_masks_are_the_sdks(
     assert found["annotations"]
 
 
-def test_classification_is_the_sdks_however_the_picture_comes(
+def test_classification_is_the_sdks_however_the_image_comes(
     client: httpx.Client, model: SamClip
 ) -> None:
     expected = plain(model.classify(DOG, LABELS).to_dict())
@@ -70,7 +70,7 @@ def test_classification_is_the_sdks_however_the_picture_comes(
         assert plain(found) == expected
 
 
-def test_a_picture_may_come_as_a_file_in_base64_or_by_its_id(client: httpx.Client) -> None:
+def test_an_image_may_come_as_a_file_in_base64_or_by_its_id(client: httpx.Client) -> None:
     (stored,) = client.post("/v1/images", files={"image": DOG}).json()["answers"]
     assert (stored["width"], stored["height"]) == (288, 384)
     asked = {"labels": ["dog"], "threshold": 0.3}
@@ -99,11 +99,11 @@ def test_a_stream_has_a_line_for_each_object(client: httpx.Client) -> None:
     response = client.post("/v1/instances", json={**asked, "stream": True})
     assert response.headers["content-type"] == "application/x-ndjson"
     lines = [json.loads(line) for line in response.text.splitlines()]
-    for place, answer in enumerate(whole):
-        *rows, end = [each for each in lines if each["image_index"] == place]
-        assert rows == [{"image_index": place, **each} for each in answer["annotations"]]
+    for index, answer in enumerate(whole):
+        *rows, end = [each for each in lines if each["image_index"] == index]
+        assert rows == [{"image_index": index, **each} for each in answer["annotations"]]
         assert (end["found"], end["images"]) == (len(rows), answer["images"])
-    bad = {"base64": base64.b64encode(b"no picture").decode()}
+    bad = {"base64": base64.b64encode(b"no image").decode()}
     asked |= {"images": [IN_BASE64, bad], "stream": True}
     response = client.post("/v1/instances", json=asked)
     last = json.loads(response.text.splitlines()[-1])
@@ -119,7 +119,7 @@ def test_utf_8_may_be_told(client: httpx.Client, charset: str) -> None:
 
 
 def test_a_slash_in_base64_may_be_escaped(client: httpx.Client) -> None:
-    """As PHP does it; and what looks like a picture within a label is one no more than before."""
+    """As PHP does it; and what looks like an image within a label is one no more than before."""
     label = '"base64": "AAAA"'
     body = json.dumps({"images": [IN_BASE64], "labels": [label, "dog"]}).replace("/", r"\/")
     assert r"\/" in body

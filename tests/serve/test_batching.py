@@ -1,4 +1,4 @@
-"""Questions about one picture, answered together: each answer is what it would be alone."""
+"""Questions about one image, answered together: each answer is what it would be alone."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ ASKS = [
 
 def answers(model: SamClip, asks: Sequence[dict[str, Any]]) -> dict[int, Any]:
     answerer = BatchAnswerer(model, megapixels=50, embeddings_mb=64)
-    picture = answerer.prepare("dog", DOG, asks=asks)
+    image = answerer.prepare("dog", DOG, asks=asks)
     found = {}
-    for place, answer in answerer.answer(picture, asks):
+    for index, answer in answerer.answer(image, asks):
         if isinstance(answer, SamClipError):
-            found[place] = repr(answer)
+            found[index] = repr(answer)
         else:
-            found[place] = {k: v for k, v in json.loads(answer).items() if k != "speed"}
+            found[index] = {k: v for k, v in json.loads(answer).items() if k != "speed"}
     return found
 
 
 def test_together_is_as_alone_to_the_last_bit(model: SamClip) -> None:
     together = answers(model, ASKS)
-    assert together == {place: answers(model, [ask])[0] for place, ask in enumerate(ASKS)}
+    assert together == {index: answers(model, [ask])[0] for index, ask in enumerate(ASKS)}
     assert sum(isinstance(each, str) for each in together.values()) == 2
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.docs.usage import usage_problem
 from tests.test_dependencies import names, project
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "docker"
@@ -31,7 +37,10 @@ def test_what_it_copies_is_there_and_not_ignored(path: Path) -> None:
         if kind == "COPY" and not rest.startswith("--from")
         for name in rest.split()[:-1]
     ]
-    assert {"pyproject.toml", "samclip_sdk"} <= set(copied)
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    table, wheel = content["project"], content["tool"]["hatch"]["build"]["targets"]["wheel"]
+    built_from = {table["readme"], *table["license-files"], *wheel["sbom-files"]}
+    assert {"pyproject.toml", "samclip_sdk", *built_from} <= set(copied)
     assert not [name for name in copied if not (ROOT / name).exists()]
     assert not [name for name in copied if f"!{name}" not in ignored]
 

@@ -62,11 +62,11 @@ def with_pool(
 
 
 def put(pool: Pool, *contents: str) -> list[asyncio.Future[Answer]]:
-    """Asks about each picture in a request of its own; its content is its key."""
+    """Asks about each image in a request of its own; its content is its key."""
     return [
         future
-        for place, content in enumerate(contents)
-        for future in pool.put("text", [(content, content.encode())], {"place": place})
+        for index, content in enumerate(contents)
+        for future in pool.put("text", [(content, content.encode())], {"index": index})
     ]
 
 
@@ -76,7 +76,7 @@ async def told(answers: Sequence[asyncio.Future[Answer]]) -> list[dict[str, Any]
     return [json.loads(each.content) for each in found]
 
 
-def test_what_waits_for_one_picture_goes_together() -> None:
+def test_what_waits_for_one_image_goes_together() -> None:
     async def work(pool: Pool) -> None:
         found = await told(put(pool, "slow", "other", *["same"] * 5))
         assert [each["together"] for each in found] == [1, 1, 5, 5, 5, 5, 5]
@@ -85,12 +85,12 @@ def test_what_waits_for_one_picture_goes_together() -> None:
     assert sorted(jobs for jobs, _, _ in batches) == [1, 1, 5]
 
 
-def test_a_picture_is_asked_about_where_it_is_encoded() -> None:
+def test_an_image_is_asked_about_where_it_is_encoded() -> None:
     async def work(pool: Pool) -> None:
         homes = {}
         for turn in range(3):
             for each in await told(put(pool, *"abcdef")):
-                key = "abcdef"[each["ask"]["place"]]
+                key = "abcdef"[each["ask"]["index"]]
                 assert homes.setdefault(key, each["pid"]) == each["pid"], turn
         assert len(set(homes.values())) == 2
 
@@ -115,7 +115,7 @@ def test_what_a_killed_worker_had_is_answered_by_another() -> None:
         assert victim is not None
         os.kill(victim, signal.SIGKILL)
         found = await told(answers)
-        assert [each["ask"]["place"] for each in found] == [*range(6)]
+        assert [each["ask"]["index"] for each in found] == [*range(6)]
         assert victim not in {each["pid"] for each in found}
         assert pool.restarts == 1
         for _ in range(100):
@@ -126,7 +126,7 @@ def test_what_a_killed_worker_had_is_answered_by_another() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_picture_that_kills_two_workers_is_given_to_no_third(workers: int) -> None:
+def test_an_image_that_kills_two_workers_is_given_to_no_third(workers: int) -> None:
     async def work(pool: Pool) -> None:
         bad, *good = put(pool, "poison", "a", "b", "poison's neighbour", "c")
         found = await asyncio.wait_for(bad, 20)

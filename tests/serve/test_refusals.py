@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from samclip_sdk.cli.app import app
 from samclip_sdk.serve.server import bound_socket
 from tests.bundle.test_signature import write_keys
-from tests.costly_pictures import jpeg_of_scans, ppm_of_comments, tiff_of_one_tile
+from tests.costly_images import jpeg_of_scans, ppm_of_comments, tiff_of_one_tile
 from tests.drawings import TINY_BUNDLE
-from tests.fuzz.picture_files import empty_png
+from tests.fuzz.image_files import empty_png
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
 DOG, CAT = ((IMAGES / f"{name}.jpg").read_bytes() for name in ("dog", "cat"))
@@ -50,13 +50,13 @@ def send_form(*parts: tuple[str, bytes]) -> Sent:
     return post("text", form(*parts), FORM)
 
 
-def upload(*pictures: bytes, name: str = "image") -> Sent:
-    files = [(name, each) for each in pictures]
+def upload(*images: bytes, name: str = "image") -> Sent:
+    files = [(name, each) for each in images]
     return {"method": "POST", "url": "/v1/images", "files": files}
 
 
 def cut_upload(end: int) -> Sent:
-    """The last picture is not all there: an answer about the others would answer another thing."""
+    """The last image is not all there: an answer about the others would answer another thing."""
     whole = form(*[('name="image"; filename="x"', each) for each in (CAT, DOG)])
     return post("images", whole[:end], FORM)
 
@@ -84,9 +84,9 @@ REFUSED: list[tuple[Sent, int, tuple[str, ...]]] = [
     (text(tiles=[8, 9]), 422, ("tiles.1",)),
     (text(images=["/etc/passwd"]), 422, ("images.0",)),
     (text(images=[{"path": "/etc/passwd"}]), 422, ("images.0",)),
-    (text(images=[]), 422, ("0 pictures", "1 to 3")),
-    (text(images=[IN_BASE64] * 4), 422, ("more than 3 pictures",)),
-    (text(images=[{"id": "0" * 64}] * 4), 422, ("4 pictures", "1 to 3")),
+    (text(images=[]), 422, ("0 images", "1 to 3")),
+    (text(images=[IN_BASE64] * 4), 422, ("more than 3 images",)),
+    (text(images=[{"id": "0" * 64}] * 4), 422, ("4 images", "1 to 3")),
     *(
         (text(images=[{"base64": content}]), 422, ("images.0",))
         for content in ("AAAA\n", "\\/", "", "§")
@@ -110,16 +110,16 @@ REFUSED: list[tuple[Sent, int, tuple[str, ...]]] = [
     (post("nothing", b"{}"), 404, ()),
     # A redirect would name the host that the request has named.
     *((get(path), 404, ()) for path in ("/v1/models/", "/health/", "/v1/text//")),
-    (upload(b"no picture"), 422, ("ImageError",)),
-    (upload(DOG, b"no picture"), 422, ("images.1",)),
+    (upload(b"no image"), 422, ("ImageError",)),
+    (upload(DOG, b"no image"), 422, ("images.1",)),
     (upload(b""), 422, ("ImageError", "empty")),
     (upload(empty_png(1001, 1000)), 413, ("1001 x 1000", "1 megapixels")),
     (upload(empty_png(2, 500_001)), 413, ("2 x 500001",)),
     (upload(tiff_of_one_tile(1001, 1000)), 413, ("tile", "1001 x 1000")),
     (upload(jpeg_of_scans(101)), 422, ("100 scans",)),
     (upload(ppm_of_comments(1001)), 422, ("1000 comments",)),
-    (upload(DOG, name="picture"), 422, ("'picture'",)),
-    (upload(*[DOG] * 4), 422, ("more than 3 pictures",)),
+    (upload(DOG, name="image"), 422, ("'image'",)),
+    (upload(*[DOG] * 4), 422, ("more than 3 images",)),
     *((cut_upload(end), 422, ("form", "early")) for end in (-4, -30, -len(DOG) // 2)),
     (send_form((REQUEST, b"{}"), (REQUEST, b"{}")), 422, ("request",)),
     (send_form((REQUEST, b" " * 256_001)), 413, ("256 kB",)),

@@ -24,11 +24,9 @@ from tests.refusals import refused
 from tests.serve.test_process import Served, serving
 
 JSON, FORM = "application/json", "multipart/form-data; boundary=b"
-PICTURE = (
-    b'--b\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n%b\r\n--b--\r\n'
-)
+IMAGE = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n%b\r\n--b--\r\n'
 QUESTION = b'--b\r\nContent-Disposition: form-data; name="request"\r\n\r\n%b\r\n--b--\r\n'
-ONE_PICTURE = b'{"images":[{"base64":"%b"}]}'
+ONE_IMAGE = b'{"images":[{"base64":"%b"}]}'
 SIZE = 16_000_000
 
 
@@ -37,25 +35,25 @@ def items(item: bytes, *, size: int = SIZE) -> bytes:
 
 
 BODIES = {
-    "zeros for pictures": (JSON, lambda: b'{"images":[%b]}' % items(b"0")),
+    "zeros for images": (JSON, lambda: b'{"images":[%b]}' % items(b"0")),
     "zeros for labels": (JSON, lambda: b'{"labels":[%b]}' % items(b"0")),
     "lists for labels": (JSON, lambda: b'{"labels":[%b]}' % items(b"[]")),
     "points": (JSON, lambda: b'{"points":[%b]}' % items(b"[[1,2]]")),
     "unknown names": (JSON, lambda: b"{%b}" % items(b'"name":1')),
     "a long name": (JSON, lambda: b'{"%b\xf0\x9f\x98\x80":1}' % (b"A" * SIZE)),
     "a long id": (JSON, lambda: b'{"images":[{"id":"%b\xf0\x9f\x98\x80"}]}' % (b"A" * SIZE)),
-    "many pictures": (JSON, lambda: b'{"images":[%b]}' % items(b'{"base64":"AA"}')),
-    "a picture": (JSON, lambda: ONE_PICTURE % (b"A" * SIZE)),
-    "a picture with slashes": (
+    "many images": (JSON, lambda: b'{"images":[%b]}' % items(b'{"base64":"AA"}')),
+    "an image": (JSON, lambda: ONE_IMAGE % (b"A" * SIZE)),
+    "an image with slashes": (
         JSON,
-        lambda: ONE_PICTURE % (b"\\/" * (SIZE // 2)),
+        lambda: ONE_IMAGE % (b"\\/" * (SIZE // 2)),
     ),
-    "no picture": (JSON, lambda: b'{"images":[{"base64":"%b\xf0\x9f\x98\x80"}]}' % (b"A" * SIZE)),
+    "no image": (JSON, lambda: b'{"images":[{"base64":"%b\xf0\x9f\x98\x80"}]}' % (b"A" * SIZE)),
     "zeros, few": (JSON, lambda: b'{"images":[%b]}' % items(b"0", size=255_000)),
     "points, few": (JSON, lambda: b'{"points":[%b]}' % items(b"[[1,2]]", size=255_000)),
     "unknown names, few": (JSON, lambda: b"{%b}" % items(b'"":1', size=255_000)),
-    "a file": (FORM, lambda: PICTURE % (b"A" * SIZE)),
-    "a file of boundaries, nearly": (FORM, lambda: PICTURE % (b"\r\n--" * (SIZE // 4))),
+    "a file": (FORM, lambda: IMAGE % (b"A" * SIZE)),
+    "a file of boundaries, nearly": (FORM, lambda: IMAGE % (b"\r\n--" * (SIZE // 4))),
     "a long question": (FORM, lambda: QUESTION % items(b"0")),
 }
 """Name -> kind and content, which is made when it is sent: it has megabytes."""
@@ -141,7 +139,7 @@ def test_taking_a_body_apart_takes_a_time_that_goes_with_its_size(letter: bytes)
     took_s = []
     for count in (20_000, 200_000):
         text = b'{"base64" : "' + letter * count + b'"}'
-        for kind, content in ((JSON, text), (FORM, PICTURE % text)):
+        for kind, content in ((JSON, text), (FORM, IMAGE % text)):
             started = time.perf_counter()
             read = partial(read_body, request_with(content, kind=kind), limits=Limits())
             with contextlib.suppress(RefusedError):

@@ -29,7 +29,7 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-PICTURE = ("base64", "id", "/v1/images")
+IMAGE = ("base64", "id", "/v1/images")
 
 
 def told(kind: type[ImagesRequest], question: str) -> str:
@@ -54,10 +54,10 @@ def told(kind: type[ImagesRequest], question: str) -> str:
         (TextRequest, {"labels": ["a"], "format": "bmp"}, ('"bmp"', "'rle', 'polygon' or 'png'")),
         (TextRequest, {"labels": ["a"], "tiles": [2]}, ("tiles is [2]", "a list of 2 or more")),
         (EverythingRequest, {"points_per_side": 2.5}, ("2.5", "a whole number")),
-        (SegmentRequest, {"images": "x"}, ('images is "x"', "a list", *PICTURE)),
-        (SegmentRequest, {"images": ["x.jpg"]}, ('images.0 is "x.jpg"', "an object", *PICTURE)),
-        (SegmentRequest, {"images": [{"path": "x"}]}, ("images.0.path", *PICTURE)),
-        (SegmentRequest, {"images": [{"id": "x"}]}, ('images.0.id is "x"', "64 hex", *PICTURE)),
+        (SegmentRequest, {"images": "x"}, ('images is "x"', "a list", *IMAGE)),
+        (SegmentRequest, {"images": ["x.jpg"]}, ('images.0 is "x.jpg"', "an object", *IMAGE)),
+        (SegmentRequest, {"images": [{"path": "x"}]}, ("images.0.path", *IMAGE)),
+        (SegmentRequest, {"images": [{"id": "x"}]}, ('images.0.id is "x"', "64 hex", *IMAGE)),
         (SegmentRequest, {"points": "1,2"}, ('points is "1,2"', "a list", "(x, y)")),
         (SegmentRequest, {"points": [1]}, ("points.0 is 1", "a list")),
         (SegmentRequest, {"points": [["a", 2]]}, ('points.0.0 is "a"', "a number")),

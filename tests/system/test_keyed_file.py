@@ -46,10 +46,10 @@ def test_any_damage_is_found(tmp_path: Path) -> None:
     kept(tmp_path).write(CONTENT)
     path = kept(tmp_path).path
     whole = path.read_bytes()
-    for place in range(len(whole)):
-        path.write_bytes(whole[:place])
+    for index in range(len(whole)):
+        path.write_bytes(whole[:index])
         assert kept(tmp_path).read() is None
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        path.write_bytes(whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :])
         assert kept(tmp_path).read() is None
     path.write_bytes(whole + b"\n")
     assert kept(tmp_path).read() is None

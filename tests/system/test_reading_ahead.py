@@ -85,7 +85,7 @@ def test_nobody_waits_for_what_is_read_when_it_ends(end: str) -> None:
 
     def slow(item: int) -> None:
         if item == 2:
-            raise OSError("the second picture is broken")
+            raise OSError("the second image is broken")
         if item > 2:
             assert go_on.wait(timeout=60)
 
@@ -126,13 +126,13 @@ def test_the_end_of_the_process_waits_for_no_reader() -> None:
 def test_what_was_handed_out_is_not_kept() -> None:
     """By a thread that waits for the next one."""
 
-    class Picture:
+    class Image:
         pass
 
-    contents = read_ahead(itertools.chain([1], itertools.repeat(2)), lambda item: Picture())
-    picture = weakref.ref(next(contents))
+    contents = read_ahead(itertools.chain([1], itertools.repeat(2)), lambda item: Image())
+    image = weakref.ref(next(contents))
     next(contents)
     gc.collect()
-    assert picture() is None
+    assert image() is None
     contents.close()
     assert readers_end()

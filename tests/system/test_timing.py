@@ -4,10 +4,18 @@ import mmap
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
-from samclip_sdk.system.timing import PeakMemory, Timing, peak_rss_bytes, repeat, time_workload
+from samclip_sdk.system.timing import (
+    PeakMemory,
+    Timing,
+    peak_rss_bytes,
+    repeat,
+    time_in_turns,
+    time_workload,
+)
 
 
 def test_percentiles() -> None:
@@ -19,11 +27,11 @@ def test_percentiles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "at_least", "at_most", "runs"),
+    ("seconds", "min_runs", "max_runs", "runs"),
     [(0, 3, 9, 3), (1, 3, 9, 9), (0.45, 1, 9, 5), (0.45, 7, 9, 7)],
 )
 def test_a_budget_is_spent(
-    seconds: float, at_least: int, at_most: int, runs: int, monkeypatch: pytest.MonkeyPatch
+    seconds: float, min_runs: int, max_runs: int, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
 
@@ -33,7 +41,25 @@ def test_a_budget_is_spent(
         return now
 
     monkeypatch.setattr(time, "perf_counter", lambda: now)
-    assert len(repeat(run, seconds=seconds, at_least=at_least, at_most=at_most)) == runs
+    assert len(repeat(run, seconds=seconds, min_runs=min_runs, max_runs=max_runs)) == runs
+
+
+def test_what_else_the_machine_does_slows_both_down_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is three times as slow from the fourth second on, and neither always goes first."""
+    now, order = 0.0, []
+
+    def work(name: str, seconds: float) -> Callable[[], None]:
+        def run() -> None:
+            nonlocal now
+            order.append(name)
+            now += seconds * (3 if now >= 4 else 1)
+
+        return run
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    turns = time_in_turns(work("a", 1.0), work("b", 2.0), seconds=0, min_runs=6, max_runs=6)
+    assert order == ["b", "a", "a", "b"] * 3
+    assert [other / one for one, other in turns] == pytest.approx([2, 6, 2, 2, 2, 2])
 
 
 def test_the_first_run_and_the_warm_up_do_not_count() -> None:

@@ -31,6 +31,6 @@ def test_without_a_home_nothing_is_kept_and_all_else_works(
     labels = StoredLabels(["a model"])
     labels.put("dog", np.zeros(4, np.float32))
     assert labels.get("dog") is None
-    place = user_data("verified") / "a.json"
-    refused(lambda: write_sign_off(place, report="{}"), StorageError, "a.json")
+    path = user_data("verified") / "a.json"
+    refused(lambda: write_sign_off(path, report="{}"), StorageError, "a.json")
     assert not list(tmp_path.iterdir())

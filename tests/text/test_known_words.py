@@ -6,7 +6,7 @@ import pytest
 
 from samclip_sdk import SamClip, SamClipWarning, TextError, UnknownWordWarning
 from tests.command import answer, table
-from tests.fake_source import picture
+from tests.fake_source import sample_image
 from tests.refusals import refused
 
 ONNX = ("--runtime", "onnx", "--threads", "1")
@@ -19,13 +19,13 @@ def test_a_model_warns_once_of_each_label() -> None:
         assert (nearest, cosine) == ("dog", pytest.approx(1, abs=0.02))
         refused(lambda: model.nearest_words(" "), TextError, "empty")
         with pytest.warns(UnknownWordWarning) as told:
-            model.classify(picture(), ["dog", "qwxz frobnicator", "cats"])
+            model.classify(sample_image(), ["dog", "qwxz frobnicator", "cats"])
         assert [each.filename for each in told] == [__file__]
         with warnings.catch_warnings():
             warnings.simplefilter("error", SamClipWarning)
-            found = model.segment_text(picture(), ["qwxz frobnicator"])
+            found = model.segment_text(sample_image(), ["qwxz frobnicator"])
             assert list(found.read_as) == ["qwxz frobnicator"]
-            model.learn_label("my zyxq thing", model.embed_region(picture(), point=[5, 5]))
+            model.learn_label("my zyxq thing", model.embed_region(sample_image(), point=[5, 5]))
 
 
 def test_no_word_silently_means_another() -> None:

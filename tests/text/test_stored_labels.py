@@ -10,9 +10,9 @@ import pytest
 from samclip_sdk import SamClip
 from samclip_sdk.device.verify import verify_bundle
 from samclip_sdk.text.stored_labels import StoredLabels, text_cache_folder
-from tests.fake_source import picture
+from tests.fake_source import sample_image
 
-PICTURE = picture()
+IMAGE = sample_image()
 
 
 def embedding(value: float, *, size: int = 8) -> np.ndarray:
@@ -109,7 +109,7 @@ class TestModels:
     def computes(model: SamClip, *labels: str) -> bool:
         """Whether the text encoder runs for labels; it is the first use of the model."""
         with model:
-            return "text_encoder" in model.classify(PICTURE, labels).speed
+            return "text_encoder" in model.classify(IMAGE, labels).speed
 
     def test_a_later_process_need_not_compute(self, folder: Path) -> None:
         assert self.computes(SamClip.load("onnx"), "dog", "cat")

@@ -230,7 +230,7 @@ LABELS: list[tuple[Any, str]] = [
     [
         *((check, *row) for check in (check_texts, check_labels) for row in TEXTS),
         *((check_labels, *row) for row in LABELS),
-        (partial(check_labels, at_most=2), ["a", "b", "c"], "3 labels"),
+        (partial(check_labels, max_labels=2), ["a", "b", "c"], "3 labels"),
     ],
 )
 def test_what_is_no_text_or_label_is_refused(
@@ -242,7 +242,7 @@ def test_what_is_no_text_or_label_is_refused(
 def test_equal_texts_are_no_fault() -> None:
     for texts, _ in LABELS:
         assert check_texts(texts) == tuple(texts)
-    assert len(check_labels(["a", "b"], at_most=2)) == 2
+    assert len(check_labels(["a", "b"], max_labels=2)) == 2
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="&")))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from samclip_sdk.picture.masks import mask_to_box, mask_to_rle
+from samclip_sdk.image.masks import mask_to_box, mask_to_rle
 
 HEIGHT, WIDTH = 96, 128
 
@@ -23,8 +23,8 @@ def rectangle(left: int, top: int, right: int, bottom: int) -> np.ndarray:
     return mask
 
 
-def picture(*colour: int, height: int = HEIGHT, width: int = WIDTH) -> bytes:
-    """A picture file of one colour, without loss."""
+def sample_image(*colour: int, height: int = HEIGHT, width: int = WIDTH) -> bytes:
+    """An image file of one colour, without loss."""
     pixels = np.full((height, width, 3), colour or (90, 120, 150), np.uint8)
     return encode(pixels)
 
@@ -50,29 +50,29 @@ def annotation(category: int, mask: np.ndarray, **more: Any) -> dict[str, Any]:
 
 def write_set(
     folder: Path,
-    pictures: Sequence[tuple[bytes, Sequence[dict[str, Any]], dict[str, Any]]],
+    images: Sequence[tuple[bytes, Sequence[dict[str, Any]], dict[str, Any]]],
     *,
     categories: Sequence[str | dict[str, Any]] = ("cat", "dog"),
     info: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes a set: picture i, from 1, is `i.jpg` with its annotations and more of its fields."""
+    """Writes a set: image i, from 1, is `i.jpg` with its annotations and more of its fields."""
     (folder / "images").mkdir(parents=True)
-    images, annotations = [], []
-    for number, (content, found, fields) in enumerate(pictures, 1):
+    image_entries, annotations = [], []
+    for number, (content, found, fields) in enumerate(images, 1):
         (folder / "images" / f"{number}.jpg").write_bytes(content)
         with Image.open(io.BytesIO(content)) as image:
             size = {"width": image.width, "height": image.height}
         name = {"id": number, "file_name": f"{number}.jpg"}
-        images.append({**name, **size, "split": "train", **fields})
+        image_entries.append({**name, **size, "split": "train", **fields})
         annotations += [
-            {"id": len(annotations) + place, "image_id": number, **each}
-            for place, each in enumerate(found, 1)
+            {"id": len(annotations) + index, "image_id": number, **each}
+            for index, each in enumerate(found, 1)
         ]
     entries = [
         {"id": number, **({"name": each} if isinstance(each, str) else each)}
         for number, each in enumerate(categories, 1)
     ]
-    content_of = {"images": images, "annotations": annotations, "categories": entries}
+    content_of = {"images": image_entries, "annotations": annotations, "categories": entries}
     (folder / "instances.json").write_text(json.dumps({"info": info or {}, **content_of}))
     return folder
 

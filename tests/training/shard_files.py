@@ -1,4 +1,4 @@
-"""Tar shards as img2dataset writes them, whose pictures tell their number by one flat colour."""
+"""Tar shards as img2dataset writes them, whose images tell their number by one flat colour."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from training.data_config import Shards, ShardSource
 from training.real.records import Split, in_split, key_hash
-from training.real.shards import ShardPictures
+from training.real.shards import ShardImages
 
 HEIGHT_PX, WIDTH_PX = 30, 41
 
 
-def picture_bytes(number: int) -> bytes:
+def image_bytes(number: int) -> bytes:
     """A PNG, flat: a crop of it has the same colour at any size."""
     colour = (number // 256, number % 256, 77)
     file = io.BytesIO()
@@ -38,17 +38,17 @@ def write_tar(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def write_shard(path: Path, numbers: range, *, damaged: frozenset[int] = frozenset()) -> None:
-    """One shard; the pictures of `damaged` numbers cannot be decoded."""
+    """One shard; the images of `damaged` numbers cannot be decoded."""
     files = []
     for number in numbers:
-        picture = picture_bytes(number)
-        whole = len(picture) // (2 if number in damaged else 1)
-        files += [(f"{number:09}.png", picture[:whole]), (f"{number:09}.json", b"{}")]
+        image = image_bytes(number)
+        whole = len(image) // (2 if number in damaged else 1)
+        files += [(f"{number:09}.png", image[:whole]), (f"{number:09}.json", b"{}")]
     write_tar(path, files)
 
 
-def open_shards(folder: Path, *sources: tuple[str, float], split: Split = "train") -> ShardPictures:
-    """The pictures of globs in a folder, with their weights; of all its shards without any."""
+def open_shards(folder: Path, *sources: tuple[str, float], split: Split = "train") -> ShardImages:
+    """The images of globs in a folder, with their weights; of all its shards without any."""
     given = [
         ShardSource(shards=str(folder / shards), weight=weight)
         for shards, weight in sources or [("*.tar", 1.0)]
@@ -60,7 +60,7 @@ def open_shards(folder: Path, *sources: tuple[str, float], split: Split = "train
         pixels_per_batch=16**2,
         index=folder / "tables",
     )
-    return ShardPictures(settings, split=split)
+    return ShardImages(settings, split=split)
 
 
 def held_out(numbers: range) -> set[int]:
@@ -70,7 +70,7 @@ def held_out(numbers: range) -> set[int]:
 
 
 def shown(images: Tensor) -> list[int]:
-    """The numbers of flat pictures [B,3,S,S]."""
+    """The numbers of flat images [B,3,S,S]."""
     assert torch.equal(images, images[..., :1, :1].expand_as(images))
     colours = images[..., 0, 0].int()
     assert (colours[:, 2] == 77).all()

@@ -11,8 +11,8 @@ from export.tokenizer import write_tokenizer
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.runtimes.torch.session import Checkpoint
-from tests.training.photograph_files import annotation, encode, picture, write_set
-from training.asked_pictures import ask_scenes
+from tests.training.photograph_files import annotation, encode, sample_image, write_set
+from training.asked_images import ask_scenes
 from training.calibrate import (
     CALIBRATION_NAME,
     calibrate_on_photographs,
@@ -84,13 +84,13 @@ def test_photographs_that_are_scenes_calibrate_alike(
     expected = calibrate_on_scenes(source, corpus, scenes=2, seed=0)
     for name in ("scale", "bias", "presence_threshold", "head_only_threshold"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-4), name
-    assert told == [*range(13), *range(3)], "two pictures, six times, and once for everything"
+    assert told == [*range(11), *range(3)], "two images, five times, and once for everything"
     assert contents(folder) == before
     assert not broken
 
 
 def test_no_more_absent_labels_are_found_than_allowed(folder: Path, tmp_path: Path) -> None:
-    """Pictures are half padding, of which nothing may be learned."""
+    """Images are half padding, of which nothing may be learned."""
     pixels = np.random.default_rng(0).integers(0, 256, (4, 48, 128, 3), np.uint8)
     whole = np.ones((48, 128), bool)
     write_set(
@@ -100,7 +100,7 @@ def test_no_more_absent_labels_are_found_than_allowed(folder: Path, tmp_path: Pa
         info={"complete": True},
     )
     asked = load_photographs(tmp_path / "photographs")
-    found = calibrate_on_photographs(Checkpoint(folder), asked, most_false=0.3, broken=Counter())
+    found = calibrate_on_photographs(Checkpoint(folder), asked, max_false=0.3, broken=Counter())
     write_calibration(folder, found, {})
     with SamClip.load("torch", model=folder) as model:
         found_too = [
@@ -128,7 +128,7 @@ def test_labels_stay_where_masks_alone_are_calibrated(
     monkeypatch.setattr(
         "training.calibrate.calibrate_everything", lambda *_, **__: {"pred_iou_thresh": 0.3}
     )
-    write_set(tmp_path / "a", [(picture(), [], CALIBRATION)], info={"complete": True})
+    write_set(tmp_path / "a", [(sample_image(), [], CALIBRATION)], info={"complete": True})
     photographs = load_photographs(tmp_path)
     found = calibrate_on_photographs(
         Checkpoint(folder), photographs, labels=SCALE, object_precision=0.6, broken=Counter()
@@ -140,8 +140,8 @@ def test_labels_stay_where_masks_alone_are_calibrated(
 
 
 def test_photographs_that_show_nothing_are_no_answer(folder: Path, tmp_path: Path) -> None:
-    write_set(tmp_path / "a", [(picture(), [], CALIBRATION)], info={"complete": True})
-    with pytest.raises(TrainingError, match="of 1 pictures to calibrate on, none shows what"):
+    write_set(tmp_path / "a", [(sample_image(), [], CALIBRATION)], info={"complete": True})
+    with pytest.raises(TrainingError, match="of 1 images to calibrate on, none shows what"):
         calibrate_on_photographs(Checkpoint(folder), load_photographs(tmp_path), broken=Counter())
 
 
@@ -160,5 +160,5 @@ def test_a_stop_in_the_middle_leaves_the_calibration_before(folder: Path, corpus
         calibrate_on_scenes(
             Checkpoint(folder), corpus, scenes=3, seed=0, on_progress=stop_at_the_last
         )
-    assert told == list(range(10)), "three scenes, one of them again and again, and all once more"
+    assert told == list(range(9)), "three scenes, one of them again and again, and all once more"
     assert contents(folder) == before

@@ -36,32 +36,32 @@ def test_every_config_is_of_the_preset_it_is_named_after(path: Path) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2, 4, 8, 16, 32])
 @pytest.mark.parametrize("name", STAGES)
-def test_a_step_of_the_papers_recipe_is_2048_pictures_on_any_machine(
+def test_a_step_of_the_papers_recipe_is_2048_images_on_any_machine(
     name: str, processes: int
 ) -> None:
     settings = stage("vit_b", name)
-    assert settings.batches_in_step(processes) * processes * settings.pictures_in_batch == 2048
+    assert settings.batches_in_step(processes) * processes * settings.images_in_batch == 2048
 
 
 @pytest.mark.parametrize(
-    ("config", "name", "override", "pictures"),
+    ("config", "name", "override", "images"),
     [
-        ("tiny", "clip_teacher", "pictures={resolutions=[64,32],pixels_per_batch=4096}", 4),
+        ("tiny", "clip_teacher", "images={resolutions=[64,32],pixels_per_batch=4096}", 4),
         ("tiny", "sam_teacher", "scenes.batch=7", 7),
-        ("tiny", "stage2", "pictures.pixels_per_batch=50000", 5),
-        ("vit_b", "stage1", "pictures.pixels_per_batch=6422528", 128),
+        ("tiny", "stage2", "images.pixels_per_batch=50000", 5),
+        ("vit_b", "stage1", "images.pixels_per_batch=6422528", 128),
         ("mobile", "joint", "photographs.batch=5", 5),
     ],
 )
-def test_a_batch_has_so_many_pictures(config: str, name: str, override: str, pictures: int) -> None:
+def test_a_batch_has_so_many_images(config: str, name: str, override: str, images: int) -> None:
     """At the lowest resolution; at others it has as many pixels."""
     settings = stage(config, name, override)
-    assert settings.pictures_in_batch == pictures
-    if settings.optimisation.pictures_per_step is None:
+    assert settings.images_in_batch == images
+    if settings.optimisation.images_per_step is None:
         assert settings.batches_in_step(3) == 1
 
 
-COMPOSED = 'pictures={source="composed",resolutions=[224],pixels_per_batch=50176}'
+COMPOSED = 'images={source="composed",resolutions=[224],pixels_per_batch=50176}'
 SA1B = 'scenes={source="sa1b",folder="data",resolution=64,batch=1,prompts=1}'
 
 
@@ -76,7 +76,7 @@ SA1B = 'scenes={source="sa1b",folder="data",resolution=64,batch=1,prompts=1}'
         ("tiny", "stage1", ["optimisation.epochs=1"], "steps or epochs"),
         ("tiny", "calibrate", ["scenes=0"], "one of scenes"),
         ("tiny", "calibrate", ["labels_stay=true"], "labels_stay needs photographs"),
-        ("vit_b", "calibrate", ["most_false=1.0"], "most_false is 1.0"),
+        ("vit_b", "calibrate", ["max_false=1.0"], "max_false is 1.0"),
         ("vit_b", "calibrate", ["photographs.balance=2"], "photographs.balance is 2"),
         ("vit_b", "stage1", [COMPOSED], "foundation"),  # OpenCLIP would embed the padding, too
         ("mobile", "joint", ["photographs.paste=2"], "photographs.paste is 2"),
@@ -90,8 +90,8 @@ SA1B = 'scenes={source="sa1b",folder="data",resolution=64,batch=1,prompts=1}'
         (
             "tiny",
             "stage2",
-            ['pictures={source="shards",sources=[{}]}'],
-            "pictures.sources.0.shards is missing",
+            ['images={source="shards",sources=[{}]}'],
+            "images.sources.0.shards is missing",
         ),
         ("tiny", "stage2", ["optimisation.steps=-3"], "optimisation.steps is -3"),
         ("tiny", "stage2", ['optimisation.optimizer="sgd"'], "optimisation.optimizer is 'sgd'"),
@@ -110,19 +110,19 @@ def test_settings_that_cannot_work_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("config", "name", "pictures", "processes", "told"),
+    ("config", "name", "images", "processes", "told"),
     [
         ("vit_b", "stage2", 2048, 3, "192"),
         ("vit_b", "stage2", 2048, 64, "4096"),
         ("vit_b", "stage2", 2000, 1, "64"),
-        ("mobile", "text_encoder", 8, 1, "has no pictures"),
+        ("mobile", "text_encoder", 8, 1, "has no images"),
     ],
 )
 def test_steps_that_cannot_be_shared_are_refused(
-    config: str, name: str, pictures: int, processes: int, told: str
+    config: str, name: str, images: int, processes: int, told: str
 ) -> None:
     settings = load_stage(
-        find_config(config), name, overrides=(f"optimisation.pictures_per_step={pictures}",)
+        find_config(config), name, overrides=(f"optimisation.images_per_step={images}",)
     )
     with pytest.raises(TrainingError, match=told):
         settings.check_processes(processes)
@@ -132,7 +132,7 @@ def test_a_published_teacher_is_read() -> None:
     """Its settings have two that are no longer there: `accumulate` and `sharding`."""
     written = CONFIGS.parent / "checkpoints/tiny/sam_teacher/config.json"
     settings = SamTeacherConfig.model_validate_json(written.read_text(encoding="utf-8"))
-    assert settings.optimisation.pictures_per_step is None
+    assert settings.optimisation.images_per_step is None
 
 
 def test_the_tables_of_the_page_are_settings(tmp_path: Path) -> None:

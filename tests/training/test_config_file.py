@@ -67,7 +67,7 @@ def test_overrides_reach_into_tables() -> None:
             "optimisation.steps=7",
             "optimisation.multipliers.prompt_encoder=0.5",
             'optimisation.precision="fp32"',
-            "pictures.resolutions=[64]",
+            "images.resolutions=[64]",
             "sam_weight=10",
         ),
     )
@@ -75,14 +75,12 @@ def test_overrides_reach_into_tables() -> None:
     optimisation = settings.optimisation
     assert (optimisation.steps, optimisation.precision) == (7, "fp32")
     assert {"prompt_encoder": 0.5, "clip_head": 1.0}.items() <= optimisation.multipliers.items()
-    assert (settings.pictures.resolutions, settings.sam_weight) == ((64,), 10.0)
+    assert (settings.images.resolutions, settings.sam_weight) == ((64,), 10.0)
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(
-        'model = "tiny"\n[stage1]\ntask = "distill"\npictures = { source = "shards" }\n'
-    )
-    missing = ("optimisation", "pictures.resolutions", "pictures.pixels_per_batch")
+    path.write_text('model = "tiny"\n[stage1]\ntask = "distill"\nimages = { source = "shards" }\n')
+    missing = ("optimisation", "images.resolutions", "images.pixels_per_batch")
     told = [f"{each} is missing" for each in missing]
     refused(lambda: load_stage(path, "stage1"), TrainingError, *told)

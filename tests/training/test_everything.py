@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from samclip_sdk import SamClip
-from tests.fake_source import fake_client, picture
+from tests.fake_source import fake_client, sample_image
 from training.everything import Proposals, calibrate_everything, choose_everything, propose
 
 
@@ -17,9 +17,9 @@ def proposals(*masks: tuple[float, float, int | None]) -> Proposals:
     left = 10 * np.arange(count, dtype=np.float32)
     boxes = np.stack([left, np.zeros(count), left + 5, np.full(count, 5)], axis=1)
     shows = np.zeros((count, 10), bool)
-    for place, (_, _, shown) in enumerate(masks):
+    for index, (_, _, shown) in enumerate(masks):
         if shown is not None:
-            shows[place, shown] = True
+            shows[index, shown] = True
     scores = np.array([mask[:2] for mask in masks], np.float32)
     return Proposals(boxes.astype(np.float32), scores[:, 0], scores[:, 1], shows)
 
@@ -35,8 +35,8 @@ def test_masks_that_show_objects_stay_and_others_go() -> None:
     assert 0.72 < chosen["stability_score_thresh"] < 0.91
 
 
-def test_all_pictures_count_together() -> None:
-    """One picture alone would have masks of 0.35 stay; the other one's mistakes speak against."""
+def test_all_images_count_together() -> None:
+    """One image alone would have masks of 0.35 stay; the other one's mistakes speak against."""
     one = proposals((0.95, 0.99, 0), (0.35, 0.99, 1))
     other = proposals((0.95, 0.99, 0), *[(0.35, 0.99, None)] * 60)
     alone, both = choose_everything([one]), choose_everything([one, other])
@@ -63,21 +63,21 @@ def test_segment_anythings_own_stay_where_nothing_is_shown() -> None:
 def test_a_model_is_asked_for_all_its_masks(tmp_path: Path) -> None:
     model: SamClip = fake_client(tmp_path)[0]
     every = model.segment_everything(
-        picture(),
+        sample_image(),
         points_per_side=12,
         pred_iou_thresh=0,
         stability_score_thresh=0,
         box_nms_thresh=1,
     )
     objects = np.stack([every.masks[5], ~np.any(every.masks, axis=0)])
-    found = propose(model, picture(), objects)
+    found = propose(model, sample_image(), objects)
     assert len(found.boxes) == len(every) == len(found.shows)
     assert found.shows[5, 0]
     assert not found.shows[:, 1].any()
     told: list[int] = []
     chosen = calibrate_everything(
         model,
-        [(picture(), objects), (picture(), objects[:0])],
+        [(sample_image(), objects), (sample_image(), objects[:0])],
         count=2,
         on_progress=lambda _, done, total: told.append(done),
     )

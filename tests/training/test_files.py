@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.refusals import refused
-from tests.training.photograph_files import picture, write_set
+from tests.training.photograph_files import sample_image, write_set
 from tests.training.shard_files import write_shard
 from tests.training.text.wordnet_files import write_wordnet
 from training.config_file import find_config, load_stage
@@ -19,12 +19,12 @@ RUNS = Path("runs")
 TEACHERS = ("clip_teacher", "sam_teacher")
 REAL = (
     'teachers.sam_checkpoint="sam.pth"',
-    'pictures.index="index"',
-    'pictures.sources=[{shards="*.tar"}]',
+    'images.index="index"',
+    'images.sources=[{shards="*.tar"}]',
 )
 """Of vit_b, with SAM's file and shards in place."""
-NOWHERE = (*REAL, 'pictures.sources=[{shards="nowhere/*.tar"}]')
-PICTURES = ('photographs.root="photographs"', "photographs.sets={}")
+NOWHERE = (*REAL, 'images.sources=[{shards="nowhere/*.tar"}]')
+IMAGES = ('photographs.root="photographs"', "photographs.sets={}")
 JOINT = ('wordnet="wordnet"', 'prompts_from="runs/elsewhere"', 'photographs.root="none"')
 WORDS = ('corpus.wordnet="wordnet"',)
 FILES = ("sam.pth", "shards")
@@ -38,7 +38,7 @@ def put(*names: str) -> None:
         if name == "wordnet":
             write_wordnet(Path("wordnet"))
         elif name == "photographs":
-            write_set(Path("photographs", "toys"), [(picture(), [], {})])
+            write_set(Path("photographs", "toys"), [(sample_image(), [], {})])
         elif name == "sam.pth":
             Path(name).touch()
         elif name == "shards":
@@ -66,14 +66,14 @@ def put(*names: str) -> None:
         ("vit_b embeddings", NOWHERE, FILES, "'nowhere/*.tar'"),
         ("vit_b stage1", (*REAL, 'teachers.pretrained="datacomp"'), FILES, "'datacomp'"),
         ("vit_b embeddings", (*REAL, 'teachers.clip="ViT-Z"'), FILES, "'ViT-Z'"),
-        ("vit_b stage1", (*REAL, 'pictures.embeddings="none"'), FILES, "pictures.embeddings"),
-        ("vit_b stage1", (*REAL, 'pictures.zero_shot="none"'), FILES, "pictures.zero_shot"),
+        ("vit_b stage1", (*REAL, 'images.embeddings="none"'), FILES, "images.embeddings"),
+        ("vit_b stage1", (*REAL, 'images.zero_shot="none"'), FILES, "images.zero_shot"),
         ("vit_b stage2", REAL, (*FILES, "stage1"), "data/sa1b"),
         ("vit_b stage2", REAL, ("shards", "stage1"), "there is no SAM checkpoint"),
         ("vit_b stage3", REAL, ("shards", "stage2"), None),  # no scenes to ask a SAM about
-        ("vit_b calibrate", PICTURES, ("stage3",), "no set of photographs below"),
-        ("vit_b calibrate", PICTURES, ("stage3", "photographs"), None),
-        ("vit_b calibrate", PICTURES[:1], ("stage3", "photographs"), "there is no set coco"),
+        ("vit_b calibrate", IMAGES, ("stage3",), "no set of photographs below"),
+        ("vit_b calibrate", IMAGES, ("stage3", "photographs"), None),
+        ("vit_b calibrate", IMAGES[:1], ("stage3", "photographs"), "there is no set coco"),
         ("mobile joint", JOINT, ("wordnet",), "run the stage elsewhere"),
         ("mobile joint", JOINT, ("wordnet", "elsewhere"), "run the stage text_teacher"),
         ("mobile joint", JOINT, JOINED, "run the stage lexicon"),

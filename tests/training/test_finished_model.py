@@ -15,7 +15,7 @@ from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from tests.own_things import write_things
 from tests.refusals import refused
 from tests.tiny_config import PYRAMID_STUDENT, STUDENT
-from tests.training.photograph_files import annotation, picture, rectangle, write_set
+from tests.training.photograph_files import annotation, rectangle, sample_image, write_set
 from tests.training.text.wordnet_files import write_wordnet
 from training.__main__ import app
 from training.errors import TrainingError
@@ -84,7 +84,7 @@ def test_all_but_the_text_encoder_is_taken(finished: Path) -> None:
 )
 def test_one_part_learns(finished: Path, tmp_path: Path, part: str, module: str) -> None:
     things = [annotation(1, rectangle(20, 20, 80, 70))]
-    write_set(tmp_path / "sets" / "toys", [(picture(), things, {})], info={"terms": "ours"})
+    write_set(tmp_path / "sets" / "toys", [(sample_image(), things, {})], info={"terms": "ours"})
     config, wordnet = tmp_path / "own.toml", write_wordnet(tmp_path / "wordnet")
     told = _CONFIG.format(
         start=finished, root=tmp_path / "sets", part=part, module=module, wordnet=wordnet
@@ -107,7 +107,7 @@ def test_one_part_learns(finished: Path, tmp_path: Path, part: str, module: str)
 @pytest.mark.slow
 def test_published_weights_come_back_and_the_heads_answer_as_before(tmp_path: Path) -> None:
     things = [annotation(1, rectangle(20, 20, 80, 70))]
-    write_set(tmp_path / "sets" / "toys", [(picture(), things, {})], info={"terms": "ours"})
+    write_set(tmp_path / "sets" / "toys", [(sample_image(), things, {})], info={"terms": "ours"})
     config, wordnet = tmp_path / "own.toml", write_wordnet(tmp_path / "wordnet")
     start, module = PUBLISHED / "refinement", "clip_head.cells"
     told = _CONFIG.format(
@@ -148,10 +148,10 @@ def test_what_cannot_be_restored_is_told(
 
 def finetuned(finished: Path, tmp_path: Path) -> tuple[Path, str]:
     """The folder of a finetuning of two steps, and what the command printed."""
-    pictures = tmp_path / "own"
-    pictures.mkdir()
-    write_things(pictures, pictures=10)
-    options = ("--coco", str(pictures / "own.json"), "--images", str(pictures))
+    images = tmp_path / "own"
+    images.mkdir()
+    write_things(images, images=10)
+    options = ("--coco", str(images / "own.json"), "--images", str(images))
     options += ("--runs", str(tmp_path / "runs"), "--set", f'checkpoint="{finished}"')
     command = ["finetune", *options, "--set", "optimisation.steps=2", "--set", "batch=2"]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
@@ -171,7 +171,7 @@ def test_of_own_things_the_heads_learn(finished: Path, tmp_path: Path) -> None:
         assert (run / name).read_text() == (finished / name).read_text()
     assert read_provenance(run)["starts_from"] == {"stage": "joint"}
     report = json.loads((run / "report.json").read_text())
-    assert report["before"]["item 17"]["pictures"] == report["after"]["item 17"]["pictures"] == 1
+    assert report["before"]["item 17"]["images"] == report["after"]["item 17"]["images"] == 1
     thresholds = json.loads((run / "thresholds.json").read_text())
     assert 0 < thresholds["item 17"] < 1
     assert report["thresholds"] == thresholds
@@ -207,7 +207,7 @@ def test_what_is_missing_is_named(tmp_path: Path, arguments: list[str], word: st
 def test_elsewhere_than_in_a_checkout_the_finished_model_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = write_things(tmp_path, pictures=2)
+    own = write_things(tmp_path, images=2)
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["finetune", "--coco", str(own), "--images", str(tmp_path)])
     assert done.exit_code == 1

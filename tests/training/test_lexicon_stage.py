@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from samclip_sdk.modeling.bert_text_encoder import BertTextEncoder
 from samclip_sdk.modeling.checkpoint import read_provenance
 from tests.tiny_config import PYRAMID_STUDENT, TINY_BERT
-from tests.training.photograph_files import annotation, picture, rectangle, write_set
+from tests.training.photograph_files import annotation, rectangle, sample_image, write_set
 from tests.training.text.random_sentences import RandomSentences
 from tests.training.text.things import write_things
 from tests.training.text.wordnet_files import Nouns
@@ -54,7 +54,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(words, "common_nouns", counted)
     write_set(
         tmp_path / "sets" / "street",
-        [(picture(), [annotation(each, rectangle(1, 1, 90, 90)) for each in (1, 2, 3)], {})] * 2,
+        [(sample_image(), [annotation(each, rectangle(1, 1, 90, 90)) for each in (1, 2, 3)], {})]
+        * 2,
         categories=["person", "truck", "wooden table"],
     )
     settings = LexiconConfig(

@@ -20,21 +20,21 @@ from training.__main__ import app
 from training.stages.small_teachers import ClipTeacherConfig
 
 STEPS = ("optimisation.steps=2", "optimisation.workers=0", "optimisation.threads=1")
-PICTURES = ("pictures.resolutions=[96]", "pictures.pixels_per_batch=18432")
+IMAGES = ("images.resolutions=[96]", "images.pixels_per_batch=18432")
 SCENES = ("scenes.batch=1", "scenes.prompts=2")
 STAGES = {
     "clip_teacher": (
         'image_tower="test_resnet"',
         "nouns=12",
         "text_only_steps=1",
-        "pictures.resolutions=[32]",
-        "pictures.pixels_per_batch=4096",
+        "images.resolutions=[32]",
+        "images.pixels_per_batch=4096",
         *STEPS,
     ),
     "sam_teacher": (*SCENES, *STEPS),
-    "stage1": (*PICTURES, *STEPS),
-    "stage2": (*PICTURES, *SCENES, *STEPS),
-    "stage3": (*PICTURES, *SCENES, *STEPS),
+    "stage1": (*IMAGES, *STEPS),
+    "stage2": (*IMAGES, *SCENES, *STEPS),
+    "stage3": (*IMAGES, *SCENES, *STEPS),
     "calibrate": ("scenes=3",),
 }
 
@@ -107,7 +107,7 @@ def test_from_teachers_to_a_calibrated_checkpoint(tmp_path: Path) -> None:
         (["all", "--set", "steps=2"], "--set steps=2"),
         (["all", "--smoke", "2"], "--smoke"),
         (["publish", "--config", "mobile", "--devices", "2"], "task publish"),
-        (["stage2", "--config", "vit_b", "--nodes", "3"], "pictures_per_step is 2048"),
+        (["stage2", "--config", "vit_b", "--nodes", "3"], "images_per_step is 2048"),
         (["embeddings", "--config", "vit_b", "--nodes", "2"], "task embeddings"),
         (["stage1"], "run the stage clip_teacher"),
     ],
@@ -150,7 +150,7 @@ def test_a_stage_ends_with_where_its_result_is_and_what_is_next(tmp_path: Path) 
 def test_a_smoke_run_tells_the_pace_and_leaves_nothing(tmp_path: Path) -> None:
     told = run("sam_teacher", tmp_path, *STAGES["sam_teacher"], smoke=3)
     assert re.fullmatch(
-        r"sam_teacher: [\d.]+ pictures/s, [\d.]+ GB of memory at most, [\d.]+ hours for 2 steps",
+        r"sam_teacher: [\d.]+ images/s, [\d.]+ GB of memory at most, [\d.]+ hours for 2 steps",
         told,
     )
     assert not list(tmp_path.iterdir())

@@ -37,7 +37,7 @@ clip_licence = "MIT-0"
 sam = "{model}"
 sam_checkpoint = "{sam}"
 
-[merge.pictures]
+[merge.images]
 source = "shards"
 sources = [{{ shards = "{data}/*.tar" }}]
 index = "{data}/index"
@@ -55,7 +55,7 @@ precision = "fp32"
 task = "distill"
 starts_from = "teachers"
 sam_weight = 0.0
-pictures = {{ embeddings = "{data}/embeddings" }}
+images = {{ embeddings = "{data}/embeddings" }}
 [stage1.optimisation]
 epochs = 1
 learning_rate = 1e-3
@@ -77,7 +77,7 @@ multipliers = {{ clip_head = 1.0, image_encoder = 0.1, mask_decoder = 0.1 }}
 [stage2.optimisation.validation]
 every_steps = 2
 batches = 1
-early_stop = {{ metric = "box_miou", at_least = 0.0, patience = 1 }}
+early_stop = {{ metric = "box_miou", minimum = 0.0, patience = 1 }}
 
 [stage3]
 task = "distill"
@@ -154,7 +154,7 @@ def run(recipe: Path, stage: str, *options: str, exit_code: int = 0) -> str:
 def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
     runs = recipe.parent / "runs" / "mine"
     (recipe.parent / "sa_9.json").unlink()
-    assert "pictures/s" in run(recipe, "embeddings", "--smoke", "2")
+    assert "images/s" in run(recipe, "embeddings", "--smoke", "2")
     assert not list(recipe.parent.glob("embeddings*"))
     for stage in ("embeddings", "stage1"):
         assert "warning" not in run(recipe, stage)
@@ -170,9 +170,9 @@ def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
         assert all(torch.equal(one[name], other[name]) for name in one), part
 
     # The same step, shared out otherwise, goes on; another one does not.
-    pictures = "optimisation.pictures_per_step={}"
-    run(recipe, "stage1", "--set", pictures.format(32))
-    larger = run(recipe, "stage1", "--set", pictures.format(64), exit_code=1)
+    images = "optimisation.images_per_step={}"
+    run(recipe, "stage1", "--set", images.format(32))
+    larger = run(recipe, "stage1", "--set", images.format(64), exit_code=1)
     assert "batches_per_step: 1 -> 2" in larger
 
     first, validation, last = logged(runs / "stage2")
@@ -186,7 +186,7 @@ def test_from_checkpoints_and_shards_to_a_student(recipe: Path) -> None:
     run(recipe, "stage3")
     assert read_provenance(runs / "stage3")["licences"] == provenance["licences"]
     _check_calibration(recipe, runs / "stage2")
-    # One pass over 297 pictures (1 % is held out), of 32 or 8 a batch: of 20 in the mean.
+    # One pass over 297 images (1 % is held out), of 32 or 8 a batch: of 20 in the mean.
     assert torch.load(runs / "stage1" / "last.pt")["step"] == 15
 
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samclip_sdk.engine.object_score import object_score
-from tests.fake_source import fake_client, picture
-from training.asked_pictures import NamedObjects
+from samclip_sdk.engine.object_score import Numbers, object_score
+from tests.fake_source import fake_client, sample_image
+from training.asked_images import NamedObjects
 from training.object_scores import Judged, fit_object_score, judge, right_objects
 
 
 def judged(count: int = 4000, *, seed: int = 0) -> tuple[Judged, np.ndarray]:
     """Objects that are right with the odds sigmoid(2 logit(fit) + 3 iou + stability - 3)."""
     generator = np.random.default_rng(seed)
-    numbers = generator.uniform(0.02, 0.98, (count, 3))
-    logits = 2 * np.log(numbers[:, 0] / (1 - numbers[:, 0])) + numbers[:, 1:] @ [3, 1] - 3
+    numbers = generator.uniform(0.02, 0.98, (count, 5))
+    logits = 2 * np.log(numbers[:, 0] / (1 - numbers[:, 0])) + numbers[:, 1:3] @ [3, 1] - 3
     odds = 1 / (1 + np.exp(-logits))
     return Judged(numbers, generator.uniform(size=count) < odds, wanted=count), odds
 
@@ -26,7 +26,7 @@ def test_the_odds_are_found_again() -> None:
     seen, odds = judged()
     found = fit_object_score(seen, precision=0.8)
     assert found is not None
-    scores = [object_score(*row, calibration=found) for row in seen.numbers.tolist()]
+    scores = [object_score(Numbers(*row), calibration=found) for row in seen.numbers.tolist()]
     assert np.abs(np.array(scores) - odds).mean() < 0.03
     told = np.array(scores) >= found.min_score
     assert seen.right[told].mean() >= 0.8
@@ -45,18 +45,18 @@ def test_without_two_kinds_of_objects_there_is_no_score() -> None:
 
 
 def test_uncalibrated_the_score_is_a_product() -> None:
-    assert object_score(0.5, 1.2, 0.5, calibration=None) == pytest.approx(0.25)
+    assert object_score(Numbers(0.5, 1.2, 0.5), calibration=None) == pytest.approx(0.25)
 
 
 def test_an_object_is_found_once(tmp_path: Path) -> None:
     """Of all objects that are found, at most as many are right as there are."""
     with fake_client(tmp_path)[0] as model:
-        found = model.segment_instances(picture(100, 100), ["dog"], threshold=0, min_score=0)
+        found = model.segment_instances(sample_image(100, 100), ["dog"], threshold=0, min_score=0)
         assert len(found)
-        shown = NamedObjects(picture(100, 100), ["dog"], np.asarray(found.masks[:1]))
-        answered = model.segment_instances(picture(100, 100), ["dog"], min_score=0)
+        shown = NamedObjects(sample_image(100, 100), ["dog"], np.asarray(found.masks[:1]))
+        answered = model.segment_instances(sample_image(100, 100), ["dog"], min_score=0)
         seen = judge(
-            model, [shown, NamedObjects(picture(), [], np.zeros((0, 30, 40), bool))], count=2
+            model, [shown, NamedObjects(sample_image(), [], np.zeros((0, 30, 40), bool))], count=2
         )
     assert (seen.wanted, len(seen.right)) == (1, len(answered))
     assert seen.right.sum() <= 1

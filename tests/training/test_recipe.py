@@ -15,7 +15,7 @@ from samclip_sdk.errors import BundleError
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from tests.refusals import refused
 from tests.source_tree import ROOT
-from tests.training.photograph_files import annotation, picture, rectangle, write_set
+from tests.training.photograph_files import annotation, rectangle, sample_image, write_set
 from tests.training.text.wordnet_files import write_wordnet
 from training.__main__ import app
 from training.config_file import find_config, load_stage, stage_names
@@ -64,7 +64,7 @@ box_margin = 0.03
 photographs = {{ source = "photographs", root = "{root}" }}
 """
 
-PICTURES = [((90, 120, 150), "train"), ((10, 200, 30), "calibration")]
+IMAGES = [((90, 120, 150), "train"), ((10, 200, 30), "calibration")]
 
 
 @pytest.fixture
@@ -72,8 +72,8 @@ def config(finished: Path, tmp_path: Path) -> Path:
     """The smallest recipe: two parts of a finished model, and what `all` makes of them."""
     root, wordnet = tmp_path / "sets", write_wordnet(tmp_path / "wordnet")
     thing = [annotation(1, rectangle(20, 20, 80, 70))]
-    pictures = [(picture(*colour), thing, {"split": split}) for colour, split in PICTURES]
-    write_set(root / "toys", pictures, info={"terms": "ours", "complete": True})
+    images = [(sample_image(*colour), thing, {"split": split}) for colour, split in IMAGES]
+    write_set(root / "toys", images, info={"terms": "ours", "complete": True})
     told = {"root": root, "wordnet": wordnet}
     path = tmp_path / "own.toml"
     path.write_text(

@@ -33,9 +33,9 @@ def written(path: Path, *, steps: int = 5) -> Path:
 def test_stages_that_are_done_are_not_run_again(tmp_path: Path) -> None:
     config, runs = written(tmp_path / "mine.toml"), tmp_path / "runs"
     assert stages_to_run(config, runs=runs) == STAGES
-    for place, done in enumerate(STAGES, 1):
+    for index, done in enumerate(STAGES, 1):
         note_done(runs / "mine" / done, load_stage(config, done), path=config)
-        assert stages_to_run(config, runs=runs) == STAGES[place:]
+        assert stages_to_run(config, runs=runs) == STAGES[index:]
 
 
 def test_other_settings_run_a_stage_again_and_all_after_it(tmp_path: Path) -> None:

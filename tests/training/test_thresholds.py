@@ -31,7 +31,7 @@ FOUR = (0.9, 0.7, 0.5, 0.3)
 
 
 @pytest.mark.parametrize(
-    ("present", "absent", "most_false", "threshold"),
+    ("present", "absent", "max_false", "threshold"),
     [
         ((0.9, 0.8, 0.7), (0.6, 0.3, 0.2), None, 0.7),
         # One absent label that is surer than all: shutting it out would cost the others.
@@ -49,16 +49,16 @@ FOUR = (0.9, 0.7, 0.5, 0.3)
 def test_presence_lets_the_present_in_and_the_absent_not(
     present: tuple[float, ...],
     absent: tuple[float, ...],
-    most_false: float | None,
+    max_false: float | None,
     threshold: float,
 ) -> None:
-    """And `most_false` is a share of all absent labels, whatever set they are of: a promise."""
+    """And `max_false` is a share of all absent labels, whatever set they are of: a promise."""
     likely, shown = np.array([*present, *absent]), np.arange(9)[: len(present + absent)]
-    found = choose_presence(likely, shown < len(present), most_false=most_false)
+    found = choose_presence(likely, shown < len(present), max_false=max_false)
     assert found == pytest.approx(threshold)
-    if most_false is not None:
+    if max_false is not None:
         sets = ["a", *["b"] * (len(likely) - 1)]
-        again = choose_presence(likely, shown < len(present), sets=sets, most_false=most_false)
+        again = choose_presence(likely, shown < len(present), sets=sets, max_false=max_false)
         assert again == found
 
 

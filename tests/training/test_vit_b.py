@@ -26,12 +26,12 @@ from training.tasks.distill import DistillTask
 from training.teachers.pretrained import OpenClip, SegmentAnything
 from training.loop.train import build_fabric, train
 
-class OnePictureOneScene(Dataset):
+class OneImageOneScene(Dataset):
     def __getitem__(self, index):
         torch.manual_seed(index)
         corners = torch.tensor([[[100.0, 100.0], [900.0, 700.0]]])
         return {
-            "pictures": {
+            "images": {
                 "images": torch.randint(0, 256, (1, 3, 448, 448), dtype=torch.uint8),
                 "token_mask": torch.ones(1, 28, 28),
             },
@@ -49,13 +49,13 @@ student = build_model(VIT_B)
 student.image_encoder.set_grad_checkpointing(settings.grad_checkpointing)
 task = DistillTask(
     student,
-    OnePictureOneScene(),
+    OneImageOneScene(),
     clip=OpenClip(open_clip.create_model("ViT-L-14")).eval().requires_grad_(False),
     sam=SegmentAnything(sam_model_registry["vit_b"]()).eval().requires_grad_(False),
     sam_weight=settings.sam_weight,
     region_weight=settings.region_weight,
     dense_weight=settings.dense_weight,
-    validation=OnePictureOneScene(),
+    validation=OneImageOneScene(),
     classes=None,
 )
 changes = {"steps": 1, "epochs": 0.0, "validation": None, "workers": 0}

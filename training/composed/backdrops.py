@@ -30,7 +30,7 @@ def draw_backdrop(
 
 
 def finish(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Camera effects on a picture uint8 [S,S,3]: blur, gamma and grain; none moves an edge."""
+    """Camera effects on an image uint8 [S,S,3]: blur, gamma and grain; none moves an edge."""
     blurred, softness, gamma, grainy, grain = rng.random(5).tolist()
     if blurred < 0.25:
         image = cv2.GaussianBlur(image, (0, 0), 0.3 + 0.7 * softness * len(image) / 256)

@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from samclip_sdk.picture.image import open_image
+from samclip_sdk.image.loading import open_image
 from training.errors import TrainingError
 
 CORPUS = Path(__file__).parents[1] / "corpus"

@@ -1,4 +1,4 @@
-"""Changes of one cut-out: it is recoloured, turned, stretched, and painted over a picture.
+"""Changes of one cut-out: it is recoloured, turned, stretched, and painted over an image.
 
 Colour is premultiplied by alpha, as `corpus` decodes it.
 """

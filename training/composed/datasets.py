@@ -15,19 +15,19 @@ from training.composed.corpus import CORPUS, Corpus, load_corpus
 from training.composed.prompts import Prompts, sample_prompts, sample_regions
 from training.composed.scenes import Scene, compose_scene
 from training.composed.vocabulary import tiny_vocabulary
-from training.data_config import Pictures, Scenes
+from training.data_config import Images, Scenes
 
 _PAD_SHARE = 0.25
-_NONE, _FEW = 0.08, 0.22  # shares of pictures without an object, and with two or three
+_NONE, _FEW = 0.08, 0.22  # shares of images without an object, and with two or three
 
 
-class PictureBatches(Dataset[Batch]):
+class ImageBatches(Dataset[Batch]):
     """D_CLIP: `images` uint8 [B,3,S,S], `token_mask` [B,g,g], `nouns` bool [B,N] (what is seen).
 
     Only the CLIP teacher's own training looks at `nouns`.
     """
 
-    def __init__(self, corpus: Corpus, config: Pictures, *, num_nouns: int, seed: int) -> None:
+    def __init__(self, corpus: Corpus, config: Images, *, num_nouns: int, seed: int) -> None:
         self.corpus = corpus
         self.config = config
         self.num_nouns = num_nouns
@@ -36,10 +36,10 @@ class PictureBatches(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         rng = np.random.default_rng([self.seed, 1, index])
         resolution = int(rng.choice(self.config.resolutions))
-        pictures = [self._picture(rng, resolution) for _ in range(self.config.size(resolution))]
-        padded = [pad_randomly(scene, rng) for scene in pictures]
-        nouns = torch.zeros(len(pictures), self.num_nouns, dtype=torch.bool)
-        for row, scene in enumerate(pictures):
+        images = [self._image(rng, resolution) for _ in range(self.config.size(resolution))]
+        padded = [pad_randomly(scene, rng) for scene in images]
+        nouns = torch.zeros(len(images), self.num_nouns, dtype=torch.bool)
+        for row, scene in enumerate(images):
             nouns[row, scene.labels] = True
         return {
             "images": stack_images([scene.image for scene, _ in padded]),
@@ -47,7 +47,7 @@ class PictureBatches(Dataset[Batch]):
             "nouns": nouns,
         }
 
-    def _picture(self, rng: np.random.Generator, resolution: int) -> Scene:
+    def _image(self, rng: np.random.Generator, resolution: int) -> Scene:
         draw = rng.random()
         if draw < _NONE:
             return compose_scene(self.corpus, rng, size_px=resolution, count=(0, 0))
@@ -135,7 +135,7 @@ def pad_randomly(scene: Scene, rng: np.random.Generator) -> tuple[Scene, np.ndar
 
 
 class Composed:
-    """Composed pictures and scenes of the first `count` nouns of the corpus."""
+    """Composed images and scenes of the first `count` nouns of the corpus."""
 
     def __init__(self, count: int) -> None:
         self.nouns = tiny_vocabulary(count)
@@ -145,9 +145,9 @@ class Composed:
         """The drawings of the training split."""
         return load_corpus(CORPUS, split="train", nouns=[noun.name for noun in self.nouns])
 
-    def pictures(self, settings: Pictures, *, seed: int) -> PictureBatches:
+    def images(self, settings: Images, *, seed: int) -> ImageBatches:
         """Returns batches of D_CLIP."""
-        return PictureBatches(self.corpus, settings, num_nouns=len(self.nouns), seed=seed)
+        return ImageBatches(self.corpus, settings, num_nouns=len(self.nouns), seed=seed)
 
     def scenes(self, settings: Scenes, *, seed: int) -> SceneBatches:
         """Returns batches of D_SAM."""

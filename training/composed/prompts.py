@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import mask_to_box
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.masks import mask_to_box
 from training.composed.scenes import Scene
 
 MAX_POINTS = 5
@@ -55,10 +55,10 @@ def prompt_objects(
     """Draws one prompt for each of K objects.
 
     Args:
-        masks: K of bool [h,w], at the top left of the picture, without its padding; none is empty.
+        masks: K of bool [h,w], at the top left of the image, without its padding; none is empty.
         boxes: float32 [K,4], XYXY around them.
         rng: the only source of chance.
-        size_px: S, the picture's side.
+        size_px: S, the image's side.
 
     Returns:
         coords float32 [K,P,2] and labels int32 [K,P].
@@ -68,14 +68,14 @@ def prompt_objects(
     for row, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
         with_box = rng.random() < 0.4
         points = int(rng.integers(0, 2) if with_box else rng.choice([1, 1, 1, 2, 3]))
-        places = [mask] * points
+        regions = [mask] * points
         if rng.random() < _WITH_BACKGROUND:
             outside = _outside(mask, box, rng, with_box=with_box)
-            places = [*places[:1], *outside] if outside else places
-        points = len(places)
-        for slot, place in enumerate(places):
-            coords[row, slot] = _point(place, rng)
-            labels[row, slot] = place is mask
+            regions = [*regions[:1], *outside] if outside else regions
+        points = len(regions)
+        for slot, index in enumerate(regions):
+            coords[row, slot] = _point(index, rng)
+            labels[row, slot] = index is mask
         if with_box:
             corners = noisy_box(box, rng, size_px=size_px)
             coords[row, points : points + 2] = corners.reshape(2, 2)
@@ -145,7 +145,7 @@ def _outside(
     """Where background points of a prompt are drawn, bool [h,w] each, not empty.
 
     Beside a box it is one point, in the box if that holds anything else; otherwise one or two,
-    each near the object or anywhere. There is none if the object fills the picture.
+    each near the object or anywhere. There is none if the object fills the image.
     """
     distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
     anywhere = distance >= _CLEAR_PX

@@ -1,4 +1,4 @@
-"""Scenes composed from cut-outs: pictures whose masks, boxes and names are exact by construction.
+"""Scenes composed from cut-outs: images whose masks, boxes and names are exact by construction.
 
 Cut-outs of one split are pasted over backgrounds of the same side of the split: turned, flipped,
 stretched, recoloured, shaded, hiding one another. Everything random comes from the generator
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from samclip_sdk.picture.masks import mask_to_box
+from samclip_sdk.image.masks import mask_to_box
 from training.composed.backdrops import draw_backdrop, finish
 from training.composed.corpus import Corpus
 from training.composed.cutouts import paint_over, warp
 
 MIN_VISIBLE = 0.35  # of an object's own area; what is hidden more than that has no fair label
 TWO_OF_A_KIND = 0.25  # of the scenes
-_OVERHANG = 0.15  # of an object's side may lie outside the picture
+_OVERHANG = 0.15  # of an object's side may lie outside the image
 _PLACEMENTS = 4  # tries before an object that would hide another is dropped
 _SHADOWED = 0.33  # of the objects cast a shadow
 _OPAQUE = 128  # alpha from which a pixel is the object's
@@ -27,7 +27,7 @@ _OPAQUE = 128  # alpha from which a pixel is the object's
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture and all that is in it, in pixels of the picture.
+    """One image and all that is in it, in pixels of the image.
 
     Attributes:
         image: uint8 RGB [S,S,3].
@@ -62,10 +62,10 @@ def compose_scene(
         corpus: Where objects and backgrounds come from. Nouns are drawn evenly, whatever the
             number of their cut-outs.
         rng: The only source of chance.
-        size_px: Side S of the square picture.
+        size_px: Side S of the square image.
         count: Fewest and most objects to paste. Fewer stay where no place is left, none only if
             none was asked for.
-        scale: Range of an object's longest side, log-uniform, as a fraction of the picture's.
+        scale: Range of an object's longest side, log-uniform, as a fraction of the image's.
         plain: One flat colour behind the objects.
         hues: Turn the objects' hues, which training does and a measurement does not.
 
@@ -105,7 +105,7 @@ def compose_scene(
     )
 
 
-def clean_picture(corpus: Corpus, index: int, *, size_px: int) -> np.ndarray:
+def clean_image(corpus: Corpus, index: int, *, size_px: int) -> np.ndarray:
     """One cut-out, upright and centred over plain light grey: the clean evaluation.
 
     Returns uint8 RGB [S,S,3]; the cut-out's longest side is 80 % of S.
@@ -162,7 +162,7 @@ def _place(
 def _spot(chance: float, side: int, size_px: int) -> float:
     """Draws the start of a side along an axis; most of it stays inside."""
     low, high = -_OVERHANG * side, size_px - (1 - _OVERHANG) * side
-    if low > high:  # larger than the picture
+    if low > high:  # larger than the image
         low, high = high, low
     return low + chance * (high - low)
 
@@ -170,7 +170,7 @@ def _spot(chance: float, side: int, size_px: int) -> float:
 def _clip(
     corner: tuple[int, int], shape: tuple[int, int], size_px: int
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The part of a patch that lies in the picture, as slices of the picture and of the patch."""
+    """The part of a patch that lies in the image, as slices of the image and of the patch."""
     roi, inner = [], []
     for start, side in zip(corner, shape, strict=True):
         first, last = max(start, 0), max(0, min(start + side, size_px))
@@ -182,7 +182,7 @@ def _clip(
 def _paste(
     image: np.ndarray, patch: np.ndarray, rng: np.random.Generator, *, corner: tuple[int, int]
 ) -> None:
-    """Blend a patch into the picture, in a third of cases after the shadow that it casts."""
+    """Blend a patch into the image, in a third of cases after the shadow that it casts."""
     if rng.random() < _SHADOWED:
         right, down, dark, soft = rng.random(4).tolist()
         reach = max(patch.shape[:2])

@@ -45,7 +45,7 @@ def join_frozen_norms(module: nn.Module, *, example: Tensor) -> None:
     whole model's gradient has half of the error.
 
     Args:
-        module: a network, for pictures whose sides stay even as far as they are halved.
+        module: a network, for images whose sides stay even as far as they are halved.
         example: an input of its forward, which is run once to find the order of the layers.
     """
     followed = what_they_follow(module, example=example)
@@ -134,15 +134,15 @@ class Convolution(torch.autograd.Function):
         if y is not None:
             gradient = torch.ops.aten.hardtanh_backward(gradient, y, 0.0, 6.0)
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        wanted, place = ctx.needs_input_grad[:3], (ctx.stride, ctx.padding)
+        wanted, geometry = ctx.needs_input_grad[:3], (ctx.stride, ctx.padding)
         of_x, of_weight = None, None
         if ctx.groups == 1:
-            of_x, of_weight = _gradients(gradient, x, kernel, *place, wanted=wanted[:2])
+            of_x, of_weight = _gradients(gradient, x, kernel, *geometry, wanted=wanted[:2])
         else:
             if wanted[0]:
-                of_x = _depthwise_input_gradient(gradient, x, kernel, *place)
+                of_x = _depthwise_input_gradient(gradient, x, kernel, *geometry)
             if wanted[1]:
-                of_weight = _depthwise_weight_gradient(gradient, x, kernel, *place)
+                of_weight = _depthwise_weight_gradient(gradient, x, kernel, *geometry)
         of_bias = gradient.sum(dim=(0, 2, 3), dtype=torch.float32) if wanted[2] else None
         if of_weight is not None:
             of_weight = of_weight.float()

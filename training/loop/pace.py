@@ -23,7 +23,7 @@ class Pace:
 
     Attributes:
         whole: what the hours are for, such as "12,500 steps".
-        pictures_per_s: pictures a second in all processes; None for a stage without pictures.
+        images_per_s: images a second in all processes; None for a stage without images.
         peak_bytes: the highest use of memory: the GPU's if there is one, else the process's own;
             None if the system does not say.
         hours: how long the whole stage takes.
@@ -31,13 +31,13 @@ class Pace:
     """
 
     whole: str
-    pictures_per_s: float | None
+    images_per_s: float | None
     peak_bytes: int | None
     hours: float
     validation_hours: float = 0.0
 
     def __str__(self) -> str:
-        told = [] if self.pictures_per_s is None else [f"{self.pictures_per_s:.1f} pictures/s"]
+        told = [] if self.images_per_s is None else [f"{self.images_per_s:.1f} images/s"]
         if self.peak_bytes is not None:
             told.append(f"{self.peak_bytes / 1e9:.2f} GB of memory at most")
         hours = f"{self.hours:.2f} hours for {self.whole}"
@@ -59,20 +59,20 @@ def measure_pace(
     if fabric.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(fabric.device)
     count = min(steps, settings.steps)
-    began, pictures, timed = time.monotonic(), 0, 0
+    began, images, timed = time.monotonic(), 0, 0
     for step in range(count):
         set_learning_rate(state["optimizer"], settings, step=step)
         walked = walk_backward(fabric, state, source, settings, accumulate)
         update(state, settings)
-        pictures, timed = pictures + walked.images, timed + 1
+        images, timed = images + walked.images, timed + 1
         if step == 0 < count - 1:
-            began, pictures, timed = time.monotonic(), 0, 0
+            began, images, timed = time.monotonic(), 0, 0
     seconds = time.monotonic() - began
     validations = _validation_seconds(task, settings, fabric)
-    total, seconds = over_processes(fabric, [pictures], "sum")[0], seconds / timed
+    total, seconds = over_processes(fabric, [images], "sum")[0], seconds / timed
     return Pace(
         whole=f"{settings.steps:,} steps",
-        pictures_per_s=total / timed / seconds,
+        images_per_s=total / timed / seconds,
         peak_bytes=peak_bytes(fabric),
         hours=(settings.steps * seconds + validations) / 3600,
         validation_hours=validations / 3600,

@@ -22,7 +22,7 @@ _LOCK_SECONDS = 10  # workers of a training that was killed hold the lock until 
 _HARMLESS = (
     "optimisation.workers",
     "optimisation.checkpoint_minutes",
-    "optimisation.pictures_per_step",
+    "optimisation.images_per_step",
 )
 
 

@@ -52,7 +52,7 @@ def validate(
     if (rule := validation.early_stop) is None:
         return False
     state["scores"].append(means[rule.metric])
-    return bool(means[rule.metric] >= rule.at_least)
+    return bool(means[rule.metric] >= rule.minimum)
 
 
 def measure_batches(
@@ -62,10 +62,10 @@ def measure_batches(
     held_out = task.validation
     assert held_out is not None
     with _evaluating(task), torch.no_grad(), fabric.autocast():
-        for place, index in enumerate(indices):
+        for done, index in enumerate(indices):
             batch = fabric.to_device(held_out[index])
             torch.manual_seed(index)
-            yield task.measure(batch), None if place else task.draw(batch)
+            yield task.measure(batch), None if done else task.draw(batch)
 
 
 def stays_below(scores: Sequence[float], settings: Optimisation) -> bool:
@@ -73,7 +73,7 @@ def stays_below(scores: Sequence[float], settings: Optimisation) -> bool:
     validation, rule = settings.validation, settings.early_stop
     if validation is None or rule is None:
         return False
-    below = list(takewhile(lambda score: score < rule.at_least, reversed(scores)))
+    below = list(takewhile(lambda score: score < rule.minimum, reversed(scores)))
     epochs = len(below) * validation.every_steps * settings.epochs / settings.steps
     return bool(below) and epochs >= rule.patience
 
@@ -86,10 +86,10 @@ def has_result(scores: Sequence[float], settings: Optimisation) -> bool:
     rule = settings.early_stop
     if rule is None or not scores:
         return False
-    if max(scores) < rule.at_least:
+    if max(scores) < rule.minimum:
         raise TrainingError(
-            f"{rule.metric} was {max(scores):.3g} at best, and early_stop.at_least is "
-            f"{rule.at_least:g}: lower it, or the learning rate, and remove the run to start over"
+            f"{rule.metric} was {max(scores):.3g} at best, and early_stop.minimum is "
+            f"{rule.minimum:g}: lower it, or the learning rate, and remove the run to start over"
         )
     return True
 

@@ -11,14 +11,14 @@ import numpy as np
 
 
 class Annotation(NamedTuple):
-    """One annotation of a picture.
+    """One annotation of an image.
 
     Attributes:
         category: index in the set's categories.
-        box: float32 [4], XYXY in pixels of the picture.
+        box: float32 [4], XYXY in pixels of the image.
         area_px: of the mask, or of the box where the set does not say.
         crowd: it holds several things that nobody told apart.
-        semantic: it holds all of its kind in the picture.
+        semantic: it holds all of its kind in the image.
         segmentation: COCO's, for `photograph_masks.decode_mask`; None without a mask.
     """
 
@@ -31,12 +31,12 @@ class Annotation(NamedTuple):
 
 
 class AnnotationTable:
-    """Annotations by number, those of a picture in a row.
+    """Annotations by number, those of an image in a row.
 
     Entries are added one by one as their file has them, and then put in order.
 
     Attributes:
-        starts: int64 [N+1]; the annotations of picture i are those from starts[i] to starts[i+1].
+        starts: int64 [N+1]; the annotations of image i are those from starts[i] to starts[i+1].
         categories: int32 [M], as `Annotation.category`.
         boxes: float32 [M,4], as `Annotation.box`.
         areas_px: float32 [M], as `Annotation.area_px`.
@@ -71,21 +71,21 @@ class AnnotationTable:
         self._packed.append(marshal.dumps(segmentation) if segmentation else b"")
 
     def put_in_order(
-        self, pictures: Mapping[Hashable, int], categories: Mapping[Hashable, int]
+        self, images: Mapping[Hashable, int], categories: Mapping[Hashable, int]
     ) -> None:
-        """Puts what was added in the order of the pictures, whose numbers are given by their ids.
+        """Puts what was added in the order of the images, whose numbers are given by their ids.
 
         Raises:
-            ValueError: an annotation is of a picture or of a category that is not there.
+            ValueError: an annotation is of an image or of a category that is not there.
         """
-        for picture, category, own in self._keys:
-            if picture not in pictures:
-                raise ValueError(f"annotation {own} is of no picture: {picture}")
+        for image, category, own in self._keys:
+            if image not in images:
+                raise ValueError(f"annotation {own} is of no image: {image}")
             if category not in categories:
                 raise ValueError(f"annotation {own} is of no category: {category}")
-        owners = np.array([pictures[key] for key, _, _ in self._keys], np.int64)
+        owners = np.array([images[key] for key, _, _ in self._keys], np.int64)
         order = np.argsort(owners, kind="stable")
-        counts = np.bincount(owners, minlength=len(pictures))
+        counts = np.bincount(owners, minlength=len(images))
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self.categories = np.array([categories[key] for _, key, _ in self._keys], np.int32)[order]
         numbers = np.frombuffer(self._numbers).reshape(-1, 5)[order]
@@ -103,9 +103,9 @@ class AnnotationTable:
         self.single = ~self.crowd & (~self.semantic | (flags & 4).astype(bool))
         del self._keys, self._numbers, self._flags, self._packed
 
-    def numbers_of(self, picture: int) -> np.ndarray:
-        """The numbers of a picture's annotations, int64 [n]."""
-        return np.arange(self.starts[picture], self.starts[picture + 1])
+    def numbers_of(self, image: int) -> np.ndarray:
+        """The numbers of an image's annotations, int64 [n]."""
+        return np.arange(self.starts[image], self.starts[image + 1])
 
     def __getitem__(self, number: int) -> Annotation:
         packed = self._segmentations[self._bounds[number] : self._bounds[number + 1]]

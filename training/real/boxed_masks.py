@@ -1,6 +1,6 @@
 """Masks for things that a set has in boxes only, drawn by a model that was trained before.
 
-A mask is kept where three looks at the picture agree on it (as it is, mirrored, and smaller), where
+A mask is kept where three looks at the image agree on it (as it is, mirrored, and smaller), where
 the model thinks well of it, and where it fills the box that it was asked by.
 """
 
@@ -17,35 +17,35 @@ import numpy as np
 
 from samclip_sdk import SamClip
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.picture.masks import mask_to_box, mask_to_rle
+from samclip_sdk.image.masks import mask_to_box, mask_to_rle
 from samclip_sdk.system.atomic_folder import atomic_folder
 from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
-from training.real.coco_layout import INSTANCES_NAME, PICTURES_FOLDER, find_file
-from training.real.records import BrokenRecord, decode_picture
+from training.real.coco_layout import IMAGES_FOLDER, INSTANCES_NAME, find_file
+from training.real.records import BrokenRecord, decode_image
 
 MADE = "made"
 """Field of an annotation: the name of the model that drew its mask."""
 
-LEAST_IOU = 0.8
+MIN_IOU = 0.8
 """The IoU that the model must predict of a mask that is kept, on average over the three looks."""
 
 _AGREEMENT = 0.85  # IoU of each look's mask with what two of three say, at least
 _FILLS = 0.7  # IoU of the mask's own box with the one that it was asked by, at least
-_SMALLER = 1.5  # the canvas of the third look, by the picture's sides
-_LEAST_PX = 8.0  # of a box's sides
+_SMALLER = 1.5  # the canvas of the third look, by the image's sides
+_MIN_PX = 8.0  # of a box's sides
 
 
 def draw_boxed(
-    model: SamClip, image: np.ndarray, boxes: np.ndarray, *, least_iou: float
+    model: SamClip, image: np.ndarray, boxes: np.ndarray, *, min_iou: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a mask for each box of a picture.
+    """Draws a mask for each box of an image.
 
     Args:
         model: asked three times.
         image: uint8 RGB [H,W,3].
         boxes: float32 [K,4], XYXY in pixels.
-        least_iou: that the model predicts on average, of a good mask.
+        min_iou: that the model predicts on average, of a good mask.
 
     Returns:
         Masks bool [K,H,W], what two looks of three say, and which of them are good, bool [K].
@@ -68,7 +68,7 @@ def draw_boxed(
     agreed = np.min([_iou(each, masks) for each in looks], axis=0)
     scores = np.mean([plain.scores, mirrored.scores, smaller.scores], axis=0)
     own = np.array([mask_to_box(mask) if mask.any() else np.zeros(4) for mask in masks])
-    good = (agreed >= _AGREEMENT) & (scores >= least_iou) & (_box_iou(own, boxes) >= _FILLS)
+    good = (agreed >= _AGREEMENT) & (scores >= min_iou) & (_box_iou(own, boxes) >= _FILLS)
     return masks, good
 
 
@@ -77,16 +77,16 @@ def mask_set(
     target: Path,
     model: SamClip,
     *,
-    least_iou: float = LEAST_IOU,
+    min_iou: float = MIN_IOU,
     on_progress: OnProgress = no_progress,
 ) -> Counter[str]:
     """Copies a set, with masks for what it has in boxes only, as far as they are good.
 
-    Each such annotation says which model drew its mask, in the field `MADE`. The pictures of the
+    Each such annotation says which model drew its mask, in the field `MADE`. The images of the
     copy are links, where the drive has them.
 
     Returns:
-        How many masks are `kept` and `refused`, and how many pictures are `broken`.
+        How many masks are `kept` and `refused`, and how many images are `broken`.
 
     Raises:
         TrainingError: there is no such set, or its JSON file is damaged.
@@ -100,10 +100,10 @@ def mask_set(
             for done, image in enumerate(images):
                 on_progress(f"drawing masks of {folder.name}", done, len(images))
                 if entries := boxed.get(image["id"]):
-                    told += _draw(model, folder, image["file_name"], entries, least_iou=least_iou)
+                    told += _draw(model, folder, image["file_name"], entries, min_iou=min_iou)
             (out / INSTANCES_NAME).write_text(json.dumps(content, separators=(",", ":")))
             shutil.copytree(
-                folder / PICTURES_FOLDER, out / PICTURES_FOLDER, copy_function=_link_or_copy
+                folder / IMAGES_FOLDER, out / IMAGES_FOLDER, copy_function=_link_or_copy
             )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrainingError(f"{path}: {type(error).__name__}: {error}") from error
@@ -112,28 +112,28 @@ def mask_set(
 
 
 def _boxed(annotations: list[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]]:
-    """Returns the annotations of single things with a box and no mask, by picture."""
+    """Returns the annotations of single things with a box and no mask, by image."""
     found: dict[Any, list[dict[str, Any]]] = {}
     for each in annotations:
         _, _, width, height = each["bbox"]
         plain = not (each.get("segmentation") or each.get("iscrowd") or each.get("semantic"))
-        if plain and min(width, height) >= _LEAST_PX:
+        if plain and min(width, height) >= _MIN_PX:
             found.setdefault(each["image_id"], []).append(each)
     return found
 
 
 def _draw(
-    model: SamClip, folder: Path, name: str, entries: list[dict[str, Any]], *, least_iou: float
+    model: SamClip, folder: Path, name: str, entries: list[dict[str, Any]], *, min_iou: float
 ) -> Counter[str]:
-    """Gives the annotations of one picture their masks."""
+    """Gives the annotations of one image their masks."""
     try:
-        image = decode_picture((folder / PICTURES_FOLDER / name).read_bytes())
+        image = decode_image((folder / IMAGES_FOLDER / name).read_bytes())
     except (OSError, BrokenRecord):
         return Counter(broken=1)
     corners = np.array([each["bbox"] for each in entries], np.float32)
     corners[:, 2:] += corners[:, :2]
     limits = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
-    masks, good = draw_boxed(model, image, corners.clip(0, limits), least_iou=least_iou)
+    masks, good = draw_boxed(model, image, corners.clip(0, limits), min_iou=min_iou)
     for entry, mask, kept in zip(entries, masks, good.tolist(), strict=True):
         if kept:
             entry |= {"segmentation": mask_to_rle(mask), "area": int(mask.sum())}

@@ -1,11 +1,11 @@
 """The layout of a set of photographs: COCO's, with a few fields more.
 
-A set is a folder with pictures in `images/` and `instances.json` in the format of COCO's instances.
+A set is a folder with images in `images/` and `instances.json` in the format of COCO's instances.
 Facts that COCO does not have are in fields that other readers ignore:
 
-* `info`: `terms` (text), `open` (whether anybody may use the pictures), `complete` (whether all
-  that the categories name is labelled in every picture), `source` (text);
-* an image: `split` ("train", "val" or "calibration") and `labels` (names of what the picture
+* `info`: `terms` (text), `open` (whether anybody may use the images), `complete` (whether all
+  that the categories name is labelled in every image), `source` (text);
+* an image: `split` ("train", "val" or "calibration") and `labels` (names of what the image
   shows; see `clean_labels`). `neg_category_ids` and `not_exhaustive_category_ids`, as LVIS has
   them, are heeded;
 * a category: COCO's own `isthing`, and `nameless`, of masks whose category is no name;
@@ -29,13 +29,13 @@ from training.errors import TrainingError
 from training.real.records import key_hash
 
 INSTANCES_NAME = "instances.json"
-PICTURES_FOLDER = "images"
+IMAGES_FOLDER = "images"
 
 PhotographSplit = Literal["train", "val", "calibration"]
 SPLITS: tuple[str, ...] = get_args(PhotographSplit)
 
 _MACHINE = re.compile(r"[\d:={}]")
-_HELD_OUT_OF = 100  # where a set has no splits, one picture in so many is of "val"
+_HELD_OUT_OF = 100  # where a set has no splits, one image in so many is of "val"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def clean_name(name: str) -> str:
 
 
 def clean_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """The names among the labels of a picture, cleaned.
+    """The names among the labels of an image, cleaned.
 
     What has a digit or a mark of machines is none: cameras and sites add such tags to photographs.
     """
@@ -76,7 +76,7 @@ def read_category(entry: dict[str, Any]) -> Category:
 
 
 def file_names(images: Sequence[dict[str, Any]], folder: Path) -> list[str]:
-    """Returns the pictures' files. LVIS gives a COCO address only: its file, or with the folder."""
+    """Returns the images' files. LVIS gives a COCO address only: its file, or with the folder."""
     found = []
     for image in images:
         if "file_name" in image:
@@ -88,7 +88,7 @@ def file_names(images: Sequence[dict[str, Any]], folder: Path) -> list[str]:
 
 
 def split_of(file_name: str) -> str:
-    """The split of a picture whose set has none: of 100 one of "val", one of "calibration"."""
+    """The split of an image whose set has none: of 100 one of "val", one of "calibration"."""
     held_out = {0: "val", 1: "calibration"}
     return held_out.get(key_hash(os.path.basename(file_name)) % _HELD_OUT_OF, "train")
 
@@ -102,7 +102,7 @@ def find_file(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def read_entries(path: Path, place: str) -> Iterator[Any]:
+def read_entries(path: Path, location: str) -> Iterator[Any]:
     """Yields the values at one place of a JSON file, which may be larger than the memory.
 
     The place is `info`, or `images.item` for the elements of `images`.
@@ -113,6 +113,6 @@ def read_entries(path: Path, place: str) -> Iterator[Any]:
     """
     try:
         with path.open("rb") as file:
-            yield from ijson.items(file, place, use_float=True)
+            yield from ijson.items(file, location, use_float=True)
     except ijson.JSONError as error:
         raise ValueError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Random crops of pictures, as OpenCLIP trains with."""
+"""Random crops of images, as OpenCLIP trains with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 SCALE = (0.9, 1.0)
-"""Share of the picture's area that a crop holds."""
+"""Share of the image's area that a crop holds."""
 
 RATIO = (3 / 4, 4 / 3)
 """Width over height of a crop, before it is made square."""
@@ -19,8 +19,8 @@ _TRIES = 10
 def random_crop(image: np.ndarray, rng: np.random.Generator, *, resolution: int) -> np.ndarray:
     """Crops uint8 [H,W,3] at random and resizes, bicubic and antialiased, to uint8 [3,S,S].
 
-    The crop depends on the picture's size and the generator alone: at another resolution the same
-    generator state gives the same part of the picture.
+    The crop depends on the image's size and the generator alone: at another resolution the same
+    generator state gives the same part of the image.
     """
     box = random_crop_box(*image.shape[:2], rng=rng)
     # Cropped first: with `resize(box=)` the kernel would also see what lies outside the crop.

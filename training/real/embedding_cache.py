@@ -54,7 +54,7 @@ class EmbeddingCache:
             raise TrainingError(f"{folder / _EMBEDDINGS} cannot be opened: {error}") from error
 
     def __getitem__(self, sample: int) -> np.ndarray:
-        """The embedding of a sample, float16 [E], of NaN if its picture could not be read."""
+        """The embedding of a sample, float16 [E], of NaN if its image could not be read."""
         return np.array(self.embeddings[sample])
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -116,7 +116,7 @@ def fill_cache(
 
 @torch.no_grad()
 def embed_batch(teacher: ClipTeacher, batch: Batch) -> Tensor:
-    """Returns embeddings float16 [B,E] on the CPU; NaN for pictures that cannot be read."""
+    """Returns embeddings float16 [B,E] on the CPU; NaN for images that cannot be read."""
     embeddings = teacher.embed_images(batch["images"]).half()
     embeddings[~batch["readable"]] = torch.nan
     return embeddings.cpu()

@@ -26,40 +26,40 @@ from training.real.segments import NAMELESS, Segment, locate_segments, paste_seg
 
 _MIN_PX = 30 * CELL_PX**2  # of a mask that is asked for: 30 pixels of a low-resolution mask
 _STREAM = 25  # keeps these draws apart from others of a seed
-_REPLACEMENTS = 1  # likewise, those of other pictures for broken ones
+_REPLACEMENTS = 1  # likewise, those of other images for broken ones
 _Row = dict[str, np.ndarray]
 
 
 class JointBatches(Dataset[Batch]):
     """Batches of photographs for `JointTask`.
 
-    With V names, g = S / 16 cells a side, h = S / 4, and N the most names that a picture of the
+    With V names, g = S / 16 cells a side, h = S / 4, and N the most names that an image of the
     batch has somewhere (1 at least):
 
     * `images` uint8 [B,3,S,S] and `token_mask` float32 [B,g,g];
-    * `names` int64 [B,N], the names with a place in the picture; -1 fills up;
+    * `names` int64 [B,N], the names with a place in the image; -1 fills up;
     * `coverage` float32 [B,N,g,g], the share of each cell, 0 to 1, that the name's masks cover, or
       its boxes if it has no masks;
     * `masked` bool [B,N], false if the coverage is of boxes: the thing is somewhere inside;
     * `exhaustive` bool [B,N], whether the set promises that the name is in no other cell;
     * `unnamed` float32 [B,g,g], the share of each cell under masks without a name: there, no name
       is known to be absent;
-    * `present` bool [B,V], the names of the picture: `names`, and labels of the whole picture;
+    * `present` bool [B,V], the names of the image: `names`, and labels of the whole image;
     * `absent` bool [B,V], the names that the set promises are not in it. All others are unknown;
-    * `owners` int64 [M], the picture of each of M prompts, `point_coords` float32 [M,P,2],
+    * `owners` int64 [M], the image of each of M prompts, `point_coords` float32 [M,P,2],
       `point_labels` int32 [M,P] and `targets` float16 [M,h,h], the share that the mask covers;
-    * `asked_owners` int64 [L], the picture of each of L labels that are asked for, `asked` int64
+    * `asked_owners` int64 [L], the image of each of L labels that are asked for, `asked` int64
       [L], their names, `asked_targets` float16 [L,h,h], the share that the name's masks cover, and
-      `asked_shown` bool [L], false of a name that the picture does not show, by its promise;
+      `asked_shown` bool [L], false of a name that the image does not show, by its promise;
     * `boxes` float32 [T,4], the boxes of T things, XYXY in pixels of the input, `box_owners` int64
-      [T], the picture of each, `places` int64 [B,6,g,g], the thing that each place of the proposal
+      [T], the image of each, `assigned` int64 [B,6,g,g], the thing that each anchor of the proposal
       head has, or -1, and `background` float32 [B,6,g,g], see `ProposalTargets`;
     * `broken` int64, the records found broken, in the order of `records.KINDS`.
 
     The resolution S is `resolution`, and `late_resolution` from the batch `late_from` on.
 
     Args:
-        augment: draw views, change colours and paste; else pictures are whole.
+        augment: draw views, change colours and paste; else images are whole.
         late_from: index of the first batch of the late resolution.
 
     Attributes:
@@ -91,38 +91,38 @@ class JointBatches(Dataset[Batch]):
         rows = [self._row((index, row), size, broken) for row in range(self.config.batch)]
         return {**_stack(rows), "broken": count_tensor(broken)}
 
-    def _row(self, place: tuple[int, int], size: int, broken: Counter[str]) -> _Row:
-        """Reads the picture of a batch's row; in place of a broken one, another."""
-        rng = np.random.default_rng([self.seed, _STREAM, *place])
+    def _row(self, index: tuple[int, int], size: int, broken: Counter[str]) -> _Row:
+        """Reads the image of a batch's row; in place of a broken one, another."""
+        rng = np.random.default_rng([self.seed, _STREAM, *index])
         _, found = read_or_replace(
             self._draw(rng),
-            lambda picture: self._see(picture, rng, size, broken),
+            lambda image: self._see(image, rng, size, broken),
             among=range(len(self.photographs)),
-            rng=np.random.default_rng([self.seed, _STREAM, *place, _REPLACEMENTS]),
+            rng=np.random.default_rng([self.seed, _STREAM, *index, _REPLACEMENTS]),
             broken=broken,
         )
         return found
 
     def _draw(self, rng: np.random.Generator) -> int:
-        """Draws a picture by its weight."""
-        place = np.searchsorted(self._bounds, rng.random() * self._bounds[-1], side="right")
-        return min(int(place), len(self._bounds) - 1)
+        """Draws an image by its weight."""
+        index = np.searchsorted(self._bounds, rng.random() * self._bounds[-1], side="right")
+        return min(int(index), len(self._bounds) - 1)
 
-    def _see(self, picture: int, rng: np.random.Generator, size: int, broken: Counter[str]) -> _Row:
-        """Makes the part of one picture in a batch, by the batch's keys."""
-        one = self.photographs[picture]
+    def _see(self, image: int, rng: np.random.Generator, size: int, broken: Counter[str]) -> _Row:
+        """Makes the part of one image in a batch, by the batch's keys."""
+        one = self.photographs[image]
         if self.augment:
             view = draw_view(*one.size, rng, resolution=size)
         else:
             view = whole_view(*one.size, resolution=size)
-        image = one.image(view)
+        pixels = one.image(view)
         if self.augment:
-            recolour(image, view, rng)
+            recolour(pixels, view, rng)
         segments = locate_segments(one, view, broken)
         absent = np.zeros(len(self.names), bool)
-        absent[self.photographs.absent(picture)] = True
+        absent[self.photographs.absent(image)] = True
         if self.augment and rng.random() < self.config.paste:
-            self._paste(image, segments, view, rng, absent)
+            self._paste(pixels, segments, view, rng, absent)
         own: dict[int, list[Segment]] = {}
         for each in sorted(segments, key=lambda each: each.concept):
             own.setdefault(each.concept, []).append(each)
@@ -131,11 +131,11 @@ class JointBatches(Dataset[Batch]):
         names = [*own]
         areas = {name: _union(found, size) for name, found in own.items()}
         present = np.zeros(len(self.names), bool)
-        present[[*names, *self.photographs.labels(picture)]] = True
+        present[[*names, *self.photographs.labels(image)]] = True
         absent &= ~present
         coverage = [cell_coverage(areas[name], cell_px=PATCH_PX) for name in names]
         return {
-            "images": image,
+            "images": pixels,
             "token_mask": view.token_mask(),
             "names": np.array(names, np.int64),
             "coverage": _stacked(coverage, size // PATCH_PX, np.float32),
@@ -157,21 +157,21 @@ class JointBatches(Dataset[Batch]):
         rng: np.random.Generator,
         absent: np.ndarray,
     ) -> None:
-        """Pastes one to three named things of other pictures, in place."""
+        """Pastes one to three named things of other images, in place."""
         for _ in range(int(rng.integers(1, 4))):
-            picture = self._draw(rng)
-            numbers = self._donors.get(picture)
+            donor = self._draw(rng)
+            numbers = self._donors.get(donor)
             if numbers is None:
                 continue
             number = int(numbers[int(rng.integers(len(numbers)))])
             pasted = paste_segment(
                 image,
                 segments,
-                self.photographs[picture],
+                self.photographs[donor],
                 number,
                 rng,
                 frame=view.frame,
-                least_px=_MIN_PX,
+                min_px=_MIN_PX,
             )
             if pasted is not None:
                 others = [each for each in segments if each.concept == pasted.concept]
@@ -189,7 +189,7 @@ class JointBatches(Dataset[Batch]):
         keys = [rng.random() ** counts[each.concept] for each in single]
         things = np.argsort(keys)[::-1][: self.config.prompts]
         chosen = np.repeat(things, self.config.prompts_each).tolist()
-        masks = [single[place].area for place in chosen]
+        masks = [single[index].area for index in chosen]
         coords, labels = prompt_in_frame(masks, view.frame, rng)
         targets = [cell_coverage(mask, cell_px=CELL_PX) for mask in masks]
         return {
@@ -206,7 +206,7 @@ class JointBatches(Dataset[Batch]):
         rng: np.random.Generator,
         size: int,
     ) -> dict[str, np.ndarray]:
-        """Names to ask for: some that the picture shows with masks, and one that it does not.
+        """Names to ask for: some that the image shows with masks, and one that it does not.
 
         None that its masks are known to show a part of.
         """
@@ -231,14 +231,14 @@ class JointBatches(Dataset[Batch]):
 
 
 def _named_things(photographs: Photographs) -> dict[int, np.ndarray]:
-    """Returns the annotations of single things with a name, by picture."""
+    """Returns the annotations of single things with a name, by image."""
     found = {}
-    for picture in range(len(photographs)):
-        one = photographs[picture]
+    for image in range(len(photographs)):
+        one = photographs[image]
         numbers = one.numbers[one.found.table.promptable[one.numbers]]
         named = numbers[one.concepts(numbers) >= 0]
         if len(named):
-            found[picture] = named
+            found[image] = named
     return found
 
 
@@ -256,18 +256,18 @@ def _stacked(maps: Sequence[np.ndarray], side: int, dtype: type) -> np.ndarray:
 
 
 def _stack(rows: Sequence[_Row]) -> Batch:
-    """The rows of a batch together: by picture, or one after the other with their owners."""
-    most = max(1, *(len(row["names"]) for row in rows))
+    """The rows of a batch together: by image, or one after the other with their owners."""
+    maximum = max(1, *(len(row["names"]) for row in rows))
     batch = {
         "images": stack_images([row["images"] for row in rows]),
-        "names": _pad_rows([row["names"] for row in rows], most, fill=-1),
+        "names": _pad_rows([row["names"] for row in rows], maximum, fill=-1),
         "owners": _owners([len(row["targets"]) for row in rows]),
         "asked_owners": _owners([len(row["asked"]) for row in rows]),
         "box_owners": _owners([len(row["boxes"]) for row in rows]),
-        "places": _numbered(rows),
+        "assigned": _numbered(rows),
     }
     for key in ("coverage", "masked", "exhaustive"):
-        batch[key] = _pad_rows([row[key] for row in rows], most, fill=0)
+        batch[key] = _pad_rows([row[key] for row in rows], maximum, fill=0)
     for key in ("token_mask", "unnamed", "present", "absent", "background"):
         batch[key] = torch.from_numpy(np.stack([row[key] for row in rows]))
     prompts = ("point_coords", "point_labels", "targets", "asked", "asked_targets", "asked_shown")
@@ -277,19 +277,19 @@ def _stack(rows: Sequence[_Row]) -> Batch:
 
 
 def _numbered(rows: Sequence[_Row]) -> Tensor:
-    """The thing of each place, counted through the batch: int64 [B,6,g,g]."""
+    """The thing of each anchor, counted through the batch: int64 [B,6,g,g]."""
     before = np.cumsum([0, *(len(row["boxes"]) for row in rows)])[:-1]
-    places = np.stack([row["places"] for row in rows])
-    return torch.from_numpy(np.where(places < 0, -1, places + before[:, None, None, None]))
+    assigned = np.stack([row["assigned"] for row in rows])
+    return torch.from_numpy(np.where(assigned < 0, -1, assigned + before[:, None, None, None]))
 
 
 def _owners(counts: Sequence[int]) -> Tensor:
     return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
 
 
-def _pad_rows(rows: list[np.ndarray], most: int, *, fill: int) -> Tensor:
-    """Stacks rows [n,...] of different lengths, filled up to `most`: [B,N,...]."""
-    out = np.full((len(rows), most, *rows[0].shape[1:]), fill, rows[0].dtype)
+def _pad_rows(rows: list[np.ndarray], maximum: int, *, fill: int) -> Tensor:
+    """Stacks rows [n,...] of different lengths, filled up to `maximum`: [B,N,...]."""
+    out = np.full((len(rows), maximum, *rows[0].shape[1:]), fill, rows[0].dtype)
     for padded, row in zip(out, rows, strict=True):
         padded[: len(row)] = row
     return torch.from_numpy(out)

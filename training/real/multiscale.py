@@ -1,6 +1,6 @@
 """Batches of varying resolution and a constant number of pixels (Mehta et al., CVNets' sampler).
 
-Nothing but arithmetic: which resolution batch i has, and which places of an endless sequence of
+Nothing but arithmetic: which resolution batch i has, and which indices of an endless sequence of
 samples it holds.
 """
 
@@ -18,10 +18,10 @@ _CHUNK = 4096  # steps whose resolutions are drawn at once
 
 
 class Span(NamedTuple):
-    """One batch: its resolution, and the places of the sequence that it holds."""
+    """One batch: its resolution, and the indices of the sequence that it holds."""
 
     resolution: int
-    places: range
+    indices: range
 
 
 class Multiscale:
@@ -31,12 +31,12 @@ class Multiscale:
     over batches is one over samples.
 
     Args:
-        resolutions: sides of pictures to draw from, all as likely.
-        pixels_per_batch: the budget; a batch at S has budget / S^2 pictures, rounded down.
+        resolutions: sides of images to draw from, all as likely.
+        pixels_per_batch: the budget; a batch at S has budget / S^2 images, rounded down.
         indices_per_step: batches of a step, over all processes and accumulated ones.
 
     Raises:
-        TrainingError: the budget is below one picture.
+        TrainingError: the budget is below one image.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class Multiscale:
         largest = max(resolutions)
         if pixels_per_batch < largest**2:
             raise TrainingError(
-                f"{pixels_per_batch} pixels a batch are less than one picture of "
+                f"{pixels_per_batch} pixels a batch are less than one image of "
                 f"{largest} x {largest}"
             )
         self.resolutions = np.array(resolutions, np.int64)
         self.counts = pixels_per_batch // self.resolutions**2
         self.indices_per_step = indices_per_step
         self.seed = seed
-        self._starts = [0]  # the place at which each chunk of steps begins, as far as was asked
+        self._starts = [0]  # the index at which each chunk of steps begins, as far as was asked
 
     def batch(self, index: int) -> Span:
         """Batch `index`, from the seed and the index alone."""

@@ -13,11 +13,11 @@ from training.real.photograph_views import View, render
 
 
 class Photograph(NamedTuple):
-    """A picture of a set.
+    """An image of a set.
 
     Attributes:
         found: the set.
-        row: the picture's number in it.
+        row: the image's number in it.
         category_names: int64 [C], a number for the name of each category; -1 of one without.
     """
 

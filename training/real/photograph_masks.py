@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from samclip_sdk.picture.masks import rle_to_mask
+from samclip_sdk.image.masks import rle_to_mask
 from training.real.records import BrokenRecord
 
 _TRIANGLE = 6  # numbers: fewer than three points fill nothing
@@ -21,7 +21,7 @@ def decode_mask(segmentation: Any, *, height_px: int, width_px: int) -> np.ndarr
         bool [H,W].
 
     Raises:
-        BrokenRecord: it is damaged, of another size than the picture, or a polygon has fewer than
+        BrokenRecord: it is damaged, of another size than the image, or a polygon has fewer than
             three points.
     """
     try:
@@ -30,11 +30,11 @@ def decode_mask(segmentation: Any, *, height_px: int, width_px: int) -> np.ndarr
             rle = _fill(rle, height_px, width_px)
         if list(rle["size"]) != [height_px, width_px]:
             raise BrokenRecord(
-                "mask", f"its size is {rle['size']}, and the picture's {[height_px, width_px]}"
+                "mask", f"its size is {rle['size']}, and the image's {[height_px, width_px]}"
             )
         if isinstance(rle["counts"], list):
             if sum(rle["counts"]) != height_px * width_px:
-                raise BrokenRecord("mask", "its runs do not fill the picture")
+                raise BrokenRecord("mask", "its runs do not fill the image")
             rle = coco_mask.frPyObjects(rle, height_px, width_px)
         return rle_to_mask(rle)
     except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -13,8 +13,8 @@ from samclip_sdk.errors import one_line
 from training.errors import TrainingError
 from training.real.annotation_table import AnnotationTable
 from training.real.coco_layout import (
+    IMAGES_FOLDER,
     INSTANCES_NAME,
-    PICTURES_FOLDER,
     SPLITS,
     clean_labels,
     file_names,
@@ -26,13 +26,13 @@ from training.real.coco_layout import (
 
 
 class PhotographSet:
-    """The pictures of one set, numbered from 0, and what is annotated in them.
+    """The images of one set, numbered from 0, and what is annotated in them.
 
     Args:
         folder: of the set, whose name is the set's.
         complete: whether all that the categories name is labelled; None leaves it to the set,
             where silence is no.
-        open_terms: whether anybody may use the pictures; likewise.
+        open_terms: whether anybody may use the images; likewise.
 
     Attributes:
         name: of the set.
@@ -41,14 +41,14 @@ class PhotographSet:
         complete: whether all that the categories name is labelled.
         source: where the set is from.
         categories: that annotations are of.
-        file_names: of the pictures, below their folder.
-        sizes: int32 [N,2], height and width of each picture in pixels.
-        splits: uint8 [N], indices in `SPLITS`. A picture without one is of "val" or of
+        file_names: of the images, below their folder.
+        sizes: int32 [N,2], height and width of each image in pixels.
+        splits: uint8 [N], indices in `SPLITS`. An image without one is of "val" or of
             "calibration" in one case of a hundred each, by a hash of its name, else of "train".
-        table: the annotations of all pictures.
+        table: the annotations of all images.
 
     Raises:
-        TrainingError: there is no such set, its JSON file is missing or damaged, or a picture has
+        TrainingError: there is no such set, its JSON file is missing or damaged, or an image has
             no file.
     """
 
@@ -59,7 +59,7 @@ class PhotographSet:
         complete: bool | None = None,
         open_terms: bool | None = None,
     ) -> None:
-        self.folder = folder / PICTURES_FOLDER
+        self.folder = folder / IMAGES_FOLDER
         self.name = folder.name
         self.table = AnnotationTable()
         path = find_file(folder, INSTANCES_NAME)
@@ -87,39 +87,39 @@ class PhotographSet:
     def __len__(self) -> int:
         return len(self.file_names)
 
-    def path(self, picture: int) -> Path:
-        """Returns the picture's file."""
-        return self.folder / self.file_names[picture]
+    def path(self, image: int) -> Path:
+        """Returns the image's file."""
+        return self.folder / self.file_names[image]
 
-    def labels(self, picture: int) -> tuple[str, ...]:
-        """Returns the labels of a picture as a whole."""
-        return self._labels[picture]
+    def labels(self, image: int) -> tuple[str, ...]:
+        """Returns the labels of an image as a whole."""
+        return self._labels[image]
 
-    def absent(self, picture: int) -> frozenset[str]:
-        """Returns the names that the set promises are not in a picture. No other name is absent.
+    def absent(self, image: int) -> frozenset[str]:
+        """Returns the names that the set promises are not in an image. No other name is absent.
 
-        Of a complete set these are the categories without an annotation and a label in the picture;
-        of LVIS, the picture's `neg_category_ids`; of any other, none.
+        Of a complete set these are the categories without an annotation and a label in the image;
+        of LVIS, the image's `neg_category_ids`; of any other, none.
         """
-        found = self._negative.get(picture, frozenset())
+        found = self._negative.get(image, frozenset())
         if self.complete:
             found |= frozenset(each.name for each in self.categories if not each.nameless)
-        numbers = self.table.numbers_of(picture)
+        numbers = self.table.numbers_of(image)
         shown = {self.categories[each].name for each in self.table.categories[numbers]}
-        return found - shown - frozenset(self.labels(picture))
+        return found - shown - frozenset(self.labels(image))
 
-    def exhaustive(self, picture: int, category: int) -> bool:
-        """Returns whether all things of a category in a picture are annotated.
+    def exhaustive(self, image: int, category: int) -> bool:
+        """Returns whether all things of a category in an image are annotated.
 
-        So it is of a complete set and of LVIS, but for a picture's `not_exhaustive_category_ids`.
+        So it is of a complete set and of LVIS, but for an image's `not_exhaustive_category_ids`.
         """
-        if picture in self._negative:
-            return not self.partial(picture, category)
+        if image in self._negative:
+            return not self.partial(image, category)
         return self.complete
 
-    def partial(self, picture: int, category: int) -> bool:
-        """Returns whether a picture's `not_exhaustive_category_ids` have the category."""
-        return category in self._not_exhaustive.get(picture, frozenset())
+    def partial(self, image: int, category: int) -> bool:
+        """Returns whether an image's `not_exhaustive_category_ids` have the category."""
+        return category in self._not_exhaustive.get(image, frozenset())
 
     def _read_images(self, images: Sequence[dict[str, Any]], numbers: dict[int, int]) -> None:
         self.file_names = file_names(images, self.folder)
@@ -153,6 +153,6 @@ class PhotographSet:
         missing = [name for name in self.file_names if name not in there]
         if missing:
             raise TrainingError(
-                f"the set {self.name}: {len(missing)} of {len(self)} pictures have no file in "
+                f"the set {self.name}: {len(missing)} of {len(self)} images have no file in "
                 f"{self.folder}, the first is {missing[0]}"
             )

@@ -1,6 +1,6 @@
 """Views of a photograph: a crop or all of it, perhaps flipped, letterboxed, recoloured.
 
-Whatever is known of a picture in its own pixels, masks and boxes, goes the same way as its colours.
+Whatever is known of an image in its own pixels, masks and boxes, goes the same way as its colours.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy as np
 from PIL import Image
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.image import load_image, open_image
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.loading import load_image, open_image
 from training.batches import PATCH_PX
 from training.real.crops import random_crop_box
 from training.real.records import BrokenRecord
 
 SCALE = (0.4, 1.0)
-"""Share of the picture's area that a crop holds; its sides are 3 to 4 at most, as all crops are."""
+"""Share of the image's area that a crop holds; its sides are 3 to 4 at most, as all crops are."""
 
-_WHOLE = 0.25  # of the views are of the whole picture, as the SDK sees it
+_WHOLE = 0.25  # of the views are of the whole image, as the SDK sees it
 _FLIPPED = 0.5
 _BRIGHTNESS, _CONTRAST, _SATURATION, _TINT = 0.2, 0.2, 0.3, 0.06  # the most that each changes by
 _EXIF_ORIENTATION = 0x0112
@@ -31,10 +31,10 @@ _EXIF_ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class View:
-    """A part of a picture in the model's input.
+    """A part of an image in the model's input.
 
     Attributes:
-        box: XYXY in whole pixels of the picture.
+        box: XYXY in whole pixels of the image.
         flipped: whether left and right change places.
         frame: where the part lies in the input.
     """
@@ -45,29 +45,29 @@ class View:
 
     @property
     def scale(self) -> float:
-        """Pixels of the input for one of the picture, along its longer side."""
+        """Pixels of the input for one of the image, along its longer side."""
         return max(self.frame.resized_height_px, self.frame.resized_width_px) / max(
             self.frame.height_px, self.frame.width_px
         )
 
     def token_mask(self) -> np.ndarray:
-        """float32 [g,g], 1 where a patch holds any of the picture."""
+        """float32 [g,g], 1 where a patch holds any of the image."""
         mask: np.ndarray = self.frame.token_mask(patch_size=PATCH_PX)[0]
         return mask
 
     def visible_px(self, box: np.ndarray) -> float:
-        """The area of a box, XYXY in the picture's pixels, that is in sight: in input pixels."""
+        """The area of a box, XYXY in the image's pixels, that is in sight: in input pixels."""
         low = np.maximum(box[:2], self.box[:2])
         high = np.minimum(box[2:], self.box[2:])
         return float(np.prod(np.maximum(high - low, 0))) * self.scale**2
 
     def share(self, box: np.ndarray) -> float:
-        """How much of the area of a box, XYXY in the picture's pixels, is in sight: 0 to 1."""
+        """How much of the area of a box, XYXY in the image's pixels, is in sight: 0 to 1."""
         whole = float(np.prod(box[2:] - box[:2])) * self.scale**2
         return self.visible_px(box) / whole if whole else 0.0
 
     def box_in_sight(self, box: np.ndarray) -> np.ndarray:
-        """What is in sight of a box, XYXY in the picture's pixels: float32 [4], in the input's."""
+        """What is in sight of a box, XYXY in the image's pixels: float32 [4], in the input's."""
         part = np.array(self.box, np.float32).reshape(2, 2)
         corners = self.frame.to_model(box.reshape(2, 2).clip(part[0], part[1]) - part[0])
         if self.flipped:
@@ -75,7 +75,7 @@ class View:
         return corners.reshape(4).astype(np.float32)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """A mask bool [H,W] of the picture in the input: bool [S,S], nothing in the padding.
+        """A mask bool [H,W] of the image in the input: bool [S,S], nothing in the padding.
 
         Each pixel of the input takes the value under its middle.
         """
@@ -87,7 +87,7 @@ class View:
         return out
 
     def boxed(self, box: np.ndarray) -> np.ndarray:
-        """A box, XYXY in the picture's pixels, as the mask bool [S,S] of what is in sight of it."""
+        """A box, XYXY in the image's pixels, as the mask bool [S,S] of what is in sight of it."""
         left, top = self.box[:2]
         rows, columns = self._centres()
         down = (rows + top + 0.5 > box[1]) & (rows + top + 0.5 < box[3])
@@ -106,7 +106,7 @@ class View:
 
 
 def draw_view(height_px: int, width_px: int, rng: np.random.Generator, *, resolution: int) -> View:
-    """Draws a view of a picture: in one case of four of all of it, else of a crop (`SCALE`)."""
+    """Draws a view of an image: in one case of four of all of it, else of a crop (`SCALE`)."""
     box = (0, 0, width_px, height_px)
     if rng.random() >= _WHOLE:
         box = random_crop_box(height_px, width_px, rng=rng, scale=SCALE)
@@ -114,12 +114,12 @@ def draw_view(height_px: int, width_px: int, rng: np.random.Generator, *, resolu
 
 
 def whole_view(height_px: int, width_px: int, *, resolution: int) -> View:
-    """The view of a picture that the SDK has: all of it."""
+    """The view of an image that the SDK has: all of it."""
     return part_view((0, 0, width_px, height_px), resolution=resolution)
 
 
 def render(path: Path, view: View, *, size: tuple[int, int]) -> np.ndarray:
-    """Decodes a picture as far as a view needs it: uint8 RGB [S,S,3], padded with the SDK's colour.
+    """Decodes an image as far as a view needs it: uint8 RGB [S,S,3], padded with the SDK's colour.
 
     Raises:
         BrokenRecord: it cannot be read, or its height and width are another `size`.
@@ -154,13 +154,13 @@ def recolour(image: np.ndarray, view: View, rng: np.random.Generator) -> None:
 
 
 def part_view(box: tuple[int, int, int, int], *, resolution: int, flipped: bool = False) -> View:
-    """The view of a part of a picture, XYXY in whole pixels of it."""
+    """The view of a part of an image, XYXY in whole pixels of it."""
     left, top, right, bottom = box
     return View(box, flipped, Frame.fit(bottom - top, right - left, resolution=resolution))
 
 
 def _decode(path: Path, *, height_px: int, width_px: int, scale: float) -> Image.Image:
-    """The picture, RGB and upright; a JPEG file at a fraction of its size if that is enough."""
+    """The image, RGB and upright; a JPEG file at a fraction of its size if that is enough."""
     try:
         with open_image(path) as image:
             plain = image.mode in ("RGB", "L")
@@ -175,10 +175,10 @@ def _decode(path: Path, *, height_px: int, width_px: int, scale: float) -> Image
     except FileNotFoundError as error:
         raise BrokenRecord("record", str(error)) from error
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data.
-        raise BrokenRecord("picture", f"{path.name}: {error}") from error
+        raise BrokenRecord("image", f"{path.name}: {error}") from error
     if found != (width_px, height_px):
         raise BrokenRecord(
-            "picture",
+            "image",
             f"{path.name} has {found[0]} x {found[1]} pixels, not {width_px} x {height_px}",
         )
     return upright

@@ -17,7 +17,7 @@ from training.real.photograph_sets import PhotographSet
 
 
 class Photographs:
-    """The pictures of several sets, numbered through from 0.
+    """The images of several sets, numbered through from 0.
 
     Args:
         settings: where they are, and which of them.
@@ -25,12 +25,12 @@ class Photographs:
 
     Attributes:
         sets: that are used, in the order of their names.
-        owners: int64 [N], the set of each picture.
+        owners: int64 [N], the set of each image.
         rows: int64 [N], its number in the set.
-        names: all that may be taught, sorted: of categories, and of labels of whole pictures.
+        names: all that may be taught, sorted: of categories, and of labels of whole images.
 
     Raises:
-        TrainingError: there is no set, none with such terms, or no picture in the split; a setting
+        TrainingError: there is no set, none with such terms, or no image in the split; a setting
             is of a set that does not exist; or a set is damaged.
     """
 
@@ -51,18 +51,18 @@ class Photographs:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, picture: int) -> Photograph:
-        owner = self.owners[picture]
-        return Photograph(self.sets[owner], int(self.rows[picture]), self._category_names[owner])
+    def __getitem__(self, image: int) -> Photograph:
+        owner = self.owners[image]
+        return Photograph(self.sets[owner], int(self.rows[image]), self._category_names[owner])
 
-    def labels(self, picture: int) -> list[int]:
-        """Returns the labels of a picture as a whole: indices in `names`."""
-        found, row, _ = self[picture]
+    def labels(self, image: int) -> list[int]:
+        """Returns the labels of an image as a whole: indices in `names`."""
+        found, row, _ = self[image]
         return [self._index[name] for name in found.labels(row)]
 
-    def absent(self, picture: int) -> list[int]:
-        """Returns the names that the set promises are not in a picture: indices in `names`."""
-        found, row, _ = self[picture]
+    def absent(self, image: int) -> list[int]:
+        """Returns the names that the set promises are not in an image: indices in `names`."""
+        found, row, _ = self[image]
         return sorted(self._index[name] for name in found.absent(row) if name in self._index)
 
     def terms(self) -> dict[str, str]:
@@ -70,37 +70,37 @@ class Photographs:
         return {each.name: each.terms for each in self.sets}
 
     def weights(self) -> np.ndarray:
-        """Returns the probability of drawing each picture: float64 [N], which sum to 1.
+        """Returns the probability of drawing each image: float64 [N], which sum to 1.
 
-        A concept that n pictures show weighs n^-balance in each of them, and a picture weighs what
-        its concepts weigh together; the nameless of a set are one concept. A set's pictures weigh
+        A concept that n images show weighs n^-balance in each of them, and an image weighs what
+        its concepts weigh together; the nameless of a set are one concept. A set's images weigh
         `weight` times that; if there are more than `cap`, `cap` over their number times.
         """
-        concepts = [self.concepts(picture) for picture in range(len(self))]
+        concepts = [self.concepts(image) for image in range(len(self))]
         shown = np.concatenate(concepts)
-        picture = np.repeat(np.arange(len(self)), [len(each) for each in concepts])
-        shown = np.where(shown < 0, len(self.names) + self.owners[picture], shown)
-        weights = np.bincount(picture, np.bincount(shown)[shown] ** -self.settings.balance)
+        image = np.repeat(np.arange(len(self)), [len(each) for each in concepts])
+        shown = np.where(shown < 0, len(self.names) + self.owners[image], shown)
+        weights = np.bincount(image, np.bincount(shown)[shown] ** -self.settings.balance)
         for number, size in enumerate(np.bincount(self.owners, minlength=len(self.sets))):
             own = _settings_of(self.settings, self.sets[number].name)
             cap = size if own.cap is None else own.cap
             weights[self.owners == number] *= own.weight * min(1, cap / max(size, 1))
         return np.asarray(weights / weights.sum())
 
-    def concepts(self, picture: int) -> np.ndarray:
-        """Returns the concepts of a picture for its weight: int64 indices in `names`, or [-1].
+    def concepts(self, image: int) -> np.ndarray:
+        """Returns the concepts of an image for its weight: int64 indices in `names`, or [-1].
 
-        These are the names of its annotations; without any, the label that most pictures have.
+        These are the names of its annotations; without any, the label that most images have.
         """
-        one = self[picture]
+        one = self[image]
         names = np.unique(one.concepts(one.numbers))
         if (names >= 0).any():
             return names[names >= 0]
-        labels = self.labels(picture)
+        labels = self.labels(image)
         return np.array([max(labels, key=lambda label: self._label_counts[label], default=-1)])
 
     def _index_names(self) -> None:
-        """Numbers what may be taught, alike in every split, and counts pictures by label."""
+        """Numbers what may be taught, alike in every split, and counts images by label."""
         labels = [
             name for each in self.sets for row in range(len(each)) for name in each.labels(row)
         ]

@@ -1,6 +1,6 @@
 """What a view teaches the proposal head: its things, where they are proposed, and what is none.
 
-Most sets label only some of what a picture shows. So a place without a label is hardly ever known
+Most sets label only some of what an image shows. So an anchor without a label is hardly ever known
 to show no thing, and counts as little as `UNLABELLED`; a score then means "a thing", whatever it is
 called (OLN, arXiv:2108.06753).
 """
@@ -12,27 +12,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from samclip_sdk.modeling.proposal_head import place_centres
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import mask_to_box
-from samclip_sdk.picture.proposals import PLACES
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.masks import mask_to_box
+from samclip_sdk.image.proposals import ANCHORS
+from samclip_sdk.modeling.proposal_head import anchor_centres
 from training.batches import PATCH_PX
 from training.real.photograph import Photograph
 from training.real.segments import NAMELESS, Segment
 
 UNLABELLED = 0.1
-"""Weight of a place of which nothing is known."""
+"""Weight of an anchor of which nothing is known."""
 
-LEAST_SHARE = 1 / 3
+MIN_SHARE = 1 / 3
 """Of a thing's box that a view must keep for it to be taught."""
 
-LEAST_SIDE_PX = 8
+MIN_SIDE_PX = 8
 """Of the longer side of a thing; what is smaller is neither a thing nor none."""
 
-_LEVELS = (slice(0, 4), slice(4, 5), slice(5, 6))  # of places: small, middle and large things
+_LEVELS = (slice(0, 4), slice(4, 5), slice(5, 6))  # of anchors: small, middle and large things
 _SIDES_PX = ((0, 80), (56, 208), (160, np.inf))  # the longer side of the things of each level
 _STRIDES_PX = (8, 16, 16)
-_PLACES_EACH = 9  # of a level that propose one thing
+_ANCHORS_EACH = 9  # of a level that propose one thing
 _ALL_KINDS = (
     80  # categories of a complete set, COCO's, from which it labels nearly all that is seen
 )
@@ -43,12 +43,12 @@ class ProposalTargets(NamedTuple):
 
     Attributes:
         boxes: float32 [T,4], the things' boxes, XYXY in pixels of the input.
-        places: int64 [6,g,g], the thing that each place proposes; -1 for none.
-        background: float32 [6,g,g], how much it counts that a place with -1 proposes nothing.
+        assigned: int64 [6,g,g], the thing that each anchor proposes; -1 for none.
+        background: float32 [6,g,g], how much it counts that an anchor with -1 proposes nothing.
     """
 
     boxes: np.ndarray
-    places: np.ndarray
+    assigned: np.ndarray
     background: np.ndarray
 
 
@@ -59,18 +59,18 @@ def proposal_targets(
 
     Things are what is one of a kind that can be counted. Where stuff is, there is no thing. Of
     crowds and of masks of several things nothing is known, nor of things that are too small or cut
-    off; a picture with a mask without a name, which may be any region, teaches nothing at all. A
-    place in a thing that proposes another or none is no other thing of that size.
+    off; an image with a mask without a name, which may be any region, teaches nothing at all. A
+    anchor in a thing that proposes another or none is no other thing of that size.
 
     Args:
         segments: what is in sight, with what was pasted.
-        frame: where the picture lies in the input.
+        frame: where the image lies in the input.
         unlabelled: how much it counts where no segment is.
     """
     grid = frame.resolution // PATCH_PX
-    centres = place_centres(grid, grid).numpy()
+    centres = anchor_centres(grid, grid).numpy()
     if any(each.concept == NAMELESS for each in segments):
-        nothing = np.zeros((PLACES, grid, grid), np.float32)
+        nothing = np.zeros((ANCHORS, grid, grid), np.float32)
         return ProposalTargets(np.zeros((0, 4), np.float32), np.full(nothing.shape, -1), nothing)
     x, y = centres.astype(np.int64)
     things = [each for each in segments if each.role == "thing"]
@@ -88,7 +88,7 @@ def proposal_targets(
     found = np.array([box for box, good in zip(boxes, taught, strict=True) if good], np.float32)
     found = found.reshape(-1, 4)
     areas = [each.area[y, x] if each.masked else None for each in things]
-    places = assign(found, areas, centres)
+    assigned = assign(found, areas, centres)
     for box, area in zip(found, areas, strict=True):
         own = _inside(box, centres) if area is None else area
         for level, (low, high) in zip(_LEVELS, _SIDES_PX, strict=True):
@@ -96,24 +96,24 @@ def proposal_targets(
                 background[level][own[level]] = 1
     padding = (x >= frame.resized_width_px) | (y >= frame.resized_height_px)
     background[padding] = 0
-    return ProposalTargets(found, places, background)
+    return ProposalTargets(found, assigned, background)
 
 
 def assign(
     boxes: np.ndarray, areas: Sequence[np.ndarray | None], centres: np.ndarray
 ) -> np.ndarray:
-    """Tells each place which thing it proposes: int64 [6,g,g], -1 for none.
+    """Tells each anchor which thing it proposes: int64 [6,g,g], -1 for none.
 
-    A thing is proposed by the places of its size, of which the sizes overlap. At each size it has
-    the nine that are nearest to its middle, in its box and on its mask if it has one; of a place
-    that several things claim, the smallest has it. A thing with no place in it has the nearest one.
+    A thing is proposed by the anchors of its size, of which the sizes overlap. At each size it has
+    the nine that are nearest to its middle, in its box and on its mask if it has one; of an anchor
+    that several things claim, the smallest has it. A thing without one has the nearest.
 
     Args:
         boxes: float32 [T,4], XYXY in pixels of the input.
-        areas: bool [6,g,g], the places on the mask of each; None without a mask.
-        centres: float32 [2,6,g,g], of `place_centres`.
+        areas: bool [6,g,g], the anchors on the mask of each; None without a mask.
+        centres: float32 [2,6,g,g], of `anchor_centres`.
     """
-    places = np.full(centres.shape[1:], -1, np.int64)
+    assigned = np.full(centres.shape[1:], -1, np.int64)
     sizes = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     for thing in np.argsort(sizes, kind="stable").tolist():
         box, area = boxes[thing], areas[thing]
@@ -128,14 +128,14 @@ def assign(
             if there is None:
                 there = away[level] == away[level].min()
                 there &= away[level] < stride**2
-            free = np.flatnonzero(there & (places[level] < 0))
-            nearest = np.argsort(away[level].flat[free], kind="stable")[:_PLACES_EACH]
-            places[level].flat[free[nearest]] = thing
-    return places
+            free = np.flatnonzero(there & (assigned[level] < 0))
+            nearest = np.argsort(away[level].flat[free], kind="stable")[:_ANCHORS_EACH]
+            assigned[level].flat[free[nearest]] = thing
+    return assigned
 
 
 def unlabelled_weight(one: Photograph) -> float:
-    """How much it counts that a photograph has no label at a place: all in a set like COCO.
+    """How much it counts that a photograph has no label at an anchor: all in a set like COCO.
 
     A set that labels all of three kinds says little about what is no thing.
     """
@@ -157,11 +157,11 @@ def _longest(box: np.ndarray) -> float:
 
 
 def _is_taught(segment: Segment, box: np.ndarray) -> bool:
-    return segment.share >= LEAST_SHARE and _longest(box) >= LEAST_SIDE_PX
+    return segment.share >= MIN_SHARE and _longest(box) >= MIN_SIDE_PX
 
 
 def _inside(box: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """The places in a box: bool [6,g,g]."""
+    """The anchors in a box: bool [6,g,g]."""
     low, high = box.reshape(2, 2, 1, 1, 1)
     inside: np.ndarray = ((centres > low) & (centres < high)).all(axis=0)
     return inside

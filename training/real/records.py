@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from samclip_sdk.errors import ImageError
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.image.loading import load_image
 from training.errors import TrainingError
 
 Split = Literal["train", "validation"]
 
-KINDS = ("record", "picture", "annotations", "mask", "embedding")
-"""What can be broken: bytes that cannot be read; a picture that cannot be decoded; a JSON file
+KINDS = ("record", "image", "annotations", "mask", "embedding")
+"""What can be broken: bytes that cannot be read; an image that cannot be decoded; a JSON file
 without annotations; one mask (damaged, or without a pixel); a teacher's embedding that is missing.
 A batch's `broken` counts them in this order."""
 
@@ -61,12 +61,12 @@ def explain_lack(split: Split) -> str:
     )
 
 
-def decode_picture(data: bytes) -> np.ndarray:
-    """Decodes a picture file to uint8 RGB [H,W,3], upright; raises BrokenRecord if it is none."""
+def decode_image(data: bytes) -> np.ndarray:
+    """Decodes an image file to uint8 RGB [H,W,3], upright; raises BrokenRecord if it is none."""
     try:
         return load_image(data)
     except ImageError as error:
-        raise BrokenRecord("picture", str(error)) from error
+        raise BrokenRecord("image", str(error)) from error
 
 
 def read_or_replace(

@@ -1,4 +1,4 @@
-"""D_SAM from SA-1B's own files: letterboxed pictures with simulated prompts for their masks."""
+"""D_SAM from SA-1B's own files: letterboxed images with simulated prompts for their masks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.picture.frame import Frame, letterbox
+from samclip_sdk.image.frame import Frame, letterbox
 from training.batches import PATCH_PX, Batch
 from training.composed.prompts import prompt_in_frame
 from training.errors import TrainingError
@@ -24,7 +24,7 @@ from training.real.records import (
     BrokenRecord,
     Split,
     count_tensor,
-    decode_picture,
+    decode_image,
     explain_lack,
     in_split,
     key_hash,
@@ -39,7 +39,7 @@ class Sa1bPairs:
     """The pairs sa_N.jpg and sa_N.json below a folder, on one side of the split, in order of N.
 
     Attributes:
-        unpaired: pictures without their JSON file, and the other way round.
+        unpaired: images without their JSON file, and the other way round.
 
     Raises:
         TrainingError: there is no pair, or none on this side of the split.
@@ -50,9 +50,9 @@ class Sa1bPairs:
         pairs: list[tuple[int, int]] = []
         self.unpaired = 0
         for path, _, names in os.walk(folder):
-            pictures, texts = _numbers(names)
-            pairs += [(number, len(self.folders)) for number in pictures & texts]
-            self.unpaired += len(pictures ^ texts)
+            images, texts = _numbers(names)
+            pairs += [(number, len(self.folders)) for number in images & texts]
+            self.unpaired += len(images ^ texts)
             self.folders.append(Path(path))
         if not pairs:
             raise TrainingError(f"no pair sa_N.jpg and sa_N.json below {folder}")
@@ -77,15 +77,15 @@ class Sa1bPairs:
 
 
 class Sa1bBatches(Dataset[Batch]):
-    """D_SAM: pictures with K simulated prompts each, for K masks drawn from theirs.
+    """D_SAM: images with K simulated prompts each, for K masks drawn from theirs.
 
     `images` uint8 [B,3,S,S]; `token_mask` float32 [B,g,g]; `point_coords` float32 [B*K,P,2];
     `point_labels` int32 [B*K,P]; `regions` float32 [0,4]; `broken` int64, the records found
     broken, in the order of `records.KINDS`. The masks themselves are not there: the student sees
-    the teacher's only. A mask is drawn twice only if a picture has fewer than K that can be used.
+    the teacher's only. A mask is drawn twice only if an image has fewer than K that can be used.
 
     Args:
-        pairs: where the pictures are. Each epoch sees every one once.
+        pairs: where the images are. Each epoch sees every one once.
     """
 
     def __init__(
@@ -101,8 +101,8 @@ class Sa1bBatches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         broken: Counter[str] = Counter()
-        places = range(index * self.batch, (index + 1) * self.batch)
-        rows = [self._read(place, broken) for place in places]
+        positions = range(index * self.batch, (index + 1) * self.batch)
+        rows = [self._read(position, broken) for position in positions]
         columns = {key: [row[key] for row in rows] for key in rows[0]}
         return {
             "images": torch.from_numpy(np.stack(columns["images"])),
@@ -113,18 +113,18 @@ class Sa1bBatches(Dataset[Batch]):
             "broken": count_tensor(broken),
         }
 
-    def _read(self, place: int, broken: Counter[str]) -> dict[str, np.ndarray]:
-        """The picture at a place of the endless sequence, or its replacement, by a batch's keys."""
-        epoch, within = divmod(place, len(self.pairs))
+    def _read(self, index: int, broken: Counter[str]) -> dict[str, np.ndarray]:
+        """The image at a place of the endless sequence, or its replacement, by a batch's keys."""
+        epoch, within = divmod(index, len(self.pairs))
         if epoch != self._epoch:
             rng = np.random.default_rng([self.seed, _ORDER_STREAM, epoch])
             self._epoch, self._order = epoch, rng.permutation(len(self.pairs))
 
         def prompted(sample: int) -> dict[str, np.ndarray]:
-            rng = np.random.default_rng([self.seed, _PROMPTS_STREAM, place])
+            rng = np.random.default_rng([self.seed, _PROMPTS_STREAM, index])
             annotations = _annotations(self.pairs.read(sample, "json"))
-            picture = decode_picture(self.pairs.read(sample, "jpg"))
-            images, frame = letterbox(picture, resolution=self.resolution, pad_colour=PAD_COLOUR)
+            image = decode_image(self.pairs.read(sample, "jpg"))
+            images, frame = letterbox(image, resolution=self.resolution, pad_colour=PAD_COLOUR)
             masks = self._draw_masks(annotations, frame, rng, broken)
             coords, labels = prompt_in_frame(masks, frame, rng)
             return {
@@ -138,7 +138,7 @@ class Sa1bBatches(Dataset[Batch]):
             int(self._order[within]),
             prompted,
             among=range(len(self.pairs)),
-            rng=np.random.default_rng([self.seed, _REPLACEMENTS_STREAM, place]),
+            rng=np.random.default_rng([self.seed, _REPLACEMENTS_STREAM, index]),
             broken=broken,
         )
         return row
@@ -162,7 +162,7 @@ class Sa1bBatches(Dataset[Batch]):
 
 
 def _numbers(names: list[str]) -> tuple[set[int], set[int]]:
-    """The N of a folder's pictures, and of its JSON files."""
+    """The N of a folder's images, and of its JSON files."""
     found: dict[str, set[int]] = {"jpg": set(), "json": set()}
     for name in names:
         if match := _NAME.fullmatch(name):

@@ -10,8 +10,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import mask_to_box
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.masks import mask_to_box
 from training.composed.cutouts import paint_over, warp
 from training.real.annotation_table import Annotation
 from training.real.photograph import Photograph
@@ -22,7 +22,7 @@ NAMELESS = -1
 """The concept of annotations without a name."""
 
 SCALE = (0.15, 0.6)
-"""Range of a pasted thing's longest side, as a fraction of the picture's shorter one."""
+"""Range of a pasted thing's longest side, as a fraction of the image's shorter one."""
 
 MIN_VISIBLE = 0.35  # of a mask must be left by what is pasted over it
 _TRIES = 4  # places for a thing that would hide others
@@ -42,8 +42,8 @@ class Segment:
         area: bool [S,S], its mask in the view, or its box where it has no mask.
         masked: whether that is a mask.
         single: whether it is the mask of one thing, which a prompt can ask for.
-        exhaustive: whether its set promises that the picture's annotations hold all of its kind.
-        partial: whether its set says that the picture may have more of its kind.
+        exhaustive: whether its set promises that the image's annotations hold all of its kind.
+        partial: whether its set says that the image may have more of its kind.
         role: what it is to the proposal head.
         box: float32 [4], XYXY in pixels of the input, the part of its box that is in sight.
         share: how much of its box that is, 0 to 1.
@@ -117,7 +117,7 @@ def paste_segment(
     rng: np.random.Generator,
     *,
     frame: Frame,
-    least_px: int,
+    min_px: int,
 ) -> Segment | None:
     """Pastes a thing of another photograph into a view, in place.
 
@@ -128,8 +128,8 @@ def paste_segment(
         donor: the other photograph.
         number: of the annotation that is cut out of it.
         rng: the only source of chance.
-        frame: where the picture lies in the input.
-        least_px: area that the thing must have, and leave of others that have it.
+        frame: where the image lies in the input.
+        min_px: area that the thing must have, and leave of others that have it.
 
     Returns:
         The thing's own segment, which is exhaustive, and not among the others yet; None if it
@@ -139,10 +139,10 @@ def paste_segment(
         cutout = cut_out(donor, donor.found.table[number], resolution=frame.resolution // 2)
     except BrokenRecord:  # It is counted where it is asked for.
         return None
-    large = [each.area for each in segments if np.count_nonzero(each.area) >= least_px]
+    large = [each.area for each in segments if np.count_nonzero(each.area) >= min_px]
     if cutout is None or not large:
         return None
-    own = paste(image, large, cutout, rng, frame=frame, least_px=least_px)
+    own = paste(image, large, cutout, rng, frame=frame, min_px=min_px)
     if own is None:
         return None
     for each in segments:
@@ -167,11 +167,11 @@ def cut_out(one: Photograph, annotation: Annotation, *, resolution: int) -> np.n
     """Cuts a thing out of a photograph, its edge softened, its longest side `resolution`.
 
     Returns:
-        uint8 premultiplied RGBA [h,w,4]; None if it is no thing, or lies at the picture's border,
+        uint8 premultiplied RGBA [h,w,4]; None if it is no thing, or lies at the image's border,
         where a part of it may be cut off.
 
     Raises:
-        BrokenRecord: the picture or the mask cannot be read.
+        BrokenRecord: the image or the mask cannot be read.
     """
     height, width = one.size
     left, top, right, bottom = (int(side) for side in annotation.box.round())
@@ -193,12 +193,12 @@ def paste(
     rng: np.random.Generator,
     *,
     frame: Frame,
-    least_px: int,
+    min_px: int,
 ) -> np.ndarray | None:
     """Pastes a cut-out, turned and recoloured, where it leaves enough of all others in sight.
 
     The image uint8 [S,S,3] is changed in place, within the frame. The thing, and each mask bool
-    [S,S], must have `least_px` afterwards.
+    [S,S], must have `min_px` afterwards.
 
     Returns:
         Its mask, bool [S,S]; None if there is no place.
@@ -208,9 +208,9 @@ def paste(
     side = min(height, width) * float(np.exp(rng.uniform(low, high)))
     patch = warp(cutout, rng, side_px=side)
     solid = patch[..., 3] >= _OPAQUE
-    if patch.shape[0] > height or patch.shape[1] > width or solid.sum() < least_px:
+    if patch.shape[0] > height or patch.shape[1] > width or solid.sum() < min_px:
         return None
-    needed = [max(least_px, MIN_VISIBLE * mask.sum()) for mask in masks]
+    needed = [max(min_px, MIN_VISIBLE * mask.sum()) for mask in masks]
     for _ in range(_TRIES):
         top = int(rng.integers(height - patch.shape[0] + 1))
         left = int(rng.integers(width - patch.shape[1] + 1))

@@ -1,4 +1,4 @@
-"""The places of pictures in tar shards, so that any of them is one read away.
+"""The places of images in tar shards, so that any of them is one read away.
 
 The shards are WebDataset's, as img2dataset writes them: KEY.jpg beside KEY.json and KEY.txt. A
 shard's headers are scanned once; what was found is kept in a folder beside others' and is good for
@@ -24,14 +24,14 @@ from samclip_sdk.system.progress import OnProgress, no_progress
 from training.errors import TrainingError
 from training.real.records import BrokenRecord, Split, explain_lack, in_split, key_hash
 
-_PICTURES = frozenset({"jpg", "jpeg", "png", "webp"})
+_IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})
 _NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)")  # WebDataset's: the key is before the first dot
 _MEMBER = np.dtype([("offset", "<i8"), ("size", "<i8"), ("key", "<u8")])
 _FORMAT = 3  # of the tables on disk
 
 
 class ShardIndex:
-    """The pictures of some shards on one side of the split, numbered as they lie.
+    """The images of some shards on one side of the split, numbered as they lie.
 
     Processes that open the same shards at once share the work of scanning them: each takes them in
     an order of its own and skips what is already there.
@@ -43,10 +43,10 @@ class ShardIndex:
 
     Attributes:
         starts: int64 [n+1], the first sample of each shard, and the number of all.
-        faults: how many shards are `truncated`, and how many keys are `without_picture`.
+        faults: how many shards are `truncated`, and how many keys are `without_image`.
 
     Raises:
-        TrainingError: there is no picture on this side of the split.
+        TrainingError: there is no image on this side of the split.
         OSError: a shard cannot be opened.
     """
 
@@ -76,12 +76,12 @@ class ShardIndex:
         for i, table in enumerate(self.tables):
             with np.load(table, allow_pickle=False) as arrays:
                 counts[i] = in_split(arrays["members"]["key"], split).sum()
-                truncated, without_picture = arrays["faults"].tolist()
-            self.faults.update(truncated=truncated, without_picture=without_picture)
+                truncated, without_image = arrays["faults"].tolist()
+            self.faults.update(truncated=truncated, without_image=without_image)
         self.starts = np.concatenate([np.zeros(1, np.int64), counts.cumsum()])
         if not len(self):
             raise TrainingError(
-                f"no picture for {split} in {len(self.shards)} shards "
+                f"no image for {split} in {len(self.shards)} shards "
                 f"({self.faults['truncated']} of them truncated): {explain_lack(split)}"
             )
 
@@ -89,7 +89,7 @@ class ShardIndex:
         return int(self.starts[-1])
 
     def read(self, sample: int) -> bytes:
-        """Reads a picture's file; raises BrokenRecord if the shard is gone or ends too early."""
+        """Reads an image's file; raises BrokenRecord if the shard is gone or ends too early."""
         shard = int(np.searchsorted(self.starts, sample, side="right")) - 1
         path, first = self.shards[shard], int(self.starts[shard])
         try:
@@ -123,8 +123,8 @@ def _scan(shard: Path) -> tuple[np.ndarray, np.ndarray]:
     """Reads a shard's headers.
 
     Returns:
-        Offset, size and key's hash of the first picture of each key; and int64 [2]: whether the
-        shard is truncated, and how many keys have no picture.
+        Offset, size and key's hash of the first image of each key; and int64 [2]: whether the
+        shard is truncated, and how many keys have no image.
     """
     spans: list[tuple[int, int] | None] = []
     keys: list[str] = []
@@ -140,7 +140,7 @@ def _scan(shard: Path) -> tuple[np.ndarray, np.ndarray]:
                     keys.append(name[1])
                     spans.append(None)
                 whole = member.offset_data + member.size <= length
-                if name[2].lower() in _PICTURES and whole and spans[-1] is None:
+                if name[2].lower() in _IMAGES and whole and spans[-1] is None:
                     spans[-1] = (member.offset_data, member.size)
             truncated = not _ends(shard, tar.offset)
     except tarfile.TarError:  # What lies before the damage is good.
@@ -161,7 +161,7 @@ def _ends(shard: Path, offset: int) -> bool:
 
 @lru_cache(maxsize=64)
 def _members(table: Path, split: Split) -> np.ndarray:
-    """A shard's pictures on one side of the split."""
+    """A shard's images on one side of the split."""
     with np.load(table, allow_pickle=False) as arrays:
         every = arrays["members"]
     members: np.ndarray = every[in_split(every["key"], split)]

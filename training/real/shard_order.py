@@ -1,4 +1,4 @@
-"""In which order a run sees the samples of its sources: a function of the seed and the place."""
+"""In which order a run sees the samples of its sources: a function of the seed and the index."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class ShardOrder:
     def __len__(self) -> int:
         return int(self.starts[-1] - self.starts[0])
 
-    def sample(self, place: int) -> int:
+    def sample(self, index: int) -> int:
         """The sample at a place, counted from 0 through all epochs."""
-        epoch, within = divmod(place, len(self))
+        epoch, within = divmod(index, len(self))
         if epoch != self._epoch:
             self._shuffle_shards(epoch)
         group = int(np.searchsorted(self._ends, within, side="right"))
@@ -83,9 +83,9 @@ class Mixture:
         self._block = -1
         self._turns = np.empty(0, np.int64)
 
-    def sample(self, place: int) -> tuple[int, int]:
+    def sample(self, index: int) -> tuple[int, int]:
         """The source at a place of the sequence, and the sample of it."""
-        block, within = divmod(place, _BLOCK)
+        block, within = divmod(index, _BLOCK)
         if block != self._block:
             rng = np.random.default_rng([self.seed, _SOURCES_STREAM, block])
             self._turns = rng.permutation(np.repeat(np.arange(len(self.quotas)), self.quotas))

@@ -23,7 +23,7 @@ from training.real.records import (
     BrokenRecord,
     Split,
     count_tensor,
-    decode_picture,
+    decode_image,
     explain_lack,
     read_or_replace,
 )
@@ -33,8 +33,8 @@ from training.real.shard_order import Mixture, ShardOrder
 _CROPS_STREAM, _FIXED_CROPS_STREAM, _REPLACEMENTS_STREAM = 8, 9, 10  # apart from others of a seed
 
 
-class ShardPictures:
-    """The pictures of several sources on one side of the split, numbered through.
+class ShardImages:
+    """The images of several sources on one side of the split, numbered through.
 
     Args:
         settings: the data sets, and the folder for tables of their shards.
@@ -42,10 +42,10 @@ class ShardPictures:
 
     Attributes:
         index: where they lie; `index.faults` says what was wrong with the shards.
-        ranges: the pictures of each source.
+        ranges: the images of each source.
 
     Raises:
-        TrainingError: a glob matches nothing, or a source has no picture on this side of the split.
+        TrainingError: a glob matches nothing, or a source has no image on this side of the split.
     """
 
     def __init__(
@@ -66,22 +66,22 @@ class ShardPictures:
         ends = np.cumsum([0, *map(len, found)])
         self.starts = [self.index.starts[first : end + 1] for first, end in pairwise(ends)]
         self.ranges = [range(int(starts[0]), int(starts[-1])) for starts in self.starts]
-        for source, pictures in zip(sources, self.ranges, strict=True):
-            if not pictures:
+        for source, images in zip(sources, self.ranges, strict=True):
+            if not images:
                 raise TrainingError(
-                    f"no picture for {split} in {source.shards!r}: {explain_lack(split)}"
+                    f"no image for {split} in {source.shards!r}: {explain_lack(split)}"
                 )
 
     def __len__(self) -> int:
         return len(self.index)
 
     def crop(self, sample: int, rng: np.random.Generator, *, resolution: int) -> np.ndarray:
-        """A random crop of a picture, uint8 [3,S,S]; raises BrokenRecord if it is damaged."""
-        picture = decode_picture(self.index.read(sample))
-        return crops.random_crop(picture, rng, resolution=resolution)
+        """A random crop of an image, uint8 [3,S,S]; raises BrokenRecord if it is damaged."""
+        image = decode_image(self.index.read(sample))
+        return crops.random_crop(image, rng, resolution=resolution)
 
     def fixed_crop(self, sample: int, *, resolution: int, seed: int) -> np.ndarray:
-        """The crop of a picture that goes with this seed: at every resolution, in every epoch."""
+        """The crop of an image that goes with this seed: at every resolution, in every epoch."""
         rng = np.random.default_rng([seed, _FIXED_CROPS_STREAM, sample])
         return self.crop(sample, rng, resolution=resolution)
 
@@ -90,39 +90,39 @@ class ShardBatches(Dataset[Batch]):
     """D_CLIP: `images` uint8 [B,3,S,S], `token_mask` float32 [B,g,g] of ones, `broken` int64.
 
     `broken` counts the records that were found broken, in the order of `records.KINDS`; another
-    picture of the same source is in the place of each. With the teacher's embeddings, crops are
+    image of the same source is in the place of each. With the teacher's embeddings, crops are
     those that they are of, and `teacher_embeddings` float16 [B,E] is there too.
 
     Args:
-        pictures: of which the batches are.
+        images: of which the batches are.
         plan: the resolution and size of each batch.
         seed: of everything random; with `embeddings`, crops go by theirs.
-        embeddings: of the fixed crops of `pictures`.
+        embeddings: of the fixed crops of `images`.
     """
 
     def __init__(
         self,
-        pictures: ShardPictures,
+        images: ShardImages,
         plan: Multiscale,
         *,
         seed: int,
         embeddings: EmbeddingCache | None = None,
     ) -> None:
-        self.pictures = pictures
+        self.images = images
         self.plan = plan
         self.seed = seed
         self.embeddings = embeddings
         orders = [
             ShardOrder(starts, seed=seed, source=source)
-            for source, starts in enumerate(pictures.starts)
+            for source, starts in enumerate(images.starts)
         ]
-        weights = [source.weight for source in pictures.sources]
+        weights = [source.weight for source in images.sources]
         self.mixture = Mixture(orders, weights=weights, seed=seed)
 
     def __getitem__(self, index: int) -> Batch:
         span = self.plan.batch(index)
         broken: Counter[str] = Counter()
-        read = [self._read(place, span.resolution, broken) for place in span.places]
+        read = [self._read(position, span.resolution, broken) for position in span.indices]
         grid = span.resolution // PATCH_PX
         batch = {
             "images": torch.from_numpy(np.stack([image for _, image in read])),
@@ -134,25 +134,25 @@ class ShardBatches(Dataset[Batch]):
             batch["teacher_embeddings"] = torch.from_numpy(rows)
         return batch
 
-    def _read(self, place: int, resolution: int, broken: Counter[str]) -> tuple[int, np.ndarray]:
+    def _read(self, index: int, resolution: int, broken: Counter[str]) -> tuple[int, np.ndarray]:
         """The sample at a place, or its replacement, and the crop of it."""
-        source, sample = self.mixture.sample(place)
+        source, sample = self.mixture.sample(index)
 
         def crop(candidate: int) -> np.ndarray:
             if self.embeddings is None:
-                rng = np.random.default_rng([self.seed, _CROPS_STREAM, place])
-                return self.pictures.crop(candidate, rng, resolution=resolution)
+                rng = np.random.default_rng([self.seed, _CROPS_STREAM, index])
+                return self.images.crop(candidate, rng, resolution=resolution)
             if not np.isfinite(self.embeddings[candidate]).all():
                 raise BrokenRecord("embedding", f"sample {candidate} has none")
-            return self.pictures.fixed_crop(
+            return self.images.fixed_crop(
                 candidate, resolution=resolution, seed=self.embeddings.fingerprint["seed"]
             )
 
         return read_or_replace(
             sample,
             crop,
-            among=self.pictures.ranges[source],
-            rng=np.random.default_rng([self.seed, _REPLACEMENTS_STREAM, place]),
+            among=self.images.ranges[source],
+            rng=np.random.default_rng([self.seed, _REPLACEMENTS_STREAM, index]),
             broken=broken,
         )
 
@@ -163,24 +163,24 @@ class FixedCrops(Dataset[Batch]):
     `images` uint8 [B,3,S,S]; `readable` bool [B], where not, the image is black.
     """
 
-    def __init__(self, pictures: ShardPictures, *, resolution: int, batch: int, seed: int) -> None:
-        self.pictures = pictures
+    def __init__(self, images: ShardImages, *, resolution: int, batch: int, seed: int) -> None:
+        self.images = images
         self.resolution = resolution
         self.batch = batch
         self.seed = seed
 
     def __len__(self) -> int:
-        return -(-len(self.pictures) // self.batch)
+        return -(-len(self.images) // self.batch)
 
     def __getitem__(self, index: int) -> Batch:
         first = index * self.batch
-        samples = range(first, min(first + self.batch, len(self.pictures)))
+        samples = range(first, min(first + self.batch, len(self.images)))
         side = self.resolution
         images = np.zeros((len(samples), 3, side, side), np.uint8)
         readable = torch.ones(len(samples), dtype=torch.bool)
         for row, sample in enumerate(samples):
             try:
-                images[row] = self.pictures.fixed_crop(sample, resolution=side, seed=self.seed)
+                images[row] = self.images.fixed_crop(sample, resolution=side, seed=self.seed)
             except BrokenRecord:
                 readable[row] = False
         return {"images": torch.from_numpy(images), "readable": readable}
@@ -194,9 +194,9 @@ class FixedCrops(Dataset[Batch]):
             "crop_scale": list(crops.SCALE),
             "crop_ratio": list(crops.RATIO),
             "width": width,
-            "shards": self.pictures.index.digest(),
-            "split": self.pictures.index.split,
-            "samples": len(self.pictures),
+            "shards": self.images.index.digest(),
+            "split": self.images.index.split,
+            "samples": len(self.images),
         }
 
 

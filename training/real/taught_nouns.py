@@ -13,29 +13,29 @@ from training.text.relations import Relations
 from training.text.senses import Senses
 
 _PERSON = "person"
-_LEAST, _LEAST_TAGS = 2, 5  # pictures that show a name, with a mask or box, and any other
+_MIN, _MIN_TAGS = 2, 5  # images that show a name, with a mask or box, and any other
 _MEANT_OFTEN = 20  # times in the texts that WordNet counted
 _SEEN_SHARE = 0.5  # of a word's uses, that mean what can be seen
 
 
 def choose_taught(photographs: Photographs, *, relations: Relations) -> dict[str, int]:
-    """Chooses the names that pictures of the split "train" teach, and counts the pictures.
+    """Chooses the names that images of the split "train" teach, and counts the images.
 
-    Tags of pictures are often no things ("delicious", "asian"): a name that no mask or box has
+    Tags of images are often no things ("delicious", "asian"): a name that no mask or box has
     counts if it is, in lower case as WordNet spells it, a thing that a photograph can show. A
     tag tells as little of who somebody is ("lady", "cook").
 
     Returns:
-        The names, cleaned, the one that most pictures show first, and how many do.
+        The names, cleaned, the one that most images show first, and how many do.
     """
     marked, tagged = Counter[str](), Counter[str]()
-    for picture in range(len(photographs)):
-        one = photographs[picture]
+    for image in range(len(photographs)):
+        one = photographs[image]
         concepts = {photographs.names[each] for each in one.concepts(one.numbers) if each >= 0}
         marked.update(concepts)
-        tagged.update({photographs.names[each] for each in photographs.labels(picture)} - concepts)
-    kept = {name for name in tagged if tagged[name] >= _LEAST_TAGS and _is_thing(name, relations)}
-    kept |= {name for name in marked if marked[name] + tagged[name] >= _LEAST}
+        tagged.update({photographs.names[each] for each in photographs.labels(image)} - concepts)
+    kept = {name for name in tagged if tagged[name] >= _MIN_TAGS and _is_thing(name, relations)}
+    kept |= {name for name in marked if marked[name] + tagged[name] >= _MIN}
     shown = {clean_text(name): marked[name] + tagged[name] for name in sorted(kept)}
     return dict(sorted(shown.items(), key=lambda each: -each[1]))
 

@@ -1,4 +1,4 @@
-"""Labelled pictures of an ImageNet-style folder, to watch zero-shot accuracy while training."""
+"""Labelled images of an ImageNet-style folder, to watch zero-shot accuracy while training."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.picture.frame import letterbox
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.image.frame import letterbox
+from samclip_sdk.image.loading import load_image
 from training.batches import PATCH_PX, Batch
 from training.errors import TrainingError
 
 
-class LabelledPictures(Dataset[Batch]):
+class LabelledImages(Dataset[Batch]):
     """`images` uint8 [B,3,S,S], letterboxed; `token_mask` float32 [B,g,g]; `nouns` bool [B,N].
 
     Batches are drawn evenly from the folder, whose classes are its sub-folders. Training never
@@ -28,7 +28,7 @@ class LabelledPictures(Dataset[Batch]):
             else they are the sub-folders' own.
 
     Raises:
-        TrainingError: there is no picture.
+        TrainingError: there is no image.
     """
 
     def __init__(self, folder: Path, *, resolution: int, batch: int) -> None:

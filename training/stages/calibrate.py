@@ -39,7 +39,7 @@ class CalibrateConfig(StageSettings):
         checkpoint: a stage's name or a folder.
         scenes: number of composed scenes to choose them on; 0 if there are photographs.
         photographs: sets whose complete ones in the split "calibration" they are chosen on.
-        most_false: the largest share of absent labels that may be found; None balances misses and
+        max_false: the largest share of absent labels that may be found; None balances misses and
             false alarms.
         object_precision: on photographs, the share of right objects among those that are told by
             default; None leaves objects without a calibrated score.
@@ -55,7 +55,7 @@ class CalibrateConfig(StageSettings):
     checkpoint: str
     scenes: int = Field(default=0, ge=0)
     photographs: PhotographsSettings | None = None
-    most_false: float | None = Field(default=None, ge=0, lt=1)
+    max_false: float | None = Field(default=None, ge=0, lt=1)
     object_precision: float | None = Field(default=None, gt=0, lt=1)
     labels_stay: bool = False
     box_margin: float | None = Field(default=None, ge=0, le=1)
@@ -91,7 +91,7 @@ class CalibrateConfig(StageSettings):
         return folder
 
     def smoke(self, stage: Stage, *, steps: int) -> Pace:
-        """Asks a few pictures, writes nothing, and measures how long the stage will take."""
+        """Asks a few images, writes nothing, and measures how long the stage will take."""
         began, watched = time.monotonic(), _Watched(steps)
         with suppress(_Enough):
             self._calibrate(replace(stage, on_progress=watched))
@@ -99,7 +99,7 @@ class CalibrateConfig(StageSettings):
         rate = max(watched.done, 1) / seconds
         return Pace(
             whole=f"{watched.total:,} questions",
-            pictures_per_s=rate,
+            images_per_s=rate,
             peak_bytes=peak_bytes(stage.fabric),
             hours=watched.total / rate / 3600,
         )
@@ -114,7 +114,7 @@ class CalibrateConfig(StageSettings):
                 stage.composed.corpus,
                 scenes=self.scenes,
                 seed=self.seed,
-                most_false=self.most_false,
+                max_false=self.max_false,
                 on_progress=stage.on_progress,
             )
             return calibration, provenance
@@ -124,7 +124,7 @@ class CalibrateConfig(StageSettings):
             checkpoint,
             asked,
             labels=checkpoint.manifest.calibration if self.labels_stay else None,
-            most_false=self.most_false,
+            max_false=self.max_false,
             object_precision=self.object_precision,
             broken=broken,
             on_progress=stage.on_progress,

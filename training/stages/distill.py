@@ -15,15 +15,15 @@ from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
 from samclip_sdk.modeling.config import ModelConfig
 from training.batches import VALIDATION_SEED, Joined
-from training.data_config import Pictures, Sa1b, Scenes, Shards
+from training.data_config import Images, Sa1b, Scenes, Shards
 from training.errors import TrainingError, TrainingWarning
 from training.files import check_folder, check_shards, check_trained
 from training.real.embedding_cache import EmbeddingCache
 from training.real.multiscale import Multiscale
 from training.real.records import Split
 from training.real.sa1b import Sa1bBatches, Sa1bPairs
-from training.real.shards import FixedCrops, ShardBatches, ShardPictures
-from training.real.zero_shot import LabelledPictures
+from training.real.shards import FixedCrops, ShardBatches, ShardImages
+from training.real.zero_shot import LabelledImages
 from training.stage import Job, Stage, TrainedSettings, start_folder
 from training.student_file import PACKAGES, embed_names, write_student
 from training.tasks.distill import DistillTask
@@ -38,7 +38,7 @@ class DistillConfig(TrainedSettings):
 
     Args:
         teachers: the CLIP and the SAM that the student imitates.
-        pictures: D_CLIP.
+        images: D_CLIP.
         scenes: D_SAM; None if no loss needs it.
         grad_checkpointing: compute the backbone's layers again on the way back, to save memory.
         sam_weight: lambda, the weight of SAM's loss; 0 leaves it out.
@@ -51,7 +51,7 @@ class DistillConfig(TrainedSettings):
 
     task: Literal["distill"]
     teachers: Teachers = SmallTeachers()
-    pictures: Annotated[Pictures | Shards, Field(discriminator="source")]
+    images: Annotated[Images | Shards, Field(discriminator="source")]
     scenes: Annotated[Scenes | Sa1b, Field(discriminator="source")] | None = None
     grad_checkpointing: bool = False
     sam_weight: float = Field(default=10.0, ge=0)
@@ -61,9 +61,9 @@ class DistillConfig(TrainedSettings):
 
     @model_validator(mode="after")
     def _check(self) -> DistillConfig:
-        if isinstance(self.teachers, FoundationTeachers) and not isinstance(self.pictures, Shards):
+        if isinstance(self.teachers, FoundationTeachers) and not isinstance(self.images, Shards):
             raise ValueError(
-                "teachers of the kind foundation need pictures of the source shards: they would "
+                "teachers of the kind foundation need images of the source shards: they would "
                 "embed the padding of others, too"
             )
         if self.scenes is None and self.asks_sam:
@@ -83,9 +83,9 @@ class DistillConfig(TrainedSettings):
         return bool(self.sam_weight or self.region_weight)
 
     @property
-    def pictures_in_batch(self) -> int:
-        """The number of pictures in a batch at the lowest resolution."""
-        return self.pictures.batch
+    def images_in_batch(self) -> int:
+        """The number of images in a batch at the lowest resolution."""
+        return self.images.batch
 
     def check(self, *, runs: Path) -> None:
         """Looks for teachers, start and data; raises TrainingError if one is missing."""
@@ -94,8 +94,8 @@ class DistillConfig(TrainedSettings):
             check_sam(self.teachers, runs=runs)
         if self.starts_from != _TEACHERS:
             check_trained(start_folder(self.starts_from, runs=runs))
-        if isinstance(self.pictures, Shards):
-            check_shards(self.pictures)
+        if isinstance(self.images, Shards):
+            check_shards(self.images)
         if isinstance(self.scenes, Sa1b):
             check_folder(self.scenes.folder, setting="scenes.folder")
 
@@ -103,12 +103,12 @@ class DistillConfig(TrainedSettings):
         """Builds the student, its teachers and its data."""
         pair = open_pair(self.teachers, stage.model, runs=stage.runs)
         seed = self.optimisation.seed + 1  # another one than the teachers' own
-        pictures = self._pictures(stage, pair, seed=seed)
-        steps = self.optimisation.steps or self._steps_of_epochs(pictures)
-        train = self._join(stage, pictures, seed=seed, split="train")
+        images = self._images(stage, pair, seed=seed)
+        steps = self.optimisation.steps or self._steps_of_epochs(images)
+        train = self._join(stage, images, seed=seed, split="train")
         validation, classes = None, None
         if self.optimisation.validation is not None:
-            held_out, classes = self._validation_pictures(stage)
+            held_out, classes = self._validation_images(stage)
             validation = self._join(stage, held_out, seed=VALIDATION_SEED, split="validation")
         start = start_folder(self.starts_from, runs=stage.runs)
         new = self.starts_from == _TEACHERS
@@ -141,11 +141,9 @@ class DistillConfig(TrainedSettings):
             lambda: write_student(student, stage.run, start=start, provenance=provenance),
         )
 
-    def _join(
-        self, stage: Stage, pictures: Dataset[Any], *, seed: int, split: Split
-    ) -> Dataset[Any]:
-        """Returns batches of the pictures and of the scenes, if there are any."""
-        datasets, scenes = {"pictures": pictures}, self.scenes
+    def _join(self, stage: Stage, images: Dataset[Any], *, seed: int, split: Split) -> Dataset[Any]:
+        """Returns batches of the images and of the scenes, if there are any."""
+        datasets, scenes = {"images": images}, self.scenes
         if isinstance(scenes, Sa1b):
             pairs = Sa1bPairs(scenes.folder, split=split)
             if pairs.unpaired and split == "train":
@@ -161,11 +159,11 @@ class DistillConfig(TrainedSettings):
             datasets["scenes"] = stage.composed.scenes(scenes, seed=seed)
         return Joined(datasets)
 
-    def _pictures(self, stage: Stage, pair: Pair, *, seed: int) -> Dataset[Any]:
-        settings = self.pictures
+    def _images(self, stage: Stage, pair: Pair, *, seed: int) -> Dataset[Any]:
+        settings = self.images
         if not isinstance(settings, Shards):
-            return stage.composed.pictures(settings, seed=seed)
-        found = ShardPictures(settings, split="train", on_progress=stage.tell)
+            return stage.composed.images(settings, seed=seed)
+        found = ShardImages(settings, split="train", on_progress=stage.tell)
         for kind, count in found.index.faults.items():
             if count:
                 _warn(stage, f"shards: {count} {kind}")
@@ -178,26 +176,26 @@ class DistillConfig(TrainedSettings):
         plan = _plan(settings, batches_per_step=in_step, seed=seed)
         return ShardBatches(found, plan, seed=seed, embeddings=embeddings)
 
-    def _validation_pictures(self, stage: Stage) -> tuple[Dataset[Any], Sequence[str] | None]:
-        """Returns pictures that are never trained on, and the names of their `nouns`, if any."""
-        settings = self.pictures
+    def _validation_images(self, stage: Stage) -> tuple[Dataset[Any], Sequence[str] | None]:
+        """Returns images that are never trained on, and the names of their `nouns`, if any."""
+        settings = self.images
         if not isinstance(settings, Shards):
-            held_out = stage.composed.pictures(settings, seed=VALIDATION_SEED)
+            held_out = stage.composed.images(settings, seed=VALIDATION_SEED)
             return held_out, [noun.name for noun in stage.composed.nouns]
         if settings.zero_shot is not None:
             resolution = max(settings.resolutions)
             batch = settings.size(resolution)
-            labelled = LabelledPictures(settings.zero_shot, resolution=resolution, batch=batch)
+            labelled = LabelledImages(settings.zero_shot, resolution=resolution, batch=batch)
             return labelled, labelled.classes
-        found = ShardPictures(settings, split="validation", on_progress=stage.tell)
+        found = ShardImages(settings, split="validation", on_progress=stage.tell)
         plan = _plan(settings, batches_per_step=1, seed=VALIDATION_SEED)
         return ShardBatches(found, plan, seed=VALIDATION_SEED), None
 
-    def _steps_of_epochs(self, pictures: Dataset[Any]) -> int:
-        if not isinstance(pictures, ShardBatches):
+    def _steps_of_epochs(self, images: Dataset[Any]) -> int:
+        if not isinstance(images, ShardBatches):
             raise TrainingError("only shards have epochs: give optimisation.steps")
-        per_step = float(pictures.plan.counts.mean()) * pictures.plan.indices_per_step
-        return math.ceil(self.optimisation.epochs * len(pictures.pictures) / per_step)
+        per_step = float(images.plan.counts.mean()) * images.plan.indices_per_step
+        return math.ceil(self.optimisation.epochs * len(images.images) / per_step)
 
 
 def _load_student(folder: Path, model: ModelConfig) -> SamClipModel:

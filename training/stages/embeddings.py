@@ -1,4 +1,4 @@
-"""The stage that computes the CLIP teacher's embeddings of all pictures once."""
+"""The stage that computes the CLIP teacher's embeddings of all images once."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from training.files import check_shards
 from training.loop.pace import Pace, peak_bytes
 from training.loop_config import Precision
 from training.real.embedding_cache import embed_batch, fill_cache
-from training.real.shards import FixedCrops, ShardPictures
+from training.real.shards import FixedCrops, ShardImages
 from training.stage import Stage, StageSettings
 from training.teacher_config import Teachers
 from training.teachers.teacher_pair import Pair, check_clip, open_pair
 
 
 class EmbeddingsConfig(StageSettings):
-    """Embeds one crop of every picture with the CLIP teacher, once, into `folder`."""
+    """Embeds one crop of every image with the CLIP teacher, once, into `folder`."""
 
     one_machine = True
 
     task: Literal["embeddings"]
     teachers: Teachers
-    pictures: Shards
+    images: Shards
     folder: Path
     batch: int = Field(gt=0)
     precision: Precision = "bf16"
@@ -43,7 +43,7 @@ class EmbeddingsConfig(StageSettings):
     def check(self, *, runs: Path) -> None:
         """Looks for the CLIP teacher and the shards; raises TrainingError if one is missing."""
         check_clip(self.teachers, runs=runs)
-        check_shards(self.pictures)
+        check_shards(self.images)
 
     def run(self, stage: Stage) -> Path:
         """Writes all embeddings, or the rest of them, into the cache."""
@@ -71,20 +71,20 @@ class EmbeddingsConfig(StageSettings):
             for batch in islice(source, count):
                 embed_batch(pair.clip, stage.fabric.to_device(batch))
         seconds = time.monotonic() - began
-        pictures = min(count * self.batch, len(crops.pictures))
-        rate = stage.fabric.world_size * pictures / seconds
+        images = min(count * self.batch, len(crops.images))
+        rate = stage.fabric.world_size * images / seconds
         return Pace(
-            whole=f"{len(crops.pictures):,} pictures",
-            pictures_per_s=rate,
+            whole=f"{len(crops.images):,} images",
+            images_per_s=rate,
             peak_bytes=peak_bytes(stage.fabric),
-            hours=len(crops.pictures) / rate / 3600,
+            hours=len(crops.images) / rate / 3600,
         )
 
     def _open(self, stage: Stage) -> tuple[Pair, FixedCrops]:
         """Returns the teachers, and the crops that a stage of the same seed trains on."""
         pair = open_pair(self.teachers, stage.model, runs=stage.runs)
         stage.fabric.to_device(pair.clip)
-        found = ShardPictures(self.pictures, split="train", on_progress=stage.tell)
+        found = ShardImages(self.images, split="train", on_progress=stage.tell)
         resolution = pair.clip.resolution
         crops = FixedCrops(found, resolution=resolution, batch=self.batch, seed=self.seed + 1)
         return pair, crops

@@ -16,7 +16,7 @@ from samclip_sdk.bundle.manifest import WORDS_NAME
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.learning import (
     COMPARED,
-    LabelledPictures,
+    LabelledImages,
     LabelQuality,
     compare,
     fit_thresholds,
@@ -24,9 +24,9 @@ from samclip_sdk.engine.learning import (
     read_coco,
 )
 from samclip_sdk.engine.learning.label_quality import encode_labelled, true_mask
+from samclip_sdk.image.masks import mask_to_box, mask_to_rle
+from samclip_sdk.image.packed_masks import PackedMask
 from samclip_sdk.modeling.checkpoint import load_checkpoint, read_provenance
-from samclip_sdk.picture.masks import mask_to_box, mask_to_rle
-from samclip_sdk.picture.packed_masks import PackedMask
 from samclip_sdk.runtimes.torch.session import Checkpoint
 from samclip_sdk.system.atomic_file import atomic_file
 from samclip_sdk.system.progress import OnProgress
@@ -35,7 +35,7 @@ from training.calibrate import CALIBRATION_NAME
 from training.data_config import JointPhotographs
 from training.errors import TrainingError
 from training.files import check_trained, write_json
-from training.real.coco_layout import INSTANCES_NAME, PICTURES_FOLDER, clean_name
+from training.real.coco_layout import IMAGES_FOLDER, INSTANCES_NAME, clean_name
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
 from training.stage import Job, Stage, TrainedSettings
@@ -58,15 +58,15 @@ _NO_NOUNS = (
 
 
 class FinetuneConfig(TrainedSettings):
-    """A short training of the heads on the pictures of a COCO file; the backbone stays.
+    """A short training of the heads on the images of a COCO file; the backbone stays.
 
     Args:
-        coco: the COCO file; every object of its categories is labelled in every picture.
-        images: the folder of its pictures.
+        coco: the COCO file; every object of its categories is labelled in every image.
+        images: the folder of its images.
         checkpoint: the finished model, a folder.
-        held_out: share of each category's pictures that are not learnt from, but measured.
-        seed: of the choice of held-out pictures.
-        batch: pictures in a batch.
+        held_out: share of each category's images that are not learnt from, but measured.
+        seed: of the choice of held-out images.
+        batch: images in a batch.
     """
 
     one_process = True
@@ -80,19 +80,19 @@ class FinetuneConfig(TrainedSettings):
     batch: int = Field(default=4, gt=0)
 
     @property
-    def pictures_in_batch(self) -> int:
-        """The number of pictures in a batch."""
+    def images_in_batch(self) -> int:
+        """The number of images in a batch."""
         return self.batch
 
     def check(self, *, runs: Path) -> None:
-        """Looks for the checkpoint and the pictures; raises TrainingError if one is missing."""
+        """Looks for the checkpoint and the images; raises TrainingError if one is missing."""
         if not self.checkpoint.is_dir():
             raise TrainingError(
                 f"there is no folder {self.checkpoint} in {Path.cwd()}: run this in a checkout, or "
                 "give the folder of a finished model by --set 'checkpoint=\"FOLDER\"'"
             )
         check_trained(self.checkpoint)
-        if not any(each.objects for each in self._labelled().pictures):
+        if not any(each.objects for each in self._labelled().images):
             raise TrainingError(f"{self.coco} labels no object: there is nothing to learn from")
 
     def prepare(self, stage: Stage) -> Job:
@@ -130,7 +130,7 @@ class FinetuneConfig(TrainedSettings):
         return Job(task, self.optimisation, write)
 
     def run(self, stage: Stage) -> Path:
-        """Trains, fits thresholds, and measures the held-out pictures before and after."""
+        """Trains, fits thresholds, and measures the held-out images before and after."""
         folder = super().run(stage)
         labelled = self._labelled()
         lessons, kept = labelled.split(held_out=self.held_out, seed=self.seed)
@@ -156,7 +156,7 @@ class FinetuneConfig(TrainedSettings):
         return folder
 
     def told(self, folder: Path) -> str:
-        """The report: how well each category is found in held-out pictures, before and after."""
+        """The report: how well each category is found in held-out images, before and after."""
         report: dict[str, dict[str, Any]] = json.loads((folder / _REPORT).read_bytes())
         before, after = (
             {
@@ -177,7 +177,7 @@ class FinetuneConfig(TrainedSettings):
         note = "" if read_nouns(folder) else f"{_NO_NOUNS}\n"
         return "".join(f"{line.rstrip()}\n" for line in lines) + note
 
-    def _labelled(self) -> LabelledPictures:
+    def _labelled(self) -> LabelledImages:
         return read_coco(self.coco, images=self.images)
 
     def _write_beside(self, run: Path, names: tuple[str, ...]) -> None:
@@ -193,22 +193,22 @@ class FinetuneConfig(TrainedSettings):
 
 
 def _write_set(
-    engine: Engine, lessons: LabelledPictures, folder: Path, *, on_progress: OnProgress
+    engine: Engine, lessons: LabelledImages, folder: Path, *, on_progress: OnProgress
 ) -> None:
-    """Writes pictures as a set of photographs; the mask decoder draws what has a box only."""
+    """Writes images as a set of photographs; the mask decoder draws what has a box only."""
     names = list(lessons.labels)
     images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
-    for number, picture in enumerate(lessons.pictures):
-        on_progress("reading the pictures", number, len(lessons.pictures))
-        height, width = picture.size
-        entry = {"id": number, "file_name": str(picture.path.resolve()), "split": "train"}
+    for number, image in enumerate(lessons.images):
+        on_progress("reading the images", number, len(lessons.images))
+        height, width = image.size
+        entry = {"id": number, "file_name": str(image.path.resolve()), "split": "train"}
         images.append({**entry, "height": height, "width": width})
-        for label, own in picture.objects.items():
+        for label, own in image.objects.items():
             masks = list(own.masks)
             if own.boxes:
-                masks = [PackedMask.pack(true_mask(encode_labelled(engine, picture), own))]
+                masks = [PackedMask.pack(true_mask(encode_labelled(engine, image), own))]
             for mask in masks:
-                whole = np.zeros(picture.size, dtype=bool)
+                whole = np.zeros(image.size, dtype=bool)
                 mask.draw(whole)
                 x0, y0, x1, y1 = mask_to_box(whole).tolist()
                 annotations.append(
@@ -225,8 +225,8 @@ def _write_set(
     content = {
         "info": {"complete": True, "terms": "one's own", "open": True},
         "images": images,
-        "categories": [{"id": place, "name": clean_name(name)} for place, name in enumerate(names)],
+        "categories": [{"id": index, "name": clean_name(name)} for index, name in enumerate(names)],
         "annotations": annotations,
     }
-    (folder / PICTURES_FOLDER).mkdir(parents=True)
+    (folder / IMAGES_FOLDER).mkdir(parents=True)
     (folder / INSTANCES_NAME).write_text(json.dumps(content), encoding="utf-8")

@@ -35,11 +35,11 @@ from training.teachers.weights import WEIGHTS_NAME, give_weights, load_weights, 
 from training.text.relations import Relations
 from training.text.wordnet import WORDNET, WordNet, check_wordnet
 
-_CENTRED_ON = 16  # batches of pictures whose mean is subtracted from all others
+_CENTRED_ON = 16  # batches of images whose mean is subtracted from all others
 
 
 class Names(NamedTuple):
-    """The names that pictures and cells are told apart by; see `JointTask`."""
+    """The names that images and cells are told apart by; see `JointTask`."""
 
     names: list[str]
     classes: Tensor
@@ -57,8 +57,8 @@ class LabelledSettings(TrainedSettings):
     wordnet: Path = WORDNET
 
     @property
-    def pictures_in_batch(self) -> int:
-        """The number of pictures in a batch."""
+    def images_in_batch(self) -> int:
+        """The number of images in a batch."""
         return self.photographs.batch
 
     def check(self, *, runs: Path) -> None:
@@ -83,14 +83,14 @@ class LabelledSettings(TrainedSettings):
         return train, JointBatches(held_out, photographs, seed=VALIDATION_SEED, augment=False)
 
     def names(self, stage: Stage, taught: Iterable[str], *, others: Iterable[str] = ()) -> Names:
-        """Returns the names that pictures teach, and behind them ImageNet's classes and others."""
+        """Returns the names that images teach, and behind them ImageNet's classes and others."""
         stage.tell("relating names", 0, 1)
         relations = Relations(WordNet(self.wordnet))
         classes = class_names(relations.senses)
         first = [clean_text(name) for name in taught]
         names = [*first, *sorted({*classes, *others} - set(first))]
-        places = torch.tensor([names.index(name) for name in classes])
-        return Names(names, places, torch.from_numpy(relations.kin(names)))
+        indices = torch.tensor([names.index(name) for name in classes])
+        return Names(names, indices, torch.from_numpy(relations.kin(names)))
 
 
 class JointConfig(LabelledSettings):
@@ -133,7 +133,7 @@ class JointConfig(LabelledSettings):
         student = build_model(stage.model, seed=self.optimisation.seed)
         load_prompt_parts(SmallSam(student), self.prompts_from / WEIGHTS_NAME)
         axes = load_text_teacher(stage.runs / TEXT_TEACHER).space.axes
-        give_classifier(student, classifier, axes=axes, pictures=train)
+        give_classifier(student, classifier, axes=axes, images=train)
         if (start := self._start(stage.runs)) is not None:
             give_trained_parts(student, start)
         text_encoder = stage.runs / TEXT_ENCODER
@@ -168,11 +168,11 @@ class JointConfig(LabelledSettings):
 
 @torch.no_grad()
 def give_classifier(
-    student: SamClipModel, classifier: ImageNetClassifier, *, axes: Tensor, pictures: JointBatches
+    student: SamClipModel, classifier: ImageNetClassifier, *, axes: Tensor, images: JointBatches
 ) -> None:
     """Gives a student the published weights of the classifier: its backbone and its first layers.
 
-    All other weights stay. The axes [E,F] are of the `ClassifierSpace`; the first pictures tell
+    All other weights stay. The axes [E,F] are of the `ClassifierSpace`; the first images tell
     what is pooled on average.
     """
     head = student.clip_head
@@ -181,7 +181,7 @@ def give_classifier(
     classifier.start(head, axes=axes, centre=torch.zeros(axes.shape[1]))
     means = []
     for index in range(_CENTRED_ON):
-        batch = pictures[index]
+        batch = images[index]
         tokens, *_ = student.image_encoder(batch["images"])
         means.append(pool_unpadded(head.features(tokens), batch["token_mask"]).mean(dim=0))
     classifier.start(head, axes=axes, centre=torch.stack(means).mean(dim=0))

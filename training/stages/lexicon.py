@@ -1,4 +1,4 @@
-"""The stage that makes the lexicon: words with the embeddings that pictures and texts learn."""
+"""The stage that makes the lexicon: words with the embeddings that images and texts learn."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _FEW_CLASSES = 5  # a word above fewer classes does not take their mean
 
 
 class LexiconConfig(StageSettings):
-    """The words that a model learns, with the embeddings that pictures and texts learn.
+    """The words that a model learns, with the embeddings that images and texts learn.
 
     The words are the commonest nouns of visible things, all names of photographs and of ImageNet's
-    classes, and their plurals. Taught are the classes, and names that enough pictures show.
+    classes, and their plurals. Taught are the classes, and names that enough images show.
 
     Args:
         photographs: whose names are taught.
         count: number of the commonest nouns.
-        words: words that get embeddings of their own even if no picture shows them.
+        words: words that get embeddings of their own even if no image shows them.
         class_weight: weight of a class's own direction beside its name.
         kinds_weight: weight of the mean of a hypernym's kinds beside its name.
         alike: MiniLM's lowest cosine of a name and a taught word, from which WordNet is believed

@@ -45,7 +45,7 @@ class PartConfig(LabelledSettings):
             their mean answers what is new nearly as well, and all else nearly as before (WiSE-FT,
             arXiv:2109.01903).
         restored: of the published classifier's weights in the backbone and in the CLIP head's first
-            layers as the training begins. The rest are the model's: names that no picture taught
+            layers as the training begins. The rest are the model's: names that no image taught
             are known again, and what the heads learn is to answer all else as before.
         text_teacher: likewise, the space that the classifier was turned into, for `restored`.
     """
@@ -89,7 +89,7 @@ class PartConfig(LabelledSettings):
             task.presence.start(scale=found.scale, bias=found.bias)
         if self.restored:
             axes = load_text_teacher(self._space(stage.runs)).space.axes
-            restore(student, classifier, axes=axes, pictures=train, share=self.restored)
+            restore(student, classifier, axes=axes, images=train, share=self.restored)
         provenance = self.provenance(stage, PACKAGES) | {
             "photographs": train.photographs.terms(),
             "starts_from": read_provenance(start),
@@ -115,11 +115,11 @@ def restore(
     classifier: ImageNetClassifier,
     *,
     axes: Tensor,
-    pictures: JointBatches,
+    images: JointBatches,
     share: float,
 ) -> None:
     """Gives a student a share of the classifier's published weights back; see `give_classifier`."""
     before = copy.deepcopy(student)
-    give_classifier(student, classifier, axes=axes, pictures=pictures)
+    give_classifier(student, classifier, axes=axes, images=images)
     for mine, trained in zip(student.parameters(), before.parameters(), strict=True):
         mine.lerp_(trained, 1 - share)

@@ -30,7 +30,7 @@ class PublishConfig(StageSettings):
     Args:
         checkpoint: the stage whose checkpoint gets the others' parts.
         text_encoder: the stage whose text encoder it gets; None keeps its own. A text encoder needs
-            no picture, and may be trained after the merge.
+            no image, and may be trained after the merge.
         parts: likewise, the stages of the task `part` whose parts it gets, in the order of their
             training: a later one replaces what it has of an earlier one.
     """

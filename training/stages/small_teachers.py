@@ -33,18 +33,18 @@ class ClipTeacherConfig(SmallClipSettings, TrainedSettings):
     task: Literal["clip_teacher"]
 
     @property
-    def pictures_in_batch(self) -> int:
-        """The number of pictures in a batch at the lowest resolution."""
-        return self.pictures.batch
+    def images_in_batch(self) -> int:
+        """The number of images in a batch at the lowest resolution."""
+        return self.images.batch
 
     def prepare(self, stage: Stage) -> Job:
-        """Builds the CLIP, its captions and its pictures."""
+        """Builds the CLIP, its captions and its images."""
         clip, composed = new_clip(stage.model, self), Composed(self.nouns)
         task = ClipTeacherTask(
             clip,
-            composed.pictures(self.pictures, seed=self.optimisation.seed),
+            composed.images(self.images, seed=self.optimisation.seed),
             Captions(composed.nouns, embed_dim=stage.model.embed_dim),
-            validation=composed.pictures(self.pictures, seed=VALIDATION_SEED),
+            validation=composed.images(self.images, seed=VALIDATION_SEED),
             text_weight=self.text_weight,
             text_only_steps=self.text_only_steps,
         )
@@ -63,7 +63,7 @@ class SamTeacherConfig(TrainedSettings):
     scenes: Scenes
 
     @property
-    def pictures_in_batch(self) -> int:
+    def images_in_batch(self) -> int:
         """The number of scenes in a batch."""
         return self.scenes.batch
 

@@ -59,7 +59,7 @@ class TextEncoderTrainingConfig(TrainedSettings):
         batch: texts in a batch.
         names_share: share of the texts that are words of the lexicon, with its embeddings. Texts of
             the corpus that are only such a word have them, too.
-        taught_share: share of these words that are taught ones: what pictures show, and ImageNet's
+        taught_share: share of these words that are taught ones: what images show, and ImageNet's
             classes, with their synonyms and plurals.
         far: with `starts_from`, words that it embeds with a lower cosine than this count as taught
             ones, too.
@@ -87,8 +87,8 @@ class TextEncoderTrainingConfig(TrainedSettings):
         return self
 
     @property
-    def pictures_in_batch(self) -> None:
-        """There are no pictures."""
+    def images_in_batch(self) -> None:
+        """There are no images."""
         return
 
     def check(self, *, runs: Path) -> None:
@@ -162,7 +162,7 @@ class TextEncoderTrainingConfig(TrainedSettings):
         few = {"count": min(self.corpus.count, steps * self.batch), "held_out": self.batch}
         small = self.model_copy(update={"corpus": self.corpus.model_copy(update=few)})
         pace = super(TextEncoderTrainingConfig, small).smoke(stage, steps=steps)
-        return replace(pace, pictures_per_s=None)  # they are texts
+        return replace(pace, images_per_s=None)  # they are texts
 
     def _read_texts(
         self, stage: Stage, config: BertTextConfig, teacher: TextTeacher

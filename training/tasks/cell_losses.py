@@ -1,4 +1,4 @@
-"""Losses between cells or pictures and names, as pure modules that know no model.
+"""Losses between cells or images and names, as pure modules that know no model.
 
 `kin` bool [N,N] says which names are of one thing, such as "pug" and "dog": they never compete.
 """
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 _PRESENCE_SCALE, _PRESENCE_BIAS = 20.0, -8.0
 _HARDEST = 4  # absent names of a cell that count
-_ALARMS = 8  # cells of a picture that look most like an absent name
+_ALARMS = 8  # cells of an image that look most like an absent name
 
 
 class NamedCells(nn.Module):
@@ -32,8 +32,8 @@ class NamedCells(nn.Module):
         return (entropy * weights).sum() / weights.sum()
 
 
-class NamedPictures(nn.Module):
-    """A cross-entropy over names of a whole picture, of which any that it shows is right."""
+class NamedImages(nn.Module):
+    """A cross-entropy over names of a whole image, of which any that it shows is right."""
 
     def forward(self, logits: Tensor, present: Tensor, kin: Tensor) -> Tensor:
         """Maps logits [B,N] and the first V of N names that are there, bool [B,V], to a scalar."""
@@ -84,7 +84,7 @@ class PresentNames(nn.Module):
 
 
 class FalseAlarms(nn.Module):
-    """A logistic regression on the cells of a picture that look most like a name it does not show.
+    """A logistic regression on the cells of an image that look most like a name it does not show.
 
     The best cell decides whether a name is found: one false cell in a thousand is a false alarm.
     """

@@ -1,4 +1,4 @@
-"""Pictures of a validation: each prompt, the teacher's mask for it, the student's beside it."""
+"""Images of a validation: each prompt, the teacher's mask for it, the student's beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 def draw_contact_sheet(
     images: Tensor, coords: Tensor, labels: Tensor, *, masks: Sequence[Tensor]
 ) -> np.ndarray:
-    """Draws a row for each prompt: the picture with the prompt, then a column for each of `masks`.
+    """Draws a row for each prompt: the image with the prompt, then a column for each of `masks`.
 
     Args:
         images: uint8 [N,3,S,S], RGB.
@@ -33,21 +33,21 @@ def draw_contact_sheet(
     for index, image in enumerate(images.cpu()):
         scale = _CELL_PX / image.shape[-1]
         pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-        picture = np.asarray(
+        resized = np.asarray(
             cv2.resize(pixels, (_CELL_PX, _CELL_PX), interpolation=cv2.INTER_AREA), np.uint8
         )
         prompts = coords[index].float().cpu().numpy() * scale
-        cells = [_draw_prompts(picture, prompts, labels[index].cpu().numpy())]
+        cells = [_draw_prompts(resized, prompts, labels[index].cpu().numpy())]
         for logits in masks:
             size = (_CELL_PX, _CELL_PX)
             mask = cv2.resize(logits[index].float().cpu().numpy(), size) > 0
-            cells.append(draw_overlay(picture, masks=[mask]))
+            cells.append(draw_overlay(resized, masks=[mask]))
         rows.append(np.hstack(cells))
     return np.vstack(rows)
 
 
-def _draw_prompts(picture: np.ndarray, coords: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    canvas: np.ndarray = picture.copy()
+def _draw_prompts(image: np.ndarray, coords: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    canvas: np.ndarray = image.copy()
     for point in np.rint(coords[labels == 1]).astype(int).tolist():
         cv2.circle(canvas, point, 5, _BLACK, -1, cv2.LINE_AA)
         cv2.circle(canvas, point, 3, _WHITE, -1, cv2.LINE_AA)

@@ -33,17 +33,17 @@ from training.teachers.small import (
 class DistillTask(Task):
     """The merge: the student imitates both teachers, and sees no label and no true mask.
 
-    A step has two losses: pictures against CLIP's embeddings, then scenes against SAM's masks for
+    A step has two losses: images against CLIP's embeddings, then scenes against SAM's masks for
     the same prompts (and regions of them against CLIP, which is ours). The text encoder is not
     trained: it stays the CLIP teacher's.
 
     Args:
-        dataset: batches of `pictures` and perhaps `scenes`.
+        dataset: batches of `images` and perhaps `scenes`.
         sam: the SAM teacher; None if neither `sam_weight` nor `region_weight` is above 0.
         sam_weight: lambda, the weight of SAM's loss.
         region_weight: the weight of the regions' loss.
         dense_weight: the weight of the patches' loss in regions.
-        classes: text embeddings [N,E] of the nouns in validation pictures, for `measure`.
+        classes: text embeddings [N,E] of the nouns in validation images, for `measure`.
 
     Raises:
         TrainingError: `region_weight` is above 0, and the student's CLIP head is not a ViT's.
@@ -91,12 +91,12 @@ class DistillTask(Task):
         self.dense_loss = DenseDistillation()
 
     def forward(self, batch: dict[str, dict[str, Tensor]], *, loss: str, step: int) -> Tensor:
-        """Computes one of the two losses, `clip` of `pictures` or `scenes`.
+        """Computes one of the two losses, `clip` of `images` or `scenes`.
 
         Odd steps have mask prompts, made of the teacher's own masks.
         """
         if loss == "clip":
-            return self._clip_loss(batch["pictures"])
+            return self._clip_loss(batch["images"])
         scenes = batch["scenes"]
         with torch.no_grad():
             reference = self.sam.encode(scenes["images"])
@@ -110,7 +110,7 @@ class DistillTask(Task):
         return total
 
     def count_images(self, batch: dict[str, dict[str, Tensor]]) -> int:
-        """Returns the number of pictures and scenes in a batch."""
+        """Returns the number of images and scenes in a batch."""
         return sum(super(DistillTask, self).count_images(each) for each in batch.values())
 
     def count_broken(self, batch: dict[str, dict[str, Tensor]]) -> int:
@@ -120,17 +120,17 @@ class DistillTask(Task):
     def measure(self, batch: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
         """Measures what is learned, and what is forgotten.
 
-        `clip_cosine` is each picture's cosine with the CLIP teacher, and `top1` the zero-shot
-        accuracy on pictures of one known noun. `box_miou` and `point_miou` are the IoUs of the
+        `clip_cosine` is each image's cosine with the CLIP teacher, and `top1` the zero-shot
+        accuracy on images of one known noun. `box_miou` and `point_miou` are the IoUs of the
         student's and the SAM teacher's single masks.
         """
-        pictures, values = batch["pictures"], {}
-        tokens, *_ = self.student.image_encoder(pictures["images"])
-        embeddings = self.student.clip_head(tokens, pictures["token_mask"])[1]
-        target = self._target(pictures)
+        images, values = batch["images"], {}
+        tokens, *_ = self.student.image_encoder(images["images"])
+        embeddings = self.student.clip_head(tokens, images["token_mask"])[1]
+        target = self._target(images)
         values["clip_cosine"] = (embeddings * target).sum(dim=1)
         if "top1" in self.metrics:
-            values["top1"] = top1(embeddings, classes=self.classes, nouns=pictures["nouns"])
+            values["top1"] = top1(embeddings, classes=self.classes, nouns=images["nouns"])
         if "box_miou" in self.metrics:
             scenes = batch["scenes"]
             reference, masks = self._single_masks(scenes)
@@ -159,20 +159,20 @@ class DistillTask(Task):
         return reference[:, 0], masks[:, 0]
 
     @torch.no_grad()
-    def _target(self, pictures: dict[str, Tensor]) -> Tensor:
+    def _target(self, images: dict[str, Tensor]) -> Tensor:
         """Returns the CLIP teacher's embeddings [B,E], from its cache if the batch has them."""
-        if "teacher_embeddings" in pictures:
-            return pictures["teacher_embeddings"].float()
-        return self.clip.embed_images(pictures["images"])
+        if "teacher_embeddings" in images:
+            return images["teacher_embeddings"].float()
+        return self.clip.embed_images(images["images"])
 
-    def _clip_loss(self, pictures: dict[str, Tensor]) -> Tensor:
-        target = self._target(pictures)
-        tokens, *_ = self.student.image_encoder(pictures["images"])
+    def _clip_loss(self, images: dict[str, Tensor]) -> Tensor:
+        target = self._target(images)
+        tokens, *_ = self.student.image_encoder(images["images"])
         head = self.student.clip_head
         if isinstance(head, ClipHead):  # no patch need be embedded
-            embeddings = head.embed(max_pool(*head.encode(tokens, pictures["token_mask"])))
+            embeddings = head.embed(max_pool(*head.encode(tokens, images["token_mask"])))
         else:
-            embeddings = head(tokens, pictures["token_mask"])[1]
+            embeddings = head(tokens, images["token_mask"])[1]
         clip_loss: Tensor = self.embedding_loss(embeddings, target)
         return clip_loss
 

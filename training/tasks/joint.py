@@ -18,12 +18,12 @@ from samclip_sdk.bundle.manifest import UNCALIBRATED, Calibration
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.classifier_head import ClassifierHead
 from training.batches import PATCH_PX
-from training.tasks.cell_losses import NamedCells, NamedPictures, PresentNames
+from training.tasks.cell_losses import NamedCells, NamedImages, PresentNames
 from training.tasks.contact_sheet import draw_contact_sheet
+from training.tasks.image_decoder import ImageDecoder, in_row_order, in_token_order
 from training.tasks.label_prompts import LabelPrompts, ask_for_labels, disturbed, frame_of
 from training.tasks.losses import MultimaskLoss, mask_iou
 from training.tasks.mask_prompts import coarse_mask_prompt, correct
-from training.tasks.picture_decoder import PictureDecoder, in_row_order, in_token_order
 from training.tasks.proposals import ProposalLoss, encode, proposal_recall
 from training.tasks.tasks import SHEET_ROWS, Task, iou_by_prompt
 from training.tasks.taught_cells import (
@@ -31,7 +31,7 @@ from training.tasks.taught_cells import (
     absent_names,
     cell_names,
     draw_cells,
-    seen_places,
+    seen_cells,
     unmasked_names,
 )
 from training.teachers.efficientnet_lite import ImageNetClassifier
@@ -44,8 +44,8 @@ _PADDING = -20.0  # a score there, below all others
 class JointTask(Task):
     """The training on all labels of photographs, in one pass of the backbone.
 
-    * `classes`: what the classifier says of the picture, so that no class is forgotten;
-    * `pictures`: the picture is nearest to its names;
+    * `classes`: what the classifier says of the image, so that no class is forgotten;
+    * `images`: the image is nearest to its names;
     * `cells`: a cell that a mask covers by half is nearest to the mask's name, of all names;
     * `presence`: it shows that name, yes or no, and none that its set promises to be absent;
     * `somewhere`: a name that is known without a mask is to be found where the classifier sees it,
@@ -67,7 +67,7 @@ class JointTask(Task):
         weights: those of the losses that do not weigh 1.
     """
 
-    weights: ClassVar[dict[str, float]] = {"pictures": 0.5, "somewhere": 0.5}
+    weights: ClassVar[dict[str, float]] = {"images": 0.5, "somewhere": 0.5}
     losses = ("joint",)
     metrics = (
         "cell_top1",
@@ -110,7 +110,7 @@ class JointTask(Task):
             self.register_buffer(key, value, persistent=False)
         self.labels_after = labels_after
         self.presence = presence
-        self.named_pictures = NamedPictures()
+        self.named_images = NamedImages()
         self.named_cells = NamedCells()
         self.mask_loss = MultimaskLoss(points=_POINTS)
         self.proposal_loss = ProposalLoss()
@@ -156,7 +156,7 @@ class JointTask(Task):
         }
 
     def draw(self, batch: dict[str, Tensor]) -> np.ndarray | None:
-        """Draws each picture's first label: points, truth, score map and mask."""
+        """Draws each image's first label: points, truth, score map and mask."""
         tokens, embeddings, *_ = self.student.image_encoder(batch["images"])
         patches, _ = self._head()(tokens, batch["token_mask"])
         owners = batch["asked_owners"]
@@ -190,7 +190,7 @@ class JointTask(Task):
         tokens, embeddings, proposals = encode(self.student.image_encoder, batch["images"])
         coarse, pooled = self._head().classified(tokens, batch["token_mask"])
         patches = self._head().cells(tokens, coarse)
-        decoder = PictureDecoder(self.student, embeddings)
+        decoder = ImageDecoder(self.student, embeddings)
         losses = self._names(batch, coarse, patches, pooled)
         losses |= self._proposals(batch, proposals)
         losses["prompts"] = self._prompts(batch, decoder)
@@ -202,21 +202,21 @@ class JointTask(Task):
         """Computes the loss of the proposal head, by name, if there is one that learns."""
         if proposals is None or not proposals.requires_grad:
             return {}
-        targets = batch["places"], batch["boxes"], batch["background"]
+        targets = batch["assigned"], batch["boxes"], batch["background"]
         with torch.autocast(proposals.device.type, enabled=False):
             return {"proposals": self.proposal_loss(proposals, *targets)}
 
     def _names(
         self, batch: dict[str, Tensor], coarse: Tensor, patches: Tensor, pooled: Tensor
     ) -> dict[str, Tensor]:
-        """Computes the losses of the names of pictures and of cells."""
+        """Computes the losses of the names of images and of cells."""
         assert self.classifier is not None
         told = self.classifier(batch["images"], batch["token_mask"])
         with torch.autocast(pooled.device.type, enabled=False):  # bf16 has steps of .004
-            pictures = LOGIT_SCALE * pooled @ self.names.T
+            images = LOGIT_SCALE * pooled @ self.names.T
             return {
-                "classes": F.cross_entropy(pictures[:, self.classes], told),
-                "pictures": self.named_pictures(pictures, batch["present"], self.kin),
+                "classes": F.cross_entropy(images[:, self.classes], told),
+                "images": self.named_images(images, batch["present"], self.kin),
                 **self._cells(batch, patches),
                 "somewhere": self._somewhere(batch, patches, coarse),
             }
@@ -225,11 +225,11 @@ class JointTask(Task):
         """Computes the losses of the names of cells that masks cover, and of absent names."""
         known = batch["present"].shape[1]
         targets = cell_names(batch)
-        picture, cell = draw_cells(batch, targets)
-        taught = targets[picture, cell]
-        absent = absent_names(batch, picture, cell, self.kin[:known, :known])
+        image, cell = draw_cells(batch, targets)
+        taught = targets[image, cell]
+        absent = absent_names(batch, image, cell, self.kin[:known, :known])
         named = taught >= 0
-        cosines = patches[picture, cell] @ self.names.T
+        cosines = patches[image, cell] @ self.names.T
         return {
             "cells": self.named_cells(LOGIT_SCALE * cosines[named], taught[named], self.kin),
             "presence": self.presence(cosines[:, :known], taught, absent),
@@ -241,20 +241,20 @@ class JointTask(Task):
         Where the cells themselves are most like it would teach the ground around the thing, which
         no other name claims.
         """
-        picture, name, places = unmasked_names(batch)
-        if not len(picture):
+        image, name, indices = unmasked_names(batch)
+        if not len(image):
             return patches.sum() * 0
         vectors = self.names[name]
-        shares = seen_places(coarse.detach()[picture], vectors, places)
-        seen = torch.einsum("pn,pne->pe", shares, patches[picture])
+        shares = seen_cells(coarse.detach()[image], vectors, indices)
+        seen = torch.einsum("pn,pne->pe", shares, patches[image])
         logits = LOGIT_SCALE * seen @ self.names.T
-        rivals = batch["present"][picture].float() @ self.kin[: batch["present"].shape[1]].float()
+        rivals = batch["present"][image].float() @ self.kin[: batch["present"].shape[1]].float()
         own = F.one_hot(name, len(self.names)).bool()
         logits = logits.masked_fill((rivals > 0) & ~own, -torch.inf)
         yes = F.softplus(-self.presence.logits((seen * vectors).sum(dim=1))).mean()
         return F.cross_entropy(logits, name) + yes
 
-    def _prompts(self, batch: dict[str, Tensor], decoder: PictureDecoder) -> Tensor:
+    def _prompts(self, batch: dict[str, Tensor], decoder: ImageDecoder) -> Tensor:
         """SAM's loss against the true masks; some prompts come with a coarse mask, or twice."""
         owners, targets = batch["owners"], batch["targets"].float()
         if not len(owners):
@@ -274,7 +274,7 @@ class JointTask(Task):
             loss = loss + len(again) / len(owners) * missed
         return loss
 
-    def _labels(self, batch: dict[str, Tensor], decoder: PictureDecoder, patches: Tensor) -> Tensor:
+    def _labels(self, batch: dict[str, Tensor], decoder: ImageDecoder, patches: Tensor) -> Tensor:
         """SAM's loss for labels that are there; a mask of another is worth nothing."""
         owners = batch["asked_owners"]
         if not len(owners):
@@ -312,20 +312,20 @@ class JointTask(Task):
         self,
         embeddings: Tensor,
         owners: Tensor,
-        asked: LabelPrompts,
+        label_prompts: LabelPrompts,
         *,
         has_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Mask logits [M,4,4g,4g] and predicted IoUs [M,4] of prompts, each of its picture."""
+        """Mask logits [M,4,4g,4g] and predicted IoUs [M,4] of prompts, each of its image."""
         if not len(owners):
-            side = asked.mask_input.shape[-1]
+            side = label_prompts.mask_input.shape[-1]
             return embeddings.new_zeros(0, 4, side, side), embeddings.new_zeros(0, 4)
         if has_mask is None:
             has_mask = torch.ones(len(owners), device=owners.device)
         # The prompt encoder counts in pixels of the model's own resolution.
         scale = self.student.prompt_encoder.resolution / (PATCH_PX * embeddings.shape[-1])
-        asked = asked._replace(coords=(asked.coords + 0.5) * scale - 0.5)
-        prompts = self.student.prompt_encoder(*asked, has_mask.float())
+        label_prompts = label_prompts._replace(coords=(label_prompts.coords + 0.5) * scale - 0.5)
+        prompts = self.student.prompt_encoder(*label_prompts, has_mask.float())
         masks, iou = self.student.mask_decoder(embeddings[owners], *prompts)
         return masks.float(), iou.float()
 

@@ -1,6 +1,6 @@
 """Prompts of text-to-mask in training, made of score maps as in the SDK.
 
-A model's own pictures its CLIP head knows better than others, so each map is disturbed first. Some
+A model's own images its CLIP head knows better than others, so each map is disturbed first. Some
 labels are asked for by one of their parts, as single objects are: then the label's connected
 regions that the box touches are to be drawn, else all of it.
 """
@@ -20,11 +20,11 @@ from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.label_points import points_and_box
 from samclip_sdk.engine.label_prompts import mask_prompt
 from samclip_sdk.engine.label_search import find_parts
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.model_prompts import text_prompts
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.model_prompts import text_prompts
 from training.batches import CELL_PX, PATCH_PX
 
-_MOST_POINTS = 3
+_MAX_POINTS = 3
 _PART = 0.3  # of the labels are asked for by one of their parts alone
 _COARSE_GRID = 6  # cells of the noise that a whole region has in common
 _COARSE_NOISE, _FINE_NOISE, _SHIFT, _STEEPNESS = 2.0, 1.0, 1.5, (0.7, 1.3)  # in logits
@@ -46,7 +46,7 @@ def ask_for_labels(
     Args:
         maps: [L,g,g], scores in logits.
         targets: [L,h,h], 0..1, how much of each square of `CELL_PX` the label covers.
-        frames: of each label, where its picture lies.
+        frames: of each label, where its image lies.
         calibration: with the thresholds of parts and of masks.
 
     Returns:
@@ -61,13 +61,13 @@ def ask_for_labels(
         return nothing, targets
     points, corners, masks = [], [], []
     whole = (torch.rand(len(maps)) >= _PART).tolist()
-    for place, score_map in enumerate(maps.float().cpu().numpy()):
-        frame = frames[place]
+    for index, score_map in enumerate(maps.float().cpu().numpy()):
+        frame = frames[index]
         best, box = points_and_box(
             score_map,
-            cells=_cells(score_map, frame=frame, whole=whole[place], calibration=calibration),
+            cells=_cells(score_map, frame=frame, whole=whole[index], calibration=calibration),
             frame=frame,
-            count=int(torch.randint(1, _MOST_POINTS + 1, ())),
+            count=int(torch.randint(1, _MAX_POINTS + 1, ())),
             threshold=calibration.mask_threshold_score,
         )
         points.append(best)
@@ -126,6 +126,6 @@ def disturbed(maps: Tensor) -> Tensor:
 
 
 def frame_of(token_mask: np.ndarray, size: int) -> Frame:
-    """Returns the frame of a picture in the model's input, to the cell, by a mask [g,g]."""
+    """Returns the frame of an image in the model's input, to the cell, by a mask [g,g]."""
     rows, columns = int(token_mask[:, 0].sum()), int(token_mask[0].sum())
     return Frame.fit(rows * PATCH_PX, columns * PATCH_PX, resolution=size)

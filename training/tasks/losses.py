@@ -80,9 +80,9 @@ class MultimaskLoss(nn.Module):
         target = target.unsqueeze(1).expand_as(logits)
         iou = F.mse_loss(iou_predictions.float(), mask_iou(logits, target), reduction="none")
         if self.points is not None:
-            places = uncertain_points(logits, count=self.points)
+            indices = uncertain_points(logits, count=self.points)
             logits, target = (
-                each.flatten(2).gather(2, places).unsqueeze(2) for each in (logits, target)
+                each.flatten(2).gather(2, indices).unsqueeze(2) for each in (logits, target)
             )
         per_token: Tensor = self.mask_loss(logits, target)
         masks = per_token[:, 0] + per_token[:, 1:].amin(dim=1)
@@ -96,7 +96,7 @@ def uncertain_points(logits: Tensor, *, count: int) -> Tensor:
     Of three times as many random pixels those whose logits are nearest to 0; a quarter anywhere.
 
     Returns:
-        int64 [...,n], places in the flattened masks; of smaller masks, all pixels.
+        int64 [...,n], indices in the flattened masks; of smaller masks, all pixels.
     """
     flat = logits.flatten(-2)
     pixels = flat.shape[-1]

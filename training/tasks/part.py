@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from samclip_sdk.modeling.build import SamClipModel
 from samclip_sdk.modeling.pyramid_encoder import PyramidEncoder
 from training.tasks.cell_losses import FalseAlarms
+from training.tasks.image_decoder import ImageDecoder
 from training.tasks.joint import JointTask
-from training.tasks.picture_decoder import PictureDecoder
 from training.tasks.proposals import encode
 from training.tasks.taught_cells import cell_names, judged_cells, unmasked_names
 
@@ -72,7 +72,7 @@ class HeadsTask(PartTask):
     """Teaches what reads the backbone's features to answer as before: the backbone was changed.
 
     * `patches`, `embeddings` and, if there are any, `proposals`: the answers before the change, in
-      the cells that show the picture; each channel of the latter two weighs alike.
+      the cells that show the image; each channel of the latter two weighs alike.
     """
 
     losses = ("heads",)
@@ -117,7 +117,7 @@ class PromptsTask(PartTask):
         tokens, embeddings, proposals = encode(self.student.image_encoder, batch["images"])
         with torch.no_grad():
             patches, _ = self._head()(tokens, batch["token_mask"])
-        decoder = PictureDecoder(self.student, embeddings)
+        decoder = ImageDecoder(self.student, embeddings)
         return {
             **self._proposals(batch, proposals),
             "presence": self._cells(batch, patches)["presence"],
@@ -131,7 +131,7 @@ class CellsTask(PartTask):
 
     * `cells`, `presence` and `somewhere`: as in the joint training;
     * `kept`: a cell that no label tells anything of stays as it was, and one whose name was right.
-      Of the pictures with a name that has no mask, no such cell is known.
+      Of the images with a name that has no mask, no such cell is known.
     """
 
     losses = ("cells",)
@@ -171,13 +171,13 @@ class FinetuneTask(PartTask):
     """Teaches the CLIP head and the mask decoder some names more.
 
     * `cells`, `presence`, `prompts` and `labels`: as in the joint training;
-    * `alarms`: the cells of a picture that look most like a name that it does not show;
+    * `alarms`: the cells of an image that look most like a name that it does not show;
     * `kept`: a cell that shows none of the names is embedded as before, so that no other word is
       forgotten. The backbone and the scale of scores stay as they are, and so do thresholds.
 
     Args:
         student: a merged model with a `ClassifierHead`.
-        dataset: of `JointBatches` without augmentation: a picture is always the same.
+        dataset: of `JointBatches` without augmentation: an image is always the same.
     """
 
     losses = ("finetune",)
@@ -193,7 +193,7 @@ class FinetuneTask(PartTask):
     def _losses(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         tokens, embeddings = self._features(batch["images"])
         patches, _ = self._head()(tokens, batch["token_mask"])
-        decoder = PictureDecoder(self.student, embeddings)
+        decoder = ImageDecoder(self.student, embeddings)
         return {
             **self._cells(batch, patches),
             "alarms": self._alarms(batch, patches),
@@ -203,7 +203,7 @@ class FinetuneTask(PartTask):
         }
 
     def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The backbone's outputs for pictures, each computed once and kept in half precision."""
+        """The backbone's outputs for images, each computed once and kept in half precision."""
         rows = []
         for image in images:
             key = hashlib.sha256(image.cpu().numpy().tobytes()).digest()
@@ -216,7 +216,7 @@ class FinetuneTask(PartTask):
         return tokens, embeddings
 
     def _alarms(self, batch: dict[str, Tensor], patches: Tensor) -> Tensor:
-        """What is taken for a name in pictures that show neither it nor its kin."""
+        """What is taken for a name in images that show neither it nor its kin."""
         known = batch["present"].shape[1]
         related = batch["present"].float() @ self.kin[:known, :known].float() > 0
         logits = self.presence.logits(patches @ self.names[:known].T)

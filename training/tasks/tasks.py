@@ -72,7 +72,7 @@ class Task(nn.Module):
         """Measures a batch of `validation`.
 
         Returns:
-            The values [n] of each metric, one for each picture or prompt.
+            The values [n] of each metric, one for each image or prompt.
         """
         raise NotImplementedError
 
@@ -82,9 +82,9 @@ class Task(nn.Module):
 
 
 class ClipTeacherTask(Task):
-    """The contrastive training of the small CLIP: each picture against one caption of each noun.
+    """The contrastive training of the small CLIP: each image against one caption of each noun.
 
-    Captions of the other pictures are not used, for a batch has some nouns twice. A picture with
+    Captions of the other images are not used, for a batch has some nouns twice. An image with
     several nouns has several right answers. The text tower is kept near MiniLM's sentence
     embeddings, so that synonyms and nouns without a drawing get sensible embeddings.
     """
@@ -127,7 +127,7 @@ class ClipTeacherTask(Task):
         return contrast + near
 
     def measure(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Measures for each picture of one noun whether this noun is nearest, of all."""
+        """Measures for each image of one noun whether this noun is nearest, of all."""
         ids = tokenize(self.captions.photos()).to(batch["nouns"].device)
         classes = self.clip.text_encoder(ids)
         embeddings = self.clip.embed_images(batch["images"])
@@ -187,10 +187,10 @@ class SamTeacherTask(Task):
 
 
 def top1(embeddings: Tensor, *, classes: Tensor, nouns: Tensor) -> Tensor:
-    """Returns for pictures [B,E] with one noun, bool [B,N], whether its class [N,E] is nearest.
+    """Returns for images [B,E] with one noun, bool [B,N], whether its class [N,E] is nearest.
 
     Returns:
-        float [n], 0 or 1, of the pictures with exactly one noun.
+        float [n], 0 or 1, of the images with exactly one noun.
     """
     single = nouns.sum(dim=1) == 1
     nearest = (embeddings[single] @ classes.T).argmax(dim=1, keepdim=True)

@@ -8,15 +8,15 @@ from torch.nn import functional as F
 
 LOGIT_SCALE = 20.0  # of cosines among names
 _COVERED = 0.5  # share of a cell from which a mask's name is the cell's
-_CELLS = 160  # of a picture that are taught, those of each name as many
-_SOMEWHERE = 4  # names of a picture without a mask that are looked for
+_CELLS = 160  # of an image that are taught, those of each name as many
+_SOMEWHERE = 4  # names of an image without a mask that are looked for
 
 
 def cell_names(batch: dict[str, Tensor]) -> Tensor:
     """The name of each cell, whose masks cover most of it and half at least: int64 [B,n], or -1."""
     coverage = (batch["coverage"] * batch["masked"][:, :, None, None]).flatten(2)
-    most, place = coverage.max(dim=1)
-    return torch.where(most >= _COVERED, batch["names"].gather(1, place), -1)
+    maximum, index = coverage.max(dim=1)
+    return torch.where(maximum >= _COVERED, batch["names"].gather(1, index), -1)
 
 
 def judged_cells(batch: dict[str, Tensor]) -> Tensor:
@@ -25,9 +25,9 @@ def judged_cells(batch: dict[str, Tensor]) -> Tensor:
 
 
 def draw_cells(batch: dict[str, Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Draws up to `_CELLS` cells of each picture that teach something, each name as often.
+    """Draws up to `_CELLS` cells of each image that teach something, each name as often.
 
-    Returns the picture and the cell of each, int64 [m] both.
+    Returns the image and the cell of each, int64 [m] both.
     """
     promises = batch["absent"].any(dim=1) | batch["exhaustive"].any(dim=1)
     useful = (targets >= 0) | (judged_cells(batch) & promises.unsqueeze(1))
@@ -37,49 +37,49 @@ def draw_cells(batch: dict[str, Tensor], targets: Tensor) -> tuple[Tensor, Tenso
         each.pow_(counts[which].sqrt())
     keys = keys.masked_fill(~useful, -1)
     best, cells = keys.topk(min(_CELLS, keys.shape[1]), dim=1)
-    picture, place = (best >= 0).nonzero(as_tuple=True)
-    return picture, cells[picture, place]
+    image, index = (best >= 0).nonzero(as_tuple=True)
+    return image, cells[image, index]
 
 
-def absent_names(batch: dict[str, Tensor], picture: Tensor, cell: Tensor, kin: Tensor) -> Tensor:
+def absent_names(batch: dict[str, Tensor], image: Tensor, cell: Tensor, kin: Tensor) -> Tensor:
     """Returns the names that m cells do not show, by the promise of their set: bool [m,V].
 
-    What a picture does not show is in none of its cells, unless it is kin, bool [V,V], of what it
+    What an image does not show is in none of its cells, unless it is kin, bool [V,V], of what it
     shows; and of a name that is there, all cells but its own do not show it.
     """
     related = batch["present"].float() @ kin.float() > 0
-    absent = (batch["absent"] & ~related)[picture]
+    absent = (batch["absent"] & ~related)[image]
     outside = (batch["coverage"].flatten(2) == 0) & batch["exhaustive"].unsqueeze(2)
-    outside = outside[picture, :, cell]
-    names = batch["names"][picture]
+    outside = outside[image, :, cell]
+    names = batch["names"][image]
     # Of a cell's own name, no kin is told to be absent there: it may be what is seen.
-    own = cell_names(batch)[picture, cell]
+    own = cell_names(batch)[image, cell]
     absent = torch.cat([absent, absent[:, :1]], dim=1)  # a column for what is no name
     absent = absent.scatter(1, torch.where(names >= 0, names, absent.shape[1] - 1), outside)
-    absent = absent[:, :-1] & judged_cells(batch)[picture, cell].unsqueeze(1)
+    absent = absent[:, :-1] & judged_cells(batch)[image, cell].unsqueeze(1)
     return absent & ~(kin[own.clamp(min=0)] & (own >= 0).unsqueeze(1))
 
 
-def seen_places(coarse: Tensor, vectors: Tensor, places: Tensor) -> Tensor:
+def seen_cells(coarse: Tensor, vectors: Tensor, indices: Tensor) -> Tensor:
     """Returns where the classifier sees names: weights [p,n] of cells, which sum to 1.
 
     Args:
         coarse: its answers [p,E,g/2,g/2], of any length.
         vectors: of a name each, unit vectors [p,E].
-        places: bool [p,n], where the name may be; all other weights are 0.
+        indices: bool [p,n], where the name may be; all other weights are 0.
     """
     cosines = torch.einsum("pehw,pe->phw", F.normalize(coarse.float(), dim=1), vectors)
     finer = F.interpolate(cosines.unsqueeze(1), scale_factor=2.0, mode="bilinear").flatten(1)
-    return (LOGIT_SCALE * finer).masked_fill(~places, -torch.inf).softmax(dim=1)
+    return (LOGIT_SCALE * finer).masked_fill(~indices, -torch.inf).softmax(dim=1)
 
 
 def unmasked_names(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Names that pictures show without a mask, a few of each: where each of them may be.
+    """Names that images show without a mask, a few of each: where each of them may be.
 
-    In its boxes if there are any, else anywhere in the picture.
+    In its boxes if there are any, else anywhere in the image.
 
     Returns:
-        The picture int64 [p] and the name int64 [p] of each, and the places bool [p,n].
+        The image int64 [p] and the name int64 [p] of each, and the places bool [p,n].
     """
     masked = torch.zeros_like(batch["present"])
     boxed: dict[tuple[int, int], Tensor] = {}
@@ -92,10 +92,10 @@ def unmasked_names(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     unpadded = batch["token_mask"].flatten(1) > 0
     keys = torch.rand(masked.shape, device=masked.device) * (batch["present"] & ~masked)
     best, name = keys.topk(min(_SOMEWHERE, keys.shape[1]), dim=1)
-    picture, place = (best > 0).nonzero(as_tuple=True)
-    name = name[picture, place]
-    places = [
+    image, index = (best > 0).nonzero(as_tuple=True)
+    name = name[image, index]
+    indices = [
         boxed.get(pair, unpadded[pair[0]])
-        for pair in zip(picture.tolist(), name.tolist(), strict=True)
+        for pair in zip(image.tolist(), name.tolist(), strict=True)
     ]
-    return picture, name, torch.stack([*places, unpadded[0]])[: len(places)]
+    return image, name, torch.stack([*indices, unpadded[0]])[: len(indices)]

@@ -127,7 +127,7 @@ class TextBatches(Dataset[dict[str, Tensor]]):
         self.often_share = often_share
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        pool, place = divmod(index, _POOL)
+        pool, offset = divmod(index, _POOL)
         rng = np.random.default_rng([self.seed, pool])
         size, corpus = _POOL * self.batch, self.texts.corpus
         rows = rng.integers(corpus, size=size)
@@ -142,7 +142,7 @@ class TextBatches(Dataset[dict[str, Tensor]]):
             names = corpus + template * words + name
             rows = np.where(rng.random(size) < self.names_share, names, rows)
         by_length = np.argsort((self.texts.ids[rows] != 0).sum(axis=1), kind="stable")
-        turn = rng.permutation(_POOL)[place]
+        turn = rng.permutation(_POOL)[offset]
         return self.texts.rows(rows[by_length[turn * self.batch :][: self.batch]])
 
 

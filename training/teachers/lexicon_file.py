@@ -33,7 +33,7 @@ class LexiconWord:
         relation: to the taught words `of`; see `training.text.lexicon.Place`. A plural has its
             singular's.
         of: the first names of those; of a taught word, its own.
-        taught: whether pictures, or a class of ImageNet's, show it under its own embedding.
+        taught: whether images, or a class of ImageNet's, show it under its own embedding.
         plural_of: its singular, if it is a plural.
     """
 

@@ -48,7 +48,7 @@ class OpenClip(nn.Module):
         self.interpolation = str(preprocessing["interpolation"])
 
     def embed_images(self, images: Tensor) -> Tensor:
-        """Embeds pictures [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
+        """Embeds images [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
         x = images.float()
         if x.shape[-1] != self.resolution:
             side = (self.resolution, self.resolution)

@@ -24,7 +24,7 @@ class ClipTeacher(Protocol):
     """The CLIP teacher of a distillation.
 
     Attributes:
-        resolution: side of a picture that it works at.
+        resolution: side of an image that it works at.
         embed_dim: E.
     """
 
@@ -32,7 +32,7 @@ class ClipTeacher(Protocol):
     embed_dim: int
 
     def embed_images(self, images: Tensor) -> Tensor:
-        """Embeds pictures [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
+        """Embeds images [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
         ...
 
 
@@ -70,7 +70,7 @@ class SmallClip(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def embed_images(self, images: Tensor) -> Tensor:
-        """Embeds pictures [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
+        """Embeds images [B,3,S,S], RGB 0..255, uint8 or float, as unit vectors [B,E]."""
         x = images.float()
         if x.shape[-1] != self.resolution:
             side = (self.resolution, self.resolution)
@@ -78,7 +78,7 @@ class SmallClip(nn.Module):
         return F.normalize(self.visual(self.normalise(x)).float(), dim=-1)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Pixels of pictures [B,3,S,S], RGB 0..255, as the image tower takes them."""
+        """Pixels of images [B,3,S,S], RGB 0..255, as the image tower takes them."""
         x = (images.float() - _PIXEL_MEAN) / _PIXEL_STD
         return x.contiguous(memory_format=torch.channels_last)
 

@@ -140,7 +140,7 @@ def new_clip(model: ModelConfig, settings: SmallClipSettings) -> SmallClip:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.optimisation.seed)
         return SmallClip(
-            model, image_tower=settings.image_tower, resolution=settings.pictures.resolutions[-1]
+            model, image_tower=settings.image_tower, resolution=settings.images.resolutions[-1]
         )
 
 

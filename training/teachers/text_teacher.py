@@ -1,4 +1,4 @@
-"""The text teacher: sentences -> the space of a classifier that was taught to recognise pictures.
+"""The text teacher: sentences -> the space of a classifier that was taught to recognise images.
 
 MiniLM knows which words are alike, an ImageNet classifier how its classes look. A small map from
 the one to the other, fitted by `training.teachers.text_fit`, makes of both a text tower.
@@ -28,7 +28,7 @@ TEXT_TEACHER = "text_teacher"
 
 
 class ClassifierSpace(nn.Module):
-    """The space that texts and pictures meet in: a classifier's, turned and reduced.
+    """The space that texts and images meet in: a classifier's, turned and reduced.
 
     The weight vectors of the classes are centred and normalised; the space has their strongest
     principal directions.

@@ -12,7 +12,7 @@ from torch import Tensor
 from training.text.held_out import is_held_out
 from training.text.wordnet import WordNet
 
-_MOST_CLASSES = 200  # below a name; those of more say next to nothing of how a thing looks
+_MAX_CLASSES = 200  # below a name; those of more say next to nothing of how a thing looks
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _kinds(
             above.setdefault(other, []).append(index)
         for other in wordnet.below(offset):
             below.setdefault(other, []).append(index)
-    few = {key: found for key, found in above.items() if len(found) <= _MOST_CLASSES}
+    few = {key: found for key, found in above.items() if len(found) <= _MAX_CLASSES}
     return (
         own,
         {key: found for key, found in few.items() if key not in own},

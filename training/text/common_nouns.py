@@ -62,9 +62,9 @@ def _candidates(senses: Senses) -> Iterator[str]:
 def noun_cost(senses: Senses, name: str, ids: Sequence[int]) -> float:
     """How rare a noun is, by the ids of its word pieces; see `common_nouns`."""
     seen, share, is_proper = senses.uses(name)
-    place = max(ids) + _PIECE * (len(ids) - 1)
+    index = max(ids) + _PIECE * (len(ids) - 1)
     rare = _PROPER if is_proper and not seen else 1.0
-    return place * rare / share / (1 + math.log1p(seen))
+    return index * rare / share / (1 + math.log1p(seen))
 
 
 def plural_of(name: str, *, irregular: Mapping[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The words that a model is to know, and what each is to those that pictures teach."""
+"""The words that a model is to know, and what each is to those that images teach."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Relation = Literal["taught", "synonym", "hypernym", "kind", "near", "alone"]
 
 @dataclass(frozen=True)
 class TaughtWord:
-    """A word with one embedding that pictures teach.
+    """A word with one embedding that images teach.
 
     Attributes:
         names: all that it is called, the first one for people to read.

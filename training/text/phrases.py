@@ -23,7 +23,18 @@ ripe cooked sliced folded parked flying sleeping running standing sitting modern
 furry fluffy smooth rough toy wild
 """
 _EVERY_QUALITY = frozenset(_QUALITIES.split())
-_PLACES = ("on", "in", "under", "beside", "behind", "above", "near", "with", "inside", "without")
+_PREPOSITIONS = (
+    "on",
+    "in",
+    "under",
+    "beside",
+    "behind",
+    "above",
+    "near",
+    "with",
+    "inside",
+    "without",
+)
 _DEEDS = ("holding", "wearing", "riding", "eating", "carrying", "watching", "using", "touching")
 _PEOPLE = ("man", "woman", "person", "child", "boy", "girl")
 _COUNTS = ("two", "three", "several", "many", "some")
@@ -150,7 +161,7 @@ class _Names:
         """Two things, or somebody who does something with one."""
         draw, kind = self._rng, self._rng.random()
         if kind < 0.4:
-            return f"the {self.one()} {_one_of(_PLACES, draw)} the {self.one()}"
+            return f"the {self.one()} {_one_of(_PREPOSITIONS, draw)} the {self.one()}"
         if kind < 0.6:
             return f"a {self.one()} and a {self.one()}"
         if kind < 0.8:

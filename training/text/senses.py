@@ -15,8 +15,8 @@ _NOUN = "1"  # the type of a sense, in its key
 _TOPS = 3  # the lexicographer file of person, animal, plant and food, beside what nobody sees
 _BODILY = "physical entity"
 _ANIMAL, _PERSON = 5, 18
-_MOST_SENSES, _MOST_UNCOUNTED = 2, 3
-_LEAST_SHARE = 0.25  # of how often the commonest sense is meant, for another to count
+_MAX_SENSES, _MAX_UNCOUNTED = 2, 3
+_MIN_SHARE = 0.25  # of how often the commonest sense is meant, for another to count
 _OFTENER = 7  # than an animal, and once more, a person must be meant by its name: man, not whale
 _MANY_KINDS = 100  # below a sense that counts, however seldom a text means it: food as such
 
@@ -38,7 +38,7 @@ _MEANT = {
     "seal": "earless seal",
     **dict.fromkeys(("head", "flag", "napkin", "ladder", "cable", "socket"), ""),
 }
-"""Of whom speaks of pictures, what some nouns mean; nothing, where no sense of WordNet's is it."""
+"""Of whom speaks of images, what some nouns mean; nothing, where no sense of WordNet's is it."""
 
 _ENDINGS = {
     "ies": "y",
@@ -68,7 +68,7 @@ class Senses:
         self.wordnet = wordnet
         self._index = dict(parse_lines(wordnet.folder / _INDEX, _offsets))
         counted = [*parse_lines(wordnet.folder / _COUNTS, _count)]
-        self._counts = {(lemma, place): n for lemma, place, n, is_noun in counted if is_noun}
+        self._counts = {(lemma, index): n for lemma, index, n, is_noun in counted if is_noun}
         self._uses = Counter[str]()  # of a lemma as whatever part of speech
         for lemma, _, count, _ in counted:
             self._uses[lemma] += count
@@ -125,8 +125,8 @@ class Senses:
     def count(self, spelling: str, offset: int) -> int:
         """Returns the count of a noun's sense, in WordNet's spelling, in the texts it counted."""
         lemma = spelling.lower().replace(" ", "_")
-        places = self._index.get(lemma, ())
-        return self._counts.get((lemma, places.index(offset) + 1), 0) if offset in places else 0
+        indices = self._index.get(lemma, ())
+        return self._counts.get((lemma, indices.index(offset) + 1), 0) if offset in indices else 0
 
     def uses(self, name: str) -> tuple[int, float, bool]:
         """Returns the uses of a noun, in WordNet's spelling, in the texts that it counted.
@@ -188,21 +188,21 @@ class Senses:
         files = {each: self.wordnet.synsets[each].file for each in senses}
         animals = [counts[each] for each in senses if files[each] == _ANIMAL]
         if animals:
-            least = _OFTENER * (1 + sum(animals))
-            senses = [x for x in senses if files[x] != _PERSON or counts[x] > least]
+            minimum = _OFTENER * (1 + sum(animals))
+            senses = [x for x in senses if files[x] != _PERSON or counts[x] > minimum]
             counts = {each: counts[each] for each in senses}
         kinds = {each: len([*self.wordnet.below(each)]) for each in senses}
         if not any(counts.values()):
             # What has kinds is the commoner; whom a word calls names comes last: a toaster.
             order = sorted(senses, key=lambda each: (files[each] == _PERSON, -kinds[each]))
-            return tuple(order[:_MOST_UNCOUNTED])
-        most = max(counts.values())
+            return tuple(order[:_MAX_UNCOUNTED])
+        maximum = max(counts.values())
         kept = [
             each
             for each, count in counts.items()
-            if count >= _LEAST_SHARE * most or kinds[each] >= _MANY_KINDS
+            if count >= _MIN_SHARE * maximum or kinds[each] >= _MANY_KINDS
         ]
-        return tuple(sorted(kept, key=lambda each: -counts[each])[:_MOST_SENSES])
+        return tuple(sorted(kept, key=lambda each: -counts[each])[:_MAX_SENSES])
 
 
 def _offsets(line: str) -> tuple[str, tuple[int, ...]]:
@@ -213,9 +213,9 @@ def _offsets(line: str) -> tuple[str, tuple[int, ...]]:
 
 def _count(line: str) -> tuple[str, int, int, bool]:
     """Parses `lemma%type:file:... place count`: the last tells whether it is a noun."""
-    key, place, count = line.split()
+    key, index, count = line.split()
     lemma, _, rest = key.partition("%")
-    return lemma, int(place), int(count), rest.startswith(_NOUN)
+    return lemma, int(index), int(count), rest.startswith(_NOUN)
 
 
 def _exception(line: str) -> tuple[str, tuple[str, ...]]:

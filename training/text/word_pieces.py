@@ -59,7 +59,7 @@ def choose_word_pieces(tokenizer: Path, texts: Sequence[str], *, size: int) -> t
 
 
 def shrink_tokenizer(content: str, pieces: Sequence[str]) -> str:
-    """A `tokenizer.json` with some of its word pieces, whose ids are their places in `pieces`."""
+    """A `tokenizer.json` with some of its word pieces, whose ids are their indices in `pieces`."""
     changed: dict[str, Any] = json.loads(content)
     ids = {piece: index for index, piece in enumerate(pieces)}
     changed["model"]["vocab"] = ids

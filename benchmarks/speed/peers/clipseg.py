@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.speed.peers import forced
 from benchmarks.speed.peers.exports import ExportedPeer, exported, open_net
-from benchmarks.speed.subject import PICTURE_PX, Opened, noise_picture
+from benchmarks.speed.subject import IMAGE_PX, Opened, noise_image
 
 if TYPE_CHECKING:
     from benchmarks.speed.peers.plain_onnx import GraphParts
@@ -38,7 +38,7 @@ class ClipSeg(ExportedPeer):
             open_net(folder / f"{name}.onnx", runtime=self.runtime)
             for name in ("image_encoder", "decoder")
         )
-        image, width = noise_picture(), encoder.output_axis
+        image, width = noise_image(), encoder.output_axis
         labels, classes = (
             forced.unit_embeddings(count, width=width) for count in (forced.LABELS, forced.CLASSES)
         )
@@ -62,26 +62,26 @@ class ClipSeg(ExportedPeer):
         return self.opened(
             "CLIPSeg rd64",
             notes=f"sees {_PX} px; text3 runs the decoder for three labels on one encoding, where "
-            "the package's own forward would encode the picture for each label; classify is that "
+            "the package's own forward would encode the image for each label; classify is that "
             "of the CLIP inside; no points",
             files=folder,
             workloads={
                 "encode": encode,
                 "classify": classify,
                 "text3": text_to_mask,
-                "picture_to_masks": lambda: (encode(), text_to_mask())[1],
+                "image_to_masks": lambda: (encode(), text_to_mask())[1],
             },
         )
 
 
-def _pixels(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _pixels(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The package's preprocessing: squeezed into a square and normalised; float [1,3,S,S]."""
-    square = Image.fromarray(picture).resize((_PX, _PX), Image.BILINEAR)
+    square = Image.fromarray(image).resize((_PX, _PX), Image.BILINEAR)
     return ((np.asarray(square, np.float32) / 255 - _MEAN) / _STD).transpose(2, 0, 1)[None]
 
 
 def _sized(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(Image.fromarray(logits).resize(PICTURE_PX, Image.BILINEAR))
+    return np.asarray(Image.fromarray(logits).resize(IMAGE_PX, Image.BILINEAR))
 
 
 def export(folder: Path) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.speed.peers.forced import RANDOM_WEIGHTS
-from benchmarks.speed.subject import PICTURE_PX, Opened, Workload
+from benchmarks.speed.subject import IMAGE_PX, Opened, Workload
 
 CACHE = platformdirs.user_cache_path("samclip-sdk") / "peers"
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
@@ -105,9 +105,9 @@ def _import_openvino() -> Any:
     return openvino
 
 
-def stored_bytes(place: Path) -> int:
+def stored_bytes(path: Path) -> int:
     """What a file takes, or those of a folder."""
-    files = [place] if place.is_file() else place.rglob("*")
+    files = [path] if path.is_file() else path.rglob("*")
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
@@ -140,7 +140,7 @@ class ExportedPeer:
 
 
 class PlainSam:
-    """A SAM that was exported plainly: encodes a picture of `PICTURE_PX`, decodes points in it.
+    """A SAM that was exported plainly: encodes an image of `IMAGE_PX`, decodes points in it.
 
     Args:
         folder: with image_encoder.onnx and mask_decoder.onnx.
@@ -154,26 +154,26 @@ class PlainSam:
             open_net(folder / f"{name}.onnx", runtime=runtime, arena=arena)
             for name in ("image_encoder", "mask_decoder")
         )
-        width, height = PICTURE_PX
+        width, height = IMAGE_PX
         scale = side_px / max(height, width)
         self._resized_px = int(width * scale + 0.5), int(height * scale + 0.5)
         self._no_mask = np.zeros((1, 1, side_px // 4, side_px // 4), np.float32)
 
-    def encode(self, picture: NDArray[np.uint8]) -> None:
-        """Resizes a picture, uint8 RGB, and runs the encoder, whose graph normalises and pads."""
-        resized = Image.fromarray(picture).resize(self._resized_px, Image.BILINEAR)
+    def encode(self, image: NDArray[np.uint8]) -> None:
+        """Resizes an image, uint8 RGB, and runs the encoder, whose graph normalises and pads."""
+        resized = Image.fromarray(image).resize(self._resized_px, Image.BILINEAR)
         (self._embeddings,) = self._encode.run({"input_image": np.asarray(resized, np.float32)})
 
     def decode(self, point: tuple[float, float]) -> NDArray[np.bool_]:
-        """SAM's four masks [4,H,W] of a point (x, y) in pixels of the picture."""
-        place = np.array(point) * self._resized_px / PICTURE_PX
+        """SAM's four masks [4,H,W] of a point (x, y) in pixels of the image."""
+        path = np.array(point) * self._resized_px / IMAGE_PX
         feed = {
             "image_embeddings": self._embeddings,
             # With SAM's padding point, which comes with every point that has no box.
-            "point_coords": np.array([[place, (0, 0)]], np.float32),
+            "point_coords": np.array([[path, (0, 0)]], np.float32),
             "point_labels": np.array([[1, -1]], np.float32),
             "mask_input": self._no_mask,
             "has_mask_input": np.zeros(1, np.float32),
-            "orig_im_size": np.array(PICTURE_PX[::-1], np.float32),
+            "orig_im_size": np.array(IMAGE_PX[::-1], np.float32),
         }
         return self._decode.run(feed)[0][0] > 0

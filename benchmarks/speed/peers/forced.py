@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.speed.subject import PICTURE_PX, Opened, noise_picture
+from benchmarks.speed.subject import IMAGE_PX, Opened, noise_image
 
 SEED = 0
 LABELS = 1000
 CLASSES = 3
-POINT = (PICTURE_PX[0] / 2, PICTURE_PX[1] / 2)
+POINT = (IMAGE_PX[0] / 2, IMAGE_PX[1] / 2)
 """(x, y) in pixels."""
 
 ONE_POINT: dict[str, Any] = {
@@ -39,13 +39,13 @@ class TwoModels:
     """SAM and CLIP as two models, and the paper's text-to-mask of the two (appendix C.1).
 
     SAM ViT-B makes `proposals` masks in everything-mode, over a grid of points. CLIP, an
-    architecture of open_clip, sees each proposal's box. The picture is encoded once by each model,
+    architecture of open_clip, sees each proposal's box. The image is encoded once by each model,
     and what it is asked for shares that.
 
     A subclass has `_load`, which loads both and returns notes, the bytes of artifacts and the width
     of CLIP's embeddings; `_encode_for_sam`; `_point`, the mask of one point, [1,H,W]; `_propose`,
     the kept masks of everything-mode [K,H,W] and the box XYXY of each; and `_embed`, the unit
-    embeddings [K,E] of pictures, in one batch.
+    embeddings [K,E] of images, in one batch.
     """
 
     engine: ClassVar[str]
@@ -58,7 +58,7 @@ class TwoModels:
     def __post_init__(self) -> None:
         # Those of everything-mode's masks that pass its filters, by force.
         self._kept = kept_proposals(self.proposals, of=MASKS_A_POINT * POINTS_PER_SIDE**2)
-        self._picture = noise_picture()
+        self._image = noise_image()
 
     def open(self) -> Opened:
         """Loads both models."""
@@ -71,7 +71,7 @@ class TwoModels:
             "encode is SAM's image encoder, classify runs CLIP's",
             f"text3: everything-mode of {POINTS_PER_SIDE**2} points, on SAM's encoding; "
             f"{self.proposals} masks forced, then {self.proposals} crops through CLIP in one batch",
-            f"three_ways is these in turn; CLIP sees {self.proposals + 1} pictures",
+            f"three_ways is these in turn; CLIP sees {self.proposals + 1} images",
         )
         return Opened(
             name=f"SAM {SAM} + OpenCLIP {self.clip}, {self.engine}",
@@ -90,12 +90,12 @@ class TwoModels:
 
     def _classify(self) -> NDArray[np.float32]:
         """Probabilities of 1,000 labels, CLIP's image encoder included."""
-        return rank(self._embed([Image.fromarray(self._picture)])[0], self._labels)
+        return rank(self._embed([Image.fromarray(self._image)])[0], self._labels)
 
     def _text_to_mask(self) -> NDArray[np.bool_]:
-        """Masks of three classes, [3,H,W], of the picture that SAM has encoded."""
+        """Masks of three classes, [3,H,W], of the image that SAM has encoded."""
         masks, boxes = self._propose()
-        whole = Image.fromarray(self._picture)
+        whole = Image.fromarray(self._image)
         crops = [whole.crop(crop_box(box)) for box in boxes]
         return paint(masks, self._embed(crops), self._classes)
 
@@ -130,7 +130,7 @@ def paint(
 
 
 def rank(embedding: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities [L] of labels [L,E] for a picture's unit embedding [E]."""
+    """Probabilities [L] of labels [L,E] for an image's unit embedding [E]."""
     logits = 100.0 * (labels @ embedding)  # CLIP's trained scale; a random one does the same work
     weights = np.exp(logits - logits.max())
     return weights / weights.sum()

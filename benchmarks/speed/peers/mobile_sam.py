@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.speed.peers import forced
 from benchmarks.speed.peers.exports import ExportedPeer, PlainSam, exported
-from benchmarks.speed.subject import Opened, noise_picture
+from benchmarks.speed.subject import Opened, noise_image
 
 _SIDE_PX = 1024
 
@@ -27,7 +27,7 @@ class MobileSam(ExportedPeer):
         """Opens both graphs."""
         folder = exported(export, packages=self.packages)
         sam = PlainSam(folder, side_px=_SIDE_PX, runtime=self.runtime)
-        image = noise_picture()
+        image = noise_image()
         return self.opened(
             "MobileSAM",
             notes=f"sees {_SIDE_PX} px; prompts only: no classes and no text",

@@ -52,16 +52,16 @@ def sam_graphs(model: Any, decoder: nn.Module) -> Iterator[GraphParts]:
     """The two graphs of a SAM, whose package wraps its decoder for ONNX."""
     side, prompts = model.image_encoder.img_size, model.prompt_encoder
     rows, columns = prompts.image_embedding_size
-    picture = {"input_image": torch.zeros(side, side, 3)}
+    image = {"input_image": torch.zeros(side, side, 3)}
     axes = {"input_image": {0: "image_height", 1: "image_width"}}
-    yield "image_encoder", PreprocessingEncoder(model), picture, ["image_embeddings"], axes
+    yield "image_encoder", PreprocessingEncoder(model), image, ["image_embeddings"], axes
     prompt = {
         "image_embeddings": torch.zeros(1, prompts.embed_dim, rows, columns),
         "point_coords": torch.zeros(1, 5, 2),
         "point_labels": torch.ones(1, 5),
         "mask_input": torch.zeros(1, 1, 4 * rows, 4 * columns),
         "has_mask_input": torch.ones(1),
-        # The graph keeps this picture's proportions: 3 to 2, as the benchmark's.
+        # The graph keeps this image's proportions: 3 to 2, as the benchmark's.
         "orig_im_size": torch.tensor([1500.0, 2250.0]),
     }
     axes = {"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}}
@@ -76,12 +76,12 @@ def all_graphs(clip: str) -> Iterator[GraphParts]:
     del model
     visual = load_clip(clip)[0].visual
     pixels = {"pixels": torch.zeros(2, 3, *np.broadcast_to(visual.image_size, 2).tolist())}
-    axes = {"pixels": {0: "pictures"}, "embeddings": {0: "pictures"}}
+    axes = {"pixels": {0: "images"}, "embeddings": {0: "images"}}
     yield "clip_image_encoder", visual, pixels, ["embeddings"], axes
 
 
 class PreprocessingEncoder(nn.Module):
-    """SAM's image encoder of a picture as long as SAM sees it; the graph normalises and pads."""
+    """SAM's image encoder of an image as long as SAM sees it; the graph normalises and pads."""
 
     def __init__(self, sam: Any) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from benchmarks.speed.peers.exports import PlainSam, exported, open_net, stored_bytes
 from benchmarks.speed.peers.forced import MASKS_A_POINT, POINT, POINTS_PER_SIDE, TwoModels
-from benchmarks.speed.subject import PICTURE_PX
+from benchmarks.speed.subject import IMAGE_PX
 
 _EXPORTED_BY = ("segment-anything", "open_clip_torch", "torch")
 _SAM_PX = 1024
@@ -43,7 +43,7 @@ class SamOnnx(TwoModels):
         how = {"runtime": "onnx", "arena": self.arena}
         self._sam = PlainSam(folder, side_px=_SAM_PX, **how)
         self._clip = open_net(folder / "clip_image_encoder.onnx", **how)
-        columns, rows = PICTURE_PX
+        columns, rows = IMAGE_PX
         centres = (np.arange(POINTS_PER_SIDE) + 0.5) / POINTS_PER_SIDE
         self._grid = [(x * columns, y * rows) for y in centres for x in centres]
         options = "onnxruntime's default session options" if self.arena else "memory arena off"
@@ -54,7 +54,7 @@ class SamOnnx(TwoModels):
         return notes, stored_bytes(folder), self._clip.output_axis
 
     def _encode_for_sam(self) -> None:
-        self._sam.encode(self._picture)
+        self._sam.encode(self._image)
 
     def _point(self) -> NDArray[np.bool_]:
         return self._sam.decode(POINT)[:1]
@@ -66,15 +66,15 @@ class SamOnnx(TwoModels):
             kept += [masks[at - first] for at in self._kept if first <= at < first + len(masks)]
         return np.stack(kept), [Image.fromarray(mask).getbbox() or (0, 0, 0, 0) for mask in kept]
 
-    def _embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
-        pixels = np.stack([_clip_pixels(each, size_px=self._clip.input_axis) for each in pictures])
+    def _embed(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        pixels = np.stack([_clip_pixels(each, size_px=self._clip.input_axis) for each in images])
         (found,) = self._clip.run({"pixels": pixels})
         return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-def _clip_pixels(picture: Image.Image, *, size_px: int) -> NDArray[np.float32]:
+def _clip_pixels(image: Image.Image, *, size_px: int) -> NDArray[np.float32]:
     """CLIP's preprocessing: the middle square, resized bicubic and normalised; float [3,S,S]."""
-    square = ImageOps.fit(picture, (size_px, size_px), method=Image.BICUBIC)
+    square = ImageOps.fit(image, (size_px, size_px), method=Image.BICUBIC)
     normalised = (np.asarray(square, np.float32) / 255 - _CLIP_MEAN) / _CLIP_STD
     return normalised.transpose(2, 0, 1)
 

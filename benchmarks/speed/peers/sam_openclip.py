@@ -1,7 +1,7 @@
 """SAM ViT-B and an open_clip model, two models in torch: what SAM-CLIP merges.
 
 Masks are proposed by segment-anything's own automatic mask generator, on the encoding that the
-predictor has: better than the package alone, whose generator would encode the picture again.
+predictor has: better than the package alone, whose generator would encode the image again.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class SamOpenClip(forced.TwoModels):
             box_nms_thresh=1.0,
         )
         self._predictor = self._generator.predictor
-        # The generator takes the picture as it was encoded, and leaves it to the next workload.
-        self._predictor.set_image = self._predictor.reset_image = lambda *_picture: None
+        # The generator takes the image as it was encoded, and leaves it to the next workload.
+        self._predictor.set_image = self._predictor.reset_image = lambda *_image: None
         # Of the generator's masks those that are kept, and no others, pass its filter.
         scores = torch.zeros(points, forced.MASKS_A_POINT)
         scores.flatten()[torch.from_numpy(self._kept)] = 1
@@ -73,7 +73,7 @@ class SamOpenClip(forced.TwoModels):
 
     @torch.inference_mode()
     def _encode_for_sam(self) -> None:
-        SamPredictor.set_image(self._predictor, self._picture)
+        SamPredictor.set_image(self._predictor, self._image)
 
     @torch.inference_mode()
     def _point(self) -> NDArray[np.bool_]:
@@ -81,13 +81,13 @@ class SamOpenClip(forced.TwoModels):
 
     @torch.inference_mode()
     def _propose(self) -> tuple[NDArray[np.bool_], list[tuple[float, float, float, float]]]:
-        records = self._generator.generate(self._picture)
+        records = self._generator.generate(self._image)
         boxes = [(x, y, x + w, y + h) for x, y, w, h in (record["bbox"] for record in records)]
         return np.stack([record["segmentation"] for record in records]), boxes
 
     @torch.inference_mode()
-    def _embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
-        batch = torch.stack([self._preprocess(picture) for picture in pictures])
+    def _embed(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        batch = torch.stack([self._preprocess(image) for image in images])
         dtype = next(self._clip.parameters()).dtype
         return self._clip.encode_image(batch.to(dtype), normalize=True).float().numpy()
 
@@ -106,7 +106,7 @@ def build_sam() -> Sam:
 def load_clip(
     name: str, *, in_bfloat16: bool = False
 ) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
-    """Builds an open_clip model, and its preprocessing of one picture."""
+    """Builds an open_clip model, and its preprocessing of one image."""
     # Another peer may have brought this, which open_clip can do without: its load is not CLIP's.
     modules: dict[str, Any] = sys.modules
     modules.setdefault("transformers", None)

@@ -1,4 +1,4 @@
-"""YOLOE: text-to-mask in one pass of a detector, without classes of a picture and without points.
+"""YOLOE: text-to-mask in one pass of a detector, without classes of an image and without points.
 
 ultralytics is under the AGPL: it is run here for its figures, and neither the SDK nor anything that
 ships with it imports it.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.speed.peers import forced
 from benchmarks.speed.peers.exports import ExportedPeer, exported
-from benchmarks.speed.subject import Opened, noise_picture
+from benchmarks.speed.subject import Opened, noise_image
 
 _PX, _FOUND = 640, 10
 _NAMES = ("dog", "grass", "sky")
@@ -46,7 +46,7 @@ class YoloE(ExportedPeer):
 
         folder = exported(export, self.network, packages=self.packages)
         path = folder / _FILES[self.runtime]
-        model, image = YOLO(path, task="segment"), noise_picture()
+        model, image = YOLO(path, task="segment"), noise_image()
 
         def text_to_mask() -> NDArray[np.float32]:
             # It takes BGR.
@@ -67,10 +67,10 @@ class YoloE(ExportedPeer):
         return self.opened(
             self.network,
             notes=f"sees {_PX} px; {_FOUND} objects forced past its filters, none suppressed by "
-            "another; the encoder is no part of its own; masks in the picture's size "
-            "(retina_masks); no points, no classes of a picture; AGPL",
+            "another; the encoder is no part of its own; masks in the image's size "
+            "(retina_masks); no points, no classes of an image; AGPL",
             files=path,
-            workloads={"picture_to_masks": text_to_mask},
+            workloads={"image_to_masks": text_to_mask},
         )
 
 
@@ -106,8 +106,8 @@ def _force(_backend: Any, _given: Any, answer: Any) -> None:
     coefficients = 4 + forced.CLASSES
     scores = predictions[:, 4:coefficients]
     anchors = forced.kept_proposals(_FOUND, of=predictions.shape[-1])
-    places = np.linspace(200, _PX - 200, _FOUND, dtype=np.float32)
-    boxes = np.stack([places, places, places / 2, places / 2])  # centres and sizes
+    centres = np.linspace(200, _PX - 200, _FOUND, dtype=np.float32)
+    boxes = np.stack([centres, centres, centres / 2, centres / 2])  # centres and sizes
     predictions[:, :4, anchors] = predictions.new_tensor(boxes)
     scores.zero_()
     scores[:, np.arange(_FOUND) % forced.CLASSES, anchors] = _CONFIDENCE

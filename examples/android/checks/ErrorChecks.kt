@@ -11,7 +11,7 @@ import samclip.EmbeddingMismatchException
 import samclip.Graph
 import samclip.GraphSpec
 import samclip.ImageException
-import samclip.Picture
+import samclip.RgbImage
 import samclip.Point
 import samclip.Prompt
 import samclip.PromptException
@@ -43,12 +43,12 @@ private object OtherBackend : Backend {
 
 /** What an app may do wrong: each has one clear error, of its own kind. */
 internal class ErrorChecks(private val folder: File, private val checks: Checks) {
-    private val picture = Picture(40, 30, ByteArray(40 * 30 * 3) { it.toByte() })
+    private val rgbImage = RgbImage(40, 30, ByteArray(40 * 30 * 3) { it.toByte() })
     private val manifest = File(folder, "manifest.json").readText()
 
     fun run() {
         bundles()
-        pictures()
+        images()
         SamClip.load(folder, JniBackend).use { model ->
             texts(model)
             packs(model)
@@ -77,19 +77,19 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
             edited(Regex("\"image_encoder@"), "\"other@")
         }
         checks.refuses<BundleException>("a runtime that the bundle has no files of", "for other, ", "it has none") {
-            SamClip.load(folder, OtherBackend).use { it.encode(picture) }
+            SamClip.load(folder, OtherBackend).use { it.encode(rgbImage) }
         }
         refusesBundle<BundleException>("a label of no pack where there is no text encoder", "no pack", "text_encoder") {
             edited(Regex("\"text_encoder\":( ?\\{\\s*\"inputs\")"), "\"other\":$1")
         }
         checks.refuses<BundleException>("another precision", "fp8", "fp32") {
-            SamClip.load(folder, JniBackend, "fp8").use { it.encode(picture) }
+            SamClip.load(folder, JniBackend, "fp8").use { it.encode(rgbImage) }
         }
     }
 
-    private fun pictures() {
-        checks.refuses<ImageException>("an empty picture", "0 x 30") { Picture(0, 30, ByteArray(0)) }
-        checks.refuses<ImageException>("too few bytes", "3600", "900") { Picture(40, 30, ByteArray(900)) }
+    private fun images() {
+        checks.refuses<ImageException>("an empty image", "0 x 30") { RgbImage(0, 30, ByteArray(0)) }
+        checks.refuses<ImageException>("too few bytes", "3600", "900") { RgbImage(40, 30, ByteArray(900)) }
     }
 
     private fun texts(model: SamClip) {
@@ -133,7 +133,7 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
     }
 
     private fun prompts(model: SamClip) {
-        val image = model.encode(picture)
+        val image = model.encode(rgbImage)
         fun refuses(name: String, prompt: Prompt, vararg words: String) =
             checks.refuses<PromptException>(name, *words) { model.segment(image, listOf(prompt)) }
         refuses("a prompt of nothing", Prompt(), "nothing to segment")
@@ -143,7 +143,7 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
         refuses("a box outside", Prompt(box = Box(50f, 2f, 60f, 8f)), "outside")
         refuses("a mask of another size", Prompt(mask = FloatArray(9)), "9 logits")
         checks.refuses<PromptException>("no prompt", "at least one") { model.segment(image, emptyList()) }
-        checks.refuses<EmbeddingMismatchException>("a picture of another model", "encode it again") {
+        checks.refuses<EmbeddingMismatchException>("an image of another model", "encode it again") {
             val (file, content) = edited(Regex("\\s*$"), "\n\n")
             val prompt = Prompt(listOf(Point(1f, 1f)))
             SamClip.load(copyWith(file, content), JniBackend).use { it.segment(image, listOf(prompt)) }
@@ -151,7 +151,7 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
     }
 
     private fun objects(model: SamClip) {
-        val image = model.encode(picture)
+        val image = model.encode(rgbImage)
         val dog = listOf("dog")
         checks.refuses<PromptException>("a presence that cannot be", "threshold is 2.0", "0 to 1") {
             model.segmentText(image, dog, threshold = 2f)
@@ -170,7 +170,7 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
         }
     }
 
-    /** Encodes a picture and asks for a label in a copy of the bundle in which one file is changed, or missing. */
+    /** Encodes an image and asks for a label in a copy of the bundle in which one file is changed, or missing. */
     private inline fun <reified T : Throwable> refusesBundle(
         name: String,
         vararg words: String,
@@ -178,7 +178,7 @@ internal class ErrorChecks(private val folder: File, private val checks: Checks)
     ) = checks.refuses<T>(name, *words) {
         val (path, content) = change()
         SamClip.load(copyWith(path, content), JniBackend).use { model ->
-            model.segmentText(model.encode(picture), listOf("dog"))
+            model.segmentText(model.encode(rgbImage), listOf("dog"))
         }
     }
 

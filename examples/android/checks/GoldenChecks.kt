@@ -66,12 +66,12 @@ internal class GoldenChecks(private val folder: File, private val backend: Backe
     }
 
     private fun letterbox() = eachOf("letterbox") { each ->
-        val picture = goldens.picture(each)
-        val frame = Frame(picture.width, picture.height, each["resolution"].int)
+        val rgbImage = goldens.rgbImage(each)
+        val frame = Frame(rgbImage.width, rgbImage.height, each["resolution"].int)
         val extent = listOf(frame.rows, frame.columns)
         check(extent == each["extent"].list.map { it.int }) { "extent $extent" }
-        val own = goldens.levels(Letterbox.square(picture, frame, model.manifest.padColour), each["output"])
-        val graph = goldens.levels((model.square(picture, frame) as Tensor.U8).data, each["output"])
+        val own = goldens.levels(Letterbox.square(rgbImage, frame, model.manifest.padColour), each["output"])
+        val graph = goldens.levels((model.square(rgbImage, frame) as Tensor.U8).data, each["output"])
         "own $own, graph $graph"
     }
 
@@ -94,7 +94,7 @@ internal class GoldenChecks(private val folder: File, private val backend: Backe
         }
         val box = each["box"].takeUnless { it.isNull }?.list?.map { it.number.toFloat() }
         val prompt = Prompt(points, box?.let { Box(it[0], it[1], it[2], it[3]) })
-        val image = model.encode(goldens.picture(each["image"].text))
+        val image = model.encode(goldens.rgbImage(each["image"].text))
         val found = model.decode(image, listOf(prompt))
         val masks = goldens.worst(found.floats("low_res_masks").data, each["low_res_masks"])
         val scores = goldens.worst(found.floats("iou_predictions").data, each["iou_predictions"])
@@ -110,7 +110,7 @@ internal class GoldenChecks(private val folder: File, private val backend: Backe
     /** As in Python: three of a single point, the best of three of a combined prompt, else one. */
     private fun masksByDefault() {
         val stored = goldens.part("segment").first { !it["box"].isNull }
-        val image = model.encode(goldens.picture(stored["image"].text))
+        val image = model.encode(goldens.rgbImage(stored["image"].text))
         val (left, top, right, bottom) = stored["box"].list.map { it.number.toFloat() }
         val box = Box(left, top, right, bottom)
         val inside = Point((left + right) / 2, (top + bottom) / 2)
@@ -137,7 +137,7 @@ internal class GoldenChecks(private val folder: File, private val backend: Backe
     }
 
     private fun imageEmbeddings() = eachOf("image_embeddings") { each ->
-        goldens.worst(model.embedImage(goldens.picture(each["image"].text)), each["expected"])
+        goldens.worst(model.embedImage(goldens.rgbImage(each["image"].text)), each["expected"])
     }
 
     private fun classEmbeddings() = eachOf("class_embeddings") { each ->
@@ -181,8 +181,8 @@ internal class GoldenChecks(private val folder: File, private val backend: Backe
     private fun textToMask(opened: SamClip, precision: String, presence: Double, iou: Double) =
         if (randomWeights) Unit else eachOf("text_to_mask", " $precision") { each ->
             val labels = opened.loadLabels(each["pack"].text)
-            val picture = goldens.picture(each["image"].text)
-            val image = opened.encode(picture)
+            val rgbImage = goldens.rgbImage(each["image"].text)
+            val image = opened.encode(rgbImage)
             val maps = opened.scoreMaps(image, labels)
             val found = opened.segmentText(image, labels)
             val expected = each["presence"].list.map { it.number }

@@ -6,7 +6,7 @@ import kotlin.math.max
 import kotlin.math.sqrt
 import samclip.Json
 import samclip.Mask
-import samclip.Picture
+import samclip.RgbImage
 import samclip.Safetensors
 import samclip.Tensor
 
@@ -61,11 +61,11 @@ internal class Goldens(folder: File) {
         return if (either == 0) 1.0 else both.toDouble() / either
     }
 
-    /** A stored picture, or the one that is made by formula. */
-    fun picture(entry: Json): Picture {
-        if (!entry["image"].isNull) return picture(entry["image"].text)
+    /** A stored image, or the one that is made by formula. */
+    fun rgbImage(entry: Json): RgbImage {
+        if (!entry["image"].isNull) return rgbImage(entry["image"].text)
         val (height, width) = entry["size"].list.map { it.int }
-        return Picture(width, height, ByteArray(height * width * 3) { at ->
+        return RgbImage(width, height, ByteArray(height * width * 3) { at ->
             val c = at % 3
             val x = at / 3 % width
             val y = at / 3 / width
@@ -73,9 +73,9 @@ internal class Goldens(folder: File) {
         })
     }
 
-    fun picture(key: String): Picture {
+    fun rgbImage(key: String): RgbImage {
         val (height, width) = tensors.shape(key)
-        return Picture(width, height, tensors.bytes(key))
+        return RgbImage(width, height, tensors.bytes(key))
     }
 
     /** A stored tensor as a graph takes it. */

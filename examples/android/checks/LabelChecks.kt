@@ -92,7 +92,7 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
         check(kept.sumOf { found[it]!!.area } == owners.sumOf { row -> row.count { it != '.' } }) { "a pixel has two" }
     }
 
-    /** A mask by the logits of a picture as large as the model's input. */
+    /** A mask by the logits of an image as large as the model's input. */
     private fun mask(frame: Frame, inside: (Int, Int) -> Boolean): Mask {
         val side = frame.resolution
         val logits = FloatArray(side * side) { if (inside(it % side, it / side)) 1f else -1f }
@@ -157,11 +157,11 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
         return answersAsRead(model)
     }
 
-    /** What is asked is a person and the sky, both of which the picture shows. */
+    /** What is asked is a person and the sky, both of which the image shows. */
     private fun answersAsRead(model: SamClip): String {
         val goldens = Goldens(folder)
-        val picture = goldens.picture(goldens.part("text_to_mask").first()["image"].text)
-        val image = model.encode(picture)
+        val rgbImage = goldens.rgbImage(goldens.part("text_to_mask").first()["image"].text)
+        val image = model.encode(rgbImage)
         val asked = listOf("person", "sky", "woman", "pet", "zxqv")
         val (person, sky, woman, pet, unknown) = model.segmentText(image, asked)
         check(person.readAs == null && sky.readAs == null) { "${person.readAs}, ${sky.readAs}" }
@@ -169,7 +169,7 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
         check(woman.readAs?.words == listOf("person") && woman.mask.area == person.mask.area) { "${woman.readAs}" }
         check(abs(woman.presence - person.presence) < 1e-5) { "a woman's presence is ${woman.presence}" }
         check(abs(pet.presence - maxOf(person.presence, sky.presence)) < 1e-5) { "the presence is ${pet.presence}" }
-        val all = (0 until picture.height).flatMap { y -> (0 until picture.width).map { x -> x to y } }
+        val all = (0 until rgbImage.height).flatMap { y -> (0 until rgbImage.width).map { x -> x to y } }
         val both = all.count { (x, y) -> pet.mask[x, y] && (person.mask[x, y] || sky.mask[x, y]) }
         val either = all.count { (x, y) -> pet.mask[x, y] || person.mask[x, y] || sky.mask[x, y] }
         check(both > 0.8 * either) { "any of both covers $both of $either pixels" }
@@ -192,7 +192,7 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
         val pets = model.segmentInstances(image, listOf("pet"), minScore = 0f)
         check(pets.isNotEmpty()) { "any of two has no object" }
 
-        val shares = model.classify(picture, asked)
+        val shares = model.classify(rgbImage, asked)
         check(shares.map { it.label } == asked && abs(shares.sumOf { it.probability.toDouble() } - 1) < 1e-5)
         check(shares[2].probability == shares[0].probability) { "a woman is no person" }
         check(shares[3].probability == maxOf(shares[0].probability, shares[1].probability)) { "any is no maximum" }
@@ -213,7 +213,7 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
         val readings = model.readLabels(labels).values.toList()
         val taught = Reading(Reading.Kind.TAUGHT, listOf(labels[1]))
         check(readings == listOf(told[0], taught, told[2])) { "$readings" }
-        val image = model.encode(goldens.picture(golden["image"].text))
+        val image = model.encode(goldens.rgbImage(golden["image"].text))
         val found = model.segmentText(image, labels)
         check(found.map { it.readAs } == told) { "${found.map { it.readAs }}" }
         check(found[0].present && !found[2].present) { "${found.map { it.present }}" }
@@ -227,7 +227,7 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
         val golden = goldens.part("text_to_mask").first()
         val content = withMetadata(File(folder, golden["pack"].text).readBytes(), "thresholds", "[1, null, null]")
         model.loadLabels(content, "edited.safetensors")
-        val image = model.encode(goldens.picture(golden["image"].text))
+        val image = model.encode(goldens.rgbImage(golden["image"].text))
         val present = model.segmentText(image, listOf("woman", "pet", "sky")).map { it.present }
         check(present == listOf(false, false, true)) { "$present" }
     }
@@ -263,7 +263,7 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
         val golden = goldens.part("text_to_mask").first()
         val content = File(folder, golden["pack"].text).readBytes()
         val labels = model.loadLabels(golden["pack"].text)
-        val image = model.encode(goldens.picture(golden["image"].text))
+        val image = model.encode(goldens.rgbImage(golden["image"].text))
         val odds = model.segmentText(image, labels).map { it.presence }
         fun present(thresholds: List<Float?>): List<Boolean> {
             model.loadLabels(withMetadata(content, "thresholds", "$thresholds"), "edited.safetensors")
@@ -291,7 +291,7 @@ internal class LabelChecks(private val folder: File, cases: File, private val ch
         val labels = model.loadLabels(golden["pack"].text)
         check(model.words.isEmpty() && model.nearestWords("zxqv").isEmpty()) { "${model.words}" }
         model.embedLabels(listOf("zxqw"))
-        val image = model.encode(goldens.picture(golden["image"].text))
+        val image = model.encode(goldens.rgbImage(golden["image"].text))
         val every = model.segmentText(image, labels)
         val found = model.segmentText(image, labels, exclusive = true)
         check(found.map { it.presence } == every.map { it.presence }) { "the presences differ" }

@@ -66,8 +66,8 @@ internal fun litertChecks(folder: File, checks: Checks) {
     val artifacts = Bundle(folder).manifest.graphs.values.flatMap { it.artifacts }
     goldens.run(lower = artifacts.filter { it.runtime == "litert" }.map { it.precision }.distinct() - "fp32")
     openOnLiteRT(folder).use { model ->
-        val picture = Goldens(folder).picture("picture")
-        val image = model.encode(picture)
+        val rgbImage = Goldens(folder).rgbImage("picture")
+        val image = model.encode(rgbImage)
         val prompts = List(20) { Prompt(listOf(Point(it % 9f, it % 7f), Point(30f, 3f + it))) }
         checks.check("an answer does not depend on the bucket") {
             val together = model.segment(image, prompts)

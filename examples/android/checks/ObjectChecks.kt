@@ -30,7 +30,7 @@ internal class ObjectChecks(private val folder: File, cases: File, private val c
     fun run() {
         for (each in cases["cases"].list) checks.check("objects: ${each["name"].text}") { found(each) }
         checks.check("objects of one label do not compete", ::sameLabel)
-        checks.check("objects of a picture") { SamClip.load(folder, JniBackend).use(::ofPicture) }
+        checks.check("objects of an image") { SamClip.load(folder, JniBackend).use(::ofImage) }
         checks.check("objects of a bundle that does not calibrate them") {
             SamClip.load(uncalibrated(), JniBackend).use(::products)
         }
@@ -115,7 +115,7 @@ internal class ObjectChecks(private val folder: File, cases: File, private val c
         check(areas == listOf(8, 16, null)) { "$areas are left" }
     }
 
-    private fun ofPicture(model: SamClip): String {
+    private fun ofImage(model: SamClip): String {
         val labels = labels(model)
         val image = image(model)
         val all = model.segmentInstances(image, labels, minScore = 0f)
@@ -153,7 +153,7 @@ internal class ObjectChecks(private val folder: File, cases: File, private val c
     private fun labels(model: SamClip): List<String> = model.loadLabels(golden()["pack"].text)
 
     private fun image(model: SamClip): EncodedImage =
-        model.encode(Goldens(folder).picture(golden()["image"].text))
+        model.encode(Goldens(folder).rgbImage(golden()["image"].text))
 
     private fun uncalibrated(): File {
         val manifest = File(folder, "manifest.json").readText()

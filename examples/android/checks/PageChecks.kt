@@ -8,13 +8,13 @@ import tour
 internal fun pageChecks(folder: File, share: File, checks: Checks) {
     val goldens = Goldens(folder)
     checks.check("the page's tour") {
-        val picture = goldens.picture(goldens.part("text_to_mask").first()["image"].text)
-        SamClip.load(folder, JniBackend).use { tour(it, picture) }
+        val rgbImage = goldens.rgbImage(goldens.part("text_to_mask").first()["image"].text)
+        SamClip.load(folder, JniBackend).use { tour(it, rgbImage) }
     }
     checks.check("the app's files are enough for typed labels and for the nouns") {
-        val picture = goldens.picture(goldens.part("text_to_mask").first()["image"].text)
+        val rgbImage = goldens.rgbImage(goldens.part("text_to_mask").first()["image"].text)
         SamClip.load(share, JniBackend).use { model ->
-            val image = model.encode(picture)
+            val image = model.encode(rgbImage)
             val typed = model.segmentText(image, listOf("a thing that no pack holds"), allowUnknown = true).single()
             val nouns = model.loadLabels("nouns.safetensors")
             val known = model.segmentText(image, nouns.take(20))

@@ -7,7 +7,7 @@ import samclip.EmbeddingMismatchException
 import samclip.Frame
 import samclip.Graph
 import samclip.GraphSpec
-import samclip.Picture
+import samclip.RgbImage
 import samclip.SamClip
 import samclip.Sides
 import samclip.Tensor
@@ -32,16 +32,16 @@ private class Noting(override val runtime: String) : Backend {
     }
 }
 
-/** Pictures without their padding, and that graphs which need it have it. */
+/** Images without their padding, and that graphs which need it have it. */
 internal fun rectangleChecks(folder: File, checks: Checks) {
-    for ((picture, pixels) in mapOf(
+    for ((rgbImage, pixels) in mapOf(
         Frame(400, 600, 512) to Sides(512, 352),
         Frame(900, 400, 512) to Sides(256, 512),
         Frame(50, 50, 512) to Sides(512, 512),
         Frame(1, 1, 288) to Sides(288, 288),
         Frame(2000, 1, 288) to Sides(32, 288),
-    )) checks.check("whole steps hold a picture of ${picture.width} x ${picture.height}") {
-        check(coveredPixels(picture) == pixels) { "${coveredPixels(picture)}" }
+    )) checks.check("whole steps hold an image of ${rgbImage.width} x ${rgbImage.height}") {
+        check(coveredPixels(rgbImage) == pixels) { "${coveredPixels(rgbImage)}" }
     }
     checks.check("the upper left of each map is kept, and a whole one is not copied") {
         val maps = Tensor.U8(ByteArray(18) { it.toByte() }, 1, 2, 3, 3)
@@ -67,10 +67,10 @@ internal fun rectangleChecks(folder: File, checks: Checks) {
     val own = Bundle(folder).manifest
     val square = Sides(own.segmentation, own.segmentation)
     val covered = if (own.convolutional) coveredPixels(Frame(90, 40, own.segmentation)) else square
-    val picture = Picture(90, 40, ByteArray(90 * 40 * 3))
+    val rgbImage = RgbImage(90, 40, ByteArray(90 * 40 * 3))
     fun sees(name: String, model: SamClip, backend: Noting, expected: Sides) =
         checks.check("what the image encoder sees $name") {
-            model.encode(picture)
+            model.encode(rgbImage)
             check(backend.seen == expected) { "${backend.seen}" }
             "${backend.seen}"
         }
@@ -86,7 +86,7 @@ internal fun rectangleChecks(folder: File, checks: Checks) {
         SamClip.load(both, fixed, "fp16").use {
             sees("on another runtime", it, fixed, square)
             if (own.convolutional) checks.refuses<EmbeddingMismatchException>("a rectangle there", "encode it again") {
-                it.scoreMaps(model.encode(picture), listOf("dog"))
+                it.scoreMaps(model.encode(rgbImage), listOf("dog"))
             }
         }
     }

@@ -41,9 +41,9 @@ def dog() -> Path:
 
 
 @pytest.fixture(scope="session")
-def pictures(dog: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def images(dog: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The dog in files that must be read alike: upright, turned by its EXIF, and both in grey."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     with Image.open(dog) as photograph:
         upright = photograph.convert("RGB")
     grey = upright.convert("L")
@@ -52,8 +52,8 @@ def pictures(dog: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     grey.save(paths["grey"])
     exif = Image.Exif()
     exif[ORIENTATION] = 6  # Whoever shows it turns it by 90 degrees clockwise.
-    for name, picture in (("turned", upright), ("grey_turned", grey)):
-        picture.transpose(Image.Transpose.ROTATE_90).save(paths[name], exif=exif)
+    for name, image in (("turned", upright), ("grey_turned", grey)):
+        image.transpose(Image.Transpose.ROTATE_90).save(paths[name], exif=exif)
     return paths
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from examples.integrations import datasets_map, fiftyone_model, supervision_film
 from samclip_sdk import SamClip
-from samclip_sdk.picture import rle_to_mask
+from samclip_sdk.image import rle_to_mask
 
 WIDTH, HEIGHT = 288, 384
 
@@ -40,8 +40,8 @@ def test_fiftyone_s_model(
 ) -> None:
     assert isinstance(detector, fo.Model)
     assert detector.media_type == "image"
-    with Image.open(dog) as picture:
-        found = detector.predict(np.asarray(picture))
+    with Image.open(dog) as image:
+        found = detector.predict(np.asarray(image))
     (detection,) = found.detections
     expected = model.segment_instances(dog, ["dog"])[0]
     assert detection.label == "dog"
@@ -52,11 +52,11 @@ def test_fiftyone_s_model(
     assert fo.Detections.from_json(found.to_json()).detections[0].label == "dog"
 
 
-def test_fiftyone_s_grey_pictures(
-    detector: fiftyone_model.SamClipDetector, pictures: dict[str, Path]
+def test_fiftyone_s_grey_images(
+    detector: fiftyone_model.SamClipDetector, images: dict[str, Path]
 ) -> None:
-    with Image.open(pictures["grey"]) as picture:
-        grey = np.asarray(picture)
+    with Image.open(images["grey"]) as image:
+        grey = np.asarray(image)
     flat, deep = (detector.predict(each).detections for each in (grey, grey[..., None]))
     np.testing.assert_array_equal(whole(flat[0]), whole(deep[0]))
 
@@ -79,15 +79,15 @@ def test_other_results_in_fiftyone(model: SamClip, dog: Path) -> None:
 # --- datasets ------------------------------------------------------------------------------------
 
 
-def test_datasets_map(pictures: dict[str, Path], model: SamClip) -> None:
-    paths = [None, str(pictures["upright"]), str(pictures["turned"]), str(pictures["grey"])]
+def test_datasets_map(images: dict[str, Path], model: SamClip) -> None:
+    paths = [None, str(images["upright"]), str(images["turned"]), str(images["grey"])]
     dataset = datasets.Dataset.from_dict({"image": paths}).cast_column("image", datasets.Image())
     find = datasets_map.FindObjects(("boat", "dog"))
     found = dataset.map(find, features=find.features(dataset))
     nothing, upright, turned, grey = found["objects"]
     assert nothing == []
     for (each,), name in ((upright, "upright"), (turned, "upright"), (grey, "grey")):
-        expected = model.segment_instances(pictures[name], ["dog"])[0]
+        expected = model.segment_instances(images[name], ["dog"])[0]
         assert each["label"] == "dog"
         assert each["score"] == pytest.approx(expected.score)
         x0, y0, x1, y1 = expected.box.tolist()
@@ -95,8 +95,8 @@ def test_datasets_map(pictures: dict[str, Path], model: SamClip) -> None:
         np.testing.assert_array_equal(rle_to_mask(each["segmentation"]), expected.mask)
 
 
-def test_datasets_map_in_other_processes_and_from_the_cache(pictures: dict[str, Path]) -> None:
-    paths = [str(pictures["upright"])] * 2
+def test_datasets_map_in_other_processes_and_from_the_cache(images: dict[str, Path]) -> None:
+    paths = [str(images["upright"])] * 2
     dataset = datasets.Dataset.from_dict({"image": paths}).cast_column("image", datasets.Image())
     find = datasets_map.FindObjects(("dog",))
     one = dataset.map(find, features=find.features(dataset))
@@ -115,7 +115,7 @@ def test_a_folder_becomes_parquet(
     arguments = [str(tmp_path / "photos"), "dog", "--output", str(output)]
     monkeypatch.setattr(sys, "argv", ["datasets_map.py", *arguments])
     datasets_map.main()
-    assert "1 objects in 1 pictures" in capsys.readouterr().out
+    assert "1 objects in 1 images" in capsys.readouterr().out
     (row,) = datasets.Dataset.from_parquet(str(output))
     assert row["objects"][0]["label"] == "dog"
 

@@ -27,7 +27,7 @@ def finder(model: SamClip) -> gradio_app.Finder:
 
 @pytest.fixture(scope="module")
 def opened(finder: gradio_app.Finder, dog: Path) -> gradio_app.Opened:
-    kept, shown, corner, _ = finder.open_picture(str(dog))
+    kept, shown, corner, _ = finder.open_image(str(dog))
     np.testing.assert_array_equal(shown[0], kept[0])
     assert (shown[1], corner) == ([], None)
     return kept
@@ -70,8 +70,8 @@ def test_boxes(finder: gradio_app.Finder, opened: Any, model: SamClip, dog: Path
 
 
 @pytest.mark.parametrize("name", ["turned", "grey_turned"])
-def test_turned_pictures(finder: gradio_app.Finder, pictures: dict[str, Path], name: str) -> None:
-    (pixels, image), *_ = finder.open_picture(str(pictures[name]))
+def test_turned_images(finder: gradio_app.Finder, images: dict[str, Path], name: str) -> None:
+    (pixels, image), *_ = finder.open_image(str(images[name]))
     assert pixels.shape == (HEIGHT, WIDTH, 3)
     assert (image.frame.height_px, image.frame.width_px) == (HEIGHT, WIDTH)
 
@@ -79,14 +79,14 @@ def test_turned_pictures(finder: gradio_app.Finder, pictures: dict[str, Path], n
 def test_errors_are_told_in_one_line(
     finder: gradio_app.Finder, opened: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(gr.Error, match="choose a picture first"):
+    with pytest.raises(gr.Error, match="choose an image first"):
         finder.find_texts(None, "dog", False)
     with pytest.raises(gr.Error, match="label"):
         finder.find_texts(opened, " , ", False)
-    (tmp_path / "x.png").write_bytes(b"no picture")
+    (tmp_path / "x.png").write_bytes(b"no image")
     with pytest.raises(gr.Error, match="not an image"):
-        finder.open_picture(str(tmp_path / "x.png"))
-    assert finder.open_picture(None)[0] is None
+        finder.open_image(str(tmp_path / "x.png"))
+    assert finder.open_image(None)[0] is None
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +113,4 @@ def test_the_script_starts_with_the_default_model(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "argv", ["gradio_app.py", "--port", "7999"])
     runpy.run_path(gradio_app.__file__, run_name="__main__")
     assert launched[0]["server_port"] == 7999
+    assert launched[0]["server_name"] is None  # Gradio's own default, which a Space sets

@@ -42,9 +42,9 @@ class Silent(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def host(pictures: dict[str, Path]) -> Iterator[str]:
-    """The address of a server of the pictures, as Label Studio is one."""
-    folder = str(pictures["upright"].parent)
+def host(images: dict[str, Path]) -> Iterator[str]:
+    """The address of a server of the images, as Label Studio is one."""
+    folder = str(images["upright"].parent)
     handler = functools.partial(Silent, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -54,15 +54,15 @@ def host(pictures: dict[str, Path]) -> Iterator[str]:
 
 @pytest.fixture
 def ask(host: str) -> Any:
-    """Connects the backend to a project and asks it about pictures, over its HTTP interface."""
+    """Connects the backend to a project and asks it about images, over its HTTP interface."""
     client = label_studio_backend.make_app().test_client()
 
     def post(config: str, names: list[str], regions: list[dict] | None = None) -> Any:
         project = {"project": "1.2", "schema": config, "hostname": host, "access_token": "x"}
         assert client.post("/setup", json=project).status_code == 200
         tasks = [
-            {"id": place, "data": {"image": f"{host}/{name}.png"}}
-            for place, name in enumerate(names)
+            {"id": index, "data": {"image": f"{host}/{name}.png"}}
+            for index, name in enumerate(names)
         ]
         params = {"context": {"result": regions} if regions else None, "login": None}
         return client.post(
@@ -187,7 +187,7 @@ def test_several_boxes_are_an_object_each(ask: Any) -> None:
     assert len(prediction["result"]) == 2
 
 
-def test_edges_of_the_picture_are_in_it(ask: Any) -> None:
+def test_edges_of_the_image_are_in_it(ask: Any) -> None:
     for corner in ((0, 0), (WIDTH, HEIGHT), (WIDTH, 0), (0, HEIGHT)):
         assert results(ask(config("BrushLabels"), ["upright"], [point(*corner)]))
     answer = ask(config("BrushLabels"), ["upright"], [box(-9, -9, WIDTH + 9, HEIGHT + 9)])
@@ -195,23 +195,23 @@ def test_edges_of_the_picture_are_in_it(ask: Any) -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), [("upright", "turned"), ("grey", "grey_turned")])
-def test_turned_and_grey_pictures(ask: Any, one: str, other: str) -> None:
+def test_turned_and_grey_images(ask: Any, one: str, other: str) -> None:
     first, second = results(ask(config("BrushLabels"), [one, other], [point(100, 200)]))
     assert second["result"][0]["original_width"] == WIDTH
     np.testing.assert_array_equal(brushed(first["result"][0]), brushed(second["result"][0]))
 
 
-def test_a_picture_is_encoded_once(ask: Any) -> None:
+def test_an_image_is_encoded_once(ask: Any) -> None:
     label_studio_backend.encode.cache_clear()
     for x in (50, 100, 150):
         results(ask(config("BrushLabels"), ["upright"], [point(x, 200)]))
     assert label_studio_backend.encode.cache_info().misses == 1
 
 
-def test_a_damaged_picture_costs_no_other_task_its_prediction(
-    ask: Any, pictures: dict[str, Path]
+def test_a_damaged_image_costs_no_other_task_its_prediction(
+    ask: Any, images: dict[str, Path]
 ) -> None:
-    pictures["upright"].with_name("damaged.png").write_bytes(b"no picture")
+    images["upright"].with_name("damaged.png").write_bytes(b"no image")
     first, second = results(ask(config("BrushLabels"), ["damaged", "upright"]))
     assert (len(first["result"]), len(second["result"])) == (0, 1)
 

@@ -21,7 +21,7 @@ from PyQt5.QtWidgets import QApplication
 from examples.integrations import labelme_osam
 from examples.integrations.tests.conftest import iou
 from samclip_sdk import SamClip
-from samclip_sdk.picture import load_image
+from samclip_sdk.image import load_image
 
 WIDTH, HEIGHT = 288, 384
 
@@ -80,7 +80,7 @@ def test_points_and_boxes(pixels: np.ndarray, model: SamClip) -> None:
         np.testing.assert_array_equal(whole(found), mask, err_msg=name)
 
 
-def test_edges_of_the_picture_are_in_it(pixels: np.ndarray) -> None:
+def test_edges_of_the_image_are_in_it(pixels: np.ndarray) -> None:
     for corner in ((0, 0), (WIDTH, HEIGHT)):
         generate(pixels, points=np.array([corner], float), point_labels=np.array([1]))
     beyond = np.array([[-9.0, -9.0], [WIDTH + 9.0, HEIGHT + 9.0]])
@@ -88,7 +88,7 @@ def test_edges_of_the_picture_are_in_it(pixels: np.ndarray) -> None:
     assert whole(found).any()
 
 
-def test_an_embedding_stands_for_its_picture(pixels: np.ndarray) -> None:
+def test_an_embedding_stands_for_its_image(pixels: np.ndarray) -> None:
     """As labelme asks again, and a client over HTTP, whose embedding has been JSON."""
     model = labelme_osam.SamClipOsam()
     embedding = model.encode_image(pixels)
@@ -149,9 +149,9 @@ def application() -> Iterator[QApplication]:
 def open_labelme(application: QApplication) -> Iterator[Any]:
     windows = []
 
-    def open_window(picture: Path) -> MainWindow:
+    def open_window(image: Path) -> MainWindow:
         overrides = {"ai": {"default": "samclip"}, "auto_save": False}
-        window = MainWindow(config_overrides=overrides, file_or_dir=str(picture))
+        window = MainWindow(config_overrides=overrides, file_or_dir=str(image))
         windows.append(window)
         window.show()
         application.processEvents()
@@ -174,16 +174,16 @@ def masked(window: MainWindow) -> np.ndarray:
 
 
 def shown(window: MainWindow) -> Image.Image:
-    """What a window shows, which is a JPEG of labelme's own if EXIF turns the picture."""
+    """What a window shows, which is a JPEG of labelme's own if EXIF turns the image."""
     assert window._image_data is not None
     return Image.open(io.BytesIO(window._image_data)).convert("RGB")
 
 
 @pytest.mark.parametrize("name", ["upright", "turned", "grey", "grey_turned"])
 def test_labelme_annotates_texts(
-    open_labelme: Any, pictures: dict[str, Path], name: str, model: SamClip
+    open_labelme: Any, images: dict[str, Path], name: str, model: SamClip
 ) -> None:
-    window = open_labelme(pictures[name])
+    window = open_labelme(images[name])
     assert window._ai_text.get_model_name() == "samclip:latest"
     window._ai_annotation._output_format_combo.setCurrentIndex(1)  # masks
     window._switch_canvas_mode(edit=False, create_mode="ai_box_to_shape")
@@ -192,15 +192,15 @@ def test_labelme_annotates_texts(
     assert [shape.label for shape in window._canvas_widgets.canvas.shapes] == [" dog"]
     expected = model.segment_instances(shown(window), ["dog"])[0].mask
     assert iou(masked(window), expected) > 0.9999
-    own = model.segment_instances(pictures[name], ["dog"])[0].mask
+    own = model.segment_instances(images[name], ["dog"])[0].mask
     assert iou(expected, own) > 0.9
 
 
 @pytest.mark.parametrize("name", ["upright", "turned", "grey"])
 def test_labelme_annotates_points_and_boxes(
-    open_labelme: Any, pictures: dict[str, Path], name: str, model: SamClip
+    open_labelme: Any, images: dict[str, Path], name: str, model: SamClip
 ) -> None:
-    window = open_labelme(pictures[name])
+    window = open_labelme(images[name])
     canvas = window._canvas_widgets.canvas
     assert canvas.get_ai_model_name() == "samclip:latest"
     canvas.set_ai_output_format("mask")
@@ -219,7 +219,7 @@ def test_labelme_annotates_points_and_boxes(
         assert iou(masked(window), expected) > 0.9999
 
 
-def test_labelme_encodes_a_picture_once(
+def test_labelme_encodes_an_image_once(
     open_labelme: Any, dog: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []

@@ -114,7 +114,7 @@ def ask(server: Any, image: np.ndarray, **params: Any) -> list[Any]:
 
 
 def filled(shapes: list[Any]) -> np.ndarray:
-    """The mask [4H,4W] of polygons, in a picture of four times the size."""
+    """The mask [4H,4W] of polygons, in an image of four times the size."""
     canvas = np.zeros((4 * HEIGHT, 4 * WIDTH), dtype=np.uint8)
     for shape in shapes:
         assert shape.shape_type == "polygon"
@@ -176,7 +176,7 @@ def test_points_and_boxes(server: Any, image: np.ndarray, model: SamClip, dog: P
         assert {shape.label for shape in shapes} == {"AUTOLABEL_OBJECT"}
 
 
-def test_edges_of_the_picture_are_in_it(server: Any, image: np.ndarray) -> None:
+def test_edges_of_the_image_are_in_it(server: Any, image: np.ndarray) -> None:
     for corner in ((0, 0), (WIDTH, HEIGHT)):
         ask(server, image, marks=[point(*corner)])
     beyond = {"type": "rectangle", "data": [-9, -9, WIDTH + 9, HEIGHT + 9], "label": 1}
@@ -201,7 +201,7 @@ def test_everything_has_a_name(server: Any, image: np.ndarray) -> None:
     assert all(shape.label for shape in shapes)
 
 
-def test_a_picture_is_encoded_once(
+def test_an_image_is_encoded_once(
     server: Any, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -209,7 +209,7 @@ def test_a_picture_is_encoded_once(
     monkeypatch.setattr(
         server.model, "encode_image", lambda pixels: calls.append(pixels.shape) or encode(pixels)
     )
-    monkeypatch.setattr(sys.modules["app.models.samclip"], "KEPT_PICTURES", 2)
+    monkeypatch.setattr(sys.modules["app.models.samclip"], "KEPT_IMAGES", 2)
     server._encoded.clear()
     for darker in (0, 1, 0, 1, 2, 1, 0):  # the last one comes after two others
         ask(server, image - np.minimum(image, darker), marks=[point(100, 200)])

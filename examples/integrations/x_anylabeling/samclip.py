@@ -27,7 +27,7 @@ from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.bundle import DEFAULT_MODEL
 from samclip_sdk.results import MaskItem
 
-KEPT_PICTURES = 8
+KEPT_IMAGES = 8
 UNNAMED = "AUTOLABEL_OBJECT"  # For what was pointed at; X-AnyLabeling then asks for its name.
 
 
@@ -67,23 +67,23 @@ class SamClipModel(BaseModel):
             side = int(options.get("points_per_side", 32))
             objects = self.model.segment_everything(encoded, points_per_side=side)
             found = [(each, each.label or UNNAMED) for each in objects]
-        least = float(options.get("conf_threshold", 0.0))
+        minimum = float(options.get("conf_threshold", 0.0))
         shapes = [
             shape
             for item, label in found
-            if item.score >= least and item.area
+            if item.score >= minimum and item.area
             for shape in to_shapes(item, label=label, options=options)
         ]
         return {"shapes": shapes, "description": ""}
 
     def _encode(self, image: np.ndarray) -> ImageEmbedding:
-        """The one pass of the image encoder, for the many prompts of the last pictures."""
+        """The one pass of the image encoder, for the many prompts of the last images."""
         key = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
         with self._lock:
             if key not in self._encoded:
                 self._encoded[key] = self.model.encode_image(np.ascontiguousarray(image[..., ::-1]))
             self._encoded.move_to_end(key)
-            while len(self._encoded) > KEPT_PICTURES:
+            while len(self._encoded) > KEPT_IMAGES:
                 self._encoded.popitem(last=False)
             return self._encoded[key]
 

@@ -15,7 +15,7 @@ struct ContentView: View {
     private func find(_ text: String) async throws -> CGImage {
         let folder = Bundle.main.url(forResource: "samclip-mobile", withExtension: nil)!
         let model = try await SamClip.load(from: folder, backend: CoreMLBackend())
-        let image = try await model.encode(Picture(photo))
+        let image = try await model.encode(RgbImage(photo))
         return try await model.segment(image, text: text).mask.cgImage(red: 1, green: 0.3, blue: 0)
     }
 }

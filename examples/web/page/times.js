@@ -8,7 +8,7 @@ import { answered, launch, open, serve } from "./tests/site.js";
 const rounds = Number(process.argv[2] ?? 5);
 const site = await serve();
 const browser = await launch();
-const times = { "page to first mask": [], "model opened": [], "picture": [], "a question": [], "a point": [] };
+const times = { "page to first mask": [], "model opened": [], "image": [], "a question": [], "a point": [] };
 
 for (let round = 0; round < rounds; round++) {
   const started = performance.now();
@@ -31,7 +31,7 @@ for (let round = 0; round < rounds; round++) {
   );
   const ms = (name) => parseFloat(told[name]) * (told[name].endsWith(" ms") ? 1 : 1000);
   times["model opened"].push(ms("Model opened in"));
-  times["picture"].push(ms("Picture"));
+  times["image"].push(ms("Image"));
   times["a question"].push(ms("Last labels"));
   times["a point"].push(ms("Points and box"));
   await close();

@@ -45,7 +45,7 @@ function site() {
 export default defineConfig({
   base: "./",
   worker: { format: "es" },
-  // The page's own parts lie in the Python package, and its picture among the examples.
+  // The page's own parts lie in the Python package, and its image among the examples.
   server: { headers, fs: { allow: [here("../../..")] } },
   preview: { headers },
   plugins: [site()],

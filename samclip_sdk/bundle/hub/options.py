@@ -14,7 +14,7 @@ from samclip_sdk.system.user_folders import user_cache
 
 _PUBLIC_HUB = "https://huggingface.co"
 _YES = ("1", "ON", "YES", "TRUE")
-_LEAST_MAJOR = 2
+_MIN_MAJOR = 2
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def import_hub() -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     package = import_runtime("huggingface_hub", extra="hub")
     version = str(package.__version__)
-    if int(version.partition(".")[0]) < _LEAST_MAJOR:
+    if int(version.partition(".")[0]) < _MIN_MAJOR:
         raise RuntimeMissingError(
             f'huggingface_hub {version} is too old: pip install "samclip-sdk[hub]"'
         )

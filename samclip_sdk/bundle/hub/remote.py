@@ -136,8 +136,8 @@ class Remote:
         """
         too_long = HubError(f"{self.repository} is no bundle: its {path} is too large")
         # Not in the cache, which may be complete and read-only.
-        place = Path(tempfile.gettempdir(), "samclip-sdk")
-        with scratch_folder(place) as folder:
+        parent = Path(tempfile.gettempdir(), "samclip-sdk")
+        with scratch_folder(parent) as folder:
             return self.download(
                 path, commit=commit, folder=folder, limit=limit, too_long=too_long
             ).read_bytes()

@@ -12,7 +12,7 @@ from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.manifest import ModelInfo
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.device.goldens.check import Check, Tensors
-from samclip_sdk.device.goldens.letterbox_check import check_letterbox, letterbox_picture
+from samclip_sdk.device.goldens.letterbox_check import check_letterbox, letterbox_image
 from samclip_sdk.device.goldens.schema import (
     GoldenIndex,
     GoldenMask,
@@ -27,8 +27,8 @@ from samclip_sdk.engine.label_prompts import mask_prompt
 from samclip_sdk.engine.label_search import presence_of
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.queries import POINTS_PER_CLASS
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import binarize
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.masks import binarize
 from samclip_sdk.runtimes.onnx.session import OrtSession
 from samclip_sdk.text.vocabulary import read_vocabulary
 
@@ -135,7 +135,7 @@ def _letterboxes(bundle: Bundle, index: GoldenIndex, *, tensors: Tensors) -> Ite
             continue
         (file,) = bundle.graph_files(name, runtime="onnx", precision="fp32")
         session = OrtSession(GraphFile(file.path), spec=spec)
-        found = session.run({"picture": letterbox_picture(golden, tensors=tensors)})
+        found = session.run({"picture": letterbox_image(golden, tensors=tensors)})
         session.close()
         rows, columns = (int(side) for side in found["extent"])
         yield check_letterbox(
@@ -149,8 +149,8 @@ def _text_to_mask(
     """Checks the way from an image and a pack of labels to masks."""
     info = bundle.manifest
     labels = read_vocabulary(bundle.file(golden.pack), manifest=info)
-    picture = tensors[golden.image].astype(np.uint8)
-    one = Pass(engine, picture, whole_square=True)
+    image = tensors[golden.image].astype(np.uint8)
+    one = Pass(engine, image, whole_square=True)
     embedding, frame = one.embedding, one.frame
     name = graph_key("text_to_mask", frame.resolution)
     answer = one.run(

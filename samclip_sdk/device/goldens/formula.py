@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def formula_picture(height: int, width: int) -> NDArray[np.uint8]:
+def formula_image(height: int, width: int) -> NDArray[np.uint8]:
     """An image uint8 [H,W,3] of rings that become finer, with edges where a level wraps around.
 
     value(y, x, c) = (x * x / 97 + y * y / (61 + 30 * c) + 40 * c) mod 256, in whole numbers. Every

@@ -12,7 +12,7 @@ from samclip_sdk.bundle.contract import graph_key
 from samclip_sdk.bundle.manifest import GOLDEN_INDEX, GOLDEN_TENSORS, TOKENIZER_NAME
 from samclip_sdk.bundle.open import Bundle
 from samclip_sdk.device.goldens.check import Check, Tensors
-from samclip_sdk.device.goldens.letterbox_check import check_letterbox, letterbox_picture
+from samclip_sdk.device.goldens.letterbox_check import check_letterbox, letterbox_image
 from samclip_sdk.device.goldens.schema import (
     Expected,
     GoldenGraph,
@@ -29,8 +29,8 @@ from samclip_sdk.engine.engine import Engine
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.segment import decode_in_boxes
 from samclip_sdk.errors import BundleError, TextTruncatedWarning, one_line
-from samclip_sdk.picture.frame import letterbox
-from samclip_sdk.picture.image_prompts import image_prompts
+from samclip_sdk.image.frame import letterbox
+from samclip_sdk.image.image_prompts import image_prompts
 from samclip_sdk.system.timing import Stopwatch
 from samclip_sdk.text.tokenizer import Tokenizer, clean_text
 
@@ -107,10 +107,10 @@ def _graphs(
     for prompt in index.segment:
         yield from _segment(prompt, engine=engine, judge=judge)
     for embedded in index.image_embeddings:
-        picture = judge.tensors[embedded.image].astype(np.uint8)
-        embedding = embed_image(Pass(engine, picture, task="classification", whole_square=True))
+        image = judge.tensors[embedded.image].astype(np.uint8)
+        embedding = embed_image(Pass(engine, image, task="classification", whole_square=True))
         yield judge.compare(
-            "picture to image embedding", embedding, expected=embedded.expected, chained=True
+            "image to image embedding", embedding, expected=embedded.expected, chained=True
         )
     for classes in index.class_embeddings if "text_encoder" in graphs else ():
         embeddings = engine.texts.own_embeddings(classes.labels, clock=Stopwatch())
@@ -161,7 +161,7 @@ def _letterbox(golden: GoldenLetterbox, *, bundle: Bundle, tensors: Tensors) -> 
     if graph_key("image_encoder", golden.resolution) not in bundle.manifest.graphs:
         raise BundleError(f"a golden is of {golden.resolution} px, where the bundle has no graph")
     square, frame = letterbox(
-        letterbox_picture(golden, tensors=tensors),
+        letterbox_image(golden, tensors=tensors),
         resolution=golden.resolution,
         pad_colour=bundle.manifest.image.pad_colour,
     )
@@ -180,6 +180,4 @@ def _segment(golden: GoldenSegment, *, engine: Engine, judge: _Judge) -> Iterato
     found = {"low_res_masks": masks, "iou_predictions": scores}
     for name, output in found.items():
         expected: Expected = getattr(golden, name)
-        yield judge.compare(
-            f"picture and {what} to {name}", output, expected=expected, chained=True
-        )
+        yield judge.compare(f"image and {what} to {name}", output, expected=expected, chained=True)

@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.device.goldens.check import Check, Tensors
-from samclip_sdk.device.goldens.formula import formula_picture
+from samclip_sdk.device.goldens.formula import formula_image
 from samclip_sdk.device.goldens.schema import GoldenLetterbox
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.image.loading import load_image
 
 _ONE_LEVEL = 1.0
 """Pillow's resampling may differ by one of 255 levels between versions."""
 
 
-def letterbox_picture(golden: GoldenLetterbox, *, tensors: Tensors) -> NDArray[np.uint8]:
+def letterbox_image(golden: GoldenLetterbox, *, tensors: Tensors) -> NDArray[np.uint8]:
     """The image uint8 [H,W,3] to be letterboxed."""
     if golden.image is None:
-        return formula_picture(*golden.size)
+        return formula_image(*golden.size)
     return load_image(tensors[golden.image].astype(np.uint8))
 
 

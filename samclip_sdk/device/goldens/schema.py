@@ -62,7 +62,7 @@ class GoldenText(Record):
 class GoldenLetterbox(Record):
     """An image uint8 [H,W,3] and the model's input uint8 [1,3,S,S]; levels may differ by one.
 
-    The image is `image`, or `formula_picture` of `size` if that is None. `extent` is the number of
+    The image is `image`, or `formula_image` of `size` if that is None. `extent` is the number of
     rows and columns of the model's input that the image covers.
     """
 
@@ -163,7 +163,7 @@ class GoldenIndex(Record):
     )
     rectangular_tasks: GoldenTasks | None = Field(
         default=None,
-        description="the same, for graphs that take pictures without their padding to a square",
+        description="the same, for graphs that take images without their padding to a square",
     )
 
     def tensors(self) -> Iterator[str]:

@@ -46,7 +46,7 @@ decides."""
 
 
 @dataclass(frozen=True)
-class TaskPicture:
+class TaskImage:
     """An image and the questions about it.
 
     Attributes:

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from samclip_sdk.device.goldens.task_metrics import TaskAnswers, TaskPicture
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.device.goldens.task_metrics import TaskAnswers, TaskImage
+from samclip_sdk.image.loading import load_image
 from samclip_sdk.system.records import Record, RelativePath
 
 Box = tuple[float, float, float, float]
 
 
-class GoldenPicture(Record):
+class GoldenImage(Record):
     """An image of the bundle, boxes in its pixels, and the labels for text-to-mask.
 
     The masks are bits of all boxes or labels in one row: `numpy.packbits` of bool [K,H,W].
@@ -37,24 +37,24 @@ class GoldenTasks(Record):
     """
 
     vocabulary: tuple[str, ...] = Field(min_length=2)
-    pictures: tuple[GoldenPicture, ...] = Field(min_length=1)
+    pictures: tuple[GoldenImage, ...] = Field(min_length=1)
     embeddings: str
     logits: str
 
     def tensors(self) -> Iterator[str]:
         """The keys of all tensors that the record refers to."""
         yield from (self.embeddings, self.logits)
-        for picture in self.pictures:
-            yield from (picture.box_masks, picture.text_masks)
+        for image in self.pictures:
+            yield from (image.box_masks, image.text_masks)
 
     def first(self, count: int) -> GoldenTasks:
         """The questions about the first images only; their answers are the first, too."""
-        return self.model_copy(update={"pictures": self.pictures[:count]})
+        return self.model_copy(update={"images": self.pictures[:count]})
 
-    def questions(self, root: Path) -> tuple[TaskPicture, ...]:
+    def questions(self, root: Path) -> tuple[TaskImage, ...]:
         """Reads the images of the bundle at `root`, whose files are verified already."""
         return tuple(
-            TaskPicture(
+            TaskImage(
                 image=load_image(root / each.path),
                 boxes=np.array(each.boxes, dtype=np.float32),
                 labels=each.labels,
@@ -63,10 +63,10 @@ class GoldenTasks(Record):
         )
 
     def answers(
-        self, pictures: tuple[TaskPicture, ...], *, tensors: Mapping[str, NDArray[np.generic]]
+        self, images: tuple[TaskImage, ...], *, tensors: Mapping[str, NDArray[np.generic]]
     ) -> TaskAnswers:
-        """The reference's answers about `pictures`."""
-        pairs = list(zip(self.pictures, pictures, strict=True))
+        """The reference's answers about `images`."""
+        pairs = list(zip(self.pictures, images, strict=True))
         views = sum(1 + len(golden.boxes) for golden in self.pictures)
         return TaskAnswers(
             embeddings=tensors[self.embeddings][:views].astype(np.float32),

@@ -1,10 +1,10 @@
-"""Labels learnt from labelled pictures: reading them, fitting labels to them, and measuring.
+"""Labels learnt from labelled images: reading them, fitting labels to them, and measuring.
 
 One label from a few regions is `samclip_sdk.text.learned_label`; here it is many labels, from the
-pictures of a COCO file. This room is below the client.
+images of a COCO file. This room is below the client.
 """
 
-from samclip_sdk.engine.learning.coco_file import LabelledPictures, read_coco
+from samclip_sdk.engine.learning.coco_file import LabelledImages, read_coco
 from samclip_sdk.engine.learning.fitting import threshold_between
 from samclip_sdk.engine.learning.label_quality import (
     COMPARED,
@@ -17,19 +17,19 @@ from samclip_sdk.engine.learning.lesson import (
     LearnReport,
     checked_share,
     fit_thresholds,
-    learn_pictures,
+    learn_images,
 )
 
 __all__ = [
     "COMPARED",
     "LabelQuality",
-    "LabelledPictures",
+    "LabelledImages",
     "LearnReport",
     "LearnedLabel",
     "checked_share",
     "compare",
     "fit_thresholds",
-    "learn_pictures",
+    "learn_images",
     "measure_labels",
     "read_coco",
     "threshold_between",

@@ -1,4 +1,4 @@
-"""Reads a COCO file of labelled pictures: masks as polygons or RLE, and boxes."""
+"""Reads a COCO file of labelled images: masks as polygons or RLE, and boxes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.errors import ImageError, StorageError, TextError, one_line
-from samclip_sdk.picture.image import open_image
-from samclip_sdk.picture.limits import MAX_PIXELS
-from samclip_sdk.picture.masks import rle_to_mask, runs_to_rle
-from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.image.limits import MAX_PIXELS
+from samclip_sdk.image.loading import open_image
+from samclip_sdk.image.masks import rle_to_mask, runs_to_rle
+from samclip_sdk.image.packed_masks import PackedMask
 from samclip_sdk.text.tokenizer import check_labels, clean_text
 
 Box = tuple[float, float, float, float]
@@ -28,7 +28,7 @@ _EDGE_PIXELS = 1 << 20  # rows times edges that are looked at together, whatever
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a picture shows of one label.
+    """What an image shows of one label.
 
     Attributes:
         masks: of its objects.
@@ -40,13 +40,13 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class LabelledPicture:
-    """A picture, and all of each label that is in it.
+class LabelledImage:
+    """An image, and all of each label that is in it.
 
     Attributes:
         path: its file.
         size: height and width in pixels.
-        objects: label -> its objects; a label that is not in the picture is missing.
+        objects: label -> its objects; a label that is not in the image is missing.
     """
 
     path: Path
@@ -55,43 +55,43 @@ class LabelledPicture:
 
 
 @dataclass(frozen=True)
-class LabelledPictures:
-    """Pictures in which each of the labels is labelled wherever it is.
+class LabelledImages:
+    """Images in which each of the labels is labelled wherever it is.
 
     Attributes:
         labels: the labels.
-        pictures: the pictures.
+        images: the images.
     """
 
     labels: tuple[str, ...]
-    pictures: Sequence[LabelledPicture]
+    images: Sequence[LabelledImage]
 
     def with_label(self, label: str) -> int:
-        """The number of pictures that show a label."""
-        return sum(label in each.objects for each in self.pictures)
+        """The number of images that show a label."""
+        return sum(label in each.objects for each in self.images)
 
-    def split(self, *, held_out: float, seed: int) -> tuple[LabelledPictures, LabelledPictures]:
-        """Divides the pictures in two: of each label a share is held out, rounded down.
+    def split(self, *, held_out: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
+        """Divides the images in two: of each label a share is held out, rounded down.
 
         Args:
             held_out: the share.
-            seed: of the order in which pictures are drawn.
+            seed: of the order in which images are drawn.
 
         Returns:
-            The pictures to learn from, and those that are held out.
+            The images to learn from, and those that are held out.
         """
-        order = list(self.pictures)
+        order = list(self.images)
         random.Random(seed).shuffle(order)
         rarest = sorted(self.labels, key=self.with_label)
         drawn: dict[Path, bool] = {}
-        for label in [*rarest, None]:  # at last, pictures without a label
+        for label in [*rarest, None]:  # at last, images without a label
             own = [each.path for each in order if label is None or label in each.objects]
             left = [path for path in own if path not in drawn]
             already = sum(drawn.get(path, False) for path in own)
-            most = max(math.floor(held_out * len(own)) - already, 0)
-            drawn |= {path: place < most for place, path in enumerate(left)}
+            maximum = max(math.floor(held_out * len(own)) - already, 0)
+            drawn |= {path: index < maximum for index, path in enumerate(left)}
         lessons, kept = (
-            replace(self, pictures=[each for each in self.pictures if drawn[each.path] is held])
+            replace(self, images=[each for each in self.images if drawn[each.path] is held])
             for held in (False, True)
         )
         return lessons, kept
@@ -102,19 +102,19 @@ def read_coco(
     *,
     images: str | os.PathLike[str],
     labels: Sequence[str] | None = None,
-) -> LabelledPictures:
-    """Reads the pictures of a COCO file, and the masks and boxes of its categories.
+) -> LabelledImages:
+    """Reads the images of a COCO file, and the masks and boxes of its categories.
 
     Args:
         path: the file, as pycocotools reads it. A segmentation is a list of polygons or RLE,
             compressed or not; an annotation without one counts as a box.
-        images: the folder of the pictures; `file_name` is relative to it.
+        images: the folder of the images; `file_name` is relative to it.
         labels: the categories to read; by default all.
 
     Raises:
-        StorageError: the file is missing, is no such file, or an annotation in it is wrong; a
-            picture is missing, or has another size than its entry says.
-        ImageError: a picture cannot be read.
+        StorageError: the file is missing, is no such file, or an annotation in it is wrong; an
+            image is missing, or has another size than its entry says.
+        ImageError: an image cannot be read.
         TextError: the name of a category cannot be a label, or the file has no such category.
     """
     name, folder = one_line(path), Path(images)
@@ -131,9 +131,9 @@ def read_coco(
         ) from error
     names = _chosen(names, labels=labels, name=name)
     for key, file in files.items():
-        _check_picture(file, size=sizes[key], name=name)
+        _check_image(file, size=sizes[key], name=name)
     objects: dict[Any, dict[str, Labelled]] = {key: defaultdict(Labelled) for key in entries}
-    for place, each in enumerate(annotations):
+    for index, each in enumerate(annotations):
         try:
             if each["category_id"] not in names:
                 continue
@@ -141,16 +141,16 @@ def read_coco(
             _add(each, to=own, size=sizes[each["image_id"]])
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise StorageError(
-                f"annotation {place} of {name} is wrong: {type(error).__name__} {one_line(error)}"
+                f"annotation {index} of {name} is wrong: {type(error).__name__} {one_line(error)}"
             ) from error
-    return LabelledPictures(
+    return LabelledImages(
         tuple(names.values()),
-        [LabelledPicture(files[key], sizes[key], dict(objects[key])) for key in entries],
+        [LabelledImage(files[key], sizes[key], dict(objects[key])) for key in entries],
     )
 
 
-def _check_picture(file: Path, *, size: tuple[int, int], name: str) -> None:
-    """Refuses a picture that is missing, or whose entry tells another size, whichever way up.
+def _check_image(file: Path, *, size: tuple[int, int], name: str) -> None:
+    """Refuses an image that is missing, or whose entry tells another size, whichever way up.
 
     Masks are drawn at the entry's size, so a wrong one could take any memory.
     """
@@ -208,7 +208,7 @@ def _add(annotation: Mapping[str, Any], *, to: Labelled, size: tuple[int, int]) 
 def _mask(shape: Any, *, size: tuple[int, int]) -> NDArray[np.bool_]:
     """A segmentation as bool [H,W]."""
     if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
-        raise ValueError(f"no picture has {size[0]} x {size[1]} pixels")
+        raise ValueError(f"no image has {size[0]} x {size[1]} pixels")
     if isinstance(shape, list):
         mask = np.zeros(size, dtype=bool)
         for polygon in shape:
@@ -221,7 +221,7 @@ def _mask(shape: Any, *, size: tuple[int, int]) -> NDArray[np.bool_]:
         raise TypeError(f"the counts are {one_line(counts)}")
     own = [int(side) for side in shape["size"]]
     if own != [*size]:  # before a mask of that size is made
-        raise ValueError(f"the mask is {one_line(own)}, the picture {[*size]}")
+        raise ValueError(f"the mask is {one_line(own)}, the image {[*size]}")
     return rle_to_mask(shape)
 
 

@@ -1,8 +1,8 @@
-"""Fits a label and its threshold to pictures that show it and pictures that do not.
+"""Fits a label and its threshold to images that show it and images that do not.
 
-Pure functions of numpy arrays. A threshold that is chosen on the very pictures that a label was
-learnt from is too high for others. So the pictures are dealt into folds, the label is learnt once
-without each fold, and a picture counts with its presence by the label that never saw it.
+Pure functions of numpy arrays. A threshold that is chosen on the very images that a label was
+learnt from is too high for others. So the images are dealt into folds, the label is learnt once
+without each fold, and an image counts with its presence by the label that never saw it.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ Array = NDArray[np.float32]
 FOLDS = 4
 """The number of folds."""
 
-MOST = 8
+MAX = 8
 """The number of negatives that a round adds at most: the worst ones. A mean of many is none."""
 
 FALSE_COST = 3.0
-"""How much worse a false picture is than a missed one."""
+"""How much worse a false image is than a missed one."""
 
-_LEAST, _MOST = 0.02, 0.98  # of a threshold
+_MIN, _MAX = 0.02, 0.98  # of a threshold
 _MARGIN = 0.1  # of the way to the examples, for runtimes that compute less exactly
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A label that fits its pictures.
+    """A label that fits its images.
 
     Attributes:
         embedding: [E], unit length.
-        threshold: 0..1, the presence from which it is in a picture.
+        threshold: 0..1, the presence from which it is in an image.
         negatives: the number of negatives that it was learnt from.
-        gain: how well it tells pictures that show it from others; see `fit_threshold`.
+        gain: how well it tells images that show it from others; see `fit_threshold`.
     """
 
     embedding: Array
@@ -50,7 +50,7 @@ class Fit:
 
 
 def deal(shows: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The fold of each of N pictures: those that show the label, and the others, in turn."""
+    """The fold of each of N images: those that show the label, and the others, in turn."""
     folds = np.empty(len(shows), dtype=np.int64)
     for kind in (shows, ~shows):
         folds[kind] = np.arange(np.count_nonzero(kind)) % FOLDS
@@ -63,8 +63,8 @@ class Pupil:
 
     Attributes:
         word: [E], its embedding before.
-        shows: bool [N], the pictures that show it.
-        positives: the number of each picture that shows it -> the embedding of what it shows.
+        shows: bool [N], the images that show it.
+        positives: the number of each image that shows it -> the embedding of what it shows.
         negatives: of each version of the label, the embeddings of what was taken for it.
     """
 
@@ -85,7 +85,7 @@ class Pupil:
         """Adds the worst false alarms of each version to what it must not be.
 
         Args:
-            presence: [N,V], of each version in each picture.
+            presence: [N,V], of each version in each image.
             regions: [N,V,E], what was taken for it there.
             calibration: of the scores.
         """
@@ -93,7 +93,7 @@ class Pupil:
         for fold, negatives in enumerate(self.negatives):
             false = ~self.shows & (folds != fold)
             false &= presence[:, fold] >= calibration.presence_threshold
-            worst = np.argsort(-presence[:, fold] * false, kind="stable")[: min(MOST, false.sum())]
+            worst = np.argsort(-presence[:, fold] * false, kind="stable")[: min(MAX, false.sum())]
             negatives += list(regions[worst, fold])
 
     def _version(
@@ -122,12 +122,12 @@ def fit(
     negatives: int,
     calibration: Calibration,
 ) -> Fit:
-    """Fits the threshold of a label, by the version of it that never saw the picture.
+    """Fits the threshold of a label, by the version of it that never saw the image.
 
     Args:
         embedding: [E], the label learnt from all examples.
-        presence: [N,FOLDS + 1], of each version in each picture.
-        shows: [N], the pictures that show the label.
+        presence: [N,FOLDS + 1], of each version in each image.
+        shows: [N], the images that show the label.
         negatives: the number of negatives that it was learnt from.
         calibration: of the scores.
     """
@@ -139,23 +139,23 @@ def fit(
 
 
 def fit_threshold(there: Array, absent: Array, *, default: float) -> tuple[float, float]:
-    """Chooses the presence that tells pictures with a label from those without it.
+    """Chooses the presence that tells images with a label from those without it.
 
     Args:
-        there: 0..1, [n], the presence in pictures that show the label.
-        absent: 0..1, [m], the presence in pictures that do not.
+        there: 0..1, [n], the presence in images that show the label.
+        absent: 0..1, [m], the presence in images that do not.
         default: the threshold that is kept if none is better.
 
     Returns:
-        The threshold, and its gain: the share of found pictures, less `FALSE_COST` times the share
+        The threshold, and its gain: the share of found images, less `FALSE_COST` times the share
         of false ones. Of equally good thresholds it is the one nearest to the default, in the
-        middle between two pictures. Without pictures of both kinds, it is the default.
+        middle between two images. Without images of both kinds, it is the default.
     """
     base = _logit([default])
     if len(there) and len(absent):
         known = np.unique(_logit([*there, *absent]))
         options = np.concatenate([base, (known[1:] + known[:-1]) / 2])
-        options = np.clip(options, *_logit([_LEAST, _MOST]))
+        options = np.clip(options, *_logit([_MIN, _MAX]))
     else:
         options = base
     gains = np.zeros(len(options))
@@ -172,7 +172,7 @@ def threshold_between(
 ) -> float | None:
     """The threshold with which no counterexample is found, and all examples are.
 
-    It is hardly above the worst counterexample: a higher one would find less in other pictures.
+    It is hardly above the worst counterexample: a higher one would find less in other images.
 
     Args:
         there: 0..1, one or more, the presence of a label in its examples.

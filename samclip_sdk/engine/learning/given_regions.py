@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.engine.learning.coco_file import Labelled
-from samclip_sdk.picture.masks import mask_ious, mask_to_box
-from samclip_sdk.picture.packed_masks import union
+from samclip_sdk.image.masks import mask_ious, mask_to_box
+from samclip_sdk.image.packed_masks import union
 
 COVERED = 0.75
 """The share of what was given that the mask of a whole thing covers at least."""
@@ -22,7 +22,7 @@ TIMES_LARGER = 2.0
 
 
 def fit_to_given(mask: NDArray[np.bool_], own: Labelled) -> float:
-    """The IoU of a label's mask with what was given of it in a picture.
+    """The IoU of a label's mask with what was given of it in an image.
 
     Within a given box, the mask counts as the rectangle around what it covers there: a box says no
     more of a thing's outline.

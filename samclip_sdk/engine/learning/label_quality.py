@@ -1,4 +1,4 @@
-"""How well labels are found in labelled pictures: found, false and mIoU of each."""
+"""How well labels are found in labelled images: found, false and mIoU of each."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.engine.engine import Engine
-from samclip_sdk.engine.learning.coco_file import Labelled, LabelledPicture, LabelledPictures
+from samclip_sdk.engine.learning.coco_file import Labelled, LabelledImage, LabelledImages
 from samclip_sdk.engine.learning.given_regions import fit_to_given, takes_the_whole
 from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.queries import PromptQuery, TextQuery
 from samclip_sdk.engine.segment import segment
 from samclip_sdk.engine.text_to_mask import segment_text
 from samclip_sdk.errors import StorageError, one_line
-from samclip_sdk.picture.masks import mask_ious
-from samclip_sdk.picture.packed_masks import union
+from samclip_sdk.image.masks import mask_ious
+from samclip_sdk.image.packed_masks import union
 from samclip_sdk.system.progress import OnProgress
 
 
 @dataclass(frozen=True)
 class LabelQuality:
-    """How well a label is found in pictures.
+    """How well a label is found in images.
 
     Attributes:
-        pictures: the number of pictures that show the label.
-        others: the number of pictures that do not.
+        images: the number of images that show the label.
+        others: the number of images that do not.
         found: 0..1, the share of the former in which it is found; NaN without any.
         false: 0..1, the share of the latter in which it is found; NaN without any.
         miou: 0..1, the mean IoU of its mask with the masks or boxes that were given, as
             `fit_to_given` compares them; a label that is not found counts as 0. NaN without any.
-        whole: 0..1, of the pictures in which it is found, the share in which its mask covers what
+        whole: 0..1, of the images in which it is found, the share in which its mask covers what
             was given and is far larger, as `takes_the_whole` decides. NaN without any.
     """
 
-    pictures: int
+    images: int
     others: int
     found: float
     false: float
@@ -53,7 +53,7 @@ class LabelQuality:
 SAME_MASK = 0.75
 """The mean IoU from which two labels mask the same."""
 
-COMPARED = ("label", "pictures", "others", "found", "false", "mIoU")
+COMPARED = ("label", "images", "others", "found", "false", "mIoU")
 
 
 def compare(
@@ -67,7 +67,7 @@ def compare(
             f"{_shown(getattr(then, name))} -> {_shown(getattr(now, name))}"
             for name in ("found", "false", "miou")
         ]
-        rows.append((label, str(now.pictures), str(now.others), *cells))
+        rows.append((label, str(now.images), str(now.others), *cells))
     return rows
 
 
@@ -77,36 +77,36 @@ def _shown(share: float) -> str:
 
 def measure_labels(
     engine: Engine,
-    labelled: LabelledPictures,
+    labelled: LabelledImages,
     *,
     labels: Sequence[str],
     message: str,
     on_progress: OnProgress,
 ) -> dict[str, LabelQuality]:
-    """Looks for labels in pictures, as `segment_text` does, and compares with what was given.
+    """Looks for labels in images, as `segment_text` does, and compares with what was given.
 
     Args:
         engine: runs the graphs.
-        labelled: the pictures.
+        labelled: the images.
         labels: the labels to look for.
         message: what the progress says.
-        on_progress: called after each picture.
+        on_progress: called after each image.
 
     Raises:
-        ImageError: a picture cannot be read.
-        StorageError: a picture has another size than its entry says.
+        ImageError: an image cannot be read.
+        StorageError: an image has another size than its entry says.
     """
     query = TextQuery(labels=labels)
     ious: dict[str, list[float]] = {label: [] for label in labels}
     wholes: dict[str, list[bool]] = {label: [] for label in labels}
     seen: dict[str, list[bool]] = {label: [] for label in labels}
     false: dict[str, list[bool]] = {label: [] for label in labels}
-    on_progress(message, 0, len(labelled.pictures))
-    for done, picture in enumerate(labelled.pictures, 1):
-        found = segment_text(encode_labelled(engine, picture), query)
+    on_progress(message, 0, len(labelled.images))
+    for done, image in enumerate(labelled.images, 1):
+        found = segment_text(encode_labelled(engine, image), query)
         masks = dict(zip(found.labels, found.masks, strict=True))
         for label in labels:
-            own = picture.objects.get(label)
+            own = image.objects.get(label)
             if own is None:
                 false[label].append(label in masks)
                 continue
@@ -114,10 +114,10 @@ def measure_labels(
             ious[label].append(fit_to_given(masks[label], own) if label in masks else 0.0)
             if label in masks:
                 wholes[label].append(takes_the_whole(masks[label], own))
-        on_progress(message, done, len(labelled.pictures))
+        on_progress(message, done, len(labelled.images))
     return {
         label: LabelQuality(
-            pictures=len(seen[label]),
+            images=len(seen[label]),
             others=len(false[label]),
             found=_mean(seen[label]),
             false=_mean(false[label]),
@@ -129,25 +129,25 @@ def measure_labels(
 
 
 def same_mask(
-    engine: Engine, labelled: LabelledPictures, *, label: str, words: Sequence[str]
+    engine: Engine, labelled: LabelledImages, *, label: str, words: Sequence[str]
 ) -> str | None:
-    """The word whose mask is the same as a label's, in the pictures where the label is found.
+    """The word whose mask is the same as a label's, in the images where the label is found.
 
     Args:
         engine: runs the graphs.
-        labelled: the pictures.
+        labelled: the images.
         label: the label.
         words: the words to compare it with, the likeliest first.
 
     Raises:
-        ImageError: a picture cannot be read.
-        StorageError: a picture has another size than its entry says.
+        ImageError: an image cannot be read.
+        StorageError: an image has another size than its entry says.
     """
     asked = [label, *words]
     ious: list[NDArray[np.float32]] = []
-    for picture in labelled.pictures:
-        if label in picture.objects:
-            found = segment_text(encode_labelled(engine, picture), TextQuery(labels=asked))
+    for image in labelled.images:
+        if label in image.objects:
+            found = segment_text(encode_labelled(engine, image), TextQuery(labels=asked))
             if label in found.labels:
                 masks = np.stack([found.mask(each) for each in asked])
                 ious.append(mask_ious(masks[:1], masks[1:])[0])
@@ -157,18 +157,18 @@ def same_mask(
     return words[int(means.argmax())] if means.max() >= SAME_MASK else None
 
 
-def encode_labelled(engine: Engine, picture: LabelledPicture) -> Pass:
-    """Runs the backbone on a picture.
+def encode_labelled(engine: Engine, image: LabelledImage) -> Pass:
+    """Runs the backbone on an image.
 
     Raises:
         ImageError: it cannot be read.
         StorageError: it has another size than its entry says.
     """
-    one = Pass(engine, picture.path)
-    if one.size != picture.size:
+    one = Pass(engine, image.path)
+    if one.size != image.size:
         raise StorageError(
-            f"{one_line(picture.path)} is {one.size[1]} x {one.size[0]} pixels upright, its entry "
-            f"says {picture.size[1]} x {picture.size[0]}"
+            f"{one_line(image.path)} is {one.size[1]} x {one.size[0]} pixels upright, its entry "
+            f"says {image.size[1]} x {image.size[0]}"
         )
     return one
 

@@ -1,7 +1,7 @@
-"""Teaches labels by labelled pictures: examples, hard negatives, thresholds, and a report.
+"""Teaches labels by labelled images: examples, hard negatives, thresholds, and a report.
 
-The backbone sees each picture once; of a picture, its patches are kept. All the rest is a few
-products of matrices. Negatives are what the labels, as learnt so far, take for theirs in pictures
+The backbone sees each image once; of an image, its patches are kept. All the rest is a few
+products of matrices. Negatives are what the labels, as learnt so far, take for theirs in images
 that do not show them.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.bundle.manifest import Calibration
 from samclip_sdk.engine.engine import Engine
-from samclip_sdk.engine.learning.coco_file import LabelledPicture, LabelledPictures
+from samclip_sdk.engine.learning.coco_file import LabelledImage, LabelledImages
 from samclip_sdk.engine.learning.fitting import FOLDS, Fit, Pupil, fit, fit_threshold
 from samclip_sdk.engine.learning.label_quality import (
     LabelQuality,
@@ -28,9 +28,9 @@ from samclip_sdk.engine.learning.label_quality import (
 )
 from samclip_sdk.engine.regions import pool_over_mask
 from samclip_sdk.errors import PromptError
-from samclip_sdk.picture.frame import covered_cells
-from samclip_sdk.picture.masks import mask_to_model
-from samclip_sdk.picture.upscale import sigmoid
+from samclip_sdk.image.frame import covered_cells
+from samclip_sdk.image.masks import mask_to_model
+from samclip_sdk.image.upscale import sigmoid
 from samclip_sdk.system.arguments import finite_number
 from samclip_sdk.system.progress import OnProgress
 from samclip_sdk.system.timing import Stopwatch
@@ -42,8 +42,8 @@ Array = NDArray[np.float32]
 ROUNDS = 3
 """How often negatives are looked for."""
 
-MOST_PICTURES = 0.5
-"""The share of pictures above which a label that takes the whole in them has learnt the whole."""
+MAX_IMAGES = 0.5
+"""The share of images above which a label that takes the whole in them has learnt the whole."""
 
 _LIKELY_WORDS = 5  # that a label which learnt a whole thing is compared with
 
@@ -54,10 +54,10 @@ class LearnedLabel:
 
     Attributes:
         label: its name.
-        examples: the number of pictures that it was learnt from.
+        examples: the number of images that it was learnt from.
         negatives: the number of times that it learnt what it is not.
-        threshold: 0..1, the presence from which it counts as being in a picture.
-        before: how well it was found in the held-out pictures by its word.
+        threshold: 0..1, the presence from which it counts as being in an image.
+        before: how well it was found in the held-out images by its word.
         after: the same, now.
         same_as: if it learnt a whole thing instead of the part that was given, the taught word that
             masks the same; None if none does.
@@ -75,10 +75,10 @@ class LearnedLabel:
     def whole(self) -> bool:
         """Whether it learnt a whole thing instead of the part that was given.
 
-        In most held-out pictures where it is found, its mask covers what was given, and is at least
+        In most held-out images where it is found, its mask covers what was given, and is at least
         twice as large.
         """
-        return self.after.whole > MOST_PICTURES
+        return self.after.whole > MAX_IMAGES
 
     def to_dict(self) -> dict[str, Any]:
         """The fields for JSON."""
@@ -88,18 +88,18 @@ class LearnedLabel:
 
 @dataclass(frozen=True)
 class LearnReport:
-    """What was learnt from labelled pictures, and how well.
+    """What was learnt from labelled images, and how well.
 
     Attributes:
         labels: those that were learnt.
-        left_out: labels that no picture shows from which they could be learnt.
-        pictures: the number of pictures to learn from.
-        held_out: the number of held-out pictures.
+        left_out: labels that no image shows from which they could be learnt.
+        images: the number of images to learn from.
+        held_out: the number of held-out images.
     """
 
     labels: tuple[LearnedLabel, ...]
     left_out: tuple[str, ...]
-    pictures: int
+    images: int
     held_out: int
 
     @property
@@ -129,12 +129,12 @@ class LearnReport:
 
 @dataclass(frozen=True)
 class _Studied:
-    """A picture to learn from.
+    """An image to learn from.
 
     Attributes:
-        patches: float16 [n,E], those of the picture.
+        patches: float16 [n,E], those of the image.
         shown: label -> the embedding [E] of what shows it.
-        labels: those that the picture shows.
+        labels: those that the image shows.
     """
 
     patches: NDArray[np.float16]
@@ -143,40 +143,40 @@ class _Studied:
 
 
 def checked_share(held_out: float) -> float:
-    """The share of pictures that is held out; raises PromptError if it is not possible."""
+    """The share of images that is held out; raises PromptError if it is not possible."""
     if not 0 < finite_number(held_out, name="held_out") < 1:
         raise PromptError(f"held_out is {held_out:g}; it must be above 0 and below 1")
     return float(held_out)
 
 
-def learn_pictures(
+def learn_images(
     engine: Engine,
-    labelled: LabelledPictures,
+    labelled: LabelledImages,
     *,
     held_out: float,
     seed: int,
     score: float,
     on_progress: OnProgress,
 ) -> LearnReport:
-    """Teaches the engine's texts the labels of pictures.
+    """Teaches the engine's texts the labels of images.
 
     Args:
         engine: runs the graphs.
-        labelled: the pictures.
-        held_out: 0..1, the share of pictures that are not learnt from, but measured.
-        seed: of the choice of held-out pictures.
+        labelled: the images.
+        held_out: 0..1, the share of images that are not learnt from, but measured.
+        seed: of the choice of held-out images.
         score: as in `learn_embedding`.
-        on_progress: called after each picture of each step.
+        on_progress: called after each image of each step.
 
     Raises:
-        PromptError: no picture shows any of the labels.
-        ImageError: a picture cannot be read.
-        StorageError: a picture has another size than its entry says.
+        PromptError: no image shows any of the labels.
+        ImageError: an image cannot be read.
+        StorageError: an image has another size than its entry says.
     """
     lessons, kept = labelled.split(held_out=held_out, seed=seed)
     labels = [label for label in labelled.labels if lessons.with_label(label)]
     if not labels:
-        raise PromptError("no picture shows any of the labels: there is nothing to learn from")
+        raise PromptError("no image shows any of the labels: there is nothing to learn from")
     words = engine.texts.own_embeddings(labels, clock=Stopwatch())
     before = measure_labels(
         engine, kept, labels=labels, message="measuring before", on_progress=on_progress
@@ -208,13 +208,13 @@ def learn_pictures(
     return LearnReport(
         labels=tuple(_compared_with_words(engine, kept, each) for each in told),
         left_out=tuple(each for each in labelled.labels if each not in labels),
-        pictures=len(lessons.pictures),
-        held_out=len(kept.pictures),
+        images=len(lessons.images),
+        held_out=len(kept.images),
     )
 
 
 def _compared_with_words(
-    engine: Engine, kept: LabelledPictures, learned: LearnedLabel
+    engine: Engine, kept: LabelledImages, learned: LearnedLabel
 ) -> LearnedLabel:
     """A label with the word whose whole thing it learnt instead of a part."""
     known = engine.known_words
@@ -227,22 +227,22 @@ def _compared_with_words(
 
 
 def fit_thresholds(
-    engine: Engine, labelled: LabelledPictures, *, on_progress: OnProgress
+    engine: Engine, labelled: LabelledImages, *, on_progress: OnProgress
 ) -> dict[str, float]:
-    """Fits the threshold of each label to pictures, by its presence in them.
+    """Fits the threshold of each label to images, by its presence in them.
 
     Args:
         engine: runs the graphs.
-        labelled: the pictures.
-        on_progress: called after each picture.
+        labelled: the images.
+        on_progress: called after each image.
 
     Returns:
-        Label -> 0..1, the presence from which it is in a picture. A label that all pictures show,
+        Label -> 0..1, the presence from which it is in an image. A label that all images show,
         or none, is left out.
 
     Raises:
-        ImageError: a picture cannot be read.
-        StorageError: a picture has another size than its entry says.
+        ImageError: an image cannot be read.
+        StorageError: an image has another size than its entry says.
     """
     calibration, labels = engine.manifest.calibration, labelled.labels
     words = engine.texts.own_embeddings(labels, clock=Stopwatch())
@@ -259,29 +259,29 @@ def fit_thresholds(
 
 
 def _study(
-    engine: Engine, lessons: LabelledPictures, *, on_progress: OnProgress
+    engine: Engine, lessons: LabelledImages, *, on_progress: OnProgress
 ) -> Iterator[_Studied]:
-    """Encodes pictures, and embeds what they show of each label."""
-    on_progress("looking at examples", 0, len(lessons.pictures))
-    for done, picture in enumerate(lessons.pictures, 1):
-        yield _study_one(engine, picture)
-        on_progress("looking at examples", done, len(lessons.pictures))
+    """Encodes images, and embeds what they show of each label."""
+    on_progress("looking at examples", 0, len(lessons.images))
+    for done, image in enumerate(lessons.images, 1):
+        yield _study_one(engine, image)
+        on_progress("looking at examples", done, len(lessons.images))
 
 
-def _study_one(engine: Engine, picture: LabelledPicture) -> _Studied:
-    one = encode_labelled(engine, picture)
+def _study_one(engine: Engine, image: LabelledImage) -> _Studied:
+    one = encode_labelled(engine, image)
     patches = one.patches
     shown = {}
-    for label, own in picture.objects.items():
+    for label, own in image.objects.items():
         mask = true_mask(one, own)
         if mask.any():
             model_mask = mask_to_model(mask, frame=one.frame)
-            shown[label] = pool_over_mask(patches, mask=model_mask)
+            shown[label] = pool_over_mask(patches, mask_hw=model_mask)
     side = math.isqrt(patches.shape[1])
     rows, columns = covered_cells(one.frame, side=side)
     inside = patches.reshape(side, side, -1)[:rows, :columns]
     return _Studied(
-        inside.reshape(rows * columns, -1).astype(np.float16), shown, frozenset(picture.objects)
+        inside.reshape(rows * columns, -1).astype(np.float16), shown, frozenset(image.objects)
     )
 
 
@@ -316,7 +316,7 @@ def _learn(
 
 
 class _Asked(NamedTuple):
-    """How N pictures answer V versions of a label.
+    """How N images answer V versions of a label.
 
     Attributes:
         presence: float32 [N,V].
@@ -329,7 +329,7 @@ class _Asked(NamedTuple):
 
 
 def _ask(studied: Sequence[_Studied], versions: Array, *, calibration: Calibration) -> _Asked:
-    """Looks for versions [V,E] of a label in pictures."""
+    """Looks for versions [V,E] of a label in images."""
     scale, bias = np.float32(calibration.scale), np.float32(calibration.bias)
     presence, regions = [], []
     for each in studied:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samclip_sdk.engine.video.footage import NamedPicture
+from samclip_sdk.engine.video.footage import NamedImage
 from samclip_sdk.errors import ImageError, one_line
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -57,13 +57,13 @@ def read_frame(capture: cv2.VideoCapture) -> Pixels | None:
     return cast(Pixels, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
-def read_frames(capture: cv2.VideoCapture, first: Pixels) -> Generator[NamedPicture, None, int]:
+def read_frames(capture: cv2.VideoCapture, first: Pixels) -> Generator[NamedImage, None, int]:
     """Yields the first frame and all later ones, closes the source, and returns their number."""
     pixels: Pixels | None = first
     taken = 0
     try:
         while pixels is not None:
-            yield NamedPicture(str(taken), pixels)
+            yield NamedImage(str(taken), pixels)
             taken += 1
             pixels = read_frame(capture)
     finally:

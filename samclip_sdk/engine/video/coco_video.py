@@ -121,7 +121,7 @@ class CocoVideoWriter:
             "description": "Objects in a video by SAM-CLIP",
             "date_created": utc_now(),
         }
-        categories = [{"id": place, "name": name} for place, name in enumerate(self._labels, 1)]
+        categories = [{"id": index, "name": name} for index, name in enumerate(self._labels, 1)]
         with atomic_file(self._path) as file:
             file.write(f'{{"info": {_dump(info)},\n"categories": {_dump(categories)},\n'.encode())
             self._write_video(file)
@@ -130,8 +130,8 @@ class CocoVideoWriter:
                 "SELECT id, MIN(category), AVG(score) FROM masks WHERE frame < ? GROUP BY id",
                 (self._count,),  # An interrupt may have left rows of a frame that is not complete.
             )
-            for place, row in enumerate(masks):
-                file.write(b",\n" if place else b"\n")
+            for index, row in enumerate(masks):
+                file.write(b",\n" if index else b"\n")
                 self._write_annotation(file, *row)
             file.write(b"\n]}\n")
         now = time.monotonic()
@@ -188,8 +188,8 @@ class CocoVideoWriter:
 
 def _write_list(file: BinaryIO, entries: Iterator[str]) -> None:
     file.write(b"[")
-    for place, entry in enumerate(entries):
-        file.write(f", {entry}".encode() if place else entry.encode())
+    for index, entry in enumerate(entries):
+        file.write(f", {entry}".encode() if index else entry.encode())
     file.write(b"]")
 
 

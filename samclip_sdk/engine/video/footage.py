@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from samclip_sdk.picture.image import ImageSource
+from samclip_sdk.image.loading import ImageSource
 
 
 @dataclass(frozen=True)
-class NamedPicture:
+class NamedImage:
     """A frame before it is read.
 
     Attributes:
         name: an image's file name, or the frame's number from 0.
-        picture: the source of its pixels.
+        image: the source of its pixels.
     """
 
     name: str
-    picture: ImageSource
+    image: ImageSource
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Footage:
     """
 
     name: str
-    frames: Iterator[NamedPicture]
+    frames: Iterator[NamedImage]
     count: int | None = None
     fps: float | None = None
     live: bool = False

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import cv2
 
 from samclip_sdk.engine.video.capture import Pixels, open_capture, read_frame, read_frames
-from samclip_sdk.engine.video.footage import Footage, NamedPicture
+from samclip_sdk.engine.video.footage import Footage, NamedImage
 from samclip_sdk.errors import ImageError, VideoReconnectedWarning, one_line
 from samclip_sdk.system.user_warning import warn_user
 
@@ -44,7 +44,7 @@ def open_stream(url: str) -> Footage:
     name = _without_password(url)
     capture, first = _open(url)
     if first is None:
-        raise ImageError(f"{name} gives no picture: nothing answers there, or it is no video")
+        raise ImageError(f"{name} gives no image: nothing answers there, or it is no video")
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     fps = capture.get(cv2.CAP_PROP_FPS)
     rate = fps if 0 < fps < float("inf") else None
@@ -72,7 +72,7 @@ def _without_password(url: str) -> str:
 
 def _camera_frames(
     url: str, capture: cv2.VideoCapture, first: Pixels, *, name: str
-) -> Iterator[NamedPicture]:
+) -> Iterator[NamedImage]:
     """The newest frame at each time; after a lost connection, those of the next one.
 
     Raises:
@@ -83,7 +83,7 @@ def _camera_frames(
         newest = _NewestFrame(capture, first)
         try:
             while (pixels := newest.take()) is not None:
-                yield NamedPicture(str(taken), pixels)
+                yield NamedImage(str(taken), pixels)
                 taken += 1
         finally:
             newest.close()
@@ -101,7 +101,7 @@ def _open_again(url: str, *, name: str, taken: int) -> tuple[cv2.VideoCapture, P
         if first is not None:
             return capture, first
     raise ImageError(
-        f"{name} gives no pictures any more, after {taken} of them; it was opened again {TRIES} "
+        f"{name} gives no images any more, after {taken} of them; it was opened again {TRIES} "
         "times, in vain"
     )
 

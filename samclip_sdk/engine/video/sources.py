@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from samclip_sdk.engine.video.capture import Pixels, open_capture, read_frame, read_frames
-from samclip_sdk.engine.video.footage import Footage, NamedPicture
+from samclip_sdk.engine.video.footage import Footage, NamedImage
 from samclip_sdk.engine.video.network import is_stream_url, open_stream
 from samclip_sdk.errors import ImageError, VideoCutShortWarning, one_line
-from samclip_sdk.picture.image import PICTURE_ENDINGS, ImageSource, own_image
+from samclip_sdk.image.loading import IMAGE_ENDINGS, ImageSource, own_image
 from samclip_sdk.system.user_warning import warn_user
 
 VideoSource: TypeAlias = "str | os.PathLike[str] | int | Iterable[ImageSource] | Footage"
@@ -33,7 +33,7 @@ of frames from their length."""
 _LISTS = (b"ffconcat", b"#EXTM3U")
 """The first bytes of text files that list videos: FFmpeg would open the videos in the list."""
 
-_MOST_CAMERAS = 1 << 31  # A C++ int holds a camera's number.
+_MAX_CAMERAS = 1 << 31  # A C++ int holds a camera's number.
 
 
 def open_footage(source: VideoSource) -> Footage:
@@ -64,16 +64,16 @@ def open_footage(source: VideoSource) -> Footage:
         return _open_film(path, name=name)
     if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
         return _open_camera(int(source))
-    is_picture = isinstance(source, (bytes, bytearray, np.ndarray, Image.Image))
-    if is_picture or hasattr(source, "read") or not isinstance(source, Iterable):
+    is_image = isinstance(source, (bytes, bytearray, np.ndarray, Image.Image))
+    if is_image or hasattr(source, "read") or not isinstance(source, Iterable):
         raise ImageError(
-            "a video is a file's path, a folder of pictures, a camera's number, a URL or an "
-            f"iterator of pictures, not a {type(source).__name__}"
+            "a video is a file's path, a folder of images, a camera's number, a URL or an "
+            f"iterator of images, not a {type(source).__name__}"
         )
     count = len(source) if isinstance(source, Sequence) else None
     lasting = source if isinstance(source, (list, tuple)) else map(own_image, source)
-    pictures = (NamedPicture(str(index), picture) for index, picture in enumerate(lasting))
-    return Footage("the video", pictures, count=count)
+    images = (NamedImage(str(index), image) for index, image in enumerate(lasting))
+    return Footage("the video", images, count=count)
 
 
 def _open_folder(folder: Path, *, name: str) -> Footage:
@@ -82,16 +82,14 @@ def _open_folder(folder: Path, *, name: str) -> Footage:
         found = [
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in PICTURE_ENDINGS and not path.name.startswith(".")
+            if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
         ]
     except OSError as error:
         raise ImageError(f"{name} cannot be read: {error.strerror}") from error
     if not found:
-        raise ImageError(
-            f"{name} holds no pictures: nothing there is called .jpg, .png or the like"
-        )
+        raise ImageError(f"{name} holds no images: nothing there is called .jpg, .png or the like")
     found.sort(key=lambda path: _natural(path.name))
-    return Footage(name, (NamedPicture(path.name, path) for path in found), count=len(found))
+    return Footage(name, (NamedImage(path.name, path) for path in found), count=len(found))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -133,7 +131,7 @@ def _check_film(path: Path, *, name: str) -> None:
     if stat.S_ISFIFO(kind):
         raise ImageError(f"{name} is a pipe: a film is a file")
     if re.search("%[0-9]*d", str(path)):
-        raise ImageError(f"{name} stands for many pictures, by the % in it: rename it")
+        raise ImageError(f"{name} stands for many images, by the % in it: rename it")
     if stat.S_ISREG(kind):
         with suppress(OSError), path.open("rb") as file:  # OpenCV reports an unreadable file.
             if file.read(8).startswith(_LISTS):
@@ -142,7 +140,7 @@ def _check_film(path: Path, *, name: str) -> None:
 
 def _film_frames(
     capture: cv2.VideoCapture, first: Pixels, *, name: str, count: int
-) -> Iterator[NamedPicture]:
+) -> Iterator[NamedImage]:
     taken = yield from read_frames(capture, first)
     if taken + 2 < count * (1 - COUNT_TOLERANCE):
         warn_user(
@@ -154,15 +152,15 @@ def _film_frames(
 def _open_camera(number: int) -> Footage:
     if number < 0:  # OpenCV would end the process.
         raise ImageError(f"camera {number} cannot be: cameras are counted from 0")
-    if number >= _MOST_CAMERAS:
-        raise ImageError(f"no camera has a number of {_MOST_CAMERAS} or more")
+    if number >= _MAX_CAMERAS:
+        raise ImageError(f"no camera has a number of {_MAX_CAMERAS} or more")
     capture = open_capture(number)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # Only the newest frame; some drivers ignore this.
     first = read_frame(capture)
     if first is None:
         capture.release()
         raise ImageError(
-            f"camera {number} is not there, gives no picture, or is used by another program"
+            f"camera {number} is not there, gives no image, or is used by another program"
         )
     fps = capture.get(cv2.CAP_PROP_FPS)
     return Footage(
@@ -175,6 +173,6 @@ def _open_camera(number: int) -> Footage:
 
 def _camera_frames(
     capture: cv2.VideoCapture, first: Pixels, *, number: int
-) -> Iterator[NamedPicture]:
+) -> Iterator[NamedImage]:
     taken = yield from read_frames(capture, first)
-    raise ImageError(f"camera {number} gives no pictures any more, after {taken} of them")
+    raise ImageError(f"camera {number} gives no images any more, after {taken} of them")

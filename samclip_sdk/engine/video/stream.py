@@ -27,8 +27,7 @@ from samclip_sdk.engine.label_search import presence_of, score_maps
 from samclip_sdk.engine.object_candidates import Candidates
 from samclip_sdk.engine.objects import (
     Detection,
-    compose_instances,
-    distinct_masks,
+    compose_rows,
     model_masks,
     upscale_and_pack,
 )
@@ -36,17 +35,19 @@ from samclip_sdk.engine.one_pass import Pass
 from samclip_sdk.engine.options import TextToMaskOptions, default_min_score
 from samclip_sdk.engine.queries import StreamQuery
 from samclip_sdk.engine.regions import pool_over_mask
-from samclip_sdk.engine.video.footage import Footage, NamedPicture
+from samclip_sdk.engine.video.footage import Footage, NamedImage
 from samclip_sdk.engine.video.motion import Grey, Motion, find_motion, small_grey
 from samclip_sdk.engine.video.tracks import SAME_OBJECT_IOU, FrameDetections, Track, Tracks
 from samclip_sdk.engine.views import open_views
 from samclip_sdk.errors import ImageError, one_line
-from samclip_sdk.picture.frame import Frame
-from samclip_sdk.picture.masks import mask_ious, mask_to_model
-from samclip_sdk.picture.model_prompts import assemble_prompts
-from samclip_sdk.picture.packed_masks import PackedMasks
-from samclip_sdk.picture.tiles import CONTAINED_SHARE, SAME_IOU, Tiling
-from samclip_sdk.picture.upscale import sigmoid
+from samclip_sdk.image.frame import Frame
+from samclip_sdk.image.masks import mask_ious, mask_to_model
+from samclip_sdk.image.model_prompts import assemble_prompts
+from samclip_sdk.image.packed_masks import PackedMasks
+from samclip_sdk.image.suppression import SAME_IOU, Planes, suppress
+from samclip_sdk.image.tiles import Tiling
+from samclip_sdk.image.upscale import sigmoid
+from samclip_sdk.results.instances import Instances
 from samclip_sdk.results.tracked import TrackedInstances
 from samclip_sdk.system.reading_ahead import read_ahead
 from samclip_sdk.system.timing import Stopwatch
@@ -82,21 +83,21 @@ class Stream:
         self._options = engine.options(query)
         self._text = engine.texts.embed_labels(query.labels, clock=Stopwatch())
         self._read_as = engine.texts.told(query.labels, clock=Stopwatch())
-        self._min_score = default_min_score(engine.manifest.calibration, asked=query.min_score)
+        self._min_score = default_min_score(engine.manifest.calibration, min_score=query.min_score)
         self._tracks = Tracks()
         self._maps: Array | None = None  # score maps of the frame where the model last ran
         self._motion: Motion | None = None  # the motion since that frame
         self._last: ReadFrame | None = None
         self._index, self._looked = 0, -query.encode_every
 
-    def read(self, named: NamedPicture) -> ReadFrame:
+    def read(self, named: NamedImage) -> ReadFrame:
         """Reads a frame; any thread may do so.
 
         Raises:
             ImageError: the frame cannot be read or used.
         """
-        one = Pass(self._engine, named.picture)
-        prepared = self._engine.prepare(named.picture, task=one.task, clock=one.clock)
+        one = Pass(self._engine, named.image)
+        prepared = self._engine.prepare(named.image, task=one.task, clock=one.clock)
         return ReadFrame(named.name, one.of(prepared), small_grey(prepared.square))
 
     def follow(self, read: ReadFrame) -> TrackedInstances:
@@ -115,7 +116,8 @@ class Stream:
         with one.step("postprocess"):
             tracks = self._tracks.in_sight if encoded else self._moved(one)
             tracks = sorted(tracks, key=lambda each: -each.found.score)
-            found = compose_instances(
+            found = compose_rows(
+                Instances,
                 [each.found for each in tracks],
                 labels=self._query.labels,
                 size=one.size,
@@ -152,7 +154,7 @@ class Stream:
         step = find_motion(read.grey, self._last.grey)
         self._motion = step if self._motion is None else step.after(self._motion)
         if step.cut:
-            self._tracks.forget_places()
+            self._tracks.forget_positions()
             self._maps, self._motion, self._looked = None, None, -self._query.encode_every
 
     def _look(self, one: Pass, *, index: int) -> None:
@@ -214,7 +216,7 @@ class Stream:
                 shares = mask_to_model(mask, frame=one.frame)
                 inside = cv2.resize(shares, (side, side), interpolation=cv2.INTER_AREA)
                 logits = self._options.mask_threshold + SURENESS * (inside / inside.max() - 0.5)
-                pooled = pool_over_mask(one.patches, mask=shares)
+                pooled = pool_over_mask(one.patches, mask_hw=shares)
                 seen.append(Detection(each, logits.astype(np.float32), pooled))
         return seen
 
@@ -225,19 +227,14 @@ class Stream:
         masks = self._small_of(seen, one)
         moved = np.zeros((len(seen), 2), dtype=np.float32)
         if self._motion is not None:
-            for place, mask in enumerate(masks):
-                moved[place] = self._motion.speed(mask) / (index - self._looked)
+            for row, mask in enumerate(masks):
+                moved[row] = self._motion.speed(mask) / (index - self._looked)
         return FrameDetections(seen, masks=masks, moved=moved, expected=expected, index=index)
 
     def _distinct(self, seen: Sequence[Detection], one: Pass) -> list[Detection]:
         """Drops a detection that shows the same object as an earlier one in the list."""
-        kept = distinct_masks(
-            self._small_of(seen, one),
-            scores=-np.arange(len(seen), dtype=np.float32),
-            iou_threshold=SAME_IOU,
-            contained_share=CONTAINED_SHARE,
-        )
-        return [seen[place] for place in kept.tolist()]
+        masks = Planes(self._small_of(seen, one))
+        return [seen[index] for index in suppress(masks, range(len(seen)), same_iou=SAME_IOU)]
 
     def _small(self, low_res: Array, *, frame: Frame) -> NDArray[np.bool_]:
         """Thresholds logits [n,4g,4g] at their own size."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samclip_sdk.engine.objects import Detection, FoundObject
-from samclip_sdk.picture.masks import mask_ious
+from samclip_sdk.image.masks import mask_ious
 from samclip_sdk.text.unit_length import normalize
 
 Array = NDArray[np.float32]
@@ -66,7 +66,7 @@ class Track:
         found: the object in the frame where the model last saw it.
         low_res: float32 [4g,4g], its mask's logits in that frame, in the model frame.
         embedding: float32 [E], the average inside its masks, unit length.
-        place: float32 [2], the middle of its mask, (x, y) in sides of the model's input.
+        position: float32 [2], the middle of its mask, (x, y) in sides of the model's input.
         speed: float32 [2], its motion for one frame, (x, y) in sides of the model's input.
         seen: the number of that frame.
     """
@@ -75,14 +75,14 @@ class Track:
     found: FoundObject
     low_res: Array
     embedding: Array
-    place: Array
+    position: Array
     speed: Array
     seen: int
 
-    def place_at(self, index: int) -> Array:
+    def position_at(self, index: int) -> Array:
         """Predicts its place in a later frame at constant speed; never outside the input."""
-        place: Array = np.clip(self.place + (index - self.seen) * self.speed, 0, 1)
-        return place
+        position: Array = np.clip(self.position + (index - self.seen) * self.speed, 0, 1)
+        return position
 
 
 class Tracks:
@@ -101,12 +101,12 @@ class Tracks:
     def of_label(self, label_index: int) -> list[int]:
         """The indexes of a label's tracks in `in_sight`."""
         return [
-            place
-            for place, each in enumerate(self.in_sight)
+            index
+            for index, each in enumerate(self.in_sight)
             if each.found.label_index == label_index
         ]
 
-    def forget_places(self) -> None:
+    def forget_positions(self) -> None:
         """Marks all tracks as lost, after a cut: objects may come back, but at other places."""
         self.lost, self.in_sight = [*self.lost, *self.in_sight], []
 
@@ -120,18 +120,18 @@ class Tracks:
         known = [*self.in_sight, *reversed(self.lost)]
         pairs = _pair(look, known)
         now = [
-            self._seen(look, place, known[pairs[place]] if place in pairs else None)
-            for place, each in enumerate(look.sightings)
-            if place in pairs or each.found.score >= NEW_SCORE
+            self._seen(look, index, known[pairs[index]] if index in pairs else None)
+            for index, each in enumerate(look.sightings)
+            if index in pairs or each.found.score >= NEW_SCORE
         ]
-        taken = {known[place].id for place in pairs.values()}
+        taken = {known[index].id for index in pairs.values()}
         lost = [each for each in (*self.lost, *self.in_sight) if each.id not in taken]
         self.lost = lost[-MAX_LOST:]
         self.in_sight = now
 
-    def _seen(self, look: FrameDetections, place: int, track: Track | None) -> Track:
+    def _seen(self, look: FrameDetections, index: int, track: Track | None) -> Track:
         """Updates a track by a detection, or makes a new one."""
-        sighting, speed = look.sightings[place], look.moved[place]
+        sighting, speed = look.sightings[index], look.moved[index]
         embedding = sighting.embedding
         if track is None:
             self._last_id += 1
@@ -143,7 +143,7 @@ class Tracks:
             found=sighting.found,
             low_res=sighting.low_res.copy(),  # a view would keep the logits of all candidates
             embedding=embedding,
-            place=_middle(look.masks[place]),
+            position=_middle(look.masks[index]),
             speed=speed,
             seen=look.index,
         )
@@ -162,8 +162,8 @@ def _pair(look: FrameDetections, known: Sequence[Track]) -> dict[int, int]:
     left[:, list(pairs)] = False
     left[list(pairs.values())] = False
     middles = np.array([_middle(each) for each in look.masks]).reshape(-1, 2)
-    places = np.array([each.place_at(look.index) for each in known]).reshape(-1, 1, 2)
-    distances = np.hypot(*np.moveaxis(places - middles, -1, 0))
+    positions = np.array([each.position_at(look.index) for each in known]).reshape(-1, 1, 2)
+    distances = np.hypot(*np.moveaxis(positions - middles, -1, 0))
     return pairs | best_pairs(cosines - FARNESS * distances, allowed=left)
 
 

@@ -105,7 +105,7 @@ class Program:
 
 
 def _described(names: Sequence[str], count: int, meta: Any) -> list[FileTensor]:
-    tensors = (meta(place) for place in range(count))
+    tensors = (meta(index) for index in range(count))
     return [
         FileTensor(name, _DTYPES.get(each.dtype(), str(each.dtype())), tuple(each.sizes()))
         for name, each in zip(names, tensors, strict=True)

@@ -33,7 +33,7 @@ _FUSED_NORM = "SkipLayerNormFusion"
 """It fuses an addition and a norm; on a CPU the fused operator takes five times as long as both."""
 
 _LARGE_INPUT = 2**20
-"""With so many values in an input, a graph gets a memory arena: a picture of 592 x 592 px."""
+"""With so many values in an input, a graph gets a memory arena: an image of 592 x 592 px."""
 
 _ERRORS_ONLY = 3
 _TYPES = {
@@ -138,7 +138,7 @@ def session_options(options: RuntimeOptions, *, spec: GraphSpec, on_cpu: bool) -
     settings.enable_mem_pattern = False
     settings.enable_mem_reuse = False
     # Without an arena, the large values of each run are in fresh memory, page by page: half of the
-    # time of a small encoder at 1,024 px. Of smaller pictures the C library keeps the memory, and
+    # time of a small encoder at 1,024 px. Of smaller images the C library keeps the memory, and
     # an arena would add a quarter to the peak.
     sizes = (prod(n for n in each.shape if isinstance(n, int)) for each in spec.inputs)
     settings.enable_cpu_mem_arena = any(size >= _LARGE_INPUT for size in sizes)

@@ -183,7 +183,7 @@ def _consumer(network: Any, *, tensor: str) -> str:
     """The first layer that reads a tensor."""
     for index in range(network.num_layers):
         layer = network.get_layer(index)
-        read = [layer.get_input(place) for place in range(layer.num_inputs)]
+        read = [layer.get_input(input_index) for input_index in range(layer.num_inputs)]
         if any(each is not None and each.name == tensor for each in read):
             return str(layer.name)
     return "(none)"
@@ -219,8 +219,8 @@ def builder_config(parsed: ParsedNetwork, *, spec: GraphSpec, profile: Profile, 
         ranges = parsed.builder.create_optimization_profile()
         for tensor in spec.inputs:
             shapes = [
-                [lengths[axis][place] if isinstance(axis, str) else axis for axis in tensor.shape]
-                for place in range(3)
+                [lengths[axis][index] if isinstance(axis, str) else axis for axis in tensor.shape]
+                for index in range(3)
             ]
             ranges.set_shape(tensor.name, *shapes)
         config.add_optimization_profile(ranges)

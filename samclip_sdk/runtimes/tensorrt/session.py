@@ -51,7 +51,7 @@ class TrtSession:
     ) -> None:
         self.inputs, self.outputs = spec.inputs, spec.outputs
         self._dtypes = _check_engine(engine, spec=spec)
-        self._least, greatest = _axis_limits(engine, inputs=spec.inputs)
+        self._minimum, greatest = _axis_limits(engine, inputs=spec.inputs)
         self._buckets = Buckets(spec, lengths=[greatest], where="this engine")
         self._memory, self._reason = memory, reason
         context = engine.create_execution_context()
@@ -68,10 +68,10 @@ class TrtSession:
             SamClipError: CUDA or TensorRT failed.
         """
         axes = check_feed(feed, inputs=self.inputs)
-        for axis, least in self._least.items():
-            if axes[axis] < least:
+        for axis, minimum in self._minimum.items():
+            if axes[axis] < minimum:
                 raise PromptError(
-                    f"{axis} is {axes[axis]}, and this engine takes at least {least}; give more"
+                    f"{axis} is {axes[axis]}, and this engine takes at least {minimum}; give more"
                 )
         with self._memory.lock:
             if self._context is None:
@@ -254,12 +254,12 @@ def _axis_limits(
     engine: Any, *, inputs: Sequence[TensorSpec]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Symbolic axis -> the smallest length, and -> the greatest length, that the engine takes."""
-    least: dict[str, int] = {}
+    minimum: dict[str, int] = {}
     greatest: dict[str, int] = {}
     for spec in inputs:
-        places = {axis: i for i, axis in enumerate(spec.shape) if isinstance(axis, str)}
-        if places:
+        indices = {axis: i for i, axis in enumerate(spec.shape) if isinstance(axis, str)}
+        if indices:
             shortest, _, longest = engine.get_tensor_profile_shape(spec.name, 0)
-            least |= {axis: shortest[i] for axis, i in places.items()}
-            greatest |= {axis: longest[i] for axis, i in places.items()}
-    return least, greatest
+            minimum |= {axis: shortest[i] for axis, i in indices.items()}
+            greatest |= {axis: longest[i] for axis, i in indices.items()}
+    return minimum, greatest

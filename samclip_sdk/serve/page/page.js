@@ -22,8 +22,8 @@ import { Stage } from "./stage.js";
  * @typedef {object} Backend
  * @property {number} labelsAtOnce How many labels one question may hold.
  * @property {(text: string) => string} cleanText The form in which the model reads a label.
- * @property {() => Promise<unknown>} ready Resolves once pictures can be encoded.
- * @property {(picture: Blob) => Promise<Image>} encodeImage
+ * @property {() => Promise<unknown>} ready Resolves once images can be encoded.
+ * @property {(blob: Blob) => Promise<Image>} encodeImage
  * @property {(image: Image, labels: string[]) => Promise<Answer[]>} segmentText
  * @property {(image: Image, prompt: Asked, multimask: boolean) => Promise<PromptMask[]>} segment
  */
@@ -40,15 +40,15 @@ const input = (id) => /** @type {HTMLInputElement} */ (element(id));
 /** @template Image */
 export class Page {
   /** @type {Blob | undefined} */
-  picture;
+  blob;
   /**
-   * The picture on show, after the backbone; a later one takes its place at once.
+   * The image on show, after the backbone; a later one takes its place at once.
    *
    * @type {Promise<Image> | undefined}
    */
   encoded;
   /**
-   * The answers for the picture on show, by label.
+   * The answers for the image on show, by label.
    *
    * @type {Map<string, Answer>}
    */
@@ -66,7 +66,7 @@ export class Page {
     this.backend = backend;
     this.stage = new Stage(
       element("stage"),
-      /** @type {HTMLImageElement} */ (element("picture")),
+      /** @type {HTMLImageElement} */ (element("image")),
       /** @type {HTMLCanvasElement} */ (element("overlay")),
       () => Number(/** @type {HTMLInputElement} */ (document.querySelector("[name=kind]:checked")).value),
       (asked) => void this.guard(() => this.askPrompt(asked)),
@@ -104,37 +104,37 @@ export class Page {
 
   /** @param {Blob | null | undefined} file */
   showFile(file) {
-    if (file) void this.guard(() => this.show(file, file instanceof File ? file.name : "your picture"));
+    if (file) void this.guard(() => this.show(file, file instanceof File ? file.name : "your image"));
   }
 
   /**
-   * Shows a picture, and asks for the labels in it.
+   * Shows an image, and asks for the labels in it.
    *
-   * @param {Blob} picture
+   * @param {Blob} blob
    * @param {string} name
    */
-  async show(picture, name) {
-    const before = this.picture;
-    this.picture = picture;
+  async show(blob, name) {
+    const before = this.blob;
+    this.blob = blob;
     try {
-      await this.stage.show(picture, name);
+      await this.stage.show(blob, name);
     } catch {
-      this.picture = before;
-      throw new Error(`${name} is not a picture that this browser can read`);
+      this.blob = before;
+      throw new Error(`${name} is not an image that this browser can read`);
     }
     element("prompted").textContent = "";
     input("clear").disabled = true;
     await this.encode();
   }
 
-  /** Encodes the picture on show, if there is one, and asks for the labels in it. */
+  /** Encodes the image on show, if there is one, and asks for the labels in it. */
   async encode() {
-    const { picture } = this;
-    if (!picture) return;
+    const { blob } = this;
+    if (!blob) return;
     this.answers = new Map();
     this.encoded = this.backend.ready().then(() => {
-      say("Looking at the picture…");
-      return timed("Picture", () => this.backend.encodeImage(picture));
+      say("Looking at the image…");
+      return timed("Image", () => this.backend.encodeImage(blob));
     });
     this.encoded.catch(() => {}); // Its error is told by those who wait for it.
     await this.askLabels();
@@ -182,7 +182,7 @@ export class Page {
     this.stage.setLayer("", mask, PROMPT_COLOUR);
     const counted = points.length === 1 ? ["1 point"] : points.length ? [`${points.length} points`] : [];
     const given = [...counted, ...(box ? ["a box"] : [])].join(" and ");
-    element("prompted").textContent = `Mask of ${given}: ${share(mask)} of the picture, score ${score.toFixed(2)}`;
+    element("prompted").textContent = `Mask of ${given}: ${share(mask)} of the image, score ${score.toFixed(2)}`;
   }
 
   typedLabels() {
@@ -225,7 +225,7 @@ export class Page {
       /** @type {HTMLElement} */ (rows[place].querySelector(".reading")).textContent = readAs ? told(readAs) : "";
       const said = /** @type {HTMLElement} */ (rows[place].querySelector(".said"));
       said.textContent = mask ? `${presence.toFixed(2)} · ${share(mask)}` : "absent";
-      said.ariaLabel = mask ? `${this.measure} ${presence.toFixed(2)}, ${share(mask)} of the picture` : null;
+      said.ariaLabel = mask ? `${this.measure} ${presence.toFixed(2)}, ${share(mask)} of the image` : null;
       /** @type {HTMLButtonElement} */ (rows[place].querySelector("button")).disabled = !mask;
       rows[place].classList.toggle("absent", !mask);
       rows[place].style.setProperty("--presence", `${100 * presence}%`);
@@ -234,7 +234,7 @@ export class Page {
   }
 
   /**
-   * Downloads a mask in the picture's size: white on black.
+   * Downloads a mask in the image's size: white on black.
    *
    * @param {string} label
    */

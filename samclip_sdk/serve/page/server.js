@@ -1,4 +1,4 @@
-/** The page of `samclip serve`: a picture is sent once, and every question names it by its id. */
+/** The page of `samclip serve`: an image is sent once, and every question names it by its id. */
 
 import { Page, save, say, timed } from "./page.js";
 import { decode } from "./rle.js";
@@ -13,7 +13,7 @@ const DRAWN = 50;
 const input = (id) => /** @type {HTMLInputElement} */ (document.getElementById(id));
 
 /**
- * Asks the server about one picture, and returns the answer.
+ * Asks the server about one image, and returns the answer.
  *
  * @param {string} verb
  * @param {object} body
@@ -120,9 +120,9 @@ const page = new ServerPage({
   labelsAtOnce: Infinity,
   cleanText: (text) => text.trim().toLowerCase(),
   ready: async () => {},
-  async encodeImage(picture) {
+  async encodeImage(blob) {
     const form = new FormData();
-    form.append("image", picture);
+    form.append("image", blob);
     const { id } = await ask("images", form);
     return { id };
   },

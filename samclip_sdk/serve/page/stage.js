@@ -1,7 +1,7 @@
-/** The picture with its masks; where points and boxes are set, by pointer or keyboard. */
+/** The image with its masks; where points and boxes are set, by pointer or keyboard. */
 
-/** @typedef {readonly [x: number, y: number]} Point In pixels of the picture. */
-/** @typedef {readonly [x0: number, y0: number, x1: number, y1: number]} Box In pixels of the picture. */
+/** @typedef {readonly [x: number, y: number]} Point In pixels of the image. */
+/** @typedef {readonly [x0: number, y0: number, x1: number, y1: number]} Box In pixels of the image. */
 /** @typedef {{ readonly data: Uint8Array, readonly width: number, readonly height: number, readonly area: number }} Mask */
 /**
  * @typedef {object} Asked The prompt that the pointer or the keyboard has set.
@@ -14,7 +14,7 @@ const LONGEST_SIDE = 1024;
 /** @type {Asked} */
 const NOTHING = { points: [], pointLabels: [], box: undefined };
 const DRAG_PX = 6;
-/** A line is seen on dark and on light pictures. */
+/** A line is seen on dark and on light images. */
 const OUTLINE = [{ colour: "#000a", line: 4 }, { colour: "#fff", line: 2 }];
 /** @type {Record<string, Point>} */
 const ARROWS = {
@@ -53,7 +53,7 @@ export class Stage {
   }
 
   /**
-   * Shows a picture; the masks of the last one are gone.
+   * Shows an image; the masks of the last one are gone.
    *
    * @param {Blob} blob
    * @param {string} name
@@ -184,7 +184,7 @@ export class Stage {
   }
 
   /**
-   * The place of an event in the picture.
+   * The place of an event in the image.
    *
    * @param {PointerEvent} event
    * @returns {Point}

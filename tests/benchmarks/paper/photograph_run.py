@@ -16,12 +16,12 @@ from tests.training.photograph_files import (
     WIDTH,
     annotation,
     encode,
-    picture,
     rectangle,
+    sample_image,
     write_set,
 )
 from training.calibrate import CALIBRATION_NAME
-from training.data_config import Pictures
+from training.data_config import Images
 from training.loop_config import Optimisation
 from training.stages.small_teachers import ClipTeacherConfig
 from training.teachers.small import SmallSam
@@ -31,7 +31,7 @@ from training.teachers.weights import SETTINGS_NAME, WEIGHTS_NAME, save_weights
 CLIP = ClipTeacherConfig(
     task="clip_teacher",
     optimisation=Optimisation(steps=1, learning_rate=1e-3, multipliers={"clip_head": 1.0}),
-    pictures=Pictures(resolutions=(32,), pixels_per_batch=2048),
+    images=Images(resolutions=(32,), pixels_per_batch=2048),
     image_tower="resnet10t",
     nouns=12,
 )
@@ -76,10 +76,10 @@ def write_photographs(root: Path) -> Path:
         info={"complete": True},
     )
     colours = [
-        (picture(*colour), [], {"split": split, "labels": [name]})
+        (sample_image(*colour), [], {"split": split, "labels": [name]})
         for split in SPLITS
         for name, colour in (("red", RED), ("green", GREEN))
     ]
-    large = (picture(width=200), [], {"split": "val", "labels": ["Tinca tinca"]})
+    large = (sample_image(width=200), [], {"split": "val", "labels": ["Tinca tinca"]})
     write_set(root / "colours", [*colours, large])
     return root

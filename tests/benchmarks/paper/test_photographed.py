@@ -36,7 +36,7 @@ def few_classes() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> ValPhotographs:
     root = write_photographs(tmp_path_factory.mktemp("photographs"))
-    return ValPhotographs(root, pictures=9, scenes=5)
+    return ValPhotographs(root, images=9, scenes=5)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def inputs(run: Path, dataset: ValPhotographs) -> Inputs:
     return open_inputs(run, dataset)
 
 
-def test_the_middle_of_a_picture_and_of_its_masks(dataset: ValPhotographs) -> None:
+def test_the_middle_of_an_image_and_of_its_masks(dataset: ValPhotographs) -> None:
     wide = np.arange(8, dtype=np.uint8).repeat(3).reshape(1, 8, 3).repeat(4, axis=0)
     assert middle(wide, size_px=4)[0, :, 0].tolist() == [2, 3, 4, 5]
     assert middle(wide[..., 0] > 3, size_px=2).tolist() == [[False, True]] * 2
@@ -66,9 +66,9 @@ def test_the_middle_of_a_picture_and_of_its_masks(dataset: ValPhotographs) -> No
 
 @pytest.mark.slow
 def test_all_backbones_are_probed(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two colours, of which the probes have seen the very pictures."""
-    monkeypatch.setattr(probe_data, "LEAST_TRAIN", 2)
-    monkeypatch.setattr(probe_data, "LEAST_TEST", 1)
+    """Two colours, of which the probes have seen the very images."""
+    monkeypatch.setattr(probe_data, "MIN_TRAIN", 2)
+    monkeypatch.setattr(probe_data, "MIN_TEST", 1)
     found = measure(measure_probing, inputs)
     for name in BACKBONES:
         own = names_of(found, f"probing: {name}")["probed"]
@@ -100,11 +100,11 @@ def test_the_command_stores_part_by_part(
     run: Path, dataset: ValPhotographs, tmp_path: Path
 ) -> None:
     """What was measured is shown, and a part that is measured again stands for itself alone."""
-    place = tmp_path / "found.jsonl"
+    path = tmp_path / "found.jsonl"
     words = ["paper", "--runs", run, "--photographs", dataset.root, "--only", "teachers"]
-    found_by(place, *words, "--only", "text_to_mask")
-    found_by(place, *words)
-    asked, teachers = read_table(place).parts
+    found_by(path, *words, "--only", "text_to_mask")
+    found_by(path, *words)
+    asked, teachers = read_table(path).parts
     settings = teachers.run.settings
     assert (settings["sets"], settings["complete"], settings["part"]) == (2, 1, "teachers")
     assert teachers.rows["teachers: student: all names", "all", "top1"].n == 3

@@ -67,19 +67,19 @@ def test_ious_by_hand() -> None:
 
 
 def test_a_backbone_that_sees_colours_is_probed_without_a_mistake() -> None:
-    scenes, pictures = [], []
+    scenes, images = [], []
     for label, colour in enumerate(COLOURS):
         named = np.full((64, 64), 3)
         named[16:48, 16:48] = label
         image = np.full((64, 64, 3), 236, np.uint8)
         image[named == label] = colour
         scenes.append(Scene(image, named, np.empty(0, np.int64)))
-        pictures.append(Example(lambda image=image: image, label))
+        images.append(Example(lambda image=image: image, label))
     backbone = Backbone(
         "student", lambda x: F.avg_pool2d(x.float(), 8), classification_px=64, segmentation_px=64
     )
-    data = ProbeData([pictures] * 3, ("red", "green", "blue"), [scenes] * 3, classes=4)
-    scores = train_classifier(backbone, data)(backbone.pooled(each.read() for each in pictures))
+    data = ProbeData([images] * 3, ("red", "green", "blue"), [scenes] * 3, classes=4)
+    scores = train_classifier(backbone, data)(backbone.pooled(each.read() for each in images))
     assert scores.argmax(axis=1).tolist() == [0, 1, 2]
     segmenter = train_segmenter(backbone, data, seed=0)
     maps = backbone.patches(scene.image for scene in scenes)

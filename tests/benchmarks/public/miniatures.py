@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from samclip_sdk.picture.masks import mask_to_rle
+from samclip_sdk.image.masks import mask_to_rle
 from tests.benchmarks.public.painted import (
     BLACK,
     BLUE,
@@ -76,7 +76,7 @@ def ade(root: Path, truth: Any, *, names: tuple[str, ...] = ("wall", "dog, hound
 
 
 def voc(root: Path, truth: Any, *, year: str = "VOC2012", context: bool = False) -> Path:
-    """One picture, with red at the top left and black elsewhere."""
+    """One image, with red at the top left and black elsewhere."""
     folder = root / "VOCdevkit" / year
     listing = "SegmentationContext" if context else "Segmentation"
     masks = "SegmentationClassContext" if context else "SegmentationClass"
@@ -93,7 +93,7 @@ def stuff(root: Path, truth: Any) -> Path:
 
 
 def coco(root: Path, *, name: str = "instances_val2017.json", **category: Any) -> Path:
-    """Two pictures of one dog each, in a box at (2, 2) of 40 x 40 pixels."""
+    """Two images of one dog each, in a box at (2, 2) of 40 x 40 pixels."""
     images, annotations = [], []
     for index in (1, 2):
         file_name = f"00000000000{index}.jpg"
@@ -137,7 +137,7 @@ def square(top: int, left: int, side: int = 10) -> dict[str, Any]:
 
 
 def gold(root: Path, **changed: Any) -> Path:
-    """A picture with two phrases, one of them of nothing, and one that is not wholly marked."""
+    """An image with two phrases, one of them of nothing, and one that is not wholly marked."""
     paint(root / "images" / "sa_1.jpg", RED, BLUE, size=(60, 40))
     shared = {"file_name": "sa_1.jpg", "width": 60, "height": 40}
     images = [

@@ -30,10 +30,10 @@ CELLS = 4
 class Painted:
     """What `SamClip` promises, as far as the benchmarks ask: a label is where its colour is.
 
-    A picture's embedding is its mean colour; a text's is the colour of the first label in it, and
+    An image's embedding is its mean colour; a text's is the colour of the first label in it, and
     lies opposite to all of them without one. The CLIP head alone sees `CELLS` x `CELLS` patches,
-    and its masks fill the picture. Presence is the colour's share of the picture; of grey it is
-    one. A box is its own mask, a point the whole picture; of three masks the second is trusted
+    and its masks fill the image. Presence is the colour's share of the image; of grey it is
+    one. A box is its own mask, a point the whole image; of three masks the second is trusted
     most, and the others are wrong.
     """
 
@@ -110,10 +110,10 @@ class Painted:
         )
 
     def segment_instances(
-        self, image: NDArray[np.uint8], labels: Sequence[str], *, threshold: float, **most: float
+        self, image: NDArray[np.uint8], labels: Sequence[str], *, threshold: float, **maximum: float
     ) -> Any:
-        masks = {place: self._mask(image, label) for place, label in enumerate(labels)}
-        found = {place: mask for place, mask in masks.items() if mask.mean() >= threshold}
+        masks = {index: self._mask(image, label) for index, label in enumerate(labels)}
+        found = {index: mask for index, mask in masks.items() if mask.mean() >= threshold}
         return SimpleNamespace(
             label_index=np.array([*found], int),
             scores=np.array([mask.mean() for mask in found.values()]),
@@ -160,7 +160,7 @@ def unit(colour: Any) -> NDArray[np.float32]:
 
 
 def paint(path: Path, *colours: tuple[int, int, int], size: tuple[int, int] = (8, 8)) -> Path:
-    """Writes a picture of one colour, or of four, by quarters in reading order.
+    """Writes an image of one colour, or of four, by quarters in reading order.
 
     Always as PNG, whatever the name: JPEG would change the colours.
     """

@@ -63,8 +63,8 @@ def test_every_set_tells_its_layout() -> None:
 
 def test_the_clip_head_has_a_resolution_of_its_own(tmp_path: Path, tiny_checkpoint: Path) -> None:
     # The model is smaller than the paper's; it runs at 32 pixels, and not at 33.
-    for at_most_px, expected in ((448, 64), (32, 32), (33, 64)):
-        both, head = load_at("torch", at_most_px=at_most_px, model=tiny_checkpoint)
+    for max_px, expected in ((448, 64), (32, 32), (33, 64)):
+        both, head = load_at("torch", max_px=max_px, model=tiny_checkpoint)
         assert both.manifest.tasks.segmentation.resolution == 64
         assert head.manifest.tasks.segmentation.resolution == expected
     source = FakeSource(tmp_path)

@@ -31,7 +31,7 @@ def read(dataset: str, root: Path, **more: Any) -> Any:
     """All that a set has: labels, and truths as they are read."""
     data = SETS[dataset](root, **more)
     if hasattr(data, "read_truth"):
-        for _, truth in data.pictures:
+        for _, truth in data.images:
             data.read_truth(truth)
     return data
 

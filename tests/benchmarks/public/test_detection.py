@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.public.detection import (
-    DetectedPictures,
+    DetectedImages,
     measure_detection,
     measure_instances,
     read_coco,
@@ -18,7 +18,7 @@ from benchmarks.public.detection import (
     read_photographs,
 )
 from benchmarks.public.files import DatasetError, take
-from benchmarks.quality.photographs import tuning_pictures
+from benchmarks.quality.photographs import tuning_images
 from benchmarks.table import Part
 from benchmarks.two_models import Detect, Found, OwnClip, by_two_models
 from tests.benchmarks.measured import measure as measured
@@ -26,7 +26,7 @@ from tests.benchmarks.public.miniatures import DETECTIONS, coco, detected
 from tests.benchmarks.public.painted import Painted
 from tests.fake_source import fake_client
 from tests.refusals import refused
-from tests.training.photograph_files import annotation, picture, rectangle, write_set
+from tests.training.photograph_files import annotation, rectangle, sample_image, write_set
 
 VAL = {"split": "val"}
 LVIS = {"name": "lvis_v1_val.json", "frequency": "r"}
@@ -39,7 +39,7 @@ def dog_of(pixels: np.ndarray, *, beside: int = 0) -> np.ndarray:
     return mask
 
 
-def found_by(data: DetectedPictures, detect: Detect) -> Part:
+def found_by(data: DetectedImages, detect: Detect) -> Part:
     return measured(measure_detection, detect, data, subject="s")
 
 
@@ -91,7 +91,7 @@ def test_lvis(tmp_path: Path) -> None:
         assert found.value("s", name) == pytest.approx(51 / 101), name
 
 
-def segmented(data: DetectedPictures) -> Part:
+def segmented(data: DetectedImages) -> Part:
     model = Painted()
     found = measured(measure_instances, model, data, subject="s")
     assert model.refined == found.value("s", "boxes"), "the surest mask came back with each box"
@@ -101,7 +101,7 @@ def segmented(data: DetectedPictures) -> Part:
 def test_boxes_of_a_detector_by_hand(tmp_path: Path) -> None:
     """Of two dogs the surer box is exact, the other one beside the dog.
 
-    A box outside of the picture is left out and told.
+    A box outside of the image is left out and told.
     """
     read = partial(read_coco, coco(tmp_path))
     data = read(boxes=detected(tmp_path))
@@ -124,22 +124,27 @@ def sets(root: Path) -> Path:
     annotations = [annotation(1, dog), annotation(1, crowd, iscrowd=1), annotation(2, crowd)]
     things = ["dog", {"name": "grass", "isthing": 0}, "cat", {"name": "x", "nameless": True}]
     complete = {"complete": True}
-    rows = [(picture(), annotations, VAL), (picture(), annotations[:1], {"split": "calibration"})]
+    rows = [
+        (sample_image(), annotations, VAL),
+        (sample_image(), annotations[:1], {"split": "calibration"}),
+    ]
     write_set(root / "a", rows, categories=things, info=complete)
     box = annotation(1, dog)
     del box["segmentation"]
-    write_set(root / "b", [(picture(), [box], VAL)], categories=["dog"])
-    write_set(root / "c", [(picture(), annotations[2:], VAL)], categories=things[:2])
-    write_set(root / "d", [(picture(), annotations[:1], {"split": "train"})], categories=["emu"])
+    write_set(root / "b", [(sample_image(), [box], VAL)], categories=["dog"])
+    write_set(root / "c", [(sample_image(), annotations[2:], VAL)], categories=things[:2])
+    write_set(
+        root / "d", [(sample_image(), annotations[:1], {"split": "train"})], categories=["emu"]
+    )
     return root
 
 
 def test_the_things_of_photographs(tmp_path: Path) -> None:
     """Grass is no thing, a crowd counts neither way, and a set without masks is left out."""
     data = read_photographs(sets(tmp_path))
-    ((_, _, asked),) = [each for each in data.pictures if each[1].parts[-3] == "a"]
+    ((_, _, asked),) = [each for each in data.images if each[1].parts[-3] == "a"]
     assert [data.names[each] for each in asked] == ["cat", "dog"]
-    assert "b" not in {each[1].parts[-3] for each in data.pictures}
+    assert "b" not in {each[1].parts[-3] for each in data.images}
     dog, crowd = rectangle(0, 0, 64, 64), rectangle(70, 0, 120, 40)
 
     def detect(pixels: np.ndarray, names: Sequence[str]) -> list[Found]:
@@ -155,10 +160,10 @@ def test_two_models_in_a_row(tmp_path: Path) -> None:
     """The fake's CLIP sees a dog in every crop: each of its masks is one, the surest first."""
     model, source = fake_client(tmp_path)
     root = sets(tmp_path / "sets")
-    tuning = tuning_pictures(root, seed=0)
-    rival = by_two_models(model, tuning, names=["dog", "cat"], run=None, most=4)
+    tuning = tuning_images(root, seed=0)
+    rival = by_two_models(model, tuning, names=["dog", "cat"], run=None, maximum=4)
     found = rival(np.zeros((96, 128, 3), np.uint8), ["cat", "dog"])
-    assert [place for place, _, _ in found] == [1] * 4
+    assert [index for index, _, _ in found] == [1] * 4
     scores = [score for _, score, _ in found]
     assert scores == sorted(scores, reverse=True)
     assert 0.5 < scores[0] < 0.91  # the fake predicts an IoU of 0.9 at most

@@ -57,7 +57,7 @@ def test_the_figures_by_hand() -> None:
 
 def test_the_layout_of_gold(tmp_path: Path) -> None:
     data = read_saco(gold(tmp_path))
-    assert [(number, path.name, phrase) for number, path, phrase in data.pictures] == [
+    assert [(number, path.name, phrase) for number, path, phrase in data.images] == [
         (1, "sa_1.jpg", "dog"),
         (2, "sa_1.jpg", "zebra"),
     ]
@@ -68,7 +68,7 @@ def test_the_layout_of_gold(tmp_path: Path) -> None:
 
 
 def test_a_model_is_asked_phrase_by_phrase(tmp_path: Path) -> None:
-    """The fake knows a dog and no zebra; its picture is encoded once for both phrases."""
+    """The fake knows a dog and no zebra; its image is encoded once for both phrases."""
     model, source = fake_client(tmp_path)
     data = read_saco(gold(tmp_path / "gold"))
     found = measure(measure_phrases, model, data, name="sa-co", threshold=0.5)

@@ -67,8 +67,8 @@ def test_pascal_voc(tmp_path: Path) -> None:
     assert "background" not in ious(found, HEADS[1])
 
 
-def test_confusion_is_of_the_set_not_of_each_picture(tmp_path: Path) -> None:
-    """A second picture is all dog and all found: 16 + 64 of 80 + 16, not the mean of two IoUs."""
+def test_confusion_is_of_the_set_not_of_each_image(tmp_path: Path) -> None:
+    """A second image is all dog and all found: 16 + 64 of 80 + 16, not the mean of two IoUs."""
     folder = voc(tmp_path, quarters(DOG, DOG, 0, 0)) / "VOCdevkit" / "VOC2012"
     write_lines(folder / "ImageSets" / "Segmentation" / "val.txt", "2007_000033", "b")
     paint(folder / "JPEGImages" / "b.jpg", RED)
@@ -76,10 +76,10 @@ def test_confusion_is_of_the_set_not_of_each_picture(tmp_path: Path) -> None:
     check(measure("pascal-voc", tmp_path, dog=RED), {"dog": 80 / 96, "background": 32 / 48})
 
 
-def test_the_clip_head_sees_a_square_and_answers_in_the_pictures_size(tmp_path: Path) -> None:
+def test_the_clip_head_sees_a_square_and_answers_in_the_images_size(tmp_path: Path) -> None:
     root = voc(tmp_path, np.kron([[DOG, 0], [0, 0]], np.ones((6, 20), int)))
-    picture = root / "VOCdevkit" / "VOC2012" / "JPEGImages" / "2007_000033.jpg"
-    paint(picture, RED, BLACK, BLACK, BLACK, size=(40, 12))
+    image = root / "VOCdevkit" / "VOC2012" / "JPEGImages" / "2007_000033.jpg"
+    paint(image, RED, BLACK, BLACK, BLACK, size=(40, 12))
     model: Any = Painted({"dog": RED})
     found = measure("pascal-voc", root, model)
     assert model.asked[0]["shape"] == (16, 16, 3)
@@ -131,7 +131,7 @@ def test_cityscapes(tmp_path: Path) -> None:
     paint_indices(tmp_path / "gtFine" / "val" / city / f"{name}_gtFine_labelIds.png", truth)
     data = SEMANTIC["cityscapes"](tmp_path)
     assert (len(data.labels), data.labels[0], data.labels[13]) == (19, "road", "car")
-    judged = data.read_truth(data.pictures[0][1])
+    judged = data.read_truth(data.images[0][1])
     assert set(np.unique(judged)) == {-1, 0, 13}
     assert (judged[0, 0], judged[0, 1], judged[0, 4], judged[4, 0]) == (-1, 0, 13, -1)
     found = measure("cityscapes", tmp_path, road=RED)

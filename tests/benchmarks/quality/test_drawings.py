@@ -1,4 +1,4 @@
-"""The whole run on a handful of cut-outs, with a model that sees through the pictures' colours."""
+"""The whole run on a handful of cut-outs, with a model that sees through the images' colours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.benchmarks.public.painted import Painted
 from tests.benchmarks.quality.painted_photographs import COLOURS
 from tests.drawings import TINY_BUNDLE
 from training.composed.corpus import Corpus
-from training.composed.scenes import clean_picture
+from training.composed.scenes import clean_image
 
 NAMES = tuple(COLOURS)[:3]
 
@@ -41,7 +41,7 @@ def corpus_of(*labels: int) -> Corpus:
 
 
 def drawings(split: str, *labels: int, scenes: int = 5) -> Drawings:
-    size = {"pictures": 6, "scenes": scenes, "size_px": 64, "seed": 1}
+    size = {"images": 6, "scenes": scenes, "size_px": 64, "seed": 1}
     return Drawings(split, corpus_of(*labels), 2, **size, embed_text=Painted().embed_text)
 
 
@@ -68,19 +68,19 @@ def test_every_figure_is_there() -> None:
 def test_a_run_can_be_repeated() -> None:
     """More scenes leave the first ones as they are."""
     first, second = drawings(HELDOUT, 0, 1), drawings(HELDOUT, 0, 1, scenes=9)
-    for place in first.masked():
-        one, other = first.question(place), second.question(place)
+    for index in first.masked():
+        one, other = first.question(index), second.question(index)
         np.testing.assert_array_equal(one.image, other.image)
         assert one.absent == other.absent
-    for picture in range(8):
-        np.testing.assert_array_equal(first.read(picture), second.read(picture))
+    for image in range(8):
+        np.testing.assert_array_equal(first.read(image), second.read(image))
 
 
 def test_nothing_is_measured_on_training_drawings() -> None:
-    size = {"nouns": 40, "pictures": 1, "scenes": 1, "size_px": 48, "seed": 0}
+    size = {"nouns": 40, "images": 1, "scenes": 1, "size_px": 48, "seed": 0}
     (heldout, unseen), train = load_drawings(Painted().embed_text, **size)
     assert unseen.corpus.labels.min() >= 40 > heldout.corpus.labels.max()
-    trained = {clean_picture(train, i, size_px=48).tobytes() for i in range(len(train.labels))}
+    trained = {clean_image(train, i, size_px=48).tobytes() for i in range(len(train.labels))}
     for split in (heldout, unseen):
         assert not trained & {split.read(i).tobytes() for i in range(len(split.corpus.labels))}
 
@@ -110,7 +110,7 @@ def test_the_floor_finds_the_same_shape_and_colour() -> None:
 @pytest.mark.slow
 def test_a_bundle_is_measured_from_the_command_line(tmp_path: Path) -> None:
     """The real client, so that what the fake promises is true."""
-    few = ["--pictures", "2", "--scenes", "1"]
+    few = ["--images", "2", "--scenes", "1"]
     found = found_by(tmp_path / "quality.jsonl", "quality", "--model", TINY_BUNDLE, *few)
     assert found.run.model.name == TINY_BUNDLE.name
     assert found.splits("floor: clean") == [HELDOUT]

@@ -1,4 +1,4 @@
-"""Whole sets that no training saw: which pictures are asked for what, and the figures."""
+"""Whole sets that no training saw: which images are asked for what, and the figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.pages import RECORDS, ROOT
 from benchmarks.public.files import DatasetError
 from benchmarks.quality import held_out
 from benchmarks.quality.command import measure_dataset
-from benchmarks.quality.held_out import HeldOutPictures, HeldOutSet, choose_held_out, read_list
+from benchmarks.quality.held_out import HeldOutImages, HeldOutSet, choose_held_out, read_list
 from benchmarks.table import Part, read_table
 from tests.benchmarks.measured import found_by
 from tests.benchmarks.measured import measure as measured
@@ -25,7 +25,7 @@ from tests.benchmarks.quality.painted_photographs import (
     write_rooms,
 )
 from tests.refusals import refused
-from tests.training.photograph_files import annotation, picture, write_set
+from tests.training.photograph_files import annotation, sample_image, write_set
 from training.errors import TrainingError
 
 
@@ -50,7 +50,7 @@ SETS = (
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A complete set, one that is not, names of whole pictures, and one that is not listed."""
+    """A complete set, one that is not, names of whole images, and one that is not listed."""
     root = tmp_path / "sets"
     both = [annotation(1, LEFT), annotation(2, RIGHT)]
     write_rooms(root / "rooms")
@@ -64,16 +64,16 @@ def root(tmp_path: Path) -> Path:
         root / "names",
         [(painted(green=LEFT, red=SMALL), [], VAL | {"labels": list(labels)}) for labels in shown],
     )
-    write_set(root / "other", [(picture(), [], VAL)])
+    write_set(root / "other", [(sample_image(), [], VAL)])
     return root
 
 
-def choose(root: Path) -> HeldOutPictures:
+def choose(root: Path) -> HeldOutImages:
     return choose_held_out(root, SETS, seed=0, taught=("red", "grey"))
 
 
-def of_set(chosen: HeldOutPictures, name: str) -> list[int]:
-    return [picture for picture, each in chosen.sets.items() if each.name == name]
+def of_set(chosen: HeldOutImages, name: str) -> list[int]:
+    return [image for image, each in chosen.sets.items() if each.name == name]
 
 
 def test_sets_that_differ_from_the_list_are_refused(root: Path) -> None:
@@ -85,12 +85,12 @@ def test_sets_that_differ_from_the_list_are_refused(root: Path) -> None:
     refused(lambda: choose(root), TrainingError, "zoo")
 
 
-def test_what_a_picture_is_asked(root: Path) -> None:
+def test_what_an_image_is_asked(root: Path) -> None:
     """A complete set says what is absent; of another the list does, or it is asked for nothing."""
     chosen = choose(root)
 
-    def question(picture: int) -> Any:
-        return chosen.question(picture).asked
+    def question(image: int) -> Any:
+        return chosen.question(image).asked
 
     first, _ = of_set(chosen, "rooms")
     asked = question(first)
@@ -140,8 +140,8 @@ def test_the_command_writes_the_figures(
 ) -> None:
     monkeypatch.setattr(held_out, "read_list", lambda: SETS)
     found = found_by(tmp_path / "found.jsonl", "quality", "--held-out-sets", root)
-    assert found.run.settings["pictures"] == {"names": 2, "rooms": 2, "zoo": 1}
-    assert found.value("pictures", "asked", "animals") == 3
+    assert found.run.settings["images"] == {"names": 2, "rooms": 2, "zoo": 1}
+    assert found.value("images", "asked", "animals") == 3
 
 
 def test_the_committed_list_is_told_with_its_sources_and_was_measured() -> None:
@@ -151,4 +151,4 @@ def test_the_committed_list_is_told_with_its_sources_and_was_measured() -> None:
     for each in sets:
         assert f"| `{each.name}` | {each.group} | {len(each.files)}" in page, each.name
     (part,) = read_table(ROOT / RECORDS / "held_out_sets.jsonl").parts
-    assert part.run.settings["pictures"] == {each.name: len(each.files) for each in sets}
+    assert part.run.settings["images"] == {each.name: len(each.files) for each in sets}

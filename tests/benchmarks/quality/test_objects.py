@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.intervals import Bootstrap
 from benchmarks.quality import objects
-from benchmarks.quality.held_out import HeldOutPictures, HeldOutSet, choose_held_out
+from benchmarks.quality.held_out import HeldOutImages, HeldOutSet, choose_held_out
 from benchmarks.quality.objects import measure_objects
 from benchmarks.table import Part
 from tests.benchmarks.measured import found_by, measure
@@ -19,16 +19,16 @@ ROOMS = HeldOutSet(name="rooms", group="everyday", files=("1.jpg", "2.jpg"))
 
 
 @pytest.fixture
-def chosen(tmp_path: Path) -> HeldOutPictures:
+def chosen(tmp_path: Path) -> HeldOutImages:
     write_rooms(tmp_path / "rooms")
     return choose_held_out(tmp_path, (ROOMS,))
 
 
-def measured(model: Painted, chosen: HeldOutPictures) -> Part:
+def measured(model: Painted, chosen: HeldOutImages) -> Part:
     return measure(measure_objects, model, chosen, Bootstrap(resamples=20), suite="objects")
 
 
-def test_figures(chosen: HeldOutPictures) -> None:
+def test_figures(chosen: HeldOutImages) -> None:
     found = measured(Painted(), chosen).metrics("model: objects", "everyday")
     counts = {name: found[name].value for name in ("wanted", "told")}
     assert counts == {"wanted": 3, "told": 2}
@@ -47,7 +47,7 @@ def test_figures(chosen: HeldOutPictures) -> None:
     assert {name: found[name].value for name in expected} == pytest.approx(expected, rel=1e-3)
 
 
-def test_only_what_is_told_by_default_counts(chosen: HeldOutPictures) -> None:
+def test_only_what_is_told_by_default_counts(chosen: HeldOutImages) -> None:
     found = measured(Painted(min_score=0.9), chosen).metrics("model: objects", "everyday")
     assert (found["told"].value, found["recall"].value, found["cgf1"].value) == (0, 0, 0)
     assert "precision" not in found, "nothing was told"
@@ -55,7 +55,7 @@ def test_only_what_is_told_by_default_counts(chosen: HeldOutPictures) -> None:
 
 
 def test_the_command(
-    chosen: HeldOutPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chosen: HeldOutImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objects, "read_list", lambda: (ROOMS,))
     found = found_by(tmp_path / "found.jsonl", "objects", tmp_path)

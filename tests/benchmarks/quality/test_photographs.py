@@ -10,7 +10,7 @@ from benchmarks.public.files import DatasetError
 from benchmarks.quality.command import measure_dataset
 from benchmarks.quality.photographs import ValPhotographs, of_folder, of_imagenet, open_split
 from benchmarks.table import Part
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.image.loading import load_image
 from tests.benchmarks.measured import found_by
 from tests.benchmarks.measured import measure as measured
 from tests.benchmarks.public.painted import Painted
@@ -26,20 +26,20 @@ from tests.benchmarks.quality.painted_photographs import (
     write_rooms,
 )
 from tests.refusals import refused
-from tests.training.photograph_files import HEIGHT, WIDTH, annotation, picture, write_set
+from tests.training.photograph_files import HEIGHT, WIDTH, annotation, sample_image, write_set
 from training.real.photograph_questions import objects_of
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two pictures of a complete set; in another, four objects of one picture, and labels."""
+    """Two images of a complete set; in another, four objects of one image, and labels."""
     root = tmp_path / "sets"
     write_rooms(root / "a")
     objects = [annotation(1, mask) for mask in (LARGE, MIDDLE, SMALL, DUST)]
     write_set(
         root / "b",
         [
-            (picture(), objects, VAL),
+            (sample_image(), objects, VAL),
             (painted(green=LEFT, red=SMALL), [], VAL | {"labels": ["red", "green"]}),
             (painted(green=LEFT, red=SMALL), [], VAL | {"labels": ["red"]}),
             (painted(), [], {"labels": ["blue"]}),
@@ -54,10 +54,10 @@ def measure(root: Path) -> Part:
 
 
 def test_texts_find_colours(root: Path) -> None:
-    """The second picture is said to be blue where it is red; red, green and grey are absent.
+    """The second image is said to be blue where it is red; red, green and grey are absent.
 
     Red and green are found and right, blue is not; of the absent ones red alone has a mask. The
-    head alone masks everything whose presence suffices: grey, too, in both pictures.
+    head alone masks everything whose presence suffices: grey, too, in both images.
     """
     found = measure(root)
     for way in ("clip_head", "both_heads"):
@@ -96,7 +96,7 @@ def test_prompts_are_asked_by_size_and_set(root: Path) -> None:
 
 
 def test_names_and_presence(root: Path) -> None:
-    """Green is the larger part: right in one picture, before the right red in the other.
+    """Green is the larger part: right in one image, before the right red in the other.
 
     Red and green at .5 and blue at 0 are present; absent are blue and grey, red, green, grey. Of
     15 pairs .5 exceeds 0 four times and ties once, 0 ties with 0 twice.
@@ -112,35 +112,35 @@ def test_names_and_presence(root: Path) -> None:
 
 
 def test_broken_files_are_counted(root: Path) -> None:
-    (root / "a" / "images" / "1.jpg").write_bytes(b"no picture")
+    (root / "a" / "images" / "1.jpg").write_bytes(b"no image")
     found = measure(root)
-    assert found.run.settings["broken"] == {"picture": 1}
+    assert found.run.settings["broken"] == {"image": 1}
     assert found.value("both_heads", "present", "all") == 1
 
 
 def test_sets_that_promise_nothing_are_asked_for_prompts_and_names(tmp_path: Path) -> None:
-    write_set(tmp_path / "a", [(picture(), [annotation(1, LEFT)], VAL)])
+    write_set(tmp_path / "a", [(sample_image(), [annotation(1, LEFT)], VAL)])
     found = measure(tmp_path)
     assert {subject.split(":")[0] for subject in found.subjects} == {"model"}
     assert found.rows["model: prompts", "all", "box"].n == 1
 
 
-def test_large_pictures_with_a_class_of_imagenet(tmp_path: Path) -> None:
+def test_large_images_with_a_class_of_imagenet(tmp_path: Path) -> None:
     """A crane is a machine or a bird; names are compared as a whole."""
-    large, small = picture(width=200), picture(width=199)
+    large, small = sample_image(width=200), sample_image(width=199)
     labels = ("Tinca tinca", "crane", "beagle house")
-    pictures = [(large, [], VAL | {"labels": [label]}) for label in labels]
-    pictures.append((small, [], VAL | {"labels": ["crane"]}))
-    write_set(tmp_path / "a", pictures)
+    images = [(large, [], VAL | {"labels": [label]}) for label in labels]
+    images.append((small, [], VAL | {"labels": ["crane"]}))
+    write_set(tmp_path / "a", images)
     assert of_imagenet(open_split(tmp_path), range(4)) == {0: {"tench"}, 1: {"crane"}}
 
 
 def test_a_folder_has_a_class_in_each_sub_folder(tmp_path: Path) -> None:
     for name in ("red", "Green_thing"):
         (tmp_path / name).mkdir()
-    (tmp_path / "red" / "1.png").write_bytes(picture())
+    (tmp_path / "red" / "1.png").write_bytes(sample_image())
     refused(lambda: of_folder(tmp_path), DatasetError, tmp_path)
-    (tmp_path / "Green_thing" / "1.png").write_bytes(picture())
+    (tmp_path / "Green_thing" / "1.png").write_bytes(sample_image())
     assert [name for _, name in of_folder(tmp_path)] == ["green thing", "red"]
 
 
@@ -149,10 +149,10 @@ def test_the_command_writes_figures_and_a_sheet(root: Path, tmp_path: Path) -> N
     own = tmp_path / "own"
     for name in ("red", "green"):
         (own / name).mkdir(parents=True)
-        (own / name / "1.png").write_bytes(picture(*COLOURS[name]))
-    place, sheet = tmp_path / "found.jsonl", tmp_path / "sheet.png"
+        (own / name / "1.png").write_bytes(sample_image(*COLOURS[name]))
+    path, sheet = tmp_path / "found.jsonl", tmp_path / "sheet.png"
     words = ["quality", "--photographs", root, "--folder", own, "--sheet", sheet]
-    found = found_by(place, *words)
+    found = found_by(path, *words)
     settings = found.run.settings
     assert (settings["sets"], settings["complete"]) == (["a", "b"], ["a"])
     assert {"model: all names", "model: folder"} <= set(found.subjects)

@@ -20,15 +20,15 @@ from benchmarks.reliability.questions import (
     digest_answer,
     load_exact,
     make_subjects,
-    write_pictures,
+    write_images,
 )
-from benchmarks.reliability.threads import PICTURES, plan_calls, run_threads
+from benchmarks.reliability.threads import IMAGES, plan_calls, run_threads
 from benchmarks.suite import Measuring
 from benchmarks.table import Part, Table, read_table
 from samclip_sdk import SamClip
 from samclip_sdk.engine.one_pass import Pass
 from tests.benchmarks.measured import found_by, measure
-from tests.fake_source import HeadsDiffer, fake_client, picture
+from tests.fake_source import HeadsDiffer, fake_client, sample_image
 
 
 def load() -> SamClip:
@@ -36,13 +36,13 @@ def load() -> SamClip:
 
 
 @pytest.mark.slow
-def test_every_verb_tells_every_picture_apart() -> None:
-    """Else an answer of another picture could not be seen."""
+def test_every_verb_tells_every_image_apart() -> None:
+    """Else an answer of another image could not be seen."""
     with load() as model:
-        subjects = make_subjects(model, pictures=PICTURES, seed=0)
+        subjects = make_subjects(model, images=IMAGES, seed=0)
         for verb, ask in VERBS.items():
             answers = [digest_answer(ask(model, subject)) for subject in subjects]
-            assert len(set(answers)) == PICTURES, verb
+            assert len(set(answers)) == IMAGES, verb
             assert digest_answer(ask(model, subjects[0])) == answers[0], verb
 
 
@@ -59,17 +59,17 @@ def test_threads_get_what_one_gets_alone() -> None:
     assert len(found) == 60
 
 
-def test_a_model_that_mixes_pictures_up_is_caught(
+def test_a_model_that_mixes_images_up_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model that is shared gives every picture the first one's head, and cannot segment."""
+    """The model that is shared gives every image the first one's head, and cannot segment."""
     loaded: list[SamClip] = []
 
     def load_faulty() -> SamClip:
         loaded.append(SamClip(HeadsDiffer(tmp_path)))
         if len(loaded) == 2:
             engine = loaded[1]._engine
-            first = Pass(engine, loaded[0].encode_image(picture())).head
+            first = Pass(engine, loaded[0].encode_image(sample_image())).head
             monkeypatch.setattr(engine, "head_of", lambda embedding, run: first)
             monkeypatch.setattr(loaded[1], "segment", lambda *args, **kwargs: 1 / 0)
         return loaded[-1]
@@ -101,11 +101,11 @@ def test_memory_that_grows_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_long_run_is_sampled(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "pictures", 20, seed=0, size=(40, 30))
+    write_images(tmp_path / "images", 20, seed=0, size=(40, 30))
     model, _ = fake_client(tmp_path)
 
     def work(measured: Measuring) -> None:
-        samples = sample_annotation(measured, model, tmp_path / "pictures", tmp_path / "out.json")
+        samples = sample_annotation(measured, model, tmp_path / "images", tmp_path / "out.json")
         assert [each.at for each in samples] == list(range(2, 21))
         measured.add("annotate", **growth(samples))
 
@@ -123,17 +123,17 @@ def test_a_server_is_asked_and_sampled() -> None:
 
 @pytest.mark.slow
 def test_the_commands_keep_what_earlier_ones_found(tmp_path: Path) -> None:
-    place = tmp_path / "reliability.jsonl"
+    path = tmp_path / "reliability.jsonl"
 
     def reliability(*words: object) -> Part:
-        return found_by(place, "reliability", *words)
+        return found_by(path, "reliability", *words)
 
     found = reliability("threads", "--size", 30, "--threads", 2)
     assert found.get("threads", "failed").n == 30
     reliability("memory", "--size", 5, "--verb", "embed_text", "--verb", "segment", "--warm-up", 1)
     reliability("memory", "--size", 6, "--verb", "embed_text", "--warm-up", 1, "--seed", 3)
-    reliability("long-run", "--pictures", 4, "--minutes", 0)
-    table = read_table(place)
+    reliability("long-run", "--images", 4, "--minutes", 0)
+    table = read_table(path)
     memory = [part for part in table.parts if "memory: " in part.subjects[0]]
     found = [(part.subjects, part.run.settings["size"]) for part in memory]
     assert found == [(["memory: segment"], 5), (["memory: embed_text"], 6)]
@@ -141,7 +141,7 @@ def test_the_commands_keep_what_earlier_ones_found(tmp_path: Path) -> None:
     for row in (
         "| 2 threads on one model, 30 calls | 0 answers other than alone, 0 errors | 0 answers,",
         "| 5 calls of each of 2 verbs | memory grows by 5 MB or less |",
-        "| long run: annotate, 4 pictures | memory and file handles stay |",
+        "| long run: annotate, 4 images | memory and file handles stay |",
     ):
         assert row in shown
     assert "kill -9" not in shown

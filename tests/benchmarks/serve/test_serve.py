@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from benchmarks import serve
-from benchmarks.serve import LONG_SIDE_PX, as_new, compare, distinct_pictures, send_all, upload
-from samclip_sdk.picture.image import load_image
+from benchmarks.serve import LONG_SIDE_PX, as_new, compare, distinct_images, send_all, upload
+from samclip_sdk.image.loading import load_image
 from tests.benchmarks.measured import found_by, measure
 from tests.drawings import TINY_BUNDLE
 
@@ -77,8 +77,8 @@ def test_the_sdk_and_the_clients_are_compared_round_by_round(
     assert four["ratio"].value == four["ratio"].low == pytest.approx(four["a_second"].value / sdk)
 
 
-def test_pictures_are_new_to_a_server_each_time() -> None:
-    first, second = distinct_pictures(2)
+def test_images_are_new_to_a_server_each_time() -> None:
+    first, second = distinct_images(2)
     pixels = load_image(first)
     assert max(pixels.shape) == LONG_SIDE_PX
     assert pixels.shape != load_image(second).shape or (pixels != load_image(second)).any()
@@ -90,7 +90,7 @@ def test_pictures_are_new_to_a_server_each_time() -> None:
 
 @pytest.mark.slow
 def test_the_command_measures_and_loses_nothing(tmp_path: Path) -> None:
-    few = ["--pictures", 12, "--boxes", 6, "--rounds", 1]
+    few = ["--images", 12, "--boxes", 6, "--rounds", 1]
     part = found_by(tmp_path / "serve.jsonl", "serve", "--model", TINY_BUNDLE, *few)
     answered = part.get("one of two workers is killed, onnx fp32", "answered")
     assert (answered.value, answered.n) == (12, 12)

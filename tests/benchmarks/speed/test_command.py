@@ -12,7 +12,7 @@ from benchmarks.table import read_table
 from tests.benchmarks.measured import found_by, run
 
 FAKE = "tests.benchmarks.speed.fake_subject:Fake"
-QUICK = ("--rounds", "1", "--seconds", "0", "--at-least", "1")
+QUICK = ("--rounds", "1", "--seconds", "0", "--min-runs", "1")
 
 
 def test_measured_shown_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_measured_shown_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_the_default_model_beside_its_peers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = f"{FAKE},skills=picture_to_masks,key={published.DEFAULT_ONNX}"
+    own = f"{FAKE},skills=image_to_masks,key={published.DEFAULT_ONNX}"
     monkeypatch.setattr(published, "default_specs", lambda _runs: (own, "not_installed:Peer"))
     monkeypatch.setattr(published, "verify_sets", lambda *_arguments: {})
     monkeypatch.setattr(published, "measure_startup", lambda *_: None)

@@ -30,7 +30,7 @@ def _user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_sdk_opens() -> None:
     opened = SdkSubject(threads=1, unverified=True).open()
     assert set(opened.workloads) == set(WORKLOADS)
-    masks: Any = opened.workloads["picture_to_masks"]()
+    masks: Any = opened.workloads["image_to_masks"]()
     assert len(masks) == 3
     steps: Any = opened.workloads["three_ways"]()
     assert {"image_encoder", "mask_decoder", "other"} <= set(steps)

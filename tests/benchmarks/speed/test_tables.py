@@ -11,7 +11,7 @@ from benchmarks.table import Part, Table
 from tests.benchmarks.measured import cells, part_of, shown
 
 BEST, ONNX = "samclip-mobile-openvino-int8", "samclip-mobile-onnx-fp32"
-MASKS = "text-to-mask of three labels, from the picture, each on its best CPU path, against"
+MASKS = "text-to-mask of three labels, from the image, each on its best CPU path, against"
 
 
 def figure(subject: str, split: str, *limits: float, metric: str = "ms") -> dict[str, Any]:
@@ -26,26 +26,26 @@ def speed(*rows: dict[str, Any], suite: str = "speed", **settings: Any) -> Part:
     about = {"precision": "fp32", "notes": "as usual", "versions": {"onnxruntime": "1.20"}}
     subjects = {each["subject"]: about | {"name": f"the {each['subject']}"} for each in rows}
     load = {"load_average": [0.5, 0.5, 0.5]}
-    usual = {"rounds": 2, "seconds": 2, "at_least": 1, "baseline": ONNX, "failures": []}
+    usual = {"rounds": 2, "seconds": 2, "min_runs": 1, "baseline": ONNX, "failures": []}
     usual |= {"device": {"usable_cores": 2}, "before": load, "after": load, "subjects": subjects}
     return part_of(suite, *rows, **usual | settings)
 
 
 def default() -> Part:
     return speed(
-        figure(ONNX, "picture_to_masks", 60, 70),
-        figure(ONNX, "picture_to_masks", 65, metric="mean_ms"),
-        figure(BEST, "picture_to_masks", 40, 50),
-        figure(BEST, "picture_to_masks", 45, metric="mean_ms"),
+        figure(ONNX, "image_to_masks", 60, 70),
+        figure(ONNX, "image_to_masks", 65, metric="mean_ms"),
+        figure(BEST, "image_to_masks", 40, 50),
+        figure(BEST, "image_to_masks", 45, metric="mean_ms"),
         figure(BEST, "encode", 50, 50),
         figure(BEST, "text3", 25, 35),
         figure(BEST, "", 0.98, metric="mask_iou"),
         figure(BEST, "", 100e6, metric="peak_rss_bytes"),
         figure(f"{BEST}-k150", "text3", 30, 39),
-        figure(f"{BEST}-k150", "picture_to_masks", 1, 1),
-        figure("yoloe-11s-seg-onnx-k10", "picture_to_masks", 180, 190),
-        figure("yoloe-11s-seg-openvino-k10", "picture_to_masks", 280, 290),
-        figure("clipseg-rd64-openvino", "picture_to_masks", 45, 45),
+        figure(f"{BEST}-k150", "image_to_masks", 1, 1),
+        figure("yoloe-11s-seg-onnx-k10", "image_to_masks", 180, 190),
+        figure("yoloe-11s-seg-openvino-k10", "image_to_masks", 280, 290),
+        figure("clipseg-rd64-openvino", "image_to_masks", 45, 45),
         figure("startup", "", 1.1, 1.3, metric="seconds"),
         figure("startup", "", 260e6, metric="peak_rss_bytes"),
         failures=[{"subject": "gone", "at": "open", "reason": "no gone"}],

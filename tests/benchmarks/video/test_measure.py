@@ -13,12 +13,12 @@ from benchmarks.table import Model
 from benchmarks.video.made_video import FRAMES, HEIGHT_PX, WIDTH_PX, MadeFrame, actors, make_frames
 from benchmarks.video.measure import score_answers
 from samclip_sdk import TrackedInstances
-from samclip_sdk.picture.masks import mask_to_box
+from samclip_sdk.image.masks import mask_to_box
 from tests.benchmarks.measured import cells, measure, shown
 
 ACTORS = actors()
 CAST = [each for each in ACTORS if each.label]
-IDS = {each.name: place for place, each in enumerate(CAST, 1)}
+IDS = {each.name: index for index, each in enumerate(CAST, 1)}
 
 
 @cache
@@ -71,7 +71,7 @@ def test_what_is_found_and_kept() -> None:
     """The truth, ids that are changed in the middle, and nothing from there on."""
     score = score_answers(every(), answers(IDS), CAST)
     assert score == {"found": 1, "mean_iou": pytest.approx(1), "ids_kept": 1, "ids": 3}
-    swapped = {name: place + 3 for name, place in IDS.items()}
+    swapped = {name: index + 3 for name, index in IDS.items()}
     mixed = [*answers(IDS)[: FRAMES // 2], *answers(swapped)[FRAMES // 2 :]]
     score = score_answers(every(), mixed, CAST)
     assert (score["found"], score["ids"]) == (1, 6)

@@ -1,4 +1,4 @@
-"""Compounds in pictures where what they are a kind of is known to be absent."""
+"""Compounds in images where what they are a kind of is known to be absent."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_compound_is_absent_where_all_that_both_readers_list_is(root: Path) -> None:
-    """The first picture shows red and green. The second is red, but is labelled blue."""
+    """The first image shows red and green. The second is red, but is labelled blue."""
     chosen = choose_held_out(root, SETS)
     compounds = [each for each in WORDS if each.kind == "compound"]
     found = [absent.absent_compounds(chosen, each, compounds) for each in chosen.sets]
@@ -74,7 +74,7 @@ def test_pairs_are_asked_as_now_as_before_and_by_their_names(
     before = Reader({"navy blue": RED})
     part = measure(absent.add_absent, now, before, WORDS, root=root, seed=0, suite="words")
     found = part.metrics("absent", "things")
-    assert (found["now"].n, found["compounds"].value, found["pictures"].value) == (2, 2, 2)
+    assert (found["now"].n, found["compounds"].value, found["images"].value) == (2, 2, 2)
     assert {who: found[who].value for who in ("now", "before", "name")} == {
         "now": 0.5,
         "before": 0.5,
@@ -82,7 +82,7 @@ def test_pairs_are_asked_as_now_as_before_and_by_their_names(
     }
     unknown = part.metrics("absent", "not known")
     assert (unknown["now"].n, unknown["now"].value) == (1, 0)
-    assert now.encoded == 2, "each picture is encoded once"
+    assert now.encoded == 2, "each image is encoded once"
     assert before.encoded == 0
 
 

@@ -52,10 +52,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     return opened
 
 
-def counted(place: Path, *options: object) -> tuple[str, Part]:
-    code, said = run("words", "--output", place, *options)
+def counted(path: Path, *options: object) -> tuple[str, Part]:
+    code, said = run("words", "--output", path, *options)
     assert code == 0, said
-    return said, read_table(place).parts[-1]
+    return said, read_table(path).parts[-1]
 
 
 @pytest.mark.usefixtures("fake")
@@ -77,12 +77,12 @@ def test_both_halves_are_counted_beside_what_was_before(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_words_that_are_set_aside_are_listed_only_if_asked_for(tmp_path: Path) -> None:
-    place = tmp_path / "found.jsonl"
-    said, _ = counted(place, "--list")
+    path = tmp_path / "found.jsonl"
+    said, _ = counted(path, "--list")
     assert "couch (seen, noun): read_as hat; wrong; same sofa" in said
     assert "readers differ" in said
     assert not [word for word in ASIDE if word in said]
-    said, _ = counted(place, "--list", "--aside")
+    said, _ = counted(path, "--list", "--aside")
     assert [word for word in ASIDE if word in said] == [*ASIDE]
 
 
@@ -110,13 +110,13 @@ def test_a_sample_is_printed_as_json_lines_and_nothing_is_counted(
     fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "find_common", lambda _: ("man", "settee", "city"))
-    place = tmp_path / "found.jsonl"
-    code, said = run("words", "--output", place, "--sample", 3)
+    path = tmp_path / "found.jsonl"
+    code, said = run("words", "--output", path, "--sample", 3)
     assert code == 0, said
     lines = [json.loads(each) for each in said.splitlines() if each.startswith("{")]
     assert {each["word"] for each in lines} == {"man", "city"}, "settee is set aside"
     assert lines[0]["words"] == ["hat"]
-    assert not place.exists()
+    assert not path.exists()
 
 
 def test_common_nouns_are_counted_beside_what_was_before(monkeypatch: pytest.MonkeyPatch) -> None:

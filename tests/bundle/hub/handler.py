@@ -223,8 +223,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def _pieces(content: bytes, *, at: list[int]) -> Iterator[tuple[int, bytes]]:
     """Pieces of an answer, and where they begin, at these places too; the last may be empty."""
-    places = {*range(0, len(content), _CHUNK_BYTES), *at, len(content)}
-    bounds = sorted(each for each in places if each <= len(content))
+    offsets = {*range(0, len(content), _CHUNK_BYTES), *at, len(content)}
+    bounds = sorted(each for each in offsets if each <= len(content))
     for start, end in zip(bounds, [*bounds[1:], len(content)], strict=True):
         yield start, content[start:end]
 

@@ -197,8 +197,8 @@ class TestCache:
 
     def test_a_place_that_cannot_be_written(self, sample: HubServer, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"")
-        for place in (tmp_path / "file", tmp_path / "a\0b"):
-            refused(partial(opened, place), StorageError, "cache_dir")
+        for path in (tmp_path / "file", tmp_path / "a\0b"):
+            refused(partial(opened, path), StorageError, "cache_dir")
 
     def test_a_full_disk_leaves_nothing(self, sample: HubServer, cache: Path) -> None:
         bundle = opened(cache)

@@ -18,11 +18,11 @@ from samclip_sdk.device.goldens.graph_checks import graph_checks
 from samclip_sdk.device.goldens.schema import GoldenIndex, read_goldens
 from samclip_sdk.engine.engine import Engine
 from samclip_sdk.errors import BundleError
-from samclip_sdk.picture.frame import letterbox
+from samclip_sdk.image.frame import letterbox
 from samclip_sdk.system.records import MAX_VALUES
 from samclip_sdk.text.tokenizer import Tokenizer
 from tests.example_bundle import contents, manifest, put, stored, write_files
-from tests.fake_source import FakeSource, picture
+from tests.fake_source import FakeSource, sample_image
 from tests.refusals import refused
 
 EMPTY: dict[str, Any] = {
@@ -37,7 +37,7 @@ EMPTY: dict[str, Any] = {
     "text_to_mask": [],
 }
 SIZE, EXTENT = (50, 100), (32, 64)
-"""Of the fake picture, and of what it covers at 64 px."""
+"""Of the fake image, and of what it covers at 64 px."""
 
 
 def expected(tensor: str) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def index() -> dict[str, Any]:
                 "size": SIZE,
                 "resolution": 64,
                 "extent": EXTENT,
-                "output": {"tensor": "picture@64", "step": 1},
+                "output": {"tensor": "image@64", "step": 1},
             }
         ],
         "graphs": [
@@ -67,10 +67,10 @@ def index() -> dict[str, Any]:
 
 
 def tensors(source: FakeSource) -> dict[str, np.ndarray]:
-    square, _ = letterbox(picture(), resolution=64, pad_colour=(124, 116, 104))
+    square, _ = letterbox(sample_image(), resolution=64, pad_colour=(124, 116, 104))
     return {
-        "picture": picture(),
-        "picture@64": square,
+        "picture": sample_image(),
+        "image@64": square,
         "ids": np.ones((1, 77), dtype=np.int32),
         "texts": source.session("text_encoder").run({"input_ids": np.ones((1, 77), np.int32)})[
             "text_embeddings"
@@ -160,7 +160,7 @@ def test_a_bound_that_is_not_finite_in_the_index() -> None:
     refused(lambda: GoldenIndex.model_validate_json(goldens), ValueError, "finite")
 
 
-@pytest.mark.parametrize("key", ["picture@64", "texts"])
+@pytest.mark.parametrize("key", ["image@64", "texts"])
 def test_an_output_of_another_shape_fails(tmp_path: Path, source: FakeSource, key: str) -> None:
     arrays = tensors(source)
     arrays[key] = arrays[key][..., 1:]

@@ -17,15 +17,15 @@ from samclip_sdk.device.goldens.task_metrics import (
     TEXT_MASK_IOU,
     TOP1_AGREEMENT,
     TaskAnswers,
-    TaskPicture,
+    TaskImage,
     compare_answers,
 )
 from samclip_sdk.engine.engine import Engine
 from tests.fake_source import FakeSource
 
 
-def picture() -> TaskPicture:
-    return TaskPicture(
+def sample_image() -> TaskImage:
+    return TaskImage(
         image=np.zeros((50, 100, 3), dtype=np.uint8),
         boxes=np.array([[10, 10, 40, 40], [50, 5, 90, 45]], dtype=np.float32),
         labels=("dog", "zebra"),
@@ -35,18 +35,22 @@ def picture() -> TaskPicture:
 @pytest.fixture
 def answers(tmp_path: Path) -> TaskAnswers:
     with closing(Engine(FakeSource(tmp_path))) as engine:
-        return answer_tasks(engine, [picture()], vocabulary=("cat", "dog"))
+        return answer_tasks(engine, [sample_image()], vocabulary=("cat", "dog"))
 
 
 def test_asks_everything(answers: TaskAnswers) -> None:
-    assert answers.embeddings.shape[0] == len(answers.logits) == 3  # the picture and two boxes
+    assert answers.embeddings.shape[0] == len(answers.logits) == 3  # the image and two boxes
     assert answers.box_masks[0].shape == answers.text_masks[0].shape == (2, 50, 100)
     assert answers.box_masks[0].any(axis=(1, 2)).all()
     assert answers.text_masks[0].any(axis=(1, 2)).tolist() == [True, False]
 
 
-def test_views_are_the_picture_and_its_boxes() -> None:
-    assert [view.shape for view in picture().views()] == [(50, 100, 3), (30, 30, 3), (40, 40, 3)]
+def test_views_are_the_image_and_its_boxes() -> None:
+    assert [view.shape for view in sample_image().views()] == [
+        (50, 100, 3),
+        (30, 30, 3),
+        (40, 40, 3),
+    ]
 
 
 def test_the_same_answers_are_perfect(answers: TaskAnswers) -> None:

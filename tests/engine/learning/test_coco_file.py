@@ -1,4 +1,4 @@
-"""COCO files of labelled pictures: masks as pycocotools reads them, a split, and refusals."""
+"""COCO files of labelled images: masks as pycocotools reads them, a split, and refusals."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pycocotools import mask as pycoco
 
 from samclip_sdk.engine.learning import read_coco
 from samclip_sdk.errors import ImageError, StorageError, TextError
-from samclip_sdk.picture.masks import runs_to_rle
-from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.image.masks import runs_to_rle
+from samclip_sdk.image.packed_masks import PackedMask
 from tests.refusals import refused
 
 SIZE = (30, 40)
@@ -37,11 +37,11 @@ def rle(mask: np.ndarray, *, compressed: bool) -> dict[str, Any]:
     return {"size": list(SIZE), "counts": np.diff([0, *edges, flat.size]).tolist()}
 
 
-def content(pictures: int = 1) -> dict[str, Any]:
+def content(images: int = 1) -> dict[str, Any]:
     return {
         "images": [
             {"id": n, "file_name": f"{n}.png", "height": SIZE[0], "width": SIZE[1]}
-            for n in range(pictures)
+            for n in range(images)
         ],
         "categories": [{"id": 3, "name": "mug"}, {"id": 8, "name": "gadget G7"}],
         "annotations": [],
@@ -69,13 +69,13 @@ def test_masks_are_those_of_pycocotools(tmp_path: Path, compressed: bool) -> Non
         {"image_id": 0, "category_id": 3, "bbox": [1, 2, 3, 4], "segmentation": each}
         for each in shapes
     ]
-    (picture,) = read_coco(write(tmp_path, stored), images=tmp_path).pictures
-    own = picture.objects["mug"]
+    (image,) = read_coco(write(tmp_path, stored), images=tmp_path).images
+    own = image.objects["mug"]
     np.testing.assert_array_equal(drawn(own.masks[0]), disc())
     polygon = pycoco.decode(pycoco.merge(pycoco.frPyObjects([POLYGON], *SIZE))).astype(bool)
     np.testing.assert_array_equal(drawn(own.masks[1]), polygon)
     assert own.boxes == [(1, 2, 4, 6)]
-    assert "gadget G7" not in picture.objects
+    assert "gadget G7" not in image.objects
 
 
 def test_any_number_of_corners_takes_little_memory(tmp_path: Path) -> None:
@@ -85,10 +85,10 @@ def test_any_number_of_corners_takes_little_memory(tmp_path: Path) -> None:
     stored["annotations"] = [{"image_id": 0, "category_id": 3, "segmentation": [outline]}]
     path = write(tmp_path, stored)
     tracemalloc.start()
-    (picture, *_) = read_coco(path, images=tmp_path).pictures
+    (image, *_) = read_coco(path, images=tmp_path).images
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert drawn(picture.objects["mug"].masks[0]).all()
+    assert drawn(image.objects["mug"].masks[0]).all()
     assert peak < 150_000_000
 
 
@@ -102,7 +102,7 @@ def test_of_each_label_a_fifth_is_held_out(tmp_path: Path) -> None:
     lessons, kept = labelled.split(held_out=0.2, seed=0)
     assert (kept.with_label("mug"), lessons.with_label("mug")) == (4, 16)
     assert (kept.with_label("gadget G7"), lessons.with_label("gadget G7")) == (0, 2)
-    assert len(kept.pictures) == 8  # a fifth of all, with those without a label
+    assert len(kept.images) == 8  # a fifth of all, with those without a label
     assert kept == labelled.split(held_out=0.2, seed=0)[1]
     assert kept != labelled.split(held_out=0.2, seed=1)[1]
 
@@ -119,8 +119,8 @@ def annotated(**changed: Any) -> dict[str, Any]:
 
 
 def entry(**changed: Any) -> dict[str, Any]:
-    (picture,) = content()["images"]
-    return content() | {"images": [picture | changed]}
+    (image,) = content()["images"]
+    return content() | {"images": [image | changed]}
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_file_of_many_brackets_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(32768, 32768), SIZE])
 def test_a_lie_about_a_size_takes_no_memory(tmp_path: Path, size: tuple[int, int]) -> None:
-    """The entry of a picture may lie, and so may a mask that is there once more."""
+    """The entry of an image may lie, and so may a mask that is there once more."""
     runs = runs_to_rle(np.array([1 << 30]), size=(32768, 32768))
     stored = annotated(segmentation=runs) | {
         "images": entry(height=size[0], width=size[1])["images"]
@@ -175,14 +175,14 @@ def test_a_lie_about_a_size_takes_no_memory(tmp_path: Path, size: tuple[int, int
     assert peak < 10_000_000
 
 
-def test_a_picture_on_its_side_is_told_when_it_is_upright(tmp_path: Path) -> None:
+def test_an_image_on_its_side_is_told_when_it_is_upright(tmp_path: Path) -> None:
     path = write(tmp_path, entry(height=SIZE[1], width=SIZE[0]))
-    assert read_coco(path, images=tmp_path).pictures[0].size == SIZE[::-1]
+    assert read_coco(path, images=tmp_path).images[0].size == SIZE[::-1]
 
 
-def test_a_picture_that_is_none_is_named(tmp_path: Path) -> None:
+def test_an_image_that_is_none_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, content())
-    (tmp_path / "0.png").write_text("no picture")
+    (tmp_path / "0.png").write_text("no image")
     refused(lambda: read_coco(path, images=tmp_path), ImageError, tmp_path / "0.png")
 
 

@@ -1,4 +1,4 @@
-"""Thresholds that tell pictures apart, and what a label is taught not to be."""
+"""Thresholds that tell images apart, and what a label is taught not to be."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ THERE = np.array([0.5, 0.6, 0.9], np.float32)
 
 
 @pytest.mark.parametrize(
-    ("absent", "least", "most", "gain"),
+    ("absent", "minimum", "maximum", "gain"),
     [
         ([0.1, 0.2], 0.2, 0.5, 1.0),
         ([0.1, 0.7], 0.7, 0.9, 1 / 3),
@@ -20,11 +20,11 @@ THERE = np.array([0.5, 0.6, 0.9], np.float32)
         ([], 0.7, 0.7, 1 / 3),
     ],
 )
-def test_the_threshold_parts_the_pictures(
-    absent: list[float], least: float, most: float, gain: float
+def test_the_threshold_parts_the_images(
+    absent: list[float], minimum: float, maximum: float, gain: float
 ) -> None:
     threshold, found = fit_threshold(THERE, np.array(absent, np.float32), default=0.7)
-    assert least - 1e-6 <= threshold <= most + 1e-6
+    assert minimum - 1e-6 <= threshold <= maximum + 1e-6
     assert found == pytest.approx(gain)
 
 
@@ -44,7 +44,7 @@ def test_a_threshold_between_the_examples() -> None:
 
 
 def test_every_fold_has_its_share_of_both_kinds() -> None:
-    shows = np.arange(40) % FOLDS == 1  # as in a film of which each fourth picture shows it
+    shows = np.arange(40) % FOLDS == 1  # as in a film of which each fourth image shows it
     folds = deal(shows)
     for kind in (shows, ~shows):
         counts = np.bincount(folds[kind], minlength=FOLDS)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from samclip_sdk.engine.learning.coco_file import Labelled
 from samclip_sdk.engine.learning.given_regions import fit_to_given, takes_the_whole
-from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.image.packed_masks import PackedMask
 
 
 def drawn(*boxes: tuple[int, int, int, int]) -> NDArray[np.bool_]:

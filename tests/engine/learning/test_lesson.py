@@ -26,8 +26,8 @@ def test_a_thing_is_learnt_and_measured(tmp_path: Path, masks: bool) -> None:
             path, images=tmp_path, on_progress=lambda *each: told.append(each)
         )
         (own,) = report.labels
-        assert (own.label, own.examples, report.pictures, report.held_out) == ("item 17", 8, 16, 4)
-        assert (own.before.pictures, own.before.others) == (2, 2)
+        assert (own.label, own.examples, report.images, report.held_out) == ("item 17", 8, 16, 4)
+        assert (own.before.images, own.before.others) == (2, 2)
         assert own.after.found == 1.0 > own.before.found
         assert own.after.false == 0.0
         assert own.after.miou > own.before.miou
@@ -75,7 +75,7 @@ def test_labels_that_got_worse_are_named() -> None:
 
 
 def test_refusals_come_before_the_model_runs(tmp_path: Path) -> None:
-    path = write_things(tmp_path, pictures=2)
+    path = write_things(tmp_path, images=2)
     with SamClip.load("onnx", model=TINY_BUNDLE) as model:
         for wrong in ({"held_out": 1.0}, {"score": 0.5}, {"seed": -1}):
             named = next(iter(wrong))

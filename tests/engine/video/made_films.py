@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 
 from samclip_sdk.engine.video.capture import quiet_opencv
-from tests.fake_source import picture
+from tests.fake_source import sample_image
 
 
 def moving(count: int) -> list[np.ndarray]:
-    """Frames [50,100,3] whose picture goes a pixel to the left each time."""
+    """Frames [50,100,3] whose image goes a pixel to the left each time."""
     wide = cv2.GaussianBlur(
         np.random.default_rng(1).integers(0, 255, (50, 100 + count, 3), dtype=np.uint8), (9, 9), 0
     )
@@ -32,5 +32,5 @@ def write_film(path: Path, count: int, *, codec: str = "mp4v", fps: float = 12.5
 def write_folder(path: Path, count: int) -> Path:
     path.mkdir()
     for index in range(count):
-        assert cv2.imwrite(str(path / f"frame {index}.png"), picture())
+        assert cv2.imwrite(str(path / f"frame {index}.png"), sample_image())
     return path

@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from samclip_sdk import StorageError, TrackedInstances
 from samclip_sdk.engine.video import coco_video
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
-from samclip_sdk.picture.masks import mask_to_box
+from samclip_sdk.image.masks import mask_to_box
 from tests.refusals import refused
 
 LABELS = ("dog", "cat")

@@ -12,7 +12,7 @@ import pytest
 from samclip_sdk import StorageError
 from samclip_sdk.engine.video.film_writer import FilmWriter
 from samclip_sdk.engine.video.sources import open_footage
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.image.loading import load_image
 from tests.engine.video.made_films import moving
 from tests.refusals import refused
 
@@ -26,7 +26,7 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     footage = open_footage(path)
     assert (footage.count, footage.fps) == (6, 12.5)
     pairs = zip(footage.frames, moving(6), strict=True)
-    assert all(np.abs(load_image(a.picture) - b.astype(float)).mean() < 12 for a, b in pairs)
+    assert all(np.abs(load_image(a.image) - b.astype(float)).mean() < 12 for a, b in pairs)
     assert [each.name for each in tmp_path.iterdir()] == ["a.mp4"]
 
 
@@ -45,7 +45,7 @@ def test_odd_sizes_lose_a_row_and_a_column(tmp_path: Path) -> None:
     with FilmWriter(tmp_path / "a.mp4") as film:
         film.add(moving(1)[0][:49, :99])
     (frame,) = open_footage(tmp_path / "a.mp4").frames
-    assert load_image(frame.picture).shape == (48, 98, 3)
+    assert load_image(frame.image).shape == (48, 98, 3)
 
 
 def test_nothing_is_left_of_nothing(tmp_path: Path) -> None:

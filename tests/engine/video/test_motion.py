@@ -1,4 +1,4 @@
-"""How a picture moved: shifts that are known, and cuts."""
+"""How an image moved: shifts that are known, and cuts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ shifts = st.integers(-8, 8)
 @given(x=shifts, y=shifts)
 @settings(max_examples=20)
 def test_a_shift_is_seen(x: int, y: int) -> None:
-    """A window that goes to the right by x sees its picture go to the left."""
+    """A window that goes to the right by x sees its image go to the left."""
     motion = find_motion(at(x, y), at(0, 0))
     assert not motion.cut
     inner = motion.back[20:-20, 20:-20].mean(axis=(0, 1))
@@ -38,7 +38,7 @@ def test_a_shift_is_seen(x: int, y: int) -> None:
     assert not motion.speed(np.zeros_like(mask)).any()
 
 
-def test_maps_move_with_the_picture() -> None:
+def test_maps_move_with_the_image() -> None:
     maps = np.zeros((2, 48, 48), dtype=np.float32)
     maps[:, 20:28, 20:28] = [[[1]], [[3]]]
     moved = find_motion(at(8, -4), at(0, 0)).move(maps)  # two and one of the small pixels

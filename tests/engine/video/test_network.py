@@ -18,7 +18,7 @@ import pytest
 from samclip_sdk import ImageError, VideoReconnectedWarning
 from samclip_sdk.engine.video import network
 from samclip_sdk.engine.video.sources import open_footage
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.image.loading import load_image
 from tests.engine.video.made_films import write_film
 from tests.refusals import refused
 
@@ -26,7 +26,7 @@ EDGE = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n
 
 
 def jpeg(level: int) -> bytes:
-    """A grey picture of a brightness."""
+    """A grey image of a brightness."""
     return bytes(cv2.imencode(".jpg", np.full((48, 64, 3), level, np.uint8))[1])
 
 
@@ -82,7 +82,7 @@ class Camera:
 
 
 def levels(frames: Any) -> Iterator[float]:
-    return (float(load_image(each.picture).mean()) for each in frames)
+    return (float(load_image(each.image).mean()) for each in frames)
 
 
 def test_a_camera_that_is_lost_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,10 +101,10 @@ def test_a_camera_that_is_lost_is_opened_again(monkeypatch: pytest.MonkeyPatch) 
 def test_a_slow_reader_gets_the_newest_frame() -> None:
     with served(Camera(100, pause_s=0.01)) as url:
         frames: Any = open_footage(f"{url}/camera.mjpg").frames
-        first = load_image(next(frames).picture).mean()
+        first = load_image(next(frames).image).mean()
         time.sleep(0.5)
-        load_image(next(frames).picture)
-        later = load_image(next(frames).picture).mean()
+        load_image(next(frames).image)
+        later = load_image(next(frames).image).mean()
         assert later - first > 2 * 10, "many frames were passed over"
         before = threading.active_count()
         frames.close()

@@ -15,9 +15,9 @@ from PIL import Image
 from samclip_sdk import ImageError, VideoCutShortWarning
 from samclip_sdk.engine.video.capture import quiet_opencv
 from samclip_sdk.engine.video.sources import open_footage
-from samclip_sdk.picture.image import load_image
+from samclip_sdk.image.loading import load_image
 from tests.engine.video.made_films import moving, write_film, write_folder
-from tests.fake_source import picture
+from tests.fake_source import sample_image
 from tests.own_process import run_program
 from tests.refusals import refused
 
@@ -27,7 +27,7 @@ def test_a_film(tmp_path: Path) -> None:
     assert (footage.count, footage.fps, footage.live) == (14, 12.5, False)
     frames = list(footage.frames)
     assert [each.name for each in frames] == [str(index) for index in range(14)]
-    first = load_image(frames[0].picture)
+    first = load_image(frames[0].image)
     assert first.shape == (50, 100, 3)
     bgr = moving(14)[0].astype(float)
     assert np.abs(first - bgr[..., ::-1]).mean() < np.abs(first - bgr).mean()
@@ -37,26 +37,26 @@ def test_a_film(tmp_path: Path) -> None:
 def test_a_folder_goes_by_the_numbers_in_names(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "frames", 12)
     (folder / ".hidden.png").write_bytes(b"")
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     footage = open_footage(str(folder))
     assert [each.name for each in footage.frames] == [f"frame {n}.png" for n in range(12)]
     assert footage.count == 12
 
 
-def test_pictures_one_after_the_other() -> None:
+def test_images_one_after_the_other() -> None:
     taken = []
 
-    def pictures() -> Iterator[np.ndarray]:
+    def images() -> Iterator[np.ndarray]:
         for index in range(3):
             taken.append(index)
-            yield picture()
+            yield sample_image()
 
-    footage = open_footage(pictures())
+    footage = open_footage(images())
     assert footage.count is None
     assert taken == []
     assert next(footage.frames).name == "0"
     assert taken == [0]
-    assert open_footage([picture()] * 3).count == 3
+    assert open_footage([sample_image()] * 3).count == 3
 
 
 class Camera:
@@ -71,7 +71,7 @@ class Camera:
 
     def read(self) -> tuple[bool, np.ndarray | None]:
         self.left -= 1
-        return (True, picture()) if self.left >= 0 else (False, None)
+        return (True, sample_image()) if self.left >= 0 else (False, None)
 
     def get(self, asked: int) -> float:
         return 30.0
@@ -125,7 +125,7 @@ BAD: list[tuple[Callable[[Path], Any], str]] = [
     (lambda at: write_bytes(at / "a.mp4", b"none" * 99), "a.mp4"),
     (lambda at: cut(write_film(at / "a.mp4", 30), 0.6), "cut off"),
     (lambda at: write_film(at / "a.mp4", 0), "a.mp4"),
-    (lambda at: write_folder(at / "f", 0), "no pictures"),
+    (lambda at: write_folder(at / "f", 0), "no images"),
     (lambda at: 97, "camera 97"),
     (lambda at: 10**11, "2147483648"),
     (lambda at: -1, "camera -1"),
@@ -135,8 +135,8 @@ BAD: list[tuple[Callable[[Path], Any], str]] = [
     (lambda at: "http://127.0.0.1:1/caf\udce9.mp4", "caf\\udce9.mp4"),
     (lambda at: write_bytes(at / "a.mp4", LIST), "list of other files"),
     (lambda at: write_bytes(at / "a.mp4", b"#EXTM3U\n"), "list of other files"),
-    (lambda at: picture(), "ndarray"),
-    (lambda at: Image.fromarray(picture()), "Image"),
+    (lambda at: sample_image(), "ndarray"),
+    (lambda at: Image.fromarray(sample_image()), "Image"),
     (lambda at: b"film", "bytes"),
     (lambda at: None, "NoneType"),
     (lambda at: True, "bool"),

@@ -18,9 +18,9 @@ from samclip_sdk.engine.video.coco_video import CocoVideoWriter
 from samclip_sdk.engine.video.motion import SIDE, Motion
 from samclip_sdk.engine.video.stream import known_candidates
 from samclip_sdk.engine.video.tracks import FrameDetections, Tracks
-from samclip_sdk.picture.frame import Frame
+from samclip_sdk.image.frame import Frame
 from tests.engine.video.made_films import moving
-from tests.fake_source import FakeSource, picture
+from tests.fake_source import FakeSource, sample_image
 from tests.refusals import refused
 
 LABELS = ["zebra", "dog", "cat"]
@@ -30,8 +30,8 @@ def test_objects_are_those_of_segment_text_and_keep_their_ids(
     both: tuple[SamClip, FakeSource],
 ) -> None:
     model, _ = both
-    frames = list(model.stream([picture()] * 4, LABELS))
-    alone = model.segment_instances(picture(), LABELS)
+    frames = list(model.stream([sample_image()] * 4, LABELS))
+    alone = model.segment_instances(sample_image(), LABELS)
     for index, found in enumerate(frames):
         assert isinstance(found, TrackedInstances)
         assert (found.frame_index, found.frame_name, found.encoded) == (index, str(index), True)
@@ -54,8 +54,8 @@ def test_the_model_looks_at_every_nth_frame(
     assert all(each.ids.tolist() == frames[0].ids.tolist() for each in frames)
 
 
-def test_masks_move_with_the_picture(both: tuple[SamClip, FakeSource]) -> None:
-    """The picture goes to the left by a pixel a frame, and the cat with it."""
+def test_masks_move_with_the_image(both: tuple[SamClip, FakeSource]) -> None:
+    """The image goes to the left by a pixel a frame, and the cat with it."""
     model, _ = both
     frames = list(model.stream(moving(13), ["cat"], encode_every=13))
     lefts = [each.boxes[0, 0] for each in frames]
@@ -89,7 +89,7 @@ def test_after_a_cut_the_motion_before_it_counts_no_more(
 
     monkeypatch.setattr(Tracks, "update", noted)
     model, _ = both
-    list(model.stream([picture()] * 2, LABELS))
+    list(model.stream([sample_image()] * 2, LABELS))
     assert len(speeds) == 2
     assert not speeds[1].any()
 
@@ -99,7 +99,7 @@ def test_what_is_wrong_with_a_frame_is_raised_at_its_place(
 ) -> None:
     model, _ = both
     refused(lambda: model.stream(tmp_path / "none.mp4", LABELS), ImageError, "none.mp4")
-    frames = model.stream([picture(), picture(40, 100)], LABELS)
+    frames = model.stream([sample_image(), sample_image(40, 100)], LABELS)
     next(frames)
     refused(lambda: next(frames), ImageError, "100 x 40")
 

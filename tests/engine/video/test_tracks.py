@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from samclip_sdk.engine.objects import Detection, FoundObject
 from samclip_sdk.engine.video.tracks import NEW_SCORE, PATIENCE, FrameDetections, Tracks, best_pairs
-from samclip_sdk.picture.packed_masks import PackedMask
+from samclip_sdk.image.packed_masks import PackedMask
 
 SIDE = 16
 Seen = tuple[int, int, np.ndarray]  # column and row of a mask of 4 x 4, and what is inside
@@ -84,9 +84,9 @@ def test_of_two_alike_the_one_that_should_be_there() -> None:
     look(tracks, (0, 0, A), index=0, moved=(0.1, 0))
     look(tracks, (0, 0, A), (12, 0, A), index=1, moved=(0.1, 0))
     left, right = tracks.in_sight
-    assert left.place == pytest.approx([2 / 16, 2 / 16])
-    assert left.place_at(4) == pytest.approx([2 / 16 + 0.3, 2 / 16])
-    assert right.place_at(99).max() <= 1
+    assert left.position == pytest.approx([2 / 16, 2 / 16])
+    assert left.position_at(4) == pytest.approx([2 / 16 + 0.3, 2 / 16])
+    assert right.position_at(99).max() <= 1
     look(tracks, index=2)
     assert look(tracks, (5, 0, A), index=5) == [left.id]
 
@@ -101,7 +101,7 @@ def test_what_hardly_scores_is_no_new_object_but_may_be_a_known_one() -> None:
 def test_after_a_cut_places_count_no_more() -> None:
     tracks = Tracks()
     look(tracks, (0, 0, A), index=0)
-    tracks.forget_places()
+    tracks.forget_positions()
     assert tracks.in_sight == []
     assert look(tracks, (0, 0, B), index=1) == [2]
     assert look(tracks, (0, 0, B), (8, 8, A), index=2) == [2, 1]
@@ -134,6 +134,6 @@ def test_a_mask_that_is_empty_at_the_models_size_ends_no_pairing() -> None:
             index=1,
         )
     )
-    assert all(np.isfinite(each.place).all() for each in tracks.in_sight)
+    assert all(np.isfinite(each.position).all() for each in tracks.in_sight)
     assert first in [each.id for each in tracks.in_sight]
     assert look(tracks, (12, 12, A), index=2) == [first]

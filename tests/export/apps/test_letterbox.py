@@ -1,4 +1,4 @@
-"""The graph that fits pictures is Pillow, within one level, at every size."""
+"""The graph that fits images is Pillow, within one level, at every size."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import onnxruntime as ort
 import pytest
 
 from export.apps.letterbox import letterbox_graph
-from export.pictures import half_sized
+from export.images import half_sized
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.device.goldens.formula import formula_picture
-from samclip_sdk.picture.frame import letterbox
+from samclip_sdk.device.goldens.formula import formula_image
+from samclip_sdk.image.frame import letterbox
 
 SIDE = 128
 
@@ -38,9 +38,9 @@ def session() -> ort.InferenceSession:
 )
 def test_it_fits_as_pillow_does(session: ort.InferenceSession, size: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    for picture in (formula_picture(*size), noise):
-        expected, frame = letterbox(picture, resolution=SIDE, pad_colour=PAD_COLOUR)
-        image, extent = session.run(["image", "extent"], {"picture": picture})
+    for pixels in (formula_image(*size), noise):
+        expected, frame = letterbox(pixels, resolution=SIDE, pad_colour=PAD_COLOUR)
+        image, extent = session.run(["image", "extent"], {"picture": pixels})
         assert extent.tolist() == [frame.resized_height_px, frame.resized_width_px]
         assert image.shape == expected.shape
         assert np.abs(image.astype(int) - expected.astype(int)).max() <= 1
@@ -51,15 +51,15 @@ def test_twice_the_size_is_pillows_to_the_level(
     session: ort.InferenceSession, size: tuple[int, int]
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    picture = half_sized(noise, resolution=SIDE)
-    assert max(picture.shape) == SIDE // 2
-    expected, _ = letterbox(picture, resolution=SIDE, pad_colour=PAD_COLOUR)
-    np.testing.assert_array_equal(session.run(["image"], {"picture": picture})[0], expected)
+    image = half_sized(noise, resolution=SIDE)
+    assert max(image.shape) == SIDE // 2
+    expected, _ = letterbox(image, resolution=SIDE, pad_colour=PAD_COLOUR)
+    np.testing.assert_array_equal(session.run(["image"], {"picture": image})[0], expected)
 
 
 def test_sides_are_rounded_as_python_rounds_them(session: ort.InferenceSession) -> None:
     """Halves go up: 128 * 5 / 256 is 2.5."""
     for height in range(1, 60):
-        picture = np.zeros((height, 256, 3), dtype=np.uint8)
-        (extent,) = session.run(["extent"], {"picture": picture})
+        image = np.zeros((height, 256, 3), dtype=np.uint8)
+        (extent,) = session.run(["extent"], {"picture": image})
         assert extent[0] == max(1, int(height * SIDE / 256 + 0.5))

@@ -47,14 +47,14 @@ def test_tells_whose_weights_they_are(done: subprocess.CompletedProcess[str], ou
 
 @pytest.mark.usefixtures("done")
 def test_core_ml_answers_as_onnx_does(out: Path) -> None:
-    """The gates on whole tasks are passed; then one picture, from end to end."""
+    """The gates on whole tasks are passed; then one image, from end to end."""
     bundle = open_bundle(out)
     assert list(artifact_sets(bundle)) == [("onnx", "fp32"), ("coreml", "fp16")]
-    picture, labels = ROOT / "examples" / "images" / "dog.jpg", ["dog", "cat", "boat"]
+    image, labels = ROOT / "examples" / "images" / "dog.jpg", ["dog", "cat", "boat"]
     with SamClip(InterpretedSource(bundle, precision="fp16")) as model:
-        found = model.segment_text(picture, labels)
+        found = model.segment_text(image, labels)
     with SamClip.load("onnx", model=out, precision="fp32") as model:
-        expected = model.segment_text(picture, labels)
+        expected = model.segment_text(image, labels)
     assert found.labels == expected.labels == ("dog",)
     assert found.asked.presence == pytest.approx(expected.asked.presence, abs=0.01)
     assert (found.class_map == expected.class_map).mean() > 0.99

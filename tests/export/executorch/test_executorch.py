@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.executorch.artifacts import LEAST_DELEGATED, read_delegated
+from export.executorch.artifacts import MIN_DELEGATED, read_delegated
 from export.executorch.quantize import quantize
 from export.executorch.to_executorch import Lowered, lower, trace_buckets
 from export.graphs import Graph, build_graphs
@@ -83,7 +83,7 @@ def test_the_manifest_has_the_share_inside_delegates(bundle: Bundle) -> None:
     }
     assert len(shares) == 5 * len(PRECISIONS)
     for (part, _), each in shares.items():
-        assert each.bound == LEAST_DELEGATED.get(part, 0.0)
+        assert each.bound == MIN_DELEGATED.get(part, 0.0)
         assert 0.95 < each.measured <= 1
 
 
@@ -106,7 +106,7 @@ def graph_of(part: str) -> Graph:
 
 def test_a_graph_that_is_not_inside_delegates() -> None:
     lowered = Lowered(b"", delegated=0.94)
-    for part in LEAST_DELEGATED:
+    for part in MIN_DELEGATED:
         refused(lambda part=part: read_delegated(graph_of(part), lowered), VerificationError, "94")
     assert read_delegated(graph_of("mask_decoder"), lowered).measured == 0.94
 

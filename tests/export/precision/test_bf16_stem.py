@@ -14,7 +14,7 @@ FEEDS = [{"image": np.random.default_rng(0).integers(0, 256, (1, 3, 32, 32), dty
 
 
 class Encoder(nn.Module):
-    """A stem of two steps, and a body that two values of the same picture reach."""
+    """A stem of two steps, and a body that two values of the same image reach."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,9 +16,9 @@ from torch.export import ExportedProgram
 
 from export.description import describe
 from export.graphs import Arrays, Graph, build_graphs
+from export.images import calibration_images, held_out_images
 from export.options import ExportOptions
 from export.parity import BOUNDS, read_outputs
-from export.pictures import calibration_pictures, held_out_pictures
 from export.precision.mixed_precision import halve
 from export.precision.norms import SAFE_SUM, DividedNorm, divide_norms
 from export.precision.plan import measure_ranges
@@ -166,13 +166,13 @@ def test_the_default_model_in_half_precision(tmp_path: Path) -> None:
     tokenize = write_tokenizer(
         tmp_path / "tokenizer.json", info.model.text_encoder, own=source.tokenizer
     )
-    seen, words = calibration_pictures(None)
-    held_out, names = held_out_pictures()
+    seen, words = calibration_images(None)
+    held_out, names = held_out_images()
 
-    def probes(pictures: Sequence[Any], labels: Sequence[str]) -> dict[str, list[Probe]]:
+    def probes(images: Sequence[Any], labels: Sequence[str]) -> dict[str, list[Probe]]:
         ids = tokenize([f"a photo of a {label}." for label in labels])
         return probe_graphs(
-            graphs, resolution=side, image=info.image, token_ids=[ids], pictures=pictures
+            graphs, resolution=side, image=info.image, token_ids=[ids], images=images
         )
 
     measured = probes(seen[:4], words)

@@ -10,7 +10,7 @@ import numpy as np
 from samclip_sdk.bundle.open import parse_manifest
 from samclip_sdk.bundle.zipped import ZippedBundle
 from samclip_sdk.errors import SamClipError
-from samclip_sdk.picture.masks import mask_to_rle, rle_to_mask
+from samclip_sdk.image.masks import mask_to_rle, rle_to_mask
 from samclip_sdk.results.image_embedding import ImageEmbedding
 from samclip_sdk.text.tokenizer import Tokenizer
 from samclip_sdk.text.vocabulary import read_vocabulary

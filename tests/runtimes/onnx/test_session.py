@@ -67,7 +67,7 @@ def test_a_file_whose_error_is_no_text_prints_nothing(
         (("num_texts", "num_tokens"), False),
     ],
 )
-def test_only_a_graph_of_large_pictures_keeps_freed_memory(
+def test_only_a_graph_of_large_images_keeps_freed_memory(
     shape: tuple[int | str, ...], arena: bool
 ) -> None:
     """Without an arena, encoders took up to twice as long at 1,024 px."""

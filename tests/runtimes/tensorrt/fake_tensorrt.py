@@ -144,8 +144,8 @@ class FakeEngine:
         assert profile == 0
         shape = self.tensors[name].shape
         greatest = [LIMITS[axis] if isinstance(axis, str) else axis for axis in shape]
-        least = [1 if isinstance(axis, str) else axis for axis in shape]
-        return [least, greatest, greatest]
+        minimum = [1 if isinstance(axis, str) else axis for axis in shape]
+        return [minimum, greatest, greatest]
 
     def create_execution_context(self) -> FakeContext:
         self.contexts.append(FakeContext(self))
@@ -168,9 +168,9 @@ class FakeContext:
         self.fails = False
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        least, _, greatest = self._engine.get_tensor_profile_shape(name, 0)
+        minimum, _, greatest = self._engine.get_tensor_profile_shape(name, 0)
         self._shapes[name] = shape
-        return all(a <= n <= b for a, n, b in zip(least, shape, greatest, strict=True))
+        return all(a <= n <= b for a, n, b in zip(minimum, shape, greatest, strict=True))
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         assert address in self._engine.cuda.blocks

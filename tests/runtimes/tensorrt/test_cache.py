@@ -25,11 +25,11 @@ ROOT = Path(__file__).parents[3]
 class TestCache:
     def test_builds_once(self, tmp_path: Path) -> None:
         file = GraphFile(write_onnx(tmp_path / "graph.onnx"))
-        place = {"spec": SPEC, "cache": tmp_path / "cache" / "engines", "profile": ROWS}
-        assert not is_compiled(file, gpu=GPU, **place)
+        options = {"spec": SPEC, "cache": tmp_path / "cache" / "engines", "profile": ROWS}
+        assert not is_compiled(file, gpu=GPU, **options)
         first, second = compile_in(tmp_path), compile_in(tmp_path)
-        assert is_compiled(file, gpu=GPU, **place)
-        assert not is_compiled(file, gpu=Gpu("another", "9.0"), **place)
+        assert is_compiled(file, gpu=GPU, **options)
+        assert not is_compiled(file, gpu=Gpu("another", "9.0"), **options)
         assert (first.built, second.built) == (True, False)
         assert (first.path, first.data) == (second.path, second.data)
         assert first.path.name.startswith("graph-")

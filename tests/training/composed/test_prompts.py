@@ -81,7 +81,7 @@ def test_background_points_are_drawn_without_a_mask_before() -> None:
     assert away.max() > 20
 
 
-def test_an_object_that_fills_the_picture_has_no_background() -> None:
+def test_an_object_that_fills_the_image_has_no_background() -> None:
     _, labels = drawn(np.ones((SIZE, SIZE), bool), (0, 0, SIZE, SIZE))
     kinds = {tuple(row[row > -2].tolist()) for row in labels}
     assert kinds == {(1, -1), (1, 1, -1), (1, 1, 1, -1), (2, 3), (1, 2, 3)}

@@ -23,7 +23,7 @@ def corpus() -> Corpus:
 
 
 def _opaque(colours: list[tuple[int, int, int]]) -> Corpus:
-    """Solid discs, whose masks can be told from the picture itself."""
+    """Solid discs, whose masks can be told from the image itself."""
     rows, columns = np.ogrid[:96, :96]
     disc = ((rows - 47.5) ** 2 + (columns - 47.5) ** 2 < 46**2).astype(np.uint8)
     cutouts = tuple(
@@ -76,7 +76,7 @@ def test_enough_of_every_object_is_visible(monkeypatch: pytest.MonkeyPatch) -> N
     assert min(counts) < 5  # where there is no room an object is left out
 
 
-def test_masks_match_the_picture() -> None:
+def test_masks_match_the_image() -> None:
     """On one flat colour, what stands out from it is the disc; but for its shadow, and noise."""
     found = []
     for seed in range(40):
@@ -107,8 +107,8 @@ def test_splits_share_label_indices_and_nothing_else() -> None:
     heldout = load_corpus(CORPUS, split="heldout_instance", nouns=FEW)
     assert train.nouns == heldout.nouns == FEW
     assert set(heldout.labels) == set(range(len(FEW)))
-    pictures = {cutout.tobytes() for cutout in train.cutouts}
-    assert not pictures & {cutout.tobytes() for cutout in heldout.cutouts}
+    images = {cutout.tobytes() for cutout in train.cutouts}
+    assert not images & {cutout.tobytes() for cutout in heldout.cutouts}
     assert len(train.backgrounds) == 22
     assert len(heldout.backgrounds) == 5
 
@@ -134,7 +134,7 @@ def test_an_empty_split_is_an_error() -> None:
         tiny_vocabulary(151)
 
 
-def test_every_row_has_its_picture() -> None:
+def test_every_row_has_its_image() -> None:
     for stem in ("objects", "backgrounds"):
         with zipfile.ZipFile(CORPUS / f"{stem}.zip") as archive:
             names = set(archive.namelist())

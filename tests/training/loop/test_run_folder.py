@@ -40,7 +40,7 @@ def test_a_change_is_named_and_refused_unless_it_is_wanted(tmp_path: Path) -> No
     told = ("optimisation.multipliers.y: None -> 0.5", "optimisation.steps: 5 -> 6")
     refused(lambda: claim(tmp_path, more), TrainingError, *told)
     assert (tmp_path / "settings.json").read_bytes() == before
-    claim(tmp_path, changed(workers=7, pictures_per_step=64))  # these decide on no weight
+    claim(tmp_path, changed(workers=7, images_per_step=64))  # these decide on no weight
     claim(tmp_path, more, allow_changes=True)
     claim(tmp_path, more)
 

@@ -49,10 +49,10 @@ def test_the_contact_sheet_and_the_board_are_written(tmp_path: Path) -> None:
 
 
 def stopping(
-    steps: int, *, at_least: float, patience: float = 5.0, metric: str = "nearness"
+    steps: int, *, minimum: float, patience: float = 5.0, metric: str = "nearness"
 ) -> Optimisation:
     """Ten steps an epoch, and a validation after each step."""
-    rule = {"metric": metric, "at_least": at_least, "patience": patience}
+    rule = {"metric": metric, "minimum": minimum, "patience": patience}
     validation = {"every_steps": 1, "batches": 2, "early_stop": rule}
     return settings(steps=0, epochs=steps / 10, validation=validation).model_copy(
         update={"steps": steps}
@@ -101,14 +101,14 @@ def test_a_run_ends_once_the_metric_is_below_the_floor_for_so_many_epochs(
     scores: list[float], below: bool
 ) -> None:
     """Three validations are 0.3 epochs."""
-    assert stays_below(scores, stopping(20, at_least=0.9, patience=0.3)) is below
+    assert stays_below(scores, stopping(20, minimum=0.9, patience=0.3)) is below
     assert not stays_below(scores, settings())
 
 
 def test_the_last_weights_above_the_floor_are_the_result_not_the_first(tmp_path: Path) -> None:
     """A student that is its SAM at the start is best before it has learned anything."""
     task = Forgetful(1.0, 0.9, 0.8, 0.7, 0.5, 0.6, 0.5, 0.4, 0.3)
-    config = stopping(20, at_least=0.65, patience=0.5)
+    config = stopping(20, minimum=0.65, patience=0.5)
     run(task, config, tmp_path)
     assert len(task.seen_weights) == 9  # the last five are below
     assert torch.equal(weight_of(task), task.seen_weights[3])
@@ -122,26 +122,26 @@ def test_the_last_weights_above_the_floor_are_the_result_not_the_first(tmp_path:
 
 def test_a_run_that_stays_above_the_floor_ends_with_its_last_weights(tmp_path: Path) -> None:
     task = Forgetful(1.0, 0.9, 0.5, 0.8, 0.7)
-    run(task, stopping(5, at_least=0.65), tmp_path)
+    run(task, stopping(5, minimum=0.65), tmp_path)
     assert torch.equal(weight_of(task), task.seen_weights[-1])
 
 
 def test_a_run_that_never_is_above_the_floor_has_no_result(tmp_path: Path) -> None:
-    message = r"nearness was 0\.9 at best.*early_stop\.at_least is 0\.95: lower it, or"
+    message = r"nearness was 0\.9 at best.*early_stop\.minimum is 0\.95: lower it, or"
     with pytest.raises(TrainingError, match=message):
-        run(Forgetful(0.9, 0.8, 0.7), stopping(3, at_least=0.95), tmp_path)
+        run(Forgetful(0.9, 0.8, 0.7), stopping(3, minimum=0.95), tmp_path)
     assert torch.load(tmp_path / "last.pt")["step"] == 3
     assert not (tmp_path / "kept.pt").exists()
 
 
 def test_patience_counts_epochs() -> None:
-    rule = {"metric": "nearness", "at_least": 0.9, "patience": 2.0}
+    rule = {"metric": "nearness", "minimum": 0.9, "patience": 2.0}
     with pytest.raises(ValueError, match=r"early_stop\.patience counts epochs"):
         settings(validation={"every_steps": 1, "batches": 1, "early_stop": rule})
 
 
 def test_an_unknown_metric_is_refused_before_any_step(tmp_path: Path) -> None:
-    config = stopping(8, at_least=0.5, metric="map")
+    config = stopping(8, minimum=0.5, metric="map")
     task = Toy()
     with pytest.raises(TrainingError, match="'map'; this stage measures nearness, luck"):
         run(task, config, tmp_path)

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from samclip_sdk.picture.masks import rle_to_mask
-from samclip_sdk.picture.packed_masks import PackedMasks
+from samclip_sdk.image.masks import rle_to_mask
+from samclip_sdk.image.packed_masks import PackedMasks
 from tests.training.photograph_files import annotation, encode, rectangle, write_set
 from training.errors import TrainingError
-from training.real.boxed_masks import LEAST_IOU, MADE, draw_boxed, mask_set
+from training.real.boxed_masks import MADE, MIN_IOU, draw_boxed, mask_set
 
 CAT = rectangle(24, 16, 72, 64)
 BOX = np.array([[24, 16, 72, 64]], np.float32)
 
 
 class RedThings:
-    """A model to whom what is red inside a box is a thing; a wrong look at pictures of one size."""
+    """A model to whom what is red inside a box is a thing; a wrong look at images of one size."""
 
     manifest = SimpleNamespace(name="red-things")
 
@@ -52,7 +52,7 @@ def red_cat() -> NDArray[np.uint8]:
 
 
 def test_three_looks_find_the_same_thing() -> None:
-    masks, good = draw_boxed(RedThings(), red_cat(), BOX, least_iou=LEAST_IOU)
+    masks, good = draw_boxed(RedThings(), red_cat(), BOX, min_iou=MIN_IOU)
     assert good.tolist() == [True]
     np.testing.assert_array_equal(masks[0], CAT)
 
@@ -67,7 +67,7 @@ def test_three_looks_find_the_same_thing() -> None:
     ids=["one look", "low score", "loose box"],
 )
 def test_doubtful_masks_are_refused(model: RedThings, box: NDArray[np.float32]) -> None:
-    _, good = draw_boxed(model, red_cat(), box, least_iou=LEAST_IOU)
+    _, good = draw_boxed(model, red_cat(), box, min_iou=MIN_IOU)
     assert good.tolist() == [False]
 
 
@@ -99,8 +99,8 @@ def test_a_set_gets_masks_and_keeps_the_rest(boxed: Path, tmp_path: Path) -> Non
     assert (tmp_path / "out" / "toys" / "images" / "1.jpg").samefile(boxed / "images" / "1.jpg")
 
 
-def test_a_picture_that_is_none_is_counted(boxed: Path, tmp_path: Path) -> None:
-    (boxed / "images" / "1.jpg").write_bytes(b"no picture")
+def test_an_image_that_is_none_is_counted(boxed: Path, tmp_path: Path) -> None:
+    (boxed / "images" / "1.jpg").write_bytes(b"no image")
     told = mask_set(boxed, tmp_path / "out", RedThings())
     assert told == {"broken": 1}
 

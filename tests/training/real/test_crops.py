@@ -37,7 +37,7 @@ def test_crops_have_the_area_and_the_ratio_that_openclip_trains_with(
         ((1, 2), (0, 0, 1, 1)),
     ],
 )
-def test_a_long_picture_is_cropped_in_the_middle(
+def test_a_long_image_is_cropped_in_the_middle(
     size: tuple[int, int], box: tuple[int, int, int, int]
 ) -> None:
     assert random_crop_box(*size, rng=np.random.default_rng(0)) == box

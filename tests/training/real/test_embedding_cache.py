@@ -21,14 +21,14 @@ from training.real import crops
 from training.real.embedding_cache import EmbeddingCache, Fingerprint, fill_cache
 from training.real.multiscale import Multiscale
 from training.real.records import KINDS
-from training.real.shards import FixedCrops, ShardBatches, ShardPictures
+from training.real.shards import FixedCrops, ShardBatches, ShardImages
 
 SAMPLES, WIDTH = 21, 6
 DAMAGED = frozenset({5, 13})
 
 
 class ColourTeacher:
-    """Embeds a picture's mean colour."""
+    """Embeds an image's mean colour."""
 
     resolution = 16
     computed_in: torch.dtype
@@ -40,7 +40,7 @@ class ColourTeacher:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> ShardPictures:
+def images(tmp_path_factory: pytest.TempPathFactory) -> ShardImages:
     folder = tmp_path_factory.mktemp("shards")
     write_shard(folder / "00000.tar", range(9), damaged=DAMAGED)
     write_shard(folder / "00001.tar", range(9, SAMPLES), damaged=DAMAGED)
@@ -49,12 +49,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> ShardPictures:
 
 def fill(
     folder: Path,
-    pictures: ShardPictures,
+    images: ShardImages,
     *,
     teacher: ColourTeacher | None = None,
     fabric: Fabric | None = None,
 ) -> Fingerprint:
-    fixed = FixedCrops(pictures, resolution=16, batch=2, seed=3)
+    fixed = FixedCrops(images, resolution=16, batch=2, seed=3)
     fingerprint = fixed.fingerprint(teacher="colours", width=WIDTH)
     fill_cache(
         folder,
@@ -69,17 +69,15 @@ def fill(
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory, pictures: ShardPictures) -> EmbeddingCache:
+def cache(tmp_path_factory: pytest.TempPathFactory, images: ShardImages) -> EmbeddingCache:
     folder = tmp_path_factory.mktemp("embeddings") / "cache"
-    return EmbeddingCache(folder, fingerprint=fill(folder, pictures))
+    return EmbeddingCache(folder, fingerprint=fill(folder, images))
 
 
-def test_the_teacher_runs_in_the_precision_asked_for(
-    tmp_path: Path, pictures: ShardPictures
-) -> None:
+def test_the_teacher_runs_in_the_precision_asked_for(tmp_path: Path, images: ShardImages) -> None:
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         teacher, fabric = ColourTeacher(), build_fabric(precision, accelerator="cpu")
-        fill(tmp_path / precision, pictures, teacher=teacher, fabric=fabric)
+        fill(tmp_path / precision, images, teacher=teacher, fabric=fabric)
         assert teacher.computed_in == dtype
 
 
@@ -101,10 +99,10 @@ def test_embeddings_come_back(cache: EmbeddingCache) -> None:
 
 
 def test_batches_carry_the_embeddings_of_their_crops(
-    pictures: ShardPictures, cache: EmbeddingCache
+    images: ShardImages, cache: EmbeddingCache
 ) -> None:
     plan = Multiscale((16, 32), pixels_per_batch=4 * 32**2, seed=0)
-    dataset = ShardBatches(pictures, plan, seed=0, embeddings=cache)
+    dataset = ShardBatches(images, plan, seed=0, embeddings=cache)
     broken = 0
     for index in range(6):
         batch = dataset[index]
@@ -113,12 +111,12 @@ def test_batches_carry_the_embeddings_of_their_crops(
         assert torch.equal(batch["teacher_embeddings"], expected)
         counts = dict(zip(KINDS, batch["broken"].tolist(), strict=True))
         broken += counts["embedding"]
-        assert counts["picture"] == 0, "a picture without an embedding is not read"
+        assert counts["image"] == 0, "an image without an embedding is not read"
     assert broken >= 2
 
 
 def test_crops_are_the_same_in_every_epoch_and_at_every_resolution(
-    monkeypatch: pytest.MonkeyPatch, pictures: ShardPictures, cache: EmbeddingCache
+    monkeypatch: pytest.MonkeyPatch, images: ShardImages, cache: EmbeddingCache
 ) -> None:
     boxes: dict[int, set[tuple[int, ...]]] = {}
     drawn: list[tuple[int, ...]] = []
@@ -130,7 +128,7 @@ def test_crops_are_the_same_in_every_epoch_and_at_every_resolution(
 
     monkeypatch.setattr(crops, "random_crop_box", noted)
     plan = Multiscale((16, 32), pixels_per_batch=32**2, seed=0)
-    dataset = ShardBatches(pictures, plan, seed=8, embeddings=cache)
+    dataset = ShardBatches(images, plan, seed=8, embeddings=cache)
     for index in range(60):
         drawn.clear()
         numbers = shown(dataset[index]["images"])
@@ -176,7 +174,7 @@ def test_a_stopped_cache_goes_on(tmp_path: Path) -> None:
 
 
 def test_what_is_no_such_cache_is_refused(
-    tmp_path: Path, pictures: ShardPictures, cache: EmbeddingCache
+    tmp_path: Path, images: ShardImages, cache: EmbeddingCache
 ) -> None:
     """It differs, is not there, is there already, or is too short."""
     own, other = cache.fingerprint, tmp_path / "other"
@@ -188,7 +186,7 @@ def test_what_is_no_such_cache_is_refused(
     told = "21, not 22; teacher is 'colours', not 'ViT'"
     refused(lambda: EmbeddingCache(cache.folder, fingerprint=samples), TrainingError, told)
     refused(lambda: EmbeddingCache(other, fingerprint=own), TrainingError, other)
-    refused(lambda: fill(cache.folder, pictures), TrainingError, "written once")
+    refused(lambda: fill(cache.folder, images), TrainingError, "written once")
     shutil.copytree(cache.folder, other)
     path = other / "embeddings.npy"
     path.write_bytes(path.read_bytes()[:-10])

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.training.photograph_files import annotation, encode, picture, rectangle, write_set
+from tests.training.photograph_files import annotation, encode, rectangle, sample_image, write_set
 from training.data_config import JointPhotographs
 from training.real.joint_batches import JointBatches
 from training.real.photographs import Photographs
 
 LEFT, RIGHT = rectangle(0, 0, 40, 96), rectangle(64, 16, 128, 48)
-SIZE = 128  # the picture's own: a cell is 16 of its pixels
+SIZE = 128  # the image's own: a cell is 16 of its pixels
 
 
 def batches(root: Path, *, augment: bool = False, late_from: int = 9, **more: Any) -> JointBatches:
@@ -28,13 +28,13 @@ def batches(root: Path, *, augment: bool = False, late_from: int = 9, **more: An
 def two_things(root: Path, **more: Any) -> Path:
     return write_set(
         root / "toys",
-        [(picture(), [annotation(2, LEFT), annotation(1, RIGHT)], more)],
+        [(sample_image(), [annotation(2, LEFT), annotation(1, RIGHT)], more)],
         categories=["cat", "dog", "sky"],
         info={"complete": True},
     )
 
 
-def test_a_batch_is_what_is_known_of_its_pictures(tmp_path: Path) -> None:
+def test_a_batch_is_what_is_known_of_its_images(tmp_path: Path) -> None:
     two_things(tmp_path)
     dataset = batches(tmp_path)
     batch = dataset[0]
@@ -68,7 +68,7 @@ def test_each_thing_may_be_asked_for_several_times(tmp_path: Path) -> None:
 def test_who_knows_how_many_there_are_is_not_asked(tmp_path: Path) -> None:
     """A crowd, and all of a kind in one mask."""
     found = [annotation(1, LEFT, iscrowd=1), annotation(2, RIGHT, semantic=True)]
-    write_set(tmp_path / "toys", [(picture(), found, {})], info={"complete": True})
+    write_set(tmp_path / "toys", [(sample_image(), found, {})], info={"complete": True})
     batch = batches(tmp_path)[0]
     assert not len(batch["owners"])
     assert batch["targets"].shape == (0, 32, 32)
@@ -85,15 +85,15 @@ def test_a_name_whose_masks_show_a_part_of_it_is_not_asked(tmp_path: Path) -> No
 
 
 def test_a_set_that_promises_nothing_teaches_no_background(tmp_path: Path) -> None:
-    write_set(tmp_path / "toys", [(picture(), [annotation(1, RIGHT)], {})])
+    write_set(tmp_path / "toys", [(sample_image(), [annotation(1, RIGHT)], {})])
     batch = batches(tmp_path)[0]
     assert not batch["absent"].any()
     assert not batch["exhaustive"].any()
     assert batch["asked_shown"].tolist() == [True]
 
 
-def test_a_picture_without_a_label_still_has_a_view(tmp_path: Path) -> None:
-    write_set(tmp_path / "toys", [(picture(), [], {})])
+def test_an_image_without_a_label_still_has_a_view(tmp_path: Path) -> None:
+    write_set(tmp_path / "toys", [(sample_image(), [], {})])
     batch = batches(tmp_path)[0]
     assert batch["names"].tolist() == [[-1]]
     assert not len(batch["asked"])
@@ -107,13 +107,13 @@ def test_late_batches_have_the_late_resolution(tmp_path: Path) -> None:
 
 
 def test_a_pasted_thing_is_there_with_its_name(tmp_path: Path) -> None:
-    """A red cat is pasted into a complete picture of nothing: it is no longer absent."""
+    """A red cat is pasted into a complete image of nothing: it is no longer absent."""
     red = np.full((96, 128, 3), (90, 120, 150), np.uint8)
     cat = rectangle(32, 24, 96, 72)
     red[cat] = (250, 0, 0)
     write_set(
         tmp_path / "toys",
-        [(picture(), [], {}), (encode(red), [annotation(1, cat)], {})],
+        [(sample_image(), [], {}), (encode(red), [annotation(1, cat)], {})],
         info={"complete": True},
     )
     dataset = batches(tmp_path, augment=True, paste=1.0, batch=6)

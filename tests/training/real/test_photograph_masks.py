@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from samclip_sdk.picture.masks import mask_to_polygons, mask_to_rle
+from samclip_sdk.image.masks import mask_to_polygons, mask_to_rle
 from training.real.photograph_masks import cell_coverage, decode_mask
 from training.real.records import BrokenRecord
 
@@ -43,10 +43,10 @@ def test_polygons_are_filled_as_pycocotools_does() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (mask_to_rle(MASK[:, :50]), r"its size is \[40, 50\], and the picture's \[40, 60\]"),
+        (mask_to_rle(MASK[:, :50]), r"its size is \[40, 50\], and the image's \[40, 60\]"),
         ([[1, 2, 3, 4]], "a polygon of 4 numbers is no three points"),
         ([[1, 2, 3, 4, 5, 6, 7]], "a polygon of 7 numbers is no three points"),
-        ({"size": [40, 60], "counts": [10, 20]}, "its runs do not fill the picture"),
+        ({"size": [40, 60], "counts": [10, 20]}, "its runs do not fill the image"),
         ({"size": [40, 60], "counts": [2410, -10]}, "OverflowError"),
         ({"size": [40, 60], "counts": "0"}, "do not fill"),
         ({"size": [40, 60], "counts": "~~~"}, "damaged"),

@@ -13,8 +13,8 @@ from tests.training.photograph_files import (
     WIDTH,
     annotation,
     change_set,
-    picture,
     rectangle,
+    sample_image,
     write_set,
 )
 from training.errors import TrainingError
@@ -31,9 +31,9 @@ def folder(tmp_path: Path) -> Path:
     return write_set(
         tmp_path / "toys",
         [
-            (picture(), [annotation(2, DOG), annotation(1, CAT, semantic=True)], {}),
+            (sample_image(), [annotation(2, DOG), annotation(1, CAT, semantic=True)], {}),
             (
-                picture(),
+                sample_image(),
                 [],
                 {
                     "split": "val",
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
                 },
             ),
             (
-                picture(),
+                sample_image(),
                 [
                     {"category_id": 3, "bbox": [1, 2, 30, 40]},
                     annotation(1, CAT, iscrowd=1),
@@ -59,8 +59,8 @@ def folder(tmp_path: Path) -> Path:
     )
 
 
-def annotations(found: PhotographSet, picture: int) -> list[Annotation]:
-    return [found.table[int(number)] for number in found.table.numbers_of(picture)]
+def annotations(found: PhotographSet, image: int) -> list[Annotation]:
+    return [found.table[int(number)] for number in found.table.numbers_of(image)]
 
 
 def test_what_a_set_says_is_read(folder: Path) -> None:
@@ -71,13 +71,13 @@ def test_what_a_set_says_is_read(folder: Path) -> None:
     assert [each.thing for each in found.categories] == [True, True, True, False]
     assert [each.nameless for each in found.categories] == [False, False, True, False]
     assert found.file_names == ["1.jpg", "2.jpg", "3.jpg"]
-    assert found.path(1).read_bytes() == picture()
+    assert found.path(1).read_bytes() == sample_image()
     assert found.sizes.tolist() == [[HEIGHT, WIDTH]] * 3
     assert [SPLITS[each] for each in found.splits] == ["train", "val", "calibration"]
     assert found.labels(1) == ("fire truck", "red", "sky")
 
 
-def test_annotations_are_those_of_their_picture(folder: Path) -> None:
+def test_annotations_are_those_of_their_image(folder: Path) -> None:
     found = PhotographSet(folder)
     dog, cats = annotations(found, 0)
     assert (dog.category, dog.box.tolist(), dog.area_px) == (1, [70, 5, 90, 80], 1500)
@@ -98,7 +98,7 @@ def test_annotations_are_those_of_their_picture(folder: Path) -> None:
 def test_a_complete_set_promises_what_is_absent(folder: Path) -> None:
     found = PhotographSet(folder)
     assert found.absent(0) == {"sky"}
-    assert found.absent(1) == {"cat", "dog"}, "its label is of the whole picture"
+    assert found.absent(1) == {"cat", "dog"}, "its label is of the whole image"
     assert found.absent(2) == {"dog", "sky"}
     assert found.exhaustive(0, 0)
     partial = PhotographSet(folder, complete=False)
@@ -111,7 +111,10 @@ def test_lvis_promises_its_negatives_alone(tmp_path: Path) -> None:
     lvis = {"neg_category_ids": [3], "not_exhaustive_category_ids": [2]}
     folder = write_set(
         tmp_path / "lvis",
-        [(picture(), [annotation(1, CAT), annotation(2, DOG)], lvis), (picture(), [], {})],
+        [
+            (sample_image(), [annotation(1, CAT), annotation(2, DOG)], lvis),
+            (sample_image(), [], {}),
+        ],
         categories=["cat", "dog", "bow_(weapon)", "sky"],
     )
     found = PhotographSet(folder)
@@ -122,7 +125,7 @@ def test_lvis_promises_its_negatives_alone(tmp_path: Path) -> None:
 
 
 def test_lvis_has_addresses_instead_of_file_names(tmp_path: Path) -> None:
-    folder = write_set(tmp_path / "lvis", [(picture(), [], {})])
+    folder = write_set(tmp_path / "lvis", [(sample_image(), [], {})])
     address = "http://images.cocodataset.org/val2017/1.jpg"
     image = {"id": 1, "coco_url": address, "height": HEIGHT, "width": WIDTH}
     change_set(folder, images=[image])
@@ -134,7 +137,7 @@ def test_lvis_has_addresses_instead_of_file_names(tmp_path: Path) -> None:
 
 def test_coco_without_our_fields_is_taken_as_it_is(tmp_path: Path) -> None:
     """No terms: not open. Not complete unless told so. Splits go by a hash of the file's name."""
-    folder = write_set(tmp_path / "coco", [(picture(), [], {})] * 150)
+    folder = write_set(tmp_path / "coco", [(sample_image(), [], {})] * 150)
     images = [
         {"id": each, "file_name": f"{each}.jpg", "height": HEIGHT, "width": WIDTH}
         for each in range(1, 151)
@@ -155,7 +158,7 @@ def test_what_is_no_set_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     refused(lambda: PhotographSet(tmp_path / "empty"), TrainingError, "empty", "instances")
     (folder / "images" / "2.jpg").unlink()
-    told = ("toys", "1 of 3 pictures", "2.jpg")
+    told = ("toys", "1 of 3 images", "2.jpg")
     refused(lambda: PhotographSet(folder), TrainingError, *told)
 
 
@@ -165,7 +168,7 @@ IMAGE = {"id": 1, "file_name": "1.jpg", "height": HEIGHT, "width": WIDTH}
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"annotations": [{**annotation(1, CAT), "image_id": 9}]}, "of no picture: 9"),
+        ({"annotations": [{**annotation(1, CAT), "image_id": 9}]}, "of no image: 9"),
         ({"annotations": [{**annotation(8, CAT), "image_id": 1}]}, "of no category: 8"),
         ({"annotations": [{"image_id": 1, "category_id": 1}]}, "KeyError: 'bbox'"),
         ({"images": [{"id": 1, "file_name": "1.jpg"}]}, "KeyError: 'height'"),

@@ -1,4 +1,4 @@
-"""A view shows colours, masks and boxes of the same part of a picture, at the same place."""
+"""A view shows colours, masks and boxes of the same part of an image, at the same place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.picture.frame import letterbox
+from samclip_sdk.image.frame import letterbox
 from training.real.photograph_views import (
     draw_view,
     part_view,
@@ -47,7 +47,7 @@ def test_the_whole_view_is_what_the_sdk_sees(tmp_path: Path, noise: np.ndarray) 
 
 @given(st.integers(0, 2**32 - 1))
 def test_colours_and_masks_go_the_same_way(seed: int) -> None:
-    """A picture that is its own mask: where the view's mask is, the view is white."""
+    """An image that is its own mask: where the view's mask is, the view is white."""
     rng = np.random.default_rng(seed)
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[10:40, 30:80] = True
@@ -96,7 +96,7 @@ def test_large_jpegs_are_decoded_small_and_land_at_the_same_place(tmp_path: Path
     assert np.abs(image.astype(int) - expected[0].transpose(1, 2, 0)).mean() < 1
 
 
-def test_pictures_are_turned_upright(tmp_path: Path, noise: np.ndarray) -> None:
+def test_images_are_turned_upright(tmp_path: Path, noise: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the file lies on its side
     path = write(tmp_path / "a.png", noise, exif=exif)
@@ -107,20 +107,20 @@ def test_pictures_are_turned_upright(tmp_path: Path, noise: np.ndarray) -> None:
     np.testing.assert_array_equal(image, expected[0].transpose(1, 2, 0))
 
 
-def test_grey_pictures_have_three_channels(tmp_path: Path, noise: np.ndarray) -> None:
+def test_grey_images_have_three_channels(tmp_path: Path, noise: np.ndarray) -> None:
     path = write(tmp_path / "a.jpg", noise[..., 0], "jpeg")
     image = render(path, whole_view(HEIGHT, WIDTH, resolution=SIZE), size=(HEIGHT, WIDTH))
     assert (image[:38] == image[:38, :, :1]).all()
 
 
-def test_broken_pictures_say_why(tmp_path: Path, noise: np.ndarray) -> None:
+def test_broken_images_say_why(tmp_path: Path, noise: np.ndarray) -> None:
     view = whole_view(HEIGHT, WIDTH, resolution=SIZE)
     path = write(tmp_path / "a.png", noise)
     with pytest.raises(BrokenRecord, match=r"a.png has 100 x 60 pixels, not 90 x 60") as caught:
         render(path, view, size=(60, 90))
-    assert caught.value.kind == "picture"
+    assert caught.value.kind == "image"
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(BrokenRecord, match=r"picture: a.png") as caught:
+    with pytest.raises(BrokenRecord, match=r"image: a.png") as caught:
         render(path, view, size=(HEIGHT, WIDTH))
     path.unlink()
     with pytest.raises(BrokenRecord) as caught:

@@ -1,4 +1,4 @@
-"""Which sets serve, what is held out, and how often each picture is drawn."""
+"""Which sets serve, what is held out, and how often each image is drawn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.refusals import refused
-from tests.training.photograph_files import annotation, picture, rectangle, write_set
+from tests.training.photograph_files import annotation, rectangle, sample_image, write_set
 from training.data_config import Photographs as Settings
 from training.data_config import PhotographSettings
 from training.errors import TrainingError
@@ -21,8 +21,8 @@ BOX = rectangle(10, 10, 60, 60)
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Twelve cats, one of them with a dog, in `a`; a cat of "val" and three others in `b`."""
-    cats = [(picture(), [annotation(1, BOX)], {}) for _ in range(11)]
-    both = (picture(), [annotation(1, BOX), annotation(2, BOX), annotation(1, BOX)], {})
+    cats = [(sample_image(), [annotation(1, BOX)], {}) for _ in range(11)]
+    both = (sample_image(), [annotation(1, BOX), annotation(2, BOX), annotation(1, BOX)], {})
     write_set(
         tmp_path / "a",
         [*cats, both],
@@ -32,10 +32,10 @@ def root(tmp_path: Path) -> Path:
     write_set(
         tmp_path / "b",
         [
-            (picture(), [annotation(1, BOX)], {"split": "val"}),
-            (picture(), [annotation(2, BOX)], {"labels": ["wood"]}),
-            (picture(), [], {"labels": ["wood", "dog house", "oak"]}),
-            (picture(), [], {}),
+            (sample_image(), [annotation(1, BOX)], {"split": "val"}),
+            (sample_image(), [annotation(2, BOX)], {"labels": ["wood"]}),
+            (sample_image(), [], {"labels": ["wood", "dog house", "oak"]}),
+            (sample_image(), [], {}),
         ],
         categories=["cat", {"name": "region", "nameless": True}],
     )
@@ -46,7 +46,7 @@ def load(root: Path, split: Any = "train", **more: Any) -> Photographs:
     return Photographs(Settings(source="photographs", root=root, **more), split=split)
 
 
-def test_pictures_of_a_split_are_numbered_through(root: Path) -> None:
+def test_images_of_a_split_are_numbered_through(root: Path) -> None:
     train = load(root)
     assert (len(train), train.owners.tolist()) == (15, [0] * 12 + [1] * 3)
     assert train.rows.tolist() == [*range(12), 1, 2, 3]
@@ -60,7 +60,7 @@ def test_pictures_of_a_split_are_numbered_through(root: Path) -> None:
     assert train[11].concepts(train[11].numbers).tolist() == [0, 1, 0]
 
 
-def test_a_concept_weighs_by_the_pictures_that_show_it(root: Path) -> None:
+def test_a_concept_weighs_by_the_images_that_show_it(root: Path) -> None:
     """Twelve cats, one dog, two of wood, and one of nothing in `b`."""
     train = load(root)
     assert [train.concepts(each).tolist() for each in (0, 11, 12, 13, 14)] == [

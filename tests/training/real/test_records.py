@@ -10,7 +10,7 @@ from PIL import Image
 from training.errors import TrainingError
 from training.real.records import (
     BrokenRecord,
-    decode_picture,
+    decode_image,
     in_split,
     key_hash,
     read_or_replace,
@@ -31,9 +31,9 @@ def test_one_in_a_hundred_is_held_out_and_the_split_never_changes() -> None:
 
 def test_nothing_readable_is_an_error() -> None:
     def read(sample: int) -> int:
-        raise BrokenRecord("picture", f"sample {sample} is noise")
+        raise BrokenRecord("image", f"sample {sample} is noise")
 
-    with pytest.raises(TrainingError, match=r"100 records in a row .* picture: sample \d is noise"):
+    with pytest.raises(TrainingError, match=r"100 records in a row .* image: sample \d is noise"):
         read_or_replace(
             0, read, among=range(9), rng=np.random.default_rng(0), broken=Counter[str]()
         )
@@ -43,4 +43,4 @@ def test_nothing_readable_is_an_error() -> None:
 def test_every_mode_becomes_rgb(mode: str) -> None:
     file = io.BytesIO()
     Image.new(mode, (5, 3)).save(file, "tiff")
-    assert decode_picture(file.getvalue()).shape == (3, 5, 3)
+    assert decode_image(file.getvalue()).shape == (3, 5, 3)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from samclip_sdk.bundle.manifest import PAD_COLOUR
-from samclip_sdk.picture.frame import Frame, letterbox
+from samclip_sdk.image.frame import Frame, letterbox
 from tests.training.equal_batches import check_reproducible
 from training.batches import Batch
 from training.errors import TrainingError
@@ -43,13 +43,13 @@ def annotation(mask: np.ndarray) -> dict[str, Any]:
 
 
 def write_pair(folder: Path, number: int, masks: np.ndarray) -> None:
-    """A picture with its number in blue and its objects in red, and its JSON file."""
+    """An image with its number in blue and its objects in red, and its JSON file."""
     folder.mkdir(parents=True, exist_ok=True)
     pixels = np.full((HEIGHT, WIDTH, 3), (0, 0, number % 256), np.uint8)
     for row, mask in enumerate(masks):
         pixels[mask, 0] = 20 + 15 * row
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")  # lossless; a picture's name is no one's concern
+    Image.fromarray(pixels).save(file, "png")  # lossless; an image's name is no one's concern
     (folder / f"sa_{number}.jpg").write_bytes(file.getvalue())
     image = {"image_id": number, "width": WIDTH, "height": HEIGHT}
     text = json.dumps({"image": image, "annotations": [annotation(mask) for mask in masks]})
@@ -62,7 +62,7 @@ def open_batches(folder: Path, *, seed: int = 0, batch: int = 2) -> Sa1bBatches:
 
 
 def numbers(batch: Batch) -> list[int]:
-    """The numbers of a batch's pictures: blue is flat, so that resizing leaves it."""
+    """The numbers of a batch's images: blue is flat, so that resizing leaves it."""
     return batch["images"][:, 2, 0, 0].tolist()
 
 
@@ -79,14 +79,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_pictures_are_letterboxed_as_the_sdk_does(folder: Path) -> None:
+def test_images_are_letterboxed_as_the_sdk_does(folder: Path) -> None:
     batch = open_batches(folder)[0]
     for number, image, token_mask in zip(
         numbers(batch), batch["images"], batch["token_mask"], strict=True
     ):
         path = folder / f"sa_00000{number % 2}" / f"sa_{number}.jpg"
-        with Image.open(path) as picture:
-            expected, frame = letterbox(np.asarray(picture), resolution=SIZE, pad_colour=PAD_COLOUR)
+        with Image.open(path) as opened:
+            expected, frame = letterbox(np.asarray(opened), resolution=SIZE, pad_colour=PAD_COLOUR)
         assert torch.equal(image, torch.from_numpy(expected[0]))
         assert (frame.resized_height_px, frame.resized_width_px) == (38, 64)
         assert token_mask.tolist() == [[1.0] * 4] * 3 + [[0.0] * 4]
@@ -129,7 +129,7 @@ def test_prompts_lie_in_the_objects(folder: Path) -> None:
     assert seen == set(range(12))
 
 
-def test_each_epoch_sees_every_picture_once(folder: Path) -> None:
+def test_each_epoch_sees_every_image_once(folder: Path) -> None:
     dataset = open_batches(folder)
     epochs = [
         [number for index in range(5 * epoch, 5 * epoch + 5) for number in numbers(dataset[index])]
@@ -147,7 +147,7 @@ def test_a_batch_depends_on_seed_and_index_only(folder: Path) -> None:
 def test_broken_records_are_counted_and_replaced(tmp_path: Path) -> None:
     for number in range(1, 9):
         write_pair(tmp_path, number, objects(8))
-    (tmp_path / "sa_1.jpg").write_bytes(b"not a picture")
+    (tmp_path / "sa_1.jpg").write_bytes(b"not an image")
     (tmp_path / "sa_2.json").write_text(json.dumps({"image": {}}))
     (tmp_path / "sa_3.json").write_text(json.dumps({"annotations": []}))
     (tmp_path / "sa_4.json").write_text("[1, 2")
@@ -157,7 +157,7 @@ def test_broken_records_are_counted_and_replaced(tmp_path: Path) -> None:
     epoch = [dataset[index] for index in range(4)]
     assert {number for batch in epoch for number in numbers(batch)} == {7, 8}
     broken = counts(*epoch)
-    assert set(broken) == {"record", "picture", "annotations", "mask"}
+    assert set(broken) == {"record", "image", "annotations", "mask"}
     assert broken["annotations"] >= 3
     assert all(len(batch["images"]) == 2 for batch in epoch)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from samclip_sdk.picture.frame import Frame
+from samclip_sdk.image.frame import Frame
 from tests.training.photograph_files import annotation, encode, rectangle, write_set
 from training.real.photograph import Photograph
 from training.real.photograph_sets import PhotographSet
@@ -48,7 +48,7 @@ def test_what_is_pasted_leaves_enough_of_the_others() -> None:
     pasted = 0
     for seed in range(40):
         image = np.full((128, 128, 3), 90, np.uint8)
-        own = paste(image, [other], cutout, np.random.default_rng(seed), frame=frame, least_px=300)
+        own = paste(image, [other], cutout, np.random.default_rng(seed), frame=frame, min_px=300)
         assert (image[96:] == 90).all()
         if own is None:
             assert (image == 90).all()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.refusals import refused
-from tests.training.shard_files import held_out, picture_bytes, write_shard, write_tar
+from tests.training.shard_files import held_out, image_bytes, write_shard, write_tar
 from training.errors import TrainingError
 from training.real.records import BrokenRecord
 from training.real.shard_index import ShardIndex
@@ -19,7 +19,7 @@ def open_index(folder: Path) -> ShardIndex:
     return ShardIndex(shards, cache=folder / "tables", split="train")
 
 
-def pictures(index: ShardIndex) -> list[bytes]:
+def images(index: ShardIndex) -> list[bytes]:
     return [index.read(sample) for sample in range(len(index))]
 
 
@@ -31,9 +31,9 @@ def test_both_sides_of_the_split_make_up_the_shards(tmp_path: Path) -> None:
     }
     validation = held_out(range(300))
     assert len(validation) == 5
-    assert pictures(sides["validation"]) == [picture_bytes(number) for number in sorted(validation)]
-    assert pictures(sides["train"]) == [
-        picture_bytes(number) for number in range(300) if number not in validation
+    assert images(sides["validation"]) == [image_bytes(number) for number in sorted(validation)]
+    assert images(sides["train"]) == [
+        image_bytes(number) for number in range(300) if number not in validation
     ]
     assert sides["train"].digest() != sides["validation"].digest()
 
@@ -45,17 +45,17 @@ def test_shards_are_scanned_once(tmp_path: Path) -> None:
     write_shard(tmp_path / "00000.tar", range(5))
     shard = tmp_path / "00001.tar"
     write_shard(shard, range(5, 10))
-    before, first = pictures(open_index(tmp_path)), tables()
+    before, first = images(open_index(tmp_path)), tables()
     assert len(first) == 2, "no temporary file stays"
-    assert pictures(open_index(tmp_path)) == before
+    assert images(open_index(tmp_path)) == before
     assert tables() == first
     # Of the same size, but changed.
     size, changed = shard.stat().st_size, shard.stat().st_mtime_ns
     write_shard(shard, range(20, 25))
     os.utime(shard, ns=(changed, changed + 1_000_000_000))
     assert shard.stat().st_size == size
-    after = pictures(open_index(tmp_path))
-    assert after == [picture_bytes(number) for number in (*range(5), *range(20, 25))]
+    after = images(open_index(tmp_path))
+    assert after == [image_bytes(number) for number in (*range(5), *range(20, 25))]
     assert first.items() < tables().items()
 
 
@@ -71,7 +71,7 @@ def test_a_truncated_shard_gives_what_is_whole(tmp_path: Path, missing: int) -> 
     index = open_index(tmp_path)
     assert index.faults["truncated"] == 1
     assert 5 < len(index) <= 10
-    assert pictures(index) == [picture_bytes(number) for number in range(len(index))]
+    assert images(index) == [image_bytes(number) for number in range(len(index))]
 
 
 def test_damage_in_the_middle_is_no_end(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_damage_in_the_middle_is_no_end(tmp_path: Path) -> None:
     path.write_bytes(data)
     index = open_index(tmp_path)
     assert index.faults["truncated"] == 1
-    assert pictures(index)[:5] == [picture_bytes(number) for number in range(5)]
+    assert images(index)[:5] == [image_bytes(number) for number in range(5)]
     assert len(index) < 7
 
 
@@ -98,17 +98,17 @@ def test_a_shard_that_shrinks_or_goes_gives_broken_records(tmp_path: Path) -> No
 
 
 def test_what_else_is_in_a_shard(tmp_path: Path) -> None:
-    """A key without a picture, two pictures of one key, capital letters, folders."""
+    """A key without an image, two images of one key, capital letters, folders."""
     files = [("a.json", b"{}"), ("folder/b.JPG", b"one"), ("folder/b.txt", b"b")]
     files += [("c.png", b"two"), ("c.webp", b"three"), ("d.mp3", b"four")]
     write_tar(tmp_path / "00000.tar", files)
     index = open_index(tmp_path)
-    assert pictures(index) == [b"one", b"two"]
-    assert dict(index.faults) == {"truncated": 0, "without_picture": 2}
+    assert images(index) == [b"one", b"two"]
+    assert dict(index.faults) == {"truncated": 0, "without_image": 2}
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "00000.tar").write_bytes(np.random.default_rng(0).bytes(4096))
     (tmp_path / "00001.tar").write_bytes(b"")
-    with pytest.raises(TrainingError, match=r"no picture for train in 2 shards \(2 of them trunc"):
+    with pytest.raises(TrainingError, match=r"no image for train in 2 shards \(2 of them trunc"):
         open_index(tmp_path)

@@ -15,12 +15,12 @@ from training.real.multiscale import Multiscale
 from training.real.records import KINDS
 from training.real.shards import ShardBatches
 
-BUDGET = 4 * 32**2  # four pictures at 32 px, one at 64 px
+BUDGET = 4 * 32**2  # four images at 32 px, one at 64 px
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sources of 60 and 90 pictures, none of them for validation."""
+    """Two sources of 60 and 90 images, none of them for validation."""
     folder = tmp_path_factory.mktemp("shards")
     assert not held_out(range(60)) | held_out(range(100, 177))
     for shard in range(6):
@@ -34,12 +34,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_batches(
     folder: Path, *sources: tuple[str, float], seed: int = 0, step: int = 1
 ) -> ShardBatches:
-    pictures = open_shards(folder, *((f"{name}/*.tar", weight) for name, weight in sources))
+    images = open_shards(folder, *((f"{name}/*.tar", weight) for name, weight in sources))
     plan = Multiscale((32, 64), pixels_per_batch=BUDGET, indices_per_step=step, seed=seed)
-    return ShardBatches(pictures, plan, seed=seed)
+    return ShardBatches(images, plan, seed=seed)
 
 
-def test_each_epoch_sees_every_picture_once(folder: Path) -> None:
+def test_each_epoch_sees_every_image_once(folder: Path) -> None:
     dataset = open_batches(folder, ("one", 1))
     seen: list[int] = []
     index = 0
@@ -71,27 +71,27 @@ def test_two_processes_see_what_one_sees(folder: Path) -> None:
     assert sides[::2] == sides[1::2]
 
 
-def test_broken_pictures_are_counted_and_replaced(tmp_path: Path) -> None:
+def test_broken_images_are_counted_and_replaced(tmp_path: Path) -> None:
     damaged = frozenset({3, 4, 11})
     write_shard(tmp_path / "00000.tar", range(10), damaged=damaged)
     write_shard(tmp_path / "00001.tar", range(10, 20), damaged=damaged)
     path = tmp_path / "00002.tar"
     write_shard(path, range(20, 30))
-    path.write_bytes(path.read_bytes()[:4_700])  # two pictures are whole
-    pictures = open_shards(tmp_path)
-    assert pictures.index.faults["truncated"] == 1
-    assert len(pictures) == 22
+    path.write_bytes(path.read_bytes()[:4_700])  # two images are whole
+    images = open_shards(tmp_path)
+    assert images.index.faults["truncated"] == 1
+    assert len(images) == 22
     plan = Multiscale((16,), pixels_per_batch=2 * 16**2, seed=0)
-    dataset = ShardBatches(pictures, plan, seed=0)
+    dataset = ShardBatches(images, plan, seed=0)
     epoch = [dataset[index] for index in range(11)]
     assert all(len(batch["images"]) == 2 for batch in epoch)
     seen = {number for batch in epoch for number in shown(batch["images"])}
     assert seen == set(range(22)) - damaged
     counts = torch.stack([batch["broken"] for batch in epoch]).sum(dim=0).tolist()
     broken = dict(zip(KINDS, counts, strict=True))
-    assert broken.pop("picture") >= 3
+    assert broken.pop("image") >= 3
     assert not any(broken.values())
-    again = ShardBatches(pictures, plan, seed=0)
+    again = ShardBatches(images, plan, seed=0)
     assert all(equal(again[index], batch) for index, batch in enumerate(epoch))
 
 
@@ -101,4 +101,4 @@ def test_sources_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
     missing = partial(open_batches, folder, ("one", 1), ("three", 1))
     refused(missing, TrainingError, "no shard matches", "three/*.tar")
     empty = partial(open_batches, tmp_path, ("one", 1), ("none", 1))
-    refused(empty, TrainingError, "no picture for train", "none/*.tar")
+    refused(empty, TrainingError, "no image for train", "none/*.tar")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from tests.training.photograph_files import annotation, picture, rectangle, write_set
+from tests.training.photograph_files import annotation, rectangle, sample_image, write_set
 from tests.training.text.things import write_things
 from tests.training.text.wordnet_files import write_wordnet
 from training.data_config import Photographs as Settings
@@ -28,10 +28,10 @@ def test_what_is_marked_twice_or_tagged_five_times(tmp_path: Path) -> None:
     write_set(
         tmp_path / "sets" / "a",
         [
-            *((picture(), masks[2:], tags) for _ in range(3)),
-            (picture(), masks, tags | {"labels": [*tags["labels"], "bus"]}),
-            (picture(), [annotation(3, BOX)], tags | {"labels": [*tags["labels"], "cab"]}),
-            *((picture(), masks, {"split": "val", "labels": ["cab"]}) for _ in range(5)),
+            *((sample_image(), masks[2:], tags) for _ in range(3)),
+            (sample_image(), masks, tags | {"labels": [*tags["labels"], "bus"]}),
+            (sample_image(), [annotation(3, BOX)], tags | {"labels": [*tags["labels"], "cab"]}),
+            *((sample_image(), masks, {"split": "val", "labels": ["cab"]}) for _ in range(5)),
         ],
         categories=["cat", "odd-thing", "bus"],
     )
@@ -70,7 +70,7 @@ def test_the_command_lists_each_taught_word_once(tmp_path: Path) -> None:
     labels = {"split": "train", "labels": ["hound"]}
     masks = [annotation(1, BOX), annotation(2, BOX)]
     sets, target = tmp_path / "sets", tmp_path / "nouns.txt"
-    write_set(sets / "a", [(picture(), masks, labels)] * 5, categories=["cat", "whelp"])
+    write_set(sets / "a", [(sample_image(), masks, labels)] * 5, categories=["cat", "whelp"])
     wordnet = write_wordnet(tmp_path / "wordnet")
     result = CliRunner().invoke(app, ["nouns", str(sets), str(target), "--wordnet", str(wordnet)])
     assert result.exit_code == 0, result.output

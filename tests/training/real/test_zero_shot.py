@@ -7,7 +7,7 @@ from open_clip import IMAGENET_CLASSNAMES
 from PIL import Image
 
 from training.errors import TrainingError
-from training.real.zero_shot import LabelledPictures
+from training.real.zero_shot import LabelledImages
 
 COLOURS = {"green": (0, 255, 0), "red": (255, 0, 0)}
 
@@ -21,13 +21,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_picture_goes_with_its_folders_name(folder: Path) -> None:
-    pictures = LabelledPictures(folder, resolution=64, batch=8)
-    assert pictures.classes == ["green", "red"]
-    batch = pictures[0]
+def test_an_image_goes_with_its_folders_name(folder: Path) -> None:
+    images = LabelledImages(folder, resolution=64, batch=8)
+    assert images.classes == ["green", "red"]
+    batch = images[0]
     assert batch["nouns"].sum(dim=1).tolist() == [1] * 8
     for image, noun in zip(batch["images"], batch["nouns"], strict=True):
-        name = pictures.classes[int(noun.nonzero())]
+        name = images.classes[int(noun.nonzero())]
         assert tuple(image[:, 16, 32].tolist()) == COLOURS[name]
     # 40 x 20 is letterboxed: the lower half is padding.
     assert batch["token_mask"].tolist() == [[[1] * 4, [1] * 4, [0] * 4, [0] * 4]] * 8
@@ -35,7 +35,7 @@ def test_a_picture_goes_with_its_folders_name(folder: Path) -> None:
 
 
 def test_a_batch_depends_on_its_index(folder: Path) -> None:
-    one, same = (LabelledPictures(folder, resolution=64, batch=8) for _ in range(2))
+    one, same = (LabelledImages(folder, resolution=64, batch=8) for _ in range(2))
     assert (one[3]["nouns"] == same[3]["nouns"]).all()
     assert any((one[0]["nouns"] != one[index]["nouns"]).any() for index in (1, 2, 3))
 
@@ -44,10 +44,10 @@ def test_a_thousand_classes_are_imagenets(tmp_path: Path) -> None:
     for index in range(1000):
         (tmp_path / f"n{index:08}").mkdir()
         Image.new("RGB", (2, 2)).save(tmp_path / f"n{index:08}" / "a.png")
-    found = LabelledPictures(tmp_path, resolution=64, batch=1)
+    found = LabelledImages(tmp_path, resolution=64, batch=1)
     assert found.classes == list(IMAGENET_CLASSNAMES)
 
 
 def test_no_folder_of_classes_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="is no folder of classes"):
-        LabelledPictures(tmp_path, resolution=64, batch=1)
+        LabelledImages(tmp_path, resolution=64, batch=1)

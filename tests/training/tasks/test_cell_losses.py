@@ -8,7 +8,7 @@ import torch
 from training.tasks.cell_losses import (
     FalseAlarms,
     NamedCells,
-    NamedPictures,
+    NamedImages,
     PresentNames,
 )
 
@@ -38,15 +38,15 @@ def test_kin_do_not_compete() -> None:
     targets = torch.tensor([0])
     assert NamedCells()(logits, targets, related((0, 1))).item() == pytest.approx(LN2)
     present = torch.tensor([[True, False]])
-    assert NamedPictures()(logits, present, related((0, 1))).item() == pytest.approx(LN2)
-    assert NamedPictures()(logits, present, STRANGERS).item() > 4
+    assert NamedImages()(logits, present, related((0, 1))).item() == pytest.approx(LN2)
+    assert NamedImages()(logits, present, STRANGERS).item() > 4
 
 
-def test_any_name_of_a_picture_is_right() -> None:
-    """Two of four names are there; a picture without a name teaches nothing."""
+def test_any_name_of_an_image_is_right() -> None:
+    """Two of four names are there; an image without a name teaches nothing."""
     logits = torch.tensor([[3.0, -9.0, 3.0, -50.0], [0.0, 0.0, 9.0, 9.0]])
     present = torch.tensor([[True, True, False], [False, False, False]])
-    loss = NamedPictures()(logits, present, STRANGERS)
+    loss = NamedImages()(logits, present, STRANGERS)
     assert loss.item() == pytest.approx(LN2, rel=1e-3)
 
 
@@ -54,7 +54,7 @@ def test_without_a_name_nothing_is_learned() -> None:
     logits = torch.randn(0, 4, requires_grad=True)
     assert NamedCells()(logits, torch.zeros(0, dtype=torch.int64), STRANGERS).item() == 0
     nameless = torch.zeros(2, 3, dtype=torch.bool)
-    assert NamedPictures()(torch.randn(2, 4), nameless, STRANGERS).item() == 0
+    assert NamedImages()(torch.randn(2, 4), nameless, STRANGERS).item() == 0
 
 
 def test_of_absent_names_the_likeliest_count() -> None:

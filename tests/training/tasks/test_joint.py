@@ -25,7 +25,7 @@ from training.tasks.taught_cells import (
     absent_names,
     cell_names,
     draw_cells,
-    seen_places,
+    seen_cells,
     unmasked_names,
 )
 
@@ -38,11 +38,11 @@ STUDENT = PYRAMID_STUDENT.model_copy(
 NAMES = F.normalize(torch.randn(5, 16, generator=torch.Generator().manual_seed(1)), dim=1)
 ALONE = torch.eye(5, dtype=torch.bool)
 PARTS = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder", "presence")
-LOSSES = {"classes", "pictures", "cells", "presence", "somewhere", "prompts", "labels"}
+LOSSES = {"classes", "images", "cells", "presence", "somewhere", "prompts", "labels"}
 
 
 class Certain(nn.Module):
-    """A classifier that says the same of every picture."""
+    """A classifier that says the same of every image."""
 
     def forward(self, images: Tensor, token_mask: Tensor) -> Tensor:
         return F.one_hot(torch.zeros(len(images), dtype=torch.int64), 3).float()
@@ -51,15 +51,15 @@ class Certain(nn.Module):
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     """Red cats and green dogs on grey, in a set that labels all of both."""
-    pictures = []
+    images = []
     rng = np.random.default_rng(0)
     for number in range(8):
         pixels = np.full((96, 128, 3), 120, np.uint8)
         left, top = rng.integers(0, (60, 40))
         mask = rectangle(left, top, left + 56, top + 48)
         pixels[mask] = ((220, 30, 30), (30, 200, 30))[number % 2]
-        pictures.append((encode(pixels), [annotation(1 + number % 2, mask)], {}))
-    write_set(tmp_path / "toys", pictures, info={"complete": True})
+        images.append((encode(pixels), [annotation(1 + number % 2, mask)], {}))
+    write_set(tmp_path / "toys", images, info={"complete": True})
     return tmp_path
 
 
@@ -233,19 +233,19 @@ def test_points_and_boxes_are_measured_without_a_mask(
 
 
 @pytest.mark.parametrize("size", [SIZE, 2 * SIZE])
-def test_a_point_is_at_the_same_place_in_pictures_of_any_size(photographs: Path, size: int) -> None:
+def test_a_point_is_at_the_same_place_in_images_of_any_size(photographs: Path, size: int) -> None:
     """The prompt encoder counts in pixels of the model's resolution, not of the batch's."""
     task = joint(photographs, size=size)
     batch = task.dataset[0]
     told: list[Tensor] = []
-    places = task.student.prompt_encoder.pe_layer
-    places.register_forward_hook(lambda _, asked, __: told.append(asked[0]))
+    indices = task.student.prompt_encoder.pe_layer
+    indices.register_forward_hook(lambda _, asked, __: told.append(asked[0]))
     with torch.no_grad():
         task(batch, loss="joint", step=0)
     torch.testing.assert_close(told[0], (batch["point_coords"] + 0.5) / size)
 
 
-def test_pictures_that_ask_for_nothing_are_measured_too(tmp_path: Path) -> None:
+def test_images_that_ask_for_nothing_are_measured_too(tmp_path: Path) -> None:
     grey = encode(np.full((96, 128, 3), 120, np.uint8))
     write_set(tmp_path / "toys", [(grey, [], {"labels": ["cat"]})] * 2)
     task = joint(tmp_path)
@@ -256,7 +256,7 @@ def test_pictures_that_ask_for_nothing_are_measured_too(tmp_path: Path) -> None:
 
 
 def known(**changes: Tensor) -> dict[str, Tensor]:
-    """A picture of 2 x 2 cells; name 0 covers the upper ones, name 2 is promised absent."""
+    """An image of 2 x 2 cells; name 0 covers the upper ones, name 2 is promised absent."""
     coverage = torch.zeros(1, 1, 2, 2)
     coverage[0, 0, 0] = 1
     batch = {
@@ -296,12 +296,12 @@ def test_what_has_no_name_is_no_background() -> None:
     absent = absent_names(known(unnamed=unnamed), *EVERY, STRANGERS)
     assert absent.any(dim=1).tolist() == [True, True, True, False]
     assert cell_names(known())[0].tolist() == [0, 0, -1, -1]
-    picture, cell = draw_cells(known(unnamed=unnamed), cell_names(known()))
+    image, cell = draw_cells(known(unnamed=unnamed), cell_names(known()))
     assert sorted(cell.tolist()) == [0, 1, 2]
-    assert not picture.any()
+    assert not image.any()
 
 
-def test_cells_of_a_picture_that_promises_nothing_teach_their_names_alone() -> None:
+def test_cells_of_an_image_that_promises_nothing_teach_their_names_alone() -> None:
     nothing = {key: torch.zeros_like(known()[key]) for key in ("exhaustive", "absent")}
     _, cell = draw_cells(known(**nothing), cell_names(known()))
     assert sorted(cell.tolist()) == [0, 1]
@@ -309,9 +309,9 @@ def test_cells_of_a_picture_that_promises_nothing_teach_their_names_alone() -> N
 
 def test_a_name_without_a_mask_is_looked_for_in_its_box_or_anywhere() -> None:
     batch = known(masked=torch.tensor([[False]]), present=torch.tensor([[True, True, False]]))
-    picture, name, places = unmasked_names(batch)
-    found = dict(zip(name.tolist(), places.tolist(), strict=True))
-    assert picture.tolist() == [0, 0]
+    image, name, indices = unmasked_names(batch)
+    found = dict(zip(name.tolist(), indices.tolist(), strict=True))
+    assert image.tolist() == [0, 0]
     assert found == {0: [True, True, False, False], 1: [True] * 4}
     assert not len(unmasked_names(known())[0])
 
@@ -323,11 +323,11 @@ def test_a_name_is_looked_for_where_the_classifier_sees_it() -> None:
     coarse[0, :, 1, 1] = 7 * vector[0]
     coarse[0, :, 3, 3] = 9 * vector[0]
     anywhere = torch.ones(1, 8, 8, dtype=torch.bool)
-    shares = seen_places(coarse, vector, anywhere.flatten(1)).view(8, 8)
+    shares = seen_cells(coarse, vector, anywhere.flatten(1)).view(8, 8)
     assert shares.sum() == pytest.approx(1)
     assert shares[2:4, 2:4].sum() + shares[6:, 6:].sum() > 0.9
     box = anywhere.clone()
     box[:, 5:] = False
-    shares = seen_places(coarse, vector, box.flatten(1)).view(8, 8)
+    shares = seen_cells(coarse, vector, box.flatten(1)).view(8, 8)
     assert shares[2:4, 2:4].sum() > 0.9
     assert not shares[5:].any()

@@ -62,9 +62,9 @@ def test_uncertain_points_lie_near_the_edges() -> None:
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     logits = (16 - ((y - 32) ** 2 + (x - 32) ** 2).sqrt()).expand(2, 4, 64, 64)
     torch.manual_seed(0)
-    places = uncertain_points(logits, count=400)
-    assert places.shape == (2, 4, 400)
-    near = (logits.flatten(2).gather(2, places).abs() < 2).float().mean().item()
+    indices = uncertain_points(logits, count=400)
+    assert indices.shape == (2, 4, 400)
+    near = (logits.flatten(2).gather(2, indices).abs() < 2).float().mean().item()
     assert 0.25 < near < 0.8
     assert uncertain_points(logits[..., :8, :8], count=100).shape[-1] == 64, (
         "no more than there are"

@@ -21,7 +21,7 @@ BOXES = torch.tensor([[4.0, 4, 40, 44], [30, 10, 60, 60]])
 
 
 def told(box: torch.Tensor, *, at: tuple[int, int, int], objectness: float = 9.0) -> torch.Tensor:
-    """Proposals of one picture of 4 x 4 cells: one place has the box, all others nothing."""
+    """Proposals of one image of 4 x 4 cells: one place has the box, all others nothing."""
     boxes = torch.tensor([0.0, 0, 64, 64]).expand(1, 6, 4, 4, 4).clone()
     scores = torch.full((1, 6, 4, 4), -9.0)
     boxes[(0, *at)], scores[(0, *at)] = box, objectness
@@ -29,23 +29,23 @@ def told(box: torch.Tensor, *, at: tuple[int, int, int], objectness: float = 9.0
 
 
 def test_the_right_answer_costs_nothing_and_others_more() -> None:
-    places = torch.full((1, 6, 4, 4), -1)
-    places[0, 3, 1, 1] = 0
+    assigned = torch.full((1, 6, 4, 4), -1)
+    assigned[0, 3, 1, 1] = 0
     background = torch.ones(1, 6, 4, 4)
     loss = ProposalLoss()
-    right = loss(told(BOXES[0], at=(3, 1, 1)), places, BOXES, background)
+    right = loss(told(BOXES[0], at=(3, 1, 1)), assigned, BOXES, background)
     assert right < 0.01
     moved = BOXES[0] + torch.tensor([0, 0, 12, 0])
-    assert loss(told(moved, at=(3, 1, 1)), places, BOXES, background) > right + 0.05
+    assert loss(told(moved, at=(3, 1, 1)), assigned, BOXES, background) > right + 0.05
     unseen = told(BOXES[0], at=(3, 1, 1), objectness=-9)
-    assert loss(unseen, places, BOXES, background) > right + 1
+    assert loss(unseen, assigned, BOXES, background) > right + 1
     elsewhere = told(BOXES[0], at=(2, 1, 1))
-    assert loss(elsewhere, places, BOXES, background) > right + 1
+    assert loss(elsewhere, assigned, BOXES, background) > right + 1
     doubted = background.clone()
     doubted[0, 2, 1, 1] = 0.1
-    less = loss(elsewhere, places, BOXES, doubted)
-    assert less < loss(elsewhere, places, BOXES, background)
-    nothing = loss(told(BOXES[0], at=(2, 1, 1)), places.fill_(-1), BOXES[:0], 0 * background)
+    less = loss(elsewhere, assigned, BOXES, doubted)
+    assert less < loss(elsewhere, assigned, BOXES, background)
+    nothing = loss(told(BOXES[0], at=(2, 1, 1)), assigned.fill_(-1), BOXES[:0], 0 * background)
     assert nothing == 0
 
 
@@ -64,7 +64,7 @@ def test_of_equal_boxes_the_best_is_kept() -> None:
     found, scores = best_boxes(boxes, torch.tensor([0.5, 0.9, 0.7]))
     assert torch.equal(found, boxes[[1, 2]])
     assert scores.tolist() == pytest.approx([0.9, 0.7])
-    assert len(best_boxes(boxes, torch.rand(3), most=1)[0]) == 1
+    assert len(best_boxes(boxes, torch.rand(3), maximum=1)[0]) == 1
 
 
 def test_what_is_found_is_counted_and_the_padding_proposes_nothing() -> None:
@@ -92,7 +92,7 @@ def test_what_is_found_is_counted_and_the_padding_proposes_nothing() -> None:
 
 @pytest.fixture
 def photograph(tmp_path: Path) -> Path:
-    """One picture with a red and a green thing that touch, of one kind."""
+    """One image with a red and a green thing that touch, of one kind."""
     pixels = np.full((96, 128, 3), 120, np.uint8)
     left, right = rectangle(10, 20, 60, 80), rectangle(60, 20, 118, 80)
     pixels[left], pixels[right] = (220, 30, 30), (30, 200, 30)
@@ -101,7 +101,7 @@ def photograph(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_fifty_steps_find_the_things_of_one_picture(photograph: Path) -> None:
+def test_fifty_steps_find_the_things_of_one_image(photograph: Path) -> None:
     """The head alone; all else stays."""
     data = batches(photograph, size=128)
     data.augment = False

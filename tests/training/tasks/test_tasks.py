@@ -12,9 +12,9 @@ from tests.tiny_config import STUDENT
 from tests.training.toy_task import logged, run, settings
 from training.batches import VALIDATION_SEED, Batch, Joined
 from training.composed.corpus import Corpus
-from training.composed.datasets import PictureBatches, SceneBatches
+from training.composed.datasets import ImageBatches, SceneBatches
 from training.composed.vocabulary import Noun
-from training.data_config import Pictures, Scenes
+from training.data_config import Images, Scenes
 from training.errors import TrainingError
 from training.loop.optimizer import choose_trained
 from training.loop_config import Optimisation
@@ -28,7 +28,7 @@ from training.teachers.small import (
 )
 from training.teachers.weights import save_weights
 
-PICTURES = Pictures(resolutions=(64,), pixels_per_batch=4 * 64 * 64)
+IMAGES = Images(resolutions=(64,), pixels_per_batch=4 * 64 * 64)
 SCENES = Scenes(resolution=64, batch=2, prompts=3, random_regions=2)
 NOTHING = Joined({})
 STAGES = {
@@ -55,7 +55,7 @@ def clip() -> SmallClip:
 def data(corpus: Corpus, *, seed: int = 0) -> Joined:
     return Joined(
         {
-            "pictures": PictureBatches(corpus, PICTURES, num_nouns=8, seed=seed),
+            "images": ImageBatches(corpus, IMAGES, num_nouns=8, seed=seed),
             "scenes": SceneBatches(corpus, SCENES, seed=seed),
         }
     )
@@ -63,9 +63,9 @@ def data(corpus: Corpus, *, seed: int = 0) -> Joined:
 
 @pytest.fixture(scope="module")
 def batch(corpus: Corpus) -> dict[str, Batch]:
-    """Without what a student must not see: what is in a picture, and the true masks."""
+    """Without what a student must not see: what is in an image, and the true masks."""
     joined = data(corpus)[0]
-    del joined["pictures"]["nouns"], joined["scenes"]["targets"]
+    del joined["images"]["nouns"], joined["scenes"]["targets"]
     return joined
 
 
@@ -111,7 +111,7 @@ def test_distillation_reaches_exactly_what_is_trained(
     sam_weight, region_weight, trained = STAGES[stage]
     task = distill(clip, sam_weight=sam_weight, region_weight=region_weight)
     train_parts(task, trained)
-    given = {"pictures": batch["pictures"]} if stage == "stage1" else batch
+    given = {"images": batch["images"]} if stage == "stage1" else batch
     assert task.losses == (("clip",) if stage == "stage1" else ("clip", "scenes"))
     for name in task.losses:
         loss = task(given, loss=name, step=step)
@@ -176,7 +176,7 @@ def test_the_sam_teacher_learns_from_true_masks(
 def test_the_clip_teacher_learns_texts_first(corpus: Corpus, nouns: Sequence[Noun]) -> None:
     torch.manual_seed(0)
     clip = SmallClip(STUDENT, image_tower="test_resnet", resolution=32)
-    dataset = PictureBatches(corpus, PICTURES, num_nouns=8, seed=0)
+    dataset = ImageBatches(corpus, IMAGES, num_nouns=8, seed=0)
     captions = Captions(tuple(nouns), embed_dim=16)
     task = ClipTeacherTask(
         clip, dataset, captions, text_weight=2.0, text_only_steps=1, validation=dataset

@@ -29,11 +29,11 @@ BOUND = 1e-4  # of the largest value
 
 def photographs(side: int) -> Tensor:
     """The repository's own photographs, squeezed to squares: uint8 [B,3,S,S]."""
-    pictures = [
+    images = [
         np.asarray(Image.open(path).convert("RGB").resize((side, side)))
         for path in sorted(PHOTOGRAPHS.glob("*.jpg"))
     ]
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
 def mobile_encoder() -> PyramidEncoder:
@@ -73,12 +73,12 @@ def test_the_encoder_sees_what_the_classifier_sees(classifier: torch.nn.Module) 
     load_lite2(encoder)
     changed = {name for name, each in encoder.state_dict().items() if not before[name].equal(each)}
     assert all(name.startswith("backbone.") for name in changed)
-    picture = photographs(64)[:1]
+    image = photographs(64)[:1]
     seen: list[Tensor] = []
     encoder.lateral_32.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with torch.inference_mode():
-        encoder(picture)
-        x = (picture.float() - 127) / 128
+        encoder(image)
+        x = (image.float() - 127) / 128
         expected = classifier.blocks(classifier.bn1(classifier.conv_stem(x)))
     torch.testing.assert_close(seen[0], expected, rtol=0, atol=1e-5)
 

@@ -9,7 +9,7 @@ struct ContentView: View {
 
     var body: some View {
         VStack(spacing: 12) {
-            picture
+            shown
             Text(finder.message).font(.footnote).foregroundStyle(.secondary)
             HStack {
                 TextField("What to find", text: $text)
@@ -34,7 +34,7 @@ struct ContentView: View {
         }
     }
 
-    @ViewBuilder private var picture: some View {
+    @ViewBuilder private var shown: some View {
         if let photo = finder.photo {
             Image(decorative: photo, scale: 1)
                 .resizable()
@@ -71,7 +71,7 @@ struct ContentView: View {
 }
 
 extension UIImage {
-    /// The picture as it is seen, whatever its orientation, no longer than some pixels.
+    /// The image as it is seen, whatever its orientation, no longer than some pixels.
     func upright(longest: CGFloat) -> CGImage? {
         let pixels = CGSize(width: size.width * scale, height: size.height * scale)
         let factor = min(1, longest / max(pixels.width, pixels.height))

@@ -32,7 +32,7 @@ final class Finder {
         self.photo = photo
         overlay = nil
         image = nil
-        await step("Encoded") { image = try await model.encode(Picture(photo)) }
+        await step("Encoded") { image = try await model.encode(RgbImage(photo)) }
     }
 
     func find(_ text: String) async {

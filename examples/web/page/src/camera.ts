@@ -1,4 +1,4 @@
-/** Takes one picture with the camera; undefined if the person changed their mind. */
+/** Takes one image with the camera; undefined if the person changed their mind. */
 export async function takePicture(dialog: HTMLDialogElement): Promise<Blob | undefined> {
   const video = dialog.querySelector("video")!;
   const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });

@@ -15,7 +15,7 @@ const page = new Page<ImageEmbedding>({
   labelsAtOnce: 1, // Each mask is there as soon as it can be.
   cleanText,
   ready: () => running,
-  encodeImage: async (picture) => (await running).model.encodeImage(picture),
+  encodeImage: async (blob) => (await running).model.encodeImage(blob),
   segmentText: async (image, labels) => {
     const found = await (await running).model.segmentText(image, labels);
     return found.map(({ presence, present, mask, readAs }) => ({ presence, mask: present ? mask : undefined, readAs }));

@@ -30,7 +30,7 @@ test("the program of the documentation is short, and draws a mask", async (t) =>
     const { data } = copy.getImageData(0, 0, 288, 384);
     return data.filter((value, i) => i % 4 === 1 && value === 255).length / (288 * 384);
   });
-  assert.ok(share > 0.4 && share < 0.6, `the dog covers ${share} of the picture`);
+  assert.ok(share > 0.4 && share < 0.6, `the dog covers ${share} of the image`);
   await close();
 });
 

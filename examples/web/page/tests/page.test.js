@@ -16,14 +16,14 @@ after(async () => {
 
 const python = process.env.PYTHON ?? "python3";
 const repository = here("../../../..");
-const reference = (picture, labels) =>
+const reference = (blob, labels) =>
   JSON.parse(
-    execFileSync(python, [here("reference.py"), bundle, picture, ...labels], {
+    execFileSync(python, [here("reference.py"), bundle, blob, ...labels], {
       env: { ...process.env, PYTHONPATH: repository },
     }),
   );
 
-/** The mask on show: pictures up to 1,024 pixels are drawn pixel by pixel. */
+/** The mask on show: images up to 1,024 pixels are drawn pixel by pixel. */
 const shownMask = (page) =>
   page.evaluate(() => {
     const overlay = document.getElementById("overlay");
@@ -148,7 +148,7 @@ test("a click and a drag draw masks, and the button removes them", async () => {
   await close();
 });
 
-test("pictures are dropped, pasted, or taken with the camera", async () => {
+test("images are dropped, pasted, or taken with the camera", async () => {
   const { page, close } = await open(browser, site.url);
   await answered(page);
   const content = readFileSync(images + "garden.jpg", "base64");
@@ -166,24 +166,24 @@ test("pictures are dropped, pasted, or taken with the camera", async () => {
     }, [kind, content]);
   for (const kind of ["drop", "paste"]) {
     await give(kind);
-    await page.waitForFunction((alt) => document.getElementById("picture").alt === alt, `${kind}.jpg`);
+    await page.waitForFunction((alt) => document.getElementById("image").alt === alt, `${kind}.jpg`);
     await answered(page);
   }
   await page.getByRole("button", { name: "Camera" }).click();
   await page.waitForFunction(() => document.getElementById("video").videoWidth > 0);
-  await page.getByRole("button", { name: "Take the picture" }).click();
-  await page.waitForFunction(() => document.getElementById("picture").alt === "your picture");
+  await page.getByRole("button", { name: "Take the image" }).click();
+  await page.waitForFunction(() => document.getElementById("image").alt === "your image");
   await answered(page);
   await close();
 });
 
-test("what is no picture is told, and the page goes on", async () => {
+test("what is no image is told, and the page goes on", async () => {
   const { page, close } = await open(browser, site.url);
   await answered(page);
   await page.setInputFiles("#file", { name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("no") });
   const problem = page.locator("#problem");
   await page.waitForFunction(() => document.getElementById("problem").textContent);
-  assert.match(await problem.textContent(), /notes\.txt is not a picture/);
+  assert.match(await problem.textContent(), /notes\.txt is not an image/);
   await choose(page, images + "garden.jpg", "cat");
   assert.equal(await problem.textContent(), "");
   await close();
@@ -197,13 +197,13 @@ test("nothing holds the page up while the model works", async (t) => {
   // Twelve megapixels, as from a telephone.
   await page.evaluate(async () => {
     const canvas = new OffscreenCanvas(4000, 3000);
-    canvas.getContext("2d").drawImage(document.getElementById("picture"), 0, 0, 4000, 3000);
+    canvas.getContext("2d").drawImage(document.getElementById("image"), 0, 0, 4000, 3000);
     window.large = await canvas.convertToBlob({ type: "image/jpeg" });
     new PerformanceObserver((list) => window.tasks.push(...list.getEntries())).observe({ type: "longtask" });
   });
   const spent = await page.evaluate(async () => {
     window.tasks = [];
-    document.getElementById("status").textContent = ""; // of the picture before
+    document.getElementById("status").textContent = ""; // of the image before
     const transfer = new DataTransfer();
     transfer.items.add(new File([window.large], "large.jpg"));
     document.body.dispatchEvent(new DragEvent("drop", { bubbles: true, dataTransfer: transfer }));

@@ -1,6 +1,6 @@
 """What the page must show: the bundle's own graphs, run by onnxruntime in Python.
 
-    python reference.py BUNDLE PICTURE LABEL...
+    python reference.py BUNDLE IMAGE LABEL...
 
 prints, as JSON, the presence of each label of the noun pack and its mask, as packed bits in base64.
 """
@@ -16,13 +16,13 @@ import numpy as np
 from samclip_sdk.bundle import graph_key, open_bundle
 from samclip_sdk.device.goldens.app_checks import masks_of_logits
 from samclip_sdk.engine.rectangles import covered_pixels
-from samclip_sdk.picture import Frame, load_image
+from samclip_sdk.image import Frame, load_image
 from samclip_sdk.runtimes.onnx.session import OrtSession
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.text import read_vocabulary
 
 
-def main(folder: str, picture: str, *labels: str) -> None:
+def main(folder: str, image: str, *labels: str) -> None:
     """Prints what the three graphs answer."""
     bundle = open_bundle(folder)
     info = bundle.manifest
@@ -33,7 +33,7 @@ def main(folder: str, picture: str, *labels: str) -> None:
         (file,) = bundle.graph_files(name, runtime="onnx", precision="fp32")
         return OrtSession(file, spec=info.graphs[name]).run(feed)
 
-    pixels = load_image(picture)
+    pixels = load_image(image)
     nouns = read_vocabulary(bundle.file("nouns.safetensors"), manifest=info)
     texts = nouns.matrix[[nouns.labels.index(label) for label in labels]]
     boxed = run("letterbox", {"picture": pixels})

@@ -56,7 +56,7 @@ test("masks of words, a box and a point are drawn, and nothing is asked elsewher
     copy.drawImage(document.getElementById("overlay"), 0, 0);
     return copy.getImageData(0, 0, width, height).data.filter((value, i) => i % 4 === 3 && value).length / (width * height);
   });
-  assert.ok(shown > 0.4 && shown < 0.6, `the dog covers ${shown} of the picture`);
+  assert.ok(shown > 0.4 && shown < 0.6, `the dog covers ${shown} of the image`);
   const { x, y, width, height } = await tab.locator("#stage").boundingBox();
   await tab.mouse.move(x + 10, y + 20);
   await tab.mouse.down();
@@ -77,9 +77,9 @@ async function saved(tab, button) {
   return { name: download.suggestedFilename(), content: readFileSync(await download.path()) };
 }
 
-test("objects and everything of the sample picture are drawn and saved", async () => {
+test("objects and everything of the sample image are drawn and saved", async () => {
   const { page: tab, errors, close } = await open(browser, url);
-  await tab.getByRole("button", { name: "Sample picture" }).click();
+  await tab.getByRole("button", { name: "Sample image" }).click();
   await tab.waitForFunction(() => /no API key/.test(document.getElementById("problem").textContent));
   errors.length = 0;
   await tab.fill("#key", key);

@@ -54,7 +54,7 @@ export async function answered(page) {
 }
 
 export async function choose(page, file, labels) {
-  // One after the other: an answer tells neither its picture nor its labels.
+  // One after the other: an answer tells neither its image nor its labels.
   await page.getByText(/ labels? found/).or(page.locator("#problem:not(:empty)"))
     .waitFor({ timeout: 60_000 });
   for (const act of [() => page.setInputFiles("#file", file), () => page.fill("#labels", labels)]) {

@@ -2,8 +2,8 @@
  * What can go wrong, in one tree. Every message is one line that a person can act on.
  *
  *     SamClipError
- *     ├── ImageError               a picture that is unreadable, empty or of the wrong kind
- *     ├── PromptError              a point, box or mask that makes no sense for this picture
+ *     ├── ImageError               an image that is unreadable, empty or of the wrong kind
+ *     ├── PromptError              a point, box or mask that makes no sense for this image
  *     ├── TextError                no labels, an empty text, two labels that are the same
  *     ├── BundleError              a bundle or a label pack that cannot be read
  *     │   ├── BundleTamperedError  a file whose sha256 is not the manifest's

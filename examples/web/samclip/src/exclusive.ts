@@ -51,7 +51,7 @@ export function exclusiveObjects<Each extends LabelledObject>(found: readonly Ea
 }
 
 /**
- * Lets the masks of one picture compete, the likeliest first; among equals, the first one is likelier.
+ * Lets the masks of one image compete, the likeliest first; among equals, the first one is likelier.
  *
  * A mask is dropped if a likelier one of another label is the same, or if likelier ones of other
  * labels cover nearly all of it. Any other mask loses the pixels of likelier ones.

@@ -3,7 +3,7 @@ export type { FileCache, OnProgress, Progress, Source } from "./files.js";
 export type { Manifest, Precision } from "./manifest.js";
 export type { Frame, Mask } from "./masks.js";
 export type { ExecutionProvider, Ort, Tensor } from "./ort.js";
-export type { Picture, Pixels } from "./picture.js";
+export type { RgbImage, Pixels } from "./image.js";
 export type { Box, Point, Prompts } from "./prompts.js";
 export * from "./samclip.js";
 export { cleanText } from "./text.js";

@@ -8,7 +8,7 @@ import type { Reading } from "./words.js";
 export interface LabelPack {
   readonly labels: string[];
   readonly rows: Float32Array[];
-  /** For each label, 0 to 1, the presence from which on it is in the picture; null for the bundle's. */
+  /** For each label, 0 to 1, the presence from which on it is in the image; null for the bundle's. */
   readonly thresholds: (number | null)[];
   /** For each label, what an answer must tell of it: what it is read as, or that it is not known; null for nothing. */
   readonly readAs: (Reading | null)[];

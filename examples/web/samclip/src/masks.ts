@@ -1,4 +1,4 @@
-/** Mask logits of the model's frame -> masks in the picture. */
+/** Mask logits of the model's frame -> masks in the image. */
 
 /** One byte a pixel, row by row: 1 in the mask, 0 outside. */
 export interface Mask {
@@ -11,17 +11,17 @@ export interface Mask {
   readonly box: readonly [number, number, number, number];
 }
 
-/** Where a picture lies in the model's input: at the top left. */
+/** Where an image lies in the model's input: at the top left. */
 export interface Frame {
   readonly width: number;
   readonly height: number;
   /** The side of the model's input. */
   readonly resolution: number;
-  /** Rows and columns of it that the picture covers. */
+  /** Rows and columns of it that the image covers. */
   readonly extent: readonly [number, number];
 }
 
-/** The pixels of the picture whose logit exceeds the threshold; logits are [side,side]. */
+/** The pixels of the image whose logit exceeds the threshold; logits are [side,side]. */
 export function toMask(logits: Float32Array, side: number, frame: Frame, threshold: number): Mask {
   const { width, height } = frame;
   const data = new Uint8Array(width * height);
@@ -32,7 +32,7 @@ export function toMask(logits: Float32Array, side: number, frame: Frame, thresho
 }
 
 /**
- * Scales logits [side,side] to the model's input, cuts the padding off, scales to the picture. `onRow`
+ * Scales logits [side,side] to the model's input, cuts the padding off, scales to the image. `onRow`
  * is given each row of it, and must not keep it.
  */
 export function upscale(

@@ -50,7 +50,7 @@ export interface Judge {
   readonly frame: Frame;
   /** The logit that a pixel must exceed. */
   readonly maskThreshold: number;
-  /** The embeddings [h*h,E] of the picture's patches, of unit length. */
+  /** The embeddings [h*h,E] of the image's patches, of unit length. */
   readonly patches: Float32Array;
   /** The embeddings [E] of the words that answer for the label, of unit length; the one that fits best counts. */
   readonly texts: readonly Float32Array[];
@@ -114,9 +114,9 @@ export function chosenMask(
 export function distinctObjects(drawn: readonly Drawn[], side: number, judge: Judge): FoundObject[] {
   const judged = drawn.map((each) => judgeMask(each, side, judge));
   const least = LEAST_SHARE * Math.max(0, ...judged.map(({ found }) => found.score));
-  // A mask that lies only in the padding may leak a few pixels into the picture.
+  // A mask that lies only in the padding may leak a few pixels into the image.
   const ranked = judged
-    .filter(({ found, small, inPicture }) => inPicture && small.area > 0 && found.score >= least)
+    .filter(({ found, small, inImage }) => inImage && small.area > 0 && found.score >= least)
     .sort((first, second) => second.found.score - first.found.score);
   const kept: Judged[] = [];
   const covered = new Uint8Array(side * side);
@@ -133,7 +133,7 @@ export function distinctObjects(drawn: readonly Drawn[], side: number, judge: Ju
 interface Judged {
   readonly found: FoundObject;
   readonly small: Mask;
-  readonly inPicture: boolean;
+  readonly inImage: boolean;
 }
 
 function judgeMask({ logits, predictedIou }: Drawn, side: number, judge: Judge): Judged {
@@ -146,7 +146,7 @@ function judgeMask({ logits, predictedIou }: Drawn, side: number, judge: Judge):
   const { area, stabilityScore } = measure(clean, side, frame, maskThreshold);
   const score = objectScore(labelScore, predictedIou, stabilityScore, calibration.objects);
   const found = { logits: clean, predictedIou, score, labelScore, stabilityScore };
-  return { found, small, inPicture: area > 0 };
+  return { found, small, inImage: area > 0 };
 }
 
 /** The mean of the patches [h*h,width] under a mask, each weighted by the share that it covers; of unit length. */
@@ -166,7 +166,7 @@ function poolOverMask(patches: Float32Array, { data, width: side }: Mask, width:
 }
 
 /**
- * A mask's area in the picture, and its stability: the IoU of its masks at a logit above and below the
+ * A mask's area in the image, and its stability: the IoU of its masks at a logit above and below the
  * threshold, and 0 if both are empty.
  */
 function measure(logits: Float32Array, side: number, frame: Frame, threshold: number) {
@@ -216,7 +216,7 @@ function partTokens(part: readonly number[], side: number, { resolution, extent 
 
 /** The mask prompt of a mask: its logits above the threshold, bounded. */
 function maskPrompt(logits: Float32Array, side: number, frame: Frame, threshold: number): Float32Array {
-  const shown = inPicture(side, frame);
+  const shown = inImage(side, frame);
   return logits.map((logit, place) => {
     const clipped = Math.min(Math.max(logit - threshold, -MASK_PROMPT_LIMIT), MASK_PROMPT_LIMIT);
     return shown(place) ? clipped : -MASK_PROMPT_LIMIT;
@@ -225,13 +225,13 @@ function maskPrompt(logits: Float32Array, side: number, frame: Frame, threshold:
 
 /** 1 where a logit exceeds the threshold; the padding is empty. */
 function modelMask(logits: Float32Array, side: number, frame: Frame, threshold: number): Uint8Array {
-  const shown = inPicture(side, frame);
+  const shown = inImage(side, frame);
   return Uint8Array.from(logits, (logit, place) => Number(logit > threshold && shown(place)));
 }
 
 /** The IoU of the probabilities of two masks; the padding does not count. */
 function softIou(first: Float32Array, second: Float32Array, side: number, frame: Frame): number {
-  const shown = inPicture(side, frame);
+  const shown = inImage(side, frame);
   let [shared, either] = [0, 0];
   first.forEach((logit, place) => {
     if (!shown(place)) return;
@@ -241,8 +241,8 @@ function softIou(first: Float32Array, second: Float32Array, side: number, frame:
   return shared / either;
 }
 
-/** Tells of the places of a map whether they hold any pixel of the picture. */
-function inPicture(side: number, { resolution, extent }: Frame): (place: number) => boolean {
+/** Tells of the places of a map whether they hold any pixel of the image. */
+function inImage(side: number, { resolution, extent }: Frame): (place: number) => boolean {
   const [rows, columns] = extent.map((pixels) => Math.ceil((pixels * side) / resolution));
   return (place) => place < rows * side && place % side < columns;
 }

@@ -10,9 +10,9 @@ import { PromptError } from "./errors.js";
 import type { Frame } from "./masks.js";
 import type { Tensor, TensorData } from "./ort.js";
 
-/** [x, y] in pixels of the upright picture. */
+/** [x, y] in pixels of the upright image. */
 export type Point = readonly [number, number];
-/** [left, top, right, bottom] in pixels of the upright picture. */
+/** [left, top, right, bottom] in pixels of the upright image. */
 export type Box = readonly [number, number, number, number];
 
 export interface Prompts {
@@ -20,7 +20,7 @@ export interface Prompts {
   readonly points?: readonly Point[] | readonly (readonly Point[])[];
   /** 1 foreground (the default), 0 background, 2 and 3 a box's corners, -1 a slot without a point. */
   readonly pointLabels?: readonly number[] | readonly (readonly number[])[];
-  /** One, or several; what is outside the picture is cut off. */
+  /** One, or several; what is outside the image is cut off. */
   readonly boxes?: Box | readonly Box[];
   /** Logits of the model's frame, such as the `lowResMask` of an earlier answer; or several. */
   readonly maskInput?: Float32Array | readonly Float32Array[];
@@ -139,7 +139,7 @@ function pointToken(point: Point, label: number, frame: Frame): Token {
   const [x, y] = point;
   if (x < 0 || y < 0 || x >= frame.width || y >= frame.height) {
     throw new PromptError(
-      `point (${x}, ${y}) is outside the picture of ${frame.width} x ${frame.height} pixels`,
+      `point (${x}, ${y}) is outside the image of ${frame.width} x ${frame.height} pixels`,
     );
   }
   return [...toModel(x, y, frame), label];
@@ -155,7 +155,7 @@ function boxTokens(box: Box, frame: Frame): Token[] {
     );
   }
   if (left >= width || top >= height || right <= 0 || bottom <= 0) {
-    throw new PromptError(`box [${box}] is outside the picture of ${width} x ${height} pixels`);
+    throw new PromptError(`box [${box}] is outside the image of ${width} x ${height} pixels`);
   }
   return [
     [...toModel(Math.max(left, 0), Math.max(top, 0), frame), TOP_LEFT],

@@ -1,11 +1,11 @@
-/** A picture in the model's square without the padding: a convolutional model need not compute that. */
+/** An image in the model's square without the padding: a convolutional model need not compute that. */
 
 import type { Tensor, TensorData } from "./ort.js";
 
-/** The multiple of pixels that the sides of such a picture have. */
+/** The multiple of pixels that the sides of such an image have. */
 const STEP = 32;
 
-/** The rows and columns of the model's input that hold the picture, in whole steps. */
+/** The rows and columns of the model's input that hold the image, in whole steps. */
 export function coveredPixels(extent: readonly [number, number]): [number, number] {
   return [Math.ceil(extent[0] / STEP) * STEP, Math.ceil(extent[1] / STEP) * STEP];
 }

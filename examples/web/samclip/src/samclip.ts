@@ -13,7 +13,7 @@ import {
 import {
   toOrt, type ExecutionProvider, type Ort, type OrtSession, type Tensor, type TensorData,
 } from "./ort.js";
-import { toRgb, type Picture } from "./picture.js";
+import { toRgb, type RgbImage } from "./image.js";
 import { withoutSpecks } from "./pieces.js";
 import { coveredPixels, upperLeft, wholeMask, wholePatches } from "./rectangles.js";
 import { keepInBox, promptTensors, readPrompts, type Prompt, type Prompts } from "./prompts.js";
@@ -34,7 +34,7 @@ export interface LoadOptions {
 }
 
 /**
- * A picture after the backbone. It is plain data: it may be posted, stored and used again.
+ * An image after the backbone. It is plain data: it may be posted, stored and used again.
  *
  * Its maps are the upper left of the square, without the padding, if the model needs none.
  */
@@ -66,7 +66,7 @@ export interface Told {
 }
 
 export interface SegmentTextOptions {
-  /** The presence from which on a label is in the picture; the label's own or the bundle's if not given. */
+  /** The presence from which on a label is in the image; the label's own or the bundle's if not given. */
   readonly threshold?: number;
   /**
    * Whether a label that the model does not know (see `readLabels`) may be found, by what the text encoder makes of
@@ -80,7 +80,7 @@ export interface SegmentTextOptions {
 
 export interface TextMask extends Told {
   readonly label: string;
-  /** 0 to 1: how likely the label is in the picture. */
+  /** 0 to 1: how likely the label is in the image. */
   readonly presence: number;
   readonly present: boolean;
   /** The predicted IoU; 0 for an absent label. */
@@ -139,11 +139,11 @@ interface AskedLabel {
   readonly label: string;
   readonly told: Told;
   readonly rows: readonly Float32Array[];
-  /** Its own presence from which on it is in the picture, or the bundle's. */
+  /** Its own presence from which on it is in the image, or the bundle's. */
   readonly threshold: number;
 }
 
-/** What the picture has of a word. */
+/** What the image has of a word. */
 interface DrawnWord {
   readonly presence: number;
   readonly score: number;
@@ -221,16 +221,16 @@ export class SamClip {
   }
 
   /**
-   * Runs the backbone once; every other verb takes its answer instead of the picture.
+   * Runs the backbone once; every other verb takes its answer instead of the image.
    *
    * With `padding`, the padding to a square is computed too, as the goldens of the steps have it.
    */
-  encodeImage(image: Picture, { padding = false } = {}): Promise<ImageEmbedding> {
+  encodeImage(image: RgbImage, { padding = false } = {}): Promise<ImageEmbedding> {
     return this.encode(image, this.manifest.tasks.segmentation.resolution, padding);
   }
 
   /** Segments what points, boxes or masks point at, as SAM does. */
-  async segment(image: Picture | ImageEmbedding, options: SegmentOptions): Promise<PromptMask[]> {
+  async segment(image: RgbImage | ImageEmbedding, options: SegmentOptions): Promise<PromptMask[]> {
     const { multimaskOutput = true, maskThreshold = this.manifest.masks.mask_threshold } = options;
     checkFinite("maskThreshold", maskThreshold);
     const embedding = await this.admit(image, this.manifest.tasks.segmentation.resolution);
@@ -252,13 +252,13 @@ export class SamClip {
   }
 
   /**
-   * Finds labels in the picture and draws their masks, in the order of the labels.
+   * Finds labels in the image and draws their masks, in the order of the labels.
    *
    * A label that several words answer for is as present as the likeliest of them. Its mask holds those of all its
-   * words that are in the picture, and its score is that of the likeliest.
+   * words that are in the image, and its score is that of the likeliest.
    */
   async segmentText(
-    image: Picture | ImageEmbedding,
+    image: RgbImage | ImageEmbedding,
     labels: string | readonly string[],
     options: SegmentTextOptions = {},
   ): Promise<TextMask[]> {
@@ -278,14 +278,14 @@ export class SamClip {
   }
 
   /**
-   * Finds the objects of labels in the picture, the best first.
+   * Finds the objects of labels in the image, the best first.
    *
    * Each part of a label's mask is an object, so that objects that touch may be one. Only the cut at
    * `maxInstances` and `exclusive` depend on which other labels are asked. Of a label without an object nothing is
    * told: `readLabels` tells whether the model knows it.
    */
   async segmentInstances(
-    image: Picture | ImageEmbedding,
+    image: RgbImage | ImageEmbedding,
     labels: string | readonly string[],
     options: SegmentInstancesOptions = {},
   ): Promise<Instance[]> {
@@ -322,15 +322,15 @@ export class SamClip {
     return options.exclusive ? exclusiveObjects(objects) : objects;
   }
 
-  /** Tells how well each label describes the picture, in the order of the labels. */
+  /** Tells how well each label describes the image, in the order of the labels. */
   async classify(
-    image: Picture | ImageEmbedding,
+    image: RgbImage | ImageEmbedding,
     labels: string | readonly string[],
   ): Promise<ClassScore[]> {
     const asked = await this.ask(labels);
     const { resolution, crop } = this.manifest.tasks.classification;
     if (crop !== "letterbox" && !isEmbedding(image)) {
-      throw new BundleError(`this bundle classifies by ${crop}, which is not there: encode the picture first`);
+      throw new BundleError(`this bundle classifies by ${crop}, which is not there: encode the image first`);
     }
     const embedding = await this.admit(image, resolution);
     const { seen } = await this.clipHead(embedding);
@@ -382,7 +382,7 @@ export class SamClip {
     return readings;
   }
 
-  /** The nouns that pictures taught the model, in the order of the alphabet; none if its bundle does not tell. */
+  /** The nouns that images taught the model, in the order of the alphabet; none if its bundle does not tell. */
   async words(): Promise<readonly string[]> {
     return (await this.knownWords())?.words ?? [];
   }
@@ -452,10 +452,10 @@ export class SamClip {
     for (const session of open) await (await session).release();
   }
 
-  private async encode(image: Picture, resolution: number, padding = false): Promise<ImageEmbedding> {
+  private async encode(image: RgbImage, resolution: number, padding = false): Promise<ImageEmbedding> {
     const { data, width, height } = await toRgb(image);
-    const picture = { data, dims: [height, width, 3] };
-    const { image: square, extent } = await this.run(`letterbox@${resolution}`, { picture });
+    const rgbImage = { data, dims: [height, width, 3] };
+    const { image: square, extent } = await this.run(`letterbox@${resolution}`, { picture: rgbImage });
     const whole = padding || this.manifest.model.image_encoder.kind !== "pyramid";
     const seen = whole ? square : upperLeft(square, coveredPixels([extent.data[0], extent.data[1]]));
     const encoded = await this.run(`image_encoder@${resolution}`, { image: seen });
@@ -470,17 +470,17 @@ export class SamClip {
     };
   }
 
-  private async admit(image: Picture | ImageEmbedding, resolution: number): Promise<ImageEmbedding> {
+  private async admit(image: RgbImage | ImageEmbedding, resolution: number): Promise<ImageEmbedding> {
     if (!isEmbedding(image)) return this.encode(image, resolution);
     if (image.bundleId !== this.id) {
       throw new EmbeddingMismatchError(
-        `the picture was encoded by bundle ${image.bundleId}, this is ${this.id}: encode it again`,
+        `the image was encoded by bundle ${image.bundleId}, this is ${this.id}: encode it again`,
       );
     }
     return image;
   }
 
-  /** The patches [grid*grid,E] of the whole square, and the picture's embedding [E]. */
+  /** The patches [grid*grid,E] of the whole square, and the image's embedding [E]. */
   private async clipHead(
     embedding: ImageEmbedding,
   ): Promise<{ readonly patches: Float32Array; readonly seen: Float32Array }> {
@@ -519,7 +519,7 @@ export class SamClip {
     }
   }
 
-  /** Yields what the picture has of each label. */
+  /** Yields what the image has of each label. */
   private async *drawLabels(
     embedding: ImageEmbedding,
     asked: readonly AskedLabel[],
@@ -718,7 +718,7 @@ function encoderGraphs(resolution: number): string[] {
   return [`letterbox@${resolution}`, `image_encoder@${resolution}`];
 }
 
-function isEmbedding(image: Picture | ImageEmbedding): image is ImageEmbedding {
+function isEmbedding(image: RgbImage | ImageEmbedding): image is ImageEmbedding {
   return "imageTokens" in image;
 }
 
@@ -736,7 +736,7 @@ function checkShare(name: string, value: number | undefined): void {
   }
 }
 
-/** Two words that answer for one label: the mask of the likelier, with the other's if that is in the picture, too. */
+/** Two words that answer for one label: the mask of the likelier, with the other's if that is in the image, too. */
 function eitherWord(first: DrawnWord, second: DrawnWord, least: number): DrawnWord {
   const [likelier, other] = second.presence > first.presence ? [second, first] : [first, second];
   if (other.presence < least) return likelier;

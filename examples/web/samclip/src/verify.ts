@@ -73,7 +73,7 @@ class Run implements Record<Part, (golden: never) => Promise<void>> {
       ...(golden.points.length ? { points: golden.points, pointLabels: golden.labels } : {}),
       ...(golden.box ? { boxes: golden.box } : {}),
     };
-    const embedding = await this.model.encodeImage(this.picture(golden.image), { padding: true });
+    const embedding = await this.model.encodeImage(this.rgbImage(golden.image), { padding: true });
     const one = await this.model.segment(embedding, { ...prompts, multimaskOutput: false });
     const three = await this.model.segment(embedding, prompts);
     const all = [...one, ...three];
@@ -89,7 +89,7 @@ class Run implements Record<Part, (golden: never) => Promise<void>> {
 
   async text_to_mask({ image, pack, presence, masks }: Index["text_to_mask"][0]): Promise<void> {
     const labels = await this.model.loadLabels(pack);
-    const embedding = await this.model.encodeImage(this.picture(image), { padding: true });
+    const embedding = await this.model.encodeImage(this.rgbImage(image), { padding: true });
     const found = await this.model.segmentText(embedding, labels);
     found.forEach((each, k) => {
       const error = Math.abs(each.presence - presence[k]);
@@ -143,7 +143,7 @@ class Run implements Record<Part, (golden: never) => Promise<void>> {
     return this.values(key) as Uint8Array;
   }
 
-  private picture(key: string) {
+  private rgbImage(key: string) {
     const [height, width] = this.goldens.tensors[key].dims;
     return { data: this.bytes(key), width, height };
   }

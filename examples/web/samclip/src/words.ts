@@ -8,7 +8,7 @@
 
 import { BundleError } from "./errors.js";
 
-/** A word that pictures taught the model, and its cosine to a label. */
+/** A word that images taught the model, and its cosine to a label. */
 export interface NearWord {
   readonly word: string;
   readonly cosine: number;
@@ -184,13 +184,13 @@ function singulars(text: string): string[] {
   return forms;
 }
 
-/** The words that pictures taught a model, each with its embedding of unit length. */
+/** The words that images taught a model, each with its embedding of unit length. */
 export class KnownWords {
   private readonly thresholds: ReadonlyMap<string, number | null>;
   private readonly reader: WordReader | undefined;
 
   /**
-   * @param thresholds for each word, the presence from which it is in a picture; null for the bundle's.
+   * @param thresholds for each word, the presence from which it is in an image; null for the bundle's.
    * @param table what other texts mean; without one, each text speaks for itself.
    */
   constructor(

@@ -68,8 +68,8 @@ export function load(source = files, options = {}) {
   return SamClip.load(source, { ort, precision: "fp32", ...options });
 }
 
-/** A picture in RGBA, of rising levels. */
-export function picture(width = 96, height = 62) {
+/** An image in RGBA, of rising levels. */
+export function rgbImage(width = 96, height = 62) {
   const data = new Uint8ClampedArray(4 * width * height).map((_, i) => (i % 4 === 3 ? 255 : (i * 7) >> 4));
   return { data, width, height };
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { files, load, manifest, memoryCache, PACK, picture, serveBundle } from "./bundle.js";
+import { files, load, manifest, memoryCache, PACK, rgbImage, serveBundle } from "./bundle.js";
 
 const S = manifest.tasks.segmentation.resolution;
 const needed = (graph, precision) => {
@@ -14,7 +14,7 @@ test("only what is needed is fetched, in the chosen precision, and each file onc
   const server = await serveBundle();
   const model = await load(server.url, { precision: "int8", cache: memoryCache() });
   const [label] = await model.loadLabels(PACK);
-  await model.segmentText(picture(), label);
+  await model.segmentText(rgbImage(), label);
   const graphs = [`letterbox@${S}`, `image_encoder@${S}`, `text_to_mask@${S}`];
   const expected = ["manifest.json", PACK, ...graphs.flatMap((graph) => needed(graph, "int8"))];
   assert.deepEqual([...new Set(server.asked)].sort(), [...new Set(expected)].sort());
@@ -33,7 +33,7 @@ test("a second visit fetches the manifest alone, and nothing without a network",
   assert.deepEqual(server.asked, ["manifest.json"]);
   await server.close();
   const third = await load(server.url, { cache });
-  const embedding = await third.encodeImage(picture());
+  const embedding = await third.encodeImage(rgbImage());
   assert.equal(embedding.bundleId, first.id);
 });
 
@@ -75,7 +75,7 @@ for (const [how, cut] of [
     });
     const cache = memoryCache();
     const model = await load(server.url, { cache });
-    await assert.rejects(model.encodeImage(picture()), (error) => {
+    await assert.rejects(model.encodeImage(rgbImage()), (error) => {
       assert.equal(error.name, "DownloadError");
       assert.match(error.message, new RegExp(`${victim} broke off after \\d+ of ${files[victim].length} bytes`));
       assert.match(error.message, /nothing of it was kept; try again/);
@@ -83,7 +83,7 @@ for (const [how, cut] of [
     });
     assert.ok(![...cache.entries.keys()].some((key) => key.includes(victim)));
     broken = false;
-    assert.equal((await model.encodeImage(picture())).width, 96);
+    assert.equal((await model.encodeImage(rgbImage())).width, 96);
     assert.ok([...cache.entries.keys()].some((key) => key.includes(victim)));
     await server.close();
   });
@@ -100,7 +100,7 @@ for (const [how, change] of [
     });
     const cache = memoryCache();
     const model = await load(server.url, { cache });
-    await assert.rejects(model.encodeImage(picture()), { name: "BundleTamperedError" });
+    await assert.rejects(model.encodeImage(rgbImage()), { name: "BundleTamperedError" });
     assert.ok(![...cache.entries.keys()].some((key) => key.includes(victim)));
     await server.close();
   });
@@ -121,7 +121,7 @@ test("what was damaged in the cache is fetched again", async () => {
 test("a file that the server does not have", async () => {
   const server = await serveBundle((path, response) => path === victim && response.writeHead(404).end());
   const model = await load(server.url, { cache: false });
-  await assert.rejects(model.encodeImage(picture()), { name: "BundleError", message: /answered 404/ });
+  await assert.rejects(model.encodeImage(rgbImage()), { name: "BundleError", message: /answered 404/ });
   await server.close();
 });
 

@@ -3,7 +3,7 @@ import { before, test } from "node:test";
 import { cleanText, verify } from "samclip";
 import { toMask } from "../dist/masks.js";
 import { readSafetensors } from "../dist/safetensors.js";
-import { files, load, picture, precisions } from "./bundle.js";
+import { files, load, rgbImage, precisions } from "./bundle.js";
 
 const index = JSON.parse(new TextDecoder().decode(files["golden/index.json"]));
 const { tensors } = readSafetensors(files["golden/tensors.safetensors"], "the goldens");
@@ -46,7 +46,7 @@ for (const { text, cleaned, input_ids } of index.texts) {
   });
 }
 
-/** The picture that the goldens make by formula. */
+/** The image that the goldens make by formula. */
 function drawn([height, width]) {
   const value = (y, x, c) => Math.floor((x * x) / 97) + Math.floor((y * y) / (61 + 30 * c)) + 40 * c;
   const place = (i) => value(Math.floor(i / 3 / width), Math.floor(i / 3) % width, i % 3);
@@ -54,7 +54,7 @@ function drawn([height, width]) {
 }
 
 for (const { image, size, resolution, extent, output } of index.letterbox) {
-  test(`a picture of ${size.join(" x ")} in the model's input of ${resolution}`, async () => {
+  test(`an image of ${size.join(" x ")} in the model's input of ${resolution}`, async () => {
     const data = image === null ? drawn(size) : tensors[image].data;
     const found = await model.run(`letterbox@${resolution}`, { picture: { data, dims: [...size, 3] } });
     assert.deepEqual([...found.extent.data], extent);
@@ -66,7 +66,7 @@ for (const { image, size, resolution, extent, output } of index.letterbox) {
 }
 
 for (const { low_res, size, resolution, mask } of index.masks) {
-  test(`a mask in a picture of ${size.join(" x ")}`, () => {
+  test(`a mask in an image of ${size.join(" x ")}`, () => {
     const [height, width] = size;
     const extent = size.map((side) => Math.max(1, Math.floor((side * resolution) / Math.max(...size) + 0.5)));
     const logits = tensors[low_res];
@@ -83,21 +83,21 @@ for (const { low_res, size, resolution, mask } of index.masks) {
   });
 }
 
-test("classification and segmentation agree on one embedding and on a picture", async () => {
-  const embedding = await model.encodeImage(picture());
+test("classification and segmentation agree on one embedding and on an image", async () => {
+  const embedding = await model.encodeImage(rgbImage());
   const labels = ["dog", "a house"];
   const ranked = await model.classify(embedding, labels);
   assert.deepEqual(ranked.map(({ label }) => label), labels);
   assert.ok(Math.abs(ranked[0].prob + ranked[1].prob - 1) < 1e-6);
   const options = { points: [[40, 30]], multimaskOutput: false };
-  const [direct] = await model.segment(picture(), options);
+  const [direct] = await model.segment(rgbImage(), options);
   const [again] = await model.segment(structuredClone(embedding), options);
   assert.deepEqual(direct, again);
   assert.deepEqual([direct.mask.width, direct.mask.height], [96, 62]);
 });
 
 test("a prompt's answer does not depend on how many are asked", async () => {
-  const embedding = await model.encodeImage(picture());
+  const embedding = await model.encodeImage(rgbImage());
   const boxes = Array.from({ length: 18 }, (_, k) => [k, 5, 50 + k, 60]);
   const together = await model.segment(embedding, { boxes, multimaskOutput: false });
   assert.deepEqual(together.map(({ promptIndex }) => promptIndex), boxes.map((_, k) => k));
@@ -108,7 +108,7 @@ test("a prompt's answer does not depend on how many are asked", async () => {
 });
 
 test("an earlier answer is a mask prompt", async () => {
-  const embedding = await model.encodeImage(picture());
+  const embedding = await model.encodeImage(rgbImage());
   const [first] = await model.segment(embedding, { points: [[40, 30]], multimaskOutput: false });
   const [second] = await model.segment(embedding, { maskInput: first.lowResMask, multimaskOutput: false });
   assert.equal(second.lowResMask.length, first.lowResMask.length);

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { files, load, manifest, PACK, picture, withManifest } from "./bundle.js";
+import { files, load, manifest, PACK, rgbImage, withManifest } from "./bundle.js";
 
 let model, embedding;
 before(async () => {
   model = await load();
-  embedding = await model.encodeImage(picture());
+  embedding = await model.encodeImage(rgbImage());
 });
 
 const fails = (name, pattern) => (error) => {
@@ -32,19 +32,19 @@ test("another schema_version", () =>
 
 test("a missing file", async () => {
   const broken = await load(without(artifact.path));
-  await assert.rejects(broken.encodeImage(picture()), fails("BundleError", /is not among the files/));
+  await assert.rejects(broken.encodeImage(rgbImage()), fails("BundleError", /is not among the files/));
 });
 
 test("a changed file", async () => {
   const changed = files[artifact.path].slice();
   changed[100] ^= 1;
   const broken = await load({ ...files, [artifact.path]: changed });
-  await assert.rejects(broken.encodeImage(picture()), fails("BundleTamperedError", /sha256 differs/));
+  await assert.rejects(broken.encodeImage(rgbImage()), fails("BundleTamperedError", /sha256 differs/));
 });
 
 test("a path that leads out of the bundle", async () => {
   const broken = await load(withManifest((each) => (each.graphs[encoder].artifacts[0].path = "../x.onnx")));
-  await assert.rejects(broken.encodeImage(picture()), fails("BundleError", /outside the bundle/));
+  await assert.rejects(broken.encodeImage(rgbImage()), fails("BundleError", /outside the bundle/));
 });
 
 for (const name of ["letterbox@576", "text_to_mask@576"]) {
@@ -52,7 +52,7 @@ for (const name of ["letterbox@576", "text_to_mask@576"]) {
     const older = await load(withManifest((each) => delete each.graphs[name]));
     const [label] = await older.loadLabels(PACK);
     await assert.rejects(
-      older.segmentText(picture(), label),
+      older.segmentText(rgbImage(), label),
       fails("GraphMissingError", new RegExp(`has no ONNX file of ${name}`)),
     );
   });
@@ -61,7 +61,7 @@ for (const name of ["letterbox@576", "text_to_mask@576"]) {
 test("objects, where there is no head at the resolution of masks", async () => {
   const older = await load(withManifest((each) => delete each.graphs["clip_head@576"]));
   const missing = fails("GraphMissingError", /has no ONNX file of clip_head@576/);
-  await assert.rejects(older.segmentInstances(picture(), "dog"), missing);
+  await assert.rejects(older.segmentInstances(rgbImage(), "dog"), missing);
   await assert.rejects(older.prepare("segmentInstances"), missing);
 });
 
@@ -84,16 +84,16 @@ test("int8 on WebGPU", () =>
 
 test("an execution provider that is not there", async () => {
   const other = await load(files, { executionProviders: ["nonsense"] });
-  await assert.rejects(other.encodeImage(picture()), fails("GraphError", /cannot be opened/));
+  await assert.rejects(other.encodeImage(rgbImage()), fails("GraphError", /cannot be opened/));
 });
 
 for (const [name, wrong, pattern] of [
   ["of zero size", { data: new Uint8Array(), width: 0, height: 5 }, /empty: 0 x 5/],
   ["of one pixel", { data: new Uint8Array(3), width: 1, height: 1 }, /single pixel/],
   ["with too few bytes", { data: new Uint8Array(10), width: 4, height: 4 }, /are 48 in RGB or 64 in RGBA/],
-  ["that cannot be decoded", new Blob(["no picture"]), /cannot be read here/],
+  ["that cannot be decoded", new Blob(["no image"]), /cannot be read here/],
 ]) {
-  test(`a picture ${name}`, () => assert.rejects(model.encodeImage(wrong), fails("ImageError", pattern)));
+  test(`an image ${name}`, () => assert.rejects(model.encodeImage(wrong), fails("ImageError", pattern)));
 }
 
 for (const [name, labels, pattern] of [
@@ -111,7 +111,7 @@ for (const [name, labels, pattern] of [
 
 for (const [name, options, pattern] of [
   ["no prompt", {}, /nothing to segment/],
-  ["a point outside", { points: [[96, 3]] }, /point \(96, 3\) is outside the picture of 96 x 62/],
+  ["a point outside", { points: [[96, 3]] }, /point \(96, 3\) is outside the image of 96 x 62/],
   ["NaN", { points: [[NaN, 3]] }, /2 finite numbers/],
   ["a point of three numbers", { points: [[1, 2, 3]] }, /2 finite numbers/],
   ["an unknown point label", { points: [[1, 2]], pointLabels: [7] }, /point label 7 means nothing/],
@@ -119,7 +119,7 @@ for (const [name, options, pattern] of [
   ["point labels alone", { pointLabels: [1] }, /without points/],
   ["only slots without a point", { points: [[1, 2]], pointLabels: [-1] }, /no point/],
   ["a reversed box", { boxes: [9, 9, 3, 20] }, /empty or reversed/],
-  ["a box outside", { boxes: [200, 3, 210, 9] }, /outside the picture/],
+  ["a box outside", { boxes: [200, 3, 210, 9] }, /outside the image/],
   ["different numbers", { points: [[[1, 2]], [[3, 4]]], boxes: [[1, 2, 3, 4]] }, /points 2, boxes 1/],
   ["one corner", { points: [[1, 2]], pointLabels: [2] }, /one of each/],
   ["reversed corners", { points: [[9, 9], [3, 3]], pointLabels: [2, 3] }, /left of and above/],

@@ -8,7 +8,7 @@ import { maskOf } from "../dist/masks.js";
 import { readPack } from "../dist/labels.js";
 import { cleanText } from "../dist/text.js";
 import { KnownWords, readTable, WordReader } from "../dist/words.js";
-import { files, load, PACK, picture, withManifest, withMetadata, withThresholds, withWords } from "./bundle.js";
+import { files, load, PACK, rgbImage, withManifest, withMetadata, withThresholds, withWords } from "./bundle.js";
 
 const cases = JSON.parse(readFileSync(new URL("../../../label_cases.json", import.meta.url), "utf-8"));
 
@@ -90,7 +90,7 @@ test("a pack of an older version", async () => {
 test("a label has the threshold of its pack, or the bundle's", async () => {
   const model = await load();
   const labels = await model.loadLabels(PACK);
-  const image = await model.encodeImage(picture());
+  const image = await model.encodeImage(rgbImage());
   const odds = (await model.segmentText(image, labels)).map(({ presence }) => presence);
   const present = async (thresholds, options) => {
     await model.loadLabels(withThresholds(thresholds));
@@ -145,7 +145,7 @@ test("answers tell what labels are read as", async () => {
     const reading = readings.get(label);
     return ["read_as", "unknown"].includes(reading.kind) ? reading : undefined;
   };
-  const image = await model.encodeImage(picture());
+  const image = await model.encodeImage(rgbImage());
   const found = await model.segmentText(image, labels);
   assert.deepEqual(found.map(({ readAs }) => readAs), found.map(told));
   assert.ok(!("readAs" in found[0]));
@@ -160,7 +160,7 @@ test("answers tell what labels are read as", async () => {
 
 test("a label that several words answer for has the masks of those that are there", async () => {
   const model = await load(withWords(small));
-  const image = await model.encodeImage(picture());
+  const image = await model.encodeImage(rgbImage());
   const ask = (labels, threshold) => model.segmentText(image, labels, { threshold });
   const [window, sky] = await ask(["window", "sky"], 0);
   const [likelier, other] = sky.presence > window.presence ? [sky, window] : [window, sky];
@@ -175,7 +175,7 @@ test("a label that several words answer for has the masks of those that are ther
   // More words than one run of the graph takes, and a label behind them.
   const many = (await model.words()).slice(0, model.manifest.masks.max_prompts + 3);
   const larger = await load(withWords({ ...small, any_of: { anything: many } }));
-  const own = await larger.encodeImage(picture());
+  const own = await larger.encodeImage(rgbImage());
   const each = await larger.segmentText(own, many, { threshold: 0 });
   const [anything, last] = await larger.segmentText(own, ["anything", "sky"], { threshold: 0 });
   assert.ok(Math.abs(anything.presence - Math.max(...each.map(({ presence }) => presence))) < 1e-5);
@@ -185,7 +185,7 @@ test("a label that several words answer for has the masks of those that are ther
 test("a label that the model does not know is found only if that is asked", async () => {
   const model = await load(withWords(small));
   model.manifest.calibration.presence_threshold = 0;
-  const image = await model.encodeImage(picture());
+  const image = await model.encodeImage(rgbImage());
   const present = async (label, options) => (await model.segmentText(image, label, options))[0].present;
   const objects = async (options) => (await model.segmentInstances(image, "zxqv", { minScore: 0, ...options })).length;
   assert.equal(await present("sky"), true);
@@ -210,7 +210,7 @@ test("a pack says what its labels are read as", async () => {
   await model.loadLabels(withMetadata({ read_as: JSON.stringify(readAs), thresholds: "[0, 0, 0]" }));
   assert.deepEqual([...(await model.readLabels(labels)).values()], [readAs[0], readAs[1], taught]);
   assert.deepEqual(await model.embedLabels(labels), own);
-  const found = await model.segmentText(picture(), labels);
+  const found = await model.segmentText(rgbImage(), labels);
   assert.deepEqual(found.map(({ readAs = null }) => readAs), readAs);
   assert.deepEqual(found.map(({ present }) => present), [true, false, true]);
 });
@@ -225,7 +225,7 @@ for (const [name, left] of [["nouns", []], ["a table of words", ["nouns.safetens
     assert.equal((await model.readLabels(["dog", "zxqv"])).size, 0);
     assert.equal((await model.words()).length > 0, left.length > 0);
     assert.equal((await model.nearestWords("zxqv")).length > 0, left.length > 0);
-    const [found] = await model.segmentText(picture(), "zxqv", { threshold: 0 });
+    const [found] = await model.segmentText(rgbImage(), "zxqv", { threshold: 0 });
     assert.ok(found.present && !("readAs" in found));
   });
 }
@@ -234,7 +234,7 @@ test("labels that compete share no pixel, and a bundle that calibrates objects i
   const objects = { label_score: 1, predicted_iou: 2, stability_score: 1, bias: -3, min_score: 0.5 };
   const model = await load(withManifest((each) => (each.calibration.objects = objects)));
   const labels = ["sky", "skies", "window"];
-  const image = await model.encodeImage(picture());
+  const image = await model.encodeImage(rgbImage());
   const every = await model.segmentText(image, labels, { threshold: 0 });
   const found = await model.segmentText(image, labels, { threshold: 0, exclusive: true });
   assert.deepEqual(found.map(({ presence }) => presence), every.map(({ presence }) => presence));

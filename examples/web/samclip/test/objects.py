@@ -1,8 +1,8 @@
 """The objects that the Python package tells.
 
-    python objects.py BUNDLE PICTURE LABEL...
+    python objects.py BUNDLE IMAGE LABEL...
 
-prints, as JSON, the pixels of the picture, at the size of the model's input, and every object of
+prints, as JSON, the pixels of the image, at the size of the model's input, and every object of
 the labels, each mask as packed bits; pixels and bits in base64.
 """
 
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from samclip_sdk import SamClip
-from samclip_sdk.picture import load_image
+from samclip_sdk.image import load_image
 from samclip_sdk.text.word_table import readings_dict
 
 
-def main(folder: str, picture: str, *labels: str) -> None:
+def main(folder: str, image: str, *labels: str) -> None:
     """Prints what `segment_instances` answers, by the bundle's fp32 files."""
     model = SamClip.load("onnx", model=folder, precision="fp32")
     side = model.manifest.tasks.segmentation.resolution  # No resampler has a part in it.
-    pixels = np.asarray(ImageOps.contain(Image.fromarray(load_image(picture)), (side, side)))
+    pixels = np.asarray(ImageOps.contain(Image.fromarray(load_image(image)), (side, side)))
     found = model.segment_instances(pixels, labels, min_score=0)
     told = readings_dict(found.read_as)
     objects = [
@@ -41,8 +41,8 @@ def main(folder: str, picture: str, *labels: str) -> None:
         for each in found
     ]
     height, width = pixels.shape[:2]
-    image = {"data": _base64(pixels), "width": width, "height": height}
-    print(json.dumps({"image": image, "objects": objects}))
+    entry = {"data": _base64(pixels), "width": width, "height": height}
+    print(json.dumps({"image": entry, "objects": objects}))
 
 
 def _base64(values: NDArray[np.uint8]) -> str:

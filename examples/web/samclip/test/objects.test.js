@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { exclusiveObjects } from "../dist/exclusive.js";
 import { maskOf, toMask } from "../dist/masks.js";
 import { chosenMask, distinctObjects, findCandidates } from "../dist/objects.js";
-import { folder, load, picture, withManifest } from "./bundle.js";
+import { folder, load, rgbImage, withManifest } from "./bundle.js";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -121,7 +121,7 @@ test("objects that compete: of one label they may overlap, and an object of anot
 test("objects of labels that compete share no pixel; without a calibration, a score is a product", async () => {
   const model = await load(withManifest((each) => (each.calibration.objects = null)));
   const labels = ["sky", "skies", "window"];
-  const image = await model.encodeImage(picture());
+  const image = await model.encodeImage(rgbImage());
   const every = await model.segmentInstances(image, labels, { threshold: 0 });
   for (const { score, labelScore, predictedIou, stabilityScore } of every) {
     assert.ok(Math.abs(score - labelScore * predictedIou * stabilityScore) < 1e-6);

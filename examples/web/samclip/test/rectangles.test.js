@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { coveredPixels, upperLeft, wholeMask, wholePatches } from "../dist/rectangles.js";
 
-test("whole steps hold the picture", () => {
+test("whole steps hold the image", () => {
   assert.deepEqual(coveredPixels([342, 512]), [352, 512]);
   assert.deepEqual(coveredPixels([512, 1]), [512, 32]);
   assert.deepEqual(coveredPixels([384, 512]), [384, 512]);

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import * as ort from "onnxruntime-web";
 import { PromptError } from "samclip";
 import { loadInWorker, serve } from "samclip/worker";
-import { files, PACK, picture } from "./bundle.js";
+import { files, PACK, rgbImage } from "./bundle.js";
 
 /** A worker in this thread; messages are copied and come later, as from another. */
 function fakeWorker() {
@@ -27,7 +27,7 @@ test("a worker answers in order, tells progress, and its errors keep their class
   assert.match(model.id, /^[0-9a-f]{16}$/);
   const order = [];
   const note = (name) => (value) => (order.push(name), value);
-  const embedding = await model.encodeImage(picture());
+  const embedding = await model.encodeImage(rgbImage());
   const [label] = await model.loadLabels(PACK);
   assert.deepEqual(await model.readLabels(label), new Map([[label, { kind: "taught", words: [label] }]]));
   const calls = [
@@ -40,7 +40,7 @@ test("a worker answers in order, tells progress, and its errors keep their class
   const [texts, error, masks, objects, classes] = await Promise.all(calls);
   assert.deepEqual(order, ["text", "error", "points", "objects", "class"]);
   assert.ok(error instanceof PromptError);
-  assert.match(error.message, /outside the picture/);
+  assert.match(error.message, /outside the image/);
   assert.equal(texts[0].label, label);
   assert.equal(masks.length, 3);
   assert.ok(objects.length && objects.every((each) => each.label === "sky" && each.mask.area > 0));

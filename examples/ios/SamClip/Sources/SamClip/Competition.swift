@@ -3,7 +3,7 @@ private let containedShare = 0.8
 /// Above this IoU, two masks are one object.
 private let sameIoU = 0.5
 
-/// Lets masks of different labels compete in one picture, the likeliest first: no pixel stays in
+/// Lets masks of different labels compete in one image, the likeliest first: no pixel stays in
 /// masks of two labels.
 ///
 /// Among equals, the first one is likelier.

@@ -1,12 +1,12 @@
 import Foundation
 
-/// A word that pictures taught the model, and its cosine to a label.
+/// A word that images taught the model, and its cosine to a label.
 public struct NearWord: Sendable, Equatable {
     public let word: String
     public let cosine: Float
 }
 
-/// The words that pictures taught a model.
+/// The words that images taught a model.
 package struct KnownWords: Sendable {
     package let words: [String]
     private let rows: [[Float]]
@@ -15,7 +15,7 @@ package struct KnownWords: Sendable {
 
     /// - Parameters:
     ///   - rows: the words' embeddings, of unit length.
-    ///   - thresholds: for each word the presence from which it is in a picture; nil for the
+    ///   - thresholds: for each word the presence from which it is in an image; nil for the
     ///     bundle's. None at all if no word has its own.
     package init(words: [String], rows: [[Float]], thresholds: [Float?] = []) {
         self.words = words

@@ -5,7 +5,7 @@ public struct LabelPack: Sendable {
     public let labels: [String]
     /// One row a label, each of unit length.
     public let embeddings: [[Float]]
-    /// For each label, 0 to 1, the presence from which it is in a picture; nil for the bundle's.
+    /// For each label, 0 to 1, the presence from which it is in an image; nil for the bundle's.
     public let thresholds: [Float?]
     /// What answers must tell of labels that are read as other words or not known; nil for nothing.
     public let readAs: [Reading?]

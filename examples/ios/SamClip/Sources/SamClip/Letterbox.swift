@@ -1,13 +1,13 @@
-/// A picture in the model's input, as Pillow's `BILINEAR` gives it.
+/// An image in the model's input, as Pillow's `BILINEAR` gives it.
 ///
 /// Two passes of fixed-point weights, rows first; each rounds to 8 bits. Some versions of Pillow
-/// begin with the columns of tall pictures, which may differ by one level.
+/// begin with the columns of tall images, which may differ by one level.
 package enum Letterbox {
     /// uint8 [1,3,S,S].
-    package static func image(_ picture: Picture, frame: Frame, padColour: [UInt8]) -> Tensor {
-        let wide = resizedRows(picture, columns: frame.columns)
+    package static func image(_ rgbImage: RgbImage, frame: Frame, padColour: [UInt8]) -> Tensor {
+        let wide = resizedRows(rgbImage, columns: frame.columns)
         let resized = resizedColumns(
-            wide, height: picture.height, columns: frame.columns, rows: frame.rows)
+            wide, height: rgbImage.height, columns: frame.columns, rows: frame.rows)
         let side = frame.resolution
         var planes = [UInt8](repeating: 0, count: 3 * side * side)
         for channel in 0..<3 {
@@ -25,12 +25,12 @@ package enum Letterbox {
         return Tensor(planes, shape: [1, 3, side, side])
     }
 
-    private static func resizedRows(_ picture: Picture, columns: Int) -> [UInt8] {
-        let (height, width) = (picture.height, picture.width)
-        if columns == width { return picture.rgb }
+    private static func resizedRows(_ rgbImage: RgbImage, columns: Int) -> [UInt8] {
+        let (height, width) = (rgbImage.height, rgbImage.width)
+        if columns == width { return rgbImage.rgb }
         let kernel = Kernel(from: width, to: columns)
         return [UInt8](unsafeUninitializedCapacity: height * columns * 3) { result, count in
-            picture.rgb.withUnsafeBufferPointer { rgb in
+            rgbImage.rgb.withUnsafeBufferPointer { rgb in
                 for row in 0..<height {
                     for column in 0..<columns {
                         let first = (row * width + kernel.first[column]) * 3

@@ -51,9 +51,7 @@ public struct Manifest: Decodable, Sendable {
         public let maskThresholdScore: Float
         /// Of the scores as a mask prompt; 1 where there is none.
         public let promptScale: Float?
-        /// Of the scores that are added to a mask's logits; 0 where there is none.
-        public let mapWeight: Float?
-        /// What else is added to them; 0 where there is none.
+        /// What is added to a label's mask's logits; 0 where there is none.
         public let maskBias: Float?
         /// Of a box's sides: so far outside a box its masks may reach. Without it, anywhere.
         public let boxMargin: Float?

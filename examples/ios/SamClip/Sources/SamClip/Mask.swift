@@ -1,4 +1,4 @@
-/// Which pixels of a picture belong to something.
+/// Which pixels of an image belong to something.
 public struct Mask: Sendable, Equatable {
     public let height: Int
     public let width: Int
@@ -40,7 +40,7 @@ public struct Mask: Sendable, Equatable {
             left: Double(left), top: Double(top), right: Double(right), bottom: Double(bottom))
     }
 
-    /// Brings logits [S,S] of the model's frame to the picture, and thresholds them there.
+    /// Brings logits [S,S] of the model's frame to the image, and thresholds them there.
     package init(logits: ArraySlice<Float>, frame: Frame, threshold: Float) {
         var pixels = [Bool](repeating: false, count: frame.height * frame.width)
         upscale(logits, to: frame, above: threshold) { pixels[$0] = $1 > threshold }
@@ -48,7 +48,7 @@ public struct Mask: Sendable, Equatable {
     }
 }
 
-/// Brings logits [S,S] of the model's frame to the picture: `visit` is given the place and logit of
+/// Brings logits [S,S] of the model's frame to the image: `visit` is given the place and logit of
 /// every pixel, but for rows without one above a threshold.
 @inline(__always)
 func upscale(

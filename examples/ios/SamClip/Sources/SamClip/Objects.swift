@@ -56,10 +56,10 @@ package struct DrawnMask: Sendable {
         }
     }
 
-    /// The mask in the picture.
+    /// The mask in the image.
     package var mask: Mask { Mask(logits: inModel, frame: frame, threshold: threshold) }
 
-    /// How many pixels of the picture it has, and its stability: the IoU of the masks at thresholds
+    /// How many pixels of the image it has, and its stability: the IoU of the masks at thresholds
     /// a little higher and lower, 0 if both are empty.
     func measured() -> (area: Int, stability: Float) {
         let (low, high) = (threshold - stabilityOffset, threshold + stabilityOffset)
@@ -144,7 +144,7 @@ package struct Candidate: Sendable {
     }
 }
 
-/// An object that was found, before it has a mask in the picture.
+/// An object that was found, before it has a mask in the image.
 package struct FoundObject: Sendable {
     package let drawn: DrawnMask
     /// The place of its label among all that were asked.
@@ -178,7 +178,7 @@ package func distinctObjects(
         return (object, area)
     }
     let least = leastShare * (found.map(\.object.score).max() ?? 0)
-    // A mask that lies only in the padding may leak a few pixels into the picture.
+    // A mask that lies only in the padding may leak a few pixels into the image.
     let kept = found.filter {
         $0.area > 0 && $0.object.drawn.pixels.contains(true) && $0.object.score >= least
     }

@@ -103,12 +103,12 @@ struct Prompts: Sendable {
         let (width, height) = (Double(frame.width), Double(frame.height))
         guard (0..<width).contains(point.x), (0..<height).contains(point.y) else {
             throw SamClipError.prompt(
-                "point (\(point.x), \(point.y)) is outside the picture of \(frame.width) x "
+                "point (\(point.x), \(point.y)) is outside the image of \(frame.width) x "
                     + "\(frame.height) pixels")
         }
     }
 
-    /// A box, without what of it is outside the picture.
+    /// A box, without what of it is outside the image.
     private static func cut(_ box: Box, to frame: Frame) throws -> Box {
         let (width, height) = (Double(frame.width), Double(frame.height))
         let inside = Box(
@@ -121,7 +121,7 @@ struct Prompts: Sendable {
         }
         guard inside.left < inside.right, inside.top < inside.bottom else {
             throw SamClipError.prompt(
-                "box \(edges) is outside the picture of \(frame.width) x \(frame.height) pixels")
+                "box \(edges) is outside the image of \(frame.width) x \(frame.height) pixels")
         }
         return inside
     }

@@ -1,11 +1,11 @@
-/// The multiple of pixels that the sides of a picture without its padding have.
+/// The multiple of pixels that the sides of an image without its padding have.
 ///
 /// A convolutional model need not compute the padding to a square. The rules are those of
 /// `samclip_sdk/engine/rectangles.py`.
 private let step = 32
 
 extension Frame {
-    /// The rows and columns of the model's input that hold the picture, in whole steps.
+    /// The rows and columns of the model's input that hold the image, in whole steps.
     package var coveredPixels: [Int] {
         let steps = covered(side: resolution / step)
         return [steps.rows * step, steps.columns * step]

@@ -31,7 +31,7 @@ public final class SamClip: Sendable {
     public func prewarm() async throws {
         let side = 2
         let grey = [UInt8](repeating: 128, count: side * side * 3)
-        let image = try await encode(Picture(rgb: grey, height: side, width: side))
+        let image = try await encode(RgbImage(rgb: grey, height: side, width: side))
         let width = bundle.manifest.model.embedDim
         let label = unit([Float](repeating: 1, count: width))
         let asked = AskedLabel(label: "", readAs: nil, texts: [label], threshold: 0)
@@ -42,11 +42,11 @@ public final class SamClip: Sendable {
     /// runs for them.
     public func learn(_ pack: LabelPack) async { await texts.learn(pack) }
 
-    /// Runs the image encoder, once a picture.
+    /// Runs the image encoder, once an image.
     ///
     /// - Returns: what every other method takes.
-    public func encode(_ picture: Picture) async throws -> EncodedImage {
-        try await encode(picture, for: bundle.manifest.tasks.segmentation)
+    public func encode(_ rgbImage: RgbImage) async throws -> EncodedImage {
+        try await encode(rgbImage, for: bundle.manifest.tasks.segmentation)
     }
 
     /// A caption's or query's embedding, of unit length.
@@ -73,7 +73,7 @@ public final class SamClip: Sendable {
         return Dictionary(uniqueKeysWithValues: zip(labels, readings)).compactMapValues { $0 }
     }
 
-    /// The nouns that pictures taught the model, in the order of the alphabet; none if its bundle
+    /// The nouns that images taught the model, in the order of the alphabet; none if its bundle
     /// does not tell them.
     public func words() async throws -> [String] { try await texts.words()?.words ?? [] }
 
@@ -85,17 +85,17 @@ public final class SamClip: Sendable {
         return try await texts.words(near: label, count: count)
     }
 
-    /// A picture's embedding, as `classify` sees it, of unit length: its product with a text's or
-    /// another picture's is their cosine.
-    public func embed(_ picture: Picture) async throws -> [Float] {
-        let image = try await encode(picture, for: bundle.manifest.tasks.classification)
+    /// An image's embedding, as `classify` sees it, of unit length: its product with a text's or
+    /// another image's is their cosine.
+    public func embed(_ rgbImage: RgbImage) async throws -> [Float] {
+        let image = try await encode(rgbImage, for: bundle.manifest.tasks.classification)
         return try await clipHead(image).floats("image_embedding")
     }
 
-    /// How well each label describes a picture, the best first.
-    public func classify(_ picture: Picture, labels: [String]) async throws -> [Ranked] {
+    /// How well each label describes an image, the best first.
+    public func classify(_ rgbImage: RgbImage, labels: [String]) async throws -> [Ranked] {
         let asked = try await texts.ask(labels)
-        let whole = try await embed(picture)
+        let whole = try await embed(rgbImage)
         let scale = bundle.manifest.text.logitScale
         let logits = asked.map { label in
             scale * (label.texts.map { dot(whole[...], $0[...]) }.max() ?? -1)
@@ -117,23 +117,23 @@ public final class SamClip: Sendable {
         return found
     }
 
-    /// - Throws: `SamClipError.mismatch` if another bundle encoded the picture.
+    /// - Throws: `SamClipError.mismatch` if another bundle encoded the image.
     func check(_ image: EncodedImage) throws {
         guard image.bundleID == bundle.id else {
             throw SamClipError.mismatch(
-                "the picture was encoded by the bundle \(image.bundleID), this is \(bundle.id): "
+                "the image was encoded by the bundle \(image.bundleID), this is \(bundle.id): "
                     + "encode it again")
         }
     }
 
-    private func encode(_ picture: Picture, for task: Manifest.Task) async throws -> EncodedImage {
+    private func encode(_ rgbImage: RgbImage, for task: Manifest.Task) async throws -> EncodedImage {
         guard task.crop == "letterbox" else {
             throw SamClipError.bundle(
                 "the bundle wants the crop \(task.crop); this package makes letterbox alone")
         }
         let size = task.resolution
-        let frame = Frame(height: picture.height, width: picture.width, resolution: size)
-        let square = try await letterbox(picture, frame: frame)
+        let frame = Frame(height: rgbImage.height, width: rgbImage.width, resolution: size)
+        let square = try await letterbox(rgbImage, frame: frame)
         let image = needsPadding ? square : square.upperLeft(frame.coveredPixels)
         let outputs = try await sessions.run("image_encoder@\(size)", ["image": image])
         return EncodedImage(
@@ -142,18 +142,18 @@ public final class SamClip: Sendable {
     }
 
     /// By the bundle's graph, if it has one; both are alike within one level.
-    private func letterbox(_ picture: Picture, frame: Frame) async throws -> Tensor {
+    private func letterbox(_ rgbImage: RgbImage, frame: Frame) async throws -> Tensor {
         let graph = "letterbox@\(frame.resolution)"
         guard sessions.has(graph) else {
             let colour = bundle.manifest.image.padColour
-            return Letterbox.image(picture, frame: frame, padColour: colour)
+            return Letterbox.image(rgbImage, frame: frame, padColour: colour)
         }
-        let pixels = Tensor(picture.rgb, shape: [picture.height, picture.width, 3])
+        let pixels = Tensor(rgbImage.rgb, shape: [rgbImage.height, rgbImage.width, 3])
         return try await sessions.run(graph, ["picture": pixels]).tensor("image")
     }
 }
 
-/// A picture after the image encoder; its maps lack the padding if the model needs none.
+/// An image after the image encoder; its maps lack the padding if the model needs none.
 public struct EncodedImage: Sendable {
     public let frame: Frame
     let tokens: Tensor

@@ -10,9 +10,9 @@ public enum SamClipError: Error, Equatable, Sendable {
     case schema(String)
     /// A graph that the bundle does not have for this runtime and precision.
     case missingGraph(String)
-    /// A picture that is empty or of a kind that cannot be used.
-    case picture(String)
-    /// Points or boxes that make no sense for this picture.
+    /// An image that is empty or of a kind that cannot be used.
+    case image(String)
+    /// Points or boxes that make no sense for this image.
     case prompt(String)
     /// No label, an empty one, or one that is there twice.
     case text(String)
@@ -26,7 +26,7 @@ extension SamClipError: LocalizedError, CustomStringConvertible {
     public var description: String {
         switch self {
         case .bundle(let message), .tampered(let message), .schema(let message),
-            .missingGraph(let message), .picture(let message), .prompt(let message),
+            .missingGraph(let message), .image(let message), .prompt(let message),
             .text(let message), .mismatch(let message), .runtime(let message):
             return message
         }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// How well each patch of a picture fits a label: logits, side x side, in the model's frame.
+/// How well each patch of an image fits a label: logits, side x side, in the model's frame.
 package struct ScoreMap: Sendable {
     let scores: [Float]
     let side: Int
@@ -28,7 +28,7 @@ package struct ScoreMap: Sendable {
         self.frame = frame
     }
 
-    /// The probability that the label is in the picture: the highest score outside the padding.
+    /// The probability that the label is in the image: the highest score outside the padding.
     package var presence: Float {
         cells.map { sigmoid(scores[$0]) }.max() ?? 0
     }
@@ -59,13 +59,13 @@ package struct ScoreMap: Sendable {
 
     /// The best three of some cells, of equal ones the first from the top left.
     ///
-    /// Their centres (x, y) in pixels of the model's input, no further than the picture's last one.
+    /// Their centres (x, y) in pixels of the model's input, no further than the image's last one.
     /// The rule is `points_and_box` of `samclip_sdk/engine/label_points.py`.
     package func points(of cells: [Int]) -> [[Float]] {
         highest(3, of: cells).map(centre)
     }
 
-    /// The centre (x, y) of a cell, inside the picture.
+    /// The centre (x, y) of a cell, inside the image.
     func centre(of cell: Int) -> [Float] {
         let step = Float(frame.resolution) / Float(side)
         let x = (Float(cell % side) + 0.5) * step - 0.5
@@ -73,7 +73,7 @@ package struct ScoreMap: Sendable {
         return [min(x, Float(frame.columns - 1)), min(y, Float(frame.rows - 1))]
     }
 
-    /// The corners (x, y) of the box around some cells, inside the picture.
+    /// The corners (x, y) of the box around some cells, inside the image.
     func corners(of cells: [Int]) -> [[Float]] {
         let step = Float(frame.resolution) / Float(side)
         let rows = cells.map { $0 / side }
@@ -89,7 +89,7 @@ package struct ScoreMap: Sendable {
     /// SAM's mask prompt: scores clipped to +-10, scaled bilinearly, -10 in the padding.
     package func maskPrompt(side target: Int, scale: Float = 1) -> [Float] {
         let inside = frame.covered(side: side)
-        // The picture's last row and column are repeated, so that no padding is blended in.
+        // The image's last row and column are repeated, so that no padding is blended in.
         let extended = (0..<(side * side)).map { cell -> Float in
             let row = min(cell / side, inside.rows - 1)
             let column = min(cell % side, inside.columns - 1)
@@ -111,7 +111,7 @@ package struct ScoreMap: Sendable {
         return Array(sorted.prefix(count))
     }
 
-    /// The cells that hold any pixel of the picture, row by row.
+    /// The cells that hold any pixel of the image, row by row.
     private var cells: [Int] {
         let inside = frame.covered(side: side)
         return (0..<inside.rows).flatMap { row in

@@ -12,7 +12,7 @@ public struct PromptMask: Sendable {
 /// A label's mask.
 public struct LabelMask: Sendable {
     public let label: String
-    /// The probability that the label is in the picture, 0 to 1.
+    /// The probability that the label is in the image, 0 to 1.
     public let presence: Float
     /// Whether the model takes it for present, and no likelier label for its mask. If not, the mask
     /// is empty.
@@ -67,12 +67,12 @@ struct LabelAnswer: Sendable {
 }
 
 extension SamClip {
-    /// The masks of points and boxes, in pixels of the picture.
+    /// The masks of points and boxes, in pixels of the image.
     ///
     /// Points are one prompt, with a box or without; boxes without points are a prompt each.
     ///
     /// - Parameter multimask: three masks for a prompt, which may be ambiguous, instead of one.
-    /// - Throws: `SamClipError.prompt` if they make no sense for this picture.
+    /// - Throws: `SamClipError.prompt` if they make no sense for this image.
     public func segment(
         _ image: EncodedImage, points: [Point] = [], boxes: [Box] = [], multimask: Bool = true
     ) async throws -> [PromptMask] {
@@ -316,11 +316,10 @@ extension SamClip {
             points: map.points(of: parts), corners: map.corners(of: parts),
             map: map.maskPrompt(side: side, scale: calibration.promptScale ?? 1))
         let (lowRes, scores) = try await decode(image, prompts)
-        let added = map.maskPrompt(side: side)
-        let (weight, bias) = (calibration.mapWeight ?? 0, calibration.maskBias ?? 0)
-        let sum = zip(lowRes.floats.prefix(side * side), added).map { $0 + weight * $1 + bias }
+        let bias = calibration.maskBias ?? 0
+        let raised = lowRes.floats.prefix(side * side).map { $0 + bias }
         return DrawnMask(
-            logits: sum, side: side, frame: image.frame, threshold: threshold,
+            logits: raised, side: side, frame: image.frame, threshold: threshold,
             predictedIoU: scores.floats[0])
     }
 

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A label as a picture is asked for it.
+/// A label as an image is asked for it.
 struct AskedLabel: Sendable {
     let label: String
     /// What an answer must tell of it.
@@ -116,7 +116,7 @@ actor TextEmbedder {
         return asked.texts[0]
     }
 
-    /// The words that pictures taught the model; none if its bundle does not tell, or the app does
+    /// The words that images taught the model; none if its bundle does not tell, or the app does
     /// not bring them.
     func words() throws -> KnownWords? {
         if taught == nil, bundle.has(Self.nouns) {

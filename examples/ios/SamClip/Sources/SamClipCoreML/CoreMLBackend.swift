@@ -6,7 +6,7 @@ import SamClip
 /// Runs a bundle's Core ML packages.
 ///
 /// The first time, Core ML compiles a package, which takes a while; the result is kept in the app's
-/// caches. `SamClip.prewarm` does it ahead of the first picture.
+/// caches. `SamClip.prewarm` does it ahead of the first image.
 public struct CoreMLBackend: Backend {
     public let runtime = "coreml"
     public let precision: String

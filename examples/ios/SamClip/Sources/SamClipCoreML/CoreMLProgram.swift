@@ -27,7 +27,7 @@ struct CoreMLProgram: Session, @unchecked Sendable {
         return results
     }
 
-    /// - Parameter type: of the program's own input, where it is no picture.
+    /// - Parameter type: of the program's own input, where it is no image.
     private func feature(_ tensor: Tensor, type: MLMultiArrayDataType?) throws -> MLFeatureValue {
         switch tensor.values {
         case .uint8(let planes):
@@ -44,7 +44,7 @@ struct CoreMLProgram: Session, @unchecked Sendable {
         }
     }
 
-    /// Planes of red, green and blue as a picture of Core ML.
+    /// Planes of red, green and blue as an image of Core ML.
     private func pixelBuffer(_ planes: [UInt8], side: Int) throws -> CVPixelBuffer {
         var created: CVPixelBuffer?
         let status = CVPixelBufferCreate(nil, side, side, kCVPixelFormatType_32BGRA, nil, &created)

@@ -4,8 +4,8 @@ import CoreVideo
 import Foundation
 import SamClip
 
-extension Picture {
-    /// A picture that is upright: `CGImage` knows of no orientation.
+extension RgbImage {
+    /// An image that is upright: `CGImage` knows of no orientation.
     public init(_ image: CGImage) throws {
         let (width, height) = (image.width, image.height)
         var rgb = [UInt8](repeating: 0, count: width * height * 3)
@@ -26,7 +26,7 @@ extension Picture {
     /// A frame of a camera, upright, in the format 32BGRA.
     public init(_ buffer: CVPixelBuffer) throws {
         guard CVPixelBufferGetPixelFormatType(buffer) == kCVPixelFormatType_32BGRA else {
-            throw SamClipError.picture(
+            throw SamClipError.image(
                 "the pixel buffer is not in 32BGRA; set the camera output's videoSettings to it")
         }
         let (width, height) = (CVPixelBufferGetWidth(buffer), CVPixelBufferGetHeight(buffer))
@@ -61,19 +61,19 @@ extension Picture {
     }
 
     fileprivate static func noMemory(_ width: Int, _ height: Int) -> SamClipError {
-        .picture("a picture of \(width) x \(height) pixels has no memory of its own")
+        .image("an image of \(width) x \(height) pixels has no memory of its own")
     }
 }
 
 extension Mask {
-    /// The mask in one colour, see-through elsewhere, to lay over the picture.
+    /// The mask in one colour, see-through elsewhere, to lay over the image.
     ///
     /// All numbers are from 0 to 1.
     public func cgImage(
         red: Double, green: Double, blue: Double, opacity: Double = 0.5
     ) throws -> CGImage {
-        let context = try Picture.context(width: width, height: height, .premultipliedLast)
-        guard let data = context.data else { throw Picture.noMemory(width, height) }
+        let context = try RgbImage.context(width: width, height: height, .premultipliedLast)
+        guard let data = context.data else { throw RgbImage.noMemory(width, height) }
         let pixels = data.assumingMemoryBound(to: UInt8.self)
         let colour = [red, green, blue, 1].map { UInt8(clamping: Int(255 * opacity * $0)) }
         for row in 0..<height {
@@ -83,7 +83,7 @@ extension Mask {
                 for channel in 0..<4 { pixels[target + channel] = isInside ? colour[channel] : 0 }
             }
         }
-        guard let image = context.makeImage() else { throw Picture.noMemory(width, height) }
+        guard let image = context.makeImage() else { throw RgbImage.noMemory(width, height) }
         return image
     }
 }

@@ -20,8 +20,8 @@ import Testing
             })
     }
 
-    private func small() throws -> Picture {
-        try Picture(rgb: [UInt8](repeating: 90, count: 20 * 30 * 3), height: 20, width: 30)
+    private func small() throws -> RgbImage {
+        try RgbImage(rgb: [UInt8](repeating: 90, count: 20 * 30 * 3), height: 20, width: 30)
     }
 
     private func model(_ copy: EditedBundle) async throws -> SamClip {
@@ -71,8 +71,8 @@ import Testing
         let path = try artifact().path
         try copy.damage(path)
         let model = try await model(copy)
-        let picture = try small()
-        let found = await message { _ = try await model.encode(picture) }
+        let rgbImage = try small()
+        let found = await message { _ = try await model.encode(rgbImage) }
         #expect(found.contains("\(path) is not the file that the manifest names"))
     }
 
@@ -81,8 +81,8 @@ import Testing
         let weights = try #require(artifact().weights.first)
         try copy.damage(weights.path)
         let model = try await model(copy)
-        let picture = try small()
-        let found = await message { _ = try await model.encode(picture) }
+        let rgbImage = try small()
+        let found = await message { _ = try await model.encode(rgbImage) }
         #expect(found.contains("\(weights.path) is not the file that the manifest names"))
     }
 
@@ -103,31 +103,31 @@ import Testing
             manifest["graphs"] = graphs
         }
         let model = try await model(copy)
-        let picture = try small()
-        let found = await message { _ = try await model.encode(picture) }
+        let rgbImage = try small()
+        let found = await message { _ = try await model.encode(rgbImage) }
         #expect(found.contains("has no \(encoder) for"))
     }
 
     @Test func aPrecisionThatIsNotThereIsNamed() async throws {
         let model = try await SamClip.load(
             from: bundleFolder, backend: backend(precision: "fp64"))
-        let picture = try small()
-        let found = await message { _ = try await model.encode(picture) }
+        let rgbImage = try small()
+        let found = await message { _ = try await model.encode(rgbImage) }
         #expect(found.contains("in fp64; export it again with that"))
     }
 
     @Test(arguments: [(0, 4), (4, 0), (1, 1), (-1, -1)])
-    func aPictureWithoutPixelsIsRefused(height: Int, width: Int) {
+    func anImageWithoutPixelsIsRefused(height: Int, width: Int) {
         let rgb = [UInt8](repeating: 0, count: height * width * 3)
         #expect(throws: SamClipError.self) {
-            try Picture(rgb: rgb, height: height, width: width)
+            try RgbImage(rgb: rgb, height: height, width: width)
         }
     }
 
-    @Test func aPictureWithTooFewValuesIsRefused() {
+    @Test func anImageWithTooFewValuesIsRefused() {
         #expect(
-            throws: SamClipError.picture("rgb has 5 values; 2 x 1 pixels have 6")
-        ) { try Picture(rgb: [1, 2, 3, 4, 5], height: 1, width: 2) }
+            throws: SamClipError.image("rgb has 5 values; 2 x 1 pixels have 6")
+        ) { try RgbImage(rgb: [1, 2, 3, 4, 5], height: 1, width: 2) }
     }
 
     @Test(arguments: [
@@ -147,10 +147,10 @@ import Testing
         let cases: [([Point], [Box], String)] = [
             ([], [], "nothing to segment: give points or boxes"),
             ([Point(x: 1, y: 1)], [box, box], "points go with one box, not with 2"),
-            ([Point(x: 30, y: 1)], [], "point (30.0, 1.0) is outside the picture of 30 x 20"),
+            ([Point(x: 30, y: 1)], [], "point (30.0, 1.0) is outside the image of 30 x 20"),
             ([Point(x: .nan, y: 1)], [], "point (nan, 1.0) is outside"),
             ([], [Box(left: 5, top: 1, right: 1, bottom: 5)], "is empty or reversed"),
-            ([], [Box(left: 40, top: 1, right: 50, bottom: 5)], "is outside the picture"),
+            ([], [Box(left: 40, top: 1, right: 50, bottom: 5)], "is outside the image"),
         ]
         for (points, boxes, expected) in cases {
             let found = await message {
@@ -160,13 +160,13 @@ import Testing
         }
     }
 
-    @Test func aPictureOfAnotherBundleIsRefused() async throws {
+    @Test func anImageOfAnotherBundleIsRefused() async throws {
         let other = try EditedBundle { $0["random_weights"] = true }
         let model = try await SamClip.load(from: bundleFolder, backend: backend())
         let image = try await model.encode(small())
         let stranger = try await self.model(other)
         let found = await message { _ = try await stranger.segment(image, text: "dog") }
-        #expect(found.contains("the picture was encoded by the bundle"))
+        #expect(found.contains("the image was encoded by the bundle"))
     }
 
     @Test func aPackOfAnotherModelIsRefused() throws {

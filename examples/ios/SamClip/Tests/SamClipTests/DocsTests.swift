@@ -24,11 +24,11 @@ import SamClipOnnx
     @Test func theLinesForLinuxRun() async throws {
         let golden = try goldens.get()
         let sample = try #require(golden.index.textToMask?.first)
-        let (folder, picture) = (bundleFolder, try golden.picture(sample.image))
+        let (folder, rgbImage) = (bundleFolder, try golden.rgbImage(sample.image))
         #if canImport(SamClipOnnx)
         // begin
         let model = try await SamClip.load(from: folder, backend: OnnxBackend())
-        let image = try await model.encode(picture)
+        let image = try await model.encode(rgbImage)
         let found = try await model.segment(image, labels: ["dog", "cat"])
         for label in found where label.isPresent {
             print(label.label, label.presence, label.mask.area)

@@ -36,11 +36,11 @@ import Testing
         let colour = golden.bundle.manifest.image.padColour
         #expect(!golden.index.letterbox.isEmpty)
         for each in golden.index.letterbox {
-            let picture = try each.image.map(golden.picture) ?? golden.formula(each.size)
+            let rgbImage = try each.image.map(golden.rgbImage) ?? golden.formula(each.size)
             let frame = Frame(
                 height: each.size[0], width: each.size[1], resolution: each.resolution)
             #expect([frame.rows, frame.columns] == each.extent)
-            let image = Letterbox.image(picture, frame: frame, padColour: colour).bytes
+            let image = Letterbox.image(rgbImage, frame: frame, padColour: colour).bytes
             let wanted = try golden.tensor(each.output.tensor).bytes
             let taken = stride(from: 0, to: image.count, by: each.output.step).map { image[$0] }
             #expect(levels(taken, wanted) <= 1, "\(each.size) at \(each.resolution)")
@@ -70,7 +70,7 @@ import Testing
         let model = try await SamClip.load(from: bundleFolder, backend: backend())
         #expect(!golden.index.segment.isEmpty)
         for each in golden.index.segment {
-            let image = try await model.encode(golden.picture(each.image))
+            let image = try await model.encode(golden.rgbImage(each.image))
             let points = zip(each.points, each.labels).map {
                 Point(x: $0[0], y: $0[1], isForeground: $1 == 1)
             }
@@ -97,12 +97,12 @@ import Testing
         }
     }
 
-    @Test func picturesGiveTheirEmbeddings() async throws {
+    @Test func imagesGiveTheirEmbeddings() async throws {
         let model = try await SamClip.load(from: bundleFolder, backend: backend())
         let cases = golden.index.imageEmbeddings ?? []
         #expect(!cases.isEmpty)
         for each in cases {
-            let embedding = try await model.embed(golden.picture(each.image))
+            let embedding = try await model.embed(golden.rgbImage(each.image))
             #expect(try close(embedding, each.expected))
         }
     }
@@ -125,7 +125,7 @@ import Testing
         }
     }
 
-    @Test func logitsGiveMasksOfThePicture() throws {
+    @Test func logitsGiveMasksOfTheImage() throws {
         #expect(!golden.index.masks.isEmpty)
         for each in golden.index.masks {
             let lowRes = try golden.tensor(each.lowRes)

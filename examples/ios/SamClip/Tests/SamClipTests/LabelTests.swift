@@ -168,7 +168,7 @@ import Testing
         let content = try golden.bundle.content(of: sample.pack)
         let manifest = golden.bundle.manifest
         let labels = try golden.bundle.labelPack(sample.pack).labels
-        let image = try await model.encode(golden.picture(sample.image))
+        let image = try await model.encode(golden.rgbImage(sample.image))
         func present(_ thresholds: [Float?]) async throws -> [Bool] {
             let stored = String(decoding: try JSONEncoder().encode(thresholds), as: UTF8.self)
             let edited = try with("thresholds", stored, content)
@@ -210,7 +210,7 @@ import Testing
     }
 
     /// A bundle with a table of its own, in which a pet is a person or the sky, which the golden
-    /// picture shows.
+    /// image shows.
     private func withTable(
         _ edit: (inout [String: Any]) -> Void = { _ in }
     ) throws -> EditedBundle {
@@ -263,8 +263,8 @@ import Testing
         let copy = try withTable { if !byGraph { without("text_to_mask@", &$0) } }
         let model = try await SamClip.load(from: copy.folder, backend: backend())
         let golden = try goldens.get()
-        let picture = try golden.picture(try #require(golden.index.textToMask?.first).image)
-        let image = try await model.encode(picture)
+        let rgbImage = try golden.rgbImage(try #require(golden.index.textToMask?.first).image)
+        let image = try await model.encode(rgbImage)
         let labels = ["person", "sky", "woman", "pet", "zxqv"]
         let found = try await model.segment(image, labels: labels)
         let (person, sky, woman, pet, unknown) = (found[0], found[1], found[2], found[3], found[4])
@@ -295,8 +295,8 @@ import Testing
         let copy = try withTable()
         let model = try await SamClip.load(from: copy.folder, backend: backend())
         let golden = try goldens.get()
-        let picture = try golden.picture(try #require(golden.index.textToMask?.first).image)
-        let image = try await model.encode(picture)
+        let rgbImage = try golden.rgbImage(try #require(golden.index.textToMask?.first).image)
+        let image = try await model.encode(rgbImage)
         let objects = try await model.segmentInstances(
             image, labels: ["woman", "zxqv"], minScore: 0)
         #expect(!objects.isEmpty)
@@ -307,7 +307,7 @@ import Testing
         let pets = try await model.segmentInstances(image, labels: ["pet"], minScore: 0)
         #expect(!pets.isEmpty)
 
-        let ranked = try await model.classify(picture, labels: ["person", "sky", "woman", "pet"])
+        let ranked = try await model.classify(rgbImage, labels: ["person", "sky", "woman", "pet"])
         let shares = Dictionary(uniqueKeysWithValues: ranked.map { ($0.label, $0) })
         #expect(shares["woman"]?.probability == shares["person"]?.probability)
         #expect(shares["pet"]?.probability == ranked[0].probability)
@@ -336,7 +336,7 @@ import Testing
         let readings = try await model.readLabels(pack.labels)
         let taught = Reading(.taught, [pack.labels[1]])
         #expect(pack.labels.map { readings[$0] } == [told[0], taught, told[2]])
-        let image = try await model.encode(golden.picture(sample.image))
+        let image = try await model.encode(golden.rgbImage(sample.image))
         let found = try await model.segment(image, labels: pack.labels)
         #expect(found.map(\.readAs) == told)
         #expect(found[0].isPresent && !found[2].isPresent)
@@ -353,7 +353,7 @@ import Testing
         let content = try golden.bundle.content(of: sample.pack)
         let edited = try with("thresholds", "[1, null, null]", content)
         await model.learn(try LabelPack(edited, named: sample.pack, for: golden.bundle.manifest))
-        let image = try await model.encode(golden.picture(sample.image))
+        let image = try await model.encode(golden.rgbImage(sample.image))
         let found = try await model.segment(image, labels: ["woman", "pet", "sky"])
         #expect(found.map(\.isPresent) == [false, false, true])
     }
@@ -403,7 +403,7 @@ import Testing
         let sample = try #require(golden.index.textToMask?.first)
         let labels = try golden.bundle.labelPack(sample.pack).labels
         await model.learn(try golden.bundle.labelPack(sample.pack))
-        let image = try await model.encode(golden.picture(sample.image))
+        let image = try await model.encode(golden.rgbImage(sample.image))
         let every = try await model.segment(image, labels: labels)
         let found = try await model.segment(image, labels: labels, exclusive: true)
         #expect(found.map(\.presence) == every.map(\.presence))

@@ -17,13 +17,13 @@ import Testing
     func bothLetterboxesAgree(size: [Int]) async throws {
         let manifest = golden.bundle.manifest
         let sessions = Sessions(bundle: golden.bundle, backend: backend())
-        let picture = try golden.formula(size)
+        let rgbImage = try golden.formula(size)
         for side in [manifest.tasks.segmentation, manifest.tasks.classification].map(\.resolution)
         where sessions.has("letterbox@\(side)") {
-            let feed = ["picture": Tensor(picture.rgb, shape: size + [3])]
+            let feed = ["picture": Tensor(rgbImage.rgb, shape: size + [3])]
             let found = try await sessions.run("letterbox@\(side)", feed)
             let frame = Frame(height: size[0], width: size[1], resolution: side)
-            let own = Letterbox.image(picture, frame: frame, padColour: manifest.image.padColour)
+            let own = Letterbox.image(rgbImage, frame: frame, padColour: manifest.image.padColour)
             #expect(found["extent"] == frame.extent)
             #expect(levels(try #require(found["image"]).bytes, own.bytes) <= 1)
         }

@@ -147,7 +147,7 @@ import Testing
         return Tensor(vectors, shape: [1, cells, 2])
     }
 
-    /// A model that has learnt the labels of the first golden picture, and that picture.
+    /// A model that has learnt the labels of the first golden image, and that image.
     private func asked(
         _ folder: URL = bundleFolder
     ) async throws -> (SamClip, EncodedImage, [String]) {
@@ -155,7 +155,7 @@ import Testing
         let sample = try #require(golden.index.textToMask?.first)
         let pack = try golden.bundle.labelPack(sample.pack)
         await model.learn(pack)
-        return (model, try await model.encode(golden.picture(sample.image)), pack.labels)
+        return (model, try await model.encode(golden.rgbImage(sample.image)), pack.labels)
     }
 
     @Test func objectsOfAModelAreConsistent() async throws {

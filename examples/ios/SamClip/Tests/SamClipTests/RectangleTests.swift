@@ -7,7 +7,7 @@ import Testing
         ([600, 400], [512, 352]), ([400, 900], [256, 512]), ([50, 50], [512, 512]),
         ([2, 1], [512, 256]), ([1, 2000], [32, 512]),
     ])
-    func wholeStepsHoldThePicture(size: [Int], pixels: [Int]) {
+    func wholeStepsHoldTheImage(size: [Int], pixels: [Int]) {
         let frame = Frame(height: size[0], width: size[1], resolution: 512)
         #expect(frame.coveredPixels == pixels)
     }
@@ -49,9 +49,9 @@ import Testing
             manifest["graphs"] = graphs
         }
         let model = try await SamClip.load(from: copy.folder, backend: other)
-        let picture = try Picture(
+        let rgbImage = try RgbImage(
             rgb: [UInt8](repeating: 0, count: 90 * 40 * 3), height: 40, width: 90)
-        let image = try await model.encode(picture)
+        let image = try await model.encode(rgbImage)
         let side = image.frame.resolution
         let isCut = other.runtime == "onnx" && kind == "pyramid"
         #expect(await other.seen.sides == (isCut ? image.frame.coveredPixels : [side, side]))

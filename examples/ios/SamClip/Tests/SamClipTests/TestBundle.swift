@@ -133,13 +133,13 @@ struct Goldens: Sendable {
 
     func tensor(_ key: String) throws -> Tensor { try tensors.tensor(key) }
 
-    func picture(_ key: String) throws -> Picture {
+    func rgbImage(_ key: String) throws -> RgbImage {
         let tensor = try tensor(key)
-        return try Picture(rgb: tensor.bytes, height: tensor.shape[0], width: tensor.shape[1])
+        return try RgbImage(rgb: tensor.bytes, height: tensor.shape[0], width: tensor.shape[1])
     }
 
-    /// The picture of a golden that has none of its own.
-    func formula(_ size: [Int]) throws -> Picture {
+    /// The image of a golden that has none of its own.
+    func formula(_ size: [Int]) throws -> RgbImage {
         var rgb: [UInt8] = []
         for y in 0..<size[0] {
             for x in 0..<size[1] {
@@ -149,7 +149,7 @@ struct Goldens: Sendable {
                 }
             }
         }
-        return try Picture(rgb: rgb, height: size[0], width: size[1])
+        return try RgbImage(rgb: rgb, height: size[0], width: size[1])
     }
 
     /// The largest difference, relative to the largest value that was expected.

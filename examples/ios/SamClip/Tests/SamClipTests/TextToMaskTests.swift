@@ -7,7 +7,7 @@ import Testing
 
     init() throws { golden = try goldens.get() }
 
-    /// From a picture to the masks of a pack's labels, by the bundle's graph and step by step.
+    /// From an image to the masks of a pack's labels, by the bundle's graph and step by step.
     @Test(arguments: [true, false]) func labelsGiveTorchsMasks(byGraph: Bool) async throws {
         let threshold = golden.bundle.manifest.calibration.presenceThreshold
         let copy = try EditedBundle { manifest in
@@ -18,7 +18,7 @@ import Testing
         #expect(!cases.isEmpty)
         for each in cases {
             let pack = try golden.bundle.labelPack(each.pack)
-            let image = try await model.encode(golden.picture(each.image))
+            let image = try await model.encode(golden.rgbImage(each.image))
             await model.learn(pack)
             let found = try await model.segment(image, labels: pack.labels)
             let bits = try golden.bits(each.masks)

@@ -7,7 +7,7 @@ private const val CONTAINED_SHARE = 0.8
 private const val SAME_IOU = 0.5
 
 /**
- * Lets the masks of one picture compete, the likeliest first: no pixel stays in two of them.
+ * Lets the masks of one image compete, the likeliest first: no pixel stays in two of them.
  *
  * Masks that share one of the [labels] do not compete; by default, each has its own. Among equals, the first one is
  * likelier. The answer is what is left of each mask; null if a likelier one is the same, or if likelier ones cover

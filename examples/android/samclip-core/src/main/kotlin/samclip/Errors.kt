@@ -3,10 +3,10 @@ package samclip
 /** The root: whatever this package throws on purpose. Every message is one line to act on. */
 open class SamClipException(message: String, cause: Throwable? = null) : RuntimeException(message, cause)
 
-/** A picture without pixels, or whose bytes do not fit its size. */
+/** An image without pixels, or whose bytes do not fit its size. */
 class ImageException(message: String) : SamClipException(message)
 
-/** A point, a box or a mask prompt that makes no sense for this picture. */
+/** A point, a box or a mask prompt that makes no sense for this image. */
 class PromptException(message: String) : SamClipException(message)
 
 /** No label, an empty one, or two that are the same to the model. */
@@ -21,5 +21,5 @@ class BundleTamperedException(message: String) : BundleException(message)
 /** A manifest that this version does not understand. */
 class BundleSchemaException(message: String) : BundleException(message)
 
-/** Labels or a picture that another model embedded. */
+/** Labels or an image that another model embedded. */
 class EmbeddingMismatchException(message: String) : SamClipException(message)

@@ -1,12 +1,12 @@
 package samclip
 
-/** A word that pictures taught the model, and its cosine to a label. */
+/** A word that images taught the model, and its cosine to a label. */
 data class NearWord(val word: String, val cosine: Float)
 
 /**
- * The words that pictures taught a model, each with its embedding of unit length.
+ * The words that images taught a model, each with its embedding of unit length.
  *
- * The thresholds, 0..1, are the presences from which words are in a picture; null for the bundle's.
+ * The thresholds, 0..1, are the presences from which words are in an image; null for the bundle's.
  */
 internal class KnownWords(
     val words: List<String>,

@@ -7,7 +7,7 @@ import kotlin.math.sqrt
 /**
  * Labels with their embeddings, so that an app needs no text encoder for them.
  *
- * The thresholds, 0..1, are the presences from which labels are in a picture; null for the bundle's. What answers must
+ * The thresholds, 0..1, are the presences from which labels are in an image; null for the bundle's. What answers must
  * tell of the labels, since they are read as other words or not known, is [readAs]; null for nothing.
  */
 internal class LabelPack private constructor(

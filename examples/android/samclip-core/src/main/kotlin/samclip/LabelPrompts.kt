@@ -15,15 +15,12 @@ internal class LabelPrompts(private val maps: List<ScoreMap>, private val manife
         side,
     )
 
-    /** The labels' masks, of the mask decoder's outputs: the scores are added to its logits. */
+    /** The labels' masks, of the mask decoder's outputs: a constant is added to its logits. */
     fun masks(decoded: Map<String, Tensor>): List<DrawnMask> {
         val first = DrawnMask.all(decoded).chunked(DrawnMask.EACH) { it.first() }
-        return maps.zip(first) { map, drawn ->
-            val scores = map.maskPrompt(side, 1f)
-            val joined = FloatArray(side * side) {
-                drawn.logits[it] + manifest.calibration.mapWeight * scores[it] + manifest.calibration.maskBias
-            }
-            DrawnMask(joined, drawn.predictedIou)
+        return first.map { drawn ->
+            val raised = FloatArray(side * side) { drawn.logits[it] + manifest.calibration.maskBias }
+            DrawnMask(raised, drawn.predictedIou)
         }
     }
 

@@ -4,7 +4,7 @@ package samclip
 private class GivenLabel(val embedding: FloatArray, val threshold: Float?, val readAs: Reading?)
 
 /**
- * A label as a picture is asked for it: it is there if any of [texts] is, the embeddings of the words that answer for
+ * A label as an image is asked for it: it is there if any of [texts] is, the embeddings of the words that answer for
  * it, and from the presence [threshold] on. [readAs] is what an answer must tell of it, or null.
  */
 internal class AskedLabel(

@@ -9,14 +9,14 @@ internal object Letterbox {
     private const val BITS = 22
     private const val HALF = 1 shl (BITS - 1)
 
-    /** The model's input, planar [3,S,S], with the picture at its top left. */
-    fun square(picture: Picture, frame: Frame, padColour: List<Int>): ByteArray {
-        val wide = Weights(picture.width, frame.columns)
-        val tall = Weights(picture.height, frame.rows)
-        val middle = ByteArray(picture.height * frame.columns * 3)
-        for (y in 0 until picture.height) for (x in 0 until frame.columns) for (c in 0..2) {
-            val start = (y * picture.width + wide.first[x]) * 3 + c
-            middle[(y * frame.columns + x) * 3 + c] = wide.sum(x, picture.rgb, start, stride = 3)
+    /** The model's input, planar [3,S,S], with the image at its top left. */
+    fun square(rgbImage: RgbImage, frame: Frame, padColour: List<Int>): ByteArray {
+        val wide = Weights(rgbImage.width, frame.columns)
+        val tall = Weights(rgbImage.height, frame.rows)
+        val middle = ByteArray(rgbImage.height * frame.columns * 3)
+        for (y in 0 until rgbImage.height) for (x in 0 until frame.columns) for (c in 0..2) {
+            val start = (y * rgbImage.width + wide.first[x]) * 3 + c
+            middle[(y * frame.columns + x) * 3 + c] = wide.sum(x, rgbImage.rgb, start, stride = 3)
         }
         val side = frame.resolution
         val square = ByteArray(3 * side * side) { padColour[it / (side * side)].toByte() }

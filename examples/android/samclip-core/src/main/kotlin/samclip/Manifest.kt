@@ -54,7 +54,6 @@ class Calibration internal constructor(field: Json) {
     val maskThresholdScore: Float = field["mask_threshold_score"].number.toFloat()
     val promptScale: Float = field.find("prompt_scale")?.number?.toFloat() ?: 1f
     val objects: ObjectScore? = field.find("objects")?.takeUnless { it.isNull }?.let(::ObjectScore)
-    internal val mapWeight: Float = field.find("map_weight")?.number?.toFloat() ?: 0f
     internal val boxMargin: Float? = field.find("box_margin")?.takeUnless { it.isNull }?.number?.toFloat()
     internal val maskBias: Float = field.find("mask_bias")?.number?.toFloat() ?: 0f
 

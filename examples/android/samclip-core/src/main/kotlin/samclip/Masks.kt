@@ -3,7 +3,7 @@ package samclip
 import java.util.BitSet
 import kotlin.math.floor
 
-/** Which pixels of a picture belong to something; an empty one takes no memory. */
+/** Which pixels of an image belong to something; an empty one takes no memory. */
 class Mask internal constructor(val width: Int, val height: Int, private val bits: BitSet) {
     /** How many pixels it has. */
     val area: Int get() = bits.cardinality()
@@ -20,7 +20,7 @@ class Mask internal constructor(val width: Int, val height: Int, private val bit
     internal companion object {
         fun empty(frame: Frame) = Mask(frame.width, frame.height, BitSet())
 
-        /** Logits [side,side] of the decoder -> a mask: to the input's size, the padding cut, to the picture's. */
+        /** Logits [side,side] of the decoder -> a mask: to the input's size, the padding cut, to the image's. */
         fun ofLowResolution(logits: FloatArray, side: Int, frame: Frame, threshold: Float): Mask =
             ofLowResolution(logits, side, frame, listOf(threshold)).single()
 
@@ -32,7 +32,7 @@ class Mask internal constructor(val width: Int, val height: Int, private val bit
             return ofModel(model, frame, thresholds)
         }
 
-        /** Logits [S,S] in the model's frame -> a mask: the padding cut, to the picture's size. */
+        /** Logits [S,S] in the model's frame -> a mask: the padding cut, to the image's size. */
         fun ofModel(logits: FloatArray, frame: Frame, threshold: Float): Mask =
             ofModel(logits, frame, listOf(threshold)).single()
 

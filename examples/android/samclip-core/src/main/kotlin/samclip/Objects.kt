@@ -27,7 +27,7 @@ class ObjectMask internal constructor(
 /** A place where a label may have an object: a prompt of the mask decoder, with its mask prompt. */
 internal class Candidate(val tokens: List<Token>, val map: FloatArray)
 
-/** A label as the patches of a picture and the calibration of a model see it. */
+/** A label as the patches of an image and the calibration of a model see it. */
 internal class SeenLabel(
     val asked: AskedLabel,
     private val patches: List<FloatArray>,
@@ -84,7 +84,7 @@ internal class Objects(private val frame: Frame, private val side: Int, private 
         val clean = drawn.map { DrawnMask(withoutSpecks(it.logits), it.predictedIou) }
         val all = clean.map { inside(it.logits) to judged(it, label) }
         val least = LEAST_SHARE * (all.maxOfOrNull { (_, found) -> found.score } ?: 0f)
-        // A mask that lies only in the padding may leak a few pixels into the picture.
+        // A mask that lies only in the padding may leak a few pixels into the image.
         val kept = all.filter { (small, found) -> !small.isEmpty && found.mask.area > 0 && found.score >= least }
         val found = kept.map { it.second }
         val distinct = settled(kept.map { (small, _) -> Mask(side, side, small) }, found.map { it.score })

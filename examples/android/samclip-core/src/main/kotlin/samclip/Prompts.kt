@@ -3,10 +3,10 @@ package samclip
 import kotlin.math.ceil
 import kotlin.math.floor
 
-/** A pixel of the upright picture, (x, y) from its top left. */
+/** A pixel of the upright image, (x, y) from its top left. */
 class Point(val x: Float, val y: Float, val foreground: Boolean = true)
 
-/** A box in pixels of the upright picture. */
+/** A box in pixels of the upright image. */
 class Box(val left: Float, val top: Float, val right: Float, val bottom: Float) {
     override fun toString() = "[$left, $top, $right, $bottom]"
 }
@@ -102,7 +102,7 @@ internal class PromptTokens(prompts: List<Prompt>, frame: Frame, private val mas
         val points = prompt.points.map { point ->
             if (!(point.x >= 0 && point.y >= 0 && point.x < frame.width && point.y < frame.height)) {
                 throw PromptException(
-                    "point (${point.x}, ${point.y}) is outside the picture of ${frame.width} x ${frame.height} pixels",
+                    "point (${point.x}, ${point.y}) is outside the image of ${frame.width} x ${frame.height} pixels",
                 )
             }
             val label = if (point.foreground) Token.FOREGROUND else Token.BACKGROUND
@@ -128,7 +128,7 @@ internal class PromptTokens(prompts: List<Prompt>, frame: Frame, private val mas
         val right = box.right.coerceIn(0f, width)
         val bottom = box.bottom.coerceIn(0f, height)
         if (left >= right || top >= bottom) {
-            throw PromptException("box $box is outside the picture of ${frame.width} x ${frame.height} pixels")
+            throw PromptException("box $box is outside the image of ${frame.width} x ${frame.height} pixels")
         }
         return listOf(
             Token(Token.TOP_LEFT, frame.toModelX(left), frame.toModelY(top)),

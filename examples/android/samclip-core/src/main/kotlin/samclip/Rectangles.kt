@@ -1,12 +1,12 @@
 package samclip
 
 /*
- * A picture in the model's square without the padding: a convolutional model need not compute that.
+ * An image in the model's square without the padding: a convolutional model need not compute that.
  *
  * The rules are those of `samclip_sdk/engine/rectangles.py`.
  */
 
-/** The multiple of pixels that the sides of such a picture have. */
+/** The multiple of pixels that the sides of such an image have. */
 private const val STEP = 32
 
 /** The rows and columns of a map; a whole one has as many of both. */
@@ -17,7 +17,7 @@ internal data class Sides(val rows: Int, val columns: Int) {
 /** The last two dimensions. */
 internal val Tensor.sides: Sides get() = Sides(shape[shape.size - 2].toInt(), shape.last().toInt())
 
-/** The rows and columns of the model's input that hold the picture, in whole steps. */
+/** The rows and columns of the model's input that hold the image, in whole steps. */
 internal fun coveredPixels(frame: Frame): Sides {
     val steps = frame.resolution / STEP
     return Sides(frame.coveredRows(steps) * STEP, frame.coveredColumns(steps) * STEP)

@@ -20,10 +20,10 @@ class SamClip private constructor(
 
     val manifest: Manifest get() = bundle.manifest
 
-    /** Fits a picture to the model and runs the image encoder, which every question about it needs once. */
-    fun encode(picture: Picture): EncodedImage = encode(picture, manifest.segmentation)
+    /** Fits an image to the model and runs the image encoder, which every question about it needs once. */
+    fun encode(rgbImage: RgbImage): EncodedImage = encode(rgbImage, manifest.segmentation)
 
-    /** The nouns that pictures taught the model, in the order of the alphabet; none if its bundle does not tell. */
+    /** The nouns that images taught the model, in the order of the alphabet; none if its bundle does not tell. */
     val words: List<String>
         @Synchronized get() = labels.known?.words.orEmpty()
 
@@ -46,7 +46,7 @@ class SamClip private constructor(
     }
 
     /**
-     * Finds labels in a picture and draws their masks; the mask of a label that is not there is empty.
+     * Finds labels in an image and draws their masks; the mask of a label that is not there is empty.
      *
      * With [exclusive], no pixel has two labels: the likelier one keeps it, and a label that loses its mask is not
      * there.
@@ -129,7 +129,7 @@ class SamClip private constructor(
     }
 
     /**
-     * Finds the objects of labels in a picture and draws the mask of each, the best first.
+     * Finds the objects of labels in an image and draws the mask of each, the best first.
      *
      * Each part of a label's mask is an object: the mask decoder draws it once more, by the box around it. So objects
      * that touch may be one. With [exclusive], no pixel and no object has two labels: the likelier one keeps it.
@@ -191,11 +191,11 @@ class SamClip private constructor(
         }
     }
 
-    /** How well each label describes a picture, as probabilities in the order of the labels. */
+    /** How well each label describes an image, as probabilities in the order of the labels. */
     @Synchronized
-    fun classify(picture: Picture, labels: List<String>): List<LabelShare> {
+    fun classify(rgbImage: RgbImage, labels: List<String>): List<LabelShare> {
         val asked = this.labels.ask(labels)
-        val seen = embedImage(picture)
+        val seen = embedImage(rgbImage)
         val logits = asked.map { label -> manifest.logitScale * label.texts.maxOf { dot(it, seen) } }
         val odds = logits.map { exp(it - logits.max()) }
         return asked.zip(odds) { label, odd -> LabelShare(label.label, (odd / odds.sum()).toFloat(), label.readAs) }
@@ -227,9 +227,9 @@ class SamClip private constructor(
         return wholePatches(patches, image.tokens.sides, image.frame.resolution / manifest.patchSize)
     }
 
-    /** Embeds a picture in the space that it shares with texts: a vector of unit length. */
+    /** Embeds an image in the space that it shares with texts: a vector of unit length. */
     @Synchronized
-    fun embedImage(picture: Picture): FloatArray = head(encode(picture, manifest.classification), "image_embedding")
+    fun embedImage(rgbImage: RgbImage): FloatArray = head(encode(rgbImage, manifest.classification), "image_embedding")
 
     /** Embeds texts as they are, such as captions or queries: vectors of unit length. */
     @Synchronized
@@ -270,22 +270,22 @@ class SamClip private constructor(
     }
 
     @Synchronized
-    private fun encode(picture: Picture, resolution: Int): EncodedImage {
-        val frame = Frame(picture.width, picture.height, resolution)
-        val square = square(picture, frame)
+    private fun encode(rgbImage: RgbImage, resolution: Int): EncodedImage {
+        val frame = Frame(rgbImage.width, rgbImage.height, resolution)
+        val square = square(rgbImage, frame)
         val seen = if (needsPadding) square else upperLeft(square, coveredPixels(frame))
         val found = run("image_encoder@$resolution", mapOf("image" to seen), "image_tokens", "image_embeddings")
         return EncodedImage(frame, found.floats("image_tokens"), found.floats("image_embeddings"), bundle.id)
     }
 
     /** The model's whole input, uint8 [1,3,S,S]. */
-    internal fun square(picture: Picture, frame: Frame): Tensor {
+    internal fun square(rgbImage: RgbImage, frame: Frame): Tensor {
         val name = "letterbox@${frame.resolution}"
         val side = frame.resolution.toLong()
         if (!bundle.hasGraph(name)) {
-            return Tensor.U8(Letterbox.square(picture, frame, manifest.padColour), 1, 3, side, side)
+            return Tensor.U8(Letterbox.square(rgbImage, frame, manifest.padColour), 1, 3, side, side)
         }
-        val pixels = Tensor.U8(picture.rgb, picture.height.toLong(), picture.width.toLong(), 3)
+        val pixels = Tensor.U8(rgbImage.rgb, rgbImage.height.toLong(), rgbImage.width.toLong(), 3)
         return run(name, mapOf("picture" to pixels), "image").getValue("image")
     }
 
@@ -338,7 +338,7 @@ class SamClip private constructor(
 
     private fun check(image: EncodedImage) {
         if (image.bundleId != bundle.id || (needsPadding && !image.tokens.sides.square)) {
-            throw EmbeddingMismatchException("the picture was encoded by another model: encode it again with this one")
+            throw EmbeddingMismatchException("the image was encoded by another model: encode it again with this one")
         }
     }
 
@@ -353,7 +353,7 @@ class SamClip private constructor(
     }
 }
 
-/** A picture after the image encoder; its maps lack the padding if the model needs none. */
+/** An image after the image encoder; its maps lack the padding if the model needs none. */
 class EncodedImage internal constructor(
     val frame: Frame,
     internal val tokens: Tensor.F32,
@@ -362,7 +362,7 @@ class EncodedImage internal constructor(
 )
 
 /**
- * A label in a picture: whether it is there, by its presence (0..1), and its mask.
+ * A label in an image: whether it is there, by its presence (0..1), and its mask.
  *
  * The score is the mask's IoU as the model expects it; it means nothing if the label is not there. If the label is read
  * as another word, or is not known, [readAs] tells it.

@@ -5,7 +5,7 @@ import kotlin.math.exp
 import kotlin.math.min
 
 /**
- * How well a label fits each cell of a picture: logits [side,side] over the model's input.
+ * How well a label fits each cell of an image: logits [side,side] over the model's input.
  *
  * The graph text_to_mask@S holds the same steps. Here they are for those who show the map, for those who ask which of
  * many labels are there without drawing any mask, and for bundles without that graph.
@@ -91,5 +91,5 @@ class ScoreMap internal constructor(val logits: FloatArray, val side: Int, val f
 
 internal fun sigmoid(x: Float): Float = (1 / (1 + exp(-x.toDouble()))).toFloat()
 
-/** The side of the square of a picture's patches. */
+/** The side of the square of an image's patches. */
 internal fun gridSide(patches: List<FloatArray>): Int = generateSequence(1) { it + 1 }.first { it * it >= patches.size }

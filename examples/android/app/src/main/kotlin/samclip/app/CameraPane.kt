@@ -27,15 +27,15 @@ import androidx.compose.ui.platform.LocalContext
 import androidx.compose.ui.viewinterop.AndroidView
 import androidx.lifecycle.compose.LocalLifecycleOwner
 
-/** The camera's preview, and a button that takes a picture; first a button that asks for the permission. */
+/** The camera's preview, and a button that takes an image; first a button that asks for the permission. */
 @Composable
-fun CameraPane(onPicture: (Bitmap) -> Unit, onProblem: (String) -> Unit, modifier: Modifier = Modifier) {
+fun CameraPane(onImage: (Bitmap) -> Unit, onProblem: (String) -> Unit, modifier: Modifier = Modifier) {
     val context = LocalContext.current
     var allowed by remember { mutableStateOf(context.checkSelfPermission(CAMERA) == PERMISSION_GRANTED) }
     val request = rememberLauncherForActivityResult(RequestPermission()) { allowed = it }
     Box(modifier) {
         if (allowed) {
-            Viewfinder(onPicture, onProblem)
+            Viewfinder(onImage, onProblem)
         } else {
             Button(onClick = { request.launch(CAMERA) }, Modifier.align(Alignment.Center)) { Text("Use the camera") }
         }
@@ -43,7 +43,7 @@ fun CameraPane(onPicture: (Bitmap) -> Unit, onProblem: (String) -> Unit, modifie
 }
 
 @Composable
-private fun Viewfinder(onPicture: (Bitmap) -> Unit, onProblem: (String) -> Unit) {
+private fun Viewfinder(onImage: (Bitmap) -> Unit, onProblem: (String) -> Unit) {
     val context = LocalContext.current
     val owner = LocalLifecycleOwner.current
     val camera = remember {
@@ -61,10 +61,10 @@ private fun Viewfinder(onPicture: (Bitmap) -> Unit, onProblem: (String) -> Unit)
                 camera.takePicture(
                     context.mainExecutor,
                     object : ImageCapture.OnImageCapturedCallback() {
-                        override fun onCaptureSuccess(image: ImageProxy) = onPicture(image.toUprightBitmap())
+                        override fun onCaptureSuccess(image: ImageProxy) = onImage(image.toUprightBitmap())
 
                         override fun onError(exception: ImageCaptureException) =
-                            onProblem("The camera took no picture: ${exception.message}")
+                            onProblem("The camera took no image: ${exception.message}")
                     },
                 )
             },

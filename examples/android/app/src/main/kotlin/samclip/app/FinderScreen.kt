@@ -37,29 +37,29 @@ import samclip.android.toBitmap
 
 private val COLOURS = listOf(0x99e6194b, 0x993cb44b, 0x994363d8, 0x99ffe119, 0x99f58231, 0x99911eb4).map { it.toInt() }
 
-/** What is drawn over the picture, and what is said below it. */
+/** What is drawn over the image, and what is said below it. */
 private class Answer(val overlays: List<Bitmap>, val text: String)
 
-/** A picture of the camera or of the gallery, a field for labels, and the masks of what is found. */
+/** An image of the camera or of the gallery, a field for labels, and the masks of what is found. */
 @Composable
 fun FinderScreen(finder: Finder) {
     val context = LocalContext.current
     val scope = rememberCoroutineScope()
-    var picture by remember { mutableStateOf<Bitmap?>(null) }
+    var photo by remember { mutableStateOf<Bitmap?>(null) }
     var labels by remember { mutableStateOf("dog, cat, person") }
     var answer by remember { mutableStateOf(Answer(emptyList(), "")) }
 
     fun show(bitmap: Bitmap) {
-        picture = bitmap
+        photo = bitmap
         answer = Answer(emptyList(), "")
     }
     val pick = rememberLauncherForActivityResult(PickVisualMedia()) { uri ->
-        if (uri != null) scope.launch { show(withContext(Dispatchers.IO) { readPicture(context, uri) }) }
+        if (uri != null) scope.launch { show(withContext(Dispatchers.IO) { readImage(context, uri) }) }
     }
 
     Column(Modifier.fillMaxSize().safeDrawingPadding().padding(12.dp), Arrangement.spacedBy(8.dp)) {
         Box(Modifier.weight(1f).fillMaxWidth()) {
-            val shown = picture
+            val shown = photo
             if (shown == null) {
                 CameraPane(::show, onProblem = { answer = Answer(emptyList(), it) }, Modifier.fillMaxSize())
             }
@@ -70,11 +70,11 @@ fun FinderScreen(finder: Finder) {
         OutlinedTextField(labels, onValueChange = { labels = it }, Modifier.fillMaxWidth(), label = { Text("Labels") })
         Row(horizontalArrangement = Arrangement.spacedBy(8.dp)) {
             Button(onClick = { pick.launch(PickVisualMediaRequest(PickVisualMedia.ImageOnly)) }) { Text("Pick") }
-            Button(onClick = { picture = null; answer = Answer(emptyList(), "") }) { Text("Camera") }
+            Button(onClick = { photo = null; answer = Answer(emptyList(), "") }) { Text("Camera") }
             Button(
-                enabled = picture != null,
+                enabled = photo != null,
                 onClick = {
-                    val asked = picture ?: return@Button
+                    val asked = photo ?: return@Button
                     answer = Answer(emptyList(), "Looking ...")
                     scope.launch { answer = withContext(Dispatchers.Default) { ask(finder, asked, labels) } }
                 },
@@ -85,12 +85,12 @@ fun FinderScreen(finder: Finder) {
 }
 
 /** Asks for the labels between commas, and says how long it took. */
-private fun ask(finder: Finder, picture: Bitmap, labels: String): Answer {
+private fun ask(finder: Finder, photo: Bitmap, labels: String): Answer {
     val names = labels.split(',').map { it.trim() }.filter { it.isNotEmpty() }
     return try {
-        val (image, seeing) = measureTimedValue { finder.see(picture) }
+        val (image, seeing) = measureTimedValue { finder.see(photo) }
         val (found, finding) = measureTimedValue { finder.find(image, names) }
-        val times = "picture ${seeing.inWholeMilliseconds} ms, labels ${finding.inWholeMilliseconds} ms"
+        val times = "image ${seeing.inWholeMilliseconds} ms, labels ${finding.inWholeMilliseconds} ms"
         Answer(overlays(found), found.joinToString("\n", postfix = "\n$times") { describe(it) })
     } catch (error: SamClipException) {
         Answer(emptyList(), error.message.orEmpty())
@@ -104,7 +104,7 @@ private fun overlays(found: List<TextMask>): List<Bitmap> = found.mapIndexedNotN
 private fun describe(found: TextMask): String {
     val share = 100f * found.mask.area / (found.mask.width * found.mask.height)
     val said =
-        if (found.present) "%s: %.0f %% of the picture".format(found.label, share) else "${found.label}: not there"
+        if (found.present) "%s: %.0f %% of the image".format(found.label, share) else "${found.label}: not there"
     val reading = found.readAs ?: return said
     val words = reading.words.joinToString(" or ")
     val unknown = reading.kind == Reading.Kind.UNKNOWN

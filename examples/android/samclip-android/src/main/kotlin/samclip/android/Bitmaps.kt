@@ -3,10 +3,10 @@ package samclip.android
 import android.graphics.Bitmap
 import samclip.ImageException
 import samclip.Mask
-import samclip.Picture
+import samclip.RgbImage
 
 /** The pixels of an upright bitmap; one in the GPU's memory (HARDWARE) is copied first. */
-fun Bitmap.toPicture(): Picture {
+fun Bitmap.toRgbImage(): RgbImage {
     val readable = if (config == Bitmap.Config.ARGB_8888) this else copy(Bitmap.Config.ARGB_8888, false)
         ?: throw ImageException("a bitmap of $width x $height pixels cannot be copied: decode a smaller one")
     val row = IntArray(width)
@@ -20,10 +20,10 @@ fun Bitmap.toPicture(): Picture {
             rgb[at + 2] = colour.toByte()
         }
     }
-    return Picture(width, height, rgb)
+    return RgbImage(width, height, rgb)
 }
 
-/** A bitmap of the mask's size to draw over the picture: [colour] (ARGB) where the mask is, else transparent. */
+/** A bitmap of the mask's size to draw over the image: [colour] (ARGB) where the mask is, else transparent. */
 fun Mask.toBitmap(colour: Int): Bitmap {
     val bitmap = Bitmap.createBitmap(width, height, Bitmap.Config.ARGB_8888)
     val row = IntArray(width)
