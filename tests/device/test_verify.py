@@ -139,7 +139,7 @@ def test_a_quick_one_runs_the_tasks_of_two_images(tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(TINY_BUNDLE, tmp_path / "bundle"))
     asked = ("verify", "--model", bundle, "--quick", "--runtime", "onnx", "--precision", "fp32")
     tensors = safetensors.numpy.load_file(bundle / GOLDEN_TENSORS)
-    images = json.loads((bundle / GOLDEN_INDEX).read_text())["tasks"]["images"]
+    images = json.loads((bundle / GOLDEN_INDEX).read_text())["tasks"]["pictures"]
     for index, passes in ((2, True), (1, False)):
         masks = images[index]["box_masks"]
         tensors[masks] = ~tensors[masks]

@@ -49,7 +49,12 @@ class GoldenTasks(Record):
 
     def first(self, count: int) -> GoldenTasks:
         """The questions about the first images only; their answers are the first, too."""
-        return self.model_copy(update={"images": self.pictures[:count]})
+        return GoldenTasks(
+            vocabulary=self.vocabulary,
+            pictures=self.pictures[:count],
+            embeddings=self.embeddings,
+            logits=self.logits,
+        )
 
     def questions(self, root: Path) -> tuple[TaskImage, ...]:
         """Reads the images of the bundle at `root`, whose files are verified already."""
