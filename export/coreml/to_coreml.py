@@ -51,8 +51,8 @@ TENSORS = {
     "top left, the rest filled with (124, 116, 104). Normalisation is inside.",
     "image_tokens": "The backbone's tokens [1,C,g,g], g = size / patch size, for the CLIP head.",
     "image_embeddings": "The image's embeddings [1,D,g,g], for the mask decoder.",
-    "proposals": "[1,30,g,g]: six boxes of a cell, the objectness (a logit) and four distances (log) "
-    "of each; samclip_sdk.image.proposals reads them.",
+    "proposals": "[1,30,g,g]: six boxes of a cell, each an objectness (a logit) and four distances "
+    "(logarithms); samclip_sdk.image.proposals reads them.",
     "token_mask": "[1,g,g]: 1 where a patch holds any pixel of the image, else 0.",
     "patch_embeddings": "[1,h*h,E], rows of the letterboxed square first, each of unit length.",
     "image_embedding": "[1,E], of unit length.",
