@@ -39,24 +39,23 @@ def test_each_box_gets_a_mask_the_likeliest_first(model: SamClip) -> None:
     assert len(asked) == 0
 
 
+def calibrated(model: SamClip, **changes: object) -> SamClip:
+    calibration = model.manifest.calibration.model_copy(update=changes)
+    source = copy.copy(model.source)
+    source.manifest = model.manifest.model_copy(update={"calibration": calibration})
+    return SamClip(source)
+
+
 def test_they_are_objects_of_a_label_where_the_bundle_scores_them(model: SamClip) -> None:
     asked = {"threshold": 0, "min_score": 0, "max_instances": 1000}
-    parts = model.segment_instances(IMAGE, ["dog"], **asked)
     weights = {"label_score": 0.1, "predicted_iou": 1, "stability_score": 1, "bias": 0}
-    calibration = model.manifest.calibration.model_copy(
-        update={
-            "scale": 1.0,  # of random weights all cells fit alike, and so no box is left out
-            "proposed_objects": ProposedObjectScore(
-                **weights, proposal_score=9, label_share=0, min_score=0.4
-            ),
-        }
-    )
-    scored = copy.copy(model.source)
-    scored.manifest = model.manifest.model_copy(update={"calibration": calibration})
-    both = SamClip(scored)
+    score = ProposedObjectScore(**weights, proposal_score=9, label_share=0, min_score=0.4)
+    # Of random weights all cells fit alike at this scale, and so no box is left out.
+    parts = calibrated(model, scale=1.0).segment_instances(IMAGE, ["dog"], **asked)
+    both = calibrated(model, scale=1.0, proposed_objects=score)
     found = both.segment_instances(IMAGE, ["dog"], **asked)
     assert len(found) > len(parts) > 0, "the masks of proposed boxes are among them"
-    assert default_min_score(calibration, min_score=None) == 0.4
+    assert default_min_score(both.manifest.calibration, min_score=None) == 0.4
 
 
 def test_the_share_of_a_label_is_of_its_cells() -> None:
