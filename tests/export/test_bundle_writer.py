@@ -83,9 +83,10 @@ def test_each_step_is_told_before_it_begins(full_export: Path) -> None:
     """Six precisions of every graph: all steps that there are, but those of trained weights."""
     told = json.loads((full_export / "steps.json").read_text())
     graphs = open_bundle(full_export / "bundle").manifest.model_graphs
-    # Each graph is traced, planned, converted for two runtimes, and checked in six precisions.
-    # Those of apps are written: the letterboxes, text_to_mask for Core ML, and that in all six.
-    total = 1 + (2 + 2 + 6) * len(graphs) + (2 + 6) + 3
+    # Each graph is traced, planned, converted to ONNX in three precisions and to Core ML at once,
+    # and checked in six. Those of apps are written: the letterboxes, text_to_mask for Core ML, and
+    # that in all six.
+    total = 1 + (2 + 3 + 1 + 6) * len(graphs) + (2 + 6) + 3
     assert [(done, of) for _, done, of in told] == [(done, total) for done in range(total)]
     messages = [message for message, _, _ in told]
     assert messages[0] == "running eager torch"
