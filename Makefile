@@ -33,7 +33,7 @@ PYTHON_313 ?= $(call find_python,3.13)
 .PHONY: install help demo test test-lowest test-py313 check types lint docs format bench clean
 .PHONY: test-slow test-slow-export test-slow-training test-slow-rest
 .PHONY: test-c test-kotlin test-swift test-web test-integrations test-litert test-executorch test-arm
-.PHONY: fuzz fuzz-parsers lock audit sbom licences ship ship-phones
+.PHONY: fuzz fuzz-parsers lock audit sbom ship ship-phones
 .DELETE_ON_ERROR:
 
 install: $(DEV)  ## the development environment, .venv
@@ -141,9 +141,6 @@ audit: $(DEV) $(DEMO)  ## known vulnerabilities of what the wheel installs; asks
 	$(VENV)/bin/uv tool run 'pip-audit>=2.7' --strict --disable-pip --no-deps -r dist/audited.txt
 
 sbom: dist/sbom.json  ## what the wheel installs, as CycloneDX JSON: dist/sbom.json
-
-licences: $(DEV)  ## the table of licences in docs/security.md
-	$(VENV)/bin/python -m docs.licences
 
 # The photographs are not in the repository: docs/training.md tells what these folders hold.
 RANGES ?= data/ranges

@@ -1,8 +1,4 @@
-"""Writes the table of licences into docs/security.md: `python -m docs.licences`.
-
-It is of what the wheel and its extras install, as their own metadata tell. Versions are left out,
-so that the same packages make the same table.
-"""
+"""Writes the licences of what the wheel and its extras install, while mkdocs builds the page."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.metadata import metadata as metadata_of
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -26,8 +23,8 @@ PROJECT = "samclip-sdk"
 LEFT_OUT = ("dev", "docs", "peers", "test")
 """Extras of those who work on the project, which nobody gets with the wheel."""
 
-PAGE = Path(__file__).parent / "security.md"
-TABLE_START, TABLE_END = "<!-- licences -->", "<!-- /licences -->"
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+MARKER = "<!-- licences -->"
 NOT_HERE = "not installed where the table was made"
 _LONGEST = 60
 
@@ -40,34 +37,31 @@ class Dependency:
         name: as the index has it.
         licence: as the package says it.
         needed_by: "base" or the names of extras.
-        direct: whether the project asks for it by itself.
     """
 
     name: str
     licence: str
     needed_by: tuple[str, ...]
-    direct: bool
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replaces the marker; mkdocs calls this for each page."""
+    return markdown.replace(MARKER, licence_table()) if MARKER in markdown else markdown
 
 
 def closure() -> list[Dependency]:
     """What the wheel and its extras install on this system, by name."""
-    table = tomllib.loads((PAGE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))[
-        "project"
-    ]
+    table = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     declared = {"base": table["dependencies"], **table["optional-dependencies"]}
     found: dict[str, set[str]] = {}
-    direct: set[str] = set()
     for extra in sorted(set(declared) - set(LEFT_OUT)):
-        own = _own(declared, extra)
-        direct |= {canonicalize_name(each.name) for each in own}
-        for name in _reach(own):
+        for name in _reach(_own(declared, extra)):
             found.setdefault(name, set()).add(extra)
     return [
         Dependency(
             name,
             licence=licence_of(name),
             needed_by=("base",) if "base" in needed_by else tuple(sorted(needed_by)),
-            direct=name in direct,
         )
         for name, needed_by in sorted(found.items())
     ]
@@ -158,14 +152,3 @@ def _requirements(name: str, extra: str) -> list[Requirement]:
 
 def _has_extra(requirement: Requirement) -> bool:
     return requirement.marker is not None and bool(re.search(r"\bextra\b", str(requirement.marker)))
-
-
-def main() -> None:
-    """Writes the table between its marks."""
-    page = PAGE.read_text(encoding="utf-8")
-    start, end = page.index(TABLE_START) + len(TABLE_START), page.index(TABLE_END)
-    PAGE.write_text(f"{page[:start]}\n{licence_table()}\n{page[end:]}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

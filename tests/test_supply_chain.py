@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.licences import TABLE_END, TABLE_START, closure, licence_table
+from docs.licences import closure
 from tests.source_tree import ROOT, imported_names, parse, sources
 
 # Each runs code that the data names, or can.
@@ -124,13 +124,3 @@ def test_no_dependency_is_under_the_gpl() -> None:
 )
 def test_the_gpl_is_known(licence: str, copyleft: bool) -> None:
     assert is_copyleft(licence) == copyleft
-
-
-def test_the_page_has_every_dependency_that_is_declared() -> None:
-    """Those of dependencies may come and go with versions; `make licences` writes the table."""
-    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-    table = page[page.index(TABLE_START) : page.index(TABLE_END)]
-    declared = [each.name for each in closure() if each.direct]
-    assert declared
-    assert set(declared) <= set(re.findall(r"[\w.-]+", table))
-    assert set(declared) <= set(re.findall(r"[\w.-]+", licence_table()))
