@@ -17,7 +17,7 @@ from benchmarks.public.files import read_labels
 from benchmarks.serve import distinct_images
 from benchmarks.suite import Measuring, ModelName
 from samclip_sdk import SamClip
-from samclip_sdk.annotate.annotation_run import annotate_listing
+from samclip_sdk.annotate.annotation_run import AnnotationOutput, annotate_listing
 from samclip_sdk.annotate.annotator import Annotator, annotate_images
 from samclip_sdk.annotate.image_sources import Listing, list_source
 from samclip_sdk.annotate.ray_workers import HERE, RayWorkers
@@ -51,7 +51,8 @@ def annotate(
     def run(where: str, listing: Listing, opened: Annotator, answer: Any) -> bytes:
         """Annotates a listing afresh; what was written."""
         output = home / "found.json"
-        report = annotate_listing(opened.settings, listing, output, answer=answer, restart=True)
+        target = AnnotationOutput(output)
+        report = annotate_listing(opened.settings, listing, target, answer=answer, restart=True)
         split = f"{len(opened.settings.labels)} labels, {report.images} images"
         measured.add(where, split, n=report.images, seconds=round(report.seconds, 3))
         return output.read_bytes()

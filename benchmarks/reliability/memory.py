@@ -31,6 +31,7 @@ from benchmarks.serve import Server, connected, post, serving, upload
 from benchmarks.suite import Measuring, ModelName, Seed
 from samclip_sdk import SamClip
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
+from samclip_sdk.engine.queries import InstanceQuery
 
 IMAGES = 4
 CALL_SAMPLES = 50
@@ -157,7 +158,8 @@ def sample_annotation(
             samples.append(take_sample(process, at=done))
         measured.say("annotating", done, total)
 
-    annotate_folder(Annotator(model, LABELS, threshold=0), images, output, on_progress=note)
+    annotator = Annotator(model, InstanceQuery(labels=LABELS, threshold=0))
+    annotate_folder(annotator, images, output, on_progress=note)
     return samples
 
 

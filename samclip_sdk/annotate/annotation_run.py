@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -65,15 +66,79 @@ class AnnotationReport(Record):
         return done / self.seconds if done else 0.0
 
 
+@dataclass(frozen=True)
+class AnnotationOutput:
+    """What `annotate_listing` writes.
+
+    Attributes:
+        path: the COCO JSON, the table, or YOLO's folder, replaced whole at the end.
+        form: the format.
+        images: whether YOLO's folder gets links to the images, or copies; neither by default.
+        shard_size: if given, COCO JSONs of this many images each are written too, into the folder
+            `shards_path`.
+    """
+
+    path: Path
+    form: OutputFormat = "coco"
+    images: ImagesForm | None = None
+    shard_size: int | None = None
+
+    def check(self, *, overwrite: bool) -> None:
+        """Refuses what cannot be written, or would replace a file of another origin.
+
+        Args:
+            overwrite: whether any file may be replaced.
+
+        Raises:
+            StorageError: the reason.
+        """
+        log = log_path(self.path)
+        is_folder = self.form == "yolo"
+        check_target(log if is_folder else self.path)
+        if is_folder and self.path.exists() and not self.path.is_dir():
+            raise StorageError(f"{one_line(self.path)} is a file, and YOLO's output is a folder")
+        shards = () if self.shard_size is None else (shards_path(self.path),)
+        for path in (self.path, *shards):
+            if path.exists() and not log.exists() and not overwrite:
+                raise StorageError(
+                    f"{path} is there, and no progress of annotate beside it: it may be something "
+                    "else. Give another output, or replace it with --overwrite (overwrite=True)"
+                )
+
+    def check_images(self, sources: Sequence[SourceImage]) -> None:
+        """Refuses images that the format cannot hold; raises StorageError."""
+        if self.images is not None:
+            check_images(sources, form=self.form)
+        if self.form == "yolo":
+            check_yolo_names(image.name for image in sources)
+
+    def write(
+        self, log: AnnotationLog, sources: Sequence[SourceImage], *, labels: Sequence[str]
+    ) -> int:
+        """Writes everything whole; returns the number of annotations."""
+        if self.form == "csv":
+            with atomic_file(self.path) as file:
+                return write_csv(file, log.entries(sources), labels=labels)
+        if self.form == "yolo":
+            with atomic_folder(self.path) as folder:
+                if self.images is not None:
+                    files = (
+                        each for each in sources if each in log and isinstance(each, ImageFile)
+                    )
+                    lay_images(folder, files, images=self.images)
+                return write_yolo(folder, log.entries(sources), labels=labels)
+        annotations = log.write_coco(self.path, sources)
+        if self.shard_size is not None:
+            log.write_shards(self.path, sources, size=self.shard_size)
+        return annotations
+
+
 def annotate_listing(
     settings: AnnotationSettings,
     listing: Listing,
-    output: Path,
+    output: AnnotationOutput,
     *,
     answer: Callable[[Sequence[SourceImage]], Answered],
-    form: OutputFormat = "coco",
-    images: ImagesForm | None = None,
-    shard_size: int | None = None,
     restart: bool = False,
     overwrite: bool = False,
     discard_progress: bool = False,
@@ -88,12 +153,8 @@ def annotate_listing(
     Args:
         settings: the settings of the annotator that answers.
         listing: the images, see `list_source`.
-        output: the COCO JSON, the table, or YOLO's folder, replaced whole at the end.
+        output: what is written.
         answer: annotates images; see `annotate_images` and `RayWorkers.annotate`.
-        form: the format of the output.
-        images: whether YOLO's folder gets links to the images, or copies; neither by default.
-        shard_size: if given, COCO JSONs of this many images each are written too, into the folder
-            `shards_path`.
         restart: whether to forget the progress of an earlier run.
         overwrite: whether to replace an output that has no progress file beside it, and so was not
             written by this function.
@@ -108,11 +169,11 @@ def annotate_listing(
             `images` is given for another format, or for images that are no files.
         ImageError: there is no image, or none can be read; there is no output then.
     """
-    check_output(output, overwrite=overwrite, form=form, sharded=shard_size is not None)
+    output.check(overwrite=overwrite)
     sources, skipped = listing.images, list(listing.skipped)
     listing.check()
-    _check_images(sources, form=form, images=images)
-    with AnnotationLog(log_path(output), settings=settings, restart=restart) as log:
+    output.check_images(sources)
+    with AnnotationLog(log_path(output.path), settings=settings, restart=restart) as log:
         todo = [image for image in sources if image not in log]
         resumed = len(sources) - len(todo)
         on_progress("annotating", resumed, len(sources))
@@ -129,76 +190,17 @@ def annotate_listing(
         done = sum(image in log for image in sources)
         if not done:
             raise _nothing_read(listing.source, skipped=skipped)
-        annotations = _write(log, output, sources, form=form, images=images, labels=settings.labels)
-        if shard_size is not None:
-            log.write_shards(output, sources, size=shard_size)
+        annotations = output.write(log, sources, labels=settings.labels)
         if discard_progress:
             log.discard()
     return AnnotationReport(
-        output=output,
+        output=output.path,
         images=done,
         annotations=annotations,
         resumed=resumed,
         skipped=tuple(skipped),
         seconds=seconds,
     )
-
-
-def _check_images(
-    sources: Sequence[SourceImage], *, form: OutputFormat, images: ImagesForm | None
-) -> None:
-    """Refuses images that the output's format cannot hold."""
-    if images is not None:
-        check_images(sources, form=form)
-    if form == "yolo":
-        check_yolo_names(image.name for image in sources)
-
-
-def _write(
-    log: AnnotationLog,
-    output: Path,
-    sources: Sequence[SourceImage],
-    *,
-    form: OutputFormat,
-    images: ImagesForm | None,
-    labels: Sequence[str],
-) -> int:
-    """Writes the output whole; returns the number of annotations in it."""
-    if form == "coco":
-        return log.write_coco(output, sources)
-    if form == "csv":
-        with atomic_file(output) as file:
-            return write_csv(file, log.entries(sources), labels=labels)
-    with atomic_folder(output) as folder:
-        if images is not None:
-            files = (each for each in sources if each in log and isinstance(each, ImageFile))
-            lay_images(folder, files, images=images)
-        return write_yolo(folder, log.entries(sources), labels=labels)
-
-
-def check_output(
-    output: Path, *, overwrite: bool, form: OutputFormat = "coco", sharded: bool = False
-) -> None:
-    """Refuses an output that cannot be written, or that would replace a file of another origin.
-
-    Args:
-        output: what is to be written; `annotate_listing` makes the same check.
-        overwrite: whether any file may be replaced.
-        form: the format of the output; YOLO's is a folder.
-        sharded: whether a folder of shards is written too.
-
-    Raises:
-        StorageError: the reason.
-    """
-    check_target(log_path(output) if form == "yolo" else output)
-    if form == "yolo" and output.exists() and not output.is_dir():
-        raise StorageError(f"{one_line(output)} is a file, and YOLO's output is a folder")
-    for path in (output, *([shards_path(output)] if sharded else [])):
-        if path.exists() and not log_path(output).exists() and not overwrite:
-            raise StorageError(
-                f"{path} is there, and no progress of annotate beside it: it may be something "
-                "else. Give another output, or replace it with --overwrite (overwrite=True)"
-            )
 
 
 def _skipped(image: SourceImage, error: ImageError) -> Skipped:

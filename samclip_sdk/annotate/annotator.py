@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from samclip_sdk.annotate.annotation_log import AnnotationSettings, log_path
-from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing, check_output
+from samclip_sdk.annotate.annotation_run import (
+    AnnotationOutput,
+    AnnotationReport,
+    annotate_listing,
+)
 from samclip_sdk.annotate.image_files import check_still, find_images
 from samclip_sdk.annotate.image_sources import Listing, SourceImage
 from samclip_sdk.client import SamClip
@@ -33,24 +37,12 @@ class Annotator:
 
     Args:
         model: the model; the caller opens and closes it.
-        labels: the labels of the categories, in the order of their ids.
-        threshold: the presence, 0..1, from which on a label is in an image; by default the
-            model's own.
-        mask_threshold: the logit that a pixel of a mask must exceed; by default the model's own.
-        points_per_class: the number of points that the mask decoder gets for a label, at most; by
-            default 3.
-        refine: whether the mask decoder draws the masks, or the CLIP head alone.
-        instances: whether each object of a label is an annotation, or each label.
-        max_instances: with `instances`, the number of objects of an image, at most; the best ones
-            stay. 50 by default.
-        min_score: with `instances`, the score below which an object is left out; by default the
-            model's own.
-        exclusive: whether no pixel of an image has two labels; the likelier one keeps it.
+        query: the labels of the categories, in the order of their ids: alone, or with the options
+            of `SamClip.segment_instances` or `SamClip.segment_text`. With an `InstanceQuery`, or
+            labels alone, each object of a label is an annotation; with a `TextQuery`, each label.
+            An image that is too small for the query's tiles is looked at as a whole.
         polygons: whether masks are written as polygons, which labelling tools can edit, or as RLE.
             Both fill the same pixels.
-        tiles: as in `SamClip.segment_text`. An image that is too small for them is looked at as a
-            whole.
-        tile_overlap: as there.
 
     Attributes:
         settings: all that an annotation depends on, besides the image. It holds what the labels
@@ -58,51 +50,19 @@ class Annotator:
 
     Raises:
         TextError: there is no label, or one is empty or given twice.
-        PromptError: a threshold or a number is out of its range; or `max_instances` or `min_score`
-            is given without `instances`, `instances` without `refine`, or `tile_overlap` without
-            `tiles`.
+        PromptError: `polygons` is no flag.
     """
 
     def __init__(
         self,
         model: SamClip,
-        labels: str | Sequence[str],
+        query: str | Sequence[str] | InstanceQuery | TextQuery,
         *,
-        threshold: float | None = None,
-        allow_unknown: bool = False,
-        mask_threshold: float | None = None,
-        points_per_class: int | None = None,
-        refine: bool = True,
-        instances: bool = True,
-        max_instances: int | None = None,
-        min_score: float | None = None,
-        exclusive: bool = False,
         polygons: bool = False,
-        tiles: tuple[int, int] | int | None = None,
-        tile_overlap: float | None = None,
     ) -> None:
-        check_flag(instances, name="instances")
-        if instances and not check_flag(refine, name="refine"):
-            raise PromptError("refine is False; the mask decoder draws the masks of instances")
-        common: dict[str, Any] = {
-            "labels": labels,
-            "threshold": threshold,
-            "allow_unknown": allow_unknown,
-            "mask_threshold": mask_threshold,
-            "points_per_class": points_per_class,
-            "exclusive": exclusive,
-            "tiles": tiles,
-            "tile_overlap": tile_overlap,
-        }
-        of_objects: dict[str, Any] = {"max_instances": max_instances, "min_score": min_score}
-        of_objects = {name: value for name, value in of_objects.items() if value is not None}
-        self._query: InstanceQuery | TextQuery
-        if instances:
-            self._query = InstanceQuery(**common, **of_objects)
-        else:
-            for name, value in of_objects.items():
-                raise PromptError(f"{name} is {value!r}; it needs instances=True")
-            self._query = TextQuery(**common, refine=refine)
+        if not isinstance(query, (InstanceQuery, TextQuery)):
+            query = InstanceQuery(labels=query)
+        self._query = query
         self._model = model
         polygons = check_flag(polygons, name="polygons")
         self.settings = settings_of(model, self._query, polygons=polygons)
@@ -228,7 +188,6 @@ def annotate_folder(
     folder: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    readers: int = READERS,
     at_once: int = 1,
     restart: bool = False,
     overwrite: bool = False,
@@ -245,7 +204,6 @@ def annotate_folder(
         annotator: the annotator, which has the labels.
         folder: the folder; see `find_images`.
         output: the COCO JSON, replaced whole at the end; `file_name` is relative to the folder.
-        readers: the number of threads that read images; see `annotate_images`.
         at_once: how many images are annotated at the same time; see `annotate_images`.
         restart: whether to forget the progress of an earlier run.
         overwrite: whether to replace an output that has no progress file beside it, and so was not
@@ -261,14 +219,14 @@ def annotate_folder(
             settings, or is in use.
         ImageError: no image can be read; there is no output then.
     """
-    target = Path(output)
-    check_output(target, overwrite=overwrite)
-    images, skipped = find_images(folder, leave_out=(target, log_path(target)))
+    target = AnnotationOutput(Path(output))
+    target.check(overwrite=overwrite)
+    images, skipped = find_images(folder, leave_out=(target.path, log_path(target.path)))
     return annotate_listing(
         annotator.settings,
         Listing(os.fspath(folder), tuple(images), tuple(skipped)),
         target,
-        answer=partial(annotate_images, annotator, readers=readers, at_once=at_once),
+        answer=partial(annotate_images, annotator, at_once=at_once),
         restart=restart,
         overwrite=overwrite,
         discard_progress=discard_progress,

@@ -9,7 +9,11 @@ from typing import Annotated, Literal
 import typer
 
 from samclip_sdk.annotate.annotation_log import log_path
-from samclip_sdk.annotate.annotation_run import AnnotationReport, annotate_listing, check_output
+from samclip_sdk.annotate.annotation_run import (
+    AnnotationOutput,
+    AnnotationReport,
+    annotate_listing,
+)
 from samclip_sdk.annotate.image_sources import Listing, list_source
 from samclip_sdk.annotate.other_formats import OutputFormat
 from samclip_sdk.cli.checks import check_ending
@@ -76,8 +80,8 @@ class OutputOptions:
         typer.Option(min=1, help="also write COCO JSONs of this many images each, into a folder"),
     ] = None
 
-    def target(self) -> Path:
-        """The path of the output.
+    def target(self) -> AnnotationOutput:
+        """The output.
 
         Raises:
             WrongUsageError: its ending is of another format, or an option is.
@@ -90,7 +94,7 @@ class OutputOptions:
         target = Path(f"annotations{ending}") if self.output is None else self.output
         if ending:
             check_ending(target, endings=(ending,))
-        return target
+        return AnnotationOutput(target, self.form, self.with_images, self.shard_size)
 
 
 @dataclass(frozen=True)
@@ -145,12 +149,10 @@ def annotate(
     """
     with working("opening", if_interrupted="the same command goes on from there") as display:
         opening = opening.checked()
-        target, form, shard_size = written.target(), written.form, written.shard_size
-        check_output(
-            target, overwrite=progress.overwrite, form=form, sharded=shard_size is not None
-        )
+        target = written.target()
+        target.check(overwrite=progress.overwrite)
         cluster.check()
-        listing = parquet.list_source(source, leave_out=(target, log_path(target)))
+        listing = parquet.list_source(source, leave_out=(target.path, log_path(target.path)))
         listing.check()
         with opening.load(display) as samclip:
             annotator = opening.annotator(samclip)
@@ -160,9 +162,6 @@ def annotate(
                     listing,
                     target,
                     answer=answer,
-                    form=form,
-                    images=written.with_images,
-                    shard_size=shard_size,
                     **vars(progress),
                     on_progress=display.show,
                 )

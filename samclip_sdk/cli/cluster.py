@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
@@ -131,11 +131,7 @@ class AnnotatorOptions:
     ] = False
 
     def check(self, *, refine: bool) -> None:
-        """Refuses options that exclude each other.
-
-        Raises:
-            WrongUsageError: the message names them.
-        """
+        """Refuses options that exclude each other; raises WrongUsageError, which names them."""
         if self.max_instances is not None and not self.instances:
             raise WrongUsageError("--max-instances needs --instances")
         if self.min_score is not None and not self.instances:
@@ -145,6 +141,15 @@ class AnnotatorOptions:
                 "--no-refine and --instances: the mask decoder draws the objects; leave one out, "
                 "or give --no-instances"
             )
+
+    def query(self, labels: Sequence[str], asked: Mapping[str, Any]) -> InstanceQuery | TextQuery:
+        """What is asked of each image: `asked`, as of `segment_text`, and these options."""
+        if not self.instances:
+            return TextQuery(labels=labels, **asked)
+        given = {name: value for name, value in asked.items() if name != "refine"}
+        if self.max_instances is not None:
+            given["max_instances"] = self.max_instances
+        return InstanceQuery(labels=labels, min_score=self.min_score, **given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +187,8 @@ class Opening:
     def annotator(self, samclip: SamClip) -> Annotator:
         """Embeds the labels; raises the errors of `Annotator`."""
         labels = self.given.known(samclip, self.labels or ())
-        return Annotator(samclip, labels, **self.asked.arguments(), **vars(self.how))
+        query = self.how.query(labels, self.asked.arguments())
+        return Annotator(samclip, query, polygons=self.how.polygons)
 
     def elsewhere(self, settings: AnnotationSettings, *, threads: int) -> Opening:
         """The same for workers in other folders: absolute paths, and the runtime chosen here."""

@@ -19,6 +19,7 @@ from samclip_sdk.annotate.annotation_log import AnnotationLog, log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from samclip_sdk.annotate.image_files import ImageFile, find_images
+from samclip_sdk.engine.queries import InstanceQuery, TextQuery
 from tests.command import answer, fails, table
 from tests.fake_source import FakeSource, fake_client, sample_image, write_image
 from tests.refusals import refused
@@ -49,13 +50,16 @@ def run(tmp_path: Path, folder: Path) -> Callable[..., tuple[AnnotationReport, F
         labels: list[str] = LABELS,
         model_id: str = "fake",
         taught: str | None = None,
-        asked: Any = (),
+        query: type[InstanceQuery | TextQuery] = InstanceQuery,
+        threshold: float | None = None,
+        polygons: bool = False,
         **options: Any,
     ) -> tuple[AnnotationReport, FakeSource]:
         model, source = fake_client(tmp_path, model_id=model_id)
         if taught is not None:
             model.learn_label("zebra", source.vector(taught), score=0.99)
-        annotator = Annotator(model, labels, **dict(asked))
+        asked = query(labels=labels, threshold=threshold)
+        annotator = Annotator(model, asked, polygons=polygons)
         return annotate_folder(annotator, folder, tmp_path / "out.json", **options), source
 
     return annotate
@@ -119,12 +123,13 @@ def test_pycocotools_reads_the_objects_back(folder: Path, tmp_path: Path, polygo
     assert read.dataset["info"]["max_instances"] == 50
     every = Annotator(model, LABELS)(sample_image())["annotations"]
     assert len(every) > 1
-    assert Annotator(model, LABELS, max_instances=1)(sample_image())["annotations"] == every[:1]
+    best = InstanceQuery(labels=LABELS, max_instances=1)
+    assert Annotator(model, best)(sample_image())["annotations"] == every[:1]
 
 
 def test_a_label_whose_mask_is_empty_gets_no_annotation(tmp_path: Path) -> None:
     model, _ = fake_client(tmp_path)
-    annotator = Annotator(model, LABELS, mask_threshold=1e6, instances=False)
+    annotator = Annotator(model, TextQuery(labels=LABELS, mask_threshold=1e6))
     assert annotator(sample_image()) == {"width": 100, "height": 50, "annotations": []}
     assert model.segment_text(sample_image(), LABELS).labels == ("dog", "cat")
 
@@ -369,9 +374,9 @@ def test_a_foreign_output_is_left_alone(
     [
         ({"labels": ["dog"]}, "now dog"),
         ({"labels": [*reversed(LABELS)]}, "now cat, dog, zebra"),
-        ({"asked": {"threshold": 0.75}}, "now 0.75"),
-        ({"asked": {"polygons": True}}, "now True"),
-        ({"asked": {"instances": False}}, "max_instances"),
+        ({"threshold": 0.75}, "now 0.75"),
+        ({"polygons": True}, "now True"),
+        ({"query": TextQuery}, "max_instances"),
         ({"model_id": "other"}, "now other"),
     ],
 )
@@ -459,10 +464,10 @@ def test_the_progress_file_goes_if_it_is_not_wanted(
     assert run(discard_progress=True, overwrite=True)[0].resumed == 0
 
 
-@pytest.mark.parametrize("asked", [{"polygons": True}, {"instances": False}])
+@pytest.mark.parametrize("asked", [{"polygons": True}, {"query": TextQuery}])
 def test_lines_of_every_kind_are_read_back(run: Callable[..., Any], asked: dict[str, Any]) -> None:
-    assert run(asked=asked)[0].resumed == 0
-    assert run(asked=asked)[0].resumed == 5
+    assert run(**asked)[0].resumed == 0
+    assert run(**asked)[0].resumed == 5
 
 
 def test_a_run_in_the_folder_itself_leaves_its_own_files_out(folder: Path, tmp_path: Path) -> None:
