@@ -28,6 +28,7 @@ from benchmarks.table import (
     write_table,
 )
 from samclip_sdk import SamClip
+from samclip_sdk.cli.options import grouped
 from samclip_sdk.cli.terminal import Display, WrongUsageError, working
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.system.timing import elapsed_ms
@@ -207,9 +208,10 @@ def command(
     printed at the end, or tells them by that name. The options' values are the settings of the run.
     """
     word = inspect.Parameter.KEYWORD_ONLY
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    ask = grouped(function, leading=1)
+    own = inspect.signature(ask).parameters.values()
     parameters = [
-        *(each.replace(kind=word) for each in own),
+        *own,
         inspect.Parameter("output", word, default=None, annotation=Output),
         inspect.Parameter("write", word, default=False, annotation=Write),
     ]
@@ -221,7 +223,7 @@ def command(
         target = {"output": output, "write": write}
         shown = shows(name) if callable(shows) else shows
         with measuring(name, **target, shows=shown, settings=settings) as measured:
-            function(measured, **asked)
+            ask(measured, **asked)
 
     run.__doc__ = function.__doc__
     run.__signature__ = inspect.Signature(parameters)

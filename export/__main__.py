@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,9 @@ from export.options import (
     known_precisions,
 )
 from export.source import find_config, find_source, is_random
+from samclip_sdk.bundle.graph_spec import Precision
 from samclip_sdk.bundle.manifest import Crop
+from samclip_sdk.cli.options import grouped
 from samclip_sdk.cli.terminal import elapsed, working
 
 Checkpoint = Annotated[
@@ -32,25 +35,6 @@ Resolution = Annotated[
         help="side of the image encoder's input in pixels; repeatable. The tasks' own resolutions "
         "are always there."
     ),
-]
-Onnx = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="precision of the ONNX files; repeatable, the preferred one first [default: fp32, "
-        "fp16 and int8, as the package has them; of random weights fp32]"
-    ),
-]
-CoreML = Annotated[
-    list[str] | None,
-    typer.Option(help="precision of the Core ML packages; repeatable. Alone, no ONNX is made."),
-]
-LiteRT = Annotated[
-    list[str] | None,
-    typer.Option(help="precision of the LiteRT files; repeatable. Alone, no ONNX is made."),
-]
-ExecuTorch = Annotated[
-    list[str] | None,
-    typer.Option(help="precision of the ExecuTorch programs; repeatable. Alone, no ONNX is made."),
 ]
 Weights = Annotated[
     WeightPrecision | None,
@@ -65,14 +49,56 @@ CalibrationSet = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class FormatOptions:
+    """The precisions of each format's files."""
+
+    onnx: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="precision of the ONNX files; repeatable, the preferred one first [default: fp32, "
+            "fp16 and int8, as the package has them; of random weights fp32]"
+        ),
+    ] = None
+    coreml: Annotated[
+        list[str] | None,
+        typer.Option(help="precision of the Core ML packages; repeatable. Alone, no ONNX is made."),
+    ] = None
+    litert: Annotated[
+        list[str] | None,
+        typer.Option(help="precision of the LiteRT files; repeatable. Alone, no ONNX is made."),
+    ] = None
+    executorch: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="precision of the ExecuTorch programs; repeatable. Alone, no ONNX is made."
+        ),
+    ] = None
+
+    def precisions(self, *, random: bool) -> dict[str, tuple[Precision, ...]]:
+        """Those of each format; without any, of ONNX what ships, and of random weights fp32.
+
+        Raises:
+            ExportError: a precision is unknown, or given twice.
+        """
+        onnx = self.onnx or []
+        if not (onnx or self.coreml or self.litert or self.executorch):
+            onnx = ["fp32"] if random else list(ONNX_PRECISIONS)
+        return {
+            "onnx": known_precisions(onnx, known=ONNX_PRECISIONS),
+            "coreml": known_precisions(self.coreml or [], known=COREML_PRECISIONS),
+            "litert": known_precisions(self.litert or [], known=LITERT_PRECISIONS),
+            "executorch": known_precisions(self.executorch or [], known=EXECUTORCH_PRECISIONS),
+        }
+
+
+@grouped
 def main(
     checkpoint: Checkpoint,
     out: Annotated[Path, typer.Argument(help="the bundle folder to make")],
+    *,
     resolution: Resolution = None,
-    onnx: Onnx = None,
-    coreml: CoreML = None,
-    litert: LiteRT = None,
-    executorch: ExecuTorch = None,
+    formats: FormatOptions,
     weights: Weights = None,
     classification_crop: Annotated[
         Crop, typer.Option(help="what classification sees of a raw image")
@@ -82,14 +108,9 @@ def main(
     """Export a checkpoint as a verified bundle."""
     began = time.monotonic()
     random = is_random(checkpoint)
-    if not (onnx or coreml or litert or executorch):
-        onnx = ["fp32"] if random else list(ONNX_PRECISIONS)
     with working("loading the model") as display:
         options = ExportOptions(
-            onnx=known_precisions(onnx or [], known=ONNX_PRECISIONS),
-            coreml=known_precisions(coreml or [], known=COREML_PRECISIONS),
-            litert=known_precisions(litert or [], known=LITERT_PRECISIONS),
-            executorch=known_precisions(executorch or [], known=EXECUTORCH_PRECISIONS),
+            **formats.precisions(random=random),
             resolutions=tuple(resolution or ()),
             weights=weights or ("fp32" if random else "int8"),
             classification_crop=classification_crop,

@@ -22,7 +22,7 @@ from export.coreml.artifacts import InterpretedSource
 from export.description import describe, package_metadata
 from export.device_writers import DeviceWriters
 from export.draft import Draft
-from export.goldens import build_goldens
+from export.goldens import EagerAnswers, build_goldens
 from export.graphs import Arrays, Graph, build_graphs
 from export.images import calibration_images, half_sized, held_out_images
 from export.model_card import write_descriptions
@@ -135,16 +135,11 @@ class _Writer:
         whole = Pass(Engine(self._eager()), IMAGES[0], task="classification", whole_square=True)
         goldens = build_goldens(
             self._graphs,
-            probes=probes,
-            weights=self._options.weights,
-            resolution=self._info.tasks.segmentation.resolution,
+            EagerAnswers(probes, embed_image(whole), tasks=gate, app_texts=asked),
             info=self._info,
+            weights=self._options.weights,
             texts=texts,
-            templates=self._info.text.templates,
             tokenize=tokenizer,
-            image_embedding=embed_image(whole),
-            tasks=gate,
-            app_texts=asked,
         )
         files = {**goldens, **self._nouns()}
         if asked is not None:

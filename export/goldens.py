@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,34 +43,41 @@ _FP16_STORAGE = 1e-3
 _CHAINED = 3  # encoder, prompt encoder and decoder each add their error
 
 
+@dataclass(frozen=True)
+class EagerAnswers:
+    """What eager torch answers.
+
+    Attributes:
+        probes: graph -> probes; some of their inputs become goldens.
+        image_embedding: [E], the first image's embedding for classification.
+        tasks: held-out images and their answers; None for random weights.
+        app_texts: an image, and the answer of `text_to_mask@S`; None for random weights.
+    """
+
+    probes: Mapping[str, Sequence[Probe]]
+    image_embedding: NDArray[np.float32]
+    tasks: TaskGate | None
+    app_texts: AskedTexts | None
+
+
 def build_goldens(
     graphs: Sequence[Graph],
+    answers: EagerAnswers,
     *,
-    probes: Mapping[str, Sequence[Probe]],
-    weights: WeightPrecision,
-    resolution: int,
     info: ModelInfo,
+    weights: WeightPrecision,
     texts: Sequence[GoldenText],
-    templates: Sequence[str],
     tokenize: Tokenize,
-    image_embedding: NDArray[np.float32],
-    tasks: TaskGate | None,
-    app_texts: AskedTexts | None,
 ) -> dict[str, bytes]:
     """Runs eager torch on the inputs of the goldens.
 
     Args:
         graphs: the bundle's graphs with their eager modules.
-        probes: graph -> probes; some of their inputs become goldens.
-        weights: the precision of the weights in the ONNX files; decides the accepted errors.
-        resolution: the resolution of segmentation.
+        answers: what eager torch has answered already.
         info: the model.
+        weights: the precision of the weights in the ONNX files; decides the accepted errors.
         texts: the golden texts with their correct ids.
-        templates: prompt templates of class embeddings.
         tokenize: texts to ids int32 [n,L].
-        image_embedding: [E], the first image's embedding for classification.
-        tasks: held-out images and eager torch's answers; None for random weights.
-        app_texts: an image, and eager torch's `text_to_mask@S`; None for random weights.
 
     Returns:
         Path in the bundle -> content.
@@ -79,6 +87,8 @@ def build_goldens(
     tensors = GoldenTensors(max_error=max_error + _FP16_STORAGE)
     recorder = _Recorder(graphs, tensors=tensors, box_margin=info.calibration.box_margin)
     # The outputs for the first image, which the goldens hold.
+    resolution = info.tasks.segmentation.resolution
+    probes, tasks = answers.probes, answers.tasks
     encoded = probes[graph_key("image_encoder", resolution)][0].expected
     image_embeddings = encoded["image_embeddings"]
     lowest = min(graph.resolution for graph in graphs if graph.resolution is not None)
@@ -94,15 +104,15 @@ def build_goldens(
             recorder.segment(prompt, image_embeddings=image_embeddings, resolution=resolution)
             for prompt in ("point", "box")
         ),
-        class_embeddings=(recorder.class_embeddings(templates, tokenize=tokenize),),
-        image_embeddings=(recorder.image_embedding(image_embedding),),
+        class_embeddings=(recorder.class_embeddings(info.text.templates, tokenize=tokenize),),
+        image_embeddings=(recorder.image_embedding(answers.image_embedding),),
         tasks=None if tasks is None else recorder.tasks(tasks, answers=tasks.reference),
         rectangular_tasks=(
             None
             if tasks is None or tasks.rectangular is None
             else recorder.tasks(tasks, answers=tasks.rectangular, kind="rectangular")
         ),
-        **app_goldens(tensors, info=info, texts=app_texts),
+        **app_goldens(tensors, info=info, texts=answers.app_texts),
     )
     return {
         GOLDEN_INDEX: index.model_dump_json(indent=1).encode(),

@@ -167,7 +167,6 @@ def _case(
         *drawn,
         patch_embeddings=patches(),
         text=LabelVectors.of(np.array([[1, 0]], np.float32)),
-        label_index=0,
         frame=frame,
         calibration=CALIBRATION,
         mask_threshold=threshold,

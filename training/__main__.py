@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from samclip_sdk.cli.options import grouped
 from samclip_sdk.cli.terminal import PlainProgress, warnings_as_lines
 from samclip_sdk.errors import SamClipError
 from samclip_sdk.system.progress import OnProgress
@@ -36,96 +37,13 @@ _ALL, _FINETUNE = "all", "finetune"
 _ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
 
-@app.command()
-def main(
-    stage: Annotated[str, typer.Argument(help="a table of the config, such as stage2, or all")],
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="dotted.key=value, overrides the config")
-    ] = None,
-    config: Annotated[
-        str, typer.Option(help="a config of training/configs by name, or a TOML file's path")
-    ] = _CONFIG,
-    runs: Annotated[Path, typer.Option(help="folder of the runs, one each stage")] = _RUNS,
-    devices: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="machines; start each with torchrun")] = 1,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
-    changed: Annotated[
-        bool, typer.Option("--changed", help="resume although the settings have changed")
-    ] = False,
-    coco: Annotated[Path | None, typer.Option(help="of finetune: one's own COCO file")] = None,
-    images: Annotated[Path | None, typer.Option(help="of finetune: its folder of images")] = None,
-    smoke: Annotated[
-        int, typer.Option(min=0, help="only so many steps: speed, memory and hours; no result")
-    ] = 0,
-) -> None:
-    """Runs STAGE, a table of the config, or all of them.
-
-    finetune teaches a finished model one's own things: give --coco and --images.
-
-    Of tiny's, in order: clip_teacher, sam_teacher, stage1, stage2, stage3, calibrate.
-    A stage writes its result into RUNS/CONFIG/STAGE; calibrate, into the checkpoint's folder. With
-    "all", stages that are done are not run again.
-    """
-    try:
-        config, own = _own_images(stage, config, coco=coco, images=images)
-        override = [*own, *(override or ())]
-        if smoke and stage == _ALL:
-            raise TrainingError("--smoke is for one stage: give a stage's name instead of all")
-        with warnings_as_lines(partial(typer.echo, err=True)), _drawn_progress() as on_progress:
-            run = partial(
-                _run,
-                config=config,
-                runs=runs,
-                launch=Launch(devices, nodes, accelerator),
-                changed=changed,
-                smoke=smoke,
-                on_progress=on_progress,
-            )
-            for each in _asked_stages(stage, config, runs=runs, overrides=override):
-                if told := run(each, tuple(override)):
-                    typer.echo(told)
-        leave_processes()
-    except SystemExit:  # stopped by a signal, which all processes heed at the same step
-        leave_processes()
-        raise
-    except (OSError, FloatingPointError, SamClipError) as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(1) from error
-
-
-def _asked_stages(
-    stage: str, config: str, *, runs: Path, overrides: Sequence[str]
-) -> tuple[str, ...]:
-    """The stage, or of all those that are still to be run."""
-    if stage != _ALL:
-        return (stage,)
-    stages = stages_to_run(find_config(config), runs=runs, overrides=overrides)
-    if not stages:
-        typer.echo(f"all stages of {config} are done")
-    return stages
-
-
-def _own_images(
-    stage: str, config: str, *, coco: Path | None, images: Path | None
-) -> tuple[str, list[str]]:
-    """The config and its settings of one's own images, which finetune alone has and needs."""
-    own = {"coco": coco, "images": images}
-    if stage != _FINETUNE or config != _CONFIG:
-        if coco or images:
-            raise TrainingError("--coco and --images are of the stage finetune")
-        return config, []
-    if not all(own.values()):
-        raise TrainingError("finetune needs --coco FILE and --images FOLDER")
-    return _FINETUNE, [f"{name}={json.dumps(str(each))}" for name, each in own.items()]
-
-
 @dataclass(frozen=True)
 class Launch:
     """The processes and machines that a stage runs on, and their accelerator."""
 
-    devices: int
-    nodes: int
-    accelerator: str
+    devices: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1
+    nodes: Annotated[int, typer.Option(min=1, help="machines; start each with torchrun")] = 1
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto"
 
     def check(self, settings: StageSettings) -> None:
         """Compares what was asked for with the machine and with the stage.
@@ -170,6 +88,93 @@ class Launch:
         )
         fabric.launch()
         return fabric
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """One's own images, which the stage finetune alone has and needs."""
+
+    coco: Annotated[Path | None, typer.Option(help="of finetune: one's own COCO file")] = None
+    images: Annotated[Path | None, typer.Option(help="of finetune: its folder of images")] = None
+
+    def settings(self, stage: str, config: str) -> tuple[str, list[str]]:
+        """The config that runs, and its settings of these images; raises TrainingError."""
+        own = vars(self)
+        if stage != _FINETUNE or config != _CONFIG:
+            if any(own.values()):
+                raise TrainingError("--coco and --images are of the stage finetune")
+            return config, []
+        if not all(own.values()):
+            raise TrainingError("finetune needs --coco FILE and --images FOLDER")
+        return _FINETUNE, [f"{name}={json.dumps(str(each))}" for name, each in own.items()]
+
+
+@app.command()
+@grouped
+def main(
+    stage: Annotated[str, typer.Argument(help="a table of the config, such as stage2, or all")],
+    *,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="dotted.key=value, overrides the config")
+    ] = None,
+    config: Annotated[
+        str, typer.Option(help="a config of training/configs by name, or a TOML file's path")
+    ] = _CONFIG,
+    runs: Annotated[Path, typer.Option(help="folder of the runs, one each stage")] = _RUNS,
+    launch: Launch,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="resume although the settings have changed")
+    ] = False,
+    own: OwnImages,
+    smoke: Annotated[
+        int, typer.Option(min=0, help="only so many steps: speed, memory and hours; no result")
+    ] = 0,
+) -> None:
+    """Runs STAGE, a table of the config, or all of them.
+
+    finetune teaches a finished model one's own things: give --coco and --images.
+
+    Of tiny's, in order: clip_teacher, sam_teacher, stage1, stage2, stage3, calibrate.
+    A stage writes its result into RUNS/CONFIG/STAGE; calibrate, into the checkpoint's folder. With
+    "all", stages that are done are not run again.
+    """
+    try:
+        config, settings = own.settings(stage, config)
+        override = [*settings, *(override or ())]
+        if smoke and stage == _ALL:
+            raise TrainingError("--smoke is for one stage: give a stage's name instead of all")
+        with warnings_as_lines(partial(typer.echo, err=True)), _drawn_progress() as on_progress:
+            run = partial(
+                _run,
+                config=config,
+                runs=runs,
+                launch=launch,
+                changed=changed,
+                smoke=smoke,
+                on_progress=on_progress,
+            )
+            for each in _asked_stages(stage, config, runs=runs, overrides=override):
+                if told := run(each, tuple(override)):
+                    typer.echo(told)
+        leave_processes()
+    except SystemExit:  # stopped by a signal, which all processes heed at the same step
+        leave_processes()
+        raise
+    except (OSError, FloatingPointError, SamClipError) as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _asked_stages(
+    stage: str, config: str, *, runs: Path, overrides: Sequence[str]
+) -> tuple[str, ...]:
+    """The stage, or of all those that are still to be run."""
+    if stage != _ALL:
+        return (stage,)
+    stages = stages_to_run(find_config(config), runs=runs, overrides=overrides)
+    if not stages:
+        typer.echo(f"all stages of {config} are done")
+    return stages
 
 
 def _run(

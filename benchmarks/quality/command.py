@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,30 +54,45 @@ def quality_suite(options: Mapping[str, Any]) -> str:
     return "quality" if options["photographs"] is None else "quality_photographs"
 
 
+@dataclass(frozen=True)
+class DrawingOptions:
+    """The drawings that are measured on, if no photographs are."""
+
+    openmoji: Annotated[
+        Path | None, typer.Option(help="heldout_openmoji.zip, its .csv beside it", exists=True)
+    ] = None
+    images: Annotated[int, typer.Option(help="composed single objects a split", min=1)] = 500
+    scenes: Annotated[int, typer.Option(help="composed scenes a split", min=1)] = 150
+
+
+@dataclass(frozen=True)
+class PhotographOptions:
+    """The photographs that are measured on."""
+
+    photographs: Annotated[
+        Path | None, typer.Option(help="sets in COCO's layout: measure on their split val instead")
+    ] = None
+    held_out_sets: Annotated[
+        Path | None,
+        typer.Option(help="the sets of benchmarks/quality/held_out_sets.json: measure on these"),
+    ] = None
+    folder: Annotated[
+        Path | None, typer.Option(help="your own photographs, a sub-folder a class")
+    ] = None
+    sheet: Annotated[
+        Path | None, typer.Option(help="gets 24 photographs with what was found, PNG")
+    ] = None
+
+
 def quality(
     measured: Measuring,
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
-    openmoji: Annotated[
-        Path | None, typer.Option(help="heldout_openmoji.zip, its .csv beside it", exists=True)
-    ] = None,
+    *,
+    drawn: DrawingOptions,
+    shown: PhotographOptions,
     teachers: Annotated[
         Path | None, typer.Option(help="RUNS/CONFIG: measure its teachers too", exists=True)
-    ] = None,
-    images: Annotated[int, typer.Option(help="composed single objects a split", min=1)] = 500,
-    scenes: Annotated[int, typer.Option(help="composed scenes a split", min=1)] = 150,
-    photographs: Annotated[
-        Path | None, typer.Option(help="sets in COCO's layout: measure on their split val instead")
-    ] = None,
-    held_out_sets: Annotated[
-        Path | None,
-        typer.Option(help="the sets of benchmarks/quality/held_out_sets.json: measure on these"),
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Option(help="your own photographs, a sub-folder a class")
-    ] = None,
-    sheet: Annotated[
-        Path | None, typer.Option(help="gets 24 photographs with what was found, PNG")
     ] = None,
     seed: Seed = 0,
 ) -> None:
@@ -86,18 +102,21 @@ def quality(
     which no training saw an image. Each figure has an interval.
     """
     samclip = measured.of(SamClip.load(runtime, model=model))
-    if held_out_sets is not None:
-        _on_held_out_sets(measured, samclip, root=held_out_sets, seed=seed)
-    elif photographs is not None:
-        dataset = ValPhotographs(photographs, seed, folder=folder)
-        _on_photographs(measured, samclip, dataset, teachers=teachers, sheet=sheet)
+    if shown.held_out_sets is not None:
+        _on_held_out_sets(measured, samclip, root=shown.held_out_sets, seed=seed)
+    elif shown.photographs is not None:
+        dataset = ValPhotographs(shown.photographs, seed, folder=shown.folder)
+        _on_photographs(measured, samclip, dataset, teachers=teachers, sheet=shown.sheet)
     else:
         # A bundle quotes the checkpoint that it was exported from.
         told = samclip.manifest.provenance
         taught = int(told.get("checkpoint", told).get("nouns", _NOUNS))
-        size = {"nouns": taught, "size_px": _SIZE_PX, "images": images, "scenes": scenes}
+        size = {"nouns": taught, "size_px": _SIZE_PX}
+        size |= {"images": drawn.images, "scenes": drawn.scenes}
         measured.settings |= size
-        splits, corpus = load_drawings(samclip.embed_text, openmoji=openmoji, **size, seed=seed)
+        splits, corpus = load_drawings(
+            samclip.embed_text, openmoji=drawn.openmoji, **size, seed=seed
+        )
         cutouts = [clean_image(corpus, i, size_px=_SIZE_PX) for i in range(len(corpus.labels))]
         floor = NearestCutout(cutouts, labels=corpus.labels, num_nouns=taught)
         for drawings in splits:

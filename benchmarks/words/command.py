@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,28 +51,48 @@ def words_suite(options: Mapping[str, Any]) -> str:
     return "words"
 
 
+@dataclass(frozen=True)
+class ListOptions:
+    """Which words are counted, and which of them are named."""
+
+    judged: Annotated[
+        Path, typer.Option(help="the words with their judgements: fresh.json, or a list of yours")
+    ] = LIST
+    half: Annotated[Halves, typer.Option(help="which words are counted")] = Halves.both
+    listed: Annotated[
+        bool, typer.Option("--list", help="name words whose readers disagree, or with a fault")
+    ] = False
+    aside: Annotated[bool, typer.Option("--aside", help="name words of the half set aside too")] = (
+        False
+    )
+
+    @property
+    def halves(self) -> Sequence[str]:
+        """The halves that are counted."""
+        return HALVES if self.half is Halves.both else [self.half.value]
+
+
+@dataclass(frozen=True)
+class CommonOptions:
+    """The commonest nouns."""
+
+    common: Annotated[
+        bool, typer.Option("--common", help="count the 2,000 commonest nouns too")
+    ] = False
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="print so many of these to be judged, and stop")
+    ] = None
+    wordnet: Annotated[Path, typer.Option(help="WordNet's folder")] = WORDNET
+
+
 def words(
     measured: Measuring,
     model: ModelName = DEFAULT_MODEL,
     runtime: Runtime = "onnx",
-    judged: Annotated[
-        Path, typer.Option(help="the words with their judgements: fresh.json, or a list of yours")
-    ] = LIST,
-    half: Annotated[Halves, typer.Option(help="which words are counted")] = Halves.both,
-    listed: Annotated[
-        bool, typer.Option("--list", help="name words whose readers disagree, or with a fault")
-    ] = False,
-    aside: Annotated[
-        bool, typer.Option("--aside", help="name words of the half set aside too")
-    ] = False,
+    *,
+    chosen: ListOptions,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON lines")] = False,
-    common: Annotated[
-        bool, typer.Option("--common", help="count the 2,000 commonest nouns too")
-    ] = False,
-    sample: Annotated[
-        int | None, typer.Option(min=1, help="print so many of these to be judged, and stop")
-    ] = None,
-    wordnet: Annotated[Path, typer.Option(help="WordNet's folder")] = WORDNET,
+    commonest: CommonOptions,
     held_out_sets: Annotated[
         Path | None, typer.Option(help="sets that benchmarks quality takes: ask absent compounds")
     ] = None,
@@ -82,32 +103,29 @@ def words(
     Of the half that is set aside totals are told, and no word without --aside.
     """
     samclip = measured.of(SamClip.load(runtime, model=model))
-    every = read_everyday(judged)
-    if sample is not None:
-        _print_sample(samclip, wordnet, size=sample, seed=seed, hidden=() if aside else every)
+    every, published = read_everyday(chosen.judged), chosen.judged == LIST
+    if commonest.sample is not None:
+        hidden = () if chosen.aside else every
+        _print_sample(samclip, commonest.wordnet, size=commonest.sample, seed=seed, hidden=hidden)
         raise typer.Exit
-    chosen, readings = of_halves(every, _halves(half)), read_before()
-    if judged == LIST:
-        add_counts(measured, BEFORE, chosen, readings, taught=taught_before(readings))
+    counted, readings = of_halves(every, chosen.halves), read_before()
+    if published:
+        add_counts(measured, BEFORE, counted, readings, taught=taught_before(readings))
     if has_table(samclip):
-        readings = read_all(samclip, [each.word for each in chosen])
-        add_counts(measured, MODEL, chosen, readings, taught=samclip.words)
-        if common:
-            add_common(measured, samclip, wordnet=wordnet)
+        readings = read_all(samclip, [each.word for each in counted])
+        add_counts(measured, MODEL, counted, readings, taught=samclip.words)
+        if commonest.common:
+            add_common(measured, samclip, wordnet=commonest.wordnet)
         if held_out_sets is not None:
             before = without_table(samclip)
-            add_absent(measured, samclip, before, chosen, root=held_out_sets, seed=seed)
+            add_absent(measured, samclip, before, counted, root=held_out_sets, seed=seed)
     else:
         measured.tell(f"{samclip.manifest.name} has no table of words: counted is {BEFORE} alone")
-    if listed:
-        named = chosen if aside else of_halves(chosen, ["seen"])
+    if chosen.listed:
+        named = counted if chosen.aside else of_halves(counted, ["seen"])
         _print_rows(list_words(named, readings, taught=samclip.words), as_json=as_json)
-    if as_json or judged != LIST:
+    if as_json or not published:
         measured.shows = ["words_json" if as_json else "words_judged"]
-
-
-def _halves(half: Halves) -> Sequence[str]:
-    return HALVES if half is Halves.both else [half.value]
 
 
 def _print_sample(

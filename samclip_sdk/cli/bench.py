@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from samclip_sdk.cli.options import (
     grouped,
 )
 from samclip_sdk.cli.terminal import print_json, print_line, print_table, working
-from samclip_sdk.device.bench import BenchReport, bench_model
+from samclip_sdk.device.bench import BenchReport, bench_model, open_model
 from samclip_sdk.device.bench_workloads import MAX_LABELS, PRESENT
 from samclip_sdk.system.timing import Timing
 
@@ -48,16 +49,20 @@ def bench(
     with working("opening") as display:
         if image is not None:
             check_image(image)
-        report = bench_model(
+        opening = partial(
+            open_model,
             opened.model,
             runtime=opened.runtime,
             precision=opened.precision,
             public_key=opened.key,
             options=opened.run.for_runtime(display),
+            unverified=unverified,
+        )
+        report = bench_model(
+            opening,
             image=image,
             label_count=label_count,
             seconds=seconds,
-            unverified=unverified,
             on_progress=display.show,
         )
     if as_json:

@@ -38,9 +38,11 @@ Negatives = Annotated[
 
 
 @dataclass(frozen=True)
-class CocoOptions:
-    """Labelled images; see `SamClip.learn_coco`."""
+class LessonOptions:
+    """What is learnt from; see `SamClip.learn` and `SamClip.learn_coco`."""
 
+    positive: Positives = None
+    negative: Negatives = None
     coco: Annotated[
         Path | None,
         typer.Option(
@@ -53,7 +55,7 @@ class CocoOptions:
         int, typer.Option(min=0, help="of the choice of the fifth that is held out and measured")
     ] = 0
 
-    def check(self, label: str | None, *, examples: int, counterexamples: int) -> None:
+    def check(self, label: str | None) -> None:
         """Refuses what cannot be learnt from.
 
         Raises:
@@ -64,12 +66,17 @@ class CocoOptions:
                 raise WrongUsageError("give a LABEL with --positive, or --coco with --images")
             if self.images is not None:
                 raise WrongUsageError("--images is the folder of --coco's images: give both")
-            if not examples:
+            if not self.positive:
                 raise WrongUsageError("give --positive, once at least")
-        elif examples or counterexamples:
+        elif self.positive or self.negative:
             raise WrongUsageError("give --coco, or --positive and --negative, not both")
         elif self.images is None:
             raise WrongUsageError("give --images, the folder of --coco's images")
+
+    def examples(self) -> tuple[list[Example], list[Example]]:
+        """The examples, and those of another thing; raises WrongUsageError."""
+        positives = [_example(text, option="--positive") for text in self.positive or ()]
+        return positives, [_example(text, option="--negative") for text in self.negative or ()]
 
 
 @grouped
@@ -78,9 +85,7 @@ def learn(
         str | None, typer.Argument(metavar="[LABEL]", help="such as: 'my mug'")
     ] = None,
     *,
-    positive: Positives = None,
-    negative: Negatives = None,
-    coco: CocoOptions,
+    lesson: LessonOptions,
     score: Annotated[
         float, typer.Option(help="the score that the examples shall have, 0.5 to 1")
     ] = 0.95,
@@ -96,19 +101,18 @@ def learn(
 ) -> None:
     """Teach a label by examples, or the categories of a COCO file; write a vocabulary pack."""
     with working("learning", if_interrupted="nothing was written") as display:
-        positives = [_example(text, option="--positive") for text in positive or ()]
-        negatives = [_example(text, option="--negative") for text in negative or ()]
-        coco.check(label, examples=len(positives), counterexamples=len(negatives))
+        positives, negatives = lesson.examples()
+        lesson.check(label)
         if label is not None:
             check_labels([label])
         check_output(output, endings=(".safetensors",))
         needed = [path for path, _ in [*positives, *negatives]]
-        for path in dict.fromkeys([*needed, *filter(None, [coco.coco, coco.images])]):
+        for path in dict.fromkeys([*needed, *filter(None, [lesson.coco, lesson.images])]):
             check_image(path)
         with opened.load(display=display, text_cache=text_cache) as samclip:
             packed = samclip.load_vocabulary(vocabulary) if vocabulary else ()
-            if label is None or coco.coco is not None:
-                told = _learn_coco(samclip, label, coco=coco, score=score, display=display)
+            if label is None or lesson.coco is not None:
+                told = _learn_coco(samclip, label, lesson, score=score, display=display)
             else:
                 told = learn_examples(samclip, label, positives, negatives, score=score)
             known = {clean_text(each) for each in told.labels}
@@ -124,15 +128,15 @@ def learn(
 
 
 def _learn_coco(
-    samclip: SamClip, label: str | None, *, coco: CocoOptions, score: float, display: Display
+    samclip: SamClip, label: str | None, lesson: LessonOptions, *, score: float, display: Display
 ) -> Told:
-    assert coco.coco is not None
-    assert coco.images is not None
+    assert lesson.coco is not None
+    assert lesson.images is not None
     report = samclip.learn_coco(
-        coco.coco,
-        images=coco.images,
+        lesson.coco,
+        images=lesson.images,
         labels=None if label is None else [label],
-        seed=coco.seed,
+        seed=lesson.seed,
         score=score,
         on_progress=display.show,
     )

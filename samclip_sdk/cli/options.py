@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args, get_type_hints
 
@@ -99,16 +100,22 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class ModelOptions:
-    """The model, its runtime and its precision, and where it runs."""
+class ArtifactOptions:
+    """Which artifacts of a model run, and where."""
 
     panel: ClassVar[str] = MODEL_PANEL
 
-    model: Annotated[str, typer.Option(help=f"{MODEL_HELP}; or a checkpoint")] = DEFAULT_MODEL
     runtime: AnyRuntime = AUTO
     precision: RunPrecision = None
     key: PublicKey = None
     run: RunOptions = field(default_factory=RunOptions)
+
+
+@dataclass(frozen=True)
+class ModelOptions(ArtifactOptions):
+    """The model, which of its artifacts run, and where."""
+
+    model: Annotated[str, typer.Option(help=f"{MODEL_HELP}; or a checkpoint")] = DEFAULT_MODEL
 
     def load(self, *, display: Display | None = None, text_cache: bool = False) -> SamClip:
         """Opens the model; raises the errors of `SamClip.load`."""
@@ -242,15 +249,21 @@ class _Group:
 
     @classmethod
     def of_function(
-        cls, make: Callable[..., Any], hints: Mapping[str, Any], *, panel: str | None = None
+        cls,
+        make: Callable[..., Any],
+        hints: Mapping[str, Any],
+        *,
+        panel: str | None = None,
+        leading: int = 0,
     ) -> _Group:
-        """The group of a function, or a dataclass, with annotated parameters."""
+        """The group of a function, or a dataclass, with annotated parameters after `leading`."""
+        parameters = inspect.signature(make).parameters.items()
         return cls(
             make,
             {
                 name: cls.of_hint(hints[name])
                 or each.replace(annotation=_in_panel(hints[name], panel))
-                for name, each in inspect.signature(make).parameters.items()
+                for name, each in islice(parameters, leading, None)
             },
         )
 
@@ -288,16 +301,16 @@ class _Group:
             else:
                 yield part.replace(kind=inspect.Parameter.KEYWORD_ONLY)
 
-    def call(self, given: Mapping[str, Any]) -> Any:
-        """Calls the function with the values of the options."""
+    def call(self, given: Mapping[str, Any], *leading: Any) -> Any:
+        """Calls the function with its leading arguments and the values of the options."""
         own = {
             name: part.call(given) if isinstance(part, _Group) else given[part.name]
             for name, part in self.parts.items()
         }
-        return self.make(**own)
+        return self.make(*leading, **own)
 
 
-def grouped(command: Callable[..., None]) -> Callable[..., None]:
+def grouped(command: Callable[..., None], *, leading: int = 0) -> Callable[..., None]:
     """Makes an option of each field of the dataclasses and the queries that a command takes.
 
     Typer reads a function's signature and knows no groups of options: without this, every command
@@ -306,16 +319,18 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     Args:
         command: a function with some parameters that are annotated with a dataclass, whose fields
             may be such in turn, or with `Asked` and a query.
+        leading: how many of its first parameters are no options: its caller gives these.
 
     Returns:
         The command in the form that Typer reads.
     """
     # Not get_type_hints: on Python 3.10 it makes an Optional of a parameter that defaults to None.
-    group = _Group.of_function(command, inspect.get_annotations(command, eval_str=True))
+    hints = inspect.get_annotations(command, eval_str=True)
+    group = _Group.of_function(command, hints, leading=leading)
     parameters = list(group.parameters())
 
-    def call(**given: Any) -> None:
-        group.call(given)
+    def call(*leading: Any, **given: Any) -> None:
+        group.call(given, *leading)
 
     call.__name__, call.__doc__ = command.__name__, command.__doc__
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it

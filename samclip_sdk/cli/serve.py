@@ -10,16 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from samclip_sdk.bundle.open import DEFAULT_MODEL
-from samclip_sdk.cli.options import (
-    AnyRuntime,
-    PublicKey,
-    RunOptions,
-    RunPrecision,
-    TextCache,
-    grouped,
-)
+from samclip_sdk.cli.options import ArtifactOptions, TextCache, grouped
 from samclip_sdk.cli.terminal import working
-from samclip_sdk.device.auto_records import AUTO
 from samclip_sdk.serve.server import run_server
 from samclip_sdk.serve.settings import Limits, ModelChoice
 
@@ -92,11 +84,8 @@ def serve(
     ] = DEFAULT_MODEL,
     *,
     address: AddressOptions,
-    runtime: AnyRuntime = AUTO,
-    precision: RunPrecision = None,
-    key: PublicKey = None,
+    opened: ArtifactOptions,
     workers: Annotated[int, typer.Option(min=1, help="processes with a model each")] = 1,
-    run: RunOptions,
     limited: LimitOptions,
     vocabulary: Annotated[
         Path | None, typer.Option(help="a vocabulary pack, whose labels need no text encoder")
@@ -113,18 +102,18 @@ def serve(
     answered. Several workers share the cores, unless --threads is given.
     """
     with working("serving") as display:
-        options = run.for_runtime(display)
+        options = opened.run.for_runtime(display)
         choice = ModelChoice(
             model=model,
-            runtime=runtime,
-            precision=precision,
+            runtime=opened.runtime,
+            precision=opened.precision,
             device=options.device,
             providers=options.providers,
             compute_units=options.compute_units,
             threads=options.threads,
             cores=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
             text_cache=text_cache,
-            public_key=None if key is None else str(key),
+            public_key=None if opened.key is None else str(opened.key),
             vocabulary=None if vocabulary is None else str(vocabulary),
         )
         display.progress.stop()  # from here on, there are logs

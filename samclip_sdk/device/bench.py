@@ -7,6 +7,7 @@ import os
 import platform
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -61,12 +62,14 @@ class OpenedModel:
             a checkpoint, because artifacts are compared with it.
         has_text_encoder: whether it can embed texts.
         artifact_bytes: the total size of its files, each counted once.
+        threads: the number of threads given to the runtime; 0 leaves the choice to the runtime.
     """
 
     engine: Engine
     verified: bool
     has_text_encoder: bool
     artifact_bytes: int
+    threads: int
 
 
 class WorkloadTiming(Record):
@@ -171,6 +174,7 @@ def open_model(
             verified=True,
             has_text_encoder=True,
             artifact_bytes=_checkpoint_bytes(Path(model)),
+            threads=options.threads,
         )
     verified = source.verified
     if not verified and not unverified:
@@ -184,20 +188,16 @@ def open_model(
         verified=verified,
         has_text_encoder="text_encoder" in source.bundle.manifest.graphs,
         artifact_bytes=_artifact_bytes(source),
+        threads=options.threads,
     )
 
 
 def bench_model(
-    model: str | os.PathLike[str],
+    opening: Callable[[], OpenedModel],
     *,
-    runtime: str = "auto",
-    precision: str | None = None,
-    public_key: str | os.PathLike[str] | None = None,
-    options: RuntimeOptions = DEFAULT_OPTIONS,
     image: ImageSource | None = None,
     label_count: int = len(PRESENT),
     seconds: float = 3.0,
-    unverified: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> BenchReport:
     """Times a model in this process.
@@ -205,38 +205,23 @@ def bench_model(
     In a fresh process, the first runs and the peak memory are those of an app.
 
     Args:
-        model: a bundle's folder, .zip or name, a repository of a hub, or a checkpoint folder.
-        runtime: as for `SamClip.load`.
-        precision: the artifacts' precision; the bundle's preferred one if None.
-        public_key: the key that must have signed the bundle, see `open_bundle`.
-        options: the runtime's options.
+        opening: opens the model, such as `open_model` with its arguments; this is timed, too.
         image: the input image; with a path, reading and decoding are timed too; noise of
             `IMAGE_PX` if None.
         label_count: the number of labels given to text-to-mask; three of them are present.
         seconds: the time for each workload after a warm-up; at least three runs are made.
-        unverified: time artifacts for which `samclip verify` has not passed here.
         on_progress: called before each workload, and before the steps and the texts.
 
     Raises:
-        VerificationError: the artifacts are not verified here, and `unverified` is not set.
         ImageError: the image cannot be used.
-        OptionError: the number of labels or seconds is out of range, or the runtime does not take
-            one of the options.
-        RuntimeMissingError: the runtime is not installed.
-        BundleError: the model cannot be opened.
+        OptionError: the number of labels or seconds is out of range.
+        SamClipError: the model cannot be opened, see `open_model`.
     """
     _check(label_count, seconds=seconds)
     chosen_image = _noise() if image is None else image
     height_px, width_px = load_image(chosen_image).shape[:2]
     memory, start = PeakMemory(), time.perf_counter()
-    opened = open_model(
-        model,
-        runtime=runtime,
-        precision=precision,
-        public_key=public_key,
-        options=options,
-        unverified=unverified,
-    )
+    opened = opening()
     load_ms = 1000 * (time.perf_counter() - start)
     with closing(opened.engine) as engine:
         workloads = Workloads(
@@ -253,7 +238,7 @@ def bench_model(
         image_px=(width_px, height_px),
         label_count=label_count,
         device=f"{platform.platform()}, {cpu_name()}",
-        threads=options.threads,
+        threads=opened.threads,
         versions=installed_versions(),
         date=utc_now(),
         load_ms=round(load_ms, 3),

@@ -8,7 +8,7 @@ image's best objects are chosen.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,6 @@ def distinct_objects(
     *,
     patch_embeddings: Array,
     text: LabelVectors,
-    label_index: int,
     frame: Frame,
     calibration: Calibration,
     mask_threshold: float,
@@ -71,14 +70,13 @@ def distinct_objects(
         predicted_ious: [n].
         patch_embeddings: [1,h*h,E], unit length.
         text: of this label alone.
-        label_index: the label's index among all that were asked.
         frame: the image's frame.
         calibration: the calibration of the scores.
         mask_threshold: the logit that a pixel must exceed.
         proposals: the boxes that the image encoder proposes.
 
     Returns:
-        The objects, the best first.
+        The objects, the best first, without the label's index.
     """
     label_map = None
     if calibration.proposed_objects is not None:
@@ -99,8 +97,15 @@ def distinct_objects(
             share = label_share(label_map, mask=mask, frame=frame)
             numbers = Numbers(fits, predicted, stability, proposed, share)
         score = object_score(numbers, calibration=calibration.object_score)
-        told = {"proposal_score": numbers.proposal_score, "label_share": numbers.label_share}
-        shown = FoundObject(packed, score, predicted, stability, label_index, fits, **told)
+        shown = FoundObject(
+            packed,
+            score,
+            predicted,
+            stability,
+            label_score=fits,
+            proposal_score=numbers.proposal_score,
+            label_share=numbers.label_share,
+        )
         found.append(Detection(shown, logits, pooled))
     minimum = MIN_SHARE * max((each.found.score for each in found), default=0.0)
     kept = [
@@ -189,17 +194,17 @@ class SoughtLabel:
 
     def judge(self, low_res: Array, predicted_ious: Array) -> list[Detection]:
         """`distinct_objects` of masks, logits [n,4g,4g]; the best first."""
-        return distinct_objects(
+        found = distinct_objects(
             low_res,
             predicted_ious,
             patch_embeddings=self.one.patches,
             text=self.text,
-            label_index=self.index,
             frame=self.one.frame,
             calibration=self.one.calibration,
             mask_threshold=self.options.mask_threshold,
             proposals=self.one.proposals,
         )
+        return [replace(each, found=replace(each.found, label_index=self.index)) for each in found]
 
 
 def label_objects(label: SoughtLabel, score_map_hw: Array) -> list[Detection]:

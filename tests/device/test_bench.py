@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_workloads_do_what_they_say(source: FakeSource) -> None:
 def test_a_model_is_benched(tiny_checkpoint: Path) -> None:
     told: list[tuple[str, int, int]] = []
     report = bench_model(
-        tiny_checkpoint,
+        partial(open_model, tiny_checkpoint),
         image=sample_image(),
         label_count=5,
         seconds=0,

@@ -52,9 +52,7 @@ task = DistillTask(
     OneImageOneScene(),
     clip=OpenClip(open_clip.create_model("ViT-L-14")).eval().requires_grad_(False),
     sam=SegmentAnything(sam_model_registry["vit_b"]()).eval().requires_grad_(False),
-    sam_weight=settings.sam_weight,
-    region_weight=settings.region_weight,
-    dense_weight=settings.dense_weight,
+    weights=settings.weights,
     validation=OneImageOneScene(),
     classes=None,
 )

@@ -26,7 +26,7 @@ from training.real.shards import FixedCrops, ShardBatches, ShardImages
 from training.real.zero_shot import LabelledImages
 from training.stage import Job, Stage, TrainedSettings, start_folder
 from training.student_file import PACKAGES, embed_names, write_student
-from training.tasks.distill import DistillTask
+from training.tasks.distill import DistillTask, LossWeights
 from training.teacher_config import FoundationTeachers, SmallTeachers, Teachers
 from training.teachers.teacher_pair import Pair, check_clip, check_sam, open_pair
 
@@ -66,7 +66,7 @@ class DistillConfig(TrainedSettings):
                 "teachers of the kind foundation need images of the source shards: they would "
                 "embed the padding of others, too"
             )
-        if self.scenes is None and self.asks_sam:
+        if self.scenes is None and self.weights.need_scenes:
             raise ValueError(
                 "sam_weight and region_weight need scenes: give some, or set both to 0"
             )
@@ -78,9 +78,9 @@ class DistillConfig(TrainedSettings):
         return self
 
     @property
-    def asks_sam(self) -> bool:
-        """Whether a loss needs scenes and the SAM teacher."""
-        return bool(self.sam_weight or self.region_weight)
+    def weights(self) -> LossWeights:
+        """The losses' weights."""
+        return LossWeights(self.sam_weight, self.region_weight, self.dense_weight)
 
     @property
     def images_in_batch(self) -> int:
@@ -90,7 +90,7 @@ class DistillConfig(TrainedSettings):
     def check(self, *, runs: Path) -> None:
         """Looks for teachers, start and data; raises TrainingError if one is missing."""
         check_clip(self.teachers, runs=runs)
-        if self.starts_from == _TEACHERS or self.asks_sam:
+        if self.starts_from == _TEACHERS or self.weights.need_scenes:
             check_sam(self.teachers, runs=runs)
         if self.starts_from != _TEACHERS:
             check_trained(start_folder(self.starts_from, runs=runs))
@@ -128,10 +128,8 @@ class DistillConfig(TrainedSettings):
             student,
             train,
             clip=pair.clip,
-            sam=pair.sam if self.asks_sam else None,
-            sam_weight=self.sam_weight,
-            region_weight=self.region_weight,
-            dense_weight=self.dense_weight,
+            sam=pair.sam if self.weights.need_scenes else None,
+            weights=self.weights,
             validation=validation,
             classes=None if classes is None else embed_names(student, classes, folder=start),
         )

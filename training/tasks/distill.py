@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -30,6 +30,25 @@ from training.teachers.small import (
 )
 
 
+class LossWeights(NamedTuple):
+    """The weights of the merge's losses; that of CLIP's embeddings is 1.
+
+    Attributes:
+        sam: lambda, the weight of SAM's loss.
+        region: the weight of the regions' loss.
+        dense: the weight of the patches' loss in regions.
+    """
+
+    sam: float
+    region: float = 0.0
+    dense: float = 0.0
+
+    @property
+    def need_scenes(self) -> bool:
+        """Whether a loss needs scenes and the SAM teacher."""
+        return bool(self.sam or self.region)
+
+
 class DistillTask(Task):
     """The merge: the student imitates both teachers, and sees no label and no true mask.
 
@@ -39,14 +58,12 @@ class DistillTask(Task):
 
     Args:
         dataset: batches of `images` and perhaps `scenes`.
-        sam: the SAM teacher; None if neither `sam_weight` nor `region_weight` is above 0.
-        sam_weight: lambda, the weight of SAM's loss.
-        region_weight: the weight of the regions' loss.
-        dense_weight: the weight of the patches' loss in regions.
+        sam: the SAM teacher; None if no loss needs it.
+        weights: the losses' weights.
         classes: text embeddings [N,E] of the nouns in validation images, for `measure`.
 
     Raises:
-        TrainingError: `region_weight` is above 0, and the student's CLIP head is not a ViT's.
+        TrainingError: the regions' loss has a weight, and the student's CLIP head is not a ViT's.
     """
 
     classes: Tensor
@@ -59,9 +76,7 @@ class DistillTask(Task):
         *,
         clip: ClipTeacher,
         sam: SamTeacher | None,
-        sam_weight: float,
-        region_weight: float,
-        dense_weight: float,
+        weights: LossWeights,
         validation: Dataset[Any] | None,
         classes: Tensor | None,
     ) -> None:
@@ -69,7 +84,7 @@ class DistillTask(Task):
         del parts["text_encoder"]
         super().__init__(dataset, parts, validation=validation)
         self.register_buffer("classes", classes, persistent=False)
-        self.losses = ("clip", "scenes") if sam_weight or region_weight else ("clip",)
+        self.losses = ("clip", "scenes") if weights.need_scenes else ("clip",)
         self.metrics = (
             "clip_cosine",
             *(() if classes is None else ("top1",)),
@@ -81,10 +96,8 @@ class DistillTask(Task):
         self.clip = clip
         if sam is not None:
             self.sam = sam
-        self.sam_weight = sam_weight
-        self.region_weight = region_weight
-        self.dense_weight = dense_weight
-        if region_weight and not isinstance(student.clip_head, ClipHead):
+        self.weights = weights
+        if weights.region and not isinstance(student.clip_head, ClipHead):
             raise TrainingError("region_weight needs the CLIP head of a ViT: set it to 0")
         self.embedding_loss = CosineDistillation()
         self.mask_loss = MaskDistillation()
@@ -102,10 +115,10 @@ class DistillTask(Task):
             reference = self.sam.encode(scenes["images"])
         tokens, embeddings, *_ = self.student.image_encoder(scenes["images"])
         total: Tensor = tokens.new_zeros((), dtype=torch.float32)
-        if self.sam_weight:
+        if self.weights.sam:
             sam_loss = self._sam_loss(scenes, embeddings, reference, with_mask=bool(step % 2))
-            total = total + self.sam_weight * sam_loss
-        if self.region_weight:
+            total = total + self.weights.sam * sam_loss
+        if self.weights.region:
             total = total + self._region_loss(scenes, tokens, reference)
         return total
 
@@ -199,7 +212,7 @@ class DistillTask(Task):
     def _region_loss(self, scenes: dict[str, Tensor], tokens: Tensor, reference: Tensor) -> Tensor:
         """Compares CLIP's embedding of a crop with the head's features in this box of the scene.
 
-        The features are pooled over the box's patches. With `dense_weight`, patches that show the
+        The features are pooled over the box's patches. With a dense weight, patches that show the
         same as the crop are compared one by one, too: this trains the dense path.
         """
         head = cast("ClipHead", self.student.clip_head)
@@ -215,12 +228,12 @@ class DistillTask(Task):
         inside = cells_inside(boxes, size_px=images.shape[-1], side=side) * mask[owner]
         pooled = head.embed(max_pool(patches[owner], inside))
         seen = inside.any(dim=1)  # a region in the padding shows nothing
-        loss: Tensor = self.region_weight * self.embedding_loss(pooled[seen], target[seen])
-        if self.dense_weight:
+        loss: Tensor = self.weights.region * self.embedding_loss(pooled[seen], target[seen])
+        if self.weights.dense:
             inside = inside.view(len(images), -1, side * side)
             shown = shown_cells(inside, self._prompted_cells(scenes, reference, side=side))
             dense = self.dense_loss(head.embed(patches)[owner], target, shown)
-            loss = loss + self.dense_weight * dense
+            loss = loss + self.weights.dense * dense
         return loss
 
     @torch.no_grad()

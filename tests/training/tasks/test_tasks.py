@@ -18,7 +18,7 @@ from training.data_config import Images, Scenes
 from training.errors import TrainingError
 from training.loop.optimizer import choose_trained
 from training.loop_config import Optimisation
-from training.tasks.distill import DistillTask
+from training.tasks.distill import DistillTask, LossWeights
 from training.tasks.tasks import ClipTeacherTask, SamTeacherTask
 from training.teachers.captions import Captions
 from training.teachers.small import (
@@ -84,9 +84,7 @@ def distill(
         dataset,
         clip=clip.requires_grad_(False).eval(),
         sam=sam,
-        sam_weight=sam_weight,
-        region_weight=region_weight,
-        dense_weight=0.0,
+        weights=LossWeights(sam_weight, region_weight),
         validation=validation,
         classes=torch.eye(8, STUDENT.embed_dim),
     )
