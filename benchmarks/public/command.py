@@ -70,7 +70,9 @@ class ProtocolOptions:
 
     def check(self, dataset: str) -> None:
         """Refuses options of another protocol; raises ValueError."""
-        given = {name for name, value in vars(self).items() if value not in (None, False)}
+        given = {
+            name for name, value in vars(self).items() if value is not None and value is not False
+        }
         for option in sorted(given):
             if dataset not in _OPTIONS[option]:
                 raise ValueError(f"--{option.replace('_', '-')} is not of {dataset}")

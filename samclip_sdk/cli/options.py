@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -339,7 +339,9 @@ def grouped(command: Callable[..., None], *, leading: int = 0) -> Callable[..., 
 
 
 def _in_panel(annotation: Any, panel: str | None) -> Any:
-    """An annotated option in a panel of the help; None is the panel of the command's own."""
+    """An option in a panel of the help; None is the panel of the command's own."""
+    if get_origin(annotation) is not Annotated:
+        return annotation
     kind, option = get_args(annotation)
     own = copy.copy(option)
     own.rich_help_panel = panel
