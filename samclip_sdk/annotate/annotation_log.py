@@ -131,7 +131,7 @@ class AnnotationLog:
         restart: whether to forget the content of the file.
 
     Raises:
-        StorageError: the file is no progress file, was begun with other settings, is damaged, is
+        StorageError: the file is not a progress file, was begun with other settings, is damaged, is
             being written by another run, or cannot be written.
         OptionError: SOURCE_DATE_EPOCH is set and is no time.
     """
@@ -323,7 +323,7 @@ class AnnotationLog:
         self._file.seek(0)
         header = self._file.readline()
         if not header.startswith(_FIRST_BYTES) and not _FIRST_BYTES.startswith(header):
-            raise StorageError(f"{one_line(self.path)} is no progress file: {_AFRESH}")
+            raise StorageError(f"{one_line(self.path)} is not a progress file: {_AFRESH}")
         start, number = len(header), 2
         while line := self._file.readline():
             if not line.endswith(b"\n"):
@@ -351,7 +351,7 @@ class AnnotationLog:
             begun = AnnotationSettings.model_validate_json(header)
         except ValidationError as error:
             raise StorageError(
-                f"{one_line(self.path)} is no progress file of this version: {_AFRESH}"
+                f"{one_line(self.path)} is not a progress file of this version: {_AFRESH}"
             ) from error
         same_labels = begun.labels == self._settings.labels
         of_labels = ("label_digests",) if same_labels else ("label_digests", "thresholds")

@@ -51,8 +51,7 @@ class Listing:
         """
         if not self.images and not self.skipped:
             raise ImageError(
-                f"there is no image in {one_line(self.source)}: nothing there is called .jpg, "
-                ".png or what else images are called"
+                f"no image files in {one_line(self.source)}: looked for .jpg, .png and the like"
             )
 
 

@@ -88,12 +88,12 @@ def check_images(images: Iterable[object], *, form: OutputFormat) -> None:
         StorageError: the output is no folder of YOLO, or an image is no file of this machine.
     """
     if form != "yolo":
-        raise StorageError(f"images are laid beside the labels of yolo alone, not of {form}")
+        raise StorageError(f"only yolo has images beside its labels, not {form}")
     for each in images:
         if not isinstance(each, ImageFile):
             raise StorageError(
-                "the images of a URL or a Parquet file cannot be laid beside YOLO's labels: "
-                "download them as files first"
+                "the images of a URL or a Parquet file cannot be linked or copied beside YOLO's "
+                "labels: download them as files first"
             )
 
 

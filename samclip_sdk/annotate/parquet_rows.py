@@ -67,7 +67,7 @@ class ParquetImage:
         if isinstance(value, Mapping):
             value = value["bytes"]
         if value is None:
-            raise ImageError(f"there is no image in this row of {self.column}")
+            raise ImageError(f"the column {self.column} is empty in this row")
         return bytes(value)
 
 
@@ -127,7 +127,7 @@ def _image_at(
 ) -> ImageFile | RemoteImage | Skipped:
     """The image that a row names; a name of an earlier row is skipped: it has its answer."""
     if value is None:
-        return Skipped(name=row, reason="there is no path in this row")
+        return Skipped(name=row, reason="this row has no path")
     if value in seen:
         return Skipped(name=row, reason=f"{one_line(value)} is named by an earlier row, too")
     seen.add(value)
@@ -142,7 +142,7 @@ def _image_at(
         where = _path_below(base, value)
         found = where.stat()
         if not stat.S_ISREG(found.st_mode):
-            return Skipped(name=value, reason="it is no file")
+            return Skipped(name=value, reason="it is not a file")
         return ImageFile(where, value, found.st_size, found.st_mtime_ns)
     except Exception as error:  # Each store has errors of its own.
         reason = getattr(error, "strerror", None) or one_line(error)

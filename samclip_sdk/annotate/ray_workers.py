@@ -233,8 +233,8 @@ def check_address(address: str | None) -> str:
     found = address or os.environ.get("RAY_ADDRESS") or HERE
     if found not in (HERE, "auto") and not _HOST_PORT.fullmatch(found):
         raise OptionError(
-            f"{one_line(found)} is no address of a Ray cluster: give HOST:PORT of its head, on a "
-            "machine of the cluster, or auto, or local"
+            f"{one_line(found)} is not the address of a Ray cluster: give HOST:PORT of its head, "
+            "on a machine of the cluster, or auto, or local"
         )
     return found
 

@@ -69,7 +69,9 @@ def open_store(url: str) -> tuple[Any, str]:
     try:
         files, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise RuntimeMissingError(f"{one_line(url)} needs one more package: {error}") from error
+        raise RuntimeMissingError(
+            f"{one_line(url)} needs a package that is not installed: {error}"
+        ) from error
     except ValueError as error:
         raise StorageError(f"{one_line(url)} cannot be opened: {one_line(error)}") from error
     return files, path

@@ -249,7 +249,7 @@ def open_bundle(
         return _open_zip(path, key=key)
     known = ", ".join(embedded_bundles()) or "none"
     raise BundleError(
-        f"there is no bundle {one_line(os.fspath(source))}: give a folder, a .zip, an embedded "
+        f"no bundle at {one_line(os.fspath(source))}: give a folder, a .zip, an embedded "
         f"bundle's name ({known}), or a repository of a hub, such as org/name"
     )
 

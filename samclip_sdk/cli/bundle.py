@@ -109,7 +109,7 @@ def sign(
     """
     with working("checking the files"):
         if os.path.isfile(bundle):
-            raise BundleError(f"{one_line(bundle)} is no folder: sign the folder, and zip that")
+            raise BundleError(f"{one_line(bundle)} is not a folder: sign the folder, then zip it")
         opened = open_bundle(bundle)
         opened.verify()
         # Only the bytes that were opened have this id: a manifest that came later is not signed.

@@ -32,7 +32,7 @@ def check_sources(outputs: Iterable[Path], *, sources: Iterable[str]) -> None:
     read = {_identity(source) for source in sources} - {None}
     for path in outputs:
         if _identity(path) in read:
-            raise WrongUsageError(f"{one_line(path)} is read: give the output another name")
+            raise WrongUsageError(f"{one_line(path)} is an input: give the output another name")
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:

@@ -75,8 +75,8 @@ def read_arguments(words: Sequence[str], given: LabelOptions) -> tuple[list[str]
     for word in words[count:]:
         if _is_image(word) or _is_file(word):
             raise WrongUsageError(
-                f"{one_line(word)} stands among the labels, and is a file: give the images "
-                f"first, and labels with {_LABEL} or behind --"
+                f"{one_line(word)} is a file, and stands among the labels: give the images "
+                f"first, and labels with {_LABEL} or after --"
             )
     return list(words[:count]), given.read(words[count:])
 

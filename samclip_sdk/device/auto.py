@@ -214,7 +214,9 @@ def _try(
     ranked = by_time(trials)
     if not ranked:
         reasons = "; ".join(f"{each.name}: {each.refused}" for each in trials)
-        raise VerificationError(f"nothing runs {bundle.manifest.name} as it should here: {reasons}")
+        raise VerificationError(
+            f"no runtime here computes {bundle.manifest.name} correctly: {reasons}"
+        )
     best = ranked[0][1]
     in_doubt = _count_doubts(ranked, before=before)
     selection = Selection(

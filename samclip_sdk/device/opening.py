@@ -47,13 +47,13 @@ def split_name(
     shown, meant = one_line(os.fspath(name)), _meant(os.fspath(name))
     if model is not None:
         raise RuntimeMissingError(
-            f"there is no runtime {shown!r}{meant}: use {known}; a model is given as "
+            f"unknown runtime {shown!r}{meant}: use {known}; a model is given as "
             f"{one_line(os.fspath(model))} already"
         )
     if not (os.path.exists(name) or is_repository_name(name) or name in embedded_bundles()):
         raise BundleError(
-            f"{shown} is no runtime and no model{meant}; runtimes are {known}; a model is a folder "
-            f"or .zip, {' or '.join(embedded_bundles())}, or org/name of a hub"
+            f"{shown} is neither a runtime nor a model{meant}; runtimes are {known}; a model is a "
+            f"folder or .zip, {' or '.join(embedded_bundles())}, or org/name of a hub"
         )
     return AUTO, name
 
@@ -98,7 +98,7 @@ def open_source(
     """
     if runtime not in NAMES:
         names = ", ".join(NAMES)
-        raise RuntimeMissingError(f"there is no runtime {runtime!r}{_meant(runtime)}: use {names}")
+        raise RuntimeMissingError(f"unknown runtime {runtime!r}{_meant(runtime)}: use {names}")
     if runtime == AUTO and _is_checkpoint(model):
         runtime = "torch"
     if runtime != AUTO:

@@ -75,7 +75,7 @@ def one_region(*, box: ArrayLike | None, mask: ArrayLike | None, point: ArrayLik
     try:
         array = np.asarray(mask)
     except ValueError as error:  # rows of different lengths
-        raise PromptError(f"the mask is no bool array [H,W]: {one_line(error)}") from error
+        raise PromptError(f"the mask is not a bool array [H,W]: {one_line(error)}") from error
     return Region(_mask(array))
 
 

@@ -169,7 +169,7 @@ def segment_tiled_text(one: Pass, query: TextQuery) -> TextMasks:
 
 def _segment_views(one: Pass, query: TextQuery) -> TextMasks:
     if query.return_soft_masks:
-        raise PromptError("return_soft_masks goes without tiles: parts of masks cannot be joined")
+        raise PromptError("return_soft_masks is not supported with tiles: leave one of the two out")
     options, text = one.options(query), one.embed_labels(query.labels)
     views = open_views(one, query.tiling)
     seen: list[list[TileLabel]] = [[] for _ in query.labels]

@@ -103,8 +103,8 @@ def open_views(one: Pass, tiling: Tiling | None) -> Views:
     tiles = tiling.windows(height, width)
     if one.prepared.origin is None:
         raise ImageError(
-            "tiles are cut from the image, and this embedding or prepared image does not "
-            "know its own: give the image itself"
+            "tiles are cut from the image, which this embedding or prepared image was saved "
+            "without: give the image itself"
         )
     with one.step("load_image"):
         pixels = load_image(one.prepared.origin)

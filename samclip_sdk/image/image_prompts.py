@@ -139,8 +139,8 @@ def _points(
         )
     if coords.shape[-2] > MAX_POINTS:
         raise PromptError(
-            f"a prompt has {coords.shape[-2]} points; {MAX_POINTS} are the most: give fewer, or "
-            "the masks of an earlier result as mask_input"
+            f"a prompt has {coords.shape[-2]} points; at most {MAX_POINTS} are supported: give "
+            "fewer, or the masks of an earlier result as mask_input"
         )
     kinds = np.ones(coords.shape[:-1], dtype=np.int32)
     if point_labels is not None:

@@ -69,13 +69,13 @@ def check_decoding(image: Image.Image) -> None:
     maximum = min(MAX_PIXELS, 2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS))  # Pillow's own limit
     if (width, height) != image.size and width * height > maximum:
         raise ValueError(
-            f"its tiles have {width} x {height} pixels, and {maximum} are the most: save it with "
-            "smaller ones"
+            f"its tiles have {width} x {height} pixels; at most {maximum} are supported: save it "
+            "with smaller ones"
         )
     decoder, _, start = image.tile[0][:3]
     if decoder == "jpeg" and _more_scans(image.fp, start=start):
         raise ValueError(
-            f"it is a JPEG of more than {MAX_SCANS} scans, which would take minutes: save it anew"
+            f"it is a JPEG of more than {MAX_SCANS} scans, which would take minutes: save it again"
         )
     if decoder == "ppm_plain" and _more_comments(image.fp, start=start):
         raise ValueError(f"it has more than {MAX_COMMENTS} comments: leave them out")

@@ -187,7 +187,7 @@ def load_with_origin(
             + (": of a uint8 tensor [3,H,W] give tensor.permute(1, 2, 0).numpy()" if tensor else "")
         )
     if not content:
-        raise ImageError("what was given is empty: 0 bytes")
+        raise ImageError("the image is empty (0 bytes)")
     return _from_file(io.BytesIO(content), name="what was given"), content
 
 
@@ -218,7 +218,7 @@ def _read(file: BinaryIO) -> bytes:
     try:
         content = file.read()
     except Exception as error:  # `read` may be a method of any class.
-        raise ImageError(f"what was given cannot be read: {one_line(error)}") from error
+        raise ImageError(f"the image cannot be read: {one_line(error)}") from error
     if not isinstance(content, bytes):
         raise ImageError('the file is not open in binary mode: open(path, "rb")')
     return content
@@ -315,6 +315,8 @@ def _check_size(height: int, width: int, *, name: str) -> None:
     if height < 1 or width < 1:
         raise ImageError(f"{name} is empty: {width} x {height} pixels")
     if height * width > MAX_PIXELS:
-        raise ImageError(f"{name} has {width} x {height} pixels; {MAX_PIXELS} are the most")
+        raise ImageError(
+            f"{name} has {width} x {height} pixels; at most {MAX_PIXELS} are supported"
+        )
     if height * width == 1:
-        raise ImageError(f"{name} is a single pixel: there is nothing to find in it")
+        raise ImageError(f"{name} is a single pixel")

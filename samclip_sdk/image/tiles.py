@@ -124,7 +124,7 @@ class Tiling:
         if height < min(MIN_TILE_PX, height_px) or width < min(MIN_TILE_PX, width_px):
             raise PromptError(
                 f"tiles is {one_line(repr(self.tiles))}: each would have {width} x {height} pixels "
-                f"of {image}; {MIN_TILE_PX} x {MIN_TILE_PX} are the least"
+                f"of {image}; at least {MIN_TILE_PX} x {MIN_TILE_PX} are needed"
             )
         down = _spread(height_px, side=height, count=rows)
         across = _spread(width_px, side=width, count=columns)

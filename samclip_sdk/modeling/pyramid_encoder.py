@@ -228,7 +228,7 @@ def _create_backbone(name: str) -> Any:
     try:
         backbone: Any = timm.create_model(name, pretrained=False, features_only=True)
     except (RuntimeError, AttributeError, AssertionError, KeyError) as error:
-        raise ValueError(f"the backbone {name} gives no features by stride: {error}") from error
+        raise ValueError(f"the backbone {name} has no features by stride: {error}") from error
     strides = backbone.feature_info.reduction()
     if missing := [each for each in STRIDES if each not in strides]:
         raise ValueError(

@@ -316,8 +316,8 @@ def check_asked(label: str, *, labels: Sequence[str]) -> None:
     """Raises UnaskedLabelError for a label that is not among those that were asked."""
     if label not in labels:
         raise UnaskedLabelError(
-            f"the label {one_line(label, limit=60)!r} was not asked; asked were "
-            f"{one_line(', '.join(labels))}: ask for it, too"
+            f"the label {one_line(label, limit=60)!r} was not asked for; add it to these: "
+            f"{one_line(', '.join(labels))}"
         )
 
 

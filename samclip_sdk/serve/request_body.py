@@ -228,7 +228,7 @@ def _open_all(request: ImagesRequest, body: Body, stored: Recent[bytes]) -> list
             encoded = body.encoded[image.base64].replace(rb"\/", b"/")
             content = base64.b64decode(encoded, validate=True)
         except (KeyError, binascii.Error) as error:
-            raise RefusedError(f"images.{index}: it is no base64", status=422) from error
+            raise RefusedError(f"images.{index}: it is not base64", status=422) from error
         images.append(_hashed(content))
     return images
 

@@ -96,14 +96,14 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
         # With the protocol's name, or asyncio does not send small answers at once (TCP_NODELAY).
         taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except (OSError, OverflowError) as error:
-        raise OptionError(f"host {host!r}, port {port} is no address: {error}") from error
+        raise OptionError(f"host {host!r}, port {port} is not an address: {error}") from error
     with taken:
         if os.name == "posix":
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             taken.bind((host, port))
         except OSError as error:
-            raise OptionError(f"port {port} of {host} cannot be had: {error.strerror}") from error
+            raise OptionError(f"cannot listen on {host}:{port}: {error.strerror}") from error
         yield taken
 
 

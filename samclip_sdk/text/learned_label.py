@@ -63,8 +63,8 @@ def learn_embedding(
         shared = float(negative @ positive)
         if shared > SAME_REGIONS:
             raise PromptError(
-                f"the negative regions are the positive ones to this model, cosine {shared:.4f}: "
-                "choose others"
+                "this model cannot tell the negative regions from the positive ones, cosine "
+                f"{shared:.4f}: choose others"
             )
         apart = math.sqrt(1 - shared**2)
         other = (negative - shared * positive) / apart
@@ -109,7 +109,7 @@ def check_regions(regions: ArrayLike, *, name: str, embed_dim: int, min_regions:
         ) from error
     if rows.size == 0 and min_regions:
         raise PromptError(
-            f"there is no {name} region: give {min_regions} or more, from embed_region"
+            f"no {name} region was given: give at least {min_regions}, from embed_region"
         )
     if rows.size == 0:
         return np.zeros((0, embed_dim), dtype=np.float32)

@@ -204,13 +204,13 @@ def check_texts(texts: Sequence[str], *, noun: str = "text") -> tuple[str, ...]:
         checked = (texts,) if isinstance(texts, str) else tuple(texts)
     except TypeError as error:
         raise TextError(
-            f"labels and texts are a string or several, not a {type(texts).__name__}"
+            f"labels must be a string or a list of strings, not a {type(texts).__name__}"
         ) from error
     if not checked:
-        raise TextError("there is no text: give at least one label")
+        raise TextError("no text was given: give at least one label")
     for index, text in enumerate(checked):
         if not isinstance(text, str):
-            raise TextError(f"{noun} {index} is no string, but {type(text).__name__}")
+            raise TextError(f"{noun} {index} is not a string but {type(text).__name__}")
         problem = _problem(text)
         if problem:
             raise TextError(f"{noun} {index} {problem}")
@@ -231,7 +231,9 @@ def check_labels(labels: str | Sequence[str], *, max_labels: int | None = None) 
     checked = check_texts(labels, noun="label")
     for label in checked:
         if "," in label:
-            raise TextError(f"the label {_shown(label)} has a comma: give a label for each word")
+            raise TextError(
+                f"the label {_shown(label)} has a comma: give each label as a string of its own"
+            )
     if max_labels is not None and len(checked) > max_labels:
         raise TextError(
             f"there are {len(checked)} labels; give at most {max_labels}, in several calls"

@@ -95,7 +95,8 @@ def _check_parts(component: Any, *, name: str) -> None:
     parts = [] if component is None else _parts(json.loads(component.__getstate__()))
     if len(parts) > _MAX_PARTS:
         raise BundleError(
-            f"the tokenizer {name} has {len(parts)} parts in a row; {_MAX_PARTS} are the most"
+            f"the tokenizer {name} has {len(parts)} steps in a row; at most {_MAX_PARTS} are "
+            "supported"
         )
     for part in parts:
         if part["type"] not in _PARTS:

@@ -120,7 +120,7 @@ def _threshold(value: Any) -> float | None:
 def _reading(value: Any) -> Reading | None:
     if value is None:
         return None
-    wrong = ValueError(f"read_as has {one_line(value)}, which is no reading of a label")
+    wrong = ValueError(f"read_as has {one_line(value)}, which is not a reading of a label")
     if not isinstance(value, dict) or not set(value) <= {"kind", "words", "cosine"}:
         raise wrong
     kind, words, cosine = value.get("kind"), value.get("words"), value.get("cosine")
@@ -194,7 +194,9 @@ def read_vocabulary(path: str | os.PathLike[str], *, manifest: ModelInfo) -> Voc
         raise BundleError(f"cannot read the vocabulary {name}: {reason}") from error
     header_bytes = int.from_bytes(start, "little")
     if header_bytes > _MAX_HEADER_BYTES and start.startswith((b"{", b"[")):
-        raise BundleError(f"{name} is no vocabulary pack, but JSON: `learn --coco` makes one of it")
+        raise BundleError(
+            f"{name} is JSON, not a vocabulary pack: `learn --coco` makes one from a COCO file"
+        )
     if header_bytes > _MAX_HEADER_BYTES:
         raise BundleError(
             f"{name} is not a vocabulary pack: its header has {header_bytes} bytes, and such have "

@@ -204,6 +204,6 @@ def read_table(path: str | os.PathLike[str]) -> WordTable:
         check_values(content, max_values=MAX_TABLE_VALUES)
         return WordTable.model_validate_json(content)
     except ValidationError as error:
-        raise BundleError(f"{name} is no table of words: {first_fault(error)}") from error
+        raise BundleError(f"{name} is not a table of words: {first_fault(error)}") from error
     except ValueError as error:
-        raise BundleError(f"{name} is no table of words: {error}") from error
+        raise BundleError(f"{name} is not a table of words: {error}") from error

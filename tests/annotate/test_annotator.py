@@ -405,7 +405,7 @@ def line(number: int, content: bytes) -> Callable[[list[bytes]], None]:
     return lambda lines: lines.__setitem__(slice(number, number + 1), [content + b"\n"])
 
 
-NO_LOG, LINE_3 = "is no progress file", "line 3"
+NO_LOG, LINE_3 = "not a progress file", "line 3"
 FOUND = {"category_id": 1, "bbox": [0, 0, 1, 1], "area": 1, "score": 0.5}
 # Of no run, without an end, of too many digits, of other letters, of too few pixels, below zero.
 WRONG_COUNTS = ["", "zz", "oooooooo0", "~", "\u00e9", "01", "b0N"]

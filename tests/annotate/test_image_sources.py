@@ -208,7 +208,7 @@ def test_a_strangers_parquet_names_only_what_is_below_its_folder(
     told = skipped(listing)
     assert all("outside" in told[each] and "--folder" in told[each] for each in outside)
     assert all("--follow-urls" in told[each] for each in urls)
-    assert "no file" in told["pipe.png"] == told["b"]
+    assert "not a file" in told["pipe.png"] == told["b"]
     assert told.keys() == {*outside, *urls, *other}
 
 
@@ -283,7 +283,7 @@ def test_parquet_files_of_a_pattern_and_of_a_store(tmp_path: Path, store: Any) -
         assert [each["file_name"] for each in found["images"]] == ["a.parquet#0", "b.parquet#0"]
     printed = table("annotate", tmp_path / "a.parquet", "dog", "-o", tmp_path / "b.json")
     assert "2 skipped" in printed
-    assert "no image in this row" in printed
+    assert "column image" in printed
 
 
 @pytest.mark.usefixtures("sources")

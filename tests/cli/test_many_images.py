@@ -85,7 +85,7 @@ def test_each_image_has_its_own_output(tmp_path: Path) -> None:
     assert "{name}" in fails(*twice, *NO_MODEL, code=2)
     assert ".npz" in fails("classify", DOG, "dog", "-o", "found.csv", *NO_MODEL, code=2)
     own = tmp_path / "dog.jpg"
-    assert "is read" in fails(
+    assert "another name" in fails(
         "text", CAT, own, "dog", "-o", tmp_path / "{name}.jpg", *NO_MODEL, code=2
     )
     assert own.read_bytes() == Path(DOG).read_bytes()

@@ -79,7 +79,7 @@ def test_an_interrupt_leaves_what_was_done(
         (("97", "dog"), 1, "camera 97"),
         (("{film}",), 2, "--labels-file"),
         (("{film}", "dog", "-o", "out.avi"), 2, "out.avi"),
-        (("{film}", "dog", "-o", "{film}"), 2, "is read"),
+        (("{film}", "dog", "-o", "{film}"), 2, "another name"),
         (("{film}", "--vocabulary", "nowhere.json", *ONNX), 1, "nowhere.json"),
     ],
 )

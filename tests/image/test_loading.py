@@ -139,10 +139,7 @@ class Tensor:
 
 
 REFUSED: list[tuple[object, str]] = [
-    *(
-        (content, "what was given")
-        for content in (b"", b"hello", bytes(1000), b"\x89PNG\r\n\x1a\n")
-    ),
+    *((content, "image") for content in (b"", b"hello", bytes(1000), b"\x89PNG\r\n\x1a\n")),
     (OUTSIZED, "3600000000 pixels) exceeds limit of 178956970 pixels: make it smaller"),
     (Reader("text"), "binary mode"),
     (Reader(None), "binary mode"),

@@ -331,12 +331,12 @@ def test_a_package_that_is_not_installed(
         (lambda: open_session("abacus", files=[], spec=SPEC), RuntimeMissingError, "abacus"),
         (lambda: check_runtime("abacus"), RuntimeMissingError, "abacus"),
         (lambda: check_runtime("torch"), RuntimeMissingError, "torch"),
-        (lambda: SamClip.load("tpu"), BundleError, "tpu is no runtime"),
+        (lambda: SamClip.load("tpu"), BundleError, "tpu"),
         *(
             (
                 partial(SamClip.load, name),
                 BundleError,
-                f'{name} is no runtime and no model (did you mean "onnx"?)',
+                f'{name} is neither a runtime nor a model (did you mean "onnx"?)',
             )
             for name in ("ONNX", "onnxruntime", "onxx")
         ),

@@ -183,7 +183,7 @@ def test_a_port_that_is_taken_is_refused() -> None:
         port = str(taken.getsockname()[1])
         ran = CliRunner().invoke(app, ["serve", str(TINY_BUNDLE), "--port", port])
     assert (ran.exit_code, ran.stderr.count("\n")) == (1, 1)
-    assert f"{port} of 127.0.0.1" in ran.stderr
+    assert f"127.0.0.1:{port}" in ran.stderr
 
 
 def test_a_bundle_that_the_key_has_not_signed_is_not_served(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ NORMALIZERS: list[tuple[dict[str, Any], str]] = [
     (replacing({"String": ""}, "\u00e9"), "ASCII"),
     (replacing({"Regex": "(a+)+$"}, "b"), "(a+)+$"),
     ({"type": "Prepend", "prepend": "a" * 1_000_000}, "Prepend"),
-    (in_sequence(*[replacing({"String": ""}, "a")] * 9), "9 parts"),
+    (in_sequence(*[replacing({"String": ""}, "a")] * 9), "9"),
 ]
 PRE_TOKENIZERS: list[tuple[dict[str, Any], str]] = [
     (splitting("(.*a){25}b"), "patterns"),

@@ -65,10 +65,10 @@ def test_a_table_is_read_from_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        (b"", "no table of words"),
+        (b"", "words.json"),
         (b"{}", "Field required"),
         (b'{"schema_version": 2}', "schema_version"),
-        (b"[" * 100_000, "no table of words"),
+        (b"[" * 100_000, "words.json"),
         (b'{"same": {"dog": [' + b"1," * 60_000, "more than 60000 values"),
         (b" " * (4 << 20) + b"{}", "4194304 bytes"),
     ],

@@ -92,7 +92,7 @@ def _guess(
     first, meant = repository.id.partition("/")[0], repository.at(DEFAULT_REVISION)
     if os.path.isdir(first):
         raise BundleError(
-            f"the folder {first} has no bundle {repository.id.partition('/')[2]}: see to the path; "
+            f"the folder {first} has no bundle {repository.id.partition('/')[2]}: check the path; "
             f"if a repository of a hub is meant, say {meant}"
         )
     if hub.token is None:
@@ -148,8 +148,8 @@ class _Opening:
                 return kept
             raise HubUnreachableError(
                 f"{error}, and {self._repository.id} at {revision} was never loaded into "
-                f"{self._cache.folder}, nor is there such a folder or .zip here: see to the name "
-                "and to the network, or copy the bundle's folder here"
+                f"{self._cache.folder}, nor is there such a folder or .zip here: check the name "
+                "and the network, or copy the bundle's folder here"
             ) from error
         found = self._kept(commit) or self._take(commit)
         for each in {revision, commit}:

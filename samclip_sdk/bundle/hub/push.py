@@ -81,8 +81,8 @@ def push_bundle(
     api = import_hub().HfApi(endpoint=endpoint, token=token, user_agent=own_name())
     if token_to_send(token) is None:
         raise HubError(
-            f"nobody is logged in at {endpoint}: `hf auth login`, or set HF_TOKEN to a token that "
-            f"may write to {target.id}"
+            f"you are not logged in at {endpoint}: `hf auth login`, or set HF_TOKEN to a token "
+            f"that may write to {target.id}"
         )
     bundle = open_named_bundle(model, on_progress=on_progress)
     paths = [each.path for each in bundle.manifest.stored_files()]
@@ -160,7 +160,7 @@ def _upload_failures() -> Iterator[None]:
     except ValueError as error:
         if isinstance(error, hub_module("errors").HfHubHTTPError):
             raise
-        raise HubError(f"the hub does not take the bundle: {one_line(error)}") from error
+        raise HubError(f"the hub rejected the bundle: {one_line(error)}") from error
 
 
 @contextmanager

@@ -64,8 +64,8 @@ class Remote:
         commit: str = found.commit_hash or ""
         if not _COMMIT.fullmatch(commit):
             raise HubError(
-                f"{self.endpoint} is no hub: it does not say which commit {revision} of "
-                f"{self.repository} is; see to HF_ENDPOINT and to your proxy"
+                f"{self.endpoint} is not a hub: it does not say which commit {revision} of "
+                f"{self.repository} is; check HF_ENDPOINT and your proxy"
             )
         return commit
 
@@ -134,7 +134,7 @@ class Remote:
         Raises:
             HubError: the hub refuses the file, or the file is larger; and what `download` raises.
         """
-        too_long = HubError(f"{self.repository} is no bundle: its {path} is too large")
+        too_long = HubError(f"{self.repository} is not a bundle: its {path} is too large")
         # Not in the cache, which may be complete and read-only.
         parent = Path(tempfile.gettempdir(), "samclip-sdk")
         with scratch_folder(parent) as folder:
@@ -175,13 +175,13 @@ class Remote:
             except hub_module("errors").RemoteEntryNotFoundError as error:
                 missing = f"{BUNDLE_FOLDER}/{one_line(path)}"
                 raise HubError(
-                    f"{self.repository} is no bundle: at {revision} it has no {missing}; "
+                    f"{self.repository} is not a bundle: at {revision} it has no {missing}; "
                     "`samclip push` makes such repositories"
                 ) from error
             except hub_module("errors").FileMetadataError as error:
                 raise HubError(
-                    f"{self.endpoint} is no hub: it does not say which bytes {one_line(path)} of "
-                    f"{self.repository} has; see to HF_ENDPOINT and to your proxy"
+                    f"{self.endpoint} is not a hub: it does not say which bytes {one_line(path)} "
+                    f"of {self.repository} has; check HF_ENDPOINT and your proxy"
                 ) from error
 
 
@@ -242,7 +242,7 @@ def explained(repository: str, *, endpoint: str, token: str | bool | None) -> It
     except errors.RepositoryNotFoundError as error:
         raise HubError(
             f"{endpoint} has no repository {repository}, or a private one, and there is no folder "
-            f"or .zip of this name here: see to the name, or {_log_in(token)}"
+            f"or .zip of this name here: check the name, or {_log_in(token)}"
         ) from error
     except errors.HfHubHTTPError as error:
         _tell_status(error, repository=repository, endpoint=endpoint, token=token)
@@ -261,7 +261,7 @@ def token_to_send(token: str | bool | None) -> str | None:
     """
     if isinstance(token, str):
         if not token.isascii() or not token.isprintable() or " " in token or not token:
-            raise OptionError("the token is none: it is one word of letters and digits")
+            raise OptionError("the token is malformed: it is one word of letters and digits")
         return token
     if token is False or (token is None and hub_module("constants").HF_HUB_DISABLE_IMPLICIT_TOKEN):
         return None
@@ -284,10 +284,10 @@ def _tell_status(
     status = error.response.status_code
     if status in _BUSY or status >= 500:
         raise HubUnreachableError(
-            f"{endpoint} has a fault or too much to do (HTTP {status}): try again later"
+            f"{endpoint} is down or overloaded (HTTP {status}): try again later"
         ) from error
     if status == 401:
-        raise HubError(f"{endpoint} does not take the token: {_log_in(token)}") from error
+        raise HubError(f"{endpoint} rejects the token: {_log_in(token)}") from error
     if status == 403:
         raise HubError(
             f"{endpoint} does not allow this with {repository} (HTTP 403): {_log_in(token)}"

@@ -42,7 +42,7 @@ class Repository:
         found = _NAME.fullmatch(name) if isinstance(name, str) else None
         if found is None or not _is_id(found["id"]):
             raise OptionError(
-                f"{one_line(name)} is no name of a repository: it is org/name or "
+                f"{one_line(name)} is not the name of a repository, which is org/name or "
                 "org/name@revision, of letters, digits and - _ . between them"
             )
         if revision is not None and found["revision"] is not None:
@@ -87,5 +87,7 @@ def _checked(revision: str) -> str:
     text = str(revision)
     bad = not text.isascii() or not text.isprintable() or re.search(r"[\s~^:?*\[\\]|\.\.", text)
     if bad or text[0] in "-/." or len(text) > _MAX_REVISION_LENGTH:
-        raise OptionError(f"{one_line(revision)} is no revision: give a branch, a tag or a commit")
+        raise OptionError(
+            f"{one_line(revision)} is not a revision: give a branch, a tag or a commit"
+        )
     return text

@@ -176,7 +176,7 @@ def learn_images(
     lessons, kept = labelled.split(held_out=held_out, seed=seed)
     labels = [label for label in labelled.labels if lessons.with_label(label)]
     if not labels:
-        raise PromptError("no image shows any of the labels: there is nothing to learn from")
+        raise PromptError("no image shows any of the labels, so nothing can be learned")
     words = engine.texts.own_embeddings(labels, clock=Stopwatch())
     before = measure_labels(
         engine, kept, labels=labels, message="measuring before", on_progress=on_progress

@@ -32,7 +32,7 @@ def open_capture(source: str | int, *, options: Sequence[int] = ()) -> cv2.Video
         ImageError: OpenCV cannot read such a name.
     """
     if isinstance(source, str) and not opencv_reads(source):
-        raise ImageError(f"{one_line(source)}: OpenCV reads names in UTF-8 alone: rename it")
+        raise ImageError(f"{one_line(source)}: OpenCV only reads names in UTF-8: rename it")
     with quiet_opencv():
         if options:
             return cv2.VideoCapture(str(source), cv2.CAP_FFMPEG, [*options])

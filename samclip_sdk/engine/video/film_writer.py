@@ -51,7 +51,7 @@ class FilmWriter:
         self._target, self._fps = check_target(path), fps
         if not opencv_reads(str(self._target)):
             raise StorageError(
-                f"cannot write {one_line(self._target)}: OpenCV takes names in UTF-8 alone"
+                f"cannot write {one_line(self._target)}: OpenCV only takes names in UTF-8"
             )
         self._hidden = hidden_path(self._target, ending=suffix)
         self._codecs = CODECS[suffix]
@@ -124,7 +124,7 @@ class FilmWriter:
         discard(self._hidden)
         raise StorageError(
             f"cannot write {one_line(self._target)}: OpenCV was built without FFmpeg here; "
-            "write .json alone, or install opencv-python-headless"
+            "write only .json, or install opencv-python-headless"
         )
 
     def _unwritable(self, error: OSError) -> StorageError:

@@ -44,7 +44,7 @@ def open_stream(url: str) -> Footage:
     name = _without_password(url)
     capture, first = _open(url)
     if first is None:
-        raise ImageError(f"{name} gives no image: nothing answers there, or it is no video")
+        raise ImageError(f"{name} sends no image: nothing answers there, or it is not a video")
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     fps = capture.get(cv2.CAP_PROP_FPS)
     rate = fps if 0 < fps < float("inf") else None
@@ -101,8 +101,8 @@ def _open_again(url: str, *, name: str, taken: int) -> tuple[cv2.VideoCapture, P
         if first is not None:
             return capture, first
     raise ImageError(
-        f"{name} gives no images any more, after {taken} of them; it was opened again {TRIES} "
-        "times, in vain"
+        f"{name} stopped sending images after {taken} of them, and {TRIES} attempts to open it "
+        "again failed"
     )
 
 

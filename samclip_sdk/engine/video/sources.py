@@ -87,7 +87,7 @@ def _open_folder(folder: Path, *, name: str) -> Footage:
     except OSError as error:
         raise ImageError(f"{name} cannot be read: {error.strerror}") from error
     if not found:
-        raise ImageError(f"{name} holds no images: nothing there is called .jpg, .png or the like")
+        raise ImageError(f"{name} holds no image files, such as .jpg or .png")
     found.sort(key=lambda path: _natural(path.name))
     return Footage(name, (NamedImage(path.name, path) for path in found), count=len(found))
 
@@ -131,7 +131,9 @@ def _check_film(path: Path, *, name: str) -> None:
     if stat.S_ISFIFO(kind):
         raise ImageError(f"{name} is a pipe: a film is a file")
     if re.search("%[0-9]*d", str(path)):
-        raise ImageError(f"{name} stands for many images, by the % in it: rename it")
+        raise ImageError(
+            f"{name} has a % in its name, which OpenCV takes for a sequence of images: rename it"
+        )
     if stat.S_ISREG(kind):
         with suppress(OSError), path.open("rb") as file:  # OpenCV reports an unreadable file.
             if file.read(8).startswith(_LISTS):
@@ -151,16 +153,16 @@ def _film_frames(
 
 def _open_camera(number: int) -> Footage:
     if number < 0:  # OpenCV would end the process.
-        raise ImageError(f"camera {number} cannot be: cameras are counted from 0")
+        raise ImageError(f"{number} is not a camera's number: cameras are counted from 0")
     if number >= _MAX_CAMERAS:
-        raise ImageError(f"no camera has a number of {_MAX_CAMERAS} or more")
+        raise ImageError(f"{number} is not a camera's number: the last one is {_MAX_CAMERAS - 1}")
     capture = open_capture(number)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # Only the newest frame; some drivers ignore this.
     first = read_frame(capture)
     if first is None:
         capture.release()
         raise ImageError(
-            f"camera {number} is not there, gives no image, or is used by another program"
+            f"camera {number} is missing, sends no images, or is in use by another program"
         )
     fps = capture.get(cv2.CAP_PROP_FPS)
     return Footage(
@@ -175,4 +177,4 @@ def _camera_frames(
     capture: cv2.VideoCapture, first: Pixels, *, number: int
 ) -> Iterator[NamedImage]:
     taken = yield from read_frames(capture, first)
-    raise ImageError(f"camera {number} gives no images any more, after {taken} of them")
+    raise ImageError(f"camera {number} stopped sending images after {taken} of them")

@@ -75,7 +75,7 @@ def import_tensorrt() -> Any:
         if flavour == RTX or int(module.__version__.partition(".")[0]) >= _OLDEST:
             return module
         reasons.append(f"{flavour} {module.__version__} is older than {_OLDEST}")
-    raise RuntimeMissingError(f"there is no TensorRT here ({'; '.join(reasons)}): {known.install}")
+    raise RuntimeMissingError(f"no TensorRT was found ({'; '.join(reasons)}): {known.install}")
 
 
 @functools.cache

@@ -88,4 +88,4 @@ def test_refusals_come_before_the_model_runs(tmp_path: Path) -> None:
             refused(lambda: model.learn_coco(path, images=tmp_path), StorageError, told)
         stored = json.loads(path.read_text())
         path.write_text(json.dumps(stored | {"annotations": []}))
-        refused(lambda: model.learn_coco(path, images=tmp_path), PromptError, "nothing to learn")
+        refused(lambda: model.learn_coco(path, images=tmp_path), PromptError, "label")

@@ -92,7 +92,7 @@ def test_a_camera_that_is_lost_is_opened_again(monkeypatch: pytest.MonkeyPatch) 
         assert (footage.live, footage.count) == (True, None)
         seen: list[float] = []
         with pytest.warns(VideoReconnectedWarning, match="opened again") as told:
-            refused(lambda: seen.extend(levels(footage.frames)), ImageError, "2 times")
+            refused(lambda: seen.extend(levels(footage.frames)), ImageError, "2 attempts")
         assert [each.filename for each in told] == [__file__]
     assert seen == sorted(seen)
     assert seen[0] < 24 < seen[-1], "frames of both connections"
