@@ -127,8 +127,7 @@ format: $(DEV)  ## apply the formatter and the safe fixes
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-# Without it, each release of a package would have everything tried again that .ci/green.json knows
-# of. The wheel's smoke set runs on what is newest.
+# Without it, a release of any package could turn CI red. The wheel's smoke set runs on what is newest.
 lock: $(DEV)  ## the newest versions for the development environment, on every Python and system
 	$(VENV)/bin/uv pip compile --quiet --upgrade --universal --no-annotate \
 		--custom-compile-command 'make lock' --extra dev pyproject.toml --output-file $(LOCK)
