@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from samclip_sdk import Instances, SamClip, SamClipError, TextMasks, UnknownWordWarning
+from samclip_sdk import Instances, SamClip, SamClipError, TextMasks
+from samclip_sdk.errors import UnknownWordWarning
 from samclip_sdk.image import load_image
 from samclip_sdk.results.overlay import draw_overlay
 

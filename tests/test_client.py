@@ -16,15 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from samclip_sdk import (
-    BundleError,
-    EmbeddingMismatchError,
-    ImageEmbedding,
-    ImageError,
-    PromptError,
-    SamClip,
-    StorageError,
-)
+from samclip_sdk import BundleError, ImageEmbedding, ImageError, PromptError, SamClip
+from samclip_sdk.errors import EmbeddingMismatchError, StorageError
 from samclip_sdk.image.frame import Frame
 from tests.fake_source import FakeSource, fake_client, sample_image
 from tests.refusals import refused

@@ -15,13 +15,10 @@ from samclip_sdk import client, errors
 
 PUBLIC = samclip_sdk.__all__
 NAMES = """
-BundleError BundleSchemaError BundleSignatureError BundleTamperedError Classification ClusterError
-EmbeddingMismatchError Frame HubError HubUnreachableError ImageEmbedding ImageError ImageSource
-Instance Instances LabelProb LabelQuality LearnReport LearnedLabel Mask Masks NamedMask NamedMasks
-OptionError PreparedImage PromptError Reading RunError RuntimeMissingError SamClip SamClipError
-SamClipWarning StorageError TextError TextMask TextMasks TextTruncatedWarning TrackedInstance
-TrackedInstances UnaskedLabelError UnknownWordWarning UnverifiedArtifactWarning VerificationError
-VideoCutShortWarning VideoReconnectedWarning VideoSource
+BundleError Classification Frame ImageEmbedding ImageError ImageSource Instance Instances LabelProb
+LabelQuality LearnReport LearnedLabel Mask Masks NamedMask NamedMasks PreparedImage PromptError
+Reading RuntimeMissingError SamClip SamClipError SamClipWarning TextError TextMask TextMasks
+TrackedInstance TrackedInstances VideoSource
 """
 ALIASES = {"ImageSource", "VideoSource"}
 SIGNATURES = {
@@ -84,13 +81,12 @@ def test_names_are_those_of_what_they_name() -> None:
         assert getattr(samclip_sdk, name).__name__ == name
 
 
-def test_every_error_and_warning_is_public() -> None:
-    """A caller catches what is raised by a name of the front door."""
+def test_every_error_and_warning_is_one_of_two() -> None:
+    """A caller who catches these has caught all; the front door has those of every verb."""
     classes = {name: each for name, each in vars(errors).items() if isinstance(each, type)}
     assert len(classes) > 10
     for name, each in classes.items():
-        assert name in PUBLIC
-        assert getattr(samclip_sdk, name) is each
+        assert getattr(samclip_sdk, name, each) is each
         assert issubclass(each, (errors.SamClipError, errors.SamClipWarning))
 
 

@@ -7,9 +7,11 @@ errors go to standard error. Exit codes: 0 done, 1 an error (one line says which
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from samclip_sdk import __version__
 from samclip_sdk.cli.annotate import annotate
@@ -27,15 +29,33 @@ from samclip_sdk.cli.video import video
 from samclip_sdk.cli.words import words
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-for command in (classify, text, instances):
-    app.command(cls=LabelCommand)(command)
-for command in (segment, everything, embed, learn):
-    app.command()(command)
-app.command(cls=AnnotateCommand)(annotate)
-app.command()(video)
-for command in (serve, info, words, verify, sign, bench, tune, push):
-    app.command()(command)
-app.command("compile")(compile_engines)
+
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Images and films": (
+        *(classify, text, instances, segment, everything),
+        *(video, embed, annotate, serve),
+    ),
+    "Labels": (words, learn),
+    "This device": (verify, bench, tune, compile_engines),
+    "Bundles": (info, sign, push),
+}
+"""What `samclip --help` shows, in its order."""
+
+NAMES: dict[Callable[..., None], str] = {compile_engines: "compile"}
+"""Of commands that are not called like their function."""
+
+CLASSES: dict[Callable[..., None], type[TyperCommand]] = {
+    classify: LabelCommand,
+    text: LabelCommand,
+    instances: LabelCommand,
+    annotate: AnnotateCommand,
+}
+"""Of commands that read their arguments in a way of their own."""
+
+for panel, commands in PANELS.items():
+    for command in commands:
+        own = CLASSES.get(command)
+        app.command(NAMES.get(command), cls=own, rich_help_panel=panel)(command)
 
 
 def _tell_version(wanted: bool) -> None:

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from samclip_sdk import StorageError
 from samclip_sdk.annotate.annotation_log import AnnotationLog, log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from samclip_sdk.annotate.image_files import ImageFile, find_images
 from samclip_sdk.engine.queries import InstanceQuery, TextQuery
+from samclip_sdk.errors import StorageError
 from tests.command import answer, fails, table
 from tests.fake_source import FakeSource, fake_client, sample_image, write_image
 from tests.refusals import refused

@@ -17,11 +17,12 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from samclip_sdk import ClusterError, ImageError, OptionError, RuntimeMissingError, StorageError
+from samclip_sdk import ImageError, RuntimeMissingError
 from samclip_sdk.annotate.annotation_log import log_path, shards_path
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
 from samclip_sdk.annotate.image_sources import Listing, list_source
 from samclip_sdk.annotate.ray_workers import check_address, find_cluster
+from samclip_sdk.errors import ClusterError, OptionError, StorageError
 from tests.command import fails, table
 from tests.fake_source import FakeSource, fake_client, sample_image
 from tests.refusals import refused

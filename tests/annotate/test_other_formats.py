@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samclip_sdk import StorageError
 from samclip_sdk.annotate.other_formats import check_images, check_yolo_names, write_yolo
 from samclip_sdk.annotate.remote_files import RemoteImage
+from samclip_sdk.errors import StorageError
 from samclip_sdk.image.masks import mask_to_rle
 from tests.command import answer, fails
 from tests.refusals import refused

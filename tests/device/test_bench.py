@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samclip_sdk import VerificationError
 from samclip_sdk.bundle.open import DEFAULT_MODEL
 from samclip_sdk.device.bench import bench_model, open_model
 from samclip_sdk.device.bench_workloads import CLASSES, PRESENT, Workloads
 from samclip_sdk.engine.engine import Engine
+from samclip_sdk.errors import VerificationError
 from samclip_sdk.runtimes.sign_off import write_sign_off
 from samclip_sdk.runtimes.source import BundleSource
 from tests.command import answer, fails, run, table

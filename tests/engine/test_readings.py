@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samclip_sdk import Reading, SamClip, SamClipWarning, TextError, UnknownWordWarning
+from samclip_sdk import Reading, SamClip, SamClipWarning, TextError
+from samclip_sdk.errors import UnknownWordWarning
 from samclip_sdk.text.word_table import WordTable
 from tests.fake_source import WHERE, FakeSource, fake_client, sample_image
 from tests.refusals import refused

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samclip_sdk import SamClip, StorageError
+from samclip_sdk import SamClip
 from samclip_sdk.bundle.open import cache_folder, open_bundle
 from samclip_sdk.device.auto_records import Selection
+from samclip_sdk.errors import StorageError
 from samclip_sdk.text.stored_labels import text_cache_folder
 from tests.drawings import TINY_BUNDLE
 from tests.fake_source import sample_image

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samclip_sdk import ImageEmbedding, SamClip, StorageError
+from samclip_sdk import ImageEmbedding, SamClip
 from samclip_sdk.annotate.annotation_log import log_path
 from samclip_sdk.annotate.annotation_run import AnnotationReport
 from samclip_sdk.annotate.annotator import Annotator, annotate_folder
+from samclip_sdk.errors import StorageError
 from tests.fake_source import fake_client, sample_image
 from tests.refusals import refused
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from benchmarks.reliability.questions import LABELS, digest_answer
-from samclip_sdk import RunError, SamClip, SamClipError, VerificationError
+from samclip_sdk import SamClip, SamClipError
+from samclip_sdk.errors import RunError, VerificationError
 from samclip_sdk.runtimes.session import Arrays
 from samclip_sdk.text.stored_labels import StoredLabels
 from tests.fake_session import FakeSession

@@ -13,11 +13,11 @@ import pytest
 from onnx import TensorProto
 
 from export.coreml.mil_interpreter import MilInterpreter
-from samclip_sdk import BundleError, OptionError, RuntimeMissingError, SamClip
+from samclip_sdk import BundleError, RuntimeMissingError, SamClip
 from samclip_sdk.bundle.files import GraphFile
 from samclip_sdk.bundle.graph_spec import GraphSpec
 from samclip_sdk.bundle.open import open_bundle
-from samclip_sdk.errors import BundleTamperedError, PromptError, StorageError
+from samclip_sdk.errors import BundleTamperedError, OptionError, PromptError, StorageError
 from samclip_sdk.modeling.build import build_model
 from samclip_sdk.modeling.checkpoint import save_checkpoint
 from samclip_sdk.runtimes.availability import check_runtime

@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from samclip_sdk import OptionError
+from samclip_sdk.errors import OptionError
 from samclip_sdk.serve.hosts import Hosts, check_origins
 from tests.refusals import refused
 from tests.serve.test_openapi import app

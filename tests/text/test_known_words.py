@@ -4,7 +4,8 @@ import warnings
 
 import pytest
 
-from samclip_sdk import SamClip, SamClipWarning, TextError, UnknownWordWarning
+from samclip_sdk import SamClip, SamClipWarning, TextError
+from samclip_sdk.errors import UnknownWordWarning
 from tests.command import answer, table
 from tests.fake_source import sample_image
 from tests.refusals import refused

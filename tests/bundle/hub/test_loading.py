@@ -13,16 +13,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from samclip_sdk import (
+from samclip_sdk import RuntimeMissingError, SamClip, SamClipError
+from samclip_sdk.cli.app import app
+from samclip_sdk.errors import (
+    BundleError,
+    BundleSchemaError,
     HubError,
     HubUnreachableError,
     OptionError,
-    RuntimeMissingError,
-    SamClip,
-    SamClipError,
 )
-from samclip_sdk.cli.app import app
-from samclip_sdk.errors import BundleError, BundleSchemaError
 from samclip_sdk.runtimes.source import BundleSource
 from tests.bundle.hub.sample import id_of, in_repository, paths_of, sample_bundle
 from tests.bundle.hub.server import HubServer

@@ -11,12 +11,12 @@ import pytest
 from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
-from samclip_sdk import HubError, HubUnreachableError, OptionError, SamClip, SamClipError
+from samclip_sdk import SamClip, SamClipError
 from samclip_sdk.bundle.hub.card import hub_card
 from samclip_sdk.bundle.hub.push import push_bundle
 from samclip_sdk.bundle.open import open_bundle
 from samclip_sdk.cli.app import app
-from samclip_sdk.errors import BundleTamperedError
+from samclip_sdk.errors import BundleTamperedError, HubError, HubUnreachableError, OptionError
 from tests.bundle.hub.sample import CARD, WEIGHTS, id_of, in_repository, sample_bundle
 from tests.bundle.hub.server import HubServer
 from tests.bundle.hub.state import TOKEN

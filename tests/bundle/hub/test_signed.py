@@ -8,7 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from samclip_sdk import BundleSignatureError, SamClip
+from samclip_sdk import SamClip
+from samclip_sdk.errors import BundleSignatureError
 from tests.bundle.hub.sample import in_repository, paths_of, sample_bundle
 from tests.bundle.hub.server import HubServer
 from tests.refusals import refused

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from samclip_sdk import StorageError, TrackedInstances
+from samclip_sdk import TrackedInstances
 from samclip_sdk.engine.video import coco_video
 from samclip_sdk.engine.video.coco_video import CocoVideoWriter
+from samclip_sdk.errors import StorageError
 from samclip_sdk.image.masks import mask_to_box
 from tests.refusals import refused
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from samclip_sdk import StorageError
 from samclip_sdk.engine.video.film_writer import FilmWriter
 from samclip_sdk.engine.video.sources import open_footage
+from samclip_sdk.errors import StorageError
 from samclip_sdk.image.loading import load_image
 from tests.engine.video.made_films import moving
 from tests.refusals import refused

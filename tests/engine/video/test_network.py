@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 import pytest
 
-from samclip_sdk import ImageError, VideoReconnectedWarning
+from samclip_sdk import ImageError
 from samclip_sdk.engine.video import network
 from samclip_sdk.engine.video.sources import open_footage
+from samclip_sdk.errors import VideoReconnectedWarning
 from samclip_sdk.image.loading import load_image
 from tests.engine.video.made_films import write_film
 from tests.refusals import refused

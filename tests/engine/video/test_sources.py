@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samclip_sdk import ImageError, VideoCutShortWarning
+from samclip_sdk import ImageError
 from samclip_sdk.engine.video.capture import quiet_opencv
 from samclip_sdk.engine.video.sources import open_footage
+from samclip_sdk.errors import VideoCutShortWarning
 from samclip_sdk.image.loading import load_image
 from tests.engine.video.made_films import moving, write_film, write_folder
 from tests.fake_source import sample_image
